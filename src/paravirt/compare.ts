@@ -1,0 +1,81 @@
+/** What a hypervisor changes, read off its table: for `polyvisor list`, the documentation and the conformance suite. */
+import { createLog } from '../host/log.ts';
+import { Bus } from '../memory/bus.ts';
+import { GuestMemory } from '../memory/memory.ts';
+import { native, nothing } from './native.ts';
+import type { Hypercall, HypervisorContext, HypervisorModule, Paravirt } from './operations.ts';
+
+export const GROUPS = ['boot', 'cpu', 'mmu', 'irq', 'time', 'smp'] as const;
+export type Group = (typeof GROUPS)[number];
+
+export interface OperationDifference {
+  group: Group;
+  operation: string;
+  /** How it answers: with a function of its own, with no code, natively again, or with another value. */
+  answer: 'function' | 'nothing' | 'native' | string | number;
+}
+
+export interface Comparison {
+  name: string;
+  title: string;
+  platform: string;
+  console: string;
+  operations: OperationDifference[];
+  msrs: { index: number; name: string; access: 'read' | 'write' | 'read-write' }[];
+  hypercalls: (Hypercall & { number: number })[];
+}
+
+/** One machine's instance of a hypervisor that no machine runs: its table can be read, its ops must not be called. */
+export function tableOf(module: HypervisorModule): Paravirt {
+  const memory = new GuestMemory(new ArrayBuffer(4096), 0, 4096);
+  const log = createLog();
+  const context: HypervisorContext = {
+    cpus: [],
+    memory,
+    clock: { now: () => 0, epoch: 0n, alarm: () => ({ cancel() {} }) },
+    console: { write() {}, onInput() {} },
+    disks: [],
+    mmio: new Bus('mmio', log),
+    log,
+    kill() {},
+    request() {},
+  };
+  return module.make(context);
+}
+
+export function compare(table: Paravirt, base: Paravirt): Comparison {
+  const operations: OperationDifference[] = [];
+  for (const group of GROUPS) {
+    const original: Record<string, unknown> = { ...base[group] };
+    for (const [operation, value] of Object.entries(table[group]))
+      if (operation !== 'msrs' && operation !== 'hypercalls' && value !== original[operation])
+        operations.push({ group, operation, answer: answerOf(value) });
+  }
+  const msrs = Object.entries(table.cpu.msrs)
+    .filter(([index, msr]) => base.cpu.msrs[Number(index)] !== msr)
+    .map(([index, msr]) => ({ index: Number(index), name: msr.name, access: accessOf(msr) }));
+  const hypercalls = Object.entries(table.cpu.hypercalls).map(([number, call]) => ({
+    number: Number(number),
+    ...call,
+  }));
+  return {
+    name: table.name,
+    title: table.title,
+    platform: table.boot.platform,
+    console: table.boot.console,
+    operations,
+    msrs,
+    hypercalls,
+  };
+}
+
+function answerOf(value: unknown): OperationDifference['answer'] {
+  if (value === native) return 'native';
+  if (value === nothing) return 'nothing';
+  return typeof value === 'number' || typeof value === 'string' ? value : 'function';
+}
+
+function accessOf(msr: { read?: unknown; write?: unknown }): 'read' | 'write' | 'read-write' {
+  if (msr.read && msr.write) return 'read-write';
+  return msr.read ? 'read' : 'write';
+}

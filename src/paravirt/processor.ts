@@ -1,0 +1,111 @@
+/**
+ * What a hypervisor sees of one virtual processor: registers by the manuals' names, the guest's memory through the guest's
+ * own page tables, and the means to make something happen. The engine fulfils it; nothing here says how.
+ */
+import type { GuestMemory } from '../memory/memory.ts';
+import type { Log } from '../host/log.ts';
+import type { Clock } from '../host/clock.ts';
+
+/** 64-bit registers. `flags` is RFLAGS whole. Reading GS_BASE gives the active one. */
+export type RegisterName =
+  | 'rax' | 'rcx' | 'rdx' | 'rbx' | 'rsp' | 'rbp' | 'rsi' | 'rdi'
+  | 'r8' | 'r9' | 'r10' | 'r11' | 'r12' | 'r13' | 'r14' | 'r15'
+  | 'rip' | 'flags' | 'cr0' | 'cr2' | 'cr3' | 'cr4' | 'cr8' | 'efer'
+  | 'dr0' | 'dr1' | 'dr2' | 'dr3' | 'dr6' | 'dr7'
+  | 'fsBase' | 'gsBase' | 'kernelGsBase' | 'star' | 'lstar' | 'cstar' | 'fmask'
+  | 'gdtBase' | 'gdtLimit' | 'idtBase' | 'idtLimit' | 'ldtBase' | 'trBase' | 'xcr0' | 'pat' | 'tscAux';
+
+export type SegmentName = 'es' | 'cs' | 'ss' | 'ds' | 'fs' | 'gs' | 'ldtr' | 'tr';
+
+/** A segment register with its hidden part. `attributes` as a descriptor's second word has them (type 8-11 … G 23). */
+export interface Segment {
+  selector: number;
+  base: bigint;
+  /** In bytes. */
+  limit: number;
+  attributes: number;
+}
+
+/** An exception on its way to the guest (SDM 3A 6.15). */
+export interface Exception {
+  vector: number;
+  /** Pushed error code, where the vector has one. */
+  code?: number;
+  /** The faulting linear address, for #PF. */
+  address?: bigint;
+}
+
+export interface Processor {
+  readonly id: number;
+  readonly memory: GuestMemory;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly tsc: { read(): bigint; readonly frequency: number };
+
+  get(register: RegisterName): bigint;
+  /** Stores raw: no architectural check, but everything the engine caches of it (paging mode, TLB) follows. */
+  set(register: RegisterName, value: bigint): void;
+  segment(name: SegmentName): Segment;
+  setSegment(name: SegmentName, value: Segment): void;
+  /** Current privilege level, 0-3. */
+  readonly cpl: number;
+  /** Code size: 16, 32 or 64. */
+  readonly mode: number;
+
+  /**
+   * Guest-virtual to guest-physical by the current page tables with supervisor (default) or user rights.
+   * @returns the physical address, or the exception the access would raise.
+   */
+  translate(linear: bigint, access?: { write?: boolean; user?: boolean; execute?: boolean }): number | Exception;
+  /** Copies guest-virtual memory out; undefined if any byte of it is not accessible (with the rights given). */
+  read(linear: bigint, length: number, access?: { user?: boolean }): Uint8Array | undefined;
+  /** Copies in, all or nothing; false if any byte is not writable. */
+  write(linear: bigint, data: Uint8Array, access?: { user?: boolean }): boolean;
+
+  /** Delivers an exception the architectural way, through the IDT. Inside an op this ends the current instruction. */
+  raise(exception: Exception): void;
+  /** Delivers an external interrupt through the IDT, whatever IF says. */
+  interrupt(vector: number): void;
+  /** Drops one page's translations, under every root of which any are held. */
+  invalidatePage(linear: bigint): void;
+  /** Drops all translations of the current address space (`global`: all there are, under every root). */
+  flush(global: boolean): void;
+  /**
+   * Loads a root without flushing: translations made under that root, if any are still held, count as valid. For
+   * hypervisors that see every page-table change.
+   */
+  switchRoot(cr3: bigint): void;
+  /** Drops translations held for `cr3` (a root that is being freed or whose entries changed). */
+  flushRoot(cr3: bigint): void;
+  /**
+   * Executes exactly one instruction at RIP with `page` (guest-physical, 4096-aligned) writable whatever the page tables
+   * say; true if it retired, false if it raised an exception (which has been delivered). For hypervisors that complete writes to write-protected page tables.
+   */
+  stepWithWritable(page: number): boolean;
+  /** Stops executing until an interrupt or `wake`. */
+  halt(): void;
+  wake(): void;
+  /** Asks the engine to call `irq.deliver` at the next instruction boundary. */
+  attention(): void;
+
+  /** The local interrupt controller; undefined where the platform has none. */
+  readonly interrupts: InterruptSource | undefined;
+  /** The guest asked the impossible: ends its run. The first reason wins. */
+  kill(reason: string): void;
+  /** The guest asked for it: ends the run in an orderly way. */
+  request(what: 'power-off' | 'reset' | 'crash'): void;
+}
+
+/** The local APIC with the 8259s behind it, as the processor's INTR pin shows them. */
+export interface InterruptSource {
+  /** True if a maskable interrupt could be delivered now (RFLAGS.IF aside). */
+  pending(): boolean;
+  /** Takes the interrupt: moves it from requested to in service. @returns its vector, or -1 if it has gone. */
+  acknowledge(): number;
+  /** Requests a fixed, edge-triggered interrupt at the local APIC. */
+  request(vector: number): void;
+  /** As a write to the EOI register. */
+  endOfInterrupt(): void;
+  /** After `acknowledge`: true if skipping this interrupt's EOI register write would go unnoticed until it is done later. */
+  canDeferEndOfInterrupt(): boolean;
+}

@@ -1,0 +1,110 @@
+/**
+ * A hypervisor that writes down what crosses the waist. It is the given one with every op that is a function put into another
+ * that reports first; CPUID is reported where it is native, too, since the question crosses in any case.
+ */
+import type { Op } from './native.ts';
+import type { HypervisorModule, Msr, Paravirt } from './operations.ts';
+import type { Processor } from './processor.ts';
+
+export interface Crossing {
+  /** Guest time in nanoseconds. */
+  time: number;
+  /** Group and op: `cpu.cpuid`, `cpu.msr read`, `irq.exception`. */
+  operation: string;
+  /** Where the guest was: RIP as the op found it. */
+  address: bigint;
+  /** The register's or the hypercall's name. */
+  name?: string;
+  arguments: Record<string, number | bigint>;
+  result?: number | bigint;
+}
+
+type Sink = (crossing: Crossing) => void;
+
+export function traced(module: HypervisorModule, sink: Sink): HypervisorModule {
+  return { ...module, make: context => tracedTable(module.make(context), sink) };
+}
+
+function tracedTable(table: Paravirt, sink: Sink): Paravirt {
+  const report = (cpu: Processor, operation: string, args: Crossing['arguments'], more: Partial<Crossing> = {}) =>
+    sink({ time: cpu.clock.now(), operation, address: cpu.get('rip'), arguments: args, ...more });
+
+  /** `op` with a report of its arguments before it, where it is a function. */
+  const before = <Rest extends unknown[], Result>(
+    operation: string,
+    op: Op<(cpu: Processor, ...rest: Rest) => Result>,
+    describe: (...rest: Rest) => Crossing['arguments'],
+  ): typeof op => {
+    if (typeof op !== 'function') return op;
+    return (cpu, ...rest) => {
+      report(cpu, operation, describe(...rest));
+      return op(cpu, ...rest);
+    };
+  };
+
+  /** VMCALL and SYSCALL: by number in RAX, with the registers in which the interfaces pass arguments, and the result. */
+  const call = (operation: string, op: Paravirt['cpu']['hypercall']): Paravirt['cpu']['hypercall'] => {
+    if (typeof op !== 'function') return op;
+    return cpu => {
+      const number = cpu.get('rax');
+      const args: Crossing['arguments'] = { number };
+      for (const register of ['rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'r8', 'r9', 'r10'] as const)
+        args[register] = cpu.get(register);
+      const crossing: Crossing = { time: cpu.clock.now(), operation, address: cpu.get('rip'), arguments: args };
+      const known = table.cpu.hypercalls[Number(number)];
+      if (known) crossing.name = known.name;
+      op(cpu);
+      sink({ ...crossing, result: cpu.get('rax') });
+    };
+  };
+
+  const tracedMsr = (index: number, msr: Msr): Msr => {
+    const { name } = msr;
+    const copy: Msr = { name };
+    if (msr.read)
+      copy.read = cpu => {
+        const result = msr.read!(cpu);
+        report(cpu, 'cpu.msr read', { index }, { name, result });
+        return result;
+      };
+    if (msr.write)
+      copy.write = (cpu, value) => {
+        report(cpu, 'cpu.msr write', { index, value }, { name });
+        return msr.write!(cpu, value);
+      };
+    return copy;
+  };
+
+  const cpuid = table.cpu.cpuid;
+  return {
+    ...table,
+    cpu: {
+      ...table.cpu,
+      cpuid(cpu, leaf, subleaf, natively) {
+        report(cpu, 'cpu.cpuid', { leaf, subleaf });
+        return typeof cpuid === 'function' ? cpuid(cpu, leaf, subleaf, natively) : natively();
+      },
+      msrs: Object.fromEntries(
+        Object.entries(table.cpu.msrs).map(([index, msr]) => [index, tracedMsr(Number(index), msr)]),
+      ),
+      hypercall: call('cpu.hypercall', table.cpu.hypercall),
+      syscall: call('cpu.syscall', table.cpu.syscall),
+    },
+    mmu: {
+      ...table.mmu,
+      pageFault: before('mmu.pageFault', table.mmu.pageFault, ({ address, code = 0 }) => ({ address, code })),
+      setRoot: before('mmu.setRoot', table.mmu.setRoot, value => ({ value })),
+    },
+    irq: {
+      ...table.irq,
+      exception: before('irq.exception', table.irq.exception, ({ vector, code, address }) => ({
+        vector,
+        ...(code !== undefined && { code }),
+        ...(address !== undefined && { address }),
+      })),
+      softwareInterrupt: before('irq.softwareInterrupt', table.irq.softwareInterrupt, vector => ({ vector })),
+      delivered: before('irq.delivered', table.irq.delivered, vector => ({ vector })),
+    },
+    time: { ...table.time, resumed: before('time.resumed', table.time.resumed, stolen => ({ stolen })) },
+  };
+}
