@@ -1,0 +1,153 @@
+/**
+ * Debian packages through this machine's apt, without touching its state: lists, cache and downloads live in a folder of
+ * ours, so neither root nor an earlier `apt-get update` is needed, and any architecture can be asked for. What apt's own
+ * configuration says about archives, keys and proxies holds.
+ */
+import { spawn } from 'node:child_process';
+import { mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import type { Readable } from 'node:stream';
+import { ImageError } from '../../boot/image-error.ts';
+
+/** What else to do when Debian's guest cannot be had: the end of a sentence. */
+export const INSTEAD = 'or name a kernel and an initrd of your own: --kernel FILE --initrd FILE';
+
+export interface AptPackage {
+  name: string;
+  version: string;
+  /** Bytes of the package file. */
+  size: number;
+  /** Names of what it depends on, without versions. */
+  depends: string[];
+}
+
+export interface Apt {
+  /** Fetches the archives' lists. `onProgress` hears a fraction. */
+  update(onProgress?: (fraction: number) => void): Promise<void>;
+  /** The version that apt would install. @throws ImageError when the archives have none. */
+  show(name: string): Promise<AptPackage>;
+  /** Downloads the package, checked by apt, and returns the file's path. */
+  download(name: string, version: string, onProgress?: (fraction: number) => void): Promise<string>;
+}
+
+/**
+ * @param folder an empty folder of our own
+ * @param onInterrupt is given what stops a running apt
+ */
+export function createApt(folder: string, architecture: string, onInterrupt: (stop: () => void) => void): Apt {
+  const state = join(folder, 'state');
+  const cache = join(folder, 'cache');
+  const downloads = join(folder, 'downloads');
+  for (const path of [join(state, 'lists', 'partial'), join(cache, 'archives', 'partial'), downloads])
+    mkdirSync(path, { recursive: true });
+  const settings = {
+    'Dir::State': state,
+    'Dir::State::lists': join(state, 'lists'),
+    'Dir::State::status': '/dev/null',
+    'Dir::Cache': cache,
+    'APT::Architecture': architecture,
+    'APT::Architectures': architecture,
+    'Acquire::Languages': 'none',
+    // Run by root, apt would download as a user of its own, who cannot write here.
+    'APT::Sandbox::User': '',
+    'APT::Status-Fd': '3',
+  };
+  const options = Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]);
+  let stopRunning: () => void = () => {};
+  onInterrupt(() => stopRunning());
+  /** What the last update complained about. */
+  let complaint: string | undefined;
+
+  async function run(
+    program: 'apt-get' | 'apt-cache',
+    words: string[],
+    onProgress?: (fraction: number) => void,
+  ): Promise<Outcome> {
+    const child = spawn(program, [...options, ...words], {
+      cwd: downloads,
+      env: { ...process.env, LC_ALL: 'C' },
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    });
+    stopRunning = () => child.kill();
+    const outcome: Outcome = { code: -1, output: '', errors: '' };
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => (outcome.output += text));
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => (outcome.errors += text));
+    watchProgress(child.stdio[3] as Readable, onProgress);
+    try {
+      outcome.code = await new Promise<number>((resolve, reject) => {
+        child.on('error', reject);
+        child.on('close', code => resolve(code ?? -1));
+      });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+        throw new ImageError(
+          `no ${program} on this machine to fetch Debian's kernel with; run this on Debian, ${INSTEAD}`,
+        );
+      throw error;
+    } finally {
+      stopRunning = () => {};
+    }
+    if (/No space left on device/.test(outcome.errors + outcome.output))
+      throw new ImageError(
+        `the disk is full: no room in ${folder}; make room, or name another folder with POLYVISOR_CACHE`,
+      );
+    return outcome;
+  }
+
+  return {
+    async update(onProgress) {
+      const { code, output, errors } = await run('apt-get', ['-q', 'update'], onProgress);
+      // An archive that did not answer is a warning to apt. Whether it is one to us shows when we ask for a package.
+      complaint = /^(?:Err:|E: |W: Failed).*(?:\n {2}.*)?/m.exec(`${output}\n${errors}`)?.[0].replace(/\s*\n\s*/g, ' ');
+      if (code !== 0) complaint ??= `apt-get update ended with ${code}`;
+    },
+
+    async show(name) {
+      const { code, output } = await run('apt-cache', ['--no-all-versions', 'show', name]);
+      const field = (key: string) => new RegExp(`^${key}: (.*)$`, 'm').exec(output)?.[1];
+      const version = field('Version');
+      if (code !== 0 || version === undefined) {
+        const found = readdirSync(join(state, 'lists')).some(file => file.includes('Packages'));
+        if (complaint && !found)
+          throw new ImageError(`apt reached no archive (${complaint}); check the network, ${INSTEAD}`);
+        throw new ImageError(
+          `apt's archives here have no ${name} for ${architecture}${complaint ? ` (${complaint})` : ''}; use Debian's archives, ${INSTEAD}`,
+        );
+      }
+      const depends = (field('Depends') ?? '').split(/[,|]/).map(item => item.trim().split(/[ :]/)[0]);
+      return { name, version, size: Number(field('Size') ?? 0), depends: depends.filter(Boolean) };
+    },
+
+    async download(name, version, onProgress) {
+      const { code, output, errors } = await run('apt-get', ['-q', 'download', `${name}=${version}`], onProgress);
+      const file = readdirSync(downloads).find(
+        candidate => candidate.startsWith(`${name}_`) && candidate.endsWith('.deb'),
+      );
+      if (code !== 0 || !file) {
+        const reason = /^(?:Err:|E: ).*/m.exec(`${errors}\n${output}`)?.[0] ?? `apt-get ended with ${code}`;
+        throw new ImageError(`apt could not download ${name} (${reason}); check the network and try again, ${INSTEAD}`);
+      }
+      return join(downloads, file);
+    },
+  };
+}
+
+interface Outcome {
+  code: number;
+  output: string;
+  errors: string;
+}
+
+/** apt's status lines: `dlstatus:<item>:<percent>:<text>` (README.progress-reporting of apt). */
+function watchProgress(status: Readable, onProgress?: (fraction: number) => void): void {
+  let rest = '';
+  status.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      const percent = /^dlstatus:[^:]*:([\d.]+):/.exec(line)?.[1];
+      if (percent) onProgress?.(Math.min(1, Number(percent) / 100));
+    }
+  });
+}

@@ -1,0 +1,113 @@
+/**
+ * The folder where what was fetched or built is kept: $POLYVISOR_CACHE, else $XDG_CACHE_HOME/polyvisor, else
+ * ~/.cache/polyvisor. What is in it is whole: everything is made in a work folder beside it and renamed into place, and the
+ * work folder goes away however the work ends, also by Ctrl-C.
+ */
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import process from 'node:process';
+import { ImageError } from '../../boot/image-error.ts';
+
+/** Absolute path of the cache; it need not exist yet. */
+export function cacheFolder(environment: NodeJS.ProcessEnv = process.env): string {
+  if (environment.POLYVISOR_CACHE) return environment.POLYVISOR_CACHE;
+  return join(environment.XDG_CACHE_HOME || join(homedir(), '.cache'), 'polyvisor');
+}
+
+const WORK_PREFIX = '.work-';
+
+/**
+ * Calls `work` with a new folder inside `cache` and removes the folder afterwards. A signal that ends the process removes
+ * it too; `onInterrupt` is called before that.
+ */
+export async function withWorkFolder<T>(
+  cache: string,
+  work: (folder: string, onInterrupt: (stop: () => void) => void) => Promise<T>,
+): Promise<T> {
+  const folder = explained(cache, () => {
+    mkdirSync(cache, { recursive: true });
+    removeAbandoned(cache);
+    return mkdtempSync(join(cache, `${WORK_PREFIX}${process.pid}-`));
+  });
+  const stops: (() => void)[] = [];
+  const remove = () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  const interrupted = (signal: NodeJS.Signals) => {
+    for (const stop of stops) stop();
+    remove();
+    // Ours was the last word on the signal only until here: die of it like any program.
+    for (const name of SIGNALS) process.removeListener(name, interrupted);
+    process.kill(process.pid, signal);
+  };
+  for (const name of SIGNALS) process.on(name, interrupted);
+  try {
+    return await work(folder, stop => stops.push(stop));
+  } catch (error) {
+    throw explain(error, cache);
+  } finally {
+    for (const name of SIGNALS) process.removeListener(name, interrupted);
+    remove();
+  }
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/**
+ * Moves a finished file or folder into the cache. When somebody else was quicker, theirs stays: what has the same name has
+ * the same contents.
+ */
+export function publish(from: string, to: string): void {
+  mkdirSync(dirname(to), { recursive: true });
+  try {
+    renameSync(from, to);
+  } catch (error) {
+    if (!existsSync(to)) throw error;
+    rmSync(from, { recursive: true, force: true });
+  }
+}
+
+/** Work folders of processes that were killed outright. */
+function removeAbandoned(cache: string): void {
+  for (const name of readdirSync(cache)) {
+    const pid = new RegExp(`^\\${WORK_PREFIX}(\\d+)-`).exec(name)?.[1];
+    if (pid && !isAlive(Number(pid))) rmSync(join(cache, basename(name)), { recursive: true, force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+function explained<T>(cache: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw explain(error, cache);
+  }
+}
+
+/** What a failed write means to the person at the keyboard. */
+function explain(error: unknown, cache: string): unknown {
+  switch ((error as NodeJS.ErrnoException | undefined)?.code) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new ImageError(
+        `the disk is full: no room in ${cache}; make room, or name another folder with POLYVISOR_CACHE`,
+      );
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+    case 'ENOTDIR':
+    case 'EEXIST':
+      return new ImageError(
+        `cannot write to ${cache}; make it a folder of yours, or name another with POLYVISOR_CACHE`,
+      );
+    default:
+      return error;
+  }
+}

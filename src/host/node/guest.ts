@@ -1,0 +1,276 @@
+/**
+ * The default guest: Debian's kernel and busybox, fetched through apt and made into a kernel file and an initramfs that stay
+ * in the cache:
+ *
+ *     packages/NAME_VERSION_ARCH.deb          what apt fetched
+ *     guests/ARCH/FLAVOUR/VERSIONS-RECIPE/    vmlinuz, initrd.cpio and guest.json, which is written last
+ *
+ * RECIPE is a digest of how the initramfs is made: when that changes, the same packages give a new guest.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { readDeb } from '../../boot/guest/deb.ts';
+import { initScript, PROFILE } from '../../boot/guest/init-script.ts';
+import { buildInitramfs } from '../../boot/guest/initramfs.ts';
+import { moduleName, selectModules, WANTED_MODULES } from '../../boot/guest/modules.ts';
+import { ImageError } from '../../boot/image-error.ts';
+import { createApt, INSTEAD } from './apt.ts';
+import { cacheFolder, publish, withWorkFolder } from './cache.ts';
+
+/** The kernels we know how to fetch, by architecture; the first is the default. The names are Debian's flavours. */
+export const GUEST_KERNELS = {
+  amd64: [
+    { flavour: 'cloud-amd64', package: 'linux-image-cloud-amd64' },
+    { flavour: 'amd64', package: 'linux-image-amd64' },
+  ],
+  i386: [
+    { flavour: '686-pae', package: 'linux-image-686-pae' },
+    { flavour: '686', package: 'linux-image-686' },
+  ],
+} as const satisfies Record<string, readonly { flavour: string; package: string }[]>;
+
+export type GuestArchitecture = keyof typeof GUEST_KERNELS;
+
+export interface Guest {
+  architecture: GuestArchitecture;
+  flavour: string;
+  /** What `uname -r` prints in it. */
+  release: string;
+  /** Debian's version of the kernel package. */
+  version: string;
+  busyboxVersion: string;
+  /** Names of the modules in the initramfs. */
+  modules: string[];
+  /** Paths of the files, and their sizes in bytes. */
+  kernel: string;
+  kernelSize: number;
+  initrd: string;
+  initrdSize: number;
+  /** True when it was made before and nothing was fetched or built. */
+  cached: boolean;
+}
+
+/** What is being done; `fraction` is how much of it, where that is known. */
+export interface GuestProgress {
+  step: 'lists' | 'kernel' | 'busybox' | 'build' | 'note';
+  text: string;
+  fraction?: number;
+}
+
+export interface GuestOptions {
+  architecture?: GuestArchitecture;
+  /** One of GUEST_KERNELS[architecture]; the first when left out. */
+  flavour?: string;
+  /** Ask the archives whether there is a newer kernel, also when there is a guest already. */
+  refresh?: boolean;
+  progress?: (progress: GuestProgress) => void;
+  /** The cache folder, when not the usual one. */
+  cache?: string;
+}
+
+/** The guest, from the cache or made anew. @throws ImageError with what is wrong and what to do. */
+export async function ensureGuest(options: GuestOptions = {}): Promise<Guest> {
+  const { architecture = 'amd64', refresh = false, progress = () => {}, cache = cacheFolder() } = options;
+  const kernels = GUEST_KERNELS[architecture];
+  const chosen =
+    options.flavour === undefined ? kernels[0] : kernels.find(({ flavour }) => flavour === options.flavour);
+  if (!chosen) {
+    const names = kernels.map(({ flavour }) => flavour).join(', ');
+    throw new ImageError(`no ${architecture} kernel of Debian's is called ${options.flavour}; there is ${names}`);
+  }
+  const { flavour } = chosen;
+  const folder = join(cache, 'guests', architecture, flavour);
+  const present = findGuest(folder);
+  if (present && !refresh) return present;
+
+  return withWorkFolder(cache, async (work, onInterrupt) => {
+    const offline = readJson<Packages>(join(folder, 'packages.json'));
+    if (offline && !refresh && isComplete(cache, offline))
+      return build(cache, work, folder, { architecture, flavour }, offline, progress);
+    try {
+      const packages = await fetchPackages(cache, work, onInterrupt, architecture, chosen.package, progress);
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(work, 'packages.json'), JSON.stringify(packages, undefined, 2));
+      renameSync(join(work, 'packages.json'), join(folder, 'packages.json'));
+      return await build(cache, work, folder, { architecture, flavour }, packages, progress);
+    } catch (error) {
+      if (!present || !(error instanceof ImageError)) throw error;
+      progress({ step: 'note', text: `${error.message}. The guest in the cache stays in use.` });
+      return present;
+    }
+  });
+}
+
+/** The packages a guest is made of. */
+interface Packages {
+  kernel: { name: string; version: string; file: string };
+  busybox: { name: string; version: string; file: string };
+}
+
+function isComplete(cache: string, { kernel, busybox }: Packages): boolean {
+  return [kernel, busybox].every(({ file }) => existsSync(join(cache, 'packages', file)));
+}
+
+async function fetchPackages(
+  cache: string,
+  work: string,
+  onInterrupt: (stop: () => void) => void,
+  architecture: GuestArchitecture,
+  metaPackage: string,
+  progress: (progress: GuestProgress) => void,
+): Promise<Packages> {
+  const apt = createApt(join(work, 'apt'), architecture, onInterrupt);
+  const report = (step: GuestProgress['step'], text: string) => {
+    progress({ step, text });
+    return (fraction: number) => progress({ step, text, fraction });
+  };
+  await apt.update(report('lists', "Asking apt for Debian's package lists"));
+  const meta = await apt.show(metaPackage);
+  const concrete = meta.depends.find(name => /^linux-image-\d/.test(name));
+  if (!concrete) throw new ImageError(`Debian's ${metaPackage} names no kernel; ${INSTEAD}`);
+
+  const get = async (name: string, step: 'kernel' | 'busybox') => {
+    const { version, size } = await apt.show(name);
+    const file = `${name}_${version.replaceAll(':', '%3a')}_${architecture}.deb`;
+    const path = join(cache, 'packages', file);
+    if (!existsSync(path)) {
+      const onProgress = report(step, `Downloading ${name} ${version} (${(size / 1e6).toFixed(1)} MB)`);
+      publish(await apt.download(name, version, onProgress), path);
+    }
+    return { name, version, file };
+  };
+  return { kernel: await get(concrete, 'kernel'), busybox: await get('busybox-static', 'busybox') };
+}
+
+async function build(
+  cache: string,
+  work: string,
+  folder: string,
+  kind: { architecture: GuestArchitecture; flavour: string },
+  packages: Packages,
+  progress: (progress: GuestProgress) => void,
+): Promise<Guest> {
+  const { kernel, busybox } = packages;
+  const target = join(folder, `${kernel.version}_${busybox.version}-${recipe()}`.replaceAll(/[^\w.+~-]/g, '_'));
+  const existing = readGuest(target);
+  if (existing) return existing;
+  progress({ step: 'build', text: `Unpacking ${kernel.name} and building the initramfs` });
+
+  /** A package that turns out to be damaged must not stay: the next run fetches it again. */
+  const unpack = async (file: string, wanted: (path: string) => boolean) => {
+    const path = join(cache, 'packages', file);
+    try {
+      return await readDeb(new Uint8Array(readFileSync(path)), wanted);
+    } catch (error) {
+      if (!(error instanceof ImageError)) throw error;
+      rmSync(path, { force: true });
+      throw new ImageError(`${file} in the cache was damaged (${error.message}); it is removed, try again`);
+    }
+  };
+  const [program] = await unpack(busybox.file, path => /^(usr\/)?bin\/busybox$/.test(path));
+  if (!program) throw new ImageError(`Debian's ${busybox.name} holds no bin/busybox; ${INSTEAD}`);
+  const MODULES = /^(?:usr\/)?lib\/modules\/([^/]+)\//;
+  const files = await unpack(
+    kernel.file,
+    path => /^boot\/vmlinuz-/.test(path) || (MODULES.test(path) && !!moduleName(path)),
+  );
+  const image = files.find(file => file.path.startsWith('boot/vmlinuz-'));
+  if (!image) throw new ImageError(`Debian's ${kernel.name} holds no boot/vmlinuz; ${INSTEAD}`);
+  const release = image.path.slice('boot/vmlinuz-'.length);
+  const modules = await selectModules(
+    files
+      .filter(file => MODULES.exec(file.path)?.[1] === release)
+      .map(file => ({ path: file.path.replace(MODULES, ''), data: file.data })),
+  );
+
+  const made = join(work, 'guest');
+  mkdirSync(made);
+  writeFileSync(join(made, 'vmlinuz'), image.data);
+  writeFileSync(join(made, 'initrd.cpio'), buildInitramfs({ release, busybox: program.data, modules }));
+  const record: GuestRecord = {
+    ...kind,
+    release,
+    version: kernel.version,
+    busyboxVersion: busybox.version,
+    modules: modules.map(({ name }) => name),
+    recipe: recipe(),
+  };
+  writeFileSync(join(made, 'guest.json'), `${JSON.stringify(record, undefined, 2)}\n`);
+  // What already stands there is not a whole guest, or it would have been found above.
+  if (existsSync(target) && !readGuest(target)) renameSync(target, join(work, 'broken'));
+  publish(made, target);
+  prune(cache, folder, target);
+  const guest = readGuest(target);
+  if (!guest) throw new Error(`the guest in ${target} is not what was written there`);
+  return { ...guest, cached: false };
+}
+
+/** Removes the flavour's earlier guests, and packages that no guest is made of any more. */
+function prune(cache: string, folder: string, current: string): void {
+  for (const name of readdirSync(folder)) {
+    const path = join(folder, name);
+    if (path !== current && existsSync(join(path, 'guest.json'))) rmSync(path, { recursive: true, force: true });
+  }
+  const used = new Set<string>();
+  for (const architecture of Object.keys(GUEST_KERNELS)) {
+    for (const { flavour } of GUEST_KERNELS[architecture as GuestArchitecture]) {
+      const packages = readJson<Packages>(join(cache, 'guests', architecture, flavour, 'packages.json'));
+      if (packages) used.add(packages.kernel.file).add(packages.busybox.file);
+    }
+  }
+  for (const name of readdirSync(join(cache, 'packages'))) {
+    const path = join(cache, 'packages', name);
+    // A young one may be somebody's who is about to build a guest of it.
+    if (!used.has(name) && Date.now() - statSync(path).mtimeMs > HOUR) rmSync(path, { force: true });
+  }
+}
+
+const HOUR = 3_600_000;
+
+/** guest.json. */
+interface GuestRecord extends Omit<Guest, 'kernel' | 'kernelSize' | 'initrd' | 'initrdSize' | 'cached'> {
+  recipe: string;
+}
+
+/** The newest whole guest of today's recipe below `folder`. */
+function findGuest(folder: string): Guest | undefined {
+  if (!existsSync(folder)) return undefined;
+  const paths = readdirSync(folder).map(name => join(folder, name));
+  const made = paths.filter(path => existsSync(join(path, 'guest.json')));
+  made.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
+  for (const path of made) {
+    const guest = readGuest(path);
+    if (guest) return guest;
+  }
+  return undefined;
+}
+
+function readGuest(path: string): Guest | undefined {
+  const record = readJson<GuestRecord>(join(path, 'guest.json'));
+  const [kernel, initrd] = [join(path, 'vmlinuz'), join(path, 'initrd.cpio')];
+  if (record?.recipe !== recipe() || !existsSync(kernel) || !existsSync(initrd)) return undefined;
+  const { recipe: _, ...rest } = record;
+  return {
+    ...rest,
+    kernel,
+    kernelSize: statSync(kernel).size,
+    initrd,
+    initrdSize: statSync(initrd).size,
+    cached: true,
+  };
+}
+
+function readJson<T>(path: string): T | undefined {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as T;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Eight hexadecimal digits that change when what goes into the initramfs does. */
+function recipe(): string {
+  const text = [initScript('', []), PROFILE, ...WANTED_MODULES, buildInitramfs.toString()].join('\0');
+  return createHash('sha256').update(text).digest('hex').slice(0, 8);
+}

@@ -1,0 +1,7 @@
+/** What Node.js gives a machine: `import { … } from 'polyvisor/node'`. */
+export { nodeClock } from './clock.ts';
+export type { TerminalConsole } from './console-terminal.ts';
+export { createTerminalConsole } from './console-terminal.ts';
+export { openDiskFile } from './disk-file.ts';
+export type { Guest, GuestOptions, GuestProgress } from './guest.ts';
+export { ensureGuest } from './guest.ts';
