@@ -1,0 +1,66 @@
+/** How the engine divides its WebAssembly memory. Addresses in bytes; guest RAM comes last, at `guestOrigin`. */
+import { STATE, STATE_SIZE } from './x86/state.ts';
+
+/** A TLB entry: tag for reads, for writes, for execution (u64 each: the page's linear address), then the addend, flags. */
+export const TLB_ENTRY = 32;
+export const TLB_READ = 0;
+export const TLB_WRITE = 8;
+export const TLB_EXECUTE = 16;
+/** u32: guest RAM is at (linear address + addend) mod 2^32 in the WebAssembly memory. */
+export const TLB_ADDEND = 24;
+/** u32: bit 0 = global page. */
+export const TLB_FLAGS = 28;
+export const TLB_ENTRIES = 2048;
+export const TLB_BANK = TLB_ENTRY * TLB_ENTRIES;
+export const TLB_BANKS = 24;
+
+/** An empty bank, copied over one that is to be flushed. */
+export const TLB_EMPTY = 0x10000;
+export const TLB_AREA = TLB_EMPTY + TLB_BANK;
+
+/** Block tables, one a code size (16, 32, 64): entries of {u32 guest-physical address, u32 record or 0}. */
+export const BLOCK_ENTRIES = 65536;
+export const BLOCK_TABLE = BLOCK_ENTRIES * 8;
+export const BLOCK_AREA = TLB_AREA + TLB_BANK * TLB_BANKS;
+
+/** Decoded records. */
+export const RECORD_AREA = BLOCK_AREA + BLOCK_TABLE * 3;
+export const RECORD_SIZE = 32;
+export const RECORD_BYTES = 32 << 20;
+
+/** One byte per guest page: what it is. */
+export const PAGE_KIND = RECORD_AREA + RECORD_BYTES;
+export const PAGE_RAM = 0;
+/** RAM that translated code came from: writes take the slow path. */
+export const PAGE_CODE = 1;
+/** Not RAM: devices. */
+export const PAGE_DEVICE = 2;
+
+/** RAM may be at most this large: above it lie the devices of a PC. */
+export const MAXIMUM_RAM = 0xc0000000;
+
+export interface Layout {
+  ramSize: number;
+  pageKind: number;
+  /** One u64 per guest page: bit n = the n-th 64 bytes hold translated code. */
+  codeChunks: number;
+  guestOrigin: number;
+  /** Size of the whole WebAssembly memory in 64 KiB pages. */
+  wasmPages: number;
+}
+
+export function layout(ramSize: number): Layout {
+  const pages = ramSize / 4096;
+  const align = (address: number) => Math.ceil(address / 65536) * 65536;
+  const codeChunks = align(PAGE_KIND + pages);
+  const guestOrigin = align(codeChunks + pages * 8);
+  return {
+    ramSize,
+    pageKind: PAGE_KIND,
+    codeChunks,
+    guestOrigin,
+    wasmPages: Math.ceil((guestOrigin + ramSize) / 65536),
+  };
+}
+
+if (STATE + STATE_SIZE > TLB_EMPTY) throw new Error('layout: the state overlaps the TLB');
