@@ -1,0 +1,80 @@
+/**
+ * How an SSE instruction that works on floats begins and ends (SDM 1, 11.5): its environment comes from MXCSR, its exceptions
+ * go there, and an unmasked one faults at once, with the registers as they were.
+ */
+import type { HelperContext } from '../helper.ts';
+import { BEFORE_COMPUTATION, createEnvironment } from '../softfloat/environment.ts';
+import { flushDenormal, loadFloat32, loadFloat64, storeFloat32, storeFloat64 } from '../softfloat/formats.ts';
+import { FLOAT32, FLOAT64, type Format } from '../softfloat/rounding.ts';
+import type { Value } from '../softfloat/value.ts';
+import { ARGUMENT, CR4, MXCSR, RESULT, STATE, VECTOR } from '../state.ts';
+
+/** Of the two operands the first is also the destination; the answer goes to the last of the four vectors. */
+export const FIRST = STATE + VECTOR;
+export const SECOND = STATE + VECTOR + 16;
+export const ANSWER = STATE + VECTOR + 48;
+/** An immediate or an integer source; an answer that is an integer or flags. */
+export const OPERAND = STATE + ARGUMENT;
+export const SCALAR_ANSWER = STATE + RESULT;
+
+/** #XM, SIMD floating-point exception; without CR4.OSXMMEXCPT it is #UD. */
+const XM = 19;
+const UD = 6;
+const OSXMMEXCPT = 1 << 10;
+
+const DAZ = 1 << 6;
+const MASKS_SHIFT = 7;
+const ROUNDING_SHIFT = 13;
+const FTZ = 1 << 15;
+
+export const environment = createEnvironment(false);
+
+/** A float format as an SSE lane has it. */
+export interface Lane {
+  readonly bytes: 4 | 8;
+  readonly format: Format;
+  load(view: DataView, address: number, value: Value): void;
+  store(view: DataView, address: number, value: Value): void;
+}
+
+export const SINGLE: Lane = { bytes: 4, format: FLOAT32, load: loadFloat32, store: storeFloat32 };
+export const DOUBLE: Lane = { bytes: 8, format: FLOAT64, load: loadFloat64, store: storeFloat64 };
+
+/** Sets the environment as MXCSR says, with no exceptions yet. */
+export function begin(view: DataView): void {
+  const mxcsr = view.getUint32(STATE + MXCSR, true);
+  environment.rounding = (mxcsr >>> ROUNDING_SHIFT) & 3;
+  environment.masks = (mxcsr >>> MASKS_SHIFT) & 0x3f;
+  environment.denormalsAreZero = (mxcsr & DAZ) !== 0;
+  environment.flushToZero = (mxcsr & FTZ) !== 0;
+  environment.flags = 0;
+}
+
+/** Loads a lane as the instruction is to see it. */
+export function loadLane(view: DataView, address: number, lane: Lane, value: Value): void {
+  lane.load(view, address, value);
+  flushDenormal(value, environment);
+}
+
+/** When what was found in the operands is unmasked, faults before anything is rounded. */
+export function checkOperands(context: HelperContext): void {
+  if ((environment.flags & ~environment.masks & BEFORE_COMPUTATION) === 0) return;
+  // What other lanes found in rounding does not count then.
+  environment.flags &= BEFORE_COMPUTATION;
+  finish(context);
+}
+
+/** Notes the exceptions in MXCSR, and faults if one is not masked. */
+export function finish(context: HelperContext): void {
+  const { view } = context;
+  const { flags, masks } = environment;
+  if (flags === 0) return;
+  view.setUint32(STATE + MXCSR, view.getUint32(STATE + MXCSR, true) | flags, true);
+  if ((flags & ~masks) !== 0) {
+    context.raise((view.getUint32(STATE + CR4, true) & OSXMMEXCPT) !== 0 ? XM : UD);
+  }
+}
+
+export function clear(view: DataView, address: number, bytes: number): void {
+  for (let i = 0; i < bytes; i += 4) view.setUint32(address + i, 0, true);
+}
