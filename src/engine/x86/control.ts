@@ -1,0 +1,318 @@
+/** Control, debug and flag registers, MSRs, ports: what system instructions do (SDM 3A 2.5, 17.2; SDM 2). */
+import { type Cpu, isCanonical } from './cpu.ts';
+import type { Helper } from './helper.ts';
+import { GP } from './segments.ts';
+import * as state from './state.ts';
+
+const CR0_PE = 1;
+const CR0_NW = 1 << 29;
+const CR0_CD = 1 << 30;
+const CR0_PG = 0x80000000;
+const CR0_KNOWN = 0xe005003f;
+const CR4_PAE = 1 << 5;
+const CR4_PGE = 1 << 7;
+const CR4_PCIDE = 1 << 17;
+const EFER_LME = 0x100;
+const EFER_LMA = 0x400;
+/** VME PVI TSD DE PSE PAE MCE PGE PCE OSFXSR OSXMMEXCPT UMIP FSGSBASE PCIDE OSXSAVE SMEP SMAP. */
+const CR4_KNOWN = 0x1ff | (1 << 9) | (1 << 10) | (1 << 11) | (1 << 16) | CR4_PCIDE | (1 << 18) | (1 << 20) | (1 << 21);
+/** Bits whose change drops all translations (SDM 3A 4.10.4.1). */
+const CR4_FLUSHING = (1 << 4) | CR4_PAE | CR4_PGE | CR4_PCIDE | (1 << 20) | (1 << 21);
+const CR0_FLUSHING = CR0_PG | (1 << 16) | CR0_PE;
+
+/** The TLB's name for an address space: the PCID if CR4.PCIDE, else one for all. */
+function space(cpu: Cpu): string {
+  return cpu.get32(state.CR4) & CR4_PCIDE ? `pcid ${cpu.get32(state.CR3) & 0xfff}` : 'current';
+}
+
+export function setCr0(cpu: Cpu, value: number): void {
+  const old = cpu.get32(state.CR0);
+  value = ((value & CR0_KNOWN) | 0x10) >>> 0;
+  if (value & CR0_PG && !(value & CR0_PE)) cpu.raise(GP, 0);
+  if (value & CR0_NW && !(value & CR0_CD)) cpu.raise(GP, 0);
+  const efer = cpu.get32(state.EFER);
+  if ((value ^ old) & CR0_PG) {
+    if (value & CR0_PG) {
+      if (efer & EFER_LME) {
+        if (!(cpu.get32(state.CR4) & CR4_PAE)) cpu.raise(GP, 0);
+        if (cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * state.CS) & (1 << 21)) cpu.raise(GP, 0);
+        cpu.set32(state.EFER, efer | EFER_LMA);
+      }
+    } else {
+      if (cpu.mode === 64) cpu.raise(GP, 0);
+      if (cpu.get32(state.CR4) & CR4_PCIDE) cpu.raise(GP, 0);
+      cpu.set32(state.EFER, efer & ~EFER_LMA);
+    }
+  }
+  cpu.set64(state.CR0, BigInt(value));
+  if ((value ^ old) & CR0_FLUSHING) {
+    cpu.tlb.flushAll();
+    cpu.requestExit();
+  }
+  // Leaving protected mode keeps CS's hidden part; CPL becomes 0.
+  if (!(value & CR0_PE) && old & CR0_PE) cpu.setCpl(0);
+  cpu.updateMode();
+  cpu.updateUnits();
+}
+
+export function setCr4(cpu: Cpu, wanted: bigint): void {
+  const old = cpu.get32(state.CR4);
+  if (wanted & ~BigInt(CR4_KNOWN)) cpu.raise(GP, 0);
+  const value = Number(wanted);
+  if (cpu.longMode && !(value & CR4_PAE)) cpu.raise(GP, 0);
+  if (value & CR4_PCIDE && !(old & CR4_PCIDE) && (!cpu.longMode || cpu.get32(state.CR3) & 0xfff)) cpu.raise(GP, 0);
+  cpu.set64(state.CR4, BigInt(value));
+  if ((value ^ old) & CR4_FLUSHING) {
+    cpu.tlb.flushAll();
+    cpu.tlb.select(space(cpu));
+  }
+  cpu.updateUnits();
+  cpu.updateBank();
+}
+
+/** MOV to CR3: bit 63 with CR4.PCIDE keeps the PCID's translations (SDM 3A 4.10.4.1). */
+export function setCr3(cpu: Cpu, value: bigint): void {
+  const pcids = cpu.get32(state.CR4) & CR4_PCIDE;
+  const keep = pcids && (value >> 63n) & 1n;
+  if (pcids) value &= ~(1n << 63n);
+  if (cpu.longMode && value >> 40n) cpu.raise(GP, 0);
+  cpu.set64(state.CR3, cpu.longMode ? value : value & 0xffffffffn);
+  cpu.tlb.select(space(cpu));
+  if (!keep) cpu.tlb.flush((cpu.get32(state.CR4) & CR4_PGE) !== 0);
+  cpu.updateBank();
+}
+
+/** Loads a root that a hypervisor vouches for: translations made under it are still good. */
+export function switchRoot(cpu: Cpu, value: bigint): void {
+  cpu.set64(state.CR3, value);
+  cpu.tlb.select(`root ${value}`);
+  cpu.updateBank();
+}
+
+export function setEfer(cpu: Cpu, value: bigint): boolean {
+  const known = 0x1n | 0x100n | 0x400n | 0x800n;
+  if (value & ~(known | 0x4000n)) return false; // FFXSR (bit 14) is not offered, but writing it back is harmless
+  const old = cpu.get32(state.EFER);
+  const next = Number(value & (known & ~0x400n));
+  if ((next ^ old) & EFER_LME && cpu.get32(state.CR0) & CR0_PG) return false;
+  cpu.set64(state.EFER, BigInt(next | (old & EFER_LMA)));
+  if ((next ^ old) & 0x800) cpu.tlb.flushAll();
+  return true;
+}
+
+/** Debug registers: DR4 and DR5 are DR6 and DR7, or #UD with CR4.DE; DR7.GD makes any access #DB. */
+function debugRegister(cpu: Cpu, index: number): number {
+  if (index === 4 || index === 5) {
+    if (cpu.get32(state.CR4) & 8) cpu.raise(6);
+    index += 2;
+  }
+  if (index > 7) cpu.raise(6);
+  const dr7 = cpu.get32(state.DR + 40);
+  if (dr7 & 0x2000) {
+    cpu.set64(state.DR + 32, cpu.get64(state.DR + 32) | 0x2000n);
+    cpu.set64(state.DR + 40, BigInt(dr7 & ~0x2000));
+    cpu.raise(1);
+  }
+  return index;
+}
+/** Offset of DR0-DR3, DR6, DR7 in the state. */
+export function debugOffset(index: number): number {
+  return state.DR + 8 * (index >= 6 ? index - 2 : index);
+}
+export function setDebug(cpu: Cpu, index: number, value: bigint): void {
+  if (index === 6) value = (value & 0xe00fn) | 0xffff0ff0n;
+  if (index === 7) value = (value & 0xffff2bffn) | 0x400n;
+  cpu.set64(debugOffset(index), value);
+  if (index === 7) {
+    const enabled = Number(value & 0xffn);
+    let data = false;
+    for (let i = 0; i < 4; i++) if ((enabled >> (2 * i)) & 3 && (Number(value) >> (16 + 4 * i)) & 3) data = true;
+    cpu.set32(state.WATCHING, data ? 1 : 0);
+    cpu.tlb.flushAll();
+    cpu.requestExit();
+  }
+}
+
+/** May the current code touch `port`? CPL <= IOPL, or the TSS's bitmap says so (SDM 1, 19.5). */
+function checkPort(cpu: Cpu, port: number, bytes: number): void {
+  if (!cpu.protectedMode || (!cpu.v86 && cpu.cpl <= cpu.iopl)) return;
+  const tss = cpu.get64(state.TR_BASE);
+  const limit = cpu.get32(state.SEGMENT_LIMIT + 4 * state.TR);
+  if (limit < 0x67) cpu.raise(GP, 0);
+  const map = Number(cpu.readLinear(cpu.wrap(tss + 0x66n), 2, true)) + (port >> 3);
+  if (map + 1 > limit) cpu.raise(GP, 0);
+  const bits = Number(cpu.readLinear(cpu.wrap(tss + BigInt(map)), 2, true)) >> (port & 7);
+  if (bits & ((1 << bytes) - 1)) cpu.raise(GP, 0);
+}
+
+function afterFlags(cpu: Cpu): void {
+  if (cpu.interruptFlag && cpu.environment.interruptPending()) cpu.requestExit();
+  if (cpu.get32(state.FLAGS_REST) & state.TF) cpu.requestExit();
+}
+
+export const controlHelpers: Record<string, Helper> = {
+  read_control: context => {
+    const cpu = context as Cpu;
+    switch (cpu.argument32(0)) {
+      case 0:
+        return cpu.setResult(cpu.get64(state.CR0));
+      case 2:
+        return cpu.setResult(cpu.get64(state.CR2));
+      case 3:
+        return cpu.setResult(cpu.get64(state.CR3));
+      case 4:
+        return cpu.setResult(cpu.get64(state.CR4));
+      case 8:
+        return cpu.setResult32(cpu.environment.taskPriority());
+      default:
+        cpu.raise(6);
+    }
+  },
+  write_control: context => {
+    const cpu = context as Cpu;
+    const value = cpu.argument(1);
+    switch (cpu.argument32(0)) {
+      case 0:
+        if (value >> 32n) cpu.raise(GP, 0);
+        return setCr0(cpu, Number(value));
+      case 2:
+        return cpu.set64(state.CR2, value);
+      case 3:
+        if (!cpu.environment.setRoot(value)) setCr3(cpu, value);
+        return;
+      case 4:
+        return setCr4(cpu, value);
+      case 8:
+        if (value >> 4n) cpu.raise(GP, 0);
+        cpu.environment.setTaskPriority(Number(value));
+        if (cpu.interruptFlag && cpu.environment.interruptPending()) cpu.requestExit();
+        return;
+      default:
+        cpu.raise(6);
+    }
+  },
+  read_debug: context => {
+    const cpu = context as Cpu;
+    cpu.setResult(cpu.get64(debugOffset(debugRegister(cpu, cpu.argument32(0)))));
+  },
+  write_debug: context => {
+    const cpu = context as Cpu;
+    const index = debugRegister(cpu, cpu.argument32(0));
+    const value = cpu.argument(1);
+    if (index >= 6 && value >> 32n) cpu.raise(GP, 0);
+    setDebug(cpu, index, value);
+  },
+  lmsw: context => {
+    const cpu = context as Cpu;
+    const old = cpu.get32(state.CR0);
+    // PE can be set, not cleared.
+    setCr0(cpu, (old & ~0xe) | (cpu.argument32(0) & 0xf));
+  },
+  clts: context => {
+    const cpu = context as Cpu;
+    cpu.set64(state.CR0, cpu.get64(state.CR0) & ~8n);
+    cpu.updateUnits();
+  },
+  invlpg: context => (context as Cpu).tlb.invalidate((context as Cpu).argument(0)),
+  invpcid: context => {
+    const cpu = context as Cpu;
+    const [kind, pcid, address] = [cpu.argument(0), cpu.argument(1), cpu.argument(2)];
+    if (kind > 3n || pcid >> 12n || (kind === 0n && !isCanonical(address))) cpu.raise(GP, 0);
+    if (kind === 0n) return cpu.tlb.invalidate(address);
+    if (kind === 1n) cpu.tlb.drop(cpu.get32(state.CR4) & CR4_PCIDE ? `pcid ${pcid}` : 'current');
+    else cpu.tlb.flushAll(); // 2: all with globals; 3: all without: dropping more is allowed
+  },
+  cpuid: context => {
+    const cpu = context as Cpu;
+    const { eax, ebx, ecx, edx } = cpu.environment.cpuid(cpu.gpr32(0), cpu.gpr32(1));
+    cpu.setGpr32(0, eax);
+    cpu.setGpr32(3, ebx);
+    cpu.setGpr32(1, ecx);
+    cpu.setGpr32(2, edx);
+  },
+  rdmsr: context => {
+    const cpu = context as Cpu;
+    const value = cpu.environment.readMsr(cpu.gpr32(1));
+    if (value === undefined) cpu.raise(GP, 0);
+    cpu.setGpr32(0, Number(value! & 0xffffffffn));
+    cpu.setGpr32(2, Number(value! >> 32n));
+  },
+  wrmsr: context => {
+    const cpu = context as Cpu;
+    const value = BigInt(cpu.gpr32(0)) | (BigInt(cpu.gpr32(2)) << 32n);
+    if (!cpu.environment.writeMsr(cpu.gpr32(1), value)) cpu.raise(GP, 0);
+  },
+  rdpmc: context => void context.raise(GP, 0),
+  rdtsc: context => timestamp(context as Cpu),
+  rdtscp: context => {
+    const cpu = context as Cpu;
+    timestamp(cpu);
+    cpu.setGpr32(1, cpu.get32(state.TSC_AUX));
+  },
+  port_in: context => {
+    const cpu = context as Cpu;
+    const port = cpu.argument32(0);
+    const bytes = (cpu.argument32(1) / 8) as 1 | 2 | 4;
+    checkPort(cpu, port, bytes);
+    cpu.setResult32(cpu.environment.portRead(port, bytes));
+  },
+  port_out: context => {
+    const cpu = context as Cpu;
+    const port = cpu.argument32(0);
+    const bytes = (cpu.argument32(1) / 8) as 1 | 2 | 4;
+    checkPort(cpu, port, bytes);
+    cpu.environment.portWrite(port, bytes, cpu.argument32(2) & (bytes === 4 ? -1 : (1 << (8 * bytes)) - 1));
+  },
+  cli: context => {
+    const cpu = context as Cpu;
+    if (cpu.protectedMode && (cpu.v86 ? cpu.iopl < 3 : cpu.cpl > cpu.iopl)) cpu.raise(GP, 0);
+    cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~state.IF);
+  },
+  sti: context => {
+    const cpu = context as Cpu;
+    if (cpu.protectedMode && (cpu.v86 ? cpu.iopl < 3 : cpu.cpl > cpu.iopl)) cpu.raise(GP, 0);
+    const rest = cpu.get32(state.FLAGS_REST);
+    if (rest & state.IF) return;
+    cpu.set32(state.FLAGS_REST, rest | state.IF);
+    if (cpu.environment.interruptPending()) {
+      cpu.interruptShadow = true;
+      cpu.requestExit();
+    }
+  },
+  hlt: context => {
+    const cpu = context as Cpu;
+    cpu.environment.halt();
+    cpu.requestExit();
+  },
+  check_v86_iopl: context => {
+    const cpu = context as Cpu;
+    if (cpu.v86 && cpu.iopl < 3) cpu.raise(GP, 0);
+  },
+  popf: context => {
+    const cpu = context as Cpu;
+    const value = cpu.argument32(0);
+    const bits = cpu.argument32(1);
+    let change = 0x247fd5 & ~(state.IOPL | state.IF); // arithmetic, TF, DF, NT, AC, ID
+    if (bits === 16) change &= 0xffff;
+    const { cpl, iopl } = cpu;
+    const real = !cpu.protectedMode;
+    if (real || (cpl === 0 && !cpu.v86)) change |= state.IOPL;
+    if (real || cpl <= iopl || cpu.v86) change |= state.IF;
+    // RF is cleared; VM, VIF and VIP stay.
+    cpu.flags = (cpu.flags & ~change & ~state.RF) | (value & change) | 2;
+    cpu.updateBank();
+    afterFlags(cpu);
+  },
+  random: context => {
+    const cpu = context as Cpu;
+    const bits = cpu.argument32(0);
+    cpu.setResult(BigInt.asUintN(bits, cpu.environment.random()));
+  },
+};
+
+function timestamp(cpu: Cpu): void {
+  if (cpu.get32(state.CR4) & 4 && cpu.cpl > 0) cpu.raise(GP, 0);
+  const value = cpu.environment.tsc();
+  cpu.setGpr32(0, Number(value & 0xffffffffn));
+  cpu.setGpr32(2, Number((value >> 32n) & 0xffffffffn));
+}

@@ -1,0 +1,340 @@
+/**
+ * One processor's registers and its guest's memory, as helpers and the machine see them: typed reads and writes of the state
+ * that translated code works on, and accesses to linear addresses through the guest's page tables.
+ */
+import type { GuestMemory } from '../../memory/memory.ts';
+import { PAGE_CODE } from '../layout.ts';
+import * as record from '../interpreter/record.ts';
+import type { CodeSize } from './decode.ts';
+import type { HelperContext } from './helper.ts';
+import { ACCESS_IMPLICIT, ACCESS_PROBE, ACCESS_WRITE } from './paging.ts';
+import * as state from './state.ts';
+import type { Tlb } from './tlb.ts';
+
+const { STATE } = state;
+
+/** What leaves a helper when the guest faults. One object: nothing is allocated, no stack is recorded. */
+export const FAULT = Symbol('guest fault');
+
+/** What the processor asks of whoever runs it: the machine, through the hypervisor's ops. */
+export interface Environment {
+  portRead(port: number, bytes: 1 | 2 | 4): number;
+  portWrite(port: number, bytes: 1 | 2 | 4, value: number): void;
+  cpuid(leaf: number, subleaf: number): { eax: number; ebx: number; ecx: number; edx: number };
+  /** undefined: #GP. */
+  readMsr(index: number): bigint | undefined;
+  /** false: #GP. */
+  writeMsr(index: number, value: bigint): boolean;
+  /** VMCALL, VMMCALL: false means #UD. */
+  hypercall(): boolean;
+  /** SYSCALL: false means natively. */
+  syscall(): boolean;
+  /** MOV to CR3: false means natively. */
+  setRoot(value: bigint): boolean;
+  /** INT n: false means natively. */
+  softwareInterrupt(vector: number, next: bigint): boolean;
+  /** Guest TSC. */
+  tsc(): bigint;
+  setTsc(value: bigint): void;
+  /** The local APIC's task priority, as CR8 has it (0-15). */
+  taskPriority(): number;
+  setTaskPriority(value: number): void;
+  /** True if an interrupt waits to be delivered. */
+  interruptPending(): boolean;
+  halt(): void;
+  random(): bigint;
+  kill(reason: string): void;
+}
+
+interface WalkFunctions {
+  walk(linear: bigint, access: number): bigint;
+}
+
+export class Cpu implements HelperContext {
+  readonly view: DataView;
+  readonly bytes: Uint8Array;
+  readonly words: Uint32Array;
+  readonly longs: BigUint64Array;
+  readonly memory: GuestMemory;
+  readonly tlb: Tlb;
+  readonly pageKind: number;
+  environment!: Environment;
+  walker!: WalkFunctions;
+  /** Stop at the end of the block: interrupts, mode changes. Set by engine.ts. */
+  requestExit: () => void = () => {};
+  /** Drop translations of code in the page. */
+  codeWritten: (address: number, length: number) => void = () => {};
+  /** STI and MOV SS hold interrupts off for one instruction. */
+  interruptShadow = false;
+  /** NMI is held off until IRET. */
+  nmiBlocked = false;
+
+  constructor(buffer: ArrayBuffer, memory: GuestMemory, tlb: Tlb, pageKind: number) {
+    this.view = new DataView(buffer);
+    this.bytes = new Uint8Array(buffer);
+    this.words = new Uint32Array(buffer);
+    this.longs = new BigUint64Array(buffer);
+    this.memory = memory;
+    this.tlb = tlb;
+    this.pageKind = pageKind;
+  }
+
+  // State fields, by the offsets of state.ts.
+
+  get64(offset: number): bigint {
+    return this.longs[(STATE + offset) >> 3]!;
+  }
+  set64(offset: number, value: bigint): void {
+    this.longs[(STATE + offset) >> 3] = value;
+  }
+  get32(offset: number): number {
+    return this.words[(STATE + offset) >> 2]!;
+  }
+  set32(offset: number, value: number): void {
+    this.words[(STATE + offset) >> 2] = value;
+  }
+  get16(offset: number): number {
+    return this.view.getUint16(STATE + offset, true);
+  }
+  set16(offset: number, value: number): void {
+    this.view.setUint16(STATE + offset, value, true);
+  }
+  gpr(index: number): bigint {
+    return this.get64(state.GPR + 8 * index);
+  }
+  setGpr(index: number, value: bigint): void {
+    this.set64(state.GPR + 8 * index, value);
+  }
+  /** Low half of a general register; setting clears the upper half. */
+  gpr32(index: number): number {
+    return this.words[(STATE + state.GPR + 8 * index) >> 2]!;
+  }
+  setGpr32(index: number, value: number): void {
+    const at = (STATE + state.GPR + 8 * index) >> 2;
+    this.words[at] = value;
+    this.words[at + 1] = 0;
+  }
+  argument(index: number): bigint {
+    return this.get64(state.ARGUMENT + 8 * index);
+  }
+  argument32(index: number): number {
+    return this.words[(STATE + state.ARGUMENT + 8 * index) >> 2]!;
+  }
+  setResult(value: bigint, index = 0): void {
+    this.set64(state.RESULT + 8 * index, value);
+  }
+  setResult32(value: number, index = 0): void {
+    const at = (STATE + state.RESULT + 8 * index) >> 2;
+    this.words[at] = value;
+    this.words[at + 1] = 0;
+  }
+
+  /** Linear address of the instruction after the one whose helper runs. */
+  next(): bigint {
+    const at = this.get32(state.RECORD);
+    return this.wrap(this.get64(state.PAGE) + BigInt(this.view.getUint16(at + record.OFFSET, true) + this.bytes[at + record.LENGTH]!));
+  }
+  get rip(): bigint {
+    return this.get64(state.RIP);
+  }
+  /** RIP in 64-bit mode; elsewhere the linear address CS base + EIP, as translated code has it. */
+  set rip(value: bigint) {
+    this.set64(state.RIP, value);
+  }
+  /** The instruction pointer as the architecture shows it. */
+  get ip(): bigint {
+    return this.mode === 64 ? this.rip : (this.rip - this.segmentBase(state.CS)) & 0xffffffffn;
+  }
+  set ip(value: bigint) {
+    this.rip = this.mode === 64 ? value : (value + this.segmentBase(state.CS)) & 0xffffffffn;
+  }
+  get cpl(): number {
+    return this.get32(state.CPL);
+  }
+  get mode(): CodeSize {
+    return this.get32(state.MODE) as CodeSize;
+  }
+  get longMode(): boolean {
+    return (this.get32(state.EFER) & 0x400) !== 0;
+  }
+  get protectedMode(): boolean {
+    return (this.get32(state.CR0) & 1) !== 0;
+  }
+  get v86(): boolean {
+    return (this.get32(state.FLAGS_REST) & state.VM) !== 0;
+  }
+  get iopl(): number {
+    return (this.get32(state.FLAGS_REST) >> 12) & 3;
+  }
+  get interruptFlag(): boolean {
+    return (this.get32(state.FLAGS_REST) & state.IF) !== 0;
+  }
+
+  /** RFLAGS, put together from the lazy fields. */
+  get flags(): number {
+    const aux = this.get32(state.FLAG_AUX);
+    const low = this.words[(STATE + state.FLAG_RESULT) >> 2]!;
+    const high = this.words[((STATE + state.FLAG_RESULT) >> 2) + 1]!;
+    let parity = (low ^ (aux >>> 8)) & 0xff;
+    parity ^= parity >> 4;
+    const even = (0x9669 >> (parity & 15)) & 1; // bit n set: n has an even number of ones
+    const carry = aux >>> 31;
+    return (
+      this.get32(state.FLAGS_REST) |
+      carry |
+      (even << 2) |
+      (((aux >>> 3) & 1) << 4) |
+      ((low | high) === 0 ? state.ZF : 0) |
+      (((high >>> 31) ^ (aux & 1)) << 7) |
+      ((carry ^ ((aux >>> 30) & 1)) << 11)
+    );
+  }
+  set flags(value: number) {
+    this.set32(state.FLAGS_REST, (value & ~state.ARITHMETIC_FLAGS) | 2);
+    const zero = (value >> 6) & 1;
+    const carry = value & 1;
+    const at = (STATE + state.FLAG_RESULT) >> 2;
+    this.words[at] = zero ^ 1;
+    this.words[at + 1] = 0;
+    // See builder.ts, flagsFromBits: the same encoding.
+    this.set32(
+      state.FLAG_AUX,
+      (carry << 31) |
+        ((carry ^ ((value >> 11) & 1)) << 30) |
+        (((value >> 4) & 1) << 3) |
+        ((((value >> 2) & 1) ^ zero) << 8) |
+        ((value >> 7) & 1),
+    );
+  }
+
+  segmentBase(segment: number): bigint {
+    return this.get64(segmentBaseOffset(segment));
+  }
+  selector(segment: number): number {
+    return this.get16(state.SELECTOR + 4 * segment);
+  }
+
+  // Faults.
+
+  raise(vector: number, code = 0): never {
+    this.set32(state.FAULT, vector | 0x100);
+    this.set32(state.FAULT_CODE, code);
+    throw FAULT;
+  }
+
+  // Linear memory. Faults raise.
+
+  /** Guest-physical address of a byte at `linear`; raises the fault. */
+  translate(linear: bigint, access: number): number {
+    const physical = this.walker.walk(linear, access);
+    if (physical < 0n) throw FAULT; // walk has set FAULT
+    return Number(physical);
+  }
+  /** Reads `bytes` (1-8) at a linear address. With `implicit`, as the processor itself does, at supervisor rights. */
+  readLinear(linear: bigint, bytes: 1 | 2 | 4 | 8, implicit: boolean): bigint {
+    const access = implicit ? ACCESS_IMPLICIT | ACCESS_PROBE : 0;
+    const offset = Number(linear & 4095n);
+    if (offset + bytes > 4096) {
+      let value = 0n;
+      for (let i = bytes - 1; i >= 0; i--) value = (value << 8n) | this.readLinear(this.wrap(linear + BigInt(i)), 1, implicit);
+      return value;
+    }
+    const physical = this.translate(linear, access);
+    if (!this.memory.has(physical, bytes)) return this.environmentRead(physical, bytes);
+    switch (bytes) {
+      case 1:
+        return BigInt(this.memory.read8(physical));
+      case 2:
+        return BigInt(this.memory.read16(physical));
+      case 4:
+        return BigInt(this.memory.read32(physical));
+      case 8:
+        return this.memory.read64(physical);
+    }
+  }
+  /** Raises what writing `bytes` at `linear` would raise. */
+  probeWrite(linear: bigint, bytes: number, implicit: boolean): void {
+    const access = ACCESS_WRITE | (implicit ? ACCESS_IMPLICIT | ACCESS_PROBE : 0);
+    this.translate(linear, access);
+    const last = linear + BigInt(bytes - 1);
+    if (linear >> 12n !== last >> 12n) this.translate(this.wrap(last), access);
+  }
+  writeLinear(linear: bigint, bytes: 1 | 2 | 4 | 8, value: bigint, implicit: boolean): void {
+    const access = ACCESS_WRITE | (implicit ? ACCESS_IMPLICIT | ACCESS_PROBE : 0);
+    const offset = Number(linear & 4095n);
+    if (offset + bytes > 4096) {
+      this.probeWrite(linear, bytes, implicit);
+      for (let i = 0; i < bytes; i++) this.writeLinear(this.wrap(linear + BigInt(i)), 1, (value >> BigInt(8 * i)) & 0xffn, implicit);
+      return;
+    }
+    const physical = this.translate(linear, access);
+    if (!this.memory.has(physical, bytes)) return this.environmentWrite(physical, bytes, value);
+    const at = this.memory.origin + physical;
+    switch (bytes) {
+      case 1:
+        this.bytes[at] = Number(value);
+        break;
+      case 2:
+        this.view.setUint16(at, Number(value & 0xffffn), true);
+        break;
+      case 4:
+        this.view.setUint32(at, Number(value & 0xffffffffn), true);
+        break;
+      case 8:
+        this.view.setBigUint64(at, value, true);
+        break;
+    }
+    if (this.bytes[this.pageKind + (physical >>> 12)] === PAGE_CODE) this.codeWritten(physical, bytes);
+  }
+  /** Descriptor tables in device memory: nobody does that, and it reads as what nobody claims. */
+  environmentRead(_physical: number, bytes: number): bigint {
+    return (1n << BigInt(8 * bytes)) - 1n;
+  }
+  environmentWrite(_physical: number, _bytes: number, _value: bigint): void {}
+  /** Linear addresses are 32 bits outside long mode. */
+  wrap(linear: bigint): bigint {
+    return this.longMode ? linear & 0xffffffffffffffffn : linear & 0xffffffffn;
+  }
+
+  // What follows from changed registers.
+
+  /** The TLB bank for the current CPL and AC. */
+  updateBank(): void {
+    const kind = this.cpl === 3 ? 0 : this.get32(state.FLAGS_REST) & state.AC ? 2 : 1;
+    this.set32(state.TLB_BASE, this.get32(state.CLASS_BASE + 4 * (kind === 2 && !(this.get32(state.CR4) & (1 << 21)) ? 1 : kind)));
+  }
+  setCpl(cpl: number): void {
+    this.set32(state.CPL, cpl);
+    this.updateBank();
+  }
+  /** Code size and stack width from CS, SS, EFER.LMA. */
+  updateMode(): void {
+    const cs = this.get32(state.SEGMENT_ATTRIBUTES + 4 * state.CS);
+    const long = this.longMode && (cs & (1 << 21)) !== 0;
+    const mode = long ? 64 : cs & (1 << 22) ? 32 : 16;
+    if (mode !== this.mode) {
+      this.set32(state.MODE, mode);
+      this.requestExit();
+    }
+    const big = (this.get32(state.SEGMENT_ATTRIBUTES + 4 * state.SS) & (1 << 22)) !== 0;
+    this.set64(state.STACK_MASK, long ? 0xffffffffffffffffn : big ? 0xffffffffn : 0xffffn);
+  }
+  /** Which instructions CR0 and CR4 forbid (SDM 3A 2.5). */
+  updateUnits(): void {
+    const cr0 = this.get32(state.CR0);
+    const em = cr0 & 4;
+    const ts = cr0 & 8;
+    this.set32(state.UNIT_TRAP, em || ts ? 7 : 0);
+    this.set32(state.UNIT_TRAP + 4, em ? 6 : ts ? 7 : 0);
+    this.set32(state.UNIT_TRAP + 8, em || !(this.get32(state.CR4) & (1 << 9)) ? 6 : ts ? 7 : 0);
+  }
+}
+
+export function segmentBaseOffset(segment: number): number {
+  return segment === state.LDTR ? state.LDT_BASE : segment === state.TR ? state.TR_BASE : state.SEGMENT_BASE + 8 * segment;
+}
+
+/** Sign-extended from bit 47: what 64-bit mode accepts as an address. */
+export function isCanonical(address: bigint): boolean {
+  return BigInt.asUintN(64, BigInt.asIntN(48, address)) === BigInt.asUintN(64, address);
+}

@@ -1,0 +1,151 @@
+/**
+ * The processor we are: an AMD-like x86-64-v2 with what the table holds, and nothing else (AMD APM 3 appendix E, SDM 2A CPUID).
+ * Rows of a feature that is not offered here are not in the decoder: they raise #UD.
+ *
+ * The vendor decides what Linux does: as AMD we need no page-table isolation and are called by VMMCALL. An interpreter does
+ * not speculate, and ARCH_CAPABILITIES says so truthfully: no retpolines, no mitigations.
+ */
+import type { CpuidResult } from '../../paravirt/operations.ts';
+import type { Feature } from './instructions/row.ts';
+
+type Register = 'eax' | 'ebx' | 'ecx' | 'edx';
+interface Bit {
+  leaf: number;
+  register: Register;
+  bit: number;
+}
+const bit = (leaf: number, register: Register, n: number): Bit => ({ leaf, register, bit: n });
+
+/** Where CPUID says that a feature is there. All of these are offered. */
+const FEATURES: Partial<Record<Feature, Bit>> = {
+  fpu: bit(1, 'edx', 0),
+  cx8: bit(1, 'edx', 8),
+  sysenter: bit(1, 'edx', 11),
+  cmov: bit(1, 'edx', 15),
+  clflush: bit(1, 'edx', 19),
+  mmx: bit(1, 'edx', 23),
+  fxsr: bit(1, 'edx', 24),
+  sse: bit(1, 'edx', 25),
+  sse2: bit(1, 'edx', 26),
+  sse3: bit(1, 'ecx', 0),
+  pclmulqdq: bit(1, 'ecx', 1),
+  ssse3: bit(1, 'ecx', 9),
+  cx16: bit(1, 'ecx', 13),
+  pcid: bit(1, 'ecx', 17),
+  sse4_1: bit(1, 'ecx', 19),
+  sse4_2: bit(1, 'ecx', 20),
+  movbe: bit(1, 'ecx', 22),
+  popcnt: bit(1, 'ecx', 23),
+  aes: bit(1, 'ecx', 25),
+  xsave: bit(1, 'ecx', 26),
+  rdrand: bit(1, 'ecx', 30),
+  fsgsbase: bit(7, 'ebx', 0),
+  invpcid: bit(7, 'ebx', 10),
+  rdseed: bit(7, 'ebx', 18),
+  smap: bit(7, 'ebx', 20),
+  lahf_lm: bit(0x80000001, 'ecx', 0),
+  '3dnowprefetch': bit(0x80000001, 'ecx', 8),
+  syscall: bit(0x80000001, 'edx', 11),
+  rdtscp: bit(0x80000001, 'edx', 27),
+};
+/** What is offered without having instructions of its own. */
+const QUALITIES: readonly Bit[] = [
+  bit(1, 'edx', 2), // DE
+  bit(1, 'edx', 3), // PSE
+  bit(1, 'edx', 4), // TSC
+  bit(1, 'edx', 5), // MSR
+  bit(1, 'edx', 6), // PAE
+  bit(1, 'edx', 7), // MCE
+  bit(1, 'edx', 9), // APIC
+  bit(1, 'edx', 12), // MTRR
+  bit(1, 'edx', 13), // PGE
+  bit(1, 'edx', 14), // MCA, no banks
+  bit(1, 'edx', 16), // PAT
+  bit(1, 'edx', 17), // PSE-36
+  bit(1, 'ecx', 21), // x2APIC
+  bit(1, 'ecx', 24), // TSC deadline
+  bit(7, 'ebx', 7), // SMEP
+  bit(7, 'ebx', 9), // ERMS
+  bit(7, 'ecx', 2), // UMIP
+  bit(7, 'edx', 4), // FSRM
+  bit(7, 'edx', 26), // SPEC_CTRL, PRED_CMD
+  bit(7, 'edx', 29), // ARCH_CAPABILITIES
+  bit(0x80000001, 'edx', 20), // NX
+  bit(0x80000001, 'edx', 26), // 1 GiB pages
+  bit(0x80000001, 'edx', 29), // long mode
+  bit(0x80000007, 'edx', 8), // invariant TSC
+];
+/** Bits of leaf 1's EDX that AMD repeats in leaf 0x80000001. */
+const REPEATED = 0x0183f3ff;
+
+export const offered: ReadonlySet<Feature> = new Set(Object.keys(FEATURES) as Feature[]);
+
+/** Family 15 (0xf), model 107, stepping 1. */
+const SIGNATURE = 0x00060fb1;
+const VENDOR = 'AuthenticAMD';
+const BRAND = 'Polyvisor virtual CPU'.padEnd(48, '\0');
+
+export interface CpuidInputs {
+  /** Initial APIC id. */
+  apicId: number;
+  /** CR4.OSXSAVE. */
+  osxsave: boolean;
+  /** The local APIC is there and on (IA32_APIC_BASE bit 11). */
+  apic: boolean;
+}
+
+function text(from: string, at: number): number {
+  return [0, 1, 2, 3].reduce((word, i) => word | (from.charCodeAt(at + i) << (8 * i)), 0) >>> 0;
+}
+function bits(leaf: number): CpuidResult {
+  const result = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+  for (const found of [...Object.values(FEATURES), ...QUALITIES])
+    if (found.leaf === leaf) result[found.register] = (result[found.register] | (1 << found.bit)) >>> 0;
+  return result;
+}
+const LEAF_1 = bits(1);
+const LEAF_7 = bits(7);
+const LEAF_80000001 = bits(0x80000001);
+const LEAF_80000007 = bits(0x80000007);
+/** FXSAVE's area and the XSAVE header. */
+const XSAVE_SIZE = 576;
+const XSTATE_X87_SSE = 3;
+
+export function cpuid(leaf: number, subleaf: number, inputs: CpuidInputs): CpuidResult {
+  const none = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+  switch (leaf) {
+    case 0:
+      return { eax: 0xd, ebx: text(VENDOR, 0), edx: text(VENDOR, 4), ecx: text(VENDOR, 8) };
+    case 1: {
+      const ecx = (LEAF_1.ecx | (inputs.osxsave ? 1 << 27 : 0)) >>> 0;
+      const edx = inputs.apic ? LEAF_1.edx : LEAF_1.edx & ~(1 << 9);
+      // CLFLUSH line of 8 quadwords, one logical processor.
+      return { eax: SIGNATURE, ebx: (inputs.apicId << 24) | (1 << 16) | (8 << 8), ecx, edx: edx >>> 0 };
+    }
+    case 7:
+      return subleaf === 0 ? LEAF_7 : none;
+    case 0xd:
+      if (subleaf === 0) return { eax: XSTATE_X87_SSE, ebx: XSAVE_SIZE, ecx: XSAVE_SIZE, edx: 0 };
+      return none;
+    case 0x80000000:
+      return { eax: 0x80000008, ebx: text(VENDOR, 0), edx: text(VENDOR, 4), ecx: text(VENDOR, 8) };
+    case 0x80000001:
+      return { eax: SIGNATURE, ebx: 0, ecx: LEAF_80000001.ecx, edx: (LEAF_80000001.edx | (LEAF_1.edx & REPEATED)) >>> 0 };
+    case 0x80000002:
+    case 0x80000003:
+    case 0x80000004: {
+      const at = (leaf - 0x80000002) * 16;
+      return { eax: text(BRAND, at), ebx: text(BRAND, at + 4), ecx: text(BRAND, at + 8), edx: text(BRAND, at + 12) };
+    }
+    case 0x80000005: // 64 KiB L1 caches, 2-way, 64-byte lines
+      return { eax: 0x01ff01ff, ebx: 0x01ff01ff, ecx: 0x40020140, edx: 0x40020140 };
+    case 0x80000006: // 512 KiB L2, 16-way
+      return { eax: 0, ebx: 0x42004200, ecx: 0x02008140, edx: 0 };
+    case 0x80000007:
+      return LEAF_80000007;
+    case 0x80000008: // 40 bits physical, 48 linear
+      return { eax: 0x3028, ebx: 0, ecx: 0, edx: 0 };
+    default:
+      return none;
+  }
+}

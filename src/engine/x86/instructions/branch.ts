@@ -1,0 +1,106 @@
+/** Control transfer (SDM 1, 5.1.7). Far transfers and interrupts are helpers: they change more than RIP. */
+import type { Builder, Value } from '../builder.ts';
+import { popFrom, push, stackOffset, stackOffsetBy } from './stack.ts';
+import type { Meaning, Row } from './row.ts';
+
+const jump: Meaning = (b, target) => b.jump(target!.get());
+const call: Meaning = (b, target) => {
+  const to = target!.get();
+  push(b, target!.bits, b.zx(b.nextOffset(), target!.bits));
+  b.jump(to);
+};
+const ret: Meaning = (b, size, release) => {
+  const target = popFrom(b, size!.bits, 0);
+  stackOffset(b, size!.bits / 8);
+  if (release) stackOffsetBy(b, release.get());
+  b.jump(target);
+};
+const jcc =
+  (code: number): Meaning =>
+  (b, target) =>
+    b.branch(b.condition(code), target!.get());
+
+/** The counter is CX, ECX or RCX by address size: the last operand stands for it. */
+const loop =
+  (kind: 'loop' | 'loope' | 'loopne' | 'jcxz'): Meaning =>
+  (b, target, counter) => {
+    const count = counter!.get();
+    if (kind === 'jcxz') return b.branch(b.eqz(count), target!.get());
+    const left = b.zx(b.sub(count, b.const(1)), counter!.bits);
+    let again = b.no(b.eqz(left));
+    if (kind === 'loope') again = b.both(again, b.zero());
+    if (kind === 'loopne') again = b.both(again, b.no(b.zero()));
+    counter!.set(left);
+    b.branch(again, target!.get());
+  };
+
+/** A helper that sets CS and RIP itself; the tier goes on at RIP. */
+const transfer =
+  (name: string, ...more: ((b: Builder) => Value)[]): Meaning =>
+  (b, ...operands) => {
+    b.helper(name, ...more.map(make => make(b)), ...operands.map(o => (o.kind === 'register' ? b.const(o.bits) : o.get())), b.const(0));
+    b.tier.resume(b);
+  };
+/** Far JMP and CALL through memory: offset, then selector. */
+const farThroughMemory =
+  (name: string): Meaning =>
+  (b, pointer) => {
+    const bits = pointer!.bits;
+    const offset = b.load(pointer!.address(), bits);
+    const selector = b.load(pointer!.displaced(b.const(bits / 8)), 16);
+    b.helper(name, b.const(bits), offset, selector);
+    b.tier.resume(b);
+  };
+const farDirect =
+  (name: string): Meaning =>
+  (b, pointer) => {
+    const value = pointer!.get();
+    b.helper(name, b.const(pointer!.bits), b.zx(value, 32), b.shr(value, b.const(32)));
+    b.tier.resume(b);
+  };
+
+const CONDITIONS = ['o', 'no', 'b', 'nb', 'z', 'nz', 'be', 'nbe', 's', 'ns', 'p', 'np', 'l', 'nl', 'le', 'nle'];
+const system = 'transfers control to the system';
+
+export const branchRows: Row[] = [
+  ...CONDITIONS.flatMap((cc, code): Row[] => [
+    { name: `j${cc}`, opcode: 0x70 + code, operands: 'Jb', writes: [], meaning: jcc(code), size: 'f64', ends: true, hot: true },
+    { name: `j${cc}`, opcode: 0x0f80 + code, operands: 'Jz', writes: [], meaning: jcc(code), size: 'f64', ends: true, hot: true },
+  ]),
+  { name: 'jmp', opcode: 0xe9, operands: 'Jz', writes: [], meaning: jump, size: 'f64', ends: true, hot: true },
+  { name: 'jmp', opcode: 0xeb, operands: 'Jb', writes: [], meaning: jump, size: 'f64', ends: true, hot: true },
+  { name: 'jmp', opcode: 0xff, group: 4, operands: 'Ev', writes: [], meaning: jump, size: 'f64', ends: true, hot: true },
+  { name: 'call', opcode: 0xe8, operands: 'Jz', writes: [], meaning: call, size: 'f64', ends: true, hot: true },
+  { name: 'call', opcode: 0xff, group: 2, operands: 'Ev', writes: [], meaning: call, size: 'f64', ends: true, hot: true },
+  { name: 'ret', opcode: 0xc3, operands: 'Fv', writes: [], meaning: ret, size: 'f64', ends: true, hot: true },
+  { name: 'ret', opcode: 0xc2, operands: 'Fv,Iw', writes: [], meaning: ret, size: 'f64', ends: true },
+  { name: 'loopne', opcode: 0xe0, operands: 'Jb,CX', writes: [], meaning: loop('loopne'), size: 'f64', ends: true },
+  { name: 'loope', opcode: 0xe1, operands: 'Jb,CX', writes: [], meaning: loop('loope'), size: 'f64', ends: true },
+  { name: 'loop', opcode: 0xe2, operands: 'Jb,CX', writes: [], meaning: loop('loop'), size: 'f64', ends: true },
+  { name: 'jcxz', opcode: 0xe3, operands: 'Jb,CX', writes: [], meaning: loop('jcxz'), size: 'f64', ends: true },
+  { name: 'jmpf', opcode: 0xff, group: 5, operands: 'Mp', writes: [], meaning: farThroughMemory('far_jump'), ends: true, untested: system },
+  { name: 'callf', opcode: 0xff, group: 3, operands: 'Mp', writes: [], meaning: farThroughMemory('far_call'), ends: true, untested: system },
+  { name: 'jmpf', opcode: 0xea, operands: 'Ap', writes: [], meaning: farDirect('far_jump'), mode: 'i64', ends: true, untested: system },
+  { name: 'callf', opcode: 0x9a, operands: 'Ap', writes: [], meaning: farDirect('far_call'), mode: 'i64', ends: true, untested: system },
+  { name: 'retf', opcode: 0xcb, operands: 'Fv', writes: [], meaning: transfer('far_return'), ends: true, untested: system },
+  { name: 'retf', opcode: 0xca, operands: 'Fv,Iw', writes: [], meaning: transfer('far_return'), ends: true, untested: system },
+  { name: 'iret', opcode: 0xcf, operands: 'Fv', writes: [], meaning: transfer('iret'), ends: true, untested: system },
+  { name: 'int3', opcode: 0xcc, operands: '', meaning: transfer('software_interrupt', b => b.const(3)), ends: true },
+  { name: 'int', opcode: 0xcd, operands: 'Ib', writes: [], meaning: transfer('software_interrupt'), ends: true, untested: system },
+  { name: 'into', opcode: 0xce, operands: '', meaning: transfer('into', b => b.wide(b.overflow())), mode: 'i64', ends: true },
+  { name: 'int1', opcode: 0xf1, operands: '', meaning: transfer('software_interrupt', b => b.const(1)), ends: true, untested: system },
+  { name: 'syscall', opcode: 0x0f05, operands: '', meaning: transfer('syscall'), ends: true, feature: 'syscall', untested: system },
+  { name: 'sysret', opcode: 0x0f07, operands: 'Fy', writes: [], meaning: transfer('sysret'), ends: true, privileged: true, feature: 'syscall', untested: system },
+  { name: 'sysenter', opcode: 0x0f34, operands: '', meaning: transfer('sysenter'), ends: true, feature: 'sysenter', untested: system },
+  { name: 'sysexit', opcode: 0x0f35, operands: 'Fy', writes: [], meaning: transfer('sysexit'), ends: true, privileged: true, feature: 'sysenter', untested: system },
+  { name: 'ud2', opcode: 0x0f0b, operands: '', meaning: b => b.raise(6), ends: true },
+  { name: 'ud1', opcode: 0x0fb9, operands: 'Gv,Ev', writes: [], meaning: b => b.raise(6), ends: true },
+  { name: 'ud0', opcode: 0x0fff, operands: 'Gv,Ev', writes: [], meaning: b => b.raise(6), ends: true },
+  { name: 'bound', opcode: 0x62, operands: 'Gz,M', writes: [], meaning: (b, index, bounds) => {
+      const { bits } = index!;
+      const i = b.sx(index!.get(), bits);
+      const lower = b.sx(b.load(bounds!.address(), bits), bits);
+      const upper = b.sx(b.load(bounds!.displaced(b.const(bits / 8)), bits), bits);
+      b.raiseIf(b.either(b.lts(i, lower), b.lts(upper, i)), 5);
+    }, mode: 'i64' },
+];

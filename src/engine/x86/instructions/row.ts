@@ -1,0 +1,93 @@
+/**
+ * A row of the instruction table: one instruction form in the manual's own letters. Both tiers, the decoder, the vector
+ * generator and docs/instructions.md are made from these rows; nothing about an instruction stands anywhere else.
+ */
+import type { Builder, Value } from '../builder.ts';
+
+/** An operand as a meaning sees it. */
+export interface Operand {
+  readonly kind: 'register' | 'memory' | 'immediate';
+  /** 8, 16, 32, 64 or 128. */
+  readonly bits: number;
+  /**
+   * The value: i64, zero-extended (immediates: sign-extended to `bits`, then zero-extended), or v128 for 128 bits. For a
+   * memory operand that the row also writes (`writes`), the access already asks for write permission.
+   */
+  get(): Value;
+  /**
+   * Stores: general registers as the architecture does (32 bits clear the upper half); vector registers only the low `bits`,
+   * the rest stays.
+   */
+  set(value: Value): void;
+  /** Memory operands: the linear address, segment limits checked for `bits`. */
+  address(): Value;
+  /** Memory operands: the offset in the segment, as LEA gives it, not truncated to the operand size. */
+  offset(): Value;
+  /** Memory operands: the linear address `bytes` (i64, signed) further on in the same segment. */
+  displaced(bytes: Value): Value;
+  /** Memory operands: the linear address as it is once `bytes` have been popped (POP's own destination may use RSP). */
+  afterPop(bytes: number): Value;
+  /** String operands (X, Y): moves RSI or RDI by the operand's size, as DF says, in the address size. */
+  step(): void;
+  /** String operands: the segment's base (0 where segments are flat), for bulk helpers. */
+  base(): Value;
+  /** The register's number (0-15; decided at translation time in one tier, at run time in the other: an i64 value). */
+  number(): Value;
+}
+
+/** What an instruction does. Called once per operand size and kind. */
+export type Meaning = (b: Builder, ...operands: Operand[]) => void;
+
+/** CPUID features a row may depend on (cpuid.ts says which bit each is). */
+export type Feature =
+  | 'fpu' | 'cmov' | 'cx8' | 'cx16' | 'mmx' | 'fxsr' | 'sse' | 'sse2' | 'sse3' | 'ssse3' | 'sse4_1' | 'sse4_2' | 'popcnt'
+  | 'movbe' | 'lahf_lm' | 'syscall' | 'sysenter' | 'rdtscp' | 'fsgsbase' | 'xsave' | 'smap' | 'pcid' | 'invpcid' | 'clflush'
+  | 'clflushopt' | 'rdrand' | 'rdseed' | 'rdpid' | 'adx' | 'bmi1' | 'lzcnt' | 'monitor' | 'pclmulqdq' | 'aes' | 'sha' | '3dnowprefetch';
+
+export interface Row {
+  /** The mnemonic, lower case, e.g. 'sub'. */
+  name: string;
+  /** 0x29; 0x0f29; 0x0f3829; 0x0f3a29. With `Z` operands: the first of eight. */
+  opcode: number;
+  /**
+   * Mandatory prefix. 'none' means: not after 66, F3 or F2 (SSE). Absent: prefixes have their ordinary meaning.
+   */
+  prefix?: 'none' | '66' | 'f3' | 'f2';
+  /** ModRM.reg, for groups. */
+  group?: number;
+  /** A whole ModRM byte, for x87 and system rows such as 0F 01 C1. */
+  modrm?: number;
+  /** Only the register (mod = 3) or only the memory form. */
+  form?: 'register' | 'memory';
+  /**
+   * The manual's letters, comma separated (SDM 2 appendix A.2). Addressing: E G M R I J O X Y Z S C D A and registers by name
+   * (AL CL DX rAX; F is no operand but stands for the operand size, as S does where the register is fixed; BX is XLAT's table); vector: V W U (xmm), P Q N (mmx). Sizes: b w d q v z y p x (= 128 bits), ss sd for the low lane of an xmm register or memory.
+   */
+  operands: string;
+  /** Which operands are written, by index; default [0]. An operand that is read too is read for writing. */
+  writes?: readonly number[];
+  meaning: Meaning;
+  /** 'i64': invalid in 64-bit mode; 'o64': only there. */
+  mode?: 'i64' | 'o64';
+  /** Only with REX.W; without it, the row of the same opcode that has no such mark. */
+  rexW?: true;
+  /** Operand size in 64-bit mode: 'd64' defaults to 64 (push, near branches' stack), 'f64' always is. */
+  size?: 'd64' | 'f64';
+  /** Needs CPL 0, else #GP(0). */
+  privileged?: true;
+  /** May carry LOCK when its destination is memory. All else with LOCK is #UD. */
+  lock?: true;
+  feature?: Feature;
+  /** Which unit: checks of CR0.EM, CR0.TS, CR4.OSFXSR (SDM 3A 2.5, tables); 'mmx' also switches the x87 to MMX. */
+  unit?: 'x87' | 'mmx' | 'sse';
+  /** 128-bit memory operands need not be aligned. */
+  unaligned?: true;
+  /** Ends a block: control transfers, and whatever changes how following code runs. */
+  ends?: true;
+  /** Flags the manual leaves undefined, e.g. 'AF OF': masked in the vectors. */
+  undefined?: string;
+  /** One of the rows that nearly all execution consists of: inlined in the interpreter's loop. */
+  hot?: true;
+  /** Why no vector from user mode on a real processor covers this row; rows with neither vectors nor this fail a test. */
+  untested?: string;
+}

@@ -1,0 +1,211 @@
+/** Floating-point arithmetic of SSE to SSE4.1 (SDM 1, 5.5.1.2, 5.6.1.2, 5.7.3 and 5.10): fast where float-check.ts allows it. */
+import type { Builder, Value } from '../builder.ts';
+import { DOUBLE, everyLane, type Format, inSoftware, LaneCheck, lowest, roundingIsSilent, scalarSource, SINGLE, vectorOf, withLowest } from './float-check.ts';
+import type { Feature, Meaning, Row } from './row.ts';
+import { bytes, choose } from './vector.ts';
+
+/** The four forms of an operation: suffix, prefix, operands, format. */
+interface Form {
+  suffix: string;
+  prefix: 'none' | '66' | 'f3' | 'f2';
+  operands: string;
+  format: Format;
+  packed: boolean;
+  feature: Feature;
+}
+const FORMS: readonly Form[] = [
+  { suffix: 'ps', prefix: 'none', operands: 'Vx,Wx', format: SINGLE, packed: true, feature: 'sse' },
+  { suffix: 'pd', prefix: '66', operands: 'Vx,Wx', format: DOUBLE, packed: true, feature: 'sse2' },
+  { suffix: 'ss', prefix: 'f3', operands: 'Vss,Wss', format: SINGLE, packed: false, feature: 'sse' },
+  { suffix: 'sd', prefix: 'f2', operands: 'Vsd,Wsd', format: DOUBLE, packed: false, feature: 'sse2' },
+];
+
+/** A fast answer and the truth value that allows it. */
+interface Attempt {
+  result: Value;
+  fast: Value;
+}
+type Attempted = (b: Builder, check: LaneCheck, format: Format, x: Value, y: Value) => Attempt;
+
+/** A result as it goes to the destination: of a scalar one, lane 0. */
+const merged = (b: Builder, form: Form, x: Value, result: Value) =>
+  form.packed ? result : withLowest(b, form.format, x, lowest(b, form.format, result));
+
+/** The rows of an operation in one form. */
+const rowsOf = (form: Form, row: Row): Row[] => (form.packed ? [row] : scalarSource(row));
+
+/** dst = attempt(dst, src), in software where the attempt may not stand. */
+const attempted =
+  (name: string, form: Form, attempt: Attempted): Meaning =>
+  (b, dst, src) => {
+    const y = vectorOf(b, src!);
+    const x = form.packed && attempt === squareRoot ? y : dst!.get();
+    const { result, fast } = attempt(b, new LaneCheck(b, form.format, form.packed), form.format, x, y);
+    b.when(
+      fast,
+      () => dst!.set(merged(b, form, x, result)),
+      () => dst!.set(merged(b, form, x, inSoftware(b, name, x, y))),
+    );
+  };
+
+/** `exactZero` tells in which lanes a zero result is exact, given ordinary operands. */
+const rounded =
+  (operation: string, exactZero: (b: Builder, check: LaneCheck, x: Value, y: Value, result: Value) => Value): Attempted =>
+  (b, check, format, x, y) => {
+    const result = b.op(`${format.shape}.${operation}`, x, y);
+    const silent = check.isSilent(result, exactZero(b, check, x, y, result));
+    const lanes = check.holds(check.isOrdinary(x), check.isOrdinary(y), silent);
+    return { result, fast: b.both(roundingIsSilent(b), lanes) };
+  };
+/** A sum of normal numbers is zero only if it is exactly zero: what is not, is at least the smallest denormal. */
+const add = rounded('add', (_b, check, _x, _y, result) => check.isZero(result));
+const subtract = rounded('sub', (_b, check, _x, _y, result) => check.isZero(result));
+const multiply = rounded('mul', (b, check, x, y) => b.op('v128.or', check.isZero(x), check.isZero(y)));
+const divide = rounded('div', (_b, check, x) => check.isZero(x));
+
+const squareRoot: Attempted = (b, check, format, _x, y) => ({
+  result: b.op(`${format.shape}.sqrt`, y),
+  fast: b.both(roundingIsSilent(b), check.holds(b.op('v128.or', check.isPositiveNormal(y), check.isZero(y)))),
+});
+
+/** MIN and MAX answer with the second operand where neither is smaller: what pmin and pmax do with operands exchanged. */
+const extreme =
+  (operation: 'pmin' | 'pmax'): Attempted =>
+  (b, check, format, x, y) => ({
+    result: b.op(`${format.shape}.${operation}`, y, x),
+    fast: check.holds(check.isOrdinary(x), check.isOrdinary(y)),
+  });
+
+const OPERATIONS: [string, number, Attempted, hot?: string][] = [
+  ['sqrt', 0x0f51, squareRoot],
+  ['add', 0x0f58, add, 'sd'],
+  ['mul', 0x0f59, multiply, 'sd'],
+  ['sub', 0x0f5c, subtract, 'sd'],
+  ['min', 0x0f5d, extreme('pmin')],
+  ['div', 0x0f5e, divide, 'sd'],
+  ['max', 0x0f5f, extreme('pmax')],
+];
+
+/** The low halves or pairs of neighbours: HADD and HSUB work on even and odd numbers. */
+const horizontally =
+  (attempt: Attempted): Attempted =>
+  (b, check, format, x, y) => {
+    const [even, odd] = format.bits === 64 ? [[0, 2], [1, 3]] : [[0, 2, 4, 6], [1, 3, 5, 7]];
+    const size = format.bits / 8;
+    return attempt(b, check, format, choose(b, x, y, size, even!), choose(b, x, y, size, odd!));
+  };
+/** ADDSUB subtracts in even lanes, adds in odd ones: it adds y with the even signs changed. */
+const alternating: Attempted = (b, check, format, x, y) => {
+  const size = format.bits / 8;
+  const signs = bytes(b, i => (i % (2 * size) === size - 1 ? 0x80 : 0));
+  return add(b, check, format, x, b.op('v128.xor', y, signs));
+};
+
+const SSE3_OPERATIONS: [string, number, Attempted][] = [
+  ['hadd', 0x0f7c, horizontally(add)],
+  ['hsub', 0x0f7d, horizontally(subtract)],
+  ['addsub', 0x0fd0, alternating],
+];
+const SSE3_FORMS: readonly Form[] = [
+  { ...FORMS[1]!, feature: 'sse3' },
+  { ...FORMS[0]!, prefix: 'f2', feature: 'sse3' },
+];
+
+/** RCPPS and RSQRTPS: approximations in software, too rare to be worth more (sse-float/approximate.ts). */
+const approximation =
+  (name: string, form: Form): Meaning =>
+  (b, dst, src) => {
+    const y = vectorOf(b, src!);
+    dst!.set(merged(b, form, form.packed ? y : dst!.get(), inSoftware(b, name, undefined, y)));
+  };
+
+// ── rounding to integers and dot products (SSE4.1) ────────────────────────────────────────────────────────────────
+
+/** ROUNDPS … : imm bits 0-1 are a rounding mode, bit 2 takes MXCSR's instead, bit 3 keeps PE as it is. */
+const roundToInteger =
+  (name: string, form: Form): Meaning =>
+  (b, dst, src, immediate) => {
+    const x = vectorOf(b, src!);
+    const old = form.packed ? x : dst!.get();
+    const control = b.narrow(immediate!.get());
+    const bit = (n: number) => b.both(b.op('i32.shr_u', control, b.i32(n)), b.i32(1));
+    const way = (operation: string) => b.op(`${form.format.shape}.${operation}`, x);
+    const upOrTruncated = b.select(bit(0), way('trunc'), way('ceil'));
+    const nearestOrDown = b.select(bit(0), way('floor'), way('nearest'));
+    const chosen = b.select(bit(1), upOrTruncated, nearestOrDown);
+    // A number that is an integer already is the answer whatever the mode, and raises nothing.
+    const check = new LaneCheck(b, form.format, form.packed);
+    const exact = check.holds(b.op(`${form.format.shape}.eq`, chosen, x));
+    const quiet = b.both(b.no(bit(2)), b.either(bit(3), roundingIsSilent(b)));
+    const fast = b.both(check.holds(check.isOrdinary(x)), b.either(exact, quiet));
+    b.when(
+      fast,
+      () => dst!.set(merged(b, form, old, chosen)),
+      () => dst!.set(merged(b, form, old, inSoftware(b, name, undefined, x, immediate!.get()))),
+    );
+  };
+
+/** All ones in the lanes whose bit, counted from `first`, is set in the immediate. */
+function laneMask(b: Builder, format: Format, immediate: Value, first: number): Value {
+  const own = format.bits === 64 ? bytes(b, i => (i % 8 === 0 ? 1 << (i / 8 + first) : 0)) : bytes(b, i => (i % 4 === 0 ? 1 << (i / 4 + first) : 0));
+  const set = b.op('v128.and', everyLane(b, format, immediate), own);
+  return b.op(`${format.integers}.eq`, set, own);
+}
+
+/** DPPS and DPPD: chosen products, summed pair by pair, to the chosen lanes. Fast if every step is. */
+const dotProduct =
+  (name: string, format: Format): Meaning =>
+  (b, dst, src, immediate) => {
+    const y = src!.get();
+    const x = dst!.get();
+    const control = immediate!.get();
+    const wanted = laneMask(b, format, control, 4);
+    const masked = (v: Value) => b.op('v128.and', v, wanted);
+    const check = new LaneCheck(b, format, true);
+    // Lanes not wanted are zero times zero: +0, and nothing raised.
+    const products = multiply(b, check, format, masked(x), masked(y));
+    const swapped = (v: Value, numbers: number[]) => choose(b, v, v, 4, numbers);
+    const pairs = add(b, check, format, products.result, swapped(products.result, format.bits === 64 ? [2, 3, 0, 1] : [1, 0, 3, 2]));
+    const sum = format.bits === 64 ? pairs : add(b, check, format, pairs.result, swapped(pairs.result, [2, 3, 0, 1]));
+    b.when(
+      b.both(b.both(products.fast, pairs.fast), sum.fast),
+      () => dst!.set(b.op('v128.and', sum.result, laneMask(b, format, control, 0))),
+      () => dst!.set(inSoftware(b, name, x, y, control)),
+    );
+  };
+
+export const floatArithmeticRows: Row[] = [
+  ...OPERATIONS.flatMap(([operation, opcode, attempt, hot]) =>
+    FORMS.flatMap(form => {
+      const name = operation + form.suffix;
+      const { prefix, operands, feature } = form;
+      const often = form.suffix === hot ? ({ hot: true } as const) : {};
+      const meaning = attempted(name, form, attempt);
+      return rowsOf(form, { name, opcode, prefix, operands, meaning, feature, unit: 'sse', ...often });
+    }),
+  ),
+  ...SSE3_OPERATIONS.flatMap(([operation, opcode, attempt]) =>
+    SSE3_FORMS.map((form): Row => {
+      const name = operation + form.suffix;
+      const { prefix, operands, feature } = form;
+      return { name, opcode, prefix, operands, meaning: attempted(name, form, attempt), feature, unit: 'sse' };
+    }),
+  ),
+  ...(['rsqrt', 'rcp'] as const).flatMap((operation, i) =>
+    [FORMS[0]!, FORMS[2]!].flatMap(form => {
+      const name = operation + form.suffix;
+      const { prefix, operands, feature } = form;
+      const meaning = approximation(name, form);
+      const untested = 'an approximation whose last bits are each maker’s own';
+      return rowsOf(form, { name, opcode: 0x0f52 + i, prefix, operands, meaning, feature, unit: 'sse', untested });
+    }),
+  ),
+  ...FORMS.flatMap((form, i) => {
+    const name = `round${form.suffix}`;
+    const operands = `${form.operands},Ib`;
+    const meaning = roundToInteger(name, form);
+    return rowsOf(form, { name, opcode: 0x0f3a08 + i, prefix: '66', operands, meaning, feature: 'sse4_1', unit: 'sse' });
+  }),
+  { name: 'dpps', opcode: 0x0f3a40, prefix: '66', operands: 'Vx,Wx,Ib', meaning: dotProduct('dpps', SINGLE), feature: 'sse4_1', unit: 'sse' },
+  { name: 'dppd', opcode: 0x0f3a41, prefix: '66', operands: 'Vx,Wx,Ib', meaning: dotProduct('dppd', DOUBLE), feature: 'sse4_1', unit: 'sse' },
+];

@@ -1,0 +1,79 @@
+/** Floating-point comparisons of SSE and SSE2 (SDM 1, 5.5.1.3 and 5.6.1.3). */
+import type { Builder, Value } from '../builder.ts';
+import { RESULT } from '../state.ts';
+import { DOUBLE, everyLane, type Format, inSoftware, LaneCheck, lowest, scalarSource, SINGLE, vectorOf, withLowest } from './float-check.ts';
+import type { Meaning, Row } from './row.ts';
+
+/**
+ * CMPxx: predicates 0 EQ, 1 LT, 2 LE, 3 UNORD; with bit 2 their opposites (SDM 2A, table 3-1). Higher bits of the immediate
+ * are ignored. Without NaNs, UNORD is never.
+ */
+const compare =
+  (name: string, format: Format, packed: boolean): Meaning =>
+  (b, dst, src, immediate) => {
+    const y = vectorOf(b, src!);
+    const x = dst!.get();
+    const predicate = b.narrow(immediate!.get());
+    const bit = (n: number) => b.both(b.op('i32.shr_u', predicate, b.i32(n)), b.i32(1));
+    const is = (operation: string) => b.op(`${format.shape}.${operation}`, x, y);
+    const never = everyLane(b, format, 0n);
+    const lessOrEqual = b.select(bit(0), never, is('le'));
+    const straight = b.select(bit(1), lessOrEqual, b.select(bit(0), is('lt'), is('eq')));
+    const opposite = b.select(bit(2), everyLane(b, format, -1n), never);
+    const result = b.op('v128.xor', straight, opposite);
+    const check = new LaneCheck(b, format, packed);
+    const merged = (mask: Value) => (packed ? mask : withLowest(b, format, x, lowest(b, format, mask)));
+    b.when(
+      check.holds(check.isOrdinary(x), check.isOrdinary(y)),
+      () => dst!.set(merged(result)),
+      () => dst!.set(merged(inSoftware(b, name, x, y, immediate!.get()))),
+    );
+  };
+
+/** Sets ZF, PF and CF as `flags` (i32, laid out as RFLAGS) has them; OF, SF and AF clear. Shorter than flagsFromBits. */
+function setComparison(b: Builder, flags: Value): void {
+  const shifted = (n: number) => b.op('i32.shl', flags, b.i32(n));
+  const notZero = b.no(b.both(flags, b.i32(0x40)));
+  const aux = () => {
+    // CF to bit 31, and to bit 30, which is CF^OF. The result is 0 or 1: its parity alone gives PF = ZF.
+    const carry = b.op('i32.mul', b.both(flags, b.i32(1)), b.i32(0xc0000000 | 0));
+    const parity = b.both(b.op('i32.xor', shifted(2), shifted(6)), b.i32(0x100));
+    return b.either(carry, parity);
+  };
+  b.tier.setFlags(b, { kind: 'raw', bits: 64, result: b.wide(notZero), aux });
+}
+
+/** COMISx and UCOMISx: less CF, equal ZF, unordered all three of ZF, PF and CF. */
+const compareToFlags =
+  (name: string, format: Format): Meaning =>
+  (b, left, right) => {
+    const y = vectorOf(b, right!);
+    const x = left!.get();
+    const is = (operation: string) => b.op(`f${format.bits}.${operation}`, lowest(b, format, x), lowest(b, format, y));
+    const check = new LaneCheck(b, format, false);
+    // Both numbers side by side in one vector.
+    const side = b.lane(`${format.shape}.replace_lane`, 1, x, lowest(b, format, y));
+    const ordinary = b.both(b.op(`${format.integers}.bitmask`, check.isOrdinary(side)), b.i32(3));
+    const flags = b.variable(b.either(is('lt'), b.op('i32.shl', is('eq'), b.i32(6))));
+    b.when(b.op('i32.ne', ordinary, b.i32(3)), () => {
+      inSoftware(b, name, x, y);
+      flags.set(b.state32(RESULT));
+    });
+    setComparison(b, flags.get());
+  };
+
+const sse = { feature: 'sse', unit: 'sse' } as const;
+const sse2 = { feature: 'sse2', unit: 'sse' } as const;
+const none = { prefix: 'none' } as const;
+const x66 = { prefix: '66' } as const;
+
+export const floatCompareRows: Row[] = [
+  { name: 'cmpps', opcode: 0x0fc2, operands: 'Vx,Wx,Ib', meaning: compare('cmpps', SINGLE, true), ...none, ...sse },
+  { name: 'cmppd', opcode: 0x0fc2, operands: 'Vx,Wx,Ib', meaning: compare('cmppd', DOUBLE, true), ...x66, ...sse2 },
+  ...scalarSource({ name: 'cmpss', opcode: 0x0fc2, prefix: 'f3', operands: 'Vss,Wss,Ib', meaning: compare('cmpss', SINGLE, false), ...sse }),
+  ...scalarSource({ name: 'cmpsd', opcode: 0x0fc2, prefix: 'f2', operands: 'Vsd,Wsd,Ib', meaning: compare('cmpsd', DOUBLE, false), ...sse2 }),
+  ...scalarSource({ name: 'ucomiss', opcode: 0x0f2e, operands: 'Vss,Wss', writes: [], meaning: compareToFlags('ucomiss', SINGLE), ...none, ...sse }),
+  ...scalarSource({ name: 'ucomisd', opcode: 0x0f2e, operands: 'Vsd,Wsd', writes: [], meaning: compareToFlags('ucomisd', DOUBLE), ...x66, ...sse2, hot: true }),
+  ...scalarSource({ name: 'comiss', opcode: 0x0f2f, operands: 'Vss,Wss', writes: [], meaning: compareToFlags('comiss', SINGLE), ...none, ...sse }),
+  ...scalarSource({ name: 'comisd', opcode: 0x0f2f, operands: 'Vsd,Wsd', writes: [], meaning: compareToFlags('comisd', DOUBLE), ...x66, ...sse2, hot: true }),
+];

@@ -1,0 +1,215 @@
+/** SSE4.1 and SSE4.2 on integers, and the single instructions of their time: POPCNT, CRC32, MOVBE (SDM 1, 5.10 and 5.11). */
+import type { Builder, Value } from '../builder.ts';
+import { RESULT, VECTOR, XMM } from '../state.ts';
+import type { Meaning, Row } from './row.ts';
+import { extract, insert } from './sse-shuffle.ts';
+import { multiplyEven } from './sse-integer.ts';
+import { bytes, choose, doubled, high, low, type Operation, splat, unary, whole, zero } from './vector.ts';
+
+// ── blending ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Chosen by the sign bits of XMM0's lanes. */
+const blendByXmm0 =
+  (shape: string, bits: number): Meaning =>
+  (b, dst, src) => {
+    const y = src!.get();
+    const chosen = b.op(`${shape}.shr_s`, b.state(XMM, 128), b.i32(bits - 1));
+    dst!.set(b.op('v128.bitselect', y, dst!.get(), chosen));
+  };
+/** Chosen by the bits of an immediate. */
+const blendByImmediate =
+  (size: 2 | 4 | 8): Meaning =>
+  (b, dst, src, immediate) => {
+    const y = src!.get();
+    const own = bytes(b, i => 1 << Math.floor(i / size));
+    const set = b.op('v128.and', splat(b, 'i8x16', immediate!.get()), own);
+    dst!.set(b.op('v128.bitselect', y, dst!.get(), b.op('i8x16.eq', set, own)));
+  };
+
+// ── lanes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const pextr =
+  (bits: 8 | 16): Meaning =>
+  (b, dst, src, number) =>
+    dst!.set(extract(b, src!.get(), number!.get(), bits));
+/** PEXTRD, PEXTRQ. */
+const pextrdq: Meaning = (b, dst, src, number) => {
+  const x = src!.get();
+  if (dst!.bits === 32) return dst!.set(extract(b, x, number!.get(), 32));
+  dst!.set(b.select(b.narrow(b.and(number!.get(), b.const(1))), high(b, x), low(b, x)));
+};
+const pinsr: Meaning = (b, dst, src, number) => {
+  const bits = src!.bits as 8 | 32 | 64;
+  dst!.set(insert(b, dst!.get(), number!.get(), src!.get(), bits));
+};
+const pinsrbOfRegister: Meaning = (b, dst, src, number) =>
+  dst!.set(insert(b, dst!.get(), number!.get(), b.zx(src!.get(), 8), 8));
+
+/** INSERTPS: imm bits 7-6 name the source lane (a register's), 5-4 the destination's, 3-0 lanes to clear. */
+const insertps: Meaning = (b, dst, src, immediate) => {
+  const control = immediate!.get();
+  const field = (n: number) => b.and(b.shr(control, b.const(n)), b.const(3));
+  const value = src!.bits === 128 ? extract(b, src!.get(), field(6), 32) : src!.get();
+  const inserted = insert(b, dst!.get(), field(4), value, 32);
+  const own = bytes(b, i => 1 << (i >> 2));
+  const kept = b.op('i8x16.ne', b.op('v128.and', splat(b, 'i8x16', control), own), own);
+  dst!.set(b.op('v128.and', inserted, kept));
+};
+
+/** PMOVSX and PMOVZX: one or more doublings of the lanes' width. */
+const widen =
+  (steps: readonly string[], sign: 's' | 'u'): Meaning =>
+  (b, dst, src) =>
+    dst!.set(steps.reduce((x, step) => b.op(`${step}_${sign}`, x), doubled(b, src!.get())));
+const FROM_BYTE = 'i16x8.extend_low_i8x16';
+const FROM_WORD = 'i32x4.extend_low_i16x8';
+const FROM_DOUBLEWORD = 'i64x2.extend_low_i32x4';
+const WIDENINGS: [string, string, string[]][] = [
+  ['bw', 'Wq', [FROM_BYTE]],
+  ['bd', 'Wd', [FROM_BYTE, FROM_WORD]],
+  ['bq', 'Ww', [FROM_BYTE, FROM_WORD, FROM_DOUBLEWORD]],
+  ['wd', 'Wq', [FROM_WORD]],
+  ['wq', 'Wd', [FROM_WORD, FROM_DOUBLEWORD]],
+  ['dq', 'Wq', [FROM_DOUBLEWORD]],
+];
+
+// ── arithmetic ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The smallest of eight words and, in the next word, its number; zeros above. */
+const horizontalMinimum = (b: Builder, x: Value): Value => {
+  const fold = (v: Value, numbers: number[]) => b.op('i16x8.min_u', v, choose(b, v, v, 2, numbers));
+  const halves = fold(x, [4, 5, 6, 7, 0, 1, 2, 3]);
+  const pairs = fold(halves, [2, 3, 0, 1, 6, 7, 4, 5]);
+  const minimum = fold(pairs, [1, 0, 3, 2, 5, 4, 7, 6]);
+  const where = b.op('i32.ctz', b.op('i16x8.bitmask', b.op('i16x8.eq', x, minimum)));
+  const first = b.lane('i16x8.replace_lane', 0, zero(b), b.lane('i16x8.extract_lane_u', 0, minimum));
+  return b.lane('i16x8.replace_lane', 1, first, where);
+};
+
+/** MPSADBW: eight sums of four absolute differences; imm bit 2 moves along dst by 4 bytes, bits 1-0 along src by 4 each. */
+const mpsadbw: Meaning = (b, dst, src, immediate) => {
+  const y = src!.get();
+  const x = dst!.get();
+  const control = immediate!.get();
+  const own = bytes(b, i => i);
+  const along = (v: Value, distance: Value) => b.op('i8x16.swizzle', v, b.op('i8x16.add', own, splat(b, 'i8x16', distance)));
+  const window = along(x, b.and(control, b.const(4)));
+  const block = along(y, b.shl(b.and(control, b.const(3)), b.const(2)));
+  const sums = [0, 1, 2, 3].map(i => {
+    const run = b.shuffle(window, window, Array.from({ length: 16 }, (_, n) => (n + i) & 15));
+    const repeated = b.shuffle(block, block, Array(16).fill(i));
+    const difference = b.op('v128.or', b.op('i8x16.sub_sat_u', run, repeated), b.op('i8x16.sub_sat_u', repeated, run));
+    return b.op('i16x8.extend_low_i8x16_u', difference);
+  });
+  dst!.set(sums.reduce((p, q) => b.op('i16x8.add', p, q)));
+};
+
+/** PTEST: ZF if no bit of src is in dst, CF if all are. */
+const ptest: Meaning = (b, dst, src) => {
+  const y = src!.get();
+  const x = dst!.get();
+  const none = b.no(b.op('v128.any_true', b.op('v128.and', x, y)));
+  const all = b.no(b.op('v128.any_true', b.op('v128.andnot', y, x)));
+  b.flagsFromBits(b.either(all, b.op('i32.shl', none, b.i32(6))));
+};
+
+// ── strings ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** PCMPxSTRy (string-compare.ts). The answer is an index for ECX or a mask for XMM0. */
+const compareStrings =
+  (explicit: boolean, answer: 'index' | 'mask'): Meaning =>
+  (b, first, second, immediate, size) => {
+    b.setState(VECTOR + 16, second!.get(), 128);
+    b.setState(VECTOR, first!.get(), 128);
+    const lengths = explicit ? [b.sx(b.gpr(0, size!.bits), size!.bits), b.sx(b.gpr(2, size!.bits), size!.bits)] : [];
+    const name = `pcmp${explicit ? 'e' : 'i'}str${answer === 'index' ? 'i' : 'm'}`;
+    const index = b.helper(name, immediate!.get(), ...lengths);
+    b.flagsFromBits(b.state32(RESULT + 8));
+    if (answer === 'index') b.setGpr(1, index, 32);
+    else b.setState(XMM, b.state(VECTOR + 48, 128), 128);
+  };
+
+// ── general registers ─────────────────────────────────────────────────────────────────────────────────────────────
+
+const popcnt: Meaning = (b, dst, src) => {
+  const x = src!.get();
+  b.flagsFromBits(b.op('i32.shl', b.eqz(x), b.i32(6)));
+  dst!.set(b.op('i64.popcnt', x));
+};
+const crc32: Meaning = (b, dst, src) =>
+  dst!.set(b.helper('crc32', b.zx(dst!.get(), 32), src!.get(), b.const(src!.bits / 8)));
+
+/** The bytes of x in reverse. */
+function reversed(b: Builder, x: Value, bits: number): Value {
+  const vector = b.op('i64x2.splat', x);
+  const bytesOfLane = bits / 8;
+  const numbers = Array.from({ length: 16 }, (_, i) => (i < bytesOfLane ? bytesOfLane - 1 - i : 15));
+  return b.zx(low(b, b.shuffle(vector, vector, numbers)), bits);
+}
+const movbe: Meaning = (b, dst, src) => dst!.set(reversed(b, src!.get(), src!.bits));
+
+const sse41 = { prefix: '66', feature: 'sse4_1', unit: 'sse' } as const;
+const sse42 = { prefix: '66', feature: 'sse4_2', unit: 'sse' } as const;
+
+const vector = (name: string, opcode: number, operation: Operation, columns: Partial<Row> = sse41): Row => ({
+  name,
+  opcode,
+  operands: 'Vx,Wx',
+  meaning: whole(operation),
+  ...columns,
+});
+
+export const sse4Rows: Row[] = [
+  { name: 'pblendvb', opcode: 0x0f3810, operands: 'Vx,Wx', meaning: blendByXmm0('i8x16', 8), ...sse41 },
+  { name: 'blendvps', opcode: 0x0f3814, operands: 'Vx,Wx', meaning: blendByXmm0('i32x4', 32), ...sse41 },
+  { name: 'blendvpd', opcode: 0x0f3815, operands: 'Vx,Wx', meaning: blendByXmm0('i64x2', 64), ...sse41 },
+  { name: 'blendps', opcode: 0x0f3a0c, operands: 'Vx,Wx,Ib', meaning: blendByImmediate(4), ...sse41 },
+  { name: 'blendpd', opcode: 0x0f3a0d, operands: 'Vx,Wx,Ib', meaning: blendByImmediate(8), ...sse41 },
+  { name: 'pblendw', opcode: 0x0f3a0e, operands: 'Vx,Wx,Ib', meaning: blendByImmediate(2), ...sse41 },
+  { name: 'ptest', opcode: 0x0f3817, operands: 'Vx,Wx', writes: [], meaning: ptest, ...sse41 },
+  ...(['s', 'u'] as const).flatMap(sign =>
+    WIDENINGS.map(([suffix, source, steps], i): Row => {
+      const name = `pmov${sign === 's' ? 's' : 'z'}x${suffix}`;
+      const opcode = (sign === 's' ? 0x0f3820 : 0x0f3830) + i;
+      return { name, opcode, operands: `Vx,${source}`, meaning: widen(steps, sign), ...sse41 };
+    }),
+  ),
+  vector('pmuldq', 0x0f3828, multiplyEven('s')),
+  vector('pcmpeqq', 0x0f3829, 'i64x2.eq'),
+  vector('packusdw', 0x0f382b, 'i16x8.narrow_i32x4_u'),
+  vector('pcmpgtq', 0x0f3837, 'i64x2.gt_s', sse42),
+  vector('pminsb', 0x0f3838, 'i8x16.min_s'),
+  vector('pminsd', 0x0f3839, 'i32x4.min_s'),
+  vector('pminuw', 0x0f383a, 'i16x8.min_u'),
+  vector('pminud', 0x0f383b, 'i32x4.min_u'),
+  vector('pmaxsb', 0x0f383c, 'i8x16.max_s'),
+  vector('pmaxsd', 0x0f383d, 'i32x4.max_s'),
+  vector('pmaxuw', 0x0f383e, 'i16x8.max_u'),
+  vector('pmaxud', 0x0f383f, 'i32x4.max_u'),
+  vector('pmulld', 0x0f3840, 'i32x4.mul'),
+  { name: 'phminposuw', opcode: 0x0f3841, operands: 'Vx,Wx', meaning: unary(horizontalMinimum), ...sse41 },
+  { name: 'mpsadbw', opcode: 0x0f3a42, operands: 'Vx,Wx,Ib', meaning: mpsadbw, ...sse41 },
+  { name: 'pextrb', opcode: 0x0f3a14, form: 'register', operands: 'Rd,Vx,Ib', meaning: pextr(8), ...sse41 },
+  { name: 'pextrb', opcode: 0x0f3a14, form: 'memory', operands: 'Mb,Vx,Ib', meaning: pextr(8), ...sse41 },
+  { name: 'pextrw', opcode: 0x0f3a15, form: 'register', operands: 'Rd,Vx,Ib', meaning: pextr(16), ...sse41 },
+  { name: 'pextrw', opcode: 0x0f3a15, form: 'memory', operands: 'Mw,Vx,Ib', meaning: pextr(16), ...sse41 },
+  { name: 'pextrd', opcode: 0x0f3a16, operands: 'Ey,Vx,Ib', meaning: pextrdq, ...sse41 },
+  { name: 'extractps', opcode: 0x0f3a17, operands: 'Ed,Vx,Ib', meaning: pextrdq, ...sse41 },
+  { name: 'pinsrb', opcode: 0x0f3a20, form: 'register', operands: 'Vx,Rd,Ib', meaning: pinsrbOfRegister, ...sse41 },
+  { name: 'pinsrb', opcode: 0x0f3a20, form: 'memory', operands: 'Vx,Mb,Ib', meaning: pinsr, ...sse41 },
+  { name: 'insertps', opcode: 0x0f3a21, form: 'register', operands: 'Vx,Ux,Ib', meaning: insertps, ...sse41 },
+  { name: 'insertps', opcode: 0x0f3a21, form: 'memory', operands: 'Vx,Md,Ib', meaning: insertps, ...sse41 },
+  { name: 'pinsrd', opcode: 0x0f3a22, operands: 'Vx,Ey,Ib', meaning: pinsr, ...sse41 },
+
+  // Fy is no operand: it gives the width of the lengths in EAX and EDX.
+  { name: 'pcmpestrm', opcode: 0x0f3a60, operands: 'Vx,Wx,Ib,Fy', writes: [], meaning: compareStrings(true, 'mask'), ...sse42, unaligned: true },
+  { name: 'pcmpestri', opcode: 0x0f3a61, operands: 'Vx,Wx,Ib,Fy', writes: [], meaning: compareStrings(true, 'index'), ...sse42, unaligned: true },
+  { name: 'pcmpistrm', opcode: 0x0f3a62, operands: 'Vx,Wx,Ib', writes: [], meaning: compareStrings(false, 'mask'), ...sse42, unaligned: true },
+  { name: 'pcmpistri', opcode: 0x0f3a63, operands: 'Vx,Wx,Ib', writes: [], meaning: compareStrings(false, 'index'), ...sse42, unaligned: true },
+
+  { name: 'popcnt', opcode: 0x0fb8, prefix: 'f3', operands: 'Gv,Ev', meaning: popcnt, feature: 'popcnt' },
+  { name: 'crc32', opcode: 0x0f38f0, prefix: 'f2', operands: 'Gy,Eb', meaning: crc32, feature: 'sse4_2' },
+  { name: 'crc32', opcode: 0x0f38f1, prefix: 'f2', operands: 'Gy,Ev', meaning: crc32, feature: 'sse4_2' },
+  { name: 'movbe', opcode: 0x0f38f0, operands: 'Gv,Mv', meaning: movbe, feature: 'movbe' },
+  { name: 'movbe', opcode: 0x0f38f1, operands: 'Mv,Gv', meaning: movbe, feature: 'movbe' },
+];

@@ -1,0 +1,38 @@
+/** All rows of MMX, SSE to SSE4.2 and what came with them, and by which CPUID feature each is offered. */
+import { cryptoRows } from './crypto.ts';
+import { extendedStateRows } from './extended-state.ts';
+import type { Feature, Row } from './row.ts';
+import { floatArithmeticRows } from './sse-arithmetic.ts';
+import { floatCompareRows } from './sse-compare.ts';
+import { floatConvertRows } from './sse-convert.ts';
+import { bitwiseRows, packedIntegerRows } from './sse-integer.ts';
+import { vectorMoveRows } from './sse-move.ts';
+import { vectorShiftRows } from './sse-shift.ts';
+import { shuffleRows } from './sse-shuffle.ts';
+import { sse4Rows } from './sse4.ts';
+
+export const vectorRows: readonly Row[] = [
+  ...vectorMoveRows,
+  ...packedIntegerRows,
+  ...bitwiseRows,
+  ...vectorShiftRows,
+  ...shuffleRows,
+  ...floatArithmeticRows,
+  ...floatCompareRows,
+  ...floatConvertRows,
+  ...sse4Rows,
+  ...cryptoRows,
+  ...extendedStateRows,
+];
+
+/** The rows that each CPUID feature promises: what CPUID offers must have rows, and rows a feature that CPUID knows. */
+export function rowsByFeature(rows: readonly Row[]): ReadonlyMap<Feature, readonly Row[]> {
+  const byFeature = new Map<Feature, Row[]>();
+  for (const row of rows) {
+    if (!row.feature) continue;
+    const list = byFeature.get(row.feature);
+    if (list) list.push(row);
+    else byFeature.set(row.feature, [row]);
+  }
+  return byFeature;
+}

@@ -1,0 +1,115 @@
+/** Model-specific registers of bare hardware (SDM 4; AMD APM 2 appendix A). One entry each; what is not here is #GP. */
+import { setEfer } from './control.ts';
+import { type Cpu, isCanonical } from './cpu.ts';
+import * as state from './state.ts';
+
+export interface NativeMsr {
+  name: string;
+  read?(cpu: Cpu): bigint;
+  /** @returns false for #GP. */
+  write?(cpu: Cpu, value: bigint): boolean;
+}
+
+/** A register that is a field of the state. */
+function field(name: string, offset: number, check: (value: bigint) => boolean = () => true): NativeMsr {
+  return {
+    name,
+    read: cpu => cpu.get64(offset),
+    write(cpu, value) {
+      if (!check(value)) return false;
+      cpu.set64(offset, value);
+      return true;
+    },
+  };
+}
+/** Reads a constant; writes vanish. */
+function constant(name: string, value: bigint): NativeMsr {
+  return { name, read: () => value, write: () => true };
+}
+function readOnly(name: string, value: bigint): NativeMsr {
+  return { name, read: () => value };
+}
+/** Keeps what is written, for registers whose effect nobody can see here. */
+function stored(name: string, initial = 0n, check: (value: bigint) => boolean = () => true): NativeMsr {
+  const values = new WeakMap<Cpu, bigint>();
+  return {
+    name,
+    read: cpu => values.get(cpu) ?? initial,
+    write(cpu, value) {
+      if (!check(value)) return false;
+      values.set(cpu, value);
+      return true;
+    },
+  };
+}
+/** Every byte of PAT names a memory type that exists (SDM 3A 11.12.2). */
+function validPat(value: bigint): boolean {
+  for (let i = 0n; i < 64n; i += 8n) if (![0, 1, 4, 5, 6, 7].includes(Number((value >> i) & 0xffn))) return false;
+  return true;
+}
+
+const VARIABLE_MTRRS = 8;
+const FIXED_MTRRS: [number, string][] = [
+  [0x250, 'IA32_MTRR_FIX64K_00000'],
+  [0x258, 'IA32_MTRR_FIX16K_80000'],
+  [0x259, 'IA32_MTRR_FIX16K_A0000'],
+  ...Array.from({ length: 8 }, (_, i): [number, string] => [0x268 + i, `IA32_MTRR_FIX4K_${(0xc0000 + 0x8000 * i).toString(16).toUpperCase()}`]),
+];
+
+/** RDCL_NO, IBRS_ALL, SKIP_L1DFL, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, BHI_NO, GDS_NO, RFDS_NO. */
+const ARCH_CAPABILITIES = [0n, 1n, 3n, 4n, 5n, 6n, 8n, 20n, 26n, 27n].reduce((mask, n) => mask | (1n << n), 0n);
+
+export const nativeMsrs: Readonly<Record<number, NativeMsr>> = {
+  0x10: {
+    name: 'IA32_TIME_STAMP_COUNTER',
+    read: cpu => cpu.environment.tsc(),
+    write(cpu, value) {
+      cpu.environment.setTsc(value);
+      return true;
+    },
+  },
+  0x17: readOnly('IA32_PLATFORM_ID', 0n),
+  0x48: stored('IA32_SPEC_CTRL', 0n, value => value <= 7n),
+  0x49: { name: 'IA32_PRED_CMD', write: (_cpu, value) => value <= 1n },
+  0x8b: constant('IA32_BIOS_SIGN_ID', 0n),
+  0xfe: readOnly('IA32_MTRRCAP', BigInt(VARIABLE_MTRRS) | 0x500n),
+  0x10a: readOnly('IA32_ARCH_CAPABILITIES', ARCH_CAPABILITIES),
+  0x174: field('IA32_SYSENTER_CS', state.SYSENTER_CS),
+  0x175: field('IA32_SYSENTER_ESP', state.SYSENTER_ESP, isCanonical),
+  0x176: field('IA32_SYSENTER_EIP', state.SYSENTER_EIP, isCanonical),
+  0x179: readOnly('IA32_MCG_CAP', 0n),
+  0x17a: stored('IA32_MCG_STATUS'),
+  0x1d9: stored('IA32_DEBUGCTL', 0n, value => value === 0n || value <= 3n),
+  0x277: field('IA32_PAT', state.PAT, validPat),
+  0x2ff: stored('IA32_MTRR_DEF_TYPE', 0xc06n),
+  ...Object.fromEntries(FIXED_MTRRS.map(([index, name]) => [index, stored(name, 0x0606060606060606n)])),
+  ...Object.fromEntries(
+    Array.from({ length: VARIABLE_MTRRS }, (_, i) => [
+      [0x200 + 2 * i, stored(`IA32_MTRR_PHYSBASE${i}`)],
+      [0x201 + 2 * i, stored(`IA32_MTRR_PHYSMASK${i}`)],
+    ]).flat(),
+  ),
+  0xc0000080: { name: 'IA32_EFER', read: cpu => cpu.get64(state.EFER), write: setEfer },
+  0xc0000081: field('IA32_STAR', state.STAR),
+  0xc0000082: field('IA32_LSTAR', state.LSTAR, isCanonical),
+  0xc0000083: field('IA32_CSTAR', state.CSTAR, isCanonical),
+  0xc0000084: field('IA32_FMASK', state.FMASK),
+  0xc0000100: field('IA32_FS_BASE', state.SEGMENT_BASE + 8 * state.FS, isCanonical),
+  0xc0000101: field('IA32_GS_BASE', state.SEGMENT_BASE + 8 * state.GS, isCanonical),
+  0xc0000102: field('IA32_KERNEL_GS_BASE', state.KERNEL_GS_BASE, isCanonical),
+  0xc0000103: field('IA32_TSC_AUX', state.TSC_AUX, value => value <= 0xffffffffn),
+  // AMD's: Linux reads these by family without asking first.
+  0xc0010010: stored('SYSCFG'),
+  0xc0010015: stored('HWCR'),
+  0xc001001f: stored('NB_CFG'),
+  0xc0010055: readOnly('INT_PENDING', 0n),
+  0xc0010062: constant('P_STATE_CTL', 0n),
+  0xc0010114: readOnly('VM_CR', 0n),
+  0xc0010140: readOnly('OSVW_ID_LENGTH', 0n),
+  0xc0010141: readOnly('OSVW_STATUS', 0n),
+  0xc001100d: stored('LS_CFG_2'),
+  0xc0011020: stored('LS_CFG'),
+  0xc0011022: stored('DC_CFG'),
+  0xc0011023: stored('BU_CFG'),
+  0xc0011029: stored('DE_CFG'),
+};

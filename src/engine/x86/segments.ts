@@ -1,0 +1,239 @@
+/** Segment registers and descriptors (SDM 3A 3.4, 3.5, 5). Helpers named here are called by rows of the table. */
+import { type Cpu, segmentBaseOffset } from './cpu.ts';
+import type { Helper } from './helper.ts';
+import * as state from './state.ts';
+
+export interface Descriptor {
+  low: number;
+  high: number;
+  /** Linear address of the descriptor; 0n for a made-up one. */
+  address: bigint;
+}
+
+export const GP = 13;
+export const NP = 11;
+export const SS_FAULT = 12;
+export const TS_FAULT = 10;
+
+export function descriptorBase(d: Descriptor): bigint {
+  return BigInt(((d.low >>> 16) | ((d.high & 0xff) << 16) | (d.high & 0xff000000)) >>> 0);
+}
+export function descriptorLimit(d: Descriptor): number {
+  const limit = (d.low & 0xffff) | (d.high & 0xf0000);
+  return d.high & (1 << 23) ? ((limit << 12) | 0xfff) >>> 0 : limit;
+}
+export const descriptorDpl = (d: Descriptor): number => (d.high >> 13) & 3;
+export const isPresent = (d: Descriptor): boolean => (d.high & 0x8000) !== 0;
+/** S and type: 0x10 | type for code and data, the type alone for system descriptors. */
+export const descriptorType = (d: Descriptor): number => (d.high >> 8) & 0x1f;
+
+/** The descriptor a selector names; undefined outside its table. Faults of reading it raise. */
+export function tryDescriptor(cpu: Cpu, selector: number): Descriptor | undefined {
+  const local = selector & 4;
+  const base = local ? cpu.get64(state.LDT_BASE) : cpu.get64(state.GDT_BASE);
+  const limit = local ? cpu.get32(state.SEGMENT_LIMIT + 4 * state.LDTR) : cpu.get32(state.GDT_LIMIT);
+  if (local && !cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * state.LDTR)) return undefined;
+  const offset = selector & 0xfff8;
+  if (offset + 7 > limit) return undefined;
+  const address = cpu.wrap(base + BigInt(offset));
+  const value = cpu.readLinear(address, 8, true);
+  return { low: Number(value & 0xffffffffn), high: Number(value >> 32n), address };
+}
+export function descriptor(cpu: Cpu, selector: number, vector = GP): Descriptor {
+  return tryDescriptor(cpu, selector) ?? cpu.raise(vector, selector & 0xfffc);
+}
+/** Sets the accessed flag of a code or data descriptor in memory. */
+export function setAccessed(cpu: Cpu, d: Descriptor): void {
+  if (d.high & 0x100) return;
+  d.high |= 0x100;
+  cpu.writeLinear(cpu.wrap(d.address + 4n), 4, BigInt(d.high >>> 0), true);
+}
+
+/** Loads the hidden part. 64-bit mode ignores the base of the first four, but they are kept for compatibility mode. */
+export function setSegment(cpu: Cpu, segment: number, selector: number, base: bigint, limit: number, attributes: number): void {
+  cpu.set16(state.SELECTOR + 4 * segment, selector);
+  cpu.set64(segmentBaseOffset(segment), base);
+  cpu.set32(state.SEGMENT_LIMIT + 4 * segment, limit);
+  cpu.set32(state.SEGMENT_ATTRIBUTES + 4 * segment, attributes);
+}
+export function setFromDescriptor(cpu: Cpu, segment: number, selector: number, d: Descriptor): void {
+  setSegment(cpu, segment, selector, descriptorBase(d), descriptorLimit(d), d.high & 0xf0ff00);
+}
+/** Attributes of segments in real and virtual-8086 mode. */
+export function setRealSegment(cpu: Cpu, segment: number, selector: number): void {
+  setSegment(cpu, segment, selector, BigInt(selector) << 4n, 0xffff, cpu.v86 ? 0xf300 : 0x9300);
+}
+function setNull(cpu: Cpu, segment: number, selector: number): void {
+  // AMD keeps base and limit of a null selector; Intel clears the base. Linux copes with either; this is Intel's way.
+  setSegment(cpu, segment, selector, 0n, 0, segment === state.SS ? (cpu.cpl << 13) | (1 << 22) : 0);
+}
+
+/** MOV to, POP and LxS of ES, SS, DS, FS, GS. */
+export function loadSegment(cpu: Cpu, segment: number, selector: number): void {
+  if (!cpu.protectedMode) {
+    // The hidden limit and attributes stay as they are: "unreal mode".
+    cpu.set16(state.SELECTOR + 4 * segment, selector);
+    cpu.set64(segmentBaseOffset(segment), BigInt(selector) << 4n);
+    return;
+  }
+  if (cpu.v86) return setRealSegment(cpu, segment, selector);
+  const { cpl } = cpu;
+  if (segment === state.SS) {
+    if (!(selector & 0xfffc)) {
+      if (cpu.mode === 64 && cpl < 3 && (selector & 3) === cpl) return setNull(cpu, segment, selector);
+      cpu.raise(GP, 0);
+    }
+    const d = descriptor(cpu, selector);
+    if ((selector & 3) !== cpl || descriptorDpl(d) !== cpl || (descriptorType(d) & 0x1a) !== 0x12) cpu.raise(GP, selector & 0xfffc);
+    if (!isPresent(d)) cpu.raise(SS_FAULT, selector & 0xfffc);
+    setAccessed(cpu, d);
+    setFromDescriptor(cpu, segment, selector, d);
+    cpu.updateMode();
+    return;
+  }
+  if (!(selector & 0xfffc)) return setNull(cpu, segment, selector);
+  const d = descriptor(cpu, selector);
+  const type = descriptorType(d);
+  if (!(type & 0x10) || (type & 0x1a) === 0x18) cpu.raise(GP, selector & 0xfffc); // system, or code that cannot be read
+  const conforming = (type & 0x1c) === 0x1c;
+  if (!conforming && descriptorDpl(d) < Math.max(cpl, selector & 3)) cpu.raise(GP, selector & 0xfffc);
+  if (!isPresent(d)) cpu.raise(NP, selector & 0xfffc);
+  setAccessed(cpu, d);
+  setFromDescriptor(cpu, segment, selector, d);
+}
+
+/** LDT and TSS descriptors are 16 bytes in long mode. */
+function systemBase(cpu: Cpu, d: Descriptor): bigint {
+  const base = descriptorBase(d);
+  if (!cpu.longMode) return base;
+  return base | (cpu.readLinear(cpu.wrap(d.address + 8n), 4, true) << 32n);
+}
+
+/** LAR, LSL, VERR, VERW: the descriptor if it may be looked at, else undefined (SDM 2A, LAR). */
+function visible(cpu: Cpu, selector: number, systemTypes: readonly number[]): Descriptor | undefined {
+  if (!cpu.protectedMode || cpu.v86) cpu.raise(6);
+  if (!(selector & 0xfffc)) return undefined;
+  const d = tryDescriptor(cpu, selector);
+  if (!d) return undefined;
+  const type = descriptorType(d);
+  if (!(type & 0x10) && !systemTypes.includes(type)) return undefined;
+  if ((type & 0x1c) !== 0x1c && descriptorDpl(d) < Math.max(cpu.cpl, selector & 3)) return undefined;
+  return d;
+}
+function answer(cpu: Cpu, value: number | undefined): void {
+  cpu.setResult(value === undefined ? 0n : BigInt(value >>> 0));
+  cpu.setResult32(value === undefined ? 0 : 1, 1);
+}
+
+/** UMIP keeps SGDT, SIDT, SLDT, STR and SMSW from user mode. */
+function checkUmip(cpu: Cpu): void {
+  if (cpu.cpl > 0 && cpu.get32(state.CR4) & (1 << 11)) cpu.raise(GP, 0);
+}
+function needsProtection(cpu: Cpu): void {
+  if (!cpu.protectedMode || cpu.v86) cpu.raise(6);
+}
+
+export const segmentHelpers: Record<string, Helper> = {
+  load_segment: context => {
+    const cpu = context as Cpu;
+    const segment = cpu.argument32(0);
+    if (segment === state.CS || segment > state.GS) cpu.raise(6);
+    loadSegment(cpu, segment, cpu.argument32(1));
+    if (segment === state.SS) {
+      cpu.interruptShadow = true;
+      if (cpu.environment.interruptPending()) cpu.requestExit();
+    }
+  },
+  read_selector: context => {
+    const cpu = context as Cpu;
+    const segment = cpu.argument32(0);
+    if (segment > state.GS) cpu.raise(6);
+    cpu.setResult32(cpu.selector(segment));
+  },
+  check_umip: context => checkUmip(context as Cpu),
+  check_protected: context => needsProtection(context as Cpu),
+  lgdt: context => {
+    const cpu = context as Cpu;
+    cpu.set32(state.GDT_LIMIT, cpu.argument32(0));
+    cpu.set64(state.GDT_BASE, tableBase(cpu));
+  },
+  lidt: context => {
+    const cpu = context as Cpu;
+    cpu.set32(state.IDT_LIMIT, cpu.argument32(0));
+    cpu.set64(state.IDT_BASE, tableBase(cpu));
+  },
+  sldt: context => {
+    const cpu = context as Cpu;
+    needsProtection(cpu);
+    checkUmip(cpu);
+    cpu.setResult32(cpu.selector(state.LDTR));
+  },
+  str: context => {
+    const cpu = context as Cpu;
+    needsProtection(cpu);
+    checkUmip(cpu);
+    cpu.setResult32(cpu.selector(state.TR));
+  },
+  smsw: context => {
+    const cpu = context as Cpu;
+    checkUmip(cpu);
+    cpu.setResult(cpu.get64(state.CR0));
+  },
+  lldt: context => {
+    const cpu = context as Cpu;
+    needsProtection(cpu);
+    const selector = cpu.argument32(0) & 0xffff;
+    if (!(selector & 0xfffc)) return setSegment(cpu, state.LDTR, selector, 0n, 0, 0);
+    if (selector & 4) cpu.raise(GP, selector & 0xfffc);
+    const d = descriptor(cpu, selector);
+    if (descriptorType(d) !== 2) cpu.raise(GP, selector & 0xfffc);
+    if (!isPresent(d)) cpu.raise(NP, selector & 0xfffc);
+    setSegment(cpu, state.LDTR, selector, systemBase(cpu, d), descriptorLimit(d), d.high & 0xf0ff00);
+  },
+  ltr: context => {
+    const cpu = context as Cpu;
+    needsProtection(cpu);
+    const selector = cpu.argument32(0) & 0xffff;
+    if (!(selector & 0xfffc) || selector & 4) cpu.raise(GP, selector & 0xfffc);
+    const d = descriptor(cpu, selector);
+    const type = descriptorType(d);
+    if (type !== 9 && !(type === 1 && !cpu.longMode)) cpu.raise(GP, selector & 0xfffc);
+    if (!isPresent(d)) cpu.raise(NP, selector & 0xfffc);
+    const base = systemBase(cpu, d);
+    d.high |= 0x200; // busy
+    cpu.writeLinear(cpu.wrap(d.address + 4n), 4, BigInt(d.high >>> 0), true);
+    setSegment(cpu, state.TR, selector, base, descriptorLimit(d), d.high & 0xf0ff00);
+  },
+  lar: context => {
+    const cpu = context as Cpu;
+    const d = visible(cpu, cpu.argument32(0), cpu.longMode ? [2, 9, 11, 12] : [1, 2, 3, 4, 5, 9, 11, 12]);
+    answer(cpu, d && d.high & 0xf0ff00);
+  },
+  lsl: context => {
+    const cpu = context as Cpu;
+    const d = visible(cpu, cpu.argument32(0), cpu.longMode ? [2, 9, 11] : [1, 2, 3, 9, 11]);
+    answer(cpu, d && descriptorLimit(d));
+  },
+  verr: context => {
+    const cpu = context as Cpu;
+    const d = visible(cpu, cpu.argument32(0), []);
+    answer(cpu, d && (descriptorType(d) & 0x1a) !== 0x18 ? 1 : undefined);
+  },
+  verw: context => {
+    const cpu = context as Cpu;
+    const d = visible(cpu, cpu.argument32(0), []);
+    answer(cpu, d && (descriptorType(d) & 0x1a) === 0x12 ? 1 : undefined);
+  },
+  swapgs: context => {
+    const cpu = context as Cpu;
+    const base = cpu.segmentBase(state.GS);
+    cpu.set64(state.SEGMENT_BASE + 8 * state.GS, cpu.get64(state.KERNEL_GS_BASE));
+    cpu.set64(state.KERNEL_GS_BASE, base);
+  },
+};
+
+/** A 16-bit LGDT takes 24 bits of the base. */
+function tableBase(cpu: Cpu): bigint {
+  const base = cpu.argument(1);
+  return cpu.mode !== 64 && cpu.argument32(2) === 16 ? base & 0xffffffn : base;
+}

@@ -1,0 +1,612 @@
+/**
+ * Far transfers, interrupts and system calls (SDM 3A 5.8, 6.12-6.15; SDM 2, the instructions). Task switches through TSS
+ * descriptors and task gates raise #GP: no system since the 386's days uses them, and long mode has none.
+ */
+import { type Cpu, FAULT, isCanonical } from './cpu.ts';
+import type { Helper } from './helper.ts';
+import {
+  type Descriptor,
+  descriptor,
+  descriptorDpl,
+  descriptorType,
+  GP,
+  isPresent,
+
+  NP,
+  setAccessed,
+  setFromDescriptor,
+  setRealSegment,
+  setSegment,
+  SS_FAULT,
+  TS_FAULT,
+} from './segments.ts';
+import * as state from './state.ts';
+
+const RSP = 4;
+const L = 1 << 21;
+const D = 1 << 22;
+/** Attributes of the flat segments that SYSCALL and SYSENTER load. */
+const FLAT_CODE_64 = 0xa09b00;
+const FLAT_CODE_32 = 0xc09b00;
+const FLAT_DATA = 0xc09300;
+const DPL3 = 0x6000;
+
+/** Vectors that push an error code (SDM 3A table 6-1). */
+export function hasErrorCode(vector: number): boolean {
+  return vector === 8 || (vector >= 10 && vector <= 14) || vector === 17 || vector === 21;
+}
+
+/** A cursor that pushes on a stack that is not yet the current one. */
+class Pusher {
+  readonly #cpu: Cpu;
+  readonly #base: bigint;
+  readonly #mask: bigint;
+  readonly #bytes: 2 | 4 | 8;
+  readonly #implicit: boolean;
+  sp: bigint;
+  constructor(cpu: Cpu, base: bigint, sp: bigint, mask: bigint, bytes: 2 | 4 | 8, implicit: boolean) {
+    this.#cpu = cpu;
+    this.#base = base;
+    this.#mask = mask;
+    this.#bytes = bytes;
+    this.#implicit = implicit;
+    this.sp = sp;
+  }
+  push(value: bigint | number): void {
+    const next = (this.sp - BigInt(this.#bytes)) & this.#mask;
+    this.#cpu.writeLinear(this.#cpu.wrap(this.#base + next), this.#bytes, BigInt.asUintN(64, BigInt(value)), this.#implicit);
+    this.sp = (this.sp & ~this.#mask) | next;
+  }
+}
+/** Pops from the current stack without moving it until `commit`. */
+class Popper {
+  readonly #cpu: Cpu;
+  readonly #mask: bigint;
+  readonly #base: bigint;
+  readonly #bytes: 2 | 4 | 8;
+  sp: bigint;
+  constructor(cpu: Cpu, bits: number) {
+    this.#cpu = cpu;
+    this.#bytes = (bits / 8) as 2 | 4 | 8;
+    this.#mask = cpu.get64(state.STACK_MASK);
+    this.#base = cpu.mode === 64 ? 0n : cpu.segmentBase(state.SS);
+    this.sp = cpu.gpr(RSP);
+  }
+  pop(): bigint {
+    const value = this.#cpu.readLinear(this.#cpu.wrap(this.#base + (this.sp & this.#mask)), this.#bytes, false);
+    this.skip(this.#bytes);
+    return value;
+  }
+  skip(bytes: number): void {
+    this.sp = (this.sp & ~this.#mask) | ((this.sp + BigInt(bytes)) & this.#mask);
+  }
+}
+
+function setStackPointer(cpu: Cpu, sp: bigint): void {
+  const mask = cpu.get64(state.STACK_MASK);
+  cpu.setGpr(RSP, cpu.mode === 64 ? sp : (cpu.gpr(RSP) & ~mask) | (sp & mask));
+}
+
+/** Loads CS with a checked code descriptor at privilege `cpl` and goes to `offset`. */
+function enterCode(cpu: Cpu, selector: number, d: Descriptor, offset: bigint, cpl: number): void {
+  const long = cpu.longMode && (d.high & L) !== 0;
+  if (long && !isCanonical(offset)) cpu.raise(GP, 0);
+  setAccessed(cpu, d);
+  setFromDescriptor(cpu, state.CS, (selector & ~3) | cpl, d);
+  cpu.setCpl(cpl);
+  cpu.updateMode();
+  cpu.ip = long ? offset : offset & (d.high & D ? 0xffffffffn : 0xffffffffn);
+}
+
+/** Checks a code segment for a direct far transfer (SDM 3A 5.8.1). */
+function checkCode(cpu: Cpu, selector: number): Descriptor {
+  if (!(selector & 0xfffc)) cpu.raise(GP, 0);
+  const d = descriptor(cpu, selector);
+  const type = descriptorType(d);
+  if ((type & 0x18) !== 0x18) cpu.raise(GP, selector & 0xfffc);
+  if (cpu.longMode && d.high & L && d.high & D) cpu.raise(GP, selector & 0xfffc);
+  const dpl = descriptorDpl(d);
+  if (type & 4 ? dpl > cpu.cpl : (selector & 3) > cpu.cpl || dpl !== cpu.cpl) cpu.raise(GP, selector & 0xfffc);
+  if (!isPresent(d)) cpu.raise(NP, selector & 0xfffc);
+  return d;
+}
+const isSystem = (d: Descriptor): boolean => !(descriptorType(d) & 0x10);
+
+/** A call gate's target, or undefined if the descriptor is none. */
+function gate(cpu: Cpu, selector: number, d: Descriptor): { selector: number; offset: bigint; bits: number; count: number } {
+  const type = descriptorType(d);
+  if (type !== 12 && !(type === 4 && !cpu.longMode)) cpu.raise(GP, selector & 0xfffc);
+  if (descriptorDpl(d) < Math.max(cpu.cpl, selector & 3)) cpu.raise(GP, selector & 0xfffc);
+  if (!isPresent(d)) cpu.raise(NP, selector & 0xfffc);
+  let offset = BigInt(((d.low & 0xffff) | (d.high & 0xffff0000)) >>> 0);
+  if (type === 4) offset &= 0xffffn;
+  if (cpu.longMode) offset |= cpu.readLinear(cpu.wrap(d.address + 8n), 4, true) << 32n;
+  return { selector: d.low >>> 16, offset, bits: cpu.longMode ? 64 : type === 12 ? 32 : 16, count: d.high & 31 };
+}
+
+function farJump(cpu: Cpu, selector: number, offset: bigint): void {
+  if (!cpu.protectedMode || cpu.v86) return farReal(cpu, selector, offset);
+  if (!(selector & 0xfffc)) cpu.raise(GP, 0);
+  const d = descriptor(cpu, selector);
+  if (isSystem(d)) {
+    const target = gate(cpu, selector, d);
+    return farJump(cpu, target.selector & ~3, target.offset);
+  }
+  enterCode(cpu, selector, checkCode(cpu, selector), offset, cpu.cpl);
+}
+function farReal(cpu: Cpu, selector: number, offset: bigint): void {
+  if (offset > 0xffffn && cpu.get32(state.SEGMENT_LIMIT + 4 * state.CS) <= 0xffff) cpu.raise(GP, 0);
+  if (cpu.v86) setRealSegment(cpu, state.CS, selector);
+  else {
+    cpu.set16(state.SELECTOR + 4 * state.CS, selector);
+    cpu.set64(state.SEGMENT_BASE + 8 * state.CS, BigInt(selector) << 4n);
+    if (!cpu.protectedMode) cpu.set32(state.SEGMENT_ATTRIBUTES + 4 * state.CS, 0x9b00 | (cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * state.CS) & D));
+  }
+  cpu.updateMode();
+  cpu.ip = offset;
+}
+
+function farCall(cpu: Cpu, bits: number, selector: number, offset: bigint, next: bigint): void {
+  const bytes = (bits / 8) as 2 | 4 | 8;
+  const mask = cpu.get64(state.STACK_MASK);
+  const base = cpu.mode === 64 ? 0n : cpu.segmentBase(state.SS);
+  if (!cpu.protectedMode || cpu.v86) {
+    const stack = new Pusher(cpu, base, cpu.gpr(RSP), mask, bytes, false);
+    stack.push(cpu.selector(state.CS));
+    stack.push(next);
+    farReal(cpu, selector, offset);
+    setStackPointer(cpu, stack.sp);
+    return;
+  }
+  if (!(selector & 0xfffc)) cpu.raise(GP, 0);
+  const d = descriptor(cpu, selector);
+  if (!isSystem(d)) {
+    const code = checkCode(cpu, selector);
+    const stack = new Pusher(cpu, base, cpu.gpr(RSP), mask, bytes, false);
+    stack.push(cpu.selector(state.CS));
+    stack.push(next);
+    const { sp } = stack;
+    enterCode(cpu, selector, code, offset, cpu.cpl);
+    cpu.setGpr(RSP, sp);
+    return;
+  }
+  const target = gate(cpu, selector, d);
+  const code = descriptor(cpu, target.selector);
+  const type = descriptorType(code);
+  const dpl = descriptorDpl(code);
+  if ((type & 0x18) !== 0x18 || dpl > cpu.cpl) cpu.raise(GP, target.selector & 0xfffc);
+  if (!isPresent(code)) cpu.raise(NP, target.selector & 0xfffc);
+  const width = (target.bits / 8) as 2 | 4 | 8;
+  if (!(type & 4) && dpl < cpu.cpl) {
+    const inner = innerStack(cpu, dpl, 0);
+    const stack = new Pusher(cpu, inner.base, inner.sp, inner.mask, width, true);
+    const parameters: bigint[] = [];
+    if (target.bits !== 64) {
+      const popper = new Popper(cpu, target.bits);
+      for (let i = 0; i < target.count; i++) parameters.unshift(popper.pop());
+    }
+    stack.push(cpu.selector(state.SS));
+    stack.push(cpu.gpr(RSP));
+    for (const parameter of parameters) stack.push(parameter);
+    stack.push(cpu.selector(state.CS));
+    stack.push(next);
+    enterCode(cpu, target.selector, code, target.offset, dpl);
+    inner.load(dpl);
+    setStackPointer(cpu, stack.sp);
+    return;
+  }
+  const stack = new Pusher(cpu, base, cpu.gpr(RSP), mask, width, false);
+  stack.push(cpu.selector(state.CS));
+  stack.push(next);
+  enterCode(cpu, target.selector, code, target.offset, cpu.cpl);
+  cpu.setGpr(RSP, stack.sp);
+}
+
+/** The stack for privilege `dpl` from the TSS; in long mode `ist` 1-7 picks one of the seven others (SDM 3A 7.7, 6.14.5). */
+function innerStack(cpu: Cpu, dpl: number, ist: number): { base: bigint; sp: bigint; mask: bigint; load(cpl: number): void } {
+  const tss = cpu.get64(state.TR_BASE);
+  const limit = cpu.get32(state.SEGMENT_LIMIT + 4 * state.TR);
+  if (cpu.longMode) {
+    const offset = ist ? 0x24 + 8 * (ist - 1) : 4 + 8 * dpl;
+    if (offset + 7 > limit) cpu.raise(TS_FAULT, cpu.selector(state.TR) & 0xfffc);
+    const sp = cpu.readLinear(cpu.wrap(tss + BigInt(offset)), 8, true);
+    if (!isCanonical(sp)) cpu.raise(SS_FAULT, 0);
+    return {
+      base: 0n,
+      sp,
+      mask: 0xffffffffffffffffn,
+      load: cpl => setSegment(cpu, state.SS, cpl, 0n, 0, (cpl << 13) | D),
+    };
+  }
+  const wide = (cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * state.TR) & 0x800) !== 0;
+  const offset = wide ? 4 + 8 * dpl : 2 + 4 * dpl;
+  if (offset + (wide ? 5 : 3) > limit) cpu.raise(TS_FAULT, cpu.selector(state.TR) & 0xfffc);
+  const sp = cpu.readLinear(cpu.wrap(tss + BigInt(offset)), wide ? 4 : 2, true);
+  const selector = Number(cpu.readLinear(cpu.wrap(tss + BigInt(offset + (wide ? 4 : 2))), 2, true));
+  if (!(selector & 0xfffc)) cpu.raise(TS_FAULT, 0);
+  const d = descriptor(cpu, selector, TS_FAULT);
+  if ((selector & 3) !== dpl || descriptorDpl(d) !== dpl || (descriptorType(d) & 0x1a) !== 0x12) cpu.raise(TS_FAULT, selector & 0xfffc);
+  if (!isPresent(d)) cpu.raise(SS_FAULT, selector & 0xfffc);
+  const base = BigInt(((d.low >>> 16) | ((d.high & 0xff) << 16) | (d.high & 0xff000000)) >>> 0);
+  return {
+    base,
+    sp,
+    mask: d.high & D ? 0xffffffffn : 0xffffn,
+    load: () => {
+      setAccessed(cpu, d);
+      setFromDescriptor(cpu, state.SS, selector, d);
+      cpu.updateMode();
+    },
+  };
+}
+
+/** The outer stack segment of a return to less privilege. */
+function loadOuterStack(cpu: Cpu, selector: number, cpl: number): void {
+  if (!(selector & 0xfffc)) {
+    // Allowed when returning to 64-bit code below ring 3 (SDM 2A, IRET).
+    if (cpu.longMode && cpl < 3) return setSegment(cpu, state.SS, selector, 0n, 0, (cpl << 13) | D);
+    cpu.raise(GP, 0);
+  }
+  const d = descriptor(cpu, selector);
+  if ((selector & 3) !== cpl || descriptorDpl(d) !== cpl || (descriptorType(d) & 0x1a) !== 0x12) cpu.raise(GP, selector & 0xfffc);
+  if (!isPresent(d)) cpu.raise(SS_FAULT, selector & 0xfffc);
+  setAccessed(cpu, d);
+  setFromDescriptor(cpu, state.SS, selector, d);
+}
+/** After a return outwards, data segments more privileged than the new CPL become null. */
+function dropInnerSegments(cpu: Cpu, cpl: number): void {
+  for (const segment of [state.ES, state.DS, state.FS, state.GS]) {
+    const attributes = cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * segment);
+    if ((attributes & 0x1c00) !== 0x1c00 && ((attributes >> 13) & 3) < cpl && attributes & 0x8000)
+      setSegment(cpu, segment, 0, segment >= state.FS && cpu.longMode ? cpu.segmentBase(segment) : 0n, 0, 0);
+  }
+}
+function checkReturnCode(cpu: Cpu, selector: number): Descriptor {
+  if (!(selector & 0xfffc)) cpu.raise(GP, 0);
+  const d = descriptor(cpu, selector);
+  const type = descriptorType(d);
+  const rpl = selector & 3;
+  const dpl = descriptorDpl(d);
+  if ((type & 0x18) !== 0x18 || rpl < cpu.cpl || (type & 4 ? dpl > rpl : dpl !== rpl)) cpu.raise(GP, selector & 0xfffc);
+  if (!isPresent(d)) cpu.raise(NP, selector & 0xfffc);
+  return d;
+}
+
+function farReturn(cpu: Cpu, bits: number, release: number): void {
+  const stack = new Popper(cpu, bits);
+  const offset = stack.pop();
+  const selector = Number(stack.pop() & 0xffffn);
+  if (!cpu.protectedMode || cpu.v86) {
+    stack.skip(release);
+    farReal(cpu, selector, offset);
+    setStackPointer(cpu, stack.sp);
+    return;
+  }
+  const d = checkReturnCode(cpu, selector);
+  const rpl = selector & 3;
+  stack.skip(release);
+  if (rpl === cpu.cpl) {
+    const { sp } = stack;
+    enterCode(cpu, selector, d, offset, rpl);
+    cpu.setGpr(RSP, sp);
+    return;
+  }
+  const sp = stack.pop();
+  const ss = Number(stack.pop() & 0xffffn);
+  const mode = cpu.longMode && d.high & L;
+  if (mode && !isCanonical(offset)) cpu.raise(GP, 0);
+  loadOuterStack(cpu, ss, rpl);
+  enterCode(cpu, selector, d, offset, rpl);
+  setStackPointer(cpu, sp + BigInt(release));
+  dropInnerSegments(cpu, rpl);
+}
+
+function iret(cpu: Cpu, bits: number): void {
+  const stack = new Popper(cpu, bits);
+  cpu.nmiBlocked = false;
+  if (!cpu.protectedMode || cpu.v86) {
+    if (cpu.v86 && cpu.iopl < 3) cpu.raise(GP, 0);
+    const offset = stack.pop();
+    const selector = Number(stack.pop() & 0xffffn);
+    const flags = Number(stack.pop() & 0xffffffffn);
+    farReal(cpu, selector, offset);
+    setStackPointer(cpu, stack.sp);
+    const keep = state.VM | (cpu.v86 ? state.IOPL : 0) | (bits === 16 ? 0xffff0000 : state.VIF | state.VIP);
+    cpu.flags = (cpu.flags & keep) | (flags & ~keep & 0x277fd7) | 2;
+    return;
+  }
+  if (cpu.get32(state.FLAGS_REST) & state.NT) cpu.raise(GP, 0); // a nested task's return
+  const offset = stack.pop();
+  const selector = Number(stack.pop() & 0xffffn);
+  const flags = Number(stack.pop() & 0xffffffffn);
+  if (flags & state.VM && cpu.cpl === 0 && !cpu.longMode && bits === 32) return returnToV86(cpu, stack, offset, selector, flags);
+  const d = checkReturnCode(cpu, selector);
+  const rpl = selector & 3;
+  const outward = rpl !== cpu.cpl;
+  const oldCpl = cpu.cpl;
+  const { iopl } = cpu;
+  const from64 = cpu.mode === 64;
+  if (outward || from64) {
+    const sp = stack.pop();
+    const ss = Number(stack.pop() & 0xffffn);
+    if (cpu.longMode && d.high & L && !isCanonical(offset)) cpu.raise(GP, 0);
+    if (outward || ss & 0xfffc || !from64) loadOuterStack(cpu, ss, rpl);
+    else loadOuterStack(cpu, ss, rpl);
+    enterCode(cpu, selector, d, offset, rpl);
+    setStackPointer(cpu, sp);
+    if (outward) dropInnerSegments(cpu, rpl);
+  } else {
+    const { sp } = stack;
+    enterCode(cpu, selector, d, offset, rpl);
+    cpu.setGpr(RSP, sp);
+  }
+  // IOPL only at CPL 0, IF only if CPL <= IOPL; VM, VIF, VIP only from CPL 0 (SDM 2A, IRET).
+  let change = 0x3f7fd7 & ~(state.VM | state.IOPL | state.IF | state.VIF | state.VIP);
+  if (bits === 16) change &= 0xffff;
+  if (oldCpl === 0) change |= state.IOPL | (bits === 16 ? 0 : state.VIF | state.VIP);
+  if (oldCpl <= iopl) change |= state.IF;
+  cpu.flags = (cpu.flags & ~change) | (flags & change) | 2;
+  cpu.updateBank();
+}
+function returnToV86(cpu: Cpu, stack: Popper, offset: bigint, selector: number, flags: number): void {
+  const [sp, ss, es, ds, fs, gs] = Array.from({ length: 6 }, () => stack.pop());
+  cpu.flags = flags;
+  cpu.setCpl(3);
+  const segments: [number, bigint | number][] = [
+    [state.CS, selector], [state.SS, ss!], [state.ES, es!], [state.DS, ds!], [state.FS, fs!], [state.GS, gs!],
+  ];
+  for (const [segment, value] of segments) setRealSegment(cpu, segment, Number(value) & 0xffff);
+  cpu.updateMode();
+  cpu.setGpr(RSP, sp!);
+  cpu.ip = offset & 0xffffn;
+}
+
+/** What kind of event goes through the IDT. */
+export type EventKind = 'exception' | 'external' | 'software';
+
+/**
+ * Delivers a vector through the IDT (SDM 3A 6.12): pushes the frame with the current RIP, loads the handler. Faults on the
+ * way raise; nothing has been changed by then but the inner stack's memory.
+ */
+export function deliver(cpu: Cpu, vector: number, code: number | undefined, kind: EventKind): void {
+  const external = kind === 'software' ? 0 : 1;
+  if (!cpu.protectedMode) return deliverReal(cpu, vector);
+  const long = cpu.longMode;
+  const size = long ? 16 : 8;
+  const offset = vector * size;
+  const bad = (): never => cpu.raise(GP, vector * 8 + 2 + external);
+  if (offset + size - 1 > cpu.get32(state.IDT_LIMIT)) bad();
+  const address = cpu.wrap(cpu.get64(state.IDT_BASE) + BigInt(offset));
+  const entry = cpu.readLinear(address, 8, true);
+  const low = Number(entry & 0xffffffffn);
+  const high = Number(entry >> 32n);
+  const type = (high >> 8) & 0x1f;
+  // 14, 15: 32- or 64-bit interrupt and trap gates; 6, 7: their 16-bit forms.
+  if (type !== 14 && type !== 15 && !(!long && (type === 6 || type === 7))) bad();
+  if (kind === 'software' && ((high >> 13) & 3) < cpu.cpl) bad();
+  if (!(high & 0x8000)) cpu.raise(NP, vector * 8 + 2 + external);
+  let target = BigInt(((low & 0xffff) | (high & 0xffff0000)) >>> 0);
+  if (long) target |= cpu.readLinear(cpu.wrap(address + 8n), 4, true) << 32n;
+  const wide = type & 8;
+  if (!wide) target &= 0xffffn;
+  const selector = low >>> 16;
+  if (!(selector & 0xfffc)) cpu.raise(GP, external);
+  const d = descriptor(cpu, selector);
+  const codeType = descriptorType(d);
+  const dpl = descriptorDpl(d);
+  if ((codeType & 0x18) !== 0x18 || dpl > cpu.cpl) cpu.raise(GP, (selector & 0xfffc) | external);
+  if (long && (!(d.high & L) || d.high & D)) cpu.raise(GP, (selector & 0xfffc) | external);
+  if (!isPresent(d)) cpu.raise(NP, (selector & 0xfffc) | external);
+  const conforming = (codeType & 4) !== 0;
+  const inward = !conforming && dpl < cpu.cpl;
+  const newCpl = conforming ? cpu.cpl : dpl;
+  if (cpu.v86 && newCpl !== 0) cpu.raise(GP, selector & 0xfffc);
+  const flags = cpu.flags;
+  const bytes = long ? 8 : wide ? 4 : 2;
+  const ist = long ? high & 7 : 0;
+  let stack: Pusher;
+  let inner: ReturnType<typeof innerStack> | undefined;
+  if (long) {
+    if (inward || ist) inner = innerStack(cpu, newCpl, ist);
+    const sp = (inner ? inner.sp : cpu.gpr(RSP)) & ~15n;
+    stack = new Pusher(cpu, 0n, sp, 0xffffffffffffffffn, 8, newCpl < 3);
+    stack.push(cpu.selector(state.SS));
+    stack.push(cpu.gpr(RSP));
+  } else if (inward || cpu.v86) {
+    inner = innerStack(cpu, newCpl, 0);
+    stack = new Pusher(cpu, inner.base, inner.sp, inner.mask, bytes, true);
+    if (cpu.v86) for (const segment of [state.GS, state.FS, state.DS, state.ES]) stack.push(cpu.selector(segment));
+    stack.push(cpu.selector(state.SS));
+    stack.push(cpu.gpr(RSP) & 0xffffffffn);
+  } else {
+    stack = new Pusher(cpu, cpu.segmentBase(state.SS), cpu.gpr(RSP), cpu.get64(state.STACK_MASK), bytes, newCpl < 3);
+  }
+  stack.push(flags);
+  stack.push(cpu.selector(state.CS));
+  stack.push(cpu.ip);
+  if (code !== undefined) stack.push(code);
+  if (long && !isCanonical(target)) cpu.raise(GP, external);
+  const { v86 } = cpu;
+  let clear = state.TF | state.NT | state.RF | state.VM;
+  if (!(type & 1)) clear |= state.IF;
+  cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~clear);
+  const { sp } = stack;
+  if (v86) for (const segment of [state.GS, state.FS, state.DS, state.ES]) setSegment(cpu, segment, 0, 0n, 0, 0);
+  enterCode(cpu, selector, d, target, newCpl);
+  if (inner && (inward || v86)) inner.load(newCpl);
+  cpu.updateMode();
+  setStackPointer(cpu, sp);
+  cpu.updateBank();
+}
+function deliverReal(cpu: Cpu, vector: number): void {
+  if (vector * 4 + 3 > cpu.get32(state.IDT_LIMIT)) cpu.raise(GP, 0);
+  const entry = Number(cpu.readLinear(cpu.get64(state.IDT_BASE) + BigInt(vector * 4), 4, true));
+  const stack = new Pusher(cpu, cpu.segmentBase(state.SS), cpu.gpr(RSP), 0xffffn, 2, true);
+  stack.push(cpu.flags & 0xffff);
+  stack.push(cpu.selector(state.CS));
+  stack.push(cpu.ip & 0xffffn);
+  cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~(state.IF | state.TF | state.AC | state.RF));
+  cpu.setGpr(RSP, stack.sp);
+  farReal(cpu, entry >>> 16, BigInt(entry & 0xffff));
+}
+
+/** Exceptions that, on top of one another, make a double fault (SDM 3A table 6-5). */
+function contributory(vector: number): boolean {
+  return vector === 0 || (vector >= 10 && vector <= 13);
+}
+/**
+ * Delivers an exception with what may go wrong on the way: a second fault is delivered instead, or as a double fault.
+ * @returns false for a triple fault.
+ */
+export function deliverException(cpu: Cpu, vector: number, code: number | undefined, kind: EventKind): boolean {
+  let current = vector;
+  let error = code;
+  for (;;) {
+    try {
+      deliver(cpu, current, error, kind);
+      return true;
+    } catch (thrown) {
+      if (thrown !== FAULT) throw thrown;
+      const second = cpu.get32(state.FAULT) & 0xff;
+      const secondCode = cpu.get32(state.FAULT_CODE);
+      cpu.set32(state.FAULT, 0);
+      if (current === 8) return false;
+      const first = kind === 'exception' ? current : -1;
+      const double = (contributory(first) && contributory(second)) || (first === 14 && (second === 14 || contributory(second)));
+      kind = 'exception';
+      current = double ? 8 : second;
+      error = double ? 0 : hasErrorCode(second) ? secondCode : undefined;
+    }
+  }
+}
+
+/** Offset in CS of the instruction after the one being executed. */
+function nextIp(cpu: Cpu): bigint {
+  const next = cpu.next();
+  return cpu.mode === 64 ? next : (next - cpu.segmentBase(state.CS)) & 0xffffffffn;
+}
+
+function softwareInterrupt(cpu: Cpu, vector: number): void {
+  const next = nextIp(cpu);
+  if (cpu.environment.softwareInterrupt(vector, next)) return;
+  if (cpu.v86 && cpu.iopl < 3 && vector !== 3) cpu.raise(GP, 0);
+  const here = cpu.rip;
+  cpu.ip = next;
+  try {
+    deliver(cpu, vector, undefined, vector === 1 ? 'exception' : 'software');
+  } catch (thrown) {
+    cpu.rip = here;
+    throw thrown;
+  }
+}
+
+function loadFlat(cpu: Cpu, code: number, stack: number, codeAttributes: number, dpl: number): void {
+  setSegment(cpu, state.CS, code, 0n, 0xffffffff, codeAttributes | dpl);
+  setSegment(cpu, state.SS, stack, 0n, 0xffffffff, FLAT_DATA | dpl);
+}
+
+export const transferHelpers: Record<string, Helper> = {
+  far_jump: context => {
+    const cpu = context as Cpu;
+    farJump(cpu, cpu.argument32(2) & 0xffff, cpu.argument(1));
+  },
+  far_call: context => {
+    const cpu = context as Cpu;
+    farCall(cpu, cpu.argument32(0), cpu.argument32(2) & 0xffff, cpu.argument(1), nextIp(cpu));
+  },
+  far_return: context => {
+    const cpu = context as Cpu;
+    farReturn(cpu, cpu.argument32(0), cpu.argument32(1));
+  },
+  iret: context => {
+    const cpu = context as Cpu;
+    iret(cpu, cpu.argument32(0));
+    if (cpu.interruptFlag && cpu.environment.interruptPending()) cpu.requestExit();
+    if (cpu.get32(state.FLAGS_REST) & state.TF) cpu.requestExit();
+  },
+  software_interrupt: context => {
+    const cpu = context as Cpu;
+    softwareInterrupt(cpu, cpu.argument32(0) & 0xff);
+  },
+  into: context => {
+    const cpu = context as Cpu;
+    if (cpu.argument32(0)) softwareInterrupt(cpu, 4);
+    else cpu.ip = nextIp(cpu);
+  },
+  syscall: context => {
+    const cpu = context as Cpu;
+    if (!(cpu.get32(state.EFER) & 1)) cpu.raise(6);
+    const next = nextIp(cpu);
+    if (cpu.longMode) {
+      cpu.setGpr(1, next);
+      cpu.setGpr(11, BigInt(cpu.flags & ~state.RF));
+      cpu.ip = next;
+      if (cpu.environment.syscall()) return;
+      const target = cpu.get64(cpu.mode === 64 ? state.LSTAR : state.CSTAR);
+      const selector = Number((cpu.get64(state.STAR) >> 32n) & 0xfffcn);
+      const flags = cpu.flags & ~Number(cpu.get64(state.FMASK) & 0xffffffffn) & ~state.RF;
+      loadFlat(cpu, selector, selector + 8, FLAT_CODE_64, 0);
+      cpu.flags = flags;
+      cpu.setCpl(0);
+      cpu.updateMode();
+      cpu.rip = target;
+      return;
+    }
+    // Legacy mode (AMD): EIP from STAR.
+    const star = cpu.get64(state.STAR);
+    cpu.setGpr(1, next);
+    const selector = Number((star >> 32n) & 0xfffcn);
+    loadFlat(cpu, selector, selector + 8, FLAT_CODE_32, 0);
+    cpu.flags &= ~(state.VM | state.IF | state.RF);
+    cpu.setCpl(0);
+    cpu.updateMode();
+    cpu.ip = star & 0xffffffffn;
+  },
+  sysret: context => {
+    const cpu = context as Cpu;
+    if (!(cpu.get32(state.EFER) & 1)) cpu.raise(6);
+    const base = Number((cpu.get64(state.STAR) >> 48n) & 0xffffn);
+    const wide = cpu.mode === 64 && cpu.argument32(0) === 64;
+    const target = wide ? cpu.gpr(1) : cpu.gpr(1) & 0xffffffffn;
+    if (wide && !isCanonical(target)) cpu.raise(GP, 0);
+    const flags = cpu.longMode ? (Number(cpu.gpr(11) & 0x3c7fd7n) & 0x3c7fd7) | 2 : cpu.flags | state.IF;
+    loadFlat(cpu, (base + (wide ? 16 : 0)) | 3, (base + 8) | 3, wide ? FLAT_CODE_64 : FLAT_CODE_32, DPL3);
+    cpu.flags = flags;
+    cpu.setCpl(3);
+    cpu.updateMode();
+    cpu.ip = target;
+    if (cpu.interruptFlag && cpu.environment.interruptPending()) cpu.requestExit();
+    if (flags & state.TF) cpu.requestExit();
+  },
+  sysenter: context => {
+    const cpu = context as Cpu;
+    const cs = cpu.get32(state.SYSENTER_CS) & 0xfffc;
+    if (!cpu.protectedMode || !cs) cpu.raise(GP, 0);
+    const long = cpu.longMode;
+    cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~(state.VM | state.IF | state.RF));
+    loadFlat(cpu, cs, cs + 8, long ? FLAT_CODE_64 : FLAT_CODE_32, 0);
+    cpu.setCpl(0);
+    cpu.updateMode();
+    const mask = long ? 0xffffffffffffffffn : 0xffffffffn;
+    cpu.setGpr(RSP, cpu.get64(state.SYSENTER_ESP) & mask);
+    cpu.ip = cpu.get64(state.SYSENTER_EIP) & mask;
+  },
+  sysexit: context => {
+    const cpu = context as Cpu;
+    const cs = cpu.get32(state.SYSENTER_CS) & 0xfffc;
+    if (!cpu.protectedMode || !cs) cpu.raise(GP, 0);
+    const wide = cpu.mode === 64 && cpu.argument32(0) === 64;
+    if (wide && !(isCanonical(cpu.gpr(2)) && isCanonical(cpu.gpr(1)))) cpu.raise(GP, 0);
+    loadFlat(cpu, (cs + (wide ? 32 : 16)) | 3, (cs + (wide ? 40 : 24)) | 3, wide ? FLAT_CODE_64 : FLAT_CODE_32, DPL3);
+    cpu.setCpl(3);
+    cpu.updateMode();
+    cpu.setGpr(RSP, wide ? cpu.gpr(1) : cpu.gpr(1) & 0xffffffffn);
+    cpu.ip = wide ? cpu.gpr(2) : cpu.gpr(2) & 0xffffffffn;
+  },
+  hypercall: context => {
+    const cpu = context as Cpu;
+    // RIP is already past the instruction; without a hypervisor it is put back by the fault.
+    cpu.ip = nextIp(cpu);
+    if (!cpu.environment.hypercall()) cpu.raise(6);
+  },
+};
