@@ -1,0 +1,319 @@
+/**
+ * Translated blocks: from guest code to decoded records, and back to nothing when the code is written to. A block lies in one
+ * page, starts where somebody jumped and ends at the first instruction that `ends`, at the page's end or at BLOCK_LIMIT.
+ */
+import { BLOCK_LIMIT, handlerKey, type InterpreterModule } from './interpreter/loop.ts';
+import * as record from './interpreter/record.ts';
+import {
+  BLOCK_AREA,
+  BLOCK_ENTRIES,
+  BLOCK_TABLE,
+  type Layout,
+  PAGE_CODE,
+  PAGE_RAM,
+  RECORD_AREA,
+  RECORD_BYTES,
+  RECORD_SIZE,
+} from './layout.ts';
+import { type CodeSize, decode, type Form, forms, Instruction } from './x86/decode.ts';
+import type { OperandSpec } from './x86/operands.ts';
+import * as state from './x86/state.ts';
+
+/** How a register operand's number becomes the record's byte. */
+type File = 'none' | 'byte' | 'general' | 'vector' | 'mmx' | 'number';
+
+function fileOf(spec: OperandSpec | undefined): File {
+  switch (spec?.place) {
+    case 'V': case 'W': case 'U':
+      return 'vector';
+    case 'P': case 'Q': case 'N':
+      return 'mmx';
+    case 'S': case 'C': case 'D':
+      return 'number';
+    case 'E': case 'R': case 'G': case 'Z': case 'M':
+      return spec.size === 'b' ? 'byte' : 'general';
+    default:
+      return 'none';
+  }
+}
+const REGISTER_FILES = forms.map(form => fileOf(form.operands.find(spec => 'GZVPSCD'.includes(spec.place))));
+const RM_FILES = forms.map(form => fileOf(form.operands[form.memory]));
+
+function registerByte(file: File, number: number, rex: boolean): number {
+  switch (file) {
+    case 'byte':
+      return !rex && number >= 4 && number < 8 ? (number - 4) * 8 + 1 : number * 8;
+    case 'general':
+      return number * 8;
+    case 'vector':
+      return number * 16;
+    case 'mmx':
+      return (number & 7) * 16;
+    default:
+      return number;
+  }
+}
+
+/** What `translate` needs to know of the rest. */
+export interface CodeSource {
+  /** Guest-physical address of the page after, for execution; -1 if it cannot be fetched. */
+  nextPage(linear: bigint): number;
+}
+
+export class Blocks {
+  readonly #layout: Layout;
+  readonly #view: DataView;
+  readonly #bytes: Uint8Array;
+  readonly #modules: Record<CodeSize, InterpreterModule>;
+  readonly #instruction = new Instruction();
+  readonly #tail = new Uint8Array(32);
+  #next = RECORD_AREA;
+  /** By page number: the blocks with bytes in it. */
+  readonly #pages = new Map<number, number[]>();
+  // By record index of the block's first record.
+  readonly #counts = new Uint16Array(RECORD_BYTES / RECORD_SIZE);
+  readonly #starts = new Float64Array(RECORD_BYTES / RECORD_SIZE);
+  /** Blocks by code size and physical address. */
+  readonly #known: Record<CodeSize, Map<number, number>> = { 16: new Map(), 32: new Map(), 64: new Map() };
+  /** Called when a page that held no code holds some now: its write permissions leave the TLB. */
+  onCodePage: (page: number) => void = () => {};
+  /** Called for every page whose blocks are dropped. */
+  onDrop: (page: number) => void = () => {};
+  translated = 0;
+  invalidations = 0;
+
+  constructor(layout: Layout, buffer: ArrayBuffer, modules: Record<CodeSize, InterpreterModule>) {
+    this.#layout = layout;
+    this.#view = new DataView(buffer);
+    this.#bytes = new Uint8Array(buffer);
+    this.#modules = modules;
+  }
+
+  static tableBase(code: CodeSize): number {
+    return BLOCK_AREA + BLOCK_TABLE * (code === 16 ? 0 : code === 32 ? 1 : 2);
+  }
+
+  /** The block at a physical address, entered in the table that `run` looks in; 0 if there is none yet. */
+  find(physical: number, code: CodeSize): number {
+    const block = this.#known[code].get(physical) ?? 0;
+    if (block) this.#enter(physical, code, block);
+    return block;
+  }
+
+  /** Makes the block at `physical`; 0 if its first instruction reaches into a page that cannot be fetched. */
+  translate(linear: bigint, physical: number, code: CodeSize, source: CodeSource): number {
+    if (this.#next + (BLOCK_LIMIT + 2) * 3 * RECORD_SIZE > RECORD_AREA + RECORD_BYTES) this.flush();
+    const module = this.#modules[code];
+    const page = physical >>> 12;
+    const base = this.#layout.guestOrigin + page * 4096;
+    const block = this.#next;
+    const ins = this.#instruction;
+    let at = physical & 4095;
+    let out = block;
+    let position = 0;
+    let open = true;
+    let crossed = -1;
+    while (open) {
+      if (position === BLOCK_LIMIT || at >= 4096) break;
+      let result = decode(this.#bytes, base + at, base + 4096, code, ins);
+      if (result === 'short') {
+        const next = source.nextPage(linear);
+        if (next < 0) {
+          if (position === 0) return 0;
+          break; // the block before it is whole; the fetch fault comes when it is reached
+        }
+        const have = 4096 - at;
+        this.#tail.set(this.#bytes.subarray(base + at, base + 4096));
+        const from = this.#layout.guestOrigin + next;
+        this.#tail.set(this.#bytes.subarray(from, from + 15), have);
+        result = decode(this.#tail, 0, have + 15, code, ins);
+        crossed = next >>> 12;
+        this.#head(out, record.CROSSING, at, position, 0);
+        this.#view.setUint32(out + record.IMMEDIATE, next, true);
+        out += RECORD_SIZE;
+        open = false;
+      }
+      if (typeof result === 'string') {
+        this.#head(out, record.UNDEFINED, at, position, 0);
+        this.#view.setUint32(out + record.IMMEDIATE, result === 'too-long' ? 13 : 6, true);
+        out += RECORD_SIZE;
+        position++;
+        at = -1;
+        break;
+      }
+      out = this.#encode(out, ins, at, position, code, module);
+      position++;
+      at += result;
+      if (ins.form!.row.ends) {
+        at = -1;
+        break;
+      }
+    }
+    if (at >= 0) {
+      this.#head(out, record.CHAIN, at, position, 0);
+      out += RECORD_SIZE;
+    }
+    this.#next = out;
+    this.translated++;
+    const index = (block - RECORD_AREA) / RECORD_SIZE;
+    this.#counts[index] = (out - block) / RECORD_SIZE;
+    this.#starts[index] = physical * 4 + (code === 16 ? 0 : code === 32 ? 1 : 2);
+    this.#known[code].set(physical, block);
+    this.#enter(physical, code, block);
+    const last = this.#view.getUint16(out - RECORD_SIZE + record.OFFSET, true) + this.#bytes[out - RECORD_SIZE + record.LENGTH]!;
+    this.#mark(page, block, physical & 4095, Math.min(last, 4096));
+    if (crossed >= 0) this.#mark(crossed, block, 0, 16);
+    return block;
+  }
+
+  /** The record of a block at which `position` instructions are done: 0 if the block has no more than that. */
+  recordAt(block: number, position: number): number {
+    const count = this.#counts[(block - RECORD_AREA) / RECORD_SIZE]!;
+    for (let i = 0; i < count; i++) {
+      const at = block + i * RECORD_SIZE;
+      if (this.#bytes[at + record.POSITION]! === position) return at;
+    }
+    return 0;
+  }
+
+  /** Drops the blocks that have bytes in the page. */
+  invalidate(page: number): void {
+    const blocks = this.#pages.get(page);
+    if (!blocks) return;
+    this.invalidations++;
+    this.#pages.delete(page);
+    for (const block of blocks) {
+      const index = (block - RECORD_AREA) / RECORD_SIZE;
+      const count = this.#counts[index]!;
+      for (let i = 0; i < count; i++) this.#view.setUint16(block + i * RECORD_SIZE + record.HANDLER, record.STALE, true);
+      const start = this.#starts[index]!;
+      const code = ([16, 32, 64] as const)[start % 4]!;
+      const physical = Math.floor(start / 4);
+      if (this.#known[code].get(physical) === block) this.#known[code].delete(physical);
+      const entry = this.#entry(physical, code);
+      if (this.#view.getUint32(entry + 4, true) === block) this.#view.setUint32(entry + 4, 0, true);
+    }
+    this.#bytes[this.#layout.pageKind + page] = PAGE_RAM;
+    this.#view.setBigUint64(this.#layout.codeChunks + page * 8, 0n, true);
+    this.onDrop(page);
+  }
+
+  /** True if translated code lies in the 64-byte chunks of [address, address + length). */
+  holdsCode(address: number, length: number): boolean {
+    for (let at = address - (address % 4096); at < address + length; at += 4096)
+      if (this.#bytes[this.#layout.pageKind + at / 4096] === PAGE_CODE) return true;
+    return false;
+  }
+
+  /** Drops everything. */
+  flush(): void {
+    for (const page of [...this.#pages.keys()]) this.invalidate(page);
+    this.#bytes.fill(0, BLOCK_AREA, BLOCK_AREA + 3 * BLOCK_TABLE);
+    this.#next = RECORD_AREA;
+  }
+
+  #entry(physical: number, code: CodeSize): number {
+    return Blocks.tableBase(code) + ((physical ^ (physical >>> 14)) & (BLOCK_ENTRIES - 1)) * 8;
+  }
+  #enter(physical: number, code: CodeSize, block: number): void {
+    const entry = this.#entry(physical, code);
+    this.#view.setUint32(entry, physical, true);
+    this.#view.setUint32(entry + 4, block, true);
+  }
+  /** Notes that [from, to) of `page` is code of `block`. */
+  #mark(page: number, block: number, from: number, to: number): void {
+    const blocks = this.#pages.get(page);
+    if (blocks) blocks.push(block);
+    else this.#pages.set(page, [block]);
+    const kind = this.#layout.pageKind + page;
+    if (this.#bytes[kind] !== PAGE_CODE) {
+      this.#bytes[kind] = PAGE_CODE;
+      this.onCodePage(page);
+    }
+    const first = from >> 6;
+    const last = Math.max(from, to - 1) >> 6;
+    const chunks = this.#layout.codeChunks + page * 8;
+    for (let chunk = first; chunk <= last; chunk++) this.#bytes[chunks + (chunk >> 3)]! |= 1 << (chunk & 7);
+  }
+
+  #head(out: number, handler: number, offset: number, position: number, length: number): void {
+    const view = this.#view;
+    view.setUint16(out + record.HANDLER, handler, true);
+    this.#bytes[out + record.LENGTH] = length;
+    view.setUint16(out + record.OFFSET, offset, true);
+    this.#bytes[out + record.POSITION] = position;
+    view.setUint32(out + record.TAKEN, 0, true);
+    view.setUint32(out + record.NOT_TAKEN, 0, true);
+  }
+  /** Writes the record of a decoded instruction (and of its address, where that needs one). @returns the next free place. */
+  #encode(out: number, ins: Instruction, at: number, position: number, code: CodeSize, module: InterpreterModule): number {
+    const bytes = this.#bytes;
+    const view = this.#view;
+    const form: Form = ins.form!;
+    const wide = code === 64;
+    let base = state.ZERO;
+    let index = state.ZERO;
+    let scale = 0;
+    let displacement = ins.displacement;
+    if (ins.isMemory && form.operands[form.memory]!.place !== 'O') {
+      if (ins.base >= 0) base = ins.base * 8;
+      if (ins.indexRegister >= 0) {
+        index = ins.indexRegister * 8;
+        scale = ins.scale;
+      }
+      const end = at + ins.length;
+      if (form.row.name === 'pop' && ins.base === 4) displacement += ins.operandSize / 8;
+      let separate = ins.addressSize !== (wide ? 64 : 32) || (wide && ins.override && form.row.name !== 'lea');
+      if (ins.ripRelative) {
+        base = state.PAGE;
+        if (displacement + end !== (displacement + end) >> 0 || separate) separate = true;
+        else displacement += end;
+      }
+      if (separate) {
+        this.#head(out, record.ADDRESS, at, position, 0);
+        bytes[out + record.REGISTER] =
+          wide && ins.override && form.row.name !== 'lea' ? state.SEGMENT_BASE + 8 * ins.segment : state.ZERO;
+        bytes[out + record.BASE] = base;
+        bytes[out + record.INDEX] = index;
+        bytes[out + record.SCALE] = scale;
+        view.setInt32(out + record.DISPLACEMENT, displacement, true);
+        const mask = ins.addressSize === 64 ? -1n : ins.addressSize === 32 ? 0xffffffffn : 0xffffn;
+        view.setBigInt64(out + record.IMMEDIATE, mask, true);
+        if (ins.ripRelative) {
+          // The rest of a RIP-relative address that would not fit, or that is truncated, is added by an address of its own.
+          view.setInt32(out + record.DISPLACEMENT, end, true);
+          out += RECORD_SIZE;
+          this.#head(out, record.ADDRESS, at, position, 0);
+          bytes.copyWithin(out + record.REGISTER, out - RECORD_SIZE + record.REGISTER, out - RECORD_SIZE + record.DISPLACEMENT);
+          bytes[out - RECORD_SIZE + record.REGISTER] = state.ZERO;
+          view.setBigInt64(out - RECORD_SIZE + record.IMMEDIATE, -1n, true);
+          bytes[out + record.BASE] = state.SCRATCH;
+          bytes[out + record.INDEX] = state.ZERO;
+          bytes[out + record.SCALE] = 0;
+          view.setInt32(out + record.DISPLACEMENT, displacement, true);
+          view.setBigInt64(out + record.IMMEDIATE, mask, true);
+        }
+        out += RECORD_SIZE;
+        base = state.SCRATCH;
+        index = state.ZERO;
+        scale = 0;
+        displacement = 0;
+      }
+    } else if (form.memory >= 0) base = registerByte(RM_FILES[form.index]!, ins.rm, ins.rex);
+
+    const handler = module.handlers[handlerKey(form.index, ins.operandSize, ins.addressSize, ins.isMemory)]!;
+    if (!handler) throw new Error(`no handler for ${form.row.name} ${form.row.operands} ${ins.operandSize}/${ins.addressSize}`);
+    this.#head(out, handler, at, position, ins.length);
+    bytes[out + record.SEGMENT] = wide ? (ins.override ? state.SEGMENT_BASE + 8 * ins.segment : state.ZERO) : ins.segment;
+    bytes[out + record.REGISTER] = registerByte(REGISTER_FILES[form.index]!, ins.reg, ins.rex);
+    bytes[out + record.BASE] = base;
+    bytes[out + record.INDEX] = index;
+    bytes[out + record.SCALE] = scale;
+    let immediate = ins.immediate;
+    if (form.immediates.length === 2) displacement = Number(ins.immediate2);
+    if (form.immediates[0]?.place === 'J') immediate += BigInt(at + ins.length);
+    view.setInt32(out + record.DISPLACEMENT, displacement, true);
+    view.setBigInt64(out + record.IMMEDIATE, immediate, true);
+    return out + RECORD_SIZE;
+  }
+}

@@ -1,0 +1,472 @@
+/**
+ * The engine: one processor's WebAssembly memory and modules, and the loop that runs translated code, translates what is
+ * missing, delivers faults and stops at exactly the instruction it is asked to stop at.
+ */
+import type { Exception } from '../paravirt/processor.ts';
+import { GuestMemory } from '../memory/memory.ts';
+import { Blocks } from './blocks.ts';
+import { BLOCK_LIMIT, buildInterpreter, type InterpreterModule } from './interpreter/loop.ts';
+import * as record from './interpreter/record.ts';
+import { type Layout, layout, PAGE_DEVICE, RECORD_SIZE } from './layout.ts';
+import { helpers } from './x86/all-helpers.ts';
+import { debugOffset } from './x86/control.ts';
+import { Cpu, type Environment, FAULT } from './x86/cpu.ts';
+import { ACCESS_EXECUTE, ACCESS_PROBE, ACCESS_QUIET, writeEmptyBank } from './x86/paging.ts';
+import * as state from './x86/state.ts';
+import { Tlb } from './x86/tlb.ts';
+import { deliverException, hasErrorCode } from './x86/transfers.ts';
+
+const { STATE } = state;
+
+/** What the engine asks of the machine, besides what single instructions ask (Environment). */
+export interface EngineEnvironment extends Environment {
+  mmioRead(address: number, width: 1 | 2 | 4): number;
+  mmioWrite(address: number, width: 1 | 2 | 4, value: number): void;
+  /** Between two instructions: deliver what is pending. */
+  boundary(): void;
+  /** An exception is due; RIP is what its frame shall show. False: deliver it through the IDT. */
+  exception(exception: Exception): boolean;
+  /** Page faults are asked about first. True: dealt with. */
+  pageFault(exception: Exception & { address: bigint }): boolean;
+  tripleFault(): void;
+}
+
+export type RunExit = 'budget' | 'halt' | 'attention';
+
+interface Instance {
+  exports: { run(record: number): number; walk(linear: bigint, access: number): bigint };
+  module: InterpreterModule;
+}
+
+/** Compiled interpreters by RAM size and mode: the module depends on nothing else, so machines share it. */
+const compiled = new Map<string, { module: InterpreterModule; code: WebAssembly.Module }>();
+function compile(shape: Layout, wide: boolean): { module: InterpreterModule; code: WebAssembly.Module } {
+  const key = `${shape.ramSize} ${wide}`;
+  let found = compiled.get(key);
+  if (!found) {
+    const module = buildInterpreter(shape, wide);
+    compiled.set(key, (found = { module, code: new WebAssembly.Module(module.bytes) }));
+  }
+  return found;
+}
+
+export class Engine {
+  readonly cpu: Cpu;
+  readonly memory: GuestMemory;
+  readonly blocks: Blocks;
+  readonly tlb: Tlb;
+  readonly layout: Layout;
+  environment!: EngineEnvironment;
+  /** The last exceptions delivered, newest last, for people. */
+  readonly recent: string[] = [];
+
+  readonly #wide: Instance;
+  readonly #narrow: Instance;
+  readonly #view: DataView;
+  /** Instructions executed before the current call of `run` in WebAssembly. */
+  #done = 0;
+  /** FUEL given to it, and what requestExit took out of it. */
+  #slice = 0;
+  #debt = 0;
+  #inside = false;
+  #exitWanted = false;
+  #halted = false;
+  #dead = false;
+  /** A record whose handler was replaced by STOP, and that handler. */
+  #planted = 0;
+  #plantedHandler = 0;
+  /** DR6 bits of data breakpoints hit by the current instruction. */
+  #watchHits = 0;
+
+  constructor(ramSize: number) {
+    const shape = layout(ramSize);
+    this.layout = shape;
+    const wasmMemory = new WebAssembly.Memory({ initial: shape.wasmPages });
+    const { buffer } = wasmMemory;
+    this.#view = new DataView(buffer);
+    writeEmptyBank(this.#view);
+    this.memory = new GuestMemory(buffer, shape.guestOrigin, ramSize);
+    this.tlb = new Tlb(buffer);
+    this.cpu = new Cpu(buffer, this.memory, this.tlb, shape.pageKind);
+    const wide = compile(shape, true);
+    const narrow = compile(shape, false);
+    this.blocks = new Blocks(shape, buffer, { 16: narrow.module, 32: narrow.module, 64: wide.module });
+    const instantiate = ({ module, code }: ReturnType<typeof compile>): Instance => ({
+      module,
+      exports: new WebAssembly.Instance(code, {
+        env: { memory: wasmMemory, ...this.#imports(module) },
+      }).exports as unknown as Instance['exports'],
+    });
+    this.#wide = instantiate(wide);
+    this.#narrow = instantiate(narrow);
+    this.cpu.walker = { walk: this.#wide.exports.walk };
+    this.cpu.requestExit = () => this.requestExit();
+    this.cpu.codeWritten = (address, length) => this.#codeWritten(address, length);
+    this.memory.onWrite = (address, length) => {
+      if (this.blocks.holdsCode(address, length)) this.#codeWritten(address, length);
+    };
+    this.blocks.onCodePage = page => this.tlb.revokeWrites(shape.guestOrigin + page * 4096);
+    this.tlb.select('current');
+    this.reset();
+  }
+
+  /** Executed instructions, exact even while one of them asks. */
+  get instructions(): number {
+    if (!this.#inside) return this.#done;
+    const spent = this.#slice - this.#debt - this.#view.getInt32(STATE + state.FUEL, true);
+    const at = this.cpu.get32(state.RECORD);
+    return this.#done + spent + (at ? this.cpu.bytes[at + record.POSITION]! : 0);
+  }
+  get halted(): boolean {
+    return this.#halted;
+  }
+  halt(): void {
+    this.#halted = true;
+  }
+  wake(): void {
+    this.#halted = false;
+  }
+  /** The guest is beyond help: `run` returns and does nothing any more. */
+  stopForGood(): void {
+    this.#dead = true;
+    this.requestExit();
+  }
+
+  /** Ends the current `run` in WebAssembly at the end of the block, or after the instruction where that is in device memory. */
+  requestExit(): void {
+    this.#exitWanted = true;
+    if (!this.#inside) return;
+    const fuel = this.#view.getInt32(STATE + state.FUEL, true);
+    this.#debt += fuel;
+    this.#view.setInt32(STATE + state.FUEL, 0, true);
+  }
+
+  /** Marks guest pages as devices': [from, to) in guest-physical bytes. */
+  mapDevice(from: number, to: number): void {
+    for (let page = from >>> 12; page < to >>> 12; page++)
+      if (page * 4096 < this.memory.size) this.cpu.bytes[this.layout.pageKind + page] = PAGE_DEVICE;
+  }
+
+  /** The state after a reset (SDM 3A 9.1.1), but with segments and RIP as loaders set them afterwards. */
+  reset(): void {
+    const { cpu } = this;
+    cpu.bytes.fill(0, STATE, STATE + state.CLASS_BASE);
+    cpu.set32(state.FLAGS_REST, 2);
+    cpu.set64(state.FLAG_RESULT, 1n);
+    cpu.set32(state.FLAG_AUX, 0x100); // parity of the 1 above, undone
+    cpu.set64(state.CR0, 0x60000010n);
+    cpu.set64(state.DR + 32, 0xffff0ff0n);
+    cpu.set64(state.DR + 40, 0x400n);
+    cpu.set64(state.PAT, 0x0007040600070406n);
+    cpu.set64(state.XCR0, 1n);
+    cpu.set32(state.MXCSR, 0x1f80);
+    cpu.set16(state.FPU_CONTROL, 0x37f);
+    cpu.set32(state.IDT_LIMIT, 0xffff);
+    cpu.set32(state.GDT_LIMIT, 0xffff);
+    for (let segment = 0; segment < 8; segment++) {
+      cpu.set32(state.SEGMENT_LIMIT + 4 * segment, 0xffff);
+      cpu.set32(state.SEGMENT_ATTRIBUTES + 4 * segment, segment === state.CS ? 0x9b00 : segment === state.TR ? 0x8b00 : segment === state.LDTR ? 0x8200 : 0x9300);
+    }
+    this.tlb.flushAll();
+    cpu.updateMode();
+    cpu.updateUnits();
+    cpu.updateBank();
+    this.#halted = false;
+    cpu.interruptShadow = false;
+    cpu.nmiBlocked = false;
+  }
+
+  /** Runs until `until` instructions have been executed in all, or something else wants to be looked at. */
+  run(until: number): RunExit {
+    const { cpu, environment } = this;
+    for (;;) {
+      this.#exitWanted = false;
+      if (this.#dead) return 'attention';
+      if (!cpu.interruptShadow) environment.boundary();
+      if (this.#dead) return 'attention';
+      if (this.#halted) return 'halt';
+      const left = until - this.#done;
+      if (left <= 0) return 'budget';
+      const stepping = this.#stepping();
+      if (stepping || cpu.interruptShadow) {
+        const trap = (cpu.get32(state.FLAGS_REST) & state.TF) !== 0;
+        cpu.interruptShadow = false;
+        if (stepping && this.#codeBreakpoint()) continue;
+        const before = this.recentCount;
+        this.#exactly(1);
+        cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~state.RF);
+        // An instruction that faulted has not been stepped over.
+        if (trap && before === this.recentCount) this.#debugTrap(0x4000);
+      } else if (left < BLOCK_LIMIT) this.#exactly(left);
+      else this.#enter(0, Math.min(left, 0x3fffffff));
+      if (this.#watchHits) this.#debugTrap(0);
+      if (this.#exitWanted) return 'attention';
+    }
+  }
+
+  /** Executes exactly one instruction (or delivers the fault it raises). */
+  step(): void {
+    this.#exactly(1);
+  }
+  /**
+   * Executes one instruction whose write to the last faulting address reaches guest page `page` (guest-physical, 4096-aligned)
+   * although the guest's page table has it read-only: for hypervisors that complete such writes themselves.
+   */
+  stepWithWritable(page: number): void {
+    const linear = this.cpu.get64(state.CR2);
+    let table = Number(this.cpu.get64(state.CR3) & 0xffffffff000n);
+    for (let shift = 39; shift > 12; shift -= 9) {
+      const entry = table + Number((linear >> BigInt(shift)) & 511n) * 8;
+      table = this.memory.has(entry, 8) ? Number(this.memory.read64(entry) & 0xffffffff000n) : -1;
+    }
+    const entry = table + Number((linear >> 12n) & 511n) * 8;
+    if (!this.memory.has(entry, 8) || Number(this.memory.read64(entry) & 0xffffffff000n) !== page)
+      throw new Error(`stepWithWritable: 0x${linear.toString(16)} does not map 0x${page.toString(16)}`);
+    const { bytes } = this.memory;
+    bytes[entry]! |= 2;
+    this.tlb.invalidate(linear);
+    this.#exactly(1);
+    bytes[entry]! &= ~2;
+    this.tlb.invalidate(linear);
+  }
+  /** Counts deliveries: tells a step that faulted from one that retired. */
+  recentCount = 0;
+
+  #imports(module: InterpreterModule) {
+    const functions = module.helpers.map(name => {
+      const helper = helpers[name];
+      if (!helper) throw new Error(`no helper ${name}`);
+      return helper;
+    });
+    const after = () => {
+      if (this.#exitWanted) this.#stopAfterThis();
+    };
+    return {
+      helper: (id: number): number => {
+        try {
+          functions[id]!(this.cpu);
+          return 0;
+        } catch (thrown) {
+          if (thrown === FAULT) return 1;
+          throw thrown;
+        }
+      },
+      mmioRead: (low: number, high: number, size: number): number => {
+        const address = (low >>> 0) + (high >>> 0) * 2 ** 32;
+        const value = this.environment.mmioRead(address, size === 8 ? 4 : (size as 1 | 2 | 4));
+        if (size === 8) this.cpu.set32(state.RESULT + 4, this.environment.mmioRead(address + 4, 4));
+        after();
+        return value;
+      },
+      mmioWrite: (low: number, high: number, size: number, valueLow: number, valueHigh: number): void => {
+        const address = (low >>> 0) + (high >>> 0) * 2 ** 32;
+        const mask = size === 1 ? 0xff : size === 2 ? 0xffff : 0xffffffff;
+        this.environment.mmioWrite(address, size === 8 ? 4 : (size as 1 | 2 | 4), (valueLow & mask) >>> 0);
+        if (size === 8) this.environment.mmioWrite(address + 4, 4, valueHigh >>> 0);
+        after();
+      },
+      codeWritten: (address: number, size: number): void => this.#codeWritten(address >>> 0, size),
+      watch: (low: number, high: number, size: number, write: number): void => {
+        const linear = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+        this.#watch(linear, size, write !== 0);
+      },
+    };
+  }
+
+  #codeWritten(address: number, length: number): void {
+    for (let page = address >>> 12; page <= (address + length - 1) >>> 12; page++) this.blocks.invalidate(page);
+  }
+
+  /** Runs from RIP with `fuel` instructions at most; `block` 0 looks it up. Deals with whatever ended it. */
+  #enter(block: number, fuel: number): void {
+    const { cpu } = this;
+    const instance = cpu.mode === 64 ? this.#wide : this.#narrow;
+    cpu.set32(state.BLOCK_BASE, Blocks.tableBase(cpu.mode));
+    cpu.set32(state.RECORD, 0);
+    this.#view.setInt32(STATE + state.FUEL, fuel, true);
+    this.#slice = fuel;
+    this.#debt = 0;
+    this.#inside = true;
+    const why = instance.exports.run(block);
+    this.#inside = false;
+    if (this.#planted) {
+      // Still STOP unless the block was invalidated meanwhile.
+      if (this.#view.getUint16(this.#planted, true) === record.STOP) this.#view.setUint16(this.#planted, this.#plantedHandler, true);
+      this.#planted = 0;
+    }
+    this.#done += this.#slice - this.#debt - this.#view.getInt32(STATE + state.FUEL, true);
+    const at = cpu.get32(state.RECORD);
+    switch (why) {
+      case record.EXIT_BUDGET:
+        return;
+      case record.EXIT_STOP:
+      case record.EXIT_FAULT:
+        this.#done += cpu.bytes[at + record.POSITION]!;
+        cpu.rip = cpu.wrap(cpu.get64(state.PAGE) + BigInt(this.#view.getUint16(at + record.OFFSET, true)));
+        if (why === record.EXIT_FAULT) this.#fault();
+        return;
+      case record.EXIT_FETCH_FAULT:
+        this.#fault();
+        return;
+      case record.EXIT_CROSSING:
+        this.#done += cpu.bytes[at + record.POSITION]!;
+        cpu.rip = cpu.wrap(cpu.get64(state.PAGE) + BigInt(this.#view.getUint16(at + record.OFFSET, true)));
+        // The page behind it has changed: translate anew.
+        this.blocks.invalidate(this.#code(cpu.rip) >>> 12);
+        return;
+      case record.EXIT_TRANSLATE:
+        this.#translate();
+        return;
+    }
+  }
+
+  /** Guest-physical address of code at `linear`; -1 after raising a fault in the state. */
+  #code(linear: bigint): number {
+    return Number(this.#wide.exports.walk(linear, ACCESS_EXECUTE));
+  }
+  /** The block at RIP; 0 if a fault was delivered instead or the machine is done for. */
+  #translate(): number {
+    const { cpu } = this;
+    const { rip } = cpu;
+    const physical = this.#code(rip);
+    if (physical < 0) {
+      this.#fault();
+      return 0;
+    }
+    if (!this.memory.has(physical, 1) || cpu.bytes[this.layout.pageKind + (physical >>> 12)] === PAGE_DEVICE) {
+      this.environment.kill(`execution at 0x${physical.toString(16)} (linear 0x${rip.toString(16)}), where no RAM is`);
+      this.stopForGood();
+      return 0;
+    }
+    const known = this.blocks.find(physical, cpu.mode);
+    if (known) return known;
+    const source = {
+      nextPage: (linear: bigint) => {
+        const next = this.#nextPage(linear);
+        const found = Number(this.#wide.exports.walk(next, ACCESS_EXECUTE | ACCESS_PROBE | ACCESS_QUIET));
+        return found >= 0 && this.memory.has(found, 4096) ? found : -1;
+      },
+    };
+    const block = this.blocks.translate(rip, physical, cpu.mode, source);
+    if (block) return block;
+    // The first instruction reaches into a page that cannot be fetched: its fault.
+    if (this.#code(this.#nextPage(rip)) < 0) this.#fault();
+    else {
+      this.environment.kill(`an instruction at linear 0x${rip.toString(16)} runs into device memory`);
+      this.stopForGood();
+    }
+    return 0;
+  }
+  #nextPage(linear: bigint): bigint {
+    return this.cpu.wrap((linear & ~4095n) + 4096n);
+  }
+
+  /** Executes exactly `count` (< BLOCK_LIMIT) instructions, less if a fault or an exit request comes between. */
+  #exactly(count: number): void {
+    const { cpu } = this;
+    const goal = this.#done + count;
+    for (let guard = 0; this.#done < goal && guard < 4 * BLOCK_LIMIT; guard++) {
+      const faults = this.recentCount;
+      const block = this.#translate();
+      if (!block) return;
+      const stop = this.blocks.recordAt(block, goal - this.#done);
+      if (stop) this.#plant(stop);
+      cpu.set64(state.PAGE, cpu.rip & ~4095n);
+      this.#enter(block, goal - this.#done);
+      if (this.#exitWanted || faults !== this.recentCount || this.#halted || this.#dead) return;
+    }
+  }
+  #plant(at: number): void {
+    if (this.#planted) return;
+    this.#planted = at;
+    this.#plantedHandler = this.#view.getUint16(at, true);
+    this.#view.setUint16(at, record.STOP, true);
+  }
+  /** Stops before the instruction after the one being executed (a block's last one ends the run by itself). */
+  #stopAfterThis(): void {
+    const next = this.cpu.get32(state.RECORD) + RECORD_SIZE;
+    const { bytes } = this.cpu;
+    if (bytes[next + record.POSITION] === bytes[next - RECORD_SIZE + record.POSITION]! + 1) this.#plant(next);
+  }
+
+  /** Delivers the fault that the state holds. */
+  #fault(): void {
+    const { cpu } = this;
+    const vector = cpu.get32(state.FAULT) & 0xff;
+    const code = hasErrorCode(vector) ? cpu.get32(state.FAULT_CODE) : undefined;
+    cpu.set32(state.FAULT, 0);
+    const exception: Exception = { vector, ...(code === undefined ? {} : { code }) };
+    if (vector === 14) {
+      exception.address = cpu.get64(state.CR2);
+      if (this.environment.pageFault(exception as Exception & { address: bigint })) return;
+    }
+    this.#done++; // so that a guest that only faults still gets through its budget
+    this.deliver(exception);
+  }
+  /** Delivers an exception at RIP. */
+  deliver(exception: Exception): void {
+    const { cpu } = this;
+    this.recentCount++;
+    if (this.recent.length >= 32) this.recent.shift();
+    const { vector, code, address } = exception;
+    this.recent.push(
+      `vector ${vector}${code === undefined ? '' : ` code 0x${code.toString(16)}`}${address === undefined ? '' : ` address 0x${address.toString(16)}`} at 0x${cpu.rip.toString(16)} cpl ${cpu.cpl} instruction ${this.#done}`,
+    );
+    // Faults show RF in the frame, so that an instruction breakpoint does not fire twice (SDM 3B 17.3.1.1).
+    if (vector !== 1 && vector !== 3 && vector !== 4) cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) | state.RF);
+    if (this.environment.exception(exception)) return;
+    if (vector === 14 && address !== undefined) cpu.set64(state.CR2, address);
+    if (!deliverException(cpu, vector, code, 'exception')) {
+      this.environment.tripleFault();
+      this.stopForGood();
+    }
+  }
+
+  // Debugging by the guest: TF and DR0-DR7 (SDM 3B 17.2, 17.3).
+
+  #stepping(): boolean {
+    const { cpu } = this;
+    if (cpu.get32(state.FLAGS_REST) & state.TF) return true;
+    const dr7 = cpu.get32(debugOffset(7));
+    if (!(dr7 & 0xff)) return false;
+    for (let i = 0; i < 4; i++) if ((dr7 >> (2 * i)) & 3 && !((dr7 >> (16 + 4 * i)) & 3)) return true;
+    return false;
+  }
+  /** An enabled instruction breakpoint at RIP: delivers #DB and returns true. */
+  #codeBreakpoint(): boolean {
+    const { cpu } = this;
+    if (cpu.get32(state.FLAGS_REST) & state.RF) return false;
+    const dr7 = cpu.get32(debugOffset(7));
+    let hits = 0;
+    for (let i = 0; i < 4; i++)
+      if ((dr7 >> (2 * i)) & 3 && !((dr7 >> (16 + 4 * i)) & 3) && cpu.get64(debugOffset(i)) === cpu.rip) hits |= 1 << i;
+    if (!hits) return false;
+    cpu.set64(debugOffset(6), (cpu.get64(debugOffset(6)) & ~15n) | BigInt(hits));
+    cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) | state.RF);
+    this.deliver({ vector: 1 });
+    return true;
+  }
+  #watch(linear: bigint, size: number, write: boolean): void {
+    const { cpu } = this;
+    const dr7 = cpu.get32(debugOffset(7));
+    for (let i = 0; i < 4; i++) {
+      const kind = (dr7 >> (16 + 4 * i)) & 3;
+      if (!((dr7 >> (2 * i)) & 3) || !(kind & 1) || (kind === 1 && !write)) continue;
+      const length = [1n, 2n, 8n, 4n][(dr7 >> (18 + 4 * i)) & 3]!;
+      const start = cpu.get64(debugOffset(i)) & ~(length - 1n);
+      if (linear < start + length && start < linear + BigInt(size)) this.#watchHits |= 1 << i;
+    }
+    if (this.#watchHits) {
+      this.requestExit();
+      this.#stopAfterThis();
+    }
+  }
+  /** A debug trap after an instruction: DR6 gets `bits` and the data breakpoints that hit. */
+  #debugTrap(bits: number): void {
+    const { cpu } = this;
+    const all = bits | this.#watchHits;
+    this.#watchHits = 0;
+    cpu.set64(debugOffset(6), cpu.get64(debugOffset(6)) | BigInt(all));
+    this.deliver({ vector: 1 });
+  }
+}

@@ -1,0 +1,535 @@
+/** The interpreter's half of an instruction's meaning: operands read from a decoded record, registers in memory. */
+import { TLB_ADDEND, TLB_READ, TLB_WRITE } from '../layout.ts';
+import type { Body } from '../wasm/module.ts';
+import { type Builder, type FlagSource, LOADS, STORES, type Tier, type Value } from '../x86/builder.ts';
+import type { Form } from '../x86/decode.ts';
+import type { Operand } from '../x86/instructions/row.ts';
+import { type OperandSpec, operandBits } from '../x86/operands.ts';
+import { emitEntry, type Paging } from '../x86/paging.ts';
+import * as state from '../x86/state.ts';
+import * as record from './record.ts';
+
+const { STATE } = state;
+
+/** One handler to be made: a form for one operand size, address size and kind of r/m operand. */
+export interface Variant {
+  form: Form;
+  operandSize: number;
+  addressSize: number;
+  memory: boolean;
+  /** 64-bit mode, or all others. */
+  wide: boolean;
+}
+
+/** How a handler leaves: by branching in the loop's function, or by returning from its own. */
+export interface Leaving {
+  /** The record's local. */
+  record: number;
+  /** With a fault in the state. */
+  fault(body: Body): void;
+  /** To the linear address on the stack, through the link at offset `link` of the record (none: looked up). */
+  go(body: Body, link: number | undefined): void;
+  /** To the address in the state's RIP. */
+  resume(body: Body): void;
+}
+
+export interface Functions extends Paging {
+  /** helper(id) -> 1 if it faulted. */
+  helper: number;
+  /** segment(number, offset i64, bytes, write) -> linear i64; FAULT on a violation. */
+  segment: number;
+}
+
+export function helperNumbering(): { number(name: string): number; names: string[] } {
+  const names: string[] = [];
+  return {
+    names,
+    number(name) {
+      const known = names.indexOf(name);
+      return known >= 0 ? known : names.push(name) - 1;
+    },
+  };
+}
+
+export class InterpreterTier implements Tier {
+  readonly wide: boolean;
+  readonly #variant: Variant;
+  readonly #leaving: Leaving;
+  readonly #functions: Functions;
+  readonly #helpers: (name: string) => number;
+  /** Set once the meaning has said where to go on. */
+  left = false;
+
+  constructor(variant: Variant, leaving: Leaving, functions: Functions, helpers: (name: string) => number) {
+    this.wide = variant.wide;
+    this.#variant = variant;
+    this.#leaving = leaving;
+    this.#functions = functions;
+    this.#helpers = helpers;
+  }
+
+  // Registers named by the row.
+
+  gpr(b: Builder, index: number, bits: number, high: boolean): Value {
+    return b.state(state.GPR + 8 * index + (high ? 1 : 0), bits);
+  }
+  setGpr(b: Builder, index: number, bits: number, high: boolean, value: Value): void {
+    const offset = state.GPR + 8 * index + (high ? 1 : 0);
+    if (bits === 32) b.setState(offset, b.zx(value, 32), 64);
+    else b.setState(offset, value, bits);
+  }
+
+  // Registers named by the record.
+
+  #address(body: Body, field: number): void {
+    body.get(this.#leaving.record);
+    body.memory('i32.load8_u', field);
+  }
+  #register(b: Builder, field: number, file: number, place: string, bits: number): Operand {
+    const vector = file !== state.GPR;
+    return {
+      ...noMemory(),
+      kind: 'register',
+      bits,
+      get: () =>
+        b.read(place, bits === 128 ? 'v128' : 'i64', body => {
+          this.#address(body, field);
+          body.memory(LOADS[bits]!, STATE + file);
+        }),
+      set: value => {
+        b.write(
+          place,
+          !vector && bits === 32 ? b.zx(value, 32) : value,
+          () => this.#address(b.body, field),
+          () => b.body.memory(STORES[!vector && bits === 32 ? 64 : bits]!, STATE + file),
+        );
+        // An MMX register is the significand of an x87 register, whose exponent becomes all ones (SDM 1, 9.2).
+        if (file === state.FPU_REGISTERS)
+          b.effect(() => {
+            this.#address(b.body, field);
+            b.body.i32(0xffff);
+            b.body.memory('i32.store16', STATE + file + 8);
+          });
+      },
+      number: () => {
+        const byte = this.#field(b, field, 8);
+        return vector ? b.shr(byte, b.const(4)) : b.shr(byte, b.const(3));
+      },
+    };
+  }
+  #field(b: Builder, field: number, bits: number): Value {
+    return b.read(undefined, 'i64', body => {
+      body.get(this.#leaving.record);
+      body.memory(LOADS[bits]!, field);
+    });
+  }
+  #page(b: Builder): Value {
+    return b.state(state.PAGE);
+  }
+
+  // Memory.
+
+  #memory(b: Builder, bits: number, writes: boolean, aligned: boolean): Operand {
+    const wide = this.wide;
+    const registers = (field: number) =>
+      b.read('gpr', 'i64', body => {
+        this.#address(body, field);
+        body.memory('i64.load', STATE);
+      });
+    const offset = () => {
+      const scaled = b.shl(registers(record.INDEX), this.#field(b, record.SCALE, 8));
+      const displacement = b.read(undefined, 'i64', body => {
+        body.get(this.#leaving.record);
+        body.memory('i64.load32_s', record.DISPLACEMENT);
+      });
+      const sum = b.add(b.add(registers(record.BASE), scaled), displacement);
+      return wide ? sum : b.zx(sum, 32);
+    };
+    let cached: Value | undefined;
+    const inSegment = (at: Value, bytes: number) => {
+      if (wide) return at;
+      return this.#segmented(b, body => this.#address(body, record.SEGMENT), at, bytes, writes);
+    };
+    const address = () => (cached ??= inSegment(offset(), bits / 8));
+    return this.#accessed(b, bits, writes, aligned, {
+      address,
+      offset,
+      displaced: bytes => (wide ? b.add(address(), bytes) : inSegment(b.zx(b.add(offset(), bytes), 32), bits / 8)),
+      afterPop: address, // the decoder has moved the displacement
+    });
+  }
+  /** An operand at an address, with loads and stores. */
+  #accessed(
+    b: Builder,
+    bits: number,
+    writes: boolean,
+    aligned: boolean,
+    how: Pick<Operand, 'address' | 'offset' | 'displaced' | 'afterPop'> & Partial<Operand>,
+  ): Operand {
+    const checked = () => {
+      const at = how.address();
+      if (aligned) b.raiseIf(b.no(b.eqz(b.and(at, b.const(15)))), 13, 0);
+      return at;
+    };
+    return {
+      ...noMemory(),
+      kind: 'memory',
+      bits,
+      get: () => (writes ? b.loadForWrite(checked(), bits) : b.load(checked(), bits)),
+      set: value => b.store(checked(), bits, value),
+      number: impossible,
+      ...how,
+    };
+  }
+  #segmented(b: Builder, segment: (body: Body) => void, offset: Value, bytes: number, write: boolean): Value {
+    b.use(offset);
+    const result = b.temporary('i64');
+    b.effect(() => {
+      segment(b.body);
+      b.emit(offset);
+      b.body.i32(bytes);
+      b.body.i32(write ? 1 : 0);
+      b.body.call(this.#functions.segment);
+      b.body.set(result);
+      this.#faultIfSet(b);
+    });
+    return b.local('i64', result);
+  }
+  linear(b: Builder, segment: number, offset: Value, bytes: number, write: boolean): Value {
+    if (this.wide) return segment >= state.FS ? b.add(offset, b.state(state.SEGMENT_BASE + 8 * segment)) : offset;
+    return this.#segmented(b, body => body.i32(segment), offset, bytes, write);
+  }
+  #faultIfSet(b: Builder): void {
+    b.body.i32(0);
+    b.body.memory('i32.load', STATE + state.FAULT);
+    b.body.if();
+    this.#leaving.fault(b.body);
+    b.body.end();
+  }
+  #saveRecord(body: Body): void {
+    body.i32(0);
+    body.get(this.#leaving.record);
+    body.memory('i32.store', STATE + state.RECORD);
+  }
+
+  load(b: Builder, address: Value, bits: number, forWrite: boolean): Value {
+    b.use(address);
+    const { body } = b;
+    const at = b.temporary('i64');
+    const entry = b.temporary('i32');
+    const type = bits === 128 ? 'v128' : 'i64';
+    const result = b.temporary(type);
+    b.effect(() => {
+      b.emit(address);
+      body.set(at);
+      this.#check(body, at, entry, bits, forWrite ? TLB_WRITE : TLB_READ);
+      body.if();
+      this.#saveRecord(body);
+      body.get(at);
+      body.i32(bits / 8);
+      body.i32(forWrite ? 1 : 0);
+      body.call(this.#functions.slowLoad);
+      if (bits === 128) {
+        body.drop();
+        body.i32(0);
+        body.memory('v128.load', STATE + state.SLOW_VECTOR);
+      }
+      body.set(result);
+      this.#faultIfSet(b);
+      body.else();
+      this.#host(body, at, entry);
+      body.memory(LOADS[bits]!, 0);
+      body.set(result);
+      body.end();
+    });
+    return b.local(type, result);
+  }
+  store(b: Builder, address: Value, bits: number, value: Value): void {
+    b.use(address, value);
+    const { body } = b;
+    const at = b.temporary('i64');
+    const entry = b.temporary('i32');
+    const type = bits === 128 ? 'v128' : 'i64';
+    const kept = b.temporary(type);
+    b.effect(() => {
+      b.emit(address);
+      body.set(at);
+      b.emit(value);
+      body.set(kept);
+      this.#check(body, at, entry, bits, TLB_WRITE);
+      body.if();
+      this.#saveRecord(body);
+      if (bits === 128) {
+        body.i32(0);
+        body.get(kept);
+        body.memory('v128.store', STATE + state.SLOW_VECTOR);
+      }
+      body.get(at);
+      body.i32(bits / 8);
+      if (bits === 128) body.i64(0n);
+      else body.get(kept);
+      body.call(this.#functions.slowStore);
+      this.#faultIfSet(b);
+      body.else();
+      this.#host(body, at, entry);
+      body.get(kept);
+      body.memory(STORES[bits]!, 0);
+      body.end();
+    });
+  }
+  /** Leaves 1 on the stack if the TLB does not have it: (address ^ tag) > 4096 - size, which catches page ends as well. */
+  #check(body: Body, at: number, entry: number, bits: number, tag: number): void {
+    emitEntry(body, at, entry);
+    body.get(entry);
+    body.memory('i64.load', tag);
+    body.get(at);
+    body.op('i64.xor');
+    body.i64(BigInt(4096 - bits / 8));
+    body.op('i64.gt_u');
+  }
+  #host(body: Body, at: number, entry: number): void {
+    body.get(at);
+    body.op('i32.wrap_i64');
+    body.get(entry);
+    body.memory('i32.load', TLB_ADDEND);
+    body.op('i32.add');
+  }
+
+  // Flags: stored at once.
+
+  setFlags(b: Builder, source: FlagSource): void {
+    const aux = source.aux();
+    b.setState(state.FLAG_RESULT, source.result);
+    b.setState32(state.FLAG_AUX, aux);
+  }
+  flagResult(b: Builder): Value {
+    return b.state(state.FLAG_RESULT);
+  }
+  flagAux(b: Builder): Value {
+    return b.state32(state.FLAG_AUX);
+  }
+  condition(): undefined {
+    return undefined;
+  }
+
+  // Leaving.
+
+  raise(b: Builder, vector: Value, code: Value | undefined): void {
+    b.setState32(state.FAULT, b.either(vector, b.i32(0x100)));
+    b.setState32(state.FAULT_CODE, code ?? b.i32(0));
+    b.effect(() => {
+      this.#saveRecord(b.body);
+      this.#leaving.fault(b.body);
+    });
+  }
+  helper(b: Builder, name: string): void {
+    const id = this.#helpers(name);
+    b.effect(() => {
+      this.#saveRecord(b.body);
+      b.body.i32(id);
+      b.body.call(this.#functions.helper);
+      b.body.if();
+      this.#leaving.fault(b.body);
+      b.body.end();
+    });
+  }
+  jump(b: Builder, target: Value): void {
+    b.use(target);
+    this.left = true;
+    const link = this.#isDirect() ? record.TAKEN : undefined;
+    b.effect(() => {
+      b.emit(target);
+      this.#leaving.go(b.body, link);
+    });
+  }
+  branch(b: Builder, condition: Value, target: Value): void {
+    b.use(condition);
+    this.left = true;
+    b.when(condition, () => {
+      b.use(target);
+      b.effect(() => {
+        b.emit(target);
+        this.#leaving.go(b.body, record.TAKEN);
+      });
+    });
+    const next = this.next(b);
+    b.use(next);
+    b.effect(() => {
+      b.emit(next);
+      this.#leaving.go(b.body, record.NOT_TAKEN);
+    });
+  }
+  #isDirect(): boolean {
+    return this.#variant.form.operands.some(spec => spec.place === 'J');
+  }
+  here(b: Builder): Value {
+    const sum = b.add(this.#page(b), this.#field(b, record.OFFSET, 16));
+    return this.wide ? sum : b.zx(sum, 32);
+  }
+  next(b: Builder): Value {
+    const sum = b.add(this.here(b), this.#field(b, record.LENGTH, 8));
+    return this.wide ? sum : b.zx(sum, 32);
+  }
+  resume(b: Builder): void {
+    this.left = true;
+    b.effect(() => this.#leaving.resume(b.body));
+  }
+  attend(): void {}
+  attendAccess(b: Builder): void {
+    const ac = b.both(b.state32(state.FLAGS_REST), b.i32(state.AC));
+    b.setState32(state.TLB_BASE, b.select(ac, b.state32(state.CLASS_BASE + 8), b.state32(state.CLASS_BASE + 4)));
+  }
+
+  /** After the meaning: on to the next record, or out of the block. */
+  finish(b: Builder): void {
+    if (this.left) return;
+    if (this.#variant.form.row.ends) {
+      const next = this.next(b);
+      b.use(next);
+      b.effect(() => {
+        b.emit(next);
+        this.#leaving.go(b.body, record.NOT_TAKEN);
+      });
+    }
+  }
+
+  operand(b: Builder, spec: OperandSpec, index: number): Operand {
+    const { form, operandSize, addressSize, memory } = this.#variant;
+    const bits = operandBits(spec, operandSize, addressSize);
+    const writes = (form.row.writes ?? [0]).includes(index);
+    const aligned = bits === 128 && (spec.place === 'W' || spec.place === 'M') && !form.row.unaligned;
+    switch (spec.place) {
+      case 'E':
+        return memory ? this.#memory(b, bits, writes, false) : this.#register(b, record.BASE, state.GPR, 'gpr', bits);
+      case 'W':
+        return memory ? this.#memory(b, bits, writes, aligned) : this.#register(b, record.BASE, state.XMM, 'xmm', bits);
+      case 'Q':
+        return memory ? this.#memory(b, bits, writes, false) : this.#register(b, record.BASE, state.FPU_REGISTERS, 'x87', bits);
+      case 'M':
+        return this.#memory(b, bits, writes, aligned);
+      case 'R':
+        return this.#register(b, record.BASE, state.GPR, 'gpr', bits);
+      case 'U':
+        return this.#register(b, record.BASE, state.XMM, 'xmm', bits);
+      case 'N':
+        return this.#register(b, record.BASE, state.FPU_REGISTERS, 'x87', bits);
+      case 'G':
+      case 'Z':
+        return this.#register(b, record.REGISTER, state.GPR, 'gpr', bits);
+      case 'V':
+        return this.#register(b, record.REGISTER, state.XMM, 'xmm', bits);
+      case 'P':
+        return this.#register(b, record.REGISTER, state.FPU_REGISTERS, 'x87', bits);
+      case 'S':
+      case 'C':
+      case 'D':
+        return { ...noMemory(), kind: 'register', bits, get: impossible, set: impossible, number: () => this.#field(b, record.REGISTER, 8) };
+      case 'I': {
+        const second = form.immediates.indexOf(spec) === 1;
+        // Sign-extended in the record; the second immediate stands in the displacement.
+        const value = () => (second ? this.#field(b, record.DISPLACEMENT, 32) : b.zx(this.#field(b, record.IMMEDIATE, 64), bits));
+        return { ...noMemory(), kind: 'immediate', bits, get: value, set: impossible, number: impossible };
+      }
+      case 'A':
+        return { ...noMemory(), kind: 'immediate', bits, get: () => this.#field(b, record.IMMEDIATE, 64), set: impossible, number: impossible };
+      case 'J': {
+        // The record has the target relative to the page; outside 64-bit mode EIP wraps to the operand size.
+        const target = () => {
+          const sum = b.add(this.#page(b), this.#field(b, record.IMMEDIATE, 64));
+          if (this.wide) return sum;
+          return b.zx(b.sub(sum, b.state(state.SEGMENT_BASE + 8 * state.CS)), operandSize === 16 ? 16 : 32);
+        };
+        return { ...noMemory(), kind: 'immediate', bits, get: target, set: impossible, number: impossible };
+      }
+      case 'O': {
+        const at = () => {
+          const offset = this.#field(b, record.IMMEDIATE, 64);
+          if (!this.wide) return this.#segmented(b, body => this.#address(body, record.SEGMENT), offset, bits / 8, writes);
+          return b.add(offset, this.#segmentBase(b));
+        };
+        return this.#accessed(b, bits, writes, false, { address: at, offset: impossible, displaced: impossible, afterPop: impossible });
+      }
+      case 'X':
+      case 'Y':
+        return this.#string(b, spec.place, bits, writes);
+      case 'table':
+      case 'destination': {
+        let cached: Value | undefined;
+        const at = () => {
+          if (cached) return cached;
+          const sum = spec.place === 'table' ? b.add(b.gpr(3), b.gpr(0, 8)) : b.gpr(7);
+          const offset = b.zx(sum, addressSize);
+          if (!this.wide) cached = this.#segmented(b, body => this.#address(body, record.SEGMENT), offset, bits / 8, writes);
+          else cached = b.add(offset, this.#segmentBase(b));
+          return cached;
+        };
+        return this.#accessed(b, bits, writes, false, { address: at, offset: impossible, displaced: at, afterPop: impossible });
+      }
+      case 'counter':
+        return {
+          ...noMemory(),
+          kind: 'register',
+          bits: addressSize,
+          get: () => b.gpr(1, addressSize),
+          set: value => b.setGpr(1, value, addressSize),
+          number: () => b.const(1),
+        };
+      case 'fixed':
+        return {
+          ...noMemory(),
+          kind: 'register',
+          bits,
+          get: () => b.gpr(spec.fixed, bits),
+          set: value => b.setGpr(spec.fixed, value, bits),
+          number: () => b.const(spec.fixed),
+        };
+      case 'size':
+        return { ...noMemory(), kind: 'register', bits, get: impossible, set: impossible, number: impossible };
+    }
+  }
+  /** In 64-bit mode: the base of FS or GS if overridden, otherwise the zero slot. */
+  #segmentBase(b: Builder): Value {
+    return b.read(undefined, 'i64', body => {
+      this.#address(body, record.SEGMENT);
+      body.memory('i64.load', STATE);
+    });
+  }
+  #string(b: Builder, place: 'X' | 'Y', bits: number, writes: boolean): Operand {
+    const { addressSize } = this.#variant;
+    const register = place === 'X' ? 6 : 7;
+    let cached: Value | undefined;
+    const address = () => {
+      if (cached) return cached;
+      const offset = b.gpr(register, addressSize);
+      if (this.wide) cached = place === 'X' ? b.add(offset, this.#segmentBase(b)) : offset;
+      else
+        cached = this.#segmented(
+          b,
+          body => (place === 'X' ? this.#address(body, record.SEGMENT) : body.i32(state.ES)),
+          offset,
+          bits / 8,
+          writes,
+        );
+      return cached;
+    };
+    return this.#accessed(b, bits, false, false, {
+      address,
+      offset: impossible,
+      displaced: impossible,
+      afterPop: impossible,
+      base: () => (place === 'X' && this.wide ? this.#segmentBase(b) : b.const(0)),
+      step: () => {
+        const down = b.both(b.state32(state.FLAGS_REST), b.i32(state.DF));
+        const by = b.select(down, b.const(-bits / 8), b.const(bits / 8));
+        b.setGpr(register, b.add(b.gpr(register, addressSize), by), addressSize);
+      },
+    });
+  }
+}
+
+function impossible(): never {
+  throw new Error('an operand was used in a way its letter does not allow');
+}
+function noMemory(): Pick<Operand, 'address' | 'offset' | 'displaced' | 'afterPop' | 'step' | 'base'> {
+  return { address: impossible, offset: impossible, displaced: impossible, afterPop: impossible, step: impossible, base: impossible };
+}

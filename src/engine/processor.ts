@@ -1,0 +1,256 @@
+/** The waist's view of a processor (paravirt/processor.ts), fulfilled by the engine. */
+import type { Clock } from '../host/clock.ts';
+import type { Log } from '../host/log.ts';
+import type { GuestMemory } from '../memory/memory.ts';
+import type { Exception, InterruptSource, Processor, RegisterName, Segment, SegmentName } from '../paravirt/processor.ts';
+import type { Engine } from './engine.ts';
+import { setCr0, setCr3, setCr4, setDebug, switchRoot } from './x86/control.ts';
+import { FAULT } from './x86/cpu.ts';
+import { ACCESS_EXECUTE, ACCESS_IMPLICIT, ACCESS_PROBE, ACCESS_QUIET, ACCESS_USER, ACCESS_WRITE } from './x86/paging.ts';
+import { setSegment } from './x86/segments.ts';
+import * as state from './x86/state.ts';
+import { deliver } from './x86/transfers.ts';
+
+const FIELDS: Record<Exclude<RegisterName, 'rip' | 'flags' | 'cr8'>, number> = {
+  rax: 0x00, rcx: 0x08, rdx: 0x10, rbx: 0x18, rsp: 0x20, rbp: 0x28, rsi: 0x30, rdi: 0x38,
+  r8: 0x40, r9: 0x48, r10: 0x50, r11: 0x58, r12: 0x60, r13: 0x68, r14: 0x70, r15: 0x78,
+  cr0: state.CR0, cr2: state.CR2, cr3: state.CR3, cr4: state.CR4, efer: state.EFER,
+  dr0: state.DR, dr1: state.DR + 8, dr2: state.DR + 16, dr3: state.DR + 24, dr6: state.DR + 32, dr7: state.DR + 40,
+  fsBase: state.SEGMENT_BASE + 8 * state.FS,
+  gsBase: state.SEGMENT_BASE + 8 * state.GS,
+  kernelGsBase: state.KERNEL_GS_BASE,
+  star: state.STAR, lstar: state.LSTAR, cstar: state.CSTAR, fmask: state.FMASK,
+  gdtBase: state.GDT_BASE, gdtLimit: state.GDT_LIMIT, idtBase: state.IDT_BASE, idtLimit: state.IDT_LIMIT,
+  ldtBase: state.LDT_BASE, trBase: state.TR_BASE, xcr0: state.XCR0, pat: state.PAT, tscAux: state.TSC_AUX,
+};
+const SEGMENTS: Record<SegmentName, number> = {
+  es: state.ES, cs: state.CS, ss: state.SS, ds: state.DS, fs: state.FS, gs: state.GS, ldtr: state.LDTR, tr: state.TR,
+};
+const CR0_CACHED = 0x80010001;
+
+export interface ProcessorServices {
+  clock: Clock;
+  log: Log;
+  tsc: { read(): bigint; readonly frequency: number };
+  kill(reason: string): void;
+  request(what: 'power-off' | 'reset' | 'crash'): void;
+}
+
+export class EngineProcessor implements Processor {
+  readonly id: number;
+  readonly memory: GuestMemory;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly tsc: { read(): bigint; readonly frequency: number };
+  interrupts: InterruptSource | undefined;
+  readonly kill: (reason: string) => void;
+  readonly request: (what: 'power-off' | 'reset' | 'crash') => void;
+  readonly #engine: Engine;
+
+  constructor(id: number, engine: Engine, services: ProcessorServices) {
+    this.id = id;
+    this.#engine = engine;
+    this.memory = engine.memory;
+    this.clock = services.clock;
+    this.log = services.log;
+    this.tsc = services.tsc;
+    this.kill = services.kill;
+    this.request = services.request;
+  }
+
+  get cpl(): number {
+    return this.#engine.cpu.cpl;
+  }
+  get mode(): number {
+    return this.#engine.cpu.mode;
+  }
+
+  get(register: RegisterName): bigint {
+    const { cpu } = this.#engine;
+    switch (register) {
+      case 'rip':
+        return cpu.ip;
+      case 'flags':
+        return BigInt(cpu.flags >>> 0);
+      case 'cr8':
+        return BigInt(cpu.environment.taskPriority());
+      case 'gdtLimit':
+      case 'idtLimit':
+        return BigInt(cpu.get32(FIELDS[register]));
+      default:
+        return cpu.get64(FIELDS[register]);
+    }
+  }
+
+  set(register: RegisterName, value: bigint): void {
+    const { cpu } = this.#engine;
+    value = BigInt.asUintN(64, value);
+    switch (register) {
+      case 'rip':
+        cpu.ip = value;
+        return;
+      case 'flags':
+        cpu.flags = Number(value & 0xffffffffn) | 2;
+        cpu.updateBank();
+        return;
+      case 'cr8':
+        cpu.environment.setTaskPriority(Number(value));
+        return;
+      case 'gdtLimit':
+      case 'idtLimit':
+        cpu.set32(FIELDS[register], Number(value));
+        return;
+      case 'cr0': {
+        // Paging and protection bits may be set at once, in whatever order the caller sets EFER and CR4.
+        const old = cpu.get32(state.CR0);
+        const wanted = Number(value & 0xffffffffn);
+        if ((old ^ wanted) & CR0_CACHED && wanted & 1) {
+          const efer = cpu.get64(state.EFER);
+          cpu.set64(state.CR0, value);
+          if (wanted & 0x80000000 && efer & 0x100n) cpu.set64(state.EFER, efer | 0x400n);
+          cpu.tlb.flushAll();
+          cpu.updateMode();
+          cpu.updateUnits();
+          cpu.updateBank();
+        } else this.#raw(() => setCr0(cpu, wanted));
+        return;
+      }
+      case 'cr3':
+        return this.#raw(() => setCr3(cpu, value));
+      case 'cr4':
+        return this.#raw(() => setCr4(cpu, value));
+      case 'efer':
+        cpu.set64(state.EFER, value);
+        cpu.tlb.flushAll();
+        cpu.updateMode();
+        return;
+      case 'dr7':
+        return setDebug(cpu, 7, value);
+      default:
+        cpu.set64(FIELDS[register], value);
+    }
+  }
+  /** An architectural check that fails here is our mistake, not the guest's. */
+  #raw(change: () => void): void {
+    try {
+      change();
+    } catch (thrown) {
+      if (thrown !== FAULT) throw thrown;
+      this.#engine.cpu.set32(state.FAULT, 0);
+      throw new Error('a control register was given a value that the architecture refuses');
+    }
+  }
+
+  segment(name: SegmentName): Segment {
+    const { cpu } = this.#engine;
+    const index = SEGMENTS[name];
+    return {
+      selector: cpu.selector(index),
+      base: cpu.segmentBase(index),
+      limit: cpu.get32(state.SEGMENT_LIMIT + 4 * index),
+      attributes: cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * index),
+    };
+  }
+  setSegment(name: SegmentName, value: Segment): void {
+    const { cpu } = this.#engine;
+    const ip = name === 'cs' ? cpu.ip : 0n;
+    setSegment(cpu, SEGMENTS[name], value.selector, value.base, value.limit, value.attributes);
+    if (name === 'cs') {
+      cpu.setCpl(value.selector & 3 && cpu.protectedMode ? value.selector & 3 : 0);
+      cpu.updateMode();
+      cpu.ip = ip;
+    } else if (name === 'ss') cpu.updateMode();
+  }
+
+  translate(linear: bigint, access: { write?: boolean; user?: boolean; execute?: boolean } = {}): number | Exception {
+    const { cpu } = this.#engine;
+    const bits =
+      (access.write ? ACCESS_WRITE : 0) |
+      (access.user ? ACCESS_USER : ACCESS_IMPLICIT) |
+      (access.execute ? ACCESS_EXECUTE : 0) |
+      ACCESS_PROBE;
+    const physical = cpu.walker.walk(BigInt.asUintN(64, linear), bits);
+    if (physical >= 0n) return Number(physical);
+    const vector = cpu.get32(state.FAULT) & 0xff;
+    const code = cpu.get32(state.FAULT_CODE);
+    cpu.set32(state.FAULT, 0);
+    return vector === 14 ? { vector, code, address: linear } : { vector, code };
+  }
+  /** Guest-physical address or -1, without a word. */
+  #find(linear: bigint, write: boolean, user: boolean): number {
+    const bits = (write ? ACCESS_WRITE : 0) | (user ? ACCESS_USER : ACCESS_IMPLICIT) | ACCESS_PROBE | ACCESS_QUIET;
+    return Number(this.#engine.cpu.walker.walk(BigInt.asUintN(64, linear), bits));
+  }
+  read(linear: bigint, length: number, access: { user?: boolean } = {}): Uint8Array | undefined {
+    const out = new Uint8Array(length);
+    for (let done = 0; done < length; ) {
+      const at = linear + BigInt(done);
+      const part = Math.min(length - done, 4096 - Number(at & 4095n));
+      const physical = this.#find(at, false, access.user ?? false);
+      if (physical < 0 || !this.memory.has(physical, part)) return undefined;
+      out.set(this.memory.bytes.subarray(physical, physical + part), done);
+      done += part;
+    }
+    return out;
+  }
+  write(linear: bigint, data: Uint8Array, access: { user?: boolean } = {}): boolean {
+    const pieces: [physical: number, from: number, to: number][] = [];
+    for (let done = 0; done < data.length; ) {
+      const at = linear + BigInt(done);
+      const part = Math.min(data.length - done, 4096 - Number(at & 4095n));
+      const physical = this.#find(at, true, access.user ?? false);
+      if (physical < 0 || !this.memory.has(physical, part)) return false;
+      pieces.push([physical, done, done + part]);
+      done += part;
+    }
+    for (const [physical, from, to] of pieces) this.memory.copyIn(physical, data.subarray(from, to));
+    return true;
+  }
+
+  raise(exception: Exception): void {
+    this.#engine.deliver(exception);
+  }
+  interrupt(vector: number): void {
+    const { cpu } = this.#engine;
+    this.#engine.recentCount++;
+    try {
+      deliver(cpu, vector, undefined, 'external');
+    } catch (thrown) {
+      if (thrown !== FAULT) throw thrown;
+      const second = cpu.get32(state.FAULT) & 0xff;
+      const code = cpu.get32(state.FAULT_CODE);
+      cpu.set32(state.FAULT, 0);
+      this.#engine.deliver({ vector: second, code, ...(second === 14 ? { address: cpu.get64(state.CR2) } : {}) });
+    }
+  }
+  invalidatePage(linear: bigint): void {
+    this.#engine.tlb.invalidate(BigInt.asUintN(64, linear));
+  }
+  flush(global: boolean): void {
+    if (global) this.#engine.tlb.flushAll();
+    else this.#engine.tlb.flush(false);
+  }
+  switchRoot(cr3: bigint): void {
+    switchRoot(this.#engine.cpu, cr3);
+  }
+  flushRoot(cr3: bigint): void {
+    this.#engine.tlb.drop(`root ${cr3}`);
+  }
+
+  stepWithWritable(page: number): boolean {
+    const engine = this.#engine;
+    const before = engine.recentCount;
+    engine.stepWithWritable(page);
+    return engine.recentCount === before;
+  }
+  halt(): void {
+    this.#engine.halt();
+    this.#engine.requestExit();
+  }
+  wake(): void {
+    this.#engine.wake();
+  }
+  attention(): void {
+    this.#engine.requestExit();
+  }
+}
