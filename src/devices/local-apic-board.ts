@@ -1,0 +1,63 @@
+/**
+ * The board of guests whose hypervisor brings its own devices (Xen's PVH): local APICs, so that processors can be timed and
+ * can interrupt one another, and nothing else.
+ */
+import { ApicBus } from './apic-bus.ts';
+import type { Board, BoardOptions } from './board.ts';
+import type { Device, Slot } from './device.ts';
+import { LOCAL_APIC_BASE } from './local-apic.ts';
+import { createLocalApics } from './local-apics.ts';
+
+export function createLocalApicBoard(options: Omit<BoardOptions, 'console' | 'disks'>): Board {
+  const { clock, memory, log } = options;
+  const bus = new ApicBus();
+  const slot: Slot = {
+    ports: (name, start, size, handler) => options.ports.map(name, start, size, handler),
+    mmio: (name, start, size, handler) => options.mmio.map(name, start, size, handler),
+    // There is no I/O APIC for a wire to end at; messages are the way.
+    line: () => ({ set: () => {} }),
+    message: (address, data) => void bus.message(address, data),
+    clock,
+    memory,
+    log,
+    kill: options.kill,
+    request: options.request,
+  };
+  const apics = createLocalApics({
+    slot,
+    bus,
+    tsc: options.tsc,
+    external: { output: false, acknowledge: () => -1 },
+    processors: options.processors ?? 1,
+    physicalAddressBits: options.physicalAddressBits,
+  });
+  const devices: Device[] = [...apics.all];
+  return {
+    slot,
+    localApics: apics.all,
+    get currentProcessor() {
+      return apics.current;
+    },
+    set currentProcessor(id: number) {
+      apics.current = id;
+    },
+    devices,
+    add(device) {
+      devices.push(device);
+    },
+    description: {
+      processors: apics.all.map(({ id }) => ({ uid: id, apicId: id })),
+      localApicAddress: LOCAL_APIC_BASE,
+      ioApics: [],
+      pic: false,
+      overrides: [],
+      nmiPin: 1,
+      serialPorts: [],
+    },
+    reset() {
+      for (const device of devices) device.reset();
+    },
+    flush: () => {},
+    pressPowerButton: () => {},
+  };
+}

@@ -1,0 +1,57 @@
+/** The local APICs of all processors, and the place in memory where each processor sees its own. */
+import type { BusHandler } from '../memory/bus.ts';
+import type { ApicBus } from './apic-bus.ts';
+import type { TimeStampCounter } from './apic-timer.ts';
+import type { Slot } from './device.ts';
+import type { ExternalInterrupts } from './local-apic.ts';
+import { LOCAL_APIC_BASE, LocalApic } from './local-apic.ts';
+
+const REGISTERS = 0x1000;
+
+export interface LocalApicsOptions {
+  slot: Slot;
+  bus: ApicBus;
+  tsc: TimeStampCounter;
+  external: ExternalInterrupts;
+  /** How many. */
+  processors: number;
+  /** The width of physical addresses that CPUID reports. */
+  physicalAddressBits?: number;
+}
+
+export interface LocalApics {
+  /** In order of their ids. */
+  readonly all: readonly LocalApic[];
+  /** The id of the processor that is executing. */
+  current: number;
+}
+
+/**
+ * Makes the local APICs and maps them. The bootstrap processor's moving its own moves the mapping; the others are expected
+ * to have theirs at the same address, as every operating system has.
+ */
+export function createLocalApics(options: LocalApicsOptions): LocalApics {
+  const { slot, bus, tsc, external, physicalAddressBits } = options;
+  const { clock, log } = slot;
+  const all: LocalApic[] = [];
+  for (let id = 0; id < options.processors; id++) {
+    all.push(new LocalApic({ id, clock, tsc, bus, external, log, physicalAddressBits }));
+  }
+  const apics: LocalApics = { all, current: 0 };
+  const current: BusHandler = {
+    read: (offset, width) => all[apics.current].read(offset, width),
+    write: (offset, width, value) => all[apics.current].write(offset, width, value),
+  };
+  let remove = slot.mmio('local-apic', LOCAL_APIC_BASE, REGISTERS, current);
+  all[0].onMove = base => {
+    remove();
+    remove = () => {};
+    if (base === undefined) return;
+    try {
+      remove = slot.mmio('local-apic', base, REGISTERS, current);
+    } catch {
+      slot.kill(`the local APIC was moved to 0x${base.toString(16)}, on top of another device`);
+    }
+  };
+  return apics;
+}

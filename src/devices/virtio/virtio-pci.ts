@@ -1,0 +1,447 @@
+/**
+ * The PCI transport of virtio 1.x (Virtual I/O Device specification 1.2, 4.1), without the legacy interface: capabilities
+ * that say where in BAR 0 the registers are, MSI-X in BAR 1, the interrupt pin for who has no MSI-X.
+ */
+
+import type { Alarm } from '../../host/clock.ts';
+import type { BusHandler, Width } from '../../memory/bus.ts';
+import type { Device, Slot } from '../device.ts';
+import { MSI_X_BAR_SIZE, MsiX } from '../msi-x.ts';
+import { PciFunction } from '../pci.ts';
+import { VirtQueue } from './virtqueue.ts';
+
+export const VIRTIO_F_INDIRECT_DESC = 28;
+export const VIRTIO_F_EVENT_IDX = 29;
+export const VIRTIO_F_VERSION_1 = 32;
+
+const VIRTIO_VENDOR = 0x1af4;
+/** Plus the device type. */
+const MODERN_DEVICE_ID = 0x1040;
+
+/** Device status bits (2.1). */
+const FEATURES_OK = 8;
+const DRIVER_OK = 4;
+const DEVICE_NEEDS_RESET = 64;
+
+/** Common configuration, offsets (4.1.4.3). */
+const DEVICE_FEATURE_SELECT = 0x00;
+const DEVICE_FEATURE = 0x04;
+const DRIVER_FEATURE_SELECT = 0x08;
+const DRIVER_FEATURE = 0x0c;
+const CONFIG_MSIX_VECTOR = 0x10;
+const NUM_QUEUES = 0x12;
+const DEVICE_STATUS = 0x14;
+const CONFIG_GENERATION = 0x15;
+const QUEUE_SELECT = 0x16;
+const QUEUE_SIZE = 0x18;
+const QUEUE_MSIX_VECTOR = 0x1a;
+const QUEUE_ENABLE = 0x1c;
+const QUEUE_NOTIFY_OFF = 0x1e;
+const QUEUE_DESC = 0x20;
+const QUEUE_DRIVER = 0x28;
+const QUEUE_DEVICE = 0x30;
+const COMMON_SIZE = 0x38;
+
+const NO_VECTOR = 0xffff;
+
+/** Interrupt status bits (4.1.4.5). */
+const ISR_QUEUE = 1;
+const ISR_CONFIGURATION = 2;
+
+/** BAR 0: a page for each structure. */
+const REGISTER_BAR = 0;
+const MSI_X_BAR = 1;
+const COMMON_AT = 0x0000;
+const ISR_AT = 0x1000;
+const DEVICE_AT = 0x2000;
+const NOTIFY_AT = 0x3000;
+const REGISTER_BAR_SIZE = 0x4000;
+const NOTIFY_MULTIPLIER = 4;
+
+/** How much address space one device takes: both BARs, each aligned to its size. */
+export const VIRTIO_PCI_WINDOW = 2 * REGISTER_BAR_SIZE;
+
+/** Vendor capability and its configuration types (4.1.4). */
+const VENDOR_CAPABILITY = 0x09;
+const COMMON_CFG = 1;
+const NOTIFY_CFG = 2;
+const ISR_CFG = 3;
+const DEVICE_CFG = 4;
+const PCI_CFG = 5;
+
+/** What makes a virtio device of one kind; the transport does the rest. */
+export interface VirtioDevice {
+  readonly name: string;
+  /** The device type (chapter 5): 2 is a block device. */
+  readonly type: number;
+  /** PCI class code, 24 bits. */
+  readonly pciClass: number;
+  /** Feature bits of the device's kind, offered on top of the transport's. */
+  readonly features: bigint;
+  /** The greatest size of each queue. */
+  readonly queueSizes: readonly number[];
+  /** The device-specific configuration; read-only here. */
+  readonly configuration: Uint8Array;
+  /** The driver has accepted `features` and is about to start. */
+  start(features: bigint): void;
+  /**
+   * Serves requests waiting in queue `index`.
+   * @returns true if there may be more, and the rest of the machine should have a turn first
+   */
+  serve(index: number, queue: VirtQueue): boolean;
+}
+
+export class VirtioPci implements Device {
+  readonly name: string;
+  readonly function: PciFunction;
+  readonly #slot: Slot;
+  readonly #device: VirtioDevice;
+  readonly #offered: bigint;
+  readonly #queues: VirtQueue[];
+  readonly #queueVectors: Uint16Array;
+  readonly #msiX: MsiX;
+
+  #status = 0;
+  #accepted = 0n;
+  #deviceFeatureSelect = 0;
+  #driverFeatureSelect = 0;
+  #queueSelect = 0;
+  #configurationVector = NO_VECTOR;
+  #isr = 0;
+  /** A turn that was put off; see `VirtioDevice.serve`. */
+  readonly #later: (Alarm | undefined)[];
+
+  /** @param address where firmware put the device's BARs, `VIRTIO_PCI_WINDOW` bytes, aligned to that */
+  constructor(slot: Slot, device: VirtioDevice, address: number) {
+    this.name = device.name;
+    this.#slot = slot;
+    this.#device = device;
+    this.#offered = device.features | bit(VIRTIO_F_VERSION_1) | bit(VIRTIO_F_INDIRECT_DESC) | bit(VIRTIO_F_EVENT_IDX);
+    this.#queues = device.queueSizes.map(size => new VirtQueue(slot.memory, size));
+    this.#queueVectors = new Uint16Array(this.#queues.length).fill(NO_VECTOR);
+    this.#later = this.#queues.map(() => undefined);
+    this.function = new PciFunction(device.name, {
+      vendor: VIRTIO_VENDOR,
+      device: MODERN_DEVICE_ID + device.type,
+      revision: 1,
+      class: device.pciClass,
+      subsystemVendor: VIRTIO_VENDOR,
+      subsystem: MODERN_DEVICE_ID + device.type,
+    });
+    const registers: BusHandler = {
+      read: (offset, width) => this.#read(offset, width),
+      write: (offset, width, value) => this.#write(offset, width, value),
+    };
+    // One vector for configuration changes, one a queue.
+    this.#msiX = new MsiX(slot, this.function, this.#queues.length + 1, MSI_X_BAR);
+    this.function.addBar(REGISTER_BAR, REGISTER_BAR_SIZE, address, registers);
+    this.function.addBar(MSI_X_BAR, MSI_X_BAR_SIZE, address + REGISTER_BAR_SIZE, this.#msiX);
+    this.#addCapability(COMMON_CFG, COMMON_AT, COMMON_SIZE);
+    this.#addCapability(ISR_CFG, ISR_AT, 1);
+    this.#addCapability(DEVICE_CFG, DEVICE_AT, device.configuration.length);
+    this.#addCapability(NOTIFY_CFG, NOTIFY_AT, NOTIFY_MULTIPLIER * this.#queues.length, NOTIFY_MULTIPLIER);
+    this.#addConfigurationAccess(registers);
+  }
+
+  /** Power-on. The configuration space is the bus's to reset. */
+  reset(): void {
+    this.#msiX.reset();
+    this.#resetDevice();
+  }
+
+  /** The driver's reset, by writing 0 to the status: the PCI side stays as it is. */
+  #resetDevice(): void {
+    this.#status = this.#deviceFeatureSelect = this.#driverFeatureSelect = this.#queueSelect = 0;
+    this.#accepted = 0n;
+    this.#configurationVector = NO_VECTOR;
+    this.#queueVectors.fill(NO_VECTOR);
+    for (let i = 0; i < this.#queues.length; i++) {
+      this.#queues[i].reset();
+      this.#later[i]?.cancel();
+      this.#later[i] = undefined;
+    }
+    this.#isr = 0;
+    this.function.setInterrupt(false);
+  }
+
+  // ---- Capabilities ---------------------------------------------------------------------------------------------------
+
+  #addCapability(type: number, offset: number, length: number, multiplier?: number): void {
+    const body = capabilityBody(type, offset, length, multiplier === undefined ? 0 : 4);
+    if (multiplier !== undefined) new DataView(body.buffer).setUint32(14, multiplier, true);
+    this.function.addCapability(VENDOR_CAPABILITY, body, new Uint8Array(body.length));
+  }
+
+  /** The window through configuration space, for software that runs before BARs are placed (4.1.4.9). */
+  #addConfigurationAccess(registers: BusHandler): void {
+    const body = capabilityBody(PCI_CFG, 0, 0, 4);
+    const writable = new Uint8Array(body.length);
+    writable.fill(0xff, 2, 3); // BAR
+    writable.fill(0xff, 6); // offset, length and data
+    const { config } = this.function;
+    const view = new DataView(config.buffer);
+    const access = (isWrite: boolean) => {
+      const offset = view.getUint32(at + 8, true);
+      const length = view.getUint32(at + 12, true);
+      const data = at + 16;
+      const possible = config[at + 4] === REGISTER_BAR && (length === 1 || length === 2 || length === 4);
+      if (!possible || offset % length || offset >= REGISTER_BAR_SIZE) return;
+      if (isWrite) registers.write(offset, length, view.getUint32(data, true) % 2 ** (8 * length));
+      else view.setUint32(data, registers.read(offset, length), true);
+    };
+    const at = this.function.addCapability(VENDOR_CAPABILITY, body, writable, {
+      beforeRead: (offset, width) => {
+        if (offset + width > at + 16) access(false);
+      },
+      afterWrite: (offset, width) => {
+        if (offset + width > at + 16) access(true);
+      },
+    });
+  }
+
+  // ---- Registers ------------------------------------------------------------------------------------------------------
+
+  #read(offset: number, width: Width): number {
+    const within = offset & 0xfff;
+    switch (offset & 0x3000) {
+      case COMMON_AT:
+        return this.#readCommon(within, width);
+      case ISR_AT: {
+        if (within !== 0) return 0;
+        const isr = this.#isr;
+        this.#isr = 0;
+        this.function.setInterrupt(false);
+        return isr;
+      }
+      case DEVICE_AT: {
+        const { configuration } = this.#device;
+        let value = 0;
+        for (let i = 0, scale = 1; i < width && i < 4; i++, scale *= 256) {
+          value += (configuration[within + i] ?? 0) * scale;
+        }
+        return value;
+      }
+      default:
+        return 0;
+    }
+  }
+
+  #write(offset: number, width: Width, value: number): void {
+    const within = offset & 0xfff;
+    switch (offset & 0x3000) {
+      case COMMON_AT:
+        return this.#writeCommon(within, width, value);
+      case NOTIFY_AT:
+        return this.#serve(within / NOTIFY_MULTIPLIER);
+    }
+  }
+
+  /** A register is read at its own offset in its own width, or narrower; 64-bit ones as two halves. */
+  #readCommon(offset: number, width: Width): number {
+    const shifted = this.#commonWord(offset & ~3) >>> (8 * (offset & 3));
+    return width === 1 ? shifted & 0xff : width === 2 ? shifted & 0xffff : shifted;
+  }
+
+  #commonWord(offset: number): number {
+    const queue = this.#queues[this.#queueSelect];
+    switch (offset) {
+      case DEVICE_FEATURE_SELECT:
+        return this.#deviceFeatureSelect;
+      case DEVICE_FEATURE:
+        return featureWord(this.#offered, this.#deviceFeatureSelect);
+      case DRIVER_FEATURE_SELECT:
+        return this.#driverFeatureSelect;
+      case DRIVER_FEATURE:
+        return featureWord(this.#accepted, this.#driverFeatureSelect);
+      case CONFIG_MSIX_VECTOR: // and NUM_QUEUES
+        return this.#configurationVector | (this.#queues.length << 16);
+      case DEVICE_STATUS: // and CONFIG_GENERATION, which never changes, and QUEUE_SELECT
+        return this.#status | (this.#queueSelect << 16);
+      case QUEUE_SIZE: // and QUEUE_MSIX_VECTOR
+        return queue ? queue.size | (this.#queueVectors[this.#queueSelect] << 16) : NO_VECTOR << 16;
+      case QUEUE_ENABLE: // and QUEUE_NOTIFY_OFF
+        return queue ? (queue.enabled ? 1 : 0) | (this.#queueSelect << 16) : 0;
+      case QUEUE_DESC:
+        return queue ? low(queue.descriptors) : 0;
+      case QUEUE_DESC + 4:
+        return queue ? high(queue.descriptors) : 0;
+      case QUEUE_DRIVER:
+        return queue ? low(queue.available) : 0;
+      case QUEUE_DRIVER + 4:
+        return queue ? high(queue.available) : 0;
+      case QUEUE_DEVICE:
+        return queue ? low(queue.used) : 0;
+      case QUEUE_DEVICE + 4:
+        return queue ? high(queue.used) : 0;
+    }
+    return 0;
+  }
+
+  #writeCommon(offset: number, width: Width, value: number): void {
+    if (width !== commonWidth(offset)) return;
+    value >>>= 0;
+    switch (offset) {
+      case DEVICE_FEATURE_SELECT:
+        this.#deviceFeatureSelect = value;
+        return;
+      case DRIVER_FEATURE_SELECT:
+        this.#driverFeatureSelect = value;
+        return;
+      case DRIVER_FEATURE:
+        return this.#acceptFeatures(value);
+      case CONFIG_MSIX_VECTOR:
+        this.#configurationVector = this.#vector(value);
+        return;
+      case DEVICE_STATUS:
+        return this.#writeStatus(value);
+      case QUEUE_SELECT:
+        this.#queueSelect = value;
+        return;
+      case QUEUE_MSIX_VECTOR:
+        if (this.#queueSelect < this.#queues.length) this.#queueVectors[this.#queueSelect] = this.#vector(value);
+        return;
+    }
+    const queue = this.#queues[this.#queueSelect];
+    // Once enabled, a queue stays as it is until reset (4.1.4.3.2).
+    if (!queue || queue.enabled) return;
+    switch (offset) {
+      case QUEUE_SIZE:
+        queue.size = value;
+        break;
+      case QUEUE_ENABLE:
+        if (value !== 1) break;
+        queue.enable();
+        if (queue.broken !== undefined) this.#needReset(queue.broken);
+        break;
+      case QUEUE_DESC:
+        queue.descriptors = withLow(queue.descriptors, value);
+        break;
+      case QUEUE_DESC + 4:
+        queue.descriptors = withHigh(queue.descriptors, value);
+        break;
+      case QUEUE_DRIVER:
+        queue.available = withLow(queue.available, value);
+        break;
+      case QUEUE_DRIVER + 4:
+        queue.available = withHigh(queue.available, value);
+        break;
+      case QUEUE_DEVICE:
+        queue.used = withLow(queue.used, value);
+        break;
+      case QUEUE_DEVICE + 4:
+        queue.used = withHigh(queue.used, value);
+        break;
+    }
+  }
+
+  /** A vector that does not exist reads back as none: the driver then makes do with fewer (4.1.5.1.2.2). */
+  #vector(value: number): number {
+    return value <= this.#queues.length ? value : NO_VECTOR;
+  }
+
+  #acceptFeatures(word: number): void {
+    if (this.#status & FEATURES_OK || this.#driverFeatureSelect > 1) return;
+    const shift = BigInt(32 * this.#driverFeatureSelect);
+    this.#accepted = (this.#accepted & ~(0xffffffffn << shift)) | (BigInt(word) << shift);
+  }
+
+  #writeStatus(value: number): void {
+    if (value === 0) return this.#resetDevice();
+    const acceptable = (this.#accepted & ~this.#offered) === 0n && (this.#accepted & bit(VIRTIO_F_VERSION_1)) !== 0n;
+    // The driver reads the bit back to see whether its choice of features was taken (3.1.1).
+    if (value & FEATURES_OK && !acceptable) value &= ~FEATURES_OK;
+    const starts = (value & ~this.#status & FEATURES_OK) !== 0;
+    // The driver adds bits one by one; only a reset takes them away.
+    this.#status |= value & 0x8f;
+    if (!starts) return;
+    for (const queue of this.#queues) {
+      queue.eventIndex = (this.#accepted & bit(VIRTIO_F_EVENT_IDX)) !== 0n;
+      queue.indirect = (this.#accepted & bit(VIRTIO_F_INDIRECT_DESC)) !== 0n;
+    }
+    this.#device.start(this.#accepted);
+  }
+
+  // ---- Queues ---------------------------------------------------------------------------------------------------------
+
+  #serve(index: number): void {
+    const queue = this.#queues[index];
+    if (!queue || !(this.#status & DRIVER_OK) || this.#status & DEVICE_NEEDS_RESET || this.#later[index]) return;
+    const more = this.#device.serve(index, queue);
+    if (queue.broken !== undefined) return this.#needReset(queue.broken);
+    if (queue.settle()) this.#interrupt(ISR_QUEUE, this.#queueVectors[index]);
+    if (!more) return;
+    this.#later[index] = this.#slot.clock.alarm(this.#slot.clock.now(), () => {
+      this.#later[index] = undefined;
+      this.#serve(index);
+    });
+  }
+
+  #interrupt(cause: number, vector: number): void {
+    if (this.#msiX.on) return this.#msiX.send(vector);
+    this.#isr |= cause;
+    this.function.setInterrupt(true);
+  }
+
+  /** The driver did what cannot be made sense of (2.1.2): nothing goes on until it resets the device. */
+  #needReset(reason: string): void {
+    this.#slot.log.once(`${this.name}-reset`, `${this.name}: ${reason}; waits for a reset`);
+    this.#status |= DEVICE_NEEDS_RESET;
+    if (this.#status & DRIVER_OK) this.#interrupt(ISR_CONFIGURATION, this.#configurationVector);
+  }
+}
+
+/** `struct virtio_pci_cap` from its length byte on, for something in BAR 0. @param extra bytes that follow it */
+function capabilityBody(type: number, offset: number, length: number, extra: number): Uint8Array {
+  const body = new Uint8Array(14 + extra);
+  const view = new DataView(body.buffer);
+  body[0] = 2 + body.length;
+  body[1] = type;
+  body[2] = REGISTER_BAR;
+  view.setUint32(6, offset, true);
+  view.setUint32(10, length, true);
+  return body;
+}
+
+/** The width of the register at `offset` in the common configuration, 0 if a driver writes none there. */
+function commonWidth(offset: number): Width | 0 {
+  switch (offset) {
+    case DEVICE_STATUS:
+      return 1;
+    case CONFIG_MSIX_VECTOR:
+    case QUEUE_SELECT:
+    case QUEUE_SIZE:
+    case QUEUE_MSIX_VECTOR:
+    case QUEUE_ENABLE:
+      return 2;
+    case NUM_QUEUES:
+    case CONFIG_GENERATION:
+    case QUEUE_NOTIFY_OFF:
+      return 0;
+  }
+  return offset % 4 === 0 && offset < COMMON_SIZE ? 4 : 0;
+}
+
+function bit(number: number): bigint {
+  return 1n << BigInt(number);
+}
+
+function featureWord(features: bigint, select: number): number {
+  return select > 1 ? 0 : Number((features >> BigInt(32 * select)) & 0xffffffffn);
+}
+
+function low(address: number): number {
+  return address % 2 ** 32;
+}
+
+function high(address: number): number {
+  return Math.floor(address / 2 ** 32);
+}
+
+function withLow(address: number, value: number): number {
+  return high(address) * 2 ** 32 + value;
+}
+
+/** Addresses beyond 2^53 lose their lowest bits; they are outside RAM either way. */
+function withHigh(address: number, value: number): number {
+  return value * 2 ** 32 + low(address);
+}

@@ -1,0 +1,185 @@
+/**
+ * A split virtqueue, seen from the device (Virtual I/O Device specification 1.2, 2.7). The driver's half of it is hostile:
+ * every index, address, length and chain is checked, and the first that cannot be makes the queue `broken`, after which it
+ * is not looked at again until the device is reset.
+ */
+import type { GuestMemory } from '../../memory/memory.ts';
+
+export const VIRTQUEUE_MAX_SIZE = 256;
+
+const DESCRIPTOR_SIZE = 16;
+const NEXT = 1;
+const WRITE = 2;
+const INDIRECT = 4;
+/** Set by the driver in the available ring: no interrupts wanted. */
+const NO_INTERRUPT = 1;
+
+/** A request: guest buffers, first those to read from, then those to write to. One object a queue, used again. */
+export class Chain {
+  /** The descriptor that the driver knows it by. */
+  head = 0;
+  /** Number of segments, and how many of them, from the first on, are for the device to read. */
+  count = 0;
+  readable = 0;
+  /** Bytes in the readable and in the writable segments. */
+  readableLength = 0;
+  writableLength = 0;
+  readonly address = new Float64Array(VIRTQUEUE_MAX_SIZE);
+  readonly length = new Float64Array(VIRTQUEUE_MAX_SIZE);
+
+  clear(head: number): void {
+    this.head = head;
+    this.count = this.readable = this.readableLength = this.writableLength = 0;
+  }
+}
+
+export class VirtQueue {
+  /** What the driver sets before it enables the queue. Addresses are guest-physical. */
+  size: number;
+  descriptors = 0;
+  available = 0;
+  used = 0;
+  /** Both ends tell how far they got, and are only woken beyond that (VIRTIO_F_EVENT_IDX, 2.7.10). */
+  eventIndex = false;
+  /** VIRTIO_F_INDIRECT_DESC was negotiated. */
+  indirect = false;
+  /** Why the queue cannot be used any more. */
+  broken: string | undefined;
+
+  readonly maximum: number;
+  readonly #memory: GuestMemory;
+  readonly #chain = new Chain();
+  #enabled = false;
+  /** Free-running 16-bit positions: next to take from the available ring, next to fill in the used ring. */
+  #availableIndex = 0;
+  #usedIndex = 0;
+  /** Where the used ring stood when the driver was last interrupted. */
+  #signalled = 0;
+
+  /** @param maximum a power of two, at most `VIRTQUEUE_MAX_SIZE` */
+  constructor(memory: GuestMemory, maximum: number) {
+    this.#memory = memory;
+    this.maximum = this.size = maximum;
+  }
+
+  reset(): void {
+    this.size = this.maximum;
+    this.descriptors = this.available = this.used = 0;
+    this.eventIndex = this.indirect = this.#enabled = false;
+    this.broken = undefined;
+    this.#availableIndex = this.#usedIndex = this.#signalled = 0;
+  }
+
+  get enabled(): boolean {
+    return this.#enabled;
+  }
+
+  /** The driver has set the queue up: from now on size and places stand. */
+  enable(): void {
+    const { size } = this;
+    if (size < 1 || size > this.maximum || size & (size - 1)) return this.#break(`size ${size}`);
+    const inRam =
+      this.#memory.has(this.descriptors, size * DESCRIPTOR_SIZE) &&
+      this.#memory.has(this.available, 6 + 2 * size) &&
+      this.#memory.has(this.used, 6 + 8 * size);
+    if (!inRam) return this.#break('a ring outside RAM');
+    if (this.descriptors % 16 || this.available % 2 || this.used % 4) return this.#break('a ring not aligned');
+    this.#enabled = true;
+  }
+
+  #break(reason: string): void {
+    this.broken ??= reason;
+  }
+
+  /** Takes the next request, or undefined. The chain is good until the next call. */
+  pop(): Chain | undefined {
+    if (!this.#enabled || this.broken !== undefined) return undefined;
+    const memory = this.#memory;
+    const waiting = (memory.read16(this.available + 2) - this.#availableIndex) & 0xffff;
+    if (waiting === 0) return undefined;
+    if (waiting > this.size) {
+      this.#break(`${waiting} requests in a ring of ${this.size}`);
+      return undefined;
+    }
+    const head = memory.read16(this.available + 4 + 2 * (this.#availableIndex & (this.size - 1)));
+    this.#availableIndex = (this.#availableIndex + 1) & 0xffff;
+    const chain = this.#chain;
+    chain.clear(head);
+    this.#follow(this.descriptors, this.size, head, false);
+    if (this.broken !== undefined) return undefined;
+    return chain;
+  }
+
+  /** Walks a chain through a descriptor table, or through the indirect table that stands for one. */
+  #follow(table: number, tableSize: number, first: number, isIndirect: boolean): void {
+    const memory = this.#memory;
+    let index = first;
+    // More links than the queue has descriptors means a loop, or a chain that the driver must not make (2.7.5.3.1).
+    for (let links = 0; links < this.size; links++) {
+      if (index >= tableSize) return this.#break(`descriptor ${index} of ${tableSize}`);
+      const at = table + index * DESCRIPTOR_SIZE;
+      const address = memory.read32(at) + memory.read32(at + 4) * 2 ** 32;
+      const length = memory.read32(at + 8);
+      const flags = memory.read16(at + 12);
+      if (!memory.has(address, length)) return this.#break('a buffer outside RAM');
+      if (flags & INDIRECT) {
+        if (isIndirect || !this.indirect || flags & NEXT) return this.#break('an indirect table where none may be');
+        if (length === 0 || length % DESCRIPTOR_SIZE) return this.#break(`an indirect table of ${length} bytes`);
+        return this.#follow(address, length / DESCRIPTOR_SIZE, 0, true);
+      }
+      if (!this.#add(address, length, (flags & WRITE) !== 0)) return;
+      if (!(flags & NEXT)) return;
+      index = memory.read16(at + 14);
+    }
+    this.#break('a chain without end');
+  }
+
+  #add(address: number, length: number, writable: boolean): boolean {
+    const chain = this.#chain;
+    // A direct chain that ends in an indirect table may come to more than the queue's size together.
+    if (chain.count === this.size) {
+      this.#break('a chain longer than the queue');
+      return false;
+    }
+    if (!writable && chain.count > chain.readable) {
+      this.#break('a buffer to read behind one to write');
+      return false;
+    }
+    chain.address[chain.count] = address;
+    chain.length[chain.count] = length;
+    chain.count++;
+    if (writable) {
+      chain.writableLength += length;
+    } else {
+      chain.readable++;
+      chain.readableLength += length;
+    }
+    return true;
+  }
+
+  /** Gives a request back, `written` bytes of its writable part filled. */
+  push(head: number, written: number): void {
+    const at = this.used + 4 + 8 * (this.#usedIndex & (this.size - 1));
+    this.#memory.write32(at, head);
+    this.#memory.write32(at + 4, written);
+    this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
+    this.#memory.write16(this.used + 2, this.#usedIndex);
+  }
+
+  /**
+   * Called when `pop` has found nothing more: asks to be notified of the next request.
+   * @returns true if the driver wants an interrupt for what has been pushed since the last time
+   */
+  settle(): boolean {
+    if (!this.#enabled || this.broken !== undefined) return false;
+    const memory = this.#memory;
+    if (this.eventIndex) memory.write16(this.used + 4 + 8 * this.size, this.#availableIndex);
+    const before = this.#signalled;
+    const pushed = (this.#usedIndex - before) & 0xffff;
+    if (pushed === 0) return false;
+    this.#signalled = this.#usedIndex;
+    if (!this.eventIndex) return !(memory.read16(this.available) & NO_INTERRUPT);
+    const event = memory.read16(this.available + 4 + 2 * this.size);
+    return ((event - before) & 0xffff) < pushed;
+  }
+}

@@ -1,0 +1,314 @@
+/**
+ * The ring of a Xen block device: takes requests from the shared pages, does them on the host's disk, puts answers back
+ * (public/io/blkif.h, ring.h). All that is in the ring is the guest's word: a slot is copied out once and then checked.
+ */
+import type { Disk } from '../../host/disk.ts';
+import type { BackendHost, EventPort, GrantedPage } from './backend.ts';
+import {
+  BLKIF_DISCARD_SECURE,
+  BLKIF_MAX_SEGMENTS_PER_REQUEST,
+  BLKIF_OP_DISCARD,
+  BLKIF_OP_FLUSH_DISKCACHE,
+  BLKIF_OP_INDIRECT,
+  BLKIF_OP_READ,
+  BLKIF_OP_WRITE,
+  BLKIF_OP_WRITE_BARRIER,
+  BLKIF_RSP_EOPNOTSUPP,
+  BLKIF_RSP_ERROR,
+  BLKIF_RSP_OKAY,
+  type BlockLayout,
+  MAX_INDIRECT_SEGMENTS,
+  REQ_EVENT,
+  REQ_PROD,
+  RING_HEADER,
+  RSP_EVENT,
+  RSP_PROD,
+  SECTOR_SIZE,
+  SECTORS_PER_PAGE,
+  SEGMENT_SIZE,
+  SEGMENTS_PER_INDIRECT_PAGE,
+} from './block-protocol.ts';
+
+const PAGE_SIZE = 4096;
+
+/** A piece of guest memory that a request reads or fills. */
+interface Run {
+  address: number;
+  length: number;
+}
+
+export class BlockRing {
+  readonly #host: BackendHost;
+  readonly #disk: Disk;
+  readonly #layout: BlockLayout;
+  readonly #pages: readonly GrantedPage[];
+  /** Slots: a power of two. */
+  readonly #size: number;
+  readonly #port: EventPort;
+  /** Our own indices: of the next request to take and the next response to put. They move together. */
+  #next = 0;
+  #broken = false;
+
+  /** Maps `references` (the ring's pages) and binds `port`; undefined if the guest granted no such things. */
+  static connect(
+    host: BackendHost,
+    disk: Disk,
+    layout: BlockLayout,
+    references: readonly number[],
+    port: number,
+  ): BlockRing | undefined {
+    const pages: GrantedPage[] = [];
+    for (const reference of references) {
+      const page = host.map(reference, true);
+      if (page) pages.push(page);
+    }
+    let ring: BlockRing | undefined;
+    const bound = pages.length === references.length ? host.bind(port, () => ring?.service()) : undefined;
+    if (!bound) {
+      for (const page of pages) page.unmap();
+      return undefined;
+    }
+    ring = new BlockRing(host, disk, layout, pages, bound);
+    return ring;
+  }
+
+  private constructor(
+    host: BackendHost,
+    disk: Disk,
+    layout: BlockLayout,
+    pages: readonly GrantedPage[],
+    port: EventPort,
+  ) {
+    this.#host = host;
+    this.#disk = disk;
+    this.#layout = layout;
+    this.#pages = pages;
+    this.#port = port;
+    const slots = Math.floor((pages.length * PAGE_SIZE - RING_HEADER) / layout.slot);
+    this.#size = 2 ** Math.floor(Math.log2(slots));
+  }
+
+  /** Gives the guest its pages and its port back. */
+  disconnect(): void {
+    this.#broken = true;
+    this.#port.close();
+    for (const page of this.#pages) page.unmap();
+  }
+
+  /** The guest sent an event: takes what requests there are. */
+  service(): void {
+    // A request may read the disk into the ring itself, and so make more of them: that must not go on for ever.
+    for (let pass = 0; pass < 2 && !this.#broken; pass++) {
+      const count = (this.#index(REQ_PROD) - this.#next) >>> 0;
+      if (count > this.#size) {
+        this.#broken = true;
+        this.#host.log.once(`blk-ring-${this.#disk.name}`, `xen block ${this.#disk.name}: a ring index out of range`);
+        return;
+      }
+      if (count === 0) break;
+      for (let done = 0; done < count; done++) {
+        const request = this.#readSlot(this.#next);
+        const status = this.#perform(request);
+        this.#respond(this.#next, request, status);
+        this.#next = (this.#next + 1) >>> 0;
+      }
+      this.#publish(count);
+      this.#setIndex(REQ_EVENT, (this.#next + 1) >>> 0);
+    }
+  }
+
+  /** Shows the guest `count` responses, and tells it if it has asked to be told of one of them. */
+  #publish(count: number): void {
+    this.#setIndex(RSP_PROD, this.#next);
+    const sinceEvent = (this.#next - this.#index(RSP_EVENT)) >>> 0;
+    if (sinceEvent < count) this.#port.notify();
+  }
+
+  #perform(request: DataView): number {
+    const operation = request.getUint8(0);
+    try {
+      switch (operation) {
+        case BLKIF_OP_READ:
+        case BLKIF_OP_WRITE:
+        case BLKIF_OP_WRITE_BARRIER:
+        case BLKIF_OP_FLUSH_DISKCACHE:
+          return this.#transfer(operation, request, this.#directSegments(request));
+        case BLKIF_OP_INDIRECT: {
+          const real = request.getUint8(1);
+          if (real !== BLKIF_OP_READ && real !== BLKIF_OP_WRITE) return BLKIF_RSP_ERROR;
+          return this.#transfer(real, request, this.#indirectSegments(request));
+        }
+        case BLKIF_OP_DISCARD:
+          return this.#discard(request);
+        default:
+          return BLKIF_RSP_EOPNOTSUPP;
+      }
+    } catch (error) {
+      // The host's disk failed: the guest sees an I/O error, as of any disk.
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#host.log.once(`blk-${this.#disk.name}-${reason}`, `xen block ${this.#disk.name}: ${reason}`);
+      return BLKIF_RSP_ERROR;
+    }
+  }
+
+  /** Descriptors within the request; undefined if it claims too many. */
+  #directSegments(request: DataView): DataView | undefined {
+    const count = request.getUint8(1);
+    if (count > BLKIF_MAX_SEGMENTS_PER_REQUEST) return undefined;
+    return new DataView(request.buffer, this.#layout.segments, count * SEGMENT_SIZE);
+  }
+
+  /** Descriptors in pages of their own. */
+  #indirectSegments(request: DataView): DataView | undefined {
+    const count = request.getUint16(2, true);
+    if (count > MAX_INDIRECT_SEGMENTS) return undefined;
+    const descriptors = new Uint8Array(count * SEGMENT_SIZE);
+    for (let page = 0; page * SEGMENTS_PER_INDIRECT_PAGE < count; page++) {
+      const granted = this.#host.map(request.getUint32(this.#layout.indirectGrefs + page * 4, true), false);
+      if (!granted) return undefined;
+      const start = page * PAGE_SIZE;
+      const length = Math.min(PAGE_SIZE, descriptors.length - start);
+      descriptors.set(this.#host.memory.copyOut(granted.address, length), start);
+      granted.unmap();
+    }
+    return new DataView(descriptors.buffer);
+  }
+
+  #transfer(operation: number, request: DataView, segments: DataView | undefined): number {
+    const writing = operation !== BLKIF_OP_READ;
+    if (!segments || (writing && this.#disk.readOnly)) return BLKIF_RSP_ERROR;
+    if (segments.byteLength === 0 && operation !== BLKIF_OP_FLUSH_DISKCACHE) return BLKIF_RSP_ERROR;
+    const granted: GrantedPage[] = [];
+    try {
+      // Reading the disk is writing to the guest's page.
+      const runs = this.#mapSegments(segments, !writing, granted);
+      if (!runs) return BLKIF_RSP_ERROR;
+      const length = runs.reduce((sum, run) => sum + run.length, 0);
+      const offset = this.#offset(request.getBigUint64(this.#layout.sector, true), length, runs.length === 0);
+      if (offset === undefined) return BLKIF_RSP_ERROR;
+      // What was written before is stable before this is.
+      if (operation === BLKIF_OP_WRITE_BARRIER || operation === BLKIF_OP_FLUSH_DISKCACHE) this.#disk.flush();
+      if (writing) this.#write(offset, length, runs);
+      else this.#read(offset, length, runs);
+      // And this before what comes after.
+      if (operation === BLKIF_OP_WRITE_BARRIER) this.#disk.flush();
+      return BLKIF_RSP_OKAY;
+    } finally {
+      for (const page of granted) page.unmap();
+    }
+  }
+
+  /** Maps the pages of all segments; neighbours in memory become one run. Undefined if any segment is bad. */
+  #mapSegments(segments: DataView, write: boolean, granted: GrantedPage[]): Run[] | undefined {
+    const runs: Run[] = [];
+    for (let at = 0; at < segments.byteLength; at += SEGMENT_SIZE) {
+      const first = segments.getUint8(at + 4);
+      const last = segments.getUint8(at + 5);
+      if (first > last || last >= SECTORS_PER_PAGE) return undefined;
+      const page = this.#host.map(segments.getUint32(at, true), write);
+      if (!page) return undefined;
+      granted.push(page);
+      const address = page.address + first * SECTOR_SIZE;
+      const length = (last - first + 1) * SECTOR_SIZE;
+      const previous = runs.at(-1);
+      if (previous && previous.address + previous.length === address) previous.length += length;
+      else runs.push({ address, length });
+    }
+    return runs;
+  }
+
+  /** Byte offset of a sector, if `length` bytes from there are on the disk. A flush without data may name any. */
+  #offset(sector: bigint, length: number, empty = false): number | undefined {
+    if (empty) return 0;
+    if (sector > BigInt(this.#disk.size / SECTOR_SIZE)) return undefined;
+    const offset = Number(sector) * SECTOR_SIZE;
+    return offset + length <= this.#disk.size ? offset : undefined;
+  }
+
+  #read(offset: number, length: number, runs: readonly Run[]): void {
+    const { memory } = this.#host;
+    if (runs.length === 1) this.#disk.read(offset, memory.bytes.subarray(runs[0]!.address, runs[0]!.address + length));
+    else {
+      // One call to the host for all of it costs less than one for each page.
+      const bounce = new Uint8Array(length);
+      this.#disk.read(offset, bounce);
+      let at = 0;
+      for (const run of runs) {
+        memory.bytes.set(bounce.subarray(at, at + run.length), run.address);
+        at += run.length;
+      }
+    }
+    for (const run of runs) memory.onWrite(run.address, run.length);
+  }
+
+  #write(offset: number, length: number, runs: readonly Run[]): void {
+    const { memory } = this.#host;
+    if (runs.length === 0) return;
+    if (runs.length === 1) {
+      this.#disk.write(offset, memory.bytes.subarray(runs[0]!.address, runs[0]!.address + length));
+      return;
+    }
+    const bounce = new Uint8Array(length);
+    let at = 0;
+    for (const run of runs) {
+      bounce.set(memory.bytes.subarray(run.address, run.address + run.length), at);
+      at += run.length;
+    }
+    this.#disk.write(offset, bounce);
+  }
+
+  #discard(request: DataView): number {
+    if (this.#disk.readOnly) return BLKIF_RSP_ERROR;
+    if (request.getUint8(1) & BLKIF_DISCARD_SECURE) return BLKIF_RSP_EOPNOTSUPP;
+    const sectors = request.getBigUint64(this.#layout.sectors, true);
+    if (sectors > BigInt(this.#disk.size / SECTOR_SIZE)) return BLKIF_RSP_ERROR;
+    const length = Number(sectors) * SECTOR_SIZE;
+    const offset = this.#offset(request.getBigUint64(this.#layout.sector, true), length);
+    if (offset === undefined) return BLKIF_RSP_ERROR;
+    if (length > 0) this.#disk.discard(offset, length);
+    return BLKIF_RSP_OKAY;
+  }
+
+  /** The response goes over the request it answers: id u64, operation u8, status s16. */
+  #respond(index: number, request: DataView, status: number): void {
+    const response = new DataView(new ArrayBuffer(12));
+    response.setBigUint64(0, request.getBigUint64(this.#layout.id, true), true);
+    response.setUint8(8, request.getUint8(0));
+    response.setInt16(10, status, true);
+    const start = this.#slotOffset(index);
+    this.#pieces(start, response.byteLength, (address, length, done) =>
+      this.#host.memory.copyIn(address, new Uint8Array(response.buffer, done, length)),
+    );
+  }
+
+  #readSlot(index: number): DataView {
+    const slot = new Uint8Array(this.#layout.slot);
+    this.#pieces(this.#slotOffset(index), slot.length, (address, length, done) =>
+      slot.set(this.#host.memory.copyOut(address, length), done),
+    );
+    return new DataView(slot.buffer);
+  }
+
+  #slotOffset(index: number): number {
+    return RING_HEADER + (index & (this.#size - 1)) * this.#layout.slot;
+  }
+
+  /** The ring's pages are not neighbours: a slot may lie in two. */
+  #pieces(start: number, length: number, each: (address: number, length: number, done: number) => void): void {
+    for (let done = 0; done < length; ) {
+      const offset = start + done;
+      const within = offset % PAGE_SIZE;
+      const piece = Math.min(length - done, PAGE_SIZE - within);
+      each(this.#pages[Math.floor(offset / PAGE_SIZE)]!.address + within, piece, done);
+      done += piece;
+    }
+  }
+
+  #index(offset: number): number {
+    return this.#host.memory.read32(this.#pages[0]!.address + offset);
+  }
+
+  #setIndex(offset: number, value: number): void {
+    this.#host.memory.write32(this.#pages[0]!.address + offset, value);
+  }
+}

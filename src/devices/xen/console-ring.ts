@@ -1,0 +1,53 @@
+/** The PV console (public/io/console.h): one page with a ring each way, and an event channel. Linux calls it hvc0. */
+import type { Console } from '../../host/console.ts';
+import type { GuestMemory } from '../../memory/memory.ts';
+import { IncomingRing, OutgoingRing, type RingLayout, type RingPage } from './shared-ring.ts';
+
+/** struct xencons_interface: `in` is to the guest, `out` from it. */
+const IN: RingLayout = { data: 0, size: 1024, consumer: 0xc00, producer: 0xc04 };
+const OUT: RingLayout = { data: 0x400, size: 2048, consumer: 0xc08, producer: 0xc0c };
+
+export class ConsoleRing {
+  readonly #console: Console;
+  readonly #output: IncomingRing;
+  readonly #input: OutgoingRing;
+  readonly #notify: () => void;
+  /** Typed, but not yet room for in the ring. */
+  #typed: Uint8Array[] = [];
+
+  /** `notify` raises the guest's end of the console's event channel. */
+  constructor(memory: GuestMemory, page: RingPage, console: Console, notify: () => void) {
+    this.#console = console;
+    this.#output = new IncomingRing(memory, page, OUT);
+    this.#input = new OutgoingRing(memory, page, IN);
+    this.#notify = notify;
+    console.onInput(data => {
+      this.#typed.push(data);
+      if (this.#feed()) this.#notify();
+    });
+  }
+
+  /** The guest sent an event: it has written, or taken input out. */
+  onEvent(): void {
+    const text = this.#output.take();
+    if (text?.length) this.#console.write(text);
+    const fed = this.#feed();
+    // Only after progress: Linux throttles a channel whose events find nothing to do.
+    if (text?.length || fed) this.#notify();
+  }
+
+  /** Moves what was typed into the ring, as far as there is room. */
+  #feed(): boolean {
+    let any = false;
+    for (let next = this.#typed[0]; next; next = this.#typed[0]) {
+      const count = this.#input.put(next);
+      if (count > 0) any = true;
+      if (count < next.length) {
+        this.#typed[0] = next.subarray(count);
+        break;
+      }
+      this.#typed.shift();
+    }
+    return any;
+  }
+}
