@@ -1,0 +1,131 @@
+/**
+ * /init of the default guest: the first process, a busybox shell script. It mounts what a Linux program expects, loads the
+ * drivers of the hardware it finds, and either gives the console to a shell or, when the host put a command beside it, runs
+ * that between two marks (exec-protocol.ts) and powers off.
+ */
+import { allDependencies, type Module } from './modules.ts';
+
+/** The buses whose devices are matched with modules: those that make other devices appear come first. */
+const BUSES = ['acpi', 'pci', 'xen', 'vmbus', 'virtio', 'scsi'] as const;
+
+/** @param modules in loading order */
+export function initScript(release: string, modules: readonly Module[]): string {
+  return `#!/bin/sh
+export PATH=/bin HOME=/root
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+mkdir /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmp /tmp
+echo polyvisor >/proc/sys/kernel/hostname
+ip link set lo up 2>/dev/null
+
+# load NAME FILE...: inserts the modules that are not there yet.
+load() {
+  while [ $# -gt 1 ]; do
+    [ -e /sys/module/$1 ] || insmod /lib/modules/${release}/$2
+    shift 2
+  done
+}
+
+# driver ALIAS: loads what drives a device that so describes itself. The patterns are the modules' own.
+driver() {
+  case $1 in
+${driverCases(modules)}  esac
+}
+
+for bus in ${BUSES.join(' ')}; do
+  for file in /sys/bus/$bus/devices/*/modalias; do
+    [ -e $file ] && read -r alias <$file && driver "$alias"
+  done
+done
+${xenFileSystem(modules)}
+# Xen's front ends shake hands with their back ends for a moment.
+for tries in 0 1 2 3 4 5 6 7 8 9; do
+  waiting=
+  for file in /sys/bus/xen/devices/v[bi][df]-*/state; do
+    [ -e $file ] && read -r state <$file && case $state in Initial*|InitWait) waiting=1 ;; esac
+  done
+  [ $waiting ] || break
+  sleep 0.1
+done
+
+if [ -e /polyvisor/command ]; then
+  # From here to the end mark the console carries the command's output alone, byte for byte: no kernel messages but a
+  # panic's, no line ends rewritten, nothing echoed.
+  read -r mark </polyvisor/mark
+  read -r level rest </proc/sys/kernel/printk
+  echo 1 >/proc/sys/kernel/printk
+  stty raw -echo
+  printf '\\036polyvisor %s start\\n' $mark
+  {
+    exec 2>/dev/null # What this shell says about how the command died is no output of the command's.
+    read -r line </proc/self/stat
+    set -- \${line##*) }
+    ours=$4
+    set -- /proc/[0-9]*
+    before=" $* "
+    # Through a pipe, for a program asks whether its output is a terminal.
+    (exec setsid sh /polyvisor/command </dev/null 2>&1)
+    status=$?
+    # What the command left running would hold the pipe open: it lives in other sessions than ours.
+    for process in /proc/[0-9]*; do
+      case $before in *" $process "*) continue ;; esac
+      read -r line <$process/stat || continue
+      set -- \${line##*) }
+      [ $4 = $ours ] || kill -9 \${process#/proc/}
+    done
+    printf '\\036polyvisor %s %d\\n' $mark $status
+  } | cat
+  stty sane # Waits until the last byte is out.
+  echo $level >/proc/sys/kernel/printk
+else
+  # A terminal's size can be given on the kernel's command line, where unknown words become the environment.
+  [ "$LINES" ] && [ "$COLUMNS" ] && stty rows $LINES cols $COLUMNS
+  # A host that reads from a pipe asks for a console that echoes nothing; the shell then does no line editing either.
+  [ "$PLAIN" ] && stty -echo
+  unset LINES COLUMNS PLAIN
+  cd /root
+  setsid cttyhack sh -l
+  stty sane
+fi
+poweroff -f
+`;
+}
+
+/** For the login shell. A plain \`poweroff\` asks an init that answers signals; ours is a script. */
+export const PROFILE = `export PS1='\\w \\$ '
+alias poweroff='poweroff -f' reboot='reboot -f' halt='poweroff -f'
+`;
+
+/** One arm of the \`case\` a module that drives devices on our buses. */
+function driverCases(modules: readonly Module[]): string {
+  let text = '';
+  for (const module of modules) {
+    const patterns = module.aliases.filter(isDevicePattern);
+    if (patterns.length === 0) continue;
+    text += `  ${patterns.join('|')})\n    load ${loadArguments(module, modules)} ;;\n`;
+  }
+  return text;
+}
+
+/** True for the description of a device on one of our buses that a shell's \`case\` can take as it is. */
+function isDevicePattern(alias: string): boolean {
+  return BUSES.some(bus => alias.startsWith(bus)) && /^[\w:*?.,=+[\]-]+$/.test(alias);
+}
+
+function loadArguments(module: Module, modules: readonly Module[]): string {
+  return [...allDependencies(module, modules), module].map(({ name, path }) => `${name} ${path}`).join(' ');
+}
+
+/** /proc/xen, through which programs reach the xenstore, where the kernel has it as a module. */
+function xenFileSystem(modules: readonly Module[]): string {
+  const xenfs = modules.find(({ name }) => name === 'xenfs');
+  if (!xenfs) return '';
+  return `if [ -e /sys/hypervisor/type ]; then
+  load ${loadArguments(xenfs, modules)}
+  mount -t xenfs xenfs /proc/xen
+fi
+`;
+}

@@ -1,0 +1,114 @@
+/**
+ * Where loaders put what they hand to a kernel. Everything small goes below 640 KiB, which kernels leave alone until they
+ * have read it; the initrd goes as high as it may.
+ */
+import type { GuestMemory } from '../memory/memory.ts';
+import { type MemoryRange, ramEnd } from './e820.ts';
+import { type Elf, PT_LOAD } from './elf.ts';
+import { formatSize, ImageError } from './image-error.ts';
+
+/** Guest-physical addresses, each with the room up to the next. Page 0 stays free for what passes for a BIOS there. */
+export const LOW_MEMORY = {
+  /** hvm_start_info, its list of modules and its memory map: 4 KiB each. */
+  startInfo: 0x1000,
+  moduleList: 0x2000,
+  memoryMap: 0x3000,
+  /** struct boot_params, the "zero page": 4 KiB. */
+  bootParams: 0x7000,
+  gdt: 0x8000,
+  /** Six pages of identity map. */
+  pageTables: 0x9000,
+  /** Up to 64 KiB. */
+  commandLine: 0x20000,
+  end: 0x30000,
+} as const;
+
+const PAGE = 4096;
+/** What every loader gets besides the kernel. */
+export interface LoadOptions {
+  initrd: Uint8Array | undefined;
+  commandLine: string;
+  /** Guest-physical address of the ACPI root pointer; 0 where there is no ACPI. */
+  rsdp: number;
+  memoryMap: readonly MemoryRange[];
+}
+
+/** Loads the PT_LOAD segments by physical address. @returns the first address behind them. */
+export function loadSegments(memory: GuestMemory, elf: Elf): number {
+  const segments = elf.segments.filter(({ type, memorySize }) => type === PT_LOAD && memorySize > 0);
+  for (const { physicalAddress, memorySize } of segments) {
+    if (physicalAddress < BigInt(LOW_MEMORY.end) && physicalAddress + BigInt(memorySize) > BigInt(LOW_MEMORY.startInfo))
+      throw new ImageError(
+        `the kernel wants to be loaded at 0x${physicalAddress.toString(16)}, where its boot data must go; this loader cannot boot it`,
+      );
+  }
+  const end = segments.reduce((highest, { physicalAddress, memorySize }) => {
+    const last = physicalAddress + BigInt(memorySize);
+    return last > highest ? last : highest;
+  }, 0n);
+  requireRam(memory, Number(end), 'the kernel');
+  for (const { offset, physicalAddress, fileSize, memorySize } of segments) {
+    const address = Number(physicalAddress);
+    memory.copyIn(address, elf.bytes.subarray(offset, offset + fileSize));
+    memory.fill(address + fileSize, memorySize - fileSize);
+  }
+  return Number(end);
+}
+
+/** @throws ImageError when RAM does not reach to `end`. */
+export function requireRam(memory: GuestMemory, end: number, what: string): void {
+  if (memory.has(0, end)) return;
+  const needed = Number.isSafeInteger(end) ? formatSize(roundUp(end, 1 << 20)) : 'more than a machine can have';
+  throw new ImageError(
+    `too little memory: ${what} needs ${needed} and the machine has ${formatSize(memory.size)}; give it more with --memory`,
+  );
+}
+
+/**
+ * Puts the initrd at the top of the RAM that holds the kernel, on a page boundary.
+ * @param kernelEnd the first address it may have
+ * @param highest the last address its last byte may have
+ * @returns its address; 0 when there is none
+ */
+export function placeInitrd(
+  memory: GuestMemory,
+  { initrd, memoryMap }: LoadOptions,
+  kernelEnd: number,
+  highest: number,
+): number {
+  if (!initrd || initrd.length === 0) return 0;
+  const top = Math.min(ramEnd(memoryMap, kernelEnd - 1), highest + 1, memory.size);
+  const address = Math.floor((top - initrd.length) / PAGE) * PAGE;
+  if (address < roundUp(kernelEnd, PAGE)) {
+    // Linux holds the archive and what it unpacks at the same time.
+    const needed = roundUp(kernelEnd + 2 * initrd.length, 1 << 20);
+    if (needed > highest)
+      throw new ImageError(
+        `the initrd is too long: ${formatSize(initrd.length)}, and the kernel wants it to end below 0x${highest.toString(16)}`,
+      );
+    throw new ImageError(
+      `too little memory: the kernel takes ${formatSize(kernelEnd)} and the initrd ${formatSize(initrd.length)} of ${formatSize(memory.size)}; give the machine at least ${formatSize(needed)} with --memory`,
+    );
+  }
+  memory.copyIn(address, initrd);
+  return address;
+}
+
+/** Writes the command line with its NUL. @returns its address */
+export function placeCommandLine(memory: GuestMemory, commandLine: string, limit: number): number {
+  const bytes = new TextEncoder().encode(commandLine);
+  if (bytes.includes(0))
+    throw new ImageError('the command line has a NUL character in it, which would end it; leave it out');
+  const most = Math.min(limit, LOW_MEMORY.end - LOW_MEMORY.commandLine - 1);
+  if (bytes.length > most)
+    throw new ImageError(
+      `the command line is too long: ${bytes.length} bytes, and this kernel takes ${most}; shorten what --append adds`,
+    );
+  memory.copyIn(LOW_MEMORY.commandLine, bytes);
+  memory.write8(LOW_MEMORY.commandLine + bytes.length, 0);
+  return LOW_MEMORY.commandLine;
+}
+
+export function roundUp(value: number, unit: number): number {
+  return Math.ceil(value / unit) * unit;
+}

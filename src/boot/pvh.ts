@@ -1,0 +1,88 @@
+/**
+ * The PVH entry (xen/include/public/arch-x86/hvm/start_info.h; docs/misc/pvh.pandoc): 32-bit protected mode without paging,
+ * EBX pointing to a hvm_start_info. Born for Xen, used by every virtual machine monitor that boots a vmlinux directly.
+ */
+import type { GuestMemory } from '../memory/memory.ts';
+import type { EntryState } from './entry.ts';
+import { CR0_ET, CR0_PE, FLAGS_CLEAR, flatSegments } from './entry-segments.ts';
+import type { KernelImage } from './image.ts';
+import { ImageError } from './image-error.ts';
+import { LOW_MEMORY, type LoadOptions, loadSegments, placeCommandLine, placeInitrd, requireRam } from './placement.ts';
+
+const HVM_START_MAGIC_VALUE = 0x336ec578;
+/** Version 1 of the structure is the one with a memory map. */
+const VERSION = 1;
+const MODULE_ENTRY_SIZE = 32;
+const MEMORY_MAP_ENTRY_SIZE = 24;
+/** Linux reads the map into boot_params, which has room for 128, and adds an entry of its own. */
+const MEMORY_MAP_LIMIT = 127;
+
+/** The command line's limit where the file does not say: COMMAND_LINE_SIZE of Linux on x86, less the NUL. */
+export const DEFAULT_COMMAND_LINE_LIMIT = 2047;
+/** Fields for the initrd are 32 bits wide. */
+export const DEFAULT_INITRD_MAX = 0xffffffff;
+
+export function canBootPvh(image: KernelImage): boolean {
+  return image.elf !== undefined && image.xen.phys32Entry !== undefined;
+}
+
+/** Loads a kernel that has the PVH entry. The memory map is given unless the options have none (Xen's guests ask for it). */
+export function loadPvh(memory: GuestMemory, image: KernelImage, options: LoadOptions): EntryState {
+  const entry = image.xen.phys32Entry;
+  if (!image.elf || entry === undefined)
+    throw new ImageError(`${image.description} has no PVH entry; build it with CONFIG_PVH`);
+  requireRam(memory, LOW_MEMORY.end, 'a PVH kernel');
+  const kernelEnd = loadSegments(memory, image.elf);
+  if (!memory.has(entry, 1))
+    throw new ImageError(`a damaged kernel: its PVH entry, 0x${entry.toString(16)}, lies outside RAM`);
+  const commandLine = placeCommandLine(
+    memory,
+    options.commandLine,
+    image.setup?.commandLineSize ?? DEFAULT_COMMAND_LINE_LIMIT,
+  );
+  const initrd = placeInitrd(memory, options, kernelEnd, image.setup?.initrdAddressMax ?? DEFAULT_INITRD_MAX);
+  writeStartInfo(memory, options, commandLine, initrd);
+  return {
+    registers: {
+      rip: BigInt(entry),
+      rbx: BigInt(LOW_MEMORY.startInfo),
+      cr0: CR0_PE | CR0_ET,
+      flags: FLAGS_CLEAR,
+      dr6: 0xffff0ff0n,
+      dr7: 0x400n,
+    },
+    segments: flatSegments(32),
+  };
+}
+
+function writeStartInfo(
+  memory: GuestMemory,
+  { initrd, rsdp, memoryMap }: LoadOptions,
+  commandLine: number,
+  initrdAddress: number,
+): void {
+  const { startInfo, moduleList, memoryMap: mapAddress } = LOW_MEMORY;
+  if (memoryMap.length > MEMORY_MAP_LIMIT)
+    throw new RangeError(`a memory map of ${memoryMap.length} ranges; ${MEMORY_MAP_LIMIT} are possible`);
+  memory.fill(startInfo, 3 * 4096);
+  memory.write32(startInfo + 0, HVM_START_MAGIC_VALUE);
+  memory.write32(startInfo + 4, VERSION);
+  memory.write64(startInfo + 24, BigInt(commandLine));
+  memory.write64(startInfo + 32, BigInt(rsdp));
+  if (initrd && initrdAddress !== 0) {
+    memory.write32(startInfo + 12, 1);
+    memory.write64(startInfo + 16, BigInt(moduleList));
+    memory.write64(moduleList, BigInt(initrdAddress));
+    memory.write64(moduleList + 8, BigInt(initrd.length));
+    memory.fill(moduleList + 16, MODULE_ENTRY_SIZE - 16);
+  }
+  if (memoryMap.length === 0) return;
+  memory.write64(startInfo + 40, BigInt(mapAddress));
+  memory.write32(startInfo + 48, memoryMap.length);
+  memoryMap.forEach(({ address, size, type }, index) => {
+    const at = mapAddress + index * MEMORY_MAP_ENTRY_SIZE;
+    memory.write64(at, BigInt(address));
+    memory.write64(at + 8, BigInt(size));
+    memory.write32(at + 16, type);
+  });
+}
