@@ -1,0 +1,102 @@
+/** KVM's identification leaves and hypercalls (Documentation/virt/kvm/x86/cpuid.rst, hypercalls.rst). */
+import type { CpuidResult, Hypercall } from '../../paravirt/operations.ts';
+import type { Processor } from '../../paravirt/processor.ts';
+
+const KVM_CPUID_SIGNATURE = 0x40000000;
+const KVM_CPUID_FEATURES = 0x40000001;
+/** The leaves after our two, up to where another hypervisor's signature would stand, read as zero. */
+const KVM_CPUID_LAST = 0x400000ff;
+
+const KVM_FEATURE_CLOCKSOURCE = 1 << 0;
+const KVM_FEATURE_NOP_IO_DELAY = 1 << 1;
+const KVM_FEATURE_CLOCKSOURCE2 = 1 << 3;
+const KVM_FEATURE_STEAL_TIME = 1 << 5;
+const KVM_FEATURE_PV_EOI = 1 << 6;
+const KVM_FEATURE_CLOCKSOURCE_STABLE_BIT = 1 << 24;
+
+/** What is here and pays on one processor: no IPIs to save, no lock holder to wait for, no page ever paged out. */
+const FEATURES =
+  KVM_FEATURE_CLOCKSOURCE |
+  KVM_FEATURE_NOP_IO_DELAY |
+  KVM_FEATURE_CLOCKSOURCE2 |
+  KVM_FEATURE_STEAL_TIME |
+  KVM_FEATURE_PV_EOI |
+  KVM_FEATURE_CLOCKSOURCE_STABLE_BIT;
+
+/** CPUID.1:ECX[31]: there is a hypervisor (SDM calls it reserved; AMD APM 3, E.3.2). */
+const HYPERVISOR = 1 << 31;
+/** CPUID.80000007H:EDX[8]: the TSC ticks evenly in every power state. */
+const INVARIANT_TSC = 1 << 8;
+
+export function cpuid(_cpu: Processor, leaf: number, _subleaf: number, natively: () => CpuidResult) {
+  if (leaf === 1) {
+    const answer = natively();
+    return { ...answer, ecx: (answer.ecx | HYPERVISOR) >>> 0 };
+  }
+  if (leaf === 0x80000007) {
+    // As KVM does by default, since a guest may move to another host: a Linux that sees the bit prefers the plain TSC.
+    const answer = natively();
+    return { ...answer, edx: (answer.edx & ~INVARIANT_TSC) >>> 0 };
+  }
+  if (leaf === KVM_CPUID_SIGNATURE)
+    return { eax: KVM_CPUID_FEATURES, ebx: letters('KVMK'), ecx: letters('VMKV'), edx: letters('M\0\0\0') };
+  if (leaf === KVM_CPUID_FEATURES) return { eax: FEATURES >>> 0, ebx: 0, ecx: 0, edx: 0 };
+  if (leaf > KVM_CPUID_FEATURES && leaf <= KVM_CPUID_LAST) return { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+  return undefined;
+}
+
+/** Four letters as CPUID packs them into a register. */
+function letters(text: string): number {
+  return [...text].reduce((sum, letter, index) => sum + letter.charCodeAt(0) * 2 ** (8 * index), 0);
+}
+
+const KVM_HC_VAPIC_POLL_IRQ = 1;
+const KVM_HC_CLOCK_PAIRING = 9;
+
+const KVM_ENOSYS = 1000;
+const KVM_EFAULT = 14;
+const KVM_EPERM = 1;
+const KVM_EOPNOTSUPP = 95;
+
+/** The only kind of pairing there is: with the host's CLOCK_REALTIME. */
+const KVM_CLOCK_PAIRING_WALLCLOCK = 0n;
+/** struct kvm_clock_pairing: s64 sec, s64 nsec, u64 tsc, u32 flags, u32 pad[9]. */
+const CLOCK_PAIRING_SIZE = 64;
+
+export const hypercalls: Readonly<Record<number, Hypercall>> = {
+  [KVM_HC_VAPIC_POLL_IRQ]: { name: 'KVM_HC_VAPIC_POLL_IRQ', arguments: [], status: 'done' },
+  [KVM_HC_CLOCK_PAIRING]: { name: 'KVM_HC_CLOCK_PAIRING', arguments: ['address', 'type'], status: 'done' },
+};
+
+/** VMCALL or VMMCALL: number in RAX, arguments in RBX, RCX, RDX, RSI; the result replaces RAX, nothing else changes. */
+export function hypercall(cpu: Processor): void {
+  const long = cpu.mode === 64;
+  const argument = (register: 'rax' | 'rbx' | 'rcx') => (long ? cpu.get(register) : cpu.get(register) & 0xffffffffn);
+  const result = cpu.cpl > 0 ? -KVM_EPERM : answer(cpu, argument('rax'), argument('rbx'), argument('rcx'));
+  cpu.set('rax', BigInt.asUintN(long ? 64 : 32, BigInt(result)));
+}
+
+function answer(cpu: Processor, number: bigint, first: bigint, second: bigint): number {
+  switch (number) {
+    case BigInt(KVM_HC_VAPIC_POLL_IRQ):
+      return 0; // That the processor has left the guest is all that was asked for.
+    case BigInt(KVM_HC_CLOCK_PAIRING):
+      return pairClocks(cpu, first, second);
+    default:
+      cpu.log.once(`kvm-hypercall-${number}`, `KVM hypercall ${number}: not implemented`);
+      return -KVM_ENOSYS;
+  }
+}
+
+/** Host time and TSC taken at one moment, for guests that follow the host's clock (ptp_kvm). */
+function pairClocks(cpu: Processor, address: bigint, type: bigint): number {
+  if (type !== KVM_CLOCK_PAIRING_WALLCLOCK) return -KVM_EOPNOTSUPP;
+  const at = Number(address);
+  if (!cpu.memory.has(at, CLOCK_PAIRING_SIZE)) return -KVM_EFAULT;
+  const now = cpu.clock.epoch + BigInt(Math.floor(cpu.clock.now()));
+  cpu.memory.fill(at, CLOCK_PAIRING_SIZE);
+  cpu.memory.write64(at, now / 1_000_000_000n);
+  cpu.memory.write64(at + 8, now % 1_000_000_000n);
+  cpu.memory.write64(at + 16, cpu.tsc.read());
+  return 0;
+}

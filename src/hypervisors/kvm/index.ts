@@ -1,0 +1,30 @@
+/**
+ * KVM as a guest sees it: bare hardware that names itself, keeps a clock record in the guest's memory, tells of stolen time
+ * and lets most ends of interrupts be a bit in memory (Linux Documentation/virt/kvm/x86/{cpuid,msr,hypercalls}.rst).
+ */
+import { derive } from '../../paravirt/derive.ts';
+import type { HypervisorModule } from '../../paravirt/operations.ts';
+import { bareTable } from '../bare/index.ts';
+import { cpuid, hypercall, hypercalls } from './cpu.ts';
+import { createPvEoi } from './irq.ts';
+import { createClock, createStealTime } from './time.ts';
+
+const name = 'kvm';
+const title = 'KVM: kvmclock, steal time, paravirtual end of interrupt';
+
+export const kvm: HypervisorModule = {
+  name,
+  title,
+  make(context) {
+    const clock = createClock(context);
+    const steal = createStealTime(context);
+    const pvEoi = createPvEoi(context);
+    return derive(bareTable, {
+      name,
+      title,
+      cpu: { cpuid, hypercall, hypercalls, msrs: { ...clock.msrs, ...steal.msrs, ...pvEoi.msrs } },
+      irq: { delivered: pvEoi.delivered, settle: pvEoi.settle },
+      time: { resumed: steal.resumed },
+    });
+  },
+};

@@ -1,0 +1,12 @@
+/** The hypervisors, in the order `polyvisor list` shows them. A new one is a folder beside this file and a line here. */
+import type { HypervisorModule } from '../paravirt/operations.ts';
+import { bare } from './bare/index.ts';
+import { kvm } from './kvm/index.ts';
+import { xenPv } from './xen-pv/index.ts';
+import { xenPvh } from './xen-pvh/index.ts';
+
+export const hypervisors: readonly HypervisorModule[] = [bare, kvm, xenPvh, xenPv];
+
+export function findHypervisor(name: string): HypervisorModule | undefined {
+  return hypervisors.find(hypervisor => hypervisor.name === name);
+}
