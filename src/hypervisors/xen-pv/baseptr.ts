@@ -1,0 +1,38 @@
+/** The two roots of a PV guest: MMUEXT_NEW_BASEPTR and MMUEXT_NEW_USER_BASEPTR, and MOV to CR3. */
+import { EINVAL, VMASST_TYPE_m2p_strict } from '../xen/constants.ts';
+import { PGT_l4_page_table } from './page-info.ts';
+import { FIRST_XEN_SLOT } from './page-table-entry.ts';
+import type { PvDomain } from './pv-domain.ts';
+import type { PvVcpu } from './pv-vcpu.ts';
+
+/** The kernel's root becomes L4 table `frame`. 0 or -errno. */
+export function newBaseptr(pv: PvDomain, v: PvVcpu, frame: number): number {
+  if (frame === v.kernelRoot) return 0;
+  if (pv.types.get(frame, PGT_l4_page_table) !== 0) return -EINVAL;
+  const old = v.kernelRoot;
+  v.kernelRoot = frame;
+  showM2p(pv, frame, true);
+  if (v.kernelMode) v.cpu.switchRoot(BigInt(frame) << 12n);
+  pv.types.put(old);
+  return 0;
+}
+
+/** User code's root becomes L4 table `frame`, or none for 0. 0 or -errno. */
+export function newUserBaseptr(pv: PvDomain, v: PvVcpu, frame: number): number {
+  if (frame === v.userRoot) return 0;
+  if (frame !== 0 && pv.types.get(frame, PGT_l4_page_table) !== 0) return -EINVAL;
+  const old = v.userRoot;
+  v.userRoot = frame;
+  if (frame !== 0 && pv.domain.assists.has(VMASST_TYPE_m2p_strict)) showM2p(pv, frame, false);
+  if (old !== 0) pv.types.put(old);
+  return 0;
+}
+
+/** With m2p_strict the machine-to-physical table is in the kernel's address space only. */
+function showM2p(pv: PvDomain, root: number, shown: boolean): void {
+  const at = root * 1024 + 2 * FIRST_XEN_SLOT;
+  const low = shown ? pv.area.slots[0] : 0;
+  if (pv.info.words[at] === low) return;
+  pv.info.words[at] = low;
+  pv.types.tlb.root(root);
+}

@@ -1,0 +1,264 @@
+/** The hypercalls by which a PV guest sets up its processor: traps, callbacks, segments, debug registers, and iret. */
+import {
+  __HYPERVISOR_callback_op,
+  __HYPERVISOR_fpu_taskswitch,
+  __HYPERVISOR_get_debugreg,
+  __HYPERVISOR_iret,
+  __HYPERVISOR_nmi_op,
+  __HYPERVISOR_platform_op,
+  __HYPERVISOR_set_callbacks,
+  __HYPERVISOR_set_debugreg,
+  __HYPERVISOR_set_gdt,
+  __HYPERVISOR_set_segment_base,
+  __HYPERVISOR_set_trap_table,
+  __HYPERVISOR_stack_switch,
+  __HYPERVISOR_update_descriptor,
+  EFAULT,
+  EINVAL,
+  ENOSYS,
+  EPERM,
+} from '../xen/constants.ts';
+import type { Call, HypercallTable } from '../xen/hypercall.ts';
+import { structure } from '../xen/structures.ts';
+import { getDebugRegister, setDebugRegister } from './debug-registers.ts';
+import { loadSegment, setGdtCall, updateDescriptor } from './descriptors.ts';
+import { isCanonical } from './page-table-entry.ts';
+import type { PvDomain } from './pv-domain.ts';
+import type { Callback, PvVcpu } from './pv-vcpu.ts';
+import { iret } from './traps.ts';
+
+const CR0_TS = 8n;
+
+/** struct trap_info: vector u8, flags u8, cs u16, address u64 at 8. */
+const TRAP_INFO_SIZE = 16n;
+/** Entries of a trap table at most: one for each vector, and the end. */
+const MAX_TRAPS = 257;
+
+const callback_register = structure({ type: 'u16', flags: 'u16', address: 'u64' });
+const callback_unregister = structure({ type: 'u16', _unused: 'u16' });
+const CALLBACKOP_register = 0;
+const CALLBACKOP_unregister = 1;
+const CALLBACKTYPE_nmi = 4;
+const CALLBACKF_mask_events = 1;
+
+const SEGBASE_FS = 0;
+const SEGBASE_GS_USER = 1;
+const SEGBASE_GS_KERNEL = 2;
+const SEGBASE_GS_USER_SEL = 3;
+
+/** HYPERVISOR_set_trap_table: an array that ends at address 0; a null pointer forgets all. */
+function setTrapTable(pv: PvDomain, v: PvVcpu, list: bigint): number {
+  if (list === 0n) {
+    v.traps.clear();
+    return 0;
+  }
+  const bytes = new Uint8Array(Number(TRAP_INFO_SIZE));
+  const entry = new DataView(bytes.buffer);
+  for (let i = 0; i < MAX_TRAPS; i++) {
+    if (!pv.copy.read(v.kernelRoot, list + BigInt(i) * TRAP_INFO_SIZE, bytes)) return -EFAULT;
+    const address = entry.getBigUint64(8, true);
+    if (address === 0n) return 0;
+    if (!isCanonical(address)) return -EINVAL;
+    const vector = entry.getUint8(0);
+    v.traps.address[vector] = address;
+    v.traps.selector[vector] = entry.getUint16(2, true) | 3;
+    v.traps.flags[vector] = entry.getUint8(1);
+  }
+  return 0;
+}
+
+/** The registration that a CALLBACKTYPE_* means. */
+function callbackOf(v: PvVcpu, type: number): Callback | undefined {
+  return { 0: v.event, 1: v.failsafe, 2: v.syscall64, 4: v.nmi, 5: v.sysenter, 7: v.syscall32 }[type];
+}
+
+function registerCallback(v: PvVcpu, type: number, address: bigint, maskEvents: boolean): number {
+  if (!isCanonical(address)) return -EINVAL;
+  const callback = callbackOf(v, type);
+  if (!callback) return -ENOSYS;
+  callback.address = address;
+  callback.maskEvents = maskEvents;
+  return 0;
+}
+
+function callbackOp(v: PvVcpu, call: Call): number {
+  switch (call.uint(0)) {
+    case CALLBACKOP_register: {
+      const op = call.load(call.argument(1), callback_register);
+      return op ? registerCallback(v, op.type, op.address, (op.flags & CALLBACKF_mask_events) !== 0) : -EFAULT;
+    }
+    case CALLBACKOP_unregister: {
+      const op = call.load(call.argument(1), callback_unregister);
+      if (!op) return -EFAULT;
+      if (!callbackOf(v, op.type)) return -ENOSYS;
+      if (op.type !== CALLBACKTYPE_nmi) return -EINVAL;
+      v.nmi.address = 0n;
+      return 0;
+    }
+    default:
+      return -ENOSYS;
+  }
+}
+
+/** HYPERVISOR_set_segment_base. */
+export function setSegmentBase(pv: PvDomain, v: PvVcpu, which: number, base: bigint): number {
+  const { cpu } = v;
+  if (which !== SEGBASE_GS_USER_SEL && !isCanonical(base)) return -EINVAL;
+  switch (which) {
+    case SEGBASE_FS:
+      cpu.set('fsBase', base);
+      return 0;
+    case SEGBASE_GS_USER:
+      cpu.set('kernelGsBase', base);
+      return 0;
+    case SEGBASE_GS_KERNEL:
+      cpu.set('gsBase', base);
+      return 0;
+    case SEGBASE_GS_USER_SEL: {
+      const given = Number(base & 0xffffn);
+      const selector = given >>> 2 === 0 ? given : given | 3;
+      // Loaded as the user's: the selector and the inactive base change, the kernel's base stays.
+      const loaded = loadSegment(pv, v, selector, 'data') ?? { selector: 0, base: 0n, limit: 0, attributes: 0 };
+      const kernelBase = cpu.get('gsBase');
+      cpu.setSegment('gs', loaded);
+      cpu.set('gsBase', kernelBase);
+      cpu.set('kernelGsBase', loaded.base);
+      return 0;
+    }
+    default:
+      return -EINVAL;
+  }
+}
+
+/** HYPERVISOR_stack_switch. */
+export function stackSwitch(v: PvVcpu, ss: number, sp: bigint): number {
+  v.kernelSs = ss | 3;
+  v.kernelSp = sp;
+  return 0;
+}
+
+/** HYPERVISOR_fpu_taskswitch. */
+export function fpuTaskswitch(v: PvVcpu, set: boolean): number {
+  const cr0 = v.cpu.get('cr0');
+  v.cpu.set('cr0', set ? cr0 | CR0_TS : cr0 & ~CR0_TS);
+  return 0;
+}
+
+/** HYPERVISOR_get_debugreg. The value is whole 64 bits, which a multicall gets rounded and a plain call does not. */
+function getDebugreg(v: PvVcpu, call: Call): number {
+  const value = getDebugRegister(v, call.int(0));
+  if (value === undefined) return -EINVAL;
+  if (call.inMulticall) return Number(value);
+  v.cpu.set('rax', value);
+  call.replacedState = true;
+  return 0;
+}
+
+export function cpuHypercalls(pv: PvDomain): HypercallTable {
+  return {
+    [__HYPERVISOR_set_trap_table]: {
+      name: 'HYPERVISOR_set_trap_table',
+      arguments: ['traps'],
+      status: 'done',
+      run: call => setTrapTable(pv, pv.of(call.vcpu), call.argument(0)),
+    },
+    [__HYPERVISOR_set_gdt]: {
+      name: 'HYPERVISOR_set_gdt',
+      arguments: ['frame_list', 'entries'],
+      status: 'done',
+      run: call => setGdtCall(pv, pv.of(call.vcpu), call.argument(0), call.uint(1)),
+    },
+    [__HYPERVISOR_stack_switch]: {
+      name: 'HYPERVISOR_stack_switch',
+      arguments: ['ss', 'esp'],
+      status: 'done',
+      run: call => stackSwitch(pv.of(call.vcpu), call.uint(0) & 0xffff, call.argument(1)),
+    },
+    [__HYPERVISOR_set_callbacks]: {
+      name: 'HYPERVISOR_set_callbacks',
+      arguments: ['event_address', 'failsafe_address', 'syscall_address'],
+      status: 'done',
+      run(call) {
+        const v = pv.of(call.vcpu);
+        for (let type = 0; type < 3; type++) {
+          const error = registerCallback(v, type, call.argument(type), false);
+          if (error !== 0) return error;
+        }
+        return 0;
+      },
+    },
+    [__HYPERVISOR_fpu_taskswitch]: {
+      name: 'HYPERVISOR_fpu_taskswitch',
+      arguments: ['set'],
+      status: 'done',
+      run: call => fpuTaskswitch(pv.of(call.vcpu), call.uint(0) !== 0),
+    },
+    [__HYPERVISOR_platform_op]: {
+      name: 'HYPERVISOR_platform_op',
+      arguments: ['op'],
+      status: 'done',
+      note: 'for dom0 only: -EPERM',
+      run: () => -EPERM,
+    },
+    [__HYPERVISOR_set_debugreg]: {
+      name: 'HYPERVISOR_set_debugreg',
+      arguments: ['reg', 'value'],
+      status: 'done',
+      run: call => setDebugRegister(pv.of(call.vcpu), call.int(0), call.argument(1)),
+    },
+    [__HYPERVISOR_get_debugreg]: {
+      name: 'HYPERVISOR_get_debugreg',
+      arguments: ['reg'],
+      status: 'done',
+      run: call => getDebugreg(pv.of(call.vcpu), call),
+    },
+    [__HYPERVISOR_update_descriptor]: {
+      name: 'HYPERVISOR_update_descriptor',
+      arguments: ['ma', 'desc'],
+      status: 'done',
+      run(call) {
+        const value = call.argument(1);
+        return updateDescriptor(pv, call.argument(0), Number(value & 0xffffffffn), Number(value >> 32n));
+      },
+    },
+    [__HYPERVISOR_iret]: {
+      name: 'HYPERVISOR_iret',
+      arguments: [],
+      status: 'done',
+      run(call) {
+        iret(pv, pv.of(call.vcpu));
+        call.replacedState = true;
+        return 0;
+      },
+    },
+    [__HYPERVISOR_set_segment_base]: {
+      name: 'HYPERVISOR_set_segment_base',
+      arguments: ['reg', 'value'],
+      status: 'done',
+      run: call => setSegmentBase(pv, pv.of(call.vcpu), call.uint(0), call.argument(1)),
+    },
+    [__HYPERVISOR_nmi_op]: {
+      name: 'HYPERVISOR_nmi_op',
+      arguments: ['cmd', 'arg'],
+      status: 'done',
+      run(call) {
+        const v = pv.of(call.vcpu);
+        if (call.uint(0) === 1) {
+          v.nmi.address = 0n;
+          return 0;
+        }
+        if (call.uint(0) !== 0) return -ENOSYS;
+        // struct xennmi_callback: handler address, pad.
+        const bytes = call.read(call.argument(1), 16);
+        if (!bytes) return -EFAULT;
+        return registerCallback(v, CALLBACKTYPE_nmi, new DataView(bytes.buffer).getBigUint64(0, true), true);
+      },
+    },
+    [__HYPERVISOR_callback_op]: {
+      name: 'HYPERVISOR_callback_op',
+      arguments: ['cmd', 'arg'],
+      status: 'done',
+      run: call => callbackOp(pv.of(call.vcpu), call),
+    },
+  };
+}

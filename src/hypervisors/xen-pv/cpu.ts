@@ -1,0 +1,38 @@
+/** What is asked of a PV guest's processor: CPUID, and SYSCALL, which is a hypercall or a system call. */
+import type { CpuOps } from '../../paravirt/operations.ts';
+import type { HypercallTable } from '../xen/hypercall.ts';
+import { hypercall } from '../xen/hypercalls.ts';
+import { pvCpuid } from './cpuid.ts';
+import { hypercallNames, pvHypercalls } from './hypercalls.ts';
+import type { PvDomain } from './pv-domain.ts';
+import { deliverPending, syscallToGuest } from './traps.ts';
+
+/** The leaf whose EDX:EAX are the bits that XCR0 may have. */
+const CPUID_XSAVE = 0xd;
+
+/** @param built the domain once there is one: CPUID may be asked before. */
+export function createCpu(state: () => PvDomain, built: () => PvDomain | undefined): Partial<CpuOps> {
+  let table: HypercallTable | undefined;
+  return {
+    cpuid(cpu, leaf, subleaf, natively) {
+      const answer = pvCpuid(cpu, leaf, subleaf, natively);
+      // What XSETBV may set is known only from here.
+      const v = leaf === CPUID_XSAVE && subleaf === 0 ? built()?.vcpus[cpu.id] : undefined;
+      if (v) v.xcr0Supported = (BigInt(answer.edx) << 32n) | BigInt(answer.eax);
+      return answer;
+    },
+    syscall(cpu) {
+      const pv = state();
+      const v = pv.vcpus[cpu.id]!;
+      if (!v.kernelMode) {
+        syscallToGuest(pv, v);
+        return;
+      }
+      table ??= pvHypercalls(pv);
+      hypercall(table, v.vcpu, 64);
+      // The guest opens its upcall mask by a plain store and relies on the next hypercall to look.
+      deliverPending(pv, v);
+    },
+    hypercalls: hypercallNames,
+  };
+}

@@ -1,0 +1,184 @@
+/**
+ * Segments of a PV guest: its GDT and LDT, whose pages are typed so that nothing gets into them unchecked, and the
+ * loading of selectors that the guest names in hypercalls and frames (SDM 3A 5.8, 3.4).
+ */
+import type { Segment } from '../../paravirt/processor.ts';
+import { EFAULT, EINVAL, PAGE_SHIFT, PAGE_SIZE } from '../xen/constants.ts';
+import { checkedDescriptor, FIRST_RESERVED_GDT_ENTRY } from './descriptor-check.ts';
+import { GUEST_GDT_PAGES, TABLE_PAGES } from './hypervisor-area.ts';
+import { PGT_seg_desc_page, PGT_writable_page } from './page-info.ts';
+import { isGuestAddress, PTE_PRESENT, pageNumberOf } from './page-table-entry.ts';
+import type { PvDomain } from './pv-domain.ts';
+import type { PvVcpu } from './pv-vcpu.ts';
+
+const DESCRIPTORS_PER_PAGE = 512;
+/** Entries of an LDT at most (SDM 3A 3.5.1). */
+const MAX_LDT_ENTRIES = 8192;
+
+/** Bits of a descriptor's high half. */
+const CODE = 0x800;
+const WRITABLE_OR_READABLE = 0x200;
+const CONFORMING = 0x400;
+const CODE_OR_DATA = 0x1000;
+const PRESENT = 0x8000;
+const LONG = 1 << 21;
+const BIG = 1 << 22;
+const GRANULARITY = 1 << 23;
+
+/** HYPERVISOR_set_gdt: `frames` become the GDT, of which `entries` count. 0 or -errno; on an error nothing has changed. */
+export function setGdt(pv: PvDomain, v: PvVcpu, frames: readonly number[], entries: number): number {
+  for (let i = 0; i < frames.length; i++) {
+    if (pv.types.get(frames[i]!, PGT_seg_desc_page) === 0) continue;
+    for (const taken of frames.slice(0, i)) pv.types.put(taken);
+    return -EINVAL;
+  }
+  const old = v.gdtFrames;
+  v.gdtFrames = frames;
+  v.gdtEntries = entries;
+  for (let page = 0; page < GUEST_GDT_PAGES; page++) {
+    pv.area.setGdtPage(v.vcpu.id, page, frames[page]);
+    v.cpu.invalidatePage(pv.area.gdtBase(v.vcpu.id) + BigInt(page * PAGE_SIZE));
+  }
+  for (const frame of old) pv.types.put(frame);
+  return 0;
+}
+
+/** HYPERVISOR_update_descriptor: one descriptor, given by machine address, in a descriptor page or an ordinary one. */
+export function updateDescriptor(pv: PvDomain, address: bigint, low: number, high: number): number {
+  const { info, types } = pv;
+  if (address & 7n || address >> BigInt(PAGE_SHIFT) >= BigInt(info.frames)) return -EINVAL;
+  const checked = checkedDescriptor(low, high);
+  if (checked === undefined) return -EINVAL;
+  const at = Number(address);
+  const frame = Math.floor(at / PAGE_SIZE);
+  const described = info.typeCount[frame] !== 0 && info.type[frame] === PGT_seg_desc_page;
+  if (types.get(frame, described ? PGT_seg_desc_page : PGT_writable_page) !== 0) return -EINVAL;
+  info.memory.view.setUint32(at, low, true);
+  info.memory.view.setUint32(at + 4, checked, true);
+  info.memory.onWrite(at, 8);
+  types.put(frame);
+  return 0;
+}
+
+/** MMUEXT_SET_LDT: an LDT at guest-virtual `base`, whose pages are looked up and typed when they are first touched. */
+export function setLdt(pv: PvDomain, v: PvVcpu, base: bigint, entries: number): number {
+  if (entries > MAX_LDT_ENTRIES || base & 0xfffn) return -EINVAL;
+  if (entries !== 0 && !(isGuestAddress(base) && isGuestAddress(base + BigInt(entries * 8 - 1)))) return -EINVAL;
+  if (v.ldtBase === base && v.ldtEntries === entries) return 0;
+  dropLdtPages(pv, v);
+  v.ldtBase = base;
+  v.ldtEntries = entries;
+  const system = 0x8200; // present, type 2: LDT
+  v.cpu.setSegment(
+    'ldtr',
+    entries === 0
+      ? { selector: 0, base: 0n, limit: 0, attributes: 0 }
+      : { selector: 0xe050, base: pv.area.ldtBase(v.vcpu.id), limit: entries * 8 - 1, attributes: system },
+  );
+  return 0;
+}
+
+/** Forgets the LDT pages looked up so far: the guest may have other things in mind with them. */
+export function dropLdtPages(pv: PvDomain, v: PvVcpu): void {
+  for (const [page, frame] of v.ldtFrames) {
+    pv.area.setLdtPage(v.vcpu.id, page, undefined);
+    v.cpu.invalidatePage(pv.area.ldtBase(v.vcpu.id) + BigInt(page * PAGE_SIZE));
+    pv.types.put(frame);
+  }
+  v.ldtFrames.clear();
+}
+
+/**
+ * The processor found nothing at `linear` in the place of the LDT: brings in the guest's page.
+ * @returns true if it is there now; false with nothing changed if the guest has no valid descriptor page there.
+ */
+export function faultInLdt(pv: PvDomain, v: PvVcpu, linear: bigint): boolean {
+  const offset = linear - pv.area.ldtBase(v.vcpu.id);
+  if (offset < 0n || offset >= BigInt(v.ldtEntries * 8)) return false;
+  const page = Number(offset >> BigInt(PAGE_SHIFT));
+  if (v.ldtFrames.has(page)) return false;
+  const pageNumber = pageNumberOf(v.ldtBase + BigInt(page * PAGE_SIZE));
+  const place = pageNumber === undefined ? undefined : pv.updates.walk(v.kernelRoot, pageNumber);
+  if (!place) return false;
+  const low = pv.info.words[place.table * 1024 + 2 * place.index];
+  if ((low & PTE_PRESENT) === 0) return false;
+  const frame = low >>> PAGE_SHIFT;
+  if (pv.types.get(frame, PGT_seg_desc_page) !== 0) return false;
+  v.ldtFrames.set(page, frame);
+  pv.area.setLdtPage(v.vcpu.id, page, frame);
+  v.cpu.invalidatePage(pv.area.ldtBase(v.vcpu.id) + BigInt(page * PAGE_SIZE));
+  return true;
+}
+
+/** True if `address` is where the processor looks for the LDT. */
+export function isLdtAddress(pv: PvDomain, v: PvVcpu, address: bigint): boolean {
+  const base = pv.area.ldtBase(v.vcpu.id);
+  return address >= base && address < base + BigInt(TABLE_PAGES * PAGE_SIZE);
+}
+
+/** The two halves of the descriptor that `selector` names; undefined if its table has none there. */
+function descriptorOf(pv: PvDomain, v: PvVcpu, selector: number): { low: number; high: number } | undefined {
+  const index = selector >>> 3;
+  const local = (selector & 4) !== 0;
+  if (local ? index >= v.ldtEntries : index >= v.gdtEntries && index < FIRST_RESERVED_GDT_ENTRY) return undefined;
+  const page = Math.floor(index / DESCRIPTORS_PER_PAGE);
+  if (local && !v.ldtFrames.has(page)) faultInLdt(pv, v, pv.area.ldtBase(v.vcpu.id) + BigInt(page * PAGE_SIZE));
+  const frame = pv.area.tablePage(v.vcpu.id, (local ? TABLE_PAGES : 0) + page);
+  if (frame === undefined) return undefined;
+  const at = frame * 1024 + (index % DESCRIPTORS_PER_PAGE) * 2;
+  return { low: pv.info.words[at], high: pv.info.words[at + 1] };
+}
+
+/**
+ * A selector with its hidden part, for CPL 3; undefined if loading it would fault. `what` is what it is loaded for: code runs
+ * at 3, a stack is writable data, data may be read.
+ */
+export function loadSegment(
+  pv: PvDomain,
+  v: PvVcpu,
+  selector: number,
+  what: 'code' | 'stack' | 'data',
+): Segment | undefined {
+  if (selector >>> 2 === 0) {
+    // Null is fine for data and, in 64-bit code, never for the stack of CPL 3.
+    return what === 'data' ? { selector, base: 0n, limit: 0, attributes: 0 } : undefined;
+  }
+  const descriptor = descriptorOf(pv, v, selector);
+  if (!descriptor) return undefined;
+  const { low, high } = descriptor;
+  if ((high & (PRESENT | CODE_OR_DATA)) !== (PRESENT | CODE_OR_DATA)) return undefined;
+  const dpl = (high >>> 13) & 3;
+  const code = (high & CODE) !== 0;
+  if (what === 'code') {
+    if (!code || (high & CONFORMING ? dpl > 3 : dpl !== 3) || (high & (LONG | BIG)) === (LONG | BIG)) return undefined;
+  } else if (what === 'stack') {
+    if (code || (high & WRITABLE_OR_READABLE) === 0 || dpl !== 3) return undefined;
+  } else {
+    if (code && (high & WRITABLE_OR_READABLE) === 0) return undefined;
+    if (!(code && high & CONFORMING) && dpl !== 3) return undefined;
+  }
+  const raw = (high & 0xf0000) | (low & 0xffff);
+  return {
+    selector,
+    base: BigInt(((high & 0xff000000) | ((high & 0xff) << 16) | (low >>> 16)) >>> 0),
+    limit: high & GRANULARITY ? ((raw << 12) | 0xfff) >>> 0 : raw,
+    attributes: high & 0x00f0ff00,
+  };
+}
+
+/** The frame numbers of HYPERVISOR_set_gdt's argument; undefined for -EFAULT. */
+export function readGdtFrames(bytes: Uint8Array | undefined): readonly number[] | undefined {
+  if (!bytes) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  // A frame number that is no exact number is no frame either.
+  return Array.from({ length: bytes.length / 8 }, (_, i) => Number(view.getBigUint64(8 * i, true)));
+}
+
+/** HYPERVISOR_set_gdt as it is called. */
+export function setGdtCall(pv: PvDomain, v: PvVcpu, list: bigint, entries: number): number {
+  if (entries > FIRST_RESERVED_GDT_ENTRY) return -EINVAL;
+  const count = Math.ceil(entries / DESCRIPTORS_PER_PAGE);
+  const bytes = new Uint8Array(count * 8);
+  if (!pv.copy.read(v.kernelRoot, list, bytes)) return -EFAULT;
+  return setGdt(pv, v, readGdtFrames(bytes)!, entries);
+}

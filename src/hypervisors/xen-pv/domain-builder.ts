@@ -1,0 +1,214 @@
+/** Builds a domain around a kernel image as Xen's domain builder (libxl) does, up to the state its first vCPU starts in. */
+
+import { E820_RAM } from '../../boot/e820.ts';
+import { PT_LOAD } from '../../boot/elf.ts';
+import type { EntryState } from '../../boot/entry.ts';
+import { ImageError, type KernelImage } from '../../boot/image.ts';
+import type { BootRequest, HypervisorContext } from '../../paravirt/operations.ts';
+import type { Segment } from '../../paravirt/processor.ts';
+import { PAGE_SIZE } from '../xen/constants.ts';
+import { writeWallclock } from '../xen/time.ts';
+import { connectToolstack } from '../xen/toolstack.ts';
+import { type Layout, layOut, type TableCounts } from './layout.ts';
+import { PGT_l4_page_table } from './page-info.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_USER } from './page-table-entry.ts';
+import { PvDomain } from './pv-domain.ts';
+import { flatCode64, flatStack } from './pv-vcpu.ts';
+import { SIF_MOD_START_PFN, writeStartInfo } from './start-info.ts';
+
+/** Features a kernel may insist on (public/features.h); it gets the write-trapping kind of writable page tables. */
+const PROVIDED = new Set([
+  'writable_page_tables',
+  'pae_pgdir_above_4gb',
+  'mmu_pt_update_preserve_ad',
+  'highmem_assist',
+  'gnttab_map_avail_bits',
+  'memory_op_vnode_supported',
+  'direct_mapped',
+]);
+
+/** Table entries as the toolstack writes them: Xen adds the user bit where it is missing. */
+const TABLE_FLAGS = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
+const PAGE_FLAGS = PTE_PRESENT | PTE_RW | PTE_ACCESSED;
+const TABLE_PAGE_FLAGS = PTE_PRESENT | PTE_ACCESSED;
+
+/** CR0: PG AM WP NE ET MP PE. CR4: OSXSAVE OSXMMEXCPT OSFXSR MCE PAE; no PGE, since global pages would outlive a root. */
+const CR0 = 0x80050033n;
+const CR4 = 0x40660n;
+/** NXE LMA LME SCE. */
+const EFER = 0xd01n;
+
+export function refusesImage(image: KernelImage): string | undefined {
+  const { xen, elf } = image;
+  if (!elf || image.bits !== 64) return 'it is not a 64-bit kernel';
+  if (xen.source === 'none') return 'it has no Xen notes, so it was built without CONFIG_XEN_PV';
+  if (xen.source === 'notes' && xen.phys32Entry !== undefined && xen.virtBase === undefined && xen.entry === undefined)
+    return 'it has only a PVH entry; use --hypervisor xen-pvh';
+  if (xen.xenVersion !== undefined && !xen.xenVersion.startsWith('xen-3.0')) return `it is for ${xen.xenVersion}`;
+  if (!xen.loader?.startsWith('generic') && !xen.guestOs?.startsWith('linux'))
+    return `it asks for the loader ${xen.loader}`;
+  const missing = xen.features.find(feature => feature.startsWith('!') && !PROVIDED.has(feature.slice(1)));
+  return missing && `it insists on ${missing.slice(1)}, which Xen does not offer`;
+}
+
+/** Builds the domain. @throws ImageError if the image cannot be loaded. */
+export function buildDomain(request: BootRequest, context: HypervisorContext): { pv: PvDomain; entry: EntryState } {
+  const refusal = refusesImage(request.image);
+  if (refusal) throw new ImageError(`this kernel cannot be a Xen PV guest: ${refusal}`);
+  const pv = new PvDomain(context);
+  const { domain } = pv;
+  const { memory } = context;
+  const layout = layOut(request.image, request.initrd?.length ?? 0, domain.pages);
+  loadKernel(request, layout);
+  if (request.initrd) memory.copyIn(layout.initrd.first * PAGE_SIZE, request.initrd);
+  writeP2m(pv, layout);
+  buildTables(pv, layout, request.image.xen.initP2m);
+  fillHypercallPage(request, layout);
+
+  domain.memoryMap = [{ address: 0, size: domain.pages * PAGE_SIZE, type: E820_RAM }];
+  domain.xenstoreRing.address = layout.xenstore * PAGE_SIZE;
+  domain.consoleRing.address = layout.console * PAGE_SIZE;
+  connectToolstack(domain);
+  announce(pv, layout, request);
+  writeWallclock(domain);
+  for (const vcpu of domain.vcpus) vcpu.time.updateRecord(true);
+  return { pv, entry: enter(pv, layout) };
+}
+
+/** Writes start_info, when everything in it is known. */
+function announce(pv: PvDomain, layout: Layout, request: BootRequest): void {
+  const { domain } = pv;
+  const { xen } = request.image;
+  const at = (pfn: number) => layout.virtBase + BigInt(pfn * PAGE_SIZE);
+  const initrd = request.initrd?.length ?? 0;
+  writeStartInfo(domain.memory, layout.startInfo * PAGE_SIZE, {
+    nrPages: domain.pages,
+    sharedInfo: domain.sharedInfo.address,
+    flags: initrd && xen.modStartPfn ? SIF_MOD_START_PFN : 0,
+    storeFrame: layout.xenstore,
+    storePort: domain.xenstorePort,
+    consoleFrame: layout.console,
+    consolePort: domain.consolePort,
+    ptBase: at(layout.tables.first),
+    nrPtFrames: layout.tables.pages,
+    mfnList: xen.initP2m ?? at(layout.p2m.first),
+    modStart: initrd === 0 ? 0n : xen.modStartPfn ? BigInt(layout.initrd.first) : at(layout.initrd.first),
+    modLength: xen.modStartPfn ? layout.initrd.pages * PAGE_SIZE : initrd,
+    commandLine: request.commandLine,
+    firstP2mPfn: xen.initP2m === undefined ? 0 : layout.p2m.first,
+    nrP2mFrames: xen.initP2m === undefined ? 0 : layout.p2m.pages,
+  });
+}
+
+function loadKernel({ image, memory }: BootRequest, layout: Layout): void {
+  const elf = image.elf!;
+  for (const segment of elf.segments) {
+    if (segment.type !== PT_LOAD) continue;
+    const bytes = elf.bytes.subarray(segment.offset, segment.offset + segment.fileSize);
+    memory.copyIn(Number(segment.physicalAddress + layout.loadOffset), bytes);
+  }
+}
+
+/** The list of frames by page, and its inverse: a page's frame has the page's own number. */
+function writeP2m(pv: PvDomain, layout: Layout): void {
+  const { words } = pv.info;
+  const start = layout.p2m.first * 1024;
+  for (let frame = 0; frame < pv.domain.pages; frame++) {
+    words[start + 2 * frame] = frame;
+    words[start + 2 * frame + 1] = 0;
+    pv.area.setM2p(frame, frame, 0);
+  }
+}
+
+/** Writes the tables of both mappings, has them checked, pins the L4 table and makes it the kernel's root. */
+function buildTables(pv: PvDomain, layout: Layout, initP2m: bigint | undefined): void {
+  const { tables } = layout;
+  const listPages = Math.ceil((pv.domain.pages * 8) / PAGE_SIZE);
+  const isTable = (frame: number) =>
+    (frame >= tables.first && frame < tables.first + tables.pages) ||
+    (initP2m !== undefined && frame >= layout.p2m.first + listPages && frame < layout.p2m.first + layout.p2m.pages);
+  const map = (start: bigint, first: number, pages: number, counts: TableCounts, l3: number) => {
+    const l2 = l3 + counts.l3;
+    const l1 = l2 + counts.l2;
+    link(pv, tables.first, start, counts.l3, 39n, l3);
+    link(pv, l3, start, counts.l2, 30n, l2);
+    link(pv, l2, start, counts.l1, 21n, l1);
+    const startPage = Number(BigInt.asUintN(21, start) >> 12n);
+    for (let i = 0; i < pages; i++) {
+      const at = l1 * 1024 + 2 * (startPage + i);
+      pv.info.words[at] = (((first + i) << 12) | (isTable(first + i) ? TABLE_PAGE_FLAGS : PAGE_FLAGS)) >>> 0;
+    }
+  };
+  map(layout.virtBase, 0, layout.mappedPages, layout.tableCounts, tables.first + 1);
+  if (initP2m !== undefined) map(initP2m, layout.p2m.first, listPages, layout.p2mTables, layout.p2m.first + listPages);
+
+  const error = pv.types.get(tables.first, PGT_l4_page_table);
+  if (error !== 0) throw new Error(`the initial page tables do not pass their own check: ${error}`);
+  pv.info.setPinned(tables.first, true);
+  // The second reference is the kernel root's.
+  pv.types.get(tables.first, PGT_l4_page_table);
+  for (const v of pv.vcpus) v.kernelRoot = tables.first;
+}
+
+/** Enters `count` tables from frame `child` on into the table `parent`, or into those behind it, from the slot of `start`. */
+function link(pv: PvDomain, parent: number, start: bigint, count: number, shift: bigint, child: number): void {
+  const slot = Number((start >> shift) & 511n);
+  for (let i = 0; i < count; i++)
+    pv.info.words[parent * 1024 + 2 * (slot + i)] = (((child + i) << 12) | TABLE_FLAGS) >>> 0;
+}
+
+/** 128 slots of 32 bytes, each a whole hypercall; the rest are breakpoints. */
+function fillHypercallPage({ image, memory }: BootRequest, layout: Layout): void {
+  const { hypercallPage } = image.xen;
+  if (hypercallPage === undefined) return;
+  const address = Number(hypercallPage - layout.virtBase);
+  if (
+    !Number.isSafeInteger(address) ||
+    address < 0 ||
+    address % PAGE_SIZE !== 0 ||
+    address >= layout.mappedPages * PAGE_SIZE
+  )
+    throw new ImageError("the kernel's hypercall page lies outside the kernel");
+  memory.copyIn(address, hypercallPageContents());
+}
+
+const SLOT = 32;
+const IRET_SLOT = 23;
+
+export function hypercallPageContents(): Uint8Array {
+  const page = new Uint8Array(PAGE_SIZE).fill(0xcc);
+  for (let number = 0; number < PAGE_SIZE / SLOT; number++) {
+    // push rcx; push r11; (iret: push rax;) mov eax, number; syscall; pop r11; pop rcx; ret
+    const save = number === IRET_SLOT ? [0x51, 0x41, 0x53, 0x50] : [0x51, 0x41, 0x53];
+    const end = number === IRET_SLOT ? [] : [0x41, 0x5b, 0x59, 0xc3];
+    page.set([...save, 0xb8, number, 0, 0, 0, 0x0f, 0x05, ...end], number * SLOT);
+  }
+  return page;
+}
+
+/** No segment. In TR: no task, so that every port is asked of Xen. */
+const none: Segment = { selector: 0, base: 0n, limit: 0, attributes: 0 };
+
+function enter(pv: PvDomain, layout: Layout): EntryState {
+  const at = (pfn: number) => layout.virtBase + BigInt(pfn * PAGE_SIZE);
+  const stackTop = at(layout.stack + 1);
+  const v = pv.vcpus[0]!;
+  v.kernelSp = stackTop;
+  return {
+    registers: {
+      rip: layout.entry,
+      rsp: stackTop,
+      rsi: at(layout.startInfo),
+      flags: 0x202n,
+      cr0: CR0,
+      cr3: BigInt(layout.tables.first) << 12n,
+      cr4: CR4,
+      efer: EFER,
+      dr6: 0xffff0ff0n,
+      dr7: 0x400n,
+      gdtBase: pv.area.gdtBase(0),
+      gdtLimit: 0xffffn,
+    },
+    segments: { cs: flatCode64, ss: flatStack, ds: none, es: none, fs: none, gs: none, ldtr: none, tr: none },
+  };
+}

@@ -1,0 +1,81 @@
+/**
+ * Copies between the hypervisor and the guest kernel's address space, by the tables of its kernel root whatever root is loaded.
+ * Everything is checked: Xen's own area is refused, a page that is not writable is not written, and nothing is written
+ * at all unless everything can be.
+ */
+import type { GuestMemory } from '../../memory/memory.ts';
+import { PAGE_SIZE } from '../xen/constants.ts';
+import { isGuestAddress, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW } from './page-table-entry.ts';
+
+const LOW_48 = 0xffffffffffffn;
+
+export class GuestCopy {
+  readonly #memory: GuestMemory;
+  readonly #words: Uint32Array;
+
+  constructor(memory: GuestMemory, words: Uint32Array) {
+    this.#memory = memory;
+    this.#words = words;
+  }
+
+  /** Guest-physical address of the page that `pageNumber` names under `root`; -1 if it may not be read (or written). */
+  page(root: number, pageNumber: number, write: boolean): number {
+    const words = this.#words;
+    const l4 = words[root * 1024 + 2 * (Math.floor(pageNumber / 2 ** 27) & 511)];
+    if ((l4 & PTE_PRESENT) === 0) return -1;
+    const l3 = words[(l4 >>> 12) * 1024 + 2 * ((pageNumber >>> 18) & 511)];
+    if ((l3 & PTE_PRESENT) === 0) return -1;
+    const l2 = words[(l3 >>> 12) * 1024 + 2 * ((pageNumber >>> 9) & 511)];
+    if ((l2 & PTE_PRESENT) === 0) return -1;
+    const at = (l2 >>> 12) * 1024 + 2 * (pageNumber & 511);
+    const l1 = words[at];
+    if ((l1 & PTE_PRESENT) === 0) return -1;
+    if (!write) return (l1 >>> 12) * PAGE_SIZE;
+    if ((l4 & l3 & l2 & l1 & PTE_RW) === 0) return -1;
+    if ((l1 & PTE_DIRTY) === 0) words[at] = l1 | PTE_ACCESSED | PTE_DIRTY;
+    return (l1 >>> 12) * PAGE_SIZE;
+  }
+
+  /** Copies `into.length` bytes from `linear`; false if any is not readable. */
+  read(root: number, linear: bigint, into: Uint8Array): boolean {
+    if (!isGuestRange(linear, into.length)) return false;
+    const { bytes } = this.#memory;
+    let at = Number(linear & LOW_48);
+    for (let done = 0; done < into.length; ) {
+      const offset = at % PAGE_SIZE;
+      const length = Math.min(PAGE_SIZE - offset, into.length - done);
+      const page = this.page(root, Math.floor(at / PAGE_SIZE), false);
+      if (page < 0) return false;
+      into.set(bytes.subarray(page + offset, page + offset + length), done);
+      done += length;
+      at += length;
+    }
+    return true;
+  }
+
+  /** Copies `data` to `linear`, all or nothing. */
+  write(root: number, linear: bigint, data: Uint8Array): boolean {
+    if (!isGuestRange(linear, data.length)) return false;
+    const start = Number(linear & LOW_48);
+    const last = Math.floor((start + data.length - 1) / PAGE_SIZE);
+    for (let page = Math.floor(start / PAGE_SIZE); page <= last; page++)
+      if (this.page(root, page, true) < 0) return false;
+    let at = start;
+    for (let done = 0; done < data.length; ) {
+      const offset = at % PAGE_SIZE;
+      const length = Math.min(PAGE_SIZE - offset, data.length - done);
+      const page = this.page(root, Math.floor(at / PAGE_SIZE), true);
+      this.#memory.copyIn(page + offset, data.subarray(done, done + length));
+      done += length;
+      at += length;
+    }
+    return true;
+  }
+}
+
+/** True if the whole range is the guest's part of the address space, without wrapping around. */
+function isGuestRange(linear: bigint, length: number): boolean {
+  if (length === 0) return true;
+  const last = linear + BigInt(length - 1);
+  return isGuestAddress(linear) && isGuestAddress(last) && linear >> 47n === last >> 47n;
+}

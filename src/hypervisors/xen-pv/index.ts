@@ -1,0 +1,40 @@
+/**
+ * Xen, as a 64-bit paravirtual guest sees it (a PV domU of Xen 4.17): the hypervisor furthest from bare hardware. The
+ * guest's kernel runs at CPL 3 on page tables of its own, every change of which is checked; it asks for things by
+ * SYSCALL, and is told of things by frames that Xen pushes on its stack.
+ */
+import { derive } from '../../paravirt/derive.ts';
+import type { HypervisorModule } from '../../paravirt/operations.ts';
+import { bareTable } from '../bare/index.ts';
+import { createBoot } from './boot.ts';
+import { createCpu } from './cpu.ts';
+import { createIrq } from './irq.ts';
+import { createMmu } from './mmu.ts';
+import type { PvDomain } from './pv-domain.ts';
+import { createTime } from './time.ts';
+
+const name = 'xen-pv';
+const title = 'Xen 4.17, PV: a kernel at CPL 3, checked page tables, hypercalls for everything';
+
+export const xenPv: HypervisorModule = {
+  name,
+  title,
+  make() {
+    let pv: PvDomain | undefined;
+    const state = () => {
+      if (!pv) throw new Error('the domain is built by boot.load, which has not been called');
+      return pv;
+    };
+    return derive(bareTable, {
+      name,
+      title,
+      boot: createBoot(domain => {
+        pv = domain;
+      }),
+      cpu: createCpu(state, () => pv),
+      mmu: createMmu(state),
+      irq: createIrq(state),
+      time: createTime(state),
+    });
+  },
+};

@@ -1,0 +1,41 @@
+/** Exceptions and events of a PV guest: some are requests to Xen in disguise, all others are bounced to the guest. */
+import type { IrqOps } from '../../paravirt/operations.ts';
+import { RFLAGS_RF } from './bounce.ts';
+import { emulatePrivileged, instructionBytes, isForcedEmulation } from './emulate.ts';
+import type { PvDomain } from './pv-domain.ts';
+import { deliverable, deliverPending, exceptionToGuest, softwareInterruptToGuest } from './traps.ts';
+import { VECTOR_GP, VECTOR_UD } from './vectors.ts';
+
+/** Bytes of the prefix of a forced emulation: ud2, "xen". */
+const FORCED_EMULATION_LENGTH = 5n;
+
+export function createIrq(state: () => PvDomain): Partial<IrqOps> {
+  return {
+    exception(cpu, exception) {
+      const pv = state();
+      const v = pv.vcpus[cpu.id]!;
+      const { vector, code } = exception;
+      if (vector === VECTOR_GP && !code && emulatePrivileged(pv, v)) {
+        // RF is for an instruction that is tried again.
+        cpu.set('flags', cpu.get('flags') & ~RFLAGS_RF);
+        return;
+      }
+      if (vector === VECTOR_UD && isForcedEmulation(instructionBytes(v))) {
+        // What follows the prefix is a CPUID, and every CPUID is answered alike.
+        cpu.set('rip', cpu.get('rip') + FORCED_EMULATION_LENGTH);
+        cpu.set('flags', cpu.get('flags') & ~RFLAGS_RF);
+        return;
+      }
+      exceptionToGuest(pv, v, exception);
+    },
+    softwareInterrupt(cpu, vector, next) {
+      const pv = state();
+      softwareInterruptToGuest(pv, pv.vcpus[cpu.id]!, vector, next);
+    },
+    deliver(cpu) {
+      const pv = state();
+      return deliverPending(pv, pv.vcpus[cpu.id]!);
+    },
+    pending: cpu => deliverable(state().vcpus[cpu.id]!),
+  };
+}

@@ -1,0 +1,123 @@
+/** HYPERVISOR_memory_op in a PV guest: giving frames back, getting them again, and exchanging scattered ones for a run. */
+import { EFAULT, EINVAL, ENOMEM } from '../xen/constants.ts';
+import type { Call, HypercallTable, Operation } from '../xen/hypercall.ts';
+import { memory_op, overExtents, xen_memory_reservation } from '../xen/hypercalls/memory-op.ts';
+import { structure } from '../xen/structures.ts';
+import { M2P_START } from './hypervisor-area.ts';
+import type { PvDomain } from './pv-domain.ts';
+
+/** struct xen_memory_exchange: two reservations, then nr_exchanged. */
+const EXCHANGE_OUT = 32n;
+const EXCHANGE_DONE = 64n;
+const MAX_EXCHANGE_ORDER = 9;
+/** Frames one exchange may move before it would hold up the machine. */
+const MAX_EXCHANGE = 512 * 512;
+
+const xen_machphys_mapping = structure({ v_start: 'ulong', v_end: 'ulong', max_mfn: 'ulong' });
+/** End of the 256 GiB that the table may grow into, and the last frame that it would then hold. */
+const M2P_END = 0xffff804000000000n;
+const MAX_MFN = 0x7ffffffffn;
+
+/** Gives 2^`order` frames from `first` back; false if one is not the domain's. */
+function release(pv: PvDomain, first: number, order: number): boolean {
+  for (let frame = first; frame < first + 2 ** order; frame++) {
+    if (!pv.info.isAllocated(frame)) return false;
+    pv.area.clearM2p(frame);
+    pv.info.deallocate(frame);
+    pv.domain.reservation--;
+  }
+  return true;
+}
+
+/** Takes 2^`order` frames in a row and puts them at `pfn` in the guest's memory. @returns the first, undefined if there are none. */
+function populate(pv: PvDomain, pfn: number | undefined, order: number): number | undefined {
+  if (pv.domain.reservation + 2 ** order > pv.domain.pages) return undefined;
+  const first = pv.info.allocate(order);
+  if (first === undefined) return undefined;
+  for (let i = 0; i < 2 ** order; i++) {
+    if (pfn === undefined) pv.area.clearM2p(first + i);
+    else pv.area.setM2p(first + i, (pfn + i) >>> 0, Math.floor((pfn + i) / 2 ** 32));
+  }
+  pv.domain.reservation += 2 ** order;
+  return first;
+}
+
+/** XENMEM_exchange: every frame of the `in` extents goes back, and as many come as runs of the `out` order. */
+function exchange(pv: PvDomain): Operation {
+  return (call, argument) => {
+    const input = call.load(argument, xen_memory_reservation);
+    const output = call.load(argument + EXCHANGE_OUT, xen_memory_reservation);
+    const progress = call.read(argument + EXCHANGE_DONE, 8);
+    if (!input || !output || !progress) return -EFAULT;
+    if (progress.some(byte => byte !== 0)) return -EINVAL;
+    if (!call.domain.isSelf(input.domid) || !call.domain.isSelf(output.domid)) return -EINVAL;
+    if (input.extent_order > MAX_EXCHANGE_ORDER || output.extent_order > MAX_EXCHANGE_ORDER) return -EINVAL;
+    const total = input.nr_extents << BigInt(input.extent_order);
+    if (total !== output.nr_extents << BigInt(output.extent_order)) return -EINVAL;
+    if (total > BigInt(MAX_EXCHANGE)) return -ENOMEM;
+    const firsts = readNumbers(call, input.extent_start, Number(input.nr_extents));
+    const pfns = readNumbers(call, output.extent_start, Number(output.nr_extents));
+    if (!firsts || !pfns) return -EFAULT;
+    const frames = new Set(
+      firsts.flatMap(first => Array.from({ length: 2 ** input.extent_order }, (_, i) => first + i)),
+    );
+    // A frame that is mapped or typed anywhere cannot be taken away from under its users.
+    if (frames.size !== Number(total) || [...frames].some(frame => !pv.info.isIdle(frame))) return -EINVAL;
+    // Whether runs can be had is known only with the frames given back; until then their contents are not missed.
+    for (const frame of frames) release(pv, frame, 0);
+    const got: number[] = [];
+    for (const pfn of pfns) {
+      const first = populate(pv, pfn, output.extent_order);
+      if (first === undefined) break;
+      got.push(first);
+    }
+    if (got.length === pfns.length) return writeResult(call, output.extent_start, got, argument, firsts.length);
+    return undoExchange(pv, got, output.extent_order, firsts, input.extent_order);
+  };
+}
+
+/** No runs to be had: the guest gets its own frames back, empty, and is told so. */
+function undoExchange(pv: PvDomain, got: number[], outOrder: number, firsts: number[], inOrder: number): number {
+  for (const first of got) release(pv, first, outOrder);
+  for (const first of firsts)
+    for (let frame = first; frame < first + 2 ** inOrder; frame++) {
+      pv.info.reclaim(frame);
+      pv.domain.reservation++;
+    }
+  return -ENOMEM;
+}
+
+function readNumbers(call: Call, address: bigint, count: number): number[] | undefined {
+  const bytes = call.read(address, count * 8);
+  if (!bytes) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Array.from({ length: count }, (_, i) => Number(view.getBigUint64(8 * i, true)));
+}
+
+function writeResult(call: Call, list: bigint, frames: number[], argument: bigint, exchanged: number): number {
+  const bytes = new Uint8Array(frames.length * 8);
+  const view = new DataView(bytes.buffer);
+  for (const [i, frame] of frames.entries()) view.setBigUint64(8 * i, BigInt(frame), true);
+  const count = new Uint8Array(8);
+  new DataView(count.buffer).setBigUint64(0, BigInt(exchanged), true);
+  return call.write(list, bytes) && call.write(argument + EXCHANGE_DONE, count) ? 0 : -EFAULT;
+}
+
+export function pvMemoryOp(pv: PvDomain): HypercallTable {
+  return memory_op({
+    // XENMEM_increase_reservation: frames without a place; the guest finds one with mmu_update
+    0: overExtents((_, __, order) => populate(pv, undefined, order) ?? false),
+    // XENMEM_decrease_reservation
+    1: overExtents((_, frame, order) => (release(pv, frame, order) ? undefined : false)),
+    // XENMEM_populate_physmap
+    6: overExtents((_, pfn, order) => populate(pv, pfn, order) ?? false),
+    // XENMEM_exchange
+    11: exchange(pv),
+    // XENMEM_machphys_mapping
+    12: (call, argument) => {
+      const bytes = new Uint8Array(24);
+      xen_machphys_mapping[64].encode(bytes, { v_start: M2P_START, v_end: M2P_END, max_mfn: MAX_MFN });
+      return call.write(argument, bytes) ? 0 : -EFAULT;
+    },
+  });
+}

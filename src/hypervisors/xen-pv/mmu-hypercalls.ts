@@ -1,0 +1,313 @@
+/**
+ * The hypercalls by which a PV guest changes page tables: HYPERVISOR_mmu_update, _update_va_mapping and _mmuext_op
+ * (public/xen.h). They take numbers as 32-bit halves, since multicall (multicall.ts) brings them by the thousand.
+ */
+import {
+  __HYPERVISOR_mmu_update,
+  __HYPERVISOR_mmuext_op,
+  __HYPERVISOR_update_va_mapping,
+  __HYPERVISOR_update_va_mapping_otherdomain,
+  EACCES,
+  EFAULT,
+  EINVAL,
+  ENOSYS,
+  EOPNOTSUPP,
+  EPERM,
+  ESRCH,
+  PAGE_SIZE,
+} from '../xen/constants.ts';
+import type { HypercallTable } from '../xen/hypercall.ts';
+import { newBaseptr, newUserBaseptr } from './baseptr.ts';
+import { setLdt } from './descriptors.ts';
+import { PGT_l1_page_table, PGT_writable_page } from './page-info.ts';
+import { frameOf, pageNumberOf } from './page-table-entry.ts';
+import type { PvDomain } from './pv-domain.ts';
+import type { PvVcpu } from './pv-vcpu.ts';
+
+/** Low two bits of a request's address: what to do. */
+const MMU_NORMAL_PT_UPDATE = 0;
+const MMU_MACHPHYS_UPDATE = 1;
+const MMU_PT_UPDATE_PRESERVE_AD = 2;
+const MMU_PT_UPDATE_NO_TRANSLATE = 3;
+
+const MMUEXT_PIN_L1_TABLE = 0;
+const MMUEXT_PIN_L4_TABLE = 3;
+const MMUEXT_UNPIN_TABLE = 4;
+const MMUEXT_NEW_BASEPTR = 5;
+const MMUEXT_TLB_FLUSH_LOCAL = 6;
+const MMUEXT_INVLPG_LOCAL = 7;
+const MMUEXT_TLB_FLUSH_MULTI = 8;
+const MMUEXT_INVLPG_MULTI = 9;
+const MMUEXT_TLB_FLUSH_ALL = 10;
+const MMUEXT_INVLPG_ALL = 11;
+const MMUEXT_FLUSH_CACHE = 12;
+const MMUEXT_SET_LDT = 13;
+const MMUEXT_NEW_USER_BASEPTR = 15;
+const MMUEXT_CLEAR_PAGE = 16;
+const MMUEXT_COPY_PAGE = 17;
+const MMUEXT_FLUSH_CACHE_GLOBAL = 18;
+const MMUEXT_MARK_SUPER = 19;
+const MMUEXT_UNMARK_SUPER = 20;
+
+/** The count's top bit: `done` already holds how many an interrupted call had done. Ours never say so. */
+const MMU_UPDATE_PREEMPTED = 0x80000000;
+/** Requests done before the guest's interrupts get their turn. */
+const BATCH = 4096;
+
+/** Requests are fetched this many at a time. */
+const CHUNK = 32;
+const requestWords = new Uint32Array(CHUNK * 4);
+const requestBytes = new Uint8Array(requestWords.buffer);
+const opWords = new Uint32Array(6);
+const opBytes = new Uint8Array(opWords.buffer);
+
+/** What is left of a call that was interrupted after a batch. */
+export interface Rest {
+  list: bigint;
+  count: number;
+}
+
+/** Set by `mmuUpdate` and `mmuextOp` when they have stopped after a batch; the caller arranges for the rest. */
+export const rest: Rest = { list: 0n, count: 0 };
+
+/** The domain whose frames a call is about: 0 if it is the caller, else -errno. */
+function checkForeignDomain(pv: PvDomain, foreign: number): number {
+  const owner = foreign & 0xffff;
+  // The upper half names the domain whose page tables are meant, plus one.
+  const tables = foreign >>> 16;
+  if (tables !== 0 && !pv.domain.isSelf(tables - 1)) return tables === 1 ? -EPERM : -ESRCH;
+  if (pv.domain.isSelf(owner)) return 0;
+  // DOMID_IO and DOMID_XEN exist, domain 0 too; none is for us.
+  return owner === 0 || owner === 0x7ff1 || owner === 0x7ff2 ? -EPERM : -ESRCH;
+}
+
+/** Stores how many requests were done, if the guest wants to know. */
+function reportDone(pv: PvDomain, v: PvVcpu, pointer: bigint, done: number): boolean {
+  if (pointer === 0n) return true;
+  const word = new Uint8Array(4);
+  const before = new DataView(word.buffer);
+  if (!pv.copy.read(v.kernelRoot, pointer, word)) return false;
+  before.setUint32(0, (before.getUint32(0, true) + done) >>> 0, true);
+  return pv.copy.write(v.kernelRoot, pointer, word);
+}
+
+/** HYPERVISOR_mmu_update. @returns 0 or -errno; with `rest.count` not 0 the call is to be continued there. */
+export function mmuUpdate(pv: PvDomain, v: PvVcpu, list: bigint, count: number, done: bigint, foreign: number): number {
+  rest.count = 0;
+  if (count & MMU_UPDATE_PREEMPTED) count &= ~MMU_UPDATE_PREEMPTED;
+  else if (done !== 0n && !pv.copy.write(v.kernelRoot, done, new Uint8Array(4))) return -EFAULT;
+  let error = checkForeignDomain(pv, foreign);
+  if (error !== 0) return error;
+  const batch = Math.min(count, BATCH);
+  let i = 0;
+  while (error === 0 && i < batch) {
+    const chunk = Math.min(CHUNK, batch - i);
+    const bytes = chunk === CHUNK ? requestBytes : requestBytes.subarray(0, 16 * chunk);
+    if (!pv.copy.read(v.kernelRoot, list + BigInt(16 * i), bytes)) {
+      // The requests up to the page that is missing still count.
+      if (!pv.copy.read(v.kernelRoot, list + BigInt(16 * i), requestBytes.subarray(0, 16))) error = -EFAULT;
+      else if ((error = mmuRequest(pv, 0)) === 0) i++;
+      continue;
+    }
+    for (let n = 0; n < chunk; n++, i++) {
+      error = mmuRequest(pv, 4 * n);
+      if (error !== 0) break;
+    }
+  }
+  if (!reportDone(pv, v, done, i) && error === 0) return -EFAULT;
+  if (error === 0 && i < count) {
+    rest.list = list + BigInt(16 * i);
+    rest.count = (count - i) | (done === 0n ? 0 : MMU_UPDATE_PREEMPTED);
+  }
+  return error;
+}
+
+/** One request, standing in `requestWords` from `at`: {u64 ptr, u64 val}. */
+function mmuRequest(pv: PvDomain, at: number): number {
+  const pointer = requestWords[at];
+  const frame = frameOf(pointer, requestWords[at + 1]);
+  // frameOf drops the bits above 52: an address with one is no memory either.
+  if (frame >= pv.info.frames || requestWords[at + 1] >>> 20 !== 0) return -EINVAL;
+  const low = requestWords[at + 2];
+  const high = requestWords[at + 3];
+  const command = pointer & 3;
+  if (command === MMU_MACHPHYS_UPDATE) {
+    if (!pv.info.isOwned(frame)) return -EINVAL;
+    pv.area.setM2p(frame, low, high);
+    return 0;
+  }
+  if (pointer & 4) return -EINVAL;
+  switch (command) {
+    case MMU_NORMAL_PT_UPDATE:
+    case MMU_PT_UPDATE_NO_TRANSLATE:
+      return pv.updates.update(frame, (pointer & 0xfff) >>> 3, low, high, false);
+    case MMU_PT_UPDATE_PRESERVE_AD:
+      return pv.updates.update(frame, (pointer & 0xfff) >>> 3, low, high, true);
+    default:
+      return -ENOSYS;
+  }
+}
+
+/** HYPERVISOR_update_va_mapping, for the page number of a canonical address. What to flush we know better (tlb.ts). */
+export function updateVaMapping(pv: PvDomain, v: PvVcpu, pageNumber: number, low: number, high: number): number {
+  const place = pv.updates.walk(v.kernelRoot, pageNumber);
+  if (!place) return -EINVAL;
+  const { info } = pv;
+  if (info.typeCount[place.table] === 0 || info.type[place.table] !== PGT_l1_page_table) return -EINVAL;
+  const error = pv.updates.modL1(place.table, place.index, low, high, false);
+  if (pv.types.linearEntries !== 0) pv.types.tlb.all();
+  return error;
+}
+
+/** HYPERVISOR_mmuext_op. @returns and `rest` as mmuUpdate. */
+export function mmuextOp(pv: PvDomain, v: PvVcpu, list: bigint, count: number, done: bigint, foreign: number): number {
+  rest.count = 0;
+  if (count & MMU_UPDATE_PREEMPTED) count &= ~MMU_UPDATE_PREEMPTED;
+  else if (done !== 0n && !pv.copy.write(v.kernelRoot, done, new Uint8Array(4))) return -EFAULT;
+  let error = checkForeignDomain(pv, foreign);
+  if (error !== 0) return error;
+  const batch = Math.min(count, BATCH);
+  let i = 0;
+  for (; i < batch; i++) {
+    if (!pv.copy.read(v.kernelRoot, list + BigInt(24 * i), opBytes)) error = -EFAULT;
+    else error = mmuextOperation(pv, v, opWords[0], opWords[2], opWords[3], opWords[4], opWords[5]);
+    if (error !== 0) break;
+  }
+  if (!reportDone(pv, v, done, i) && error === 0) return -EFAULT;
+  if (error === 0 && i < count) {
+    rest.list = list + BigInt(24 * i);
+    rest.count = (count - i) | (done === 0n ? 0 : MMU_UPDATE_PREEMPTED);
+  }
+  return error;
+}
+
+/** A frame number in two halves. Anything above 2^32 is no frame of ours. */
+function frameArgument(low: number, high: number): number {
+  return high === 0 ? low : 0xffffffff;
+}
+
+/** One struct mmuext_op: command, arg1 and arg2 as halves. */
+function mmuextOperation(
+  pv: PvDomain,
+  v: PvVcpu,
+  command: number,
+  low: number,
+  high: number,
+  low2: number,
+  high2: number,
+): number {
+  const { info, types } = pv;
+  const frame = frameArgument(low, high);
+  if (command >= MMUEXT_PIN_L1_TABLE && command <= MMUEXT_PIN_L4_TABLE) return pin(pv, frame, command + 1);
+  switch (command) {
+    case MMUEXT_UNPIN_TABLE:
+      if (!info.isOwned(frame) || !info.isPinned(frame)) return -EINVAL;
+      info.setPinned(frame, false);
+      types.put(frame);
+      return 0;
+    case MMUEXT_NEW_BASEPTR:
+      return newBaseptr(pv, v, frame);
+    case MMUEXT_NEW_USER_BASEPTR:
+      return newUserBaseptr(pv, v, frame);
+    case MMUEXT_TLB_FLUSH_LOCAL:
+    case MMUEXT_TLB_FLUSH_MULTI:
+    case MMUEXT_TLB_FLUSH_ALL:
+    case MMUEXT_INVLPG_LOCAL:
+    case MMUEXT_INVLPG_MULTI:
+    case MMUEXT_INVLPG_ALL:
+      // Done when the entries were changed, but for what is reached through linear page tables.
+      if (types.linearEntries !== 0) types.tlb.all();
+      return 0;
+    case MMUEXT_FLUSH_CACHE:
+      return -EACCES;
+    case MMUEXT_SET_LDT:
+      return setLdt(pv, v, (BigInt(high) << 32n) | BigInt(low), low2);
+    case MMUEXT_CLEAR_PAGE: {
+      const error = types.get(frame, PGT_writable_page);
+      if (error !== 0) return error;
+      info.memory.fill(frame * PAGE_SIZE, PAGE_SIZE);
+      types.put(frame);
+      return 0;
+    }
+    case MMUEXT_COPY_PAGE: {
+      const source = frameArgument(low2, high2);
+      if (!info.get(source)) return -EINVAL;
+      const error = types.get(frame, PGT_writable_page);
+      if (error === 0) {
+        info.memory.copyIn(frame * PAGE_SIZE, info.memory.copyOut(source * PAGE_SIZE, PAGE_SIZE));
+        types.put(frame);
+      }
+      info.put(source);
+      return error;
+    }
+    case MMUEXT_FLUSH_CACHE_GLOBAL:
+      return -EINVAL;
+    case MMUEXT_MARK_SUPER:
+    case MMUEXT_UNMARK_SUPER:
+      return -EOPNOTSUPP;
+    default:
+      return -ENOSYS;
+  }
+}
+
+function pin(pv: PvDomain, frame: number, type: number): number {
+  const { info, types } = pv;
+  const error = types.get(frame, type);
+  if (error !== 0) return error;
+  if (info.isPinned(frame)) {
+    types.put(frame);
+    return -EINVAL;
+  }
+  info.setPinned(frame, true);
+  return 0;
+}
+
+/** The entries of the hypercall table. */
+export function mmuHypercalls(pv: PvDomain): HypercallTable {
+  return {
+    [__HYPERVISOR_mmu_update]: {
+      name: 'HYPERVISOR_mmu_update',
+      arguments: ['ureqs', 'count', 'pdone', 'foreigndom'],
+      status: 'done',
+      run(call) {
+        const done = call.argument(2);
+        const result = mmuUpdate(pv, pv.of(call.vcpu), call.argument(0), call.uint(1), done, call.uint(3));
+        return rest.count === 0 ? result : call.continueWith(rest.list, BigInt(rest.count >>> 0));
+      },
+    },
+    [__HYPERVISOR_update_va_mapping]: {
+      name: 'HYPERVISOR_update_va_mapping',
+      arguments: ['va', 'val', 'flags'],
+      status: 'done',
+      run(call) {
+        const pageNumber = pageNumberOf(call.argument(0));
+        if (pageNumber === undefined) return -EINVAL;
+        const value = call.argument(1);
+        return updateVaMapping(pv, pv.of(call.vcpu), pageNumber, Number(value & 0xffffffffn), Number(value >> 32n));
+      },
+    },
+    [__HYPERVISOR_update_va_mapping_otherdomain]: {
+      name: 'HYPERVISOR_update_va_mapping_otherdomain',
+      arguments: ['va', 'val', 'flags', 'domid'],
+      status: 'partly',
+      note: 'the only domain it takes is the caller',
+      run(call) {
+        const error = checkForeignDomain(pv, call.uint(3) & 0xffff);
+        if (error !== 0) return error;
+        const pageNumber = pageNumberOf(call.argument(0));
+        if (pageNumber === undefined) return -EINVAL;
+        const value = call.argument(1);
+        return updateVaMapping(pv, pv.of(call.vcpu), pageNumber, Number(value & 0xffffffffn), Number(value >> 32n));
+      },
+    },
+    [__HYPERVISOR_mmuext_op]: {
+      name: 'HYPERVISOR_mmuext_op',
+      arguments: ['uops', 'count', 'pdone', 'foreigndom'],
+      status: 'done',
+      run(call) {
+        const result = mmuextOp(pv, pv.of(call.vcpu), call.argument(0), call.uint(1), call.argument(2), call.uint(3));
+        return rest.count === 0 ? result : call.continueWith(rest.list, BigInt(rest.count >>> 0));
+      },
+    },
+  };
+}

@@ -1,0 +1,155 @@
+/**
+ * What Xen knows of every frame of memory (its struct page_info): whose it is, how many references there are, what type it has
+ * and how many references need that type. Arrays by frame, since a fork touches thousands.
+ *
+ * A counter cannot overflow: every reference but a handful comes from an entry in a page table, and 4 GiB of memory holds
+ * fewer than 2^30 of them.
+ */
+import type { GuestMemory } from '../../memory/memory.ts';
+import { PAGE_SHIFT, PAGE_SIZE } from '../xen/constants.ts';
+
+/** Types of a frame (public to the guest in what they forbid only). Types exclude each other while in use. */
+export const PGT_none = 0;
+export const PGT_l1_page_table = 1;
+export const PGT_l2_page_table = 2;
+export const PGT_l3_page_table = 3;
+export const PGT_l4_page_table = 4;
+export const PGT_seg_desc_page = 5;
+export const PGT_writable_page = 7;
+
+/** The domain may refer to the frame. */
+const OWNED = 1;
+/** The domain's reservation holds a reference (PGC_allocated). */
+const ALLOCATED = 2;
+/** The guest pinned the frame's type (PGT_pinned). */
+const PINNED = 4;
+
+export class PageInfo {
+  readonly memory: GuestMemory;
+  /** Frames of memory, the hypervisor's own included. */
+  readonly frames: number;
+  /** PGT_ value. Means something while `typeCount` is not 0. */
+  readonly type: Uint8Array;
+  readonly typeCount: Uint32Array;
+  /** References of all kinds; the frame is free at 0. */
+  readonly references: Uint32Array;
+  readonly #flags: Uint8Array;
+  /** Frames that the domain gave back, to be given out again; the last given back first. */
+  readonly #free: number[] = [];
+  /** All memory as 32-bit words: entry i of table f is words f * 1024 + 2 * i and the next. */
+  readonly words: Uint32Array;
+
+  /** Frames 0 to `pages` are the domain's, all others the hypervisor's. */
+  constructor(memory: GuestMemory, pages: number) {
+    this.memory = memory;
+    this.frames = memory.size >>> PAGE_SHIFT;
+    this.type = new Uint8Array(this.frames);
+    this.typeCount = new Uint32Array(this.frames);
+    this.references = new Uint32Array(this.frames);
+    this.#flags = new Uint8Array(this.frames);
+    this.words = new Uint32Array(memory.bytes.buffer, memory.bytes.byteOffset, memory.size >>> 2);
+    this.#flags.fill(OWNED | ALLOCATED, 0, pages);
+    this.references.fill(1, 0, pages);
+  }
+
+  /** Lets the guest map a frame of the hypervisor's, also writable, and nothing else, for ever. */
+  shareWithGuest(frame: number): void {
+    this.#flags[frame] = OWNED;
+    this.references[frame] = 1;
+    this.type[frame] = PGT_writable_page;
+    this.typeCount[frame] = 1;
+  }
+
+  /** True if the domain may refer to `frame`, be it any number. */
+  isOwned(frame: number): boolean {
+    return frame < this.frames && (this.#flags[frame] & OWNED) !== 0;
+  }
+
+  /** Takes a reference; false if the frame is not the domain's. */
+  get(frame: number): boolean {
+    if (!this.isOwned(frame)) return false;
+    this.references[frame]++;
+    return true;
+  }
+
+  put(frame: number): void {
+    if (this.references[frame] === 0) throw new Error(`frame ${frame} has no reference left to give back`);
+    if (--this.references[frame] === 0) this.#release(frame);
+  }
+
+  isPinned(frame: number): boolean {
+    return (this.#flags[frame] & PINNED) !== 0;
+  }
+
+  setPinned(frame: number, pinned: boolean): void {
+    if (pinned) this.#flags[frame] |= PINNED;
+    else this.#flags[frame] &= ~PINNED;
+  }
+
+  /** True if nothing but the reservation refers to the frame. */
+  isIdle(frame: number): boolean {
+    return this.isAllocated(frame) && this.references[frame] === 1 && this.typeCount[frame] === 0;
+  }
+
+  isAllocated(frame: number): boolean {
+    return frame < this.frames && (this.#flags[frame] & ALLOCATED) !== 0;
+  }
+
+  /** The domain gives the frame back. It is free when its last mapping goes. False if it is not the domain's. */
+  deallocate(frame: number): boolean {
+    if (!this.isAllocated(frame)) return false;
+    this.#flags[frame] &= ~ALLOCATED;
+    this.put(frame);
+    return true;
+  }
+
+  /** Frames given back and free. */
+  get freeFrames(): number {
+    return this.#free.length;
+  }
+
+  /** Takes 2^`order` free frames in a row, aligned to their number. @returns the first, or undefined. */
+  allocate(order: number): number | undefined {
+    if (order === 0) {
+      const frame = this.#free.pop();
+      if (frame !== undefined) this.#own(frame);
+      return frame;
+    }
+    const count = 2 ** order;
+    if (this.#free.length < count) return undefined;
+    const free = new Set(this.#free);
+    for (const first of free) {
+      if (first % count !== 0) continue;
+      let run = 1;
+      while (run < count && free.has(first + run)) run++;
+      if (run < count) continue;
+      const kept = this.#free.filter(frame => frame < first || frame >= first + count);
+      this.#free.length = 0;
+      for (const frame of kept) this.#free.push(frame);
+      for (let i = 0; i < count; i++) this.#own(first + i);
+      return first;
+    }
+    return undefined;
+  }
+
+  /** Takes back one frame that is free. */
+  reclaim(frame: number): void {
+    const at = this.#free.lastIndexOf(frame);
+    if (at < 0) throw new Error(`frame ${frame} is not free`);
+    this.#free.splice(at, 1);
+    this.#own(frame);
+  }
+
+  #own(frame: number): void {
+    this.#flags[frame] = OWNED | ALLOCATED;
+    this.references[frame] = 1;
+    this.type[frame] = PGT_none;
+  }
+
+  /** A freed page is scrubbed, so that whoever gets it next finds zeros. */
+  #release(frame: number): void {
+    this.#flags[frame] = 0;
+    this.memory.fill(frame * PAGE_SIZE, PAGE_SIZE);
+    this.#free.push(frame);
+  }
+}

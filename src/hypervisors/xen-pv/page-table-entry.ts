@@ -1,0 +1,74 @@
+/**
+ * A page-table entry (SDM 3A 4.5.4) as Xen sees it in a 64-bit PV guest. Entries are handled as two 32-bit halves, `low` and
+ * `high`: a fork changes thousands of them, and a bigint each would cost more than the check itself.
+ */
+
+/** Bits of the low half. */
+export const PTE_PRESENT = 1;
+export const PTE_RW = 2;
+export const PTE_USER = 4;
+export const PTE_PWT = 8;
+export const PTE_PCD = 0x10;
+export const PTE_ACCESSED = 0x20;
+export const PTE_DIRTY = 0x40;
+/** PAT in an L1 entry, PSE in one of L2 or L3. */
+export const PTE_PSE = 0x80;
+export const PTE_GLOBAL = 0x100;
+export const PTE_AVAIL = 0xe00;
+
+/** Bits of the high half: 52 to 62 are the guest's to use but for 52, which Xen marks kernel pages with; 63 is NX. */
+export const PTE_HIGH_GUEST_KERNEL = 1 << 20;
+/** The frame's bits above the low half's 20. No frame of ours has one set. */
+export const PTE_HIGH_FRAME = 0x000fffff;
+
+/** What the guest may not set, by level: a domain without devices gets no cache attributes and no large pages. */
+export const L1_DISALLOWED = PTE_PWT | PTE_PCD | PTE_PSE;
+export const L234_DISALLOWED = PTE_PWT | PTE_PCD | PTE_PSE | PTE_GLOBAL;
+
+/** Bits of the low half whose change neither takes nor gives a reference. The high half's flags are all of that kind. */
+export const PTE_HARMLESS = PTE_USER | PTE_ACCESSED | PTE_DIRTY | PTE_GLOBAL | PTE_AVAIL;
+
+export const ENTRIES = 512;
+
+/** The L4 slots that are Xen's: 0xffff800000000000 to 0xffff87ffffffffff. */
+export const FIRST_XEN_SLOT = 256;
+export const LAST_XEN_SLOT = 271;
+export const XEN_AREA_START = 0xffff800000000000n;
+export const XEN_AREA_END = 0xffff880000000000n;
+
+/** No frame: what `frameOf` gives for an entry that points above 4 GiB. */
+export const NO_FRAME = 0xffffffff;
+
+/** The frame an entry points to, or NO_FRAME if it is above all memory a machine here can have. */
+export function frameOf(low: number, high: number): number {
+  return (high & PTE_HIGH_FRAME) === 0 ? low >>> 12 : NO_FRAME;
+}
+
+export function isXenSlot(index: number): boolean {
+  return index >= FIRST_XEN_SLOT && index <= LAST_XEN_SLOT;
+}
+
+/**
+ * The page number (bits 12 to 47) of a linear address, as a number; undefined if the address is not canonical. Its four
+ * 9-bit fields are the indices into L4, L3, L2 and L1.
+ */
+export function pageNumberOf(linear: bigint): number | undefined {
+  if (BigInt.asUintN(64, BigInt.asIntN(48, linear)) !== BigInt.asUintN(64, linear)) return undefined;
+  return Number(BigInt.asUintN(36, linear >> 12n));
+}
+
+/** The linear address that the four indices make. */
+export function linearOf(l4: number, l3: number, l2: number, l1: number): bigint {
+  const pageNumber = l4 * 2 ** 27 + l3 * 2 ** 18 + l2 * 2 ** 9 + l1;
+  return BigInt.asUintN(64, BigInt.asIntN(48, BigInt(pageNumber) << 12n));
+}
+
+/** True for an address that a bounce or a hypercall argument may use: canonical and not in Xen's area. */
+export function isGuestAddress(linear: bigint): boolean {
+  return linear < 0x0000800000000000n || (linear >= XEN_AREA_END && linear <= 0xffffffffffffffffn);
+}
+
+/** True for an address that is canonical in 48 bits. */
+export function isCanonical(linear: bigint): boolean {
+  return linear < 0x0000800000000000n || (linear >= XEN_AREA_START && linear <= 0xffffffffffffffffn);
+}

@@ -1,0 +1,174 @@
+/**
+ * Changes of live page tables: one entry at a time, each checked against the page types before it is stored. All roads lead
+ * here: mmu_update, update_va_mapping and the guest's plain stores into write-protected L1 tables.
+ */
+import { EINVAL } from '../xen/constants.ts';
+import type { PageInfo } from './page-info.ts';
+import {
+  PGT_l1_page_table,
+  PGT_l2_page_table,
+  PGT_l3_page_table,
+  PGT_l4_page_table,
+  PGT_writable_page,
+} from './page-info.ts';
+import {
+  ENTRIES,
+  frameOf,
+  isXenSlot,
+  L1_DISALLOWED,
+  L234_DISALLOWED,
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_HARMLESS,
+  PTE_HIGH_FRAME,
+  PTE_PRESENT,
+  PTE_PSE,
+} from './page-table-entry.ts';
+import { PageTypes } from './page-types.ts';
+
+/** Where a linear address ends: an entry of an L1 table. */
+export interface L1Place {
+  table: number;
+  index: number;
+}
+
+export class PageUpdates {
+  readonly info: PageInfo;
+  readonly types: PageTypes;
+  readonly #words: Uint32Array;
+  readonly #place: L1Place = { table: 0, index: 0 };
+  readonly #dropPage: (pageNumber: number) => void;
+
+  constructor(types: PageTypes) {
+    this.types = types;
+    this.info = types.info;
+    this.#words = types.info.words;
+    this.#dropPage = pageNumber => types.tlb.page(pageNumber);
+  }
+
+  /**
+   * Stores an entry at machine address `table * 4096 + index * 8`, as MMU_NORMAL_PT_UPDATE or, with `preserveAd`, as
+   * MMU_PT_UPDATE_PRESERVE_AD: by the rules of what the page is. 0 or -errno.
+   */
+  update(table: number, index: number, low: number, high: number, preserveAd: boolean): number {
+    const { info } = this;
+    if (!info.isOwned(table)) return -EINVAL;
+    if (info.typeCount[table] === 0) return this.#storePlain(table, index, low, high);
+    switch (info.type[table]) {
+      case PGT_l1_page_table:
+        return this.modL1(table, index, low, high, preserveAd);
+      case PGT_l2_page_table:
+      case PGT_l3_page_table:
+      case PGT_l4_page_table:
+        return this.#modTable(info.type[table], table, index, low, high, preserveAd);
+      case PGT_writable_page:
+        return this.#storePlain(table, index, low, high);
+      default:
+        // A descriptor page: HYPERVISOR_update_descriptor changes those.
+        return -EINVAL;
+    }
+  }
+
+  /** Changes entry `index` of L1 table `table`. 0 or -errno. */
+  modL1(table: number, index: number, low: number, high: number, preserveAd: boolean): number {
+    const at = table * 1024 + 2 * index;
+    const oldLow = this.#words[at];
+    const oldHigh = this.#words[at + 1];
+    if ((low & PTE_PRESENT) === 0) {
+      this.#store(at, low, high);
+    } else {
+      if (low & L1_DISALLOWED) return -EINVAL;
+      const same = ((low ^ oldLow) & ~PTE_HARMLESS) === 0 && ((high ^ oldHigh) & PTE_HIGH_FRAME) === 0;
+      if (!same) {
+        const error = this.types.getL1(low, high);
+        if (error !== 0) return error;
+      }
+      const kept = preserveAd ? oldLow & (PTE_ACCESSED | PTE_DIRTY) : 0;
+      this.#store(at, PageTypes.adjustedL1(low, high) | kept, PageTypes.adjustedL1High(low, high));
+      if (same) {
+        if (oldLow !== this.#words[at] || oldHigh !== this.#words[at + 1]) this.dropTranslations(table, index);
+        return 0;
+      }
+    }
+    if (oldLow & PTE_PRESENT) {
+      this.dropTranslations(table, index);
+      this.types.putL1(oldLow, oldHigh);
+    }
+    return 0;
+  }
+
+  /** Entry `index` of L1 table `table` translates differently: what it translated leaves the TLB. */
+  dropTranslations(table: number, index: number): void {
+    if (!this.types.links.pages(table, index, this.#dropPage)) this.types.tlb.all();
+  }
+
+  #modTable(level: number, table: number, index: number, low: number, high: number, preserveAd: boolean): number {
+    const { types } = this;
+    if (level === PGT_l4_page_table && isXenSlot(index)) return -EINVAL;
+    const at = table * 1024 + 2 * index;
+    const oldLow = this.#words[at];
+    const oldHigh = this.#words[at + 1];
+    const wasPresent = (oldLow & PTE_PRESENT) !== 0;
+    const linear = types.linearEntries;
+    if ((low & PTE_PRESENT) === 0) {
+      if (wasPresent && this.#translates(table, oldLow, oldHigh)) types.tlb.all();
+      this.#store(at, low, high);
+    } else {
+      if (low & L234_DISALLOWED) return -EINVAL;
+      const kept = preserveAd ? oldLow & (PTE_ACCESSED | PTE_DIRTY) : 0;
+      const same = ((low ^ oldLow) & ~PTE_HARMLESS) === 0 && ((high ^ oldHigh) & PTE_HIGH_FRAME) === 0;
+      if (!same) {
+        const error = types.getTable(level, table, index, low, high);
+        if (error !== 0) return error;
+      }
+      if (wasPresent && this.#translates(table, oldLow, oldHigh)) types.tlb.all();
+      this.#store(at, PageTypes.adjustedTable(level, low) | kept, high);
+      if (same) return 0;
+    }
+    // Through a linear entry the upper tables are translations themselves.
+    if (linear !== 0 || types.linearEntries !== 0) types.tlb.all();
+    if (wasPresent) types.putTable(table, index, oldLow, oldHigh);
+    return 0;
+  }
+
+  /** True if anything is present in the table that an entry points to: if not, no translation went through the entry. */
+  #translates(table: number, low: number, high: number): boolean {
+    const frame = frameOf(low, high);
+    if (frame === table) return true;
+    for (let at = frame * 1024, end = at + 2 * ENTRIES; at < end; at += 2)
+      if (this.#words[at] & PTE_PRESENT) return true;
+    return false;
+  }
+
+  /** A page that is no table: the store is just done. */
+  #storePlain(table: number, index: number, low: number, high: number): number {
+    const error = this.types.getType(table, PGT_writable_page);
+    if (error !== 0) return error;
+    this.#store(table * 1024 + 2 * index, low, high);
+    this.types.putType(table);
+    return 0;
+  }
+
+  #store(at: number, low: number, high: number): void {
+    this.#words[at] = low;
+    this.#words[at + 1] = high;
+    this.info.memory.onWrite(at * 4, 8);
+  }
+
+  /**
+   * The L1 entry that translates a page number under `root`, whether present or not; undefined if there is no L1 table there.
+   * The object is reused by the next call.
+   */
+  walk(root: number, pageNumber: number): L1Place | undefined {
+    const words = this.#words;
+    const l4 = root * 1024 + 2 * (Math.floor(pageNumber / 2 ** 27) & 511);
+    if ((words[l4] & PTE_PRESENT) === 0) return undefined;
+    const l3 = (words[l4] >>> 12) * 1024 + 2 * ((pageNumber >>> 18) & 511);
+    if ((words[l3] & (PTE_PRESENT | PTE_PSE)) !== PTE_PRESENT) return undefined;
+    const l2 = (words[l3] >>> 12) * 1024 + 2 * ((pageNumber >>> 9) & 511);
+    if ((words[l2] & (PTE_PRESENT | PTE_PSE)) !== PTE_PRESENT) return undefined;
+    this.#place.table = words[l2] >>> 12;
+    this.#place.index = pageNumber & 511;
+    return this.#place;
+  }
+}

@@ -1,0 +1,99 @@
+/** A PV domain: the shared `Domain` with page types, page-table updates and what each virtual processor adds. */
+import type { HypervisorContext } from '../../paravirt/operations.ts';
+import {
+  PAGE_SHIFT,
+  PAGE_SIZE,
+  VMASST_TYPE_pae_extended_cr3,
+  XENFEAT_direct_mapped,
+  XENFEAT_gnttab_map_avail_bits,
+  XENFEAT_highmem_assist,
+  XENFEAT_memory_op_vnode_supported,
+  XENFEAT_mmu_pt_update_preserve_ad,
+  XENFEAT_pae_pgdir_above_4gb,
+} from '../xen/constants.ts';
+import { Domain, type DomainKind, type Vcpu } from '../xen/domain.ts';
+import { GuestCopy } from './guest-copy.ts';
+import { HypervisorArea, reservedFrames } from './hypervisor-area.ts';
+import { PageInfo, PGT_writable_page } from './page-info.ts';
+import { PageTypes } from './page-types.ts';
+import { PageUpdates } from './page-updates.ts';
+import { PvVcpu } from './pv-vcpu.ts';
+import { processorTlb } from './tlb.ts';
+
+/** The features Xen 4.17 reports to a PV guest. */
+const FEATURES = [
+  XENFEAT_mmu_pt_update_preserve_ad,
+  XENFEAT_highmem_assist,
+  XENFEAT_gnttab_map_avail_bits,
+  XENFEAT_memory_op_vnode_supported,
+  XENFEAT_direct_mapped,
+].reduce((bits, feature) => bits | (1 << feature), 0);
+
+/** Bytes of SYSCALL. */
+const SYSCALL_LENGTH = 2;
+
+export class PvDomain {
+  readonly domain: Domain;
+  readonly area: HypervisorArea;
+  readonly info: PageInfo;
+  readonly types: PageTypes;
+  readonly updates: PageUpdates;
+  readonly copy: GuestCopy;
+  readonly vcpus: readonly PvVcpu[];
+
+  constructor(context: HypervisorContext) {
+    const kind = this.#kind();
+    this.domain = new Domain(context, { kind, reservedFrames: reservedFrames(context.memory.size >>> PAGE_SHIFT) });
+    const { domain } = this;
+    this.area = new HypervisorArea(domain);
+    this.info = new PageInfo(context.memory, domain.pages);
+    this.types = new PageTypes(this.info, processorTlb(context.cpus), this.area.slots);
+    this.updates = new PageUpdates(this.types);
+    this.copy = new GuestCopy(context.memory, this.info.words);
+    this.vcpus = domain.vcpus.map(vcpu => new PvVcpu(vcpu));
+    this.info.shareWithGuest(domain.sharedInfo.address >>> PAGE_SHIFT);
+    this.shareGrantFrames();
+  }
+
+  of(vcpu: Vcpu): PvVcpu {
+    return this.vcpus[vcpu.id]!;
+  }
+
+  /** Lets the guest map the frames of its grant table: to be called when the table has grown. */
+  shareGrantFrames(): void {
+    for (const { address } of this.domain.grants.frames) {
+      const frame = address >>> PAGE_SHIFT;
+      if (!this.info.isOwned(frame)) this.info.shareWithGuest(frame);
+    }
+  }
+
+  #kind(): DomainKind {
+    return {
+      hypercallLength: SYSCALL_LENGTH,
+      features: domain =>
+        domain.assists.has(VMASST_TYPE_pae_extended_cr3) ? FEATURES | (1 << XENFEAT_pae_pgdir_above_4gb) : FEATURES,
+      frame: (_, frame, write) => {
+        const { info } = this;
+        if (!info.isOwned(frame)) return undefined;
+        if (write && info.typeCount[frame] !== 0 && info.type[frame] !== PGT_writable_page) return undefined;
+        return frame * PAGE_SIZE;
+      },
+      hold: (_, frame, write) => {
+        const held = write ? this.types.get(frame, PGT_writable_page) === 0 : this.info.get(frame);
+        return held ? frame * PAGE_SIZE : undefined;
+      },
+      release: (_, address, write) => {
+        if (write) this.types.put(address >>> PAGE_SHIFT);
+        else this.info.put(address >>> PAGE_SHIFT);
+      },
+      frameNumber: (_, address) => address >>> PAGE_SHIFT,
+      upcall: vcpu => vcpu.cpu.attention(),
+      upcallDeliverable: vcpu => vcpu.upcallPending && !vcpu.upcallMask,
+      read: (vcpu, address, length) => {
+        const bytes = new Uint8Array(length);
+        return this.copy.read(this.of(vcpu).kernelRoot, address, bytes) ? bytes : undefined;
+      },
+      write: (vcpu, address, data) => this.copy.write(this.of(vcpu).kernelRoot, address, data),
+    };
+  }
+}

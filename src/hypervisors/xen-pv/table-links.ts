@@ -1,0 +1,82 @@
+/**
+ * Where each page table hangs: the tables and entries that point to it. With it every changed entry can be turned back
+ * into the linear addresses that it translates, so that exactly those leave the TLB. That is what lets a context
+ * switch keep every translation: nothing stale is ever left behind (see tlb.ts).
+ *
+ * Up to two places are remembered for each table, which is what Linux needs: the kernel's image and the direct map share
+ * tables, and so do the kernel's and the user's root of one process. A table that hangs in more places is `everywhere`.
+ */
+
+/** A place: frame of the pointing table << 9 | index of the entry. */
+const NOWHERE = 0xffffffff;
+/** More places than remembered. */
+const EVERYWHERE = 0xfffffffe;
+/** The frame of a place that stands for many L4 tables which point here from the same slot. */
+const ANY_ROOT = 0xfffff;
+
+export class TableLinks {
+  readonly #first: Uint32Array;
+  readonly #second: Uint32Array;
+
+  constructor(frames: number) {
+    if (frames > ANY_ROOT) throw new Error('more memory than page-table links can name');
+    this.#first = new Uint32Array(frames).fill(NOWHERE);
+    this.#second = new Uint32Array(frames).fill(NOWHERE);
+  }
+
+  /** Entry `index` of `parent` now points to `child`. `root`: the parent is an L4 table. */
+  add(child: number, parent: number, index: number, root: boolean): void {
+    const place = ((parent << 9) | index) >>> 0;
+    const first = this.#first[child];
+    const second = this.#second[child];
+    if (first === NOWHERE) this.#first[child] = place;
+    else if (first === EVERYWHERE) return;
+    else if (second === NOWHERE && first >>> 9 !== ANY_ROOT) this.#second[child] = place;
+    else if (root && (first & 511) === index && (second === NOWHERE || (second & 511) === index)) {
+      this.#first[child] = ((ANY_ROOT << 9) | index) >>> 0;
+      this.#second[child] = NOWHERE;
+    } else {
+      this.#first[child] = EVERYWHERE;
+      this.#second[child] = NOWHERE;
+    }
+  }
+
+  /** Entry `index` of `parent` no longer points to `child`; `last`: nothing does any more. */
+  remove(child: number, parent: number, index: number, last: boolean): void {
+    const place = ((parent << 9) | index) >>> 0;
+    if (last) {
+      this.#first[child] = NOWHERE;
+      this.#second[child] = NOWHERE;
+    } else if (this.#second[child] === place) {
+      this.#second[child] = NOWHERE;
+    } else if (this.#first[child] === place) {
+      this.#first[child] = this.#second[child];
+      this.#second[child] = NOWHERE;
+    }
+  }
+
+  /**
+   * Calls `visit` with the page number (linear address >> 12, 36 bits) of everything that entry `index` of L1 table `table`
+   * translates.
+   * @returns false if that is more than is known.
+   */
+  pages(table: number, index: number, visit: (pageNumber: number) => void): boolean {
+    return this.#climb(table, index, 1, visit);
+  }
+
+  #climb(table: number, pageNumber: number, level: number, visit: (pageNumber: number) => void): boolean {
+    const first = this.#first[table];
+    if (first === NOWHERE) return true;
+    if (first === EVERYWHERE) return false;
+    const second = this.#second[table];
+    const scale = 512 ** level;
+    const through = pageNumber + (first & 511) * scale;
+    if (level === 3) {
+      visit(through);
+      if (second !== NOWHERE && (second & 511) !== (first & 511)) visit(pageNumber + (second & 511) * scale);
+      return true;
+    }
+    if (!this.#climb(first >>> 9, through, level + 1, visit)) return false;
+    return second === NOWHERE || this.#climb(second >>> 9, pageNumber + (second & 511) * scale, level + 1, visit);
+  }
+}

@@ -1,0 +1,164 @@
+/**
+ * Exceptions, events and system calls of a PV guest: to which of the guest's entry points they go, and the way back from
+ * there (HYPERVISOR_iret).
+ */
+import type { Exception } from '../../paravirt/processor.ts';
+import { VCPU_INFO_CR2 } from '../xen/shared-info.ts';
+import { bounce, RFLAGS_DF, RFLAGS_FIXED, RFLAGS_IF, RFLAGS_IOPL, RFLAGS_VM } from './bounce.ts';
+import { FLAT_RING3_CS32, FLAT_RING3_CS64, FLAT_RING3_SS } from './descriptor-check.ts';
+import { loadSegment } from './descriptors.ts';
+import { isCanonical } from './page-table-entry.ts';
+import type { PvDomain } from './pv-domain.ts';
+import { type Callback, flatCode64, flatStack, type PvVcpu } from './pv-vcpu.ts';
+import { VECTOR_GP, VECTOR_NM, VECTOR_PF, VECTOR_UD } from './vectors.ts';
+
+/** Vectors that push an error code (SDM 3A table 6-1): DF TS NP SS GP PF AC CP. */
+const WITH_CODE = new Set([8, 10, 11, 12, 13, 14, 17, 21]);
+/** Error code bit 2 of #PF: user mode. */
+const PFEC_user_mode = 4;
+const CR0_TS = 8n;
+
+/** Trap table flags: bit 2. */
+const TI_MASK_EVENTS = 4;
+const TI_DPL = 3;
+
+/** RFLAGS bits that exist: all that an iret may load. */
+const RFLAGS_LOADABLE = 0x3f7fd7n & ~(RFLAGS_IOPL | RFLAGS_VM);
+/** In the flags word of HYPERVISOR_iret's frame: RCX and R11 are not to be restored. */
+const VGCF_in_syscall = 0x100n;
+
+/** An exception of the guest's goes to its trap table. RIP stands where the frame shall show it. */
+export function exceptionToGuest(pv: PvDomain, v: PvVcpu, exception: Exception): void {
+  const { vector } = exception;
+  let code = WITH_CODE.has(vector) ? (exception.code ?? 0) : undefined;
+  if (vector === VECTOR_PF) {
+    const address = exception.address ?? 0n;
+    v.cpu.set('cr2', address);
+    v.vcpu.domain.memory.write64(v.vcpu.info + VCPU_INFO_CR2, address);
+    // The processor saw CPL 3 in both modes.
+    code = v.kernelMode ? code! & ~PFEC_user_mode : code! | PFEC_user_mode;
+  }
+  // A guest that switches floating point lazily finds it switched on again in its handler.
+  if (vector === VECTOR_NM) v.cpu.set('cr0', v.cpu.get('cr0') & ~CR0_TS);
+  trap(pv, v, vector, code);
+}
+
+function trap(pv: PvDomain, v: PvVcpu, vector: number, code: number | undefined): void {
+  bounce(pv, v, {
+    what: `exception ${vector}${code === undefined ? '' : ` (error code 0x${code.toString(16)})`}`,
+    address: v.traps.address[vector],
+    maskEvents: (v.traps.flags[vector] & TI_MASK_EVENTS) !== 0,
+    code,
+  });
+}
+
+/** INT n, INT3 and INTO. */
+export function softwareInterruptToGuest(pv: PvDomain, v: PvVcpu, vector: number, next: bigint): void {
+  // INT3 and INTO are exceptions to Xen, which does not look at who may raise them.
+  const isTrap = vector === 3 || vector === 4;
+  const allowed = v.traps.flags[vector] & TI_DPL;
+  if (!isTrap && (v.traps.address[vector] === 0n || allowed < (v.kernelMode ? 1 : 3))) {
+    exceptionToGuest(pv, v, { vector: VECTOR_GP, code: vector * 8 + 2 });
+    return;
+  }
+  v.cpu.set('rip', next);
+  trap(pv, v, vector, undefined);
+}
+
+/** SYSCALL in user mode. RIP is past it; RCX and R11 hold what it put there. */
+export function syscallToGuest(pv: PvDomain, v: PvVcpu): void {
+  const wide = v.cpu.mode === 64;
+  const callback: Callback = wide ? v.syscall64 : v.syscall32;
+  if (callback.address === 0n) {
+    // As if the instruction did not exist.
+    v.cpu.set('rip', v.cpu.get('rip') - 2n);
+    exceptionToGuest(pv, v, { vector: VECTOR_UD });
+    return;
+  }
+  bounce(pv, v, {
+    what: 'system call',
+    address: callback.address,
+    maskEvents: callback.maskEvents,
+    cs: wide ? FLAT_RING3_CS64 : FLAT_RING3_CS32,
+    ss: FLAT_RING3_SS,
+    clear: RFLAGS_DF,
+  });
+}
+
+/** True if something waits that could be delivered now. */
+export function deliverable(v: PvVcpu): boolean {
+  return (v.nmiPending && !v.nmiBlocked) || (v.vcpu.upcallPending && !v.vcpu.upcallMask);
+}
+
+/** Delivers what is pending: an NMI before an event. @returns true if something was delivered. */
+export function deliverPending(pv: PvDomain, v: PvVcpu): boolean {
+  let delivered = false;
+  if (v.nmiPending && !v.nmiBlocked && v.nmi.address !== 0n) {
+    v.nmiPending = false;
+    v.nmiBlocked = true;
+    bounce(pv, v, { what: 'NMI', address: v.nmi.address, maskEvents: true });
+    delivered = true;
+  }
+  if (v.vcpu.upcallPending && !v.vcpu.upcallMask) {
+    bounce(pv, v, { what: 'event', address: v.event.address, maskEvents: true });
+    delivered = true;
+  }
+  return delivered;
+}
+
+const iretFrame = new BigUint64Array(9);
+const iretFrameBytes = new Uint8Array(iretFrame.buffer);
+
+/** HYPERVISOR_iret: RSP points at rax, r11, rcx, flags, rip, cs, rflags, rsp, ss. */
+export function iret(pv: PvDomain, v: PvVcpu): void {
+  const { cpu } = v;
+  const stack = cpu.get('rsp');
+  if (!pv.copy.read(v.kernelRoot, stack, iretFrameBytes)) {
+    cpu.kill(`iret: its frame at 0x${stack.toString(16)} cannot be read`);
+    return;
+  }
+  const [rax, r11, rcx, flags, rip, cs, rflags, rsp, ss] = iretFrame;
+  if ((cs & 3n) === 3n) {
+    if (v.userRoot === 0) {
+      cpu.kill('iret to user mode without page tables for it');
+      return;
+    }
+    v.toggleMode();
+  }
+  const inSyscall = (flags & VGCF_in_syscall) !== 0n;
+  const restored = (rflags & RFLAGS_LOADABLE) | RFLAGS_IF | RFLAGS_FIXED;
+  cpu.set('rip', rip);
+  cpu.set('rsp', rsp);
+  cpu.set('flags', restored);
+  cpu.set('rax', rax);
+  cpu.set('rcx', inSyscall ? rip : rcx);
+  cpu.set('r11', inSyscall ? restored : r11);
+  v.vcpu.upcallMask = (rflags & RFLAGS_IF) === 0n;
+  v.nmiBlocked = false;
+  const code = Number(cs & 0xffffn) | 3;
+  const stackSegment = Number(ss & 0xffffn) | 3;
+  if (!loadReturnSegments(pv, v, code, stackSegment) || !isCanonical(rip)) failsafe(pv, v, code, stackSegment);
+}
+
+/** Loads CS and SS of a context that is returned to; false if the processor would refuse. */
+function loadReturnSegments(pv: PvDomain, v: PvVcpu, code: number, stack: number): boolean {
+  const cs = code === FLAT_RING3_CS64 ? flatCode64 : loadSegment(pv, v, code, 'code');
+  const ss = stack === FLAT_RING3_SS ? flatStack : loadSegment(pv, v, stack, 'stack');
+  // 64-bit code of CPL 3 needs no stack segment, but IRET loads a null SS only below CPL 3 (SDM 2A, IRET).
+  if (!cs || !ss) return false;
+  v.cpu.setSegment('cs', cs);
+  v.cpu.setSegment('ss', ss);
+  return true;
+}
+
+/** The context that was to be returned to cannot be: the guest's failsafe handler is told. */
+function failsafe(pv: PvDomain, v: PvVcpu, cs: number, ss: number): void {
+  bounce(pv, v, {
+    what: 'failsafe callback',
+    address: v.failsafe.address,
+    maskEvents: v.failsafe.maskEvents,
+    failsafe: true,
+    cs,
+    ss,
+  });
+}

@@ -1,0 +1,37 @@
+/**
+ * Xen as a PVH guest sees it: the processor, its page tables and its local APIC are hardware's; all else of a PC is gone, and
+ * in its place are hypercalls, event channels, a shared page of time, and the store, the console and the disks behind rings.
+ */
+import { derive } from '../../paravirt/derive.ts';
+import type { HypervisorModule } from '../../paravirt/operations.ts';
+import { bareTable } from '../bare/index.ts';
+import { createBoot } from './boot.ts';
+import { createCpu } from './cpu.ts';
+import { createIrq } from './irq.ts';
+import type { PvhDomain } from './pvh-domain.ts';
+import { createTime } from './time.ts';
+
+const name = 'xen-pvh';
+const title = 'Xen 4.17, PVH: hypercalls, event channels, no PC underneath';
+
+export const xenPvh: HypervisorModule = {
+  name,
+  title,
+  make() {
+    let pvh: PvhDomain | undefined;
+    const state = () => {
+      if (!pvh) throw new Error('the domain is built by boot.load, which has not been called');
+      return pvh;
+    };
+    return derive(bareTable, {
+      name,
+      title,
+      boot: createBoot(domain => {
+        pvh = domain;
+      }),
+      cpu: createCpu(state),
+      irq: createIrq(() => pvh),
+      time: createTime(() => pvh),
+    });
+  },
+};

@@ -1,0 +1,38 @@
+/**
+ * Events that bypass the local APIC: what a guest gets that sets HVM_PARAM_CALLBACK_IRQ to a vector and no upcall vector of
+ * its own. Level-like: delivered whenever an upcall is pending and interrupts are open, with no end to be signalled. And HLT,
+ * which on Xen is also how a guest without power management turns itself off.
+ */
+import type { IrqOps } from '../../paravirt/operations.ts';
+import type { Processor } from '../../paravirt/processor.ts';
+import type { PvhDomain } from './pvh-domain.ts';
+
+/** RFLAGS.IF. */
+const IF = 1n << 9n;
+
+export function createIrq(state: () => PvhDomain | undefined): Partial<IrqOps> {
+  /** The vector to deliver past the local APIC now, or 0. */
+  function direct(cpu: Processor): number {
+    const pvh = state();
+    if (!pvh?.callbackVector || pvh.upcallVectors.has(cpu.id)) return 0;
+    return pvh.of(cpu).upcallPending ? pvh.callbackVector : 0;
+  }
+
+  const open = (cpu: Processor) => (cpu.get('flags') & IF) !== 0n;
+
+  return {
+    pending: cpu => open(cpu) && (direct(cpu) !== 0 || (cpu.interrupts?.pending() ?? false)),
+    halt(cpu) {
+      // With interrupts closed nothing could ever wake it: the processor goes offline, and with the last one the domain.
+      if (open(cpu)) cpu.halt();
+      else cpu.request('power-off');
+    },
+    deliver(cpu) {
+      if (!open(cpu)) return false;
+      const vector = direct(cpu) || (cpu.interrupts?.acknowledge() ?? -1);
+      if (vector < 0) return false;
+      cpu.interrupt(vector);
+      return true;
+    },
+  };
+}

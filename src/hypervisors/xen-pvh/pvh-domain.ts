@@ -1,0 +1,150 @@
+/**
+ * A PVH domain: frame numbers are guest-physical page numbers, and events arrive as interrupts of the local APIC or, for
+ * guests that ask for it the older way, past it.
+ */
+
+import type { HypervisorContext } from '../../paravirt/operations.ts';
+import type { Processor } from '../../paravirt/processor.ts';
+import {
+  PAGE_SHIFT,
+  PAGE_SIZE,
+  XENFEAT_auto_translated_physmap,
+  XENFEAT_hvm_callback_vector,
+  XENFEAT_hvm_safe_pvclock,
+  XENFEAT_memory_op_vnode_supported,
+  XENFEAT_not_direct_mapped,
+  XENFEAT_writable_page_tables,
+} from '../xen/constants.ts';
+import { Domain, type DomainKind, type SharedFrame, type Vcpu } from '../xen/domain.ts';
+import { writeWallclock } from '../xen/time.ts';
+
+/** The features Xen 4.17 reports to a PVH guest. */
+const FEATURES = [
+  XENFEAT_writable_page_tables,
+  XENFEAT_auto_translated_physmap,
+  XENFEAT_hvm_callback_vector,
+  XENFEAT_hvm_safe_pvclock,
+  XENFEAT_memory_op_vnode_supported,
+  XENFEAT_not_direct_mapped,
+].reduce((bits, feature) => bits | (1 << feature), 0);
+
+/** Bytes of VMCALL and VMMCALL. */
+const VMCALL_LENGTH = 3;
+
+/** Pages kept from the guest's RAM: the shared frames, and the ACPI tables. 1 MiB, so that RAM ends at a round number. */
+const RESERVED_FRAMES = 256;
+
+export class PvhDomain {
+  readonly domain: Domain;
+  /** HVMOP_set_param's values, by HVM_PARAM_ number. */
+  readonly parameters = new Map<number, bigint>();
+  /** HVMOP_set_evtchn_upcall_vector, by processor. */
+  readonly upcallVectors = new Map<number, number>();
+  /** HVM_PARAM_CALLBACK_IRQ of the vector kind: delivered past the local APIC. 0: none. */
+  callbackVector = 0;
+  /** RAM pages the balloon gave back. */
+  readonly ballooned: Uint8Array;
+  /** Where frames of the hypervisor's appear outside RAM: by guest frame number, what takes them away again. */
+  readonly #mapped = new Map<number, { frame: SharedFrame; unmap: () => void }>();
+  /** Where each shared frame's memory is while no RAM page of the guest's stands in for it. */
+  readonly #homes = new Map<SharedFrame, number>();
+
+  constructor(context: HypervisorContext) {
+    this.domain = new Domain(context, { kind: this.#kind(), reservedFrames: RESERVED_FRAMES });
+    this.ballooned = new Uint8Array(this.domain.pages);
+  }
+
+  of(cpu: Processor): Vcpu {
+    return this.domain.vcpus[cpu.id]!;
+  }
+
+  /** True if frame number `frame` is guest RAM that the balloon has not taken. */
+  isRam(frame: number): boolean {
+    return frame >= 0 && frame < this.domain.pages && !this.ballooned[frame];
+  }
+
+  /**
+   * XENMEM_add_to_physmap: lets a frame of the hypervisor's appear at guest frame number `gpfn`. In RAM, that page takes the
+   * frame's place; elsewhere the frame is put on the bus. @returns false if there is no room for it.
+   */
+  place(shared: SharedFrame, gpfn: number): boolean {
+    if (!this.#homes.has(shared)) this.#homes.set(shared, shared.address);
+    if (this.isRam(gpfn)) {
+      this.#move(shared, gpfn * PAGE_SIZE);
+      return true;
+    }
+    const { memory, context } = this.domain;
+    if (gpfn < memory.size >>> PAGE_SHIFT) return false;
+    this.removePlace(gpfn);
+    const address = gpfn * PAGE_SIZE;
+    try {
+      const unmap = context.mmio.map(`xen-frame-${gpfn.toString(16)}`, address, PAGE_SIZE, {
+        read: (offset, width) =>
+          width === 1
+            ? memory.read8(shared.address + offset)
+            : width === 2
+              ? memory.read16(shared.address + offset)
+              : memory.read32(shared.address + offset),
+        write: (offset, width, value) => {
+          if (width === 1) memory.write8(shared.address + offset, value);
+          else if (width === 2) memory.write16(shared.address + offset, value);
+          else memory.write32(shared.address + offset, value);
+        },
+      });
+      this.#mapped.set(gpfn, { frame: shared, unmap });
+      return true;
+    } catch {
+      // A device of the platform's is there.
+      return false;
+    }
+  }
+
+  /** XENMEM_remove_from_physmap. @returns false if nothing of the hypervisor's, nor RAM, is there. */
+  removePlace(gpfn: number): boolean {
+    const mapped = this.#mapped.get(gpfn);
+    mapped?.unmap();
+    this.#mapped.delete(gpfn);
+    for (const [shared, home] of this.#homes) if (shared.address === gpfn * PAGE_SIZE) this.#move(shared, home);
+    return mapped !== undefined || this.isRam(gpfn);
+  }
+
+  #move(shared: SharedFrame, address: number): void {
+    const { memory } = this.domain;
+    memory.copyIn(address, memory.copyOut(shared.address, PAGE_SIZE));
+    shared.address = address;
+  }
+
+  /** The points at which Xen looks whether the guest is a 32- or a 64-bit one, and lays shared_info out accordingly. */
+  latchWidth(cpu: Processor): void {
+    this.domain.useLayout(cpu.mode === 64 ? 64 : 32);
+    writeWallclock(this.domain);
+  }
+
+  #kind(): DomainKind {
+    const frame: DomainKind['frame'] = (domain, frame) => {
+      const address = frame * PAGE_SIZE;
+      if (this.isRam(frame)) return address;
+      return address === domain.consoleRing.address || address === domain.xenstoreRing.address ? address : undefined;
+    };
+    return {
+      frame,
+      // Nothing a guest does to its page tables changes what a frame is.
+      hold: frame,
+      release: () => {},
+      hypercallLength: VMCALL_LENGTH,
+      features: () => FEATURES,
+      frameNumber: (_, address) => {
+        for (const [gpfn, { frame }] of this.#mapped) if (frame.address === address) return gpfn;
+        return address >>> PAGE_SHIFT;
+      },
+      upcall: vcpu => {
+        const vector = this.upcallVectors.get(vcpu.id);
+        if (vector !== undefined) vcpu.cpu.interrupts?.request(vector);
+        else vcpu.cpu.attention();
+      },
+      upcallDeliverable: vcpu => vcpu.upcallPending || (vcpu.cpu.interrupts?.pending() ?? false),
+      read: (vcpu, address, length) => vcpu.cpu.read(address, length),
+      write: (vcpu, address, data) => vcpu.cpu.write(address, data),
+    };
+  }
+}

@@ -1,0 +1,199 @@
+/**
+ * One Xen domain: what the hypervisor keeps for it, whether it is a PV or a PVH guest. The two kinds differ in two things
+ * only: how a frame number becomes memory, and how an upcall reaches the processor. `DomainKind` is those two things.
+ *
+ * Frames the hypervisor owns (shared_info, grant table, rings, and for PV the m2p) are the topmost pages of guest RAM: the
+ * guest's memory map and its nr_pages end below them. They are ordinary RAM to the engine, so guest page tables may map them.
+ */
+import type { MemoryRange } from '../../boot/e820.ts';
+import type { Alarm } from '../../host/clock.ts';
+import type { HypervisorContext } from '../../paravirt/operations.ts';
+import type { Processor } from '../../paravirt/processor.ts';
+import { DOMAIN_ID, DOMID_SELF, PAGE_SHIFT, PAGE_SIZE, RUNSTATE_offline, RUNSTATE_running } from './constants.ts';
+import { EventChannels } from './event-channels.ts';
+import { GrantTable } from './grant-table.ts';
+import { layout32, layout64, type SharedInfoLayout } from './shared-info.ts';
+import { VcpuTime } from './time.ts';
+
+/** What makes a domain a PV or a PVH one. */
+export interface DomainKind {
+  /** XENVER_get_features, submap 0. */
+  features(domain: Domain): number;
+  /**
+   * Guest-physical address of the page behind a frame number the guest handed over (an MFN in PV, a GFN in PVH), for the
+   * hypervisor or a back end to read, or with `write` also to write. Undefined: no such frame, or not this domain's to use so.
+   */
+  frame(domain: Domain, frame: number, write: boolean): number | undefined;
+  /**
+   * As `frame`, but for longer: the page stays fit for it until `release`. In PV it keeps a reference, so that a page which
+   * somebody writes to cannot become a page table meanwhile.
+   */
+  hold(domain: Domain, frame: number, write: boolean): number | undefined;
+  /** Ends a `hold` of the page at guest-physical `address`. */
+  release(domain: Domain, address: number, write: boolean): void;
+  /** The frame number under which the guest knows the page at guest-physical `address`. */
+  frameNumber(domain: Domain, address: number): number;
+  /** vcpu_info.evtchn_upcall_pending has become 1: see that the processor notices (it may be halted). */
+  upcall(vcpu: Vcpu): void;
+  /** True if an upcall would be taken now: what ends SCHEDOP_block. */
+  upcallDeliverable(vcpu: Vcpu): boolean;
+  /** Copies from a guest-virtual pointer argument; undefined for -EFAULT. Whatever the guest's rights are in its kernel. */
+  read(vcpu: Vcpu, address: bigint, length: number): Uint8Array | undefined;
+  /** Copies to a guest-virtual pointer argument, all or nothing; false for -EFAULT. */
+  write(vcpu: Vcpu, address: bigint, data: Uint8Array): boolean;
+  /** Bytes of the instruction that makes a hypercall: what RIP goes back by to repeat one that was not finished. */
+  hypercallLength: number;
+}
+
+/** A page of the hypervisor's that the guest sees somewhere. In PVH the guest says where, so the address may change. */
+export interface SharedFrame {
+  /** Guest-physical address, 4096-aligned. */
+  address: number;
+}
+
+export interface DomainOptions {
+  kind: DomainKind;
+  /** Pages at the top of RAM that are the hypervisor's. At least `SHARED_FRAMES`. */
+  reservedFrames: number;
+}
+
+/** Grant table frames at most (Xen's default gnttab_max_frames). */
+export const MAX_GRANT_FRAMES = 64;
+/** What `Domain` itself takes from the reserved frames: shared_info, xenstore ring, console ring, grant table. */
+export const SHARED_FRAMES = 3 + MAX_GRANT_FRAMES;
+
+export class Domain {
+  readonly id: number;
+  readonly context: HypervisorContext;
+  readonly kind: DomainKind;
+  readonly memory: HypervisorContext['memory'];
+  readonly vcpus: readonly Vcpu[];
+  /** Pages that are the guest's own: its memory map is RAM from 0 to here. */
+  readonly pages: number;
+  /** Pages the guest has at the moment: `pages` less what its balloon has given back. */
+  reservation: number;
+  /** XENMEM_memory_map. Empty: -ENOSYS, and the guest takes RAM to be 0 to nr_pages. */
+  memoryMap: readonly MemoryRange[] = [];
+  readonly sharedInfo: SharedFrame;
+  readonly xenstoreRing: SharedFrame;
+  readonly consoleRing: SharedFrame;
+  readonly events: EventChannels;
+  readonly grants: GrantTable;
+  /** Assists the guest switched on, by VMASST_TYPE number. */
+  readonly assists = new Set<number>();
+  /** What the guest asked for and we do not have. */
+  readonly unknown = new Set<string>();
+  /** Event ports of the xenstore and the console ring, for start_info or the HVM parameters. 0 until connected. */
+  xenstorePort = 0;
+  consolePort = 0;
+  /** shared_info's layout: that of 32-bit guests after a 32-bit PVH guest has shown itself. */
+  layout: SharedInfoLayout = layout64;
+  #nextReserved: number;
+
+  constructor(context: HypervisorContext, options: DomainOptions) {
+    if (options.reservedFrames < SHARED_FRAMES) throw new Error(`a domain needs ${SHARED_FRAMES} reserved frames`);
+    this.id = DOMAIN_ID;
+    this.context = context;
+    this.kind = options.kind;
+    this.memory = context.memory;
+    this.pages = Math.max(0, (context.memory.size >>> PAGE_SHIFT) - options.reservedFrames);
+    this.reservation = this.pages;
+    this.#nextReserved = this.pages;
+    this.sharedInfo = { address: this.reserveFrame() };
+    this.xenstoreRing = { address: this.reserveFrame() };
+    this.consoleRing = { address: this.reserveFrame() };
+    this.vcpus = context.cpus.map((cpu, id) => new Vcpu(this, id, cpu));
+    this.events = new EventChannels(this);
+    this.grants = new GrantTable(this);
+    // The toolstack leaves every upcall masked (PV); evtchn_mask stays all zero.
+    for (const vcpu of this.vcpus) this.memory.write8(vcpu.info + 1, 1);
+  }
+
+  /** Takes the next `count` reserved frames, zeroed and contiguous. @returns the guest-physical address of the first. */
+  reserveFrame(count = 1): number {
+    const address = this.#nextReserved * PAGE_SIZE;
+    if (!this.memory.has(address, count * PAGE_SIZE)) throw new Error('out of reserved frames');
+    this.#nextReserved += count;
+    this.memory.fill(address, count * PAGE_SIZE);
+    return address;
+  }
+
+  /** First frame past those handed out by `reserveFrame`. Frames from `pages` to here are the hypervisor's, in use. */
+  get reservedEnd(): number {
+    return this.#nextReserved;
+  }
+
+  /** True for the two ways a guest may name itself in a hypercall. */
+  isSelf(domid: number): boolean {
+    return domid === DOMID_SELF || domid === this.id;
+  }
+
+  useLayout(width: 32 | 64): void {
+    this.layout = width === 32 ? layout32 : layout64;
+  }
+
+  kill(reason: string): void {
+    this.context.kill(reason);
+  }
+}
+
+export class Vcpu {
+  readonly id: number;
+  readonly domain: Domain;
+  readonly cpu: Processor;
+  readonly time: VcpuTime;
+  /** VCPUOP_is_up. */
+  online: boolean;
+  /** Where VCPUOP_register_vcpu_info put vcpu_info; undefined while it is in shared_info. */
+  registeredInfo: number | undefined;
+  /** PHYSDEVOP_set_iopl: the virtual I/O privilege level (PV). */
+  iopl = 0;
+  /** PHYSDEVOP_set_iobitmap: guest-virtual address and number of ports (PV). */
+  ioBitmap: { address: bigint; ports: number } = { address: 0n, ports: 0 };
+  /** The end of a SCHEDOP_poll with a time-out. */
+  pollTimeout: Alarm | undefined;
+  /** Waiting in SCHEDOP_poll for one of these ports; empty: only for an upcall or the time-out. Undefined: not polling. */
+  polling: readonly number[] | undefined;
+
+  constructor(domain: Domain, id: number, cpu: Processor) {
+    this.domain = domain;
+    this.id = id;
+    this.cpu = cpu;
+    this.online = id === 0;
+    this.time = new VcpuTime(this, this.online ? RUNSTATE_running : RUNSTATE_offline);
+  }
+
+  /** Guest-physical address of this processor's struct vcpu_info (64 bytes). */
+  get info(): number {
+    return this.registeredInfo ?? this.domain.sharedInfo.address + this.id * 64;
+  }
+
+  get upcallPending(): boolean {
+    return this.domain.memory.read8(this.info) !== 0;
+  }
+
+  get upcallMask(): boolean {
+    return this.domain.memory.read8(this.info + 1) !== 0;
+  }
+
+  set upcallMask(masked: boolean) {
+    this.domain.memory.write8(this.info + 1, masked ? 1 : 0);
+  }
+
+  /** Sets evtchn_upcall_pending and, if that is news, tells the processor. */
+  markEventsPending(): void {
+    if (this.upcallPending) return;
+    this.domain.memory.write8(this.info, 1);
+    this.wake();
+    this.domain.kind.upcall(this);
+  }
+
+  /** Ends SCHEDOP_block or SCHEDOP_poll, if in one. */
+  wake(): void {
+    this.polling = undefined;
+    this.pollTimeout?.cancel();
+    this.pollTimeout = undefined;
+    this.time.setRunstate(RUNSTATE_running);
+    this.cpu.wake();
+  }
+}

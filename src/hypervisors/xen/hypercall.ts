@@ -1,0 +1,112 @@
+/** One hypercall under way: its arguments, and copies to and from the guest's pointers that cannot hurt the host. */
+import type { Hypercall } from '../../paravirt/operations.ts';
+import type { RegisterName } from '../../paravirt/processor.ts';
+import { EFAULT } from './constants.ts';
+import type { Domain, Vcpu } from './domain.ts';
+import type { Fields, Structure, Values } from './structures.ts';
+
+/** An entry of the hypercall table: what the documentation says of it, and what it does. */
+export interface HypercallEntry extends Hypercall {
+  /** @returns what the guest finds in RAX: a value, or a negated error. */
+  run(call: Call): number;
+}
+
+export type HypercallTable = Readonly<Record<number, HypercallEntry>>;
+
+/** A sub-operation of a hypercall that has several: gets the pointer to its structure. */
+export type Operation = (call: Call, argument: bigint) => number;
+
+/** Operations we lack that are worth a line in the log. */
+const MAX_UNKNOWN = 64;
+
+/** Where a hypercall's arguments stand, by the caller's width. */
+export const argumentRegisters: Record<32 | 64, readonly RegisterName[]> = {
+  32: ['rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'rbp'],
+  64: ['rdi', 'rsi', 'rdx', 'r10', 'r8', 'r9'],
+};
+
+export class Call {
+  readonly vcpu: Vcpu;
+  /** Width of the caller's pointers and longs. */
+  readonly width: 32 | 64;
+  readonly number: number;
+  /** Six, unused ones 0. */
+  readonly arguments: readonly bigint[];
+  readonly inMulticall: boolean;
+  /**
+   * Set by a hypercall that has replaced the processor's state (iret): RAX is not to be stored, and a multicall that
+   * contains it ends here.
+   */
+  replacedState = false;
+
+  constructor(vcpu: Vcpu, width: 32 | 64, number: number, args: readonly bigint[], inMulticall = false) {
+    this.vcpu = vcpu;
+    this.width = width;
+    this.number = number;
+    this.arguments = args;
+    this.inMulticall = inMulticall;
+  }
+
+  /**
+   * Not finished: lets the machine breathe (interrupts, a stop) and repeats the hypercall with `args` in place of the
+   * first arguments, as Xen's hypercall continuations do. What a guest may make long without limit ends in this.
+   */
+  continueWith(...args: bigint[]): number {
+    const { cpu, domain } = this.vcpu;
+    const names = argumentRegisters[this.width];
+    for (const [index, value] of args.entries()) cpu.set(names[index]!, BigInt.asUintN(this.width, value));
+    cpu.set('rip', BigInt.asUintN(this.width, cpu.get('rip') - BigInt(domain.kind.hypercallLength)));
+    this.replacedState = true;
+    return 0;
+  }
+
+  get domain(): Domain {
+    return this.vcpu.domain;
+  }
+
+  argument(index: number): bigint {
+    return this.arguments[index] ?? 0n;
+  }
+
+  /** Argument `index` as the C type `unsigned int`. */
+  uint(index: number): number {
+    return Number(this.argument(index) & 0xffffffffn);
+  }
+
+  /** Argument `index` as the C type `int`. */
+  int(index: number): number {
+    return Number(BigInt.asIntN(32, this.argument(index)));
+  }
+
+  read(address: bigint, length: number): Uint8Array | undefined {
+    return this.vcpu.domain.kind.read(this.vcpu, address, length);
+  }
+
+  write(address: bigint, data: Uint8Array): boolean {
+    return this.vcpu.domain.kind.write(this.vcpu, address, data);
+  }
+
+  /** Copies a structure in; undefined for -EFAULT. */
+  load<F extends Fields>(address: bigint, type: Structure<F>): Values<F> | undefined {
+    const layout = type[this.width];
+    const bytes = this.read(address, layout.size);
+    return bytes && layout.decode(bytes);
+  }
+
+  /** Stores some fields of the structure at `address`. @returns 0 or -EFAULT. */
+  store<F extends Fields>(address: bigint, type: Structure<F>, values: Partial<Values<F>>): number {
+    const layout = type[this.width];
+    const bytes = this.read(address, layout.size);
+    if (!bytes) return -EFAULT;
+    layout.encode(bytes, values);
+    return this.write(address, bytes) ? 0 : -EFAULT;
+  }
+}
+
+/** Notes, once, that the guest asked for something we do not have. */
+export function logUnknown(domain: Domain, what: string): void {
+  // A guest that tries all numbers is not worth a line for each.
+  if (domain.unknown.size >= MAX_UNKNOWN) return;
+  domain.unknown.add(what);
+  domain.context.log.once(`xen-${what}`, `xen: ${what} is not implemented: -ENOSYS`);
+}

@@ -1,0 +1,103 @@
+/** HYPERVISOR_sched_op (public/sched.h): waiting, and the end. */
+import { __HYPERVISOR_sched_op, EFAULT, EINVAL, ENOSYS, EPERM, RUNSTATE_blocked } from '../constants.ts';
+import type { Vcpu } from '../domain.ts';
+import { type Call, type HypercallTable, logUnknown, type Operation } from '../hypercall.ts';
+import { structure } from '../structures.ts';
+
+const sched_shutdown = structure({ reason: 'u32' });
+const sched_poll = structure({ ports: 'handle', nr_ports: 'u32', timeout: 'u64' });
+
+const SHUTDOWN_poweroff = 0;
+const SHUTDOWN_reboot = 1;
+const SHUTDOWN_suspend = 2;
+const SHUTDOWN_crash = 3;
+const SHUTDOWN_watchdog = 4;
+const SHUTDOWN_soft_reset = 5;
+
+/** Ports one SCHEDOP_poll may name. */
+const MAX_POLL_PORTS = 128;
+
+function halt(vcpu: Vcpu): number {
+  vcpu.time.setRunstate(RUNSTATE_blocked);
+  vcpu.cpu.halt();
+  return 0;
+}
+
+/** SCHEDOP_block: opens the upcall mask and waits for an event. */
+function block(call: Call): number {
+  call.vcpu.upcallMask = false;
+  return call.domain.kind.upcallDeliverable(call.vcpu) ? 0 : halt(call.vcpu);
+}
+
+/** SCHEDOP_shutdown: the reason says what becomes of the machine. */
+function shutdown(call: Call, argument: bigint): number {
+  const op = call.load(argument, sched_shutdown);
+  if (!op) return -EFAULT;
+  switch (op.reason) {
+    case SHUTDOWN_poweroff:
+      call.vcpu.cpu.request('power-off');
+      return 0;
+    case SHUTDOWN_reboot:
+    case SHUTDOWN_soft_reset:
+      call.vcpu.cpu.request('reset');
+      return 0;
+    case SHUTDOWN_suspend:
+      // Nobody to save the domain: 1 tells the guest that the suspend was cancelled.
+      return 1;
+    case SHUTDOWN_crash:
+    case SHUTDOWN_watchdog:
+      call.vcpu.cpu.request('crash');
+      return 0;
+    default:
+      return -EINVAL;
+  }
+}
+
+/** SCHEDOP_poll: waits until one of some ports is pending, masked or not, or an event can be delivered, or a time. */
+function poll(call: Call, argument: bigint): number {
+  const op = call.load(argument, sched_poll);
+  if (!op) return -EFAULT;
+  if (op.nr_ports > MAX_POLL_PORTS) return -EINVAL;
+  const bytes = call.read(op.ports, op.nr_ports * 4);
+  if (!bytes) return -EFAULT;
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const ports = Array.from({ length: op.nr_ports }, (_, index) => view.getUint32(index * 4, true));
+  const { vcpu, domain } = call;
+  if (ports.some(port => port >= domain.layout.ports)) return -EINVAL;
+  if (ports.some(port => domain.events.pending(port)) || domain.kind.upcallDeliverable(vcpu)) return 0;
+  if (op.timeout !== 0n) {
+    const at = Number(BigInt.asIntN(64, op.timeout));
+    if (at <= vcpu.time.now) return 0;
+    vcpu.pollTimeout = domain.context.clock.alarm(at, () => vcpu.wake());
+  }
+  vcpu.polling = ports;
+  return halt(vcpu);
+}
+
+const operations: Readonly<Record<number, Operation>> = {
+  // SCHEDOP_yield
+  0: () => 0,
+  1: block,
+  2: shutdown,
+  3: poll,
+  // SCHEDOP_remote_shutdown and SCHEDOP_pin_override are not for an ordinary domain
+  4: () => -EPERM,
+  // SCHEDOP_shutdown_code: why it will have ended, told beforehand
+  5: () => 0,
+  7: () => -EPERM,
+};
+
+export const sched_op: HypercallTable = {
+  [__HYPERVISOR_sched_op]: {
+    name: 'HYPERVISOR_sched_op',
+    arguments: ['cmd', 'arg'],
+    status: 'partly',
+    note: 'SCHEDOP_watchdog answers -ENOSYS; a suspend is always cancelled',
+    run(call) {
+      const operation = operations[call.uint(0)];
+      if (operation) return operation(call, call.argument(1));
+      logUnknown(call.domain, `sched_op ${call.uint(0)}`);
+      return -ENOSYS;
+    },
+  },
+};

@@ -1,0 +1,128 @@
+/** HYPERVISOR_vcpu_op (public/vcpu.h): timers, runstates and the whereabouts of vcpu_info. */
+import {
+  __HYPERVISOR_vcpu_op,
+  EEXIST,
+  EFAULT,
+  EINVAL,
+  ENOENT,
+  ENOSYS,
+  PAGE_SIZE,
+  RUNSTATE_offline,
+} from '../constants.ts';
+import type { Vcpu } from '../domain.ts';
+import { type Call, type HypercallTable, logUnknown } from '../hypercall.ts';
+import { VCPU_INFO_SIZE } from '../shared-info.ts';
+import { structure } from '../structures.ts';
+
+const vcpu_register_memory_area = structure({ address: 'u64' });
+const vcpu_set_periodic_timer = structure({ period_ns: 'u64' });
+const vcpu_set_singleshot_timer = structure({ timeout_abs_ns: 'u64', flags: 'u32' });
+const vcpu_register_vcpu_info = structure({ mfn: 'u64', offset: 'u32', rsvd: 'u32' });
+
+/** Fails with -ETIME instead of firing at once. */
+const VCPU_SSHOTTMR_future = 1;
+
+export type VcpuOperation = (call: Call, vcpu: Vcpu, argument: bigint) => number;
+
+/** A 32-bit guest's pointers are half of the structure's union. */
+function pointer(call: Call, address: bigint): bigint {
+  return BigInt.asUintN(call.width, address);
+}
+
+/** VCPUOP_register_vcpu_info: once for each processor, to wherever the guest likes it within a page. */
+function registerVcpuInfo(call: Call, vcpu: Vcpu, argument: bigint): number {
+  const op = call.load(argument, vcpu_register_vcpu_info);
+  if (!op) return -EFAULT;
+  if (vcpu.registeredInfo !== undefined || op.offset > PAGE_SIZE - VCPU_INFO_SIZE) return -EINVAL;
+  const { memory, kind, layout } = vcpu.domain;
+  const frame = op.mfn <= 0xffffffffffn ? kind.hold(vcpu.domain, Number(op.mfn), true) : undefined;
+  if (frame === undefined) return -EINVAL;
+  const old = memory.copyOut(vcpu.info, VCPU_INFO_SIZE);
+  vcpu.registeredInfo = frame + op.offset;
+  memory.copyIn(vcpu.info, old);
+  // Everything is marked pending so that no event is lost in the move; the guest copes with a spurious one.
+  memory.write8(vcpu.info, 1);
+  memory.fill(vcpu.info + layout.pendingSel, layout.width / 8, 0xff);
+  vcpu.time.updateRecord(true);
+  kind.upcall(vcpu);
+  return 0;
+}
+
+/** VCPUOP_down: the last one to go takes the machine with it. */
+function down(_: Call, vcpu: Vcpu): number {
+  vcpu.online = false;
+  vcpu.time.setRunstate(RUNSTATE_offline);
+  if (vcpu.domain.vcpus.some(other => other.online)) vcpu.cpu.halt();
+  else vcpu.cpu.request('power-off');
+  return 0;
+}
+
+const operations: Readonly<Record<number, VcpuOperation>> = {
+  // VCPUOP_initialise, VCPUOP_up: only the first processor is there, and it runs
+  0: () => -EEXIST,
+  1: (_, vcpu) => (vcpu.online ? 0 : -EINVAL),
+  2: down,
+  // VCPUOP_is_up
+  3: (_, vcpu) => (vcpu.online ? 1 : 0),
+  // VCPUOP_get_runstate_info
+  4: (call, vcpu, argument) => (call.write(argument, vcpu.time.runstateInfo(call.width)) ? 0 : -EFAULT),
+  // VCPUOP_register_runstate_memory_area
+  5: (call, vcpu, argument) => {
+    const op = call.load(argument, vcpu_register_memory_area);
+    if (!op) return -EFAULT;
+    return vcpu.time.registerRunstateArea(pointer(call, op.address), call.width) ? 0 : -EFAULT;
+  },
+  // VCPUOP_set_periodic_timer
+  6: (call, vcpu, argument) => {
+    const op = call.load(argument, vcpu_set_periodic_timer);
+    return op ? vcpu.time.setPeriodic(Number(op.period_ns)) : -EFAULT;
+  },
+  // VCPUOP_stop_periodic_timer
+  7: (_, vcpu) => {
+    vcpu.time.stopPeriodic();
+    return 0;
+  },
+  // VCPUOP_set_singleshot_timer: one's own only
+  8: (call, vcpu, argument) => {
+    if (vcpu !== call.vcpu) return -EINVAL;
+    const op = call.load(argument, vcpu_set_singleshot_timer);
+    if (!op) return -EFAULT;
+    const at = Number(BigInt.asIntN(64, op.timeout_abs_ns));
+    return vcpu.time.setSingleshot(at, (op.flags & VCPU_SSHOTTMR_future) !== 0);
+  },
+  // VCPUOP_stop_singleshot_timer
+  9: (call, vcpu) => {
+    if (vcpu !== call.vcpu) return -EINVAL;
+    vcpu.time.stopSingleshot();
+    return 0;
+  },
+  10: registerVcpuInfo,
+  // VCPUOP_get_physid: only for a processor that is pinned
+  12: () => -EINVAL,
+  // VCPUOP_register_vcpu_time_memory_area
+  13: (call, vcpu, argument) => {
+    const op = call.load(argument, vcpu_register_memory_area);
+    if (!op) return -EFAULT;
+    return vcpu.time.registerTimeArea(pointer(call, op.address)) ? 0 : -EFAULT;
+  },
+};
+
+/** The vcpu_op entry, with the operations that one kind of guest adds or does differently. */
+export function vcpu_op(differences: Readonly<Record<number, VcpuOperation>>): HypercallTable {
+  const all = { ...operations, ...differences };
+  return {
+    [__HYPERVISOR_vcpu_op]: {
+      name: 'HYPERVISOR_vcpu_op',
+      arguments: ['cmd', 'vcpuid', 'extra_args'],
+      status: 'done',
+      run(call) {
+        const vcpu = call.domain.vcpus[call.uint(1)];
+        if (!vcpu) return -ENOENT;
+        const operation = all[call.uint(0)];
+        if (operation) return operation(call, vcpu, call.argument(2));
+        logUnknown(call.domain, `vcpu_op ${call.uint(0)}`);
+        return -ENOSYS;
+      },
+    },
+  };
+}

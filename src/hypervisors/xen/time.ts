@@ -1,0 +1,201 @@
+/**
+ * A domain's time: the pvclock record in each vcpu_info, the wall clock in shared_info, runstates, and the two timers each
+ * virtual processor has (public/xen.h, public/vcpu.h). System time is nanoseconds since the machine's start.
+ */
+import type { Alarm } from '../../host/clock.ts';
+import {
+  PVCLOCK_SIZE,
+  PVCLOCK_TSC_STABLE,
+  type PvclockScale,
+  pvclockScale,
+  writePvclock,
+} from '../../paravirt/pvclock.ts';
+import { EINVAL, ETIME, VIRQ_TIMER, VMASST_TYPE_runstate_update_flag } from './constants.ts';
+import type { Domain, Vcpu } from './domain.ts';
+import { VCPU_INFO_TIME } from './shared-info.ts';
+import { structure } from './structures.ts';
+
+/** Set in state_entry_time while the record is being written, for guests that asked for it. */
+const XEN_RUNSTATE_UPDATE = 1n << 63n;
+/** A time record that is off by less than this many nanoseconds is left alone: readers then see no step. */
+const TOLERANCE = 1000;
+/** The shortest period VCPUOP_set_periodic_timer takes, in nanoseconds. */
+const MINIMUM_PERIOD = 1e6;
+
+const vcpu_runstate_info = structure({
+  state: 'u32',
+  state_entry_time: 'u64',
+  running: 'u64',
+  runnable: 'u64',
+  blocked: 'u64',
+  offline: 'u64',
+});
+
+export class VcpuTime {
+  readonly #vcpu: Vcpu;
+  readonly scale: PvclockScale;
+  /** What the record was last written with, in TSC ticks and nanoseconds. */
+  #recorded: { tsc: bigint; time: number } | undefined;
+  #runstate: number;
+  #runstateSince: number;
+  /** Nanoseconds spent in each runstate before the current one began. */
+  readonly #spent = [0, 0, 0, 0];
+  #runstateArea: { address: bigint; width: 32 | 64 } | undefined;
+  #timeArea: bigint | undefined;
+  #singleshot: Alarm | undefined;
+  #periodic: Alarm | undefined;
+
+  constructor(vcpu: Vcpu, runstate: number) {
+    this.#vcpu = vcpu;
+    this.scale = pvclockScale(vcpu.cpu.tsc.frequency);
+    this.#runstate = runstate;
+    this.#runstateSince = this.now;
+  }
+
+  /** System time in nanoseconds. */
+  get now(): number {
+    return this.#vcpu.domain.context.clock.now();
+  }
+
+  /**
+   * Writes the time record into vcpu_info if the one there has drifted, or in any case with `force` (vcpu_info moved).
+   * The TSC and the clock are one to the engine, so a record stays good until the host holds the machine up.
+   */
+  updateRecord(force = false): void {
+    const tsc = this.#vcpu.cpu.tsc.read();
+    const time = this.now;
+    if (!force && this.#recorded) {
+      const elapsed = (Number(tsc - this.#recorded.tsc) / this.#vcpu.cpu.tsc.frequency) * 1e9;
+      if (Math.abs(this.#recorded.time + elapsed - time) < TOLERANCE) return;
+    }
+    this.#recorded = { tsc, time };
+    writePvclock(this.#vcpu.domain.memory, this.#vcpu.info + VCPU_INFO_TIME, {
+      tsc,
+      systemTime: BigInt(Math.floor(time)),
+      scale: this.scale,
+      flags: PVCLOCK_TSC_STABLE,
+    });
+    this.#copyRecord();
+  }
+
+  /** VCPUOP_register_vcpu_time_memory_area: a copy of the record is kept at a guest-virtual address. */
+  registerTimeArea(address: bigint): boolean {
+    this.#timeArea = address;
+    this.updateRecord(true);
+    return true;
+  }
+
+  #copyRecord(): void {
+    if (this.#timeArea === undefined) return;
+    const { memory, kind } = this.#vcpu.domain;
+    kind.write(this.#vcpu, this.#timeArea, memory.copyOut(this.#vcpu.info + VCPU_INFO_TIME, PVCLOCK_SIZE));
+  }
+
+  /** Enters a runstate and tells the guest, if it has registered an area. */
+  setRunstate(state: number): void {
+    if (state === this.#runstate) return;
+    const now = this.now;
+    this.#spent[this.#runstate]! += now - this.#runstateSince;
+    this.#runstate = state;
+    this.#runstateSince = now;
+    this.#writeRunstate();
+  }
+
+  /** VCPUOP_get_runstate_info, as a structure for `width`. */
+  runstateInfo(width: 32 | 64): Uint8Array {
+    const spent = [...this.#spent];
+    spent[this.#runstate]! += this.now - this.#runstateSince;
+    const nanoseconds = (state: number) => BigInt(Math.floor(spent[state]!));
+    const bytes = new Uint8Array(vcpu_runstate_info[width].size);
+    vcpu_runstate_info[width].encode(bytes, {
+      state: this.#runstate,
+      state_entry_time: BigInt(Math.floor(this.#runstateSince)),
+      running: nanoseconds(0),
+      runnable: nanoseconds(1),
+      blocked: nanoseconds(2),
+      offline: nanoseconds(3),
+    });
+    return bytes;
+  }
+
+  /** VCPUOP_register_runstate_memory_area: a guest-virtual address, written now and at every change. */
+  registerRunstateArea(address: bigint, width: 32 | 64): boolean {
+    this.#runstateArea = { address, width };
+    return this.#writeRunstate();
+  }
+
+  #writeRunstate(): boolean {
+    if (!this.#runstateArea) return true;
+    const { address, width } = this.#runstateArea;
+    const { kind, assists } = this.#vcpu.domain;
+    const info = this.runstateInfo(width);
+    if (assists.has(VMASST_TYPE_runstate_update_flag)) {
+      const layout = vcpu_runstate_info[width];
+      const entry = new Uint8Array(8);
+      new DataView(entry.buffer).setBigUint64(0, layout.decode(info).state_entry_time | XEN_RUNSTATE_UPDATE, true);
+      if (!kind.write(this.#vcpu, address + BigInt(layout.offset('state_entry_time')), entry)) return false;
+    }
+    return kind.write(this.#vcpu, address, info);
+  }
+
+  /**
+   * The one-shot timer, which VCPUOP_set_singleshot_timer and set_timer_op share: VIRQ_TIMER at system time `at`.
+   * @returns 0, or -ETIME where `future` insists on a time to come.
+   */
+  setSingleshot(at: number, future = false): number {
+    this.stopSingleshot();
+    if (at <= this.now) {
+      if (future) return -ETIME;
+      this.#fire();
+      return 0;
+    }
+    this.#singleshot = this.#vcpu.domain.context.clock.alarm(at, () => {
+      this.#singleshot = undefined;
+      this.#fire();
+    });
+    return 0;
+  }
+
+  stopSingleshot(): void {
+    this.#singleshot?.cancel();
+    this.#singleshot = undefined;
+  }
+
+  /** VCPUOP_set_periodic_timer: VIRQ_TIMER every `period` nanoseconds. */
+  setPeriodic(period: number): number {
+    if (!(period >= MINIMUM_PERIOD)) return -EINVAL;
+    this.stopPeriodic();
+    const { clock } = this.#vcpu.domain.context;
+    const next = (at: number) => {
+      this.#periodic = clock.alarm(at, () => {
+        this.#fire();
+        // Ticks the guest had no time for are not made up.
+        next(Math.max(at + period, clock.now()));
+      });
+    };
+    next(clock.now() + period);
+    return 0;
+  }
+
+  stopPeriodic(): void {
+    this.#periodic?.cancel();
+    this.#periodic = undefined;
+  }
+
+  #fire(): void {
+    this.#vcpu.domain.events.raiseVirq(VIRQ_TIMER, this.#vcpu.id);
+  }
+}
+
+/** Writes the wall clock into shared_info: what it was when system time was 0. */
+export function writeWallclock(domain: Domain): void {
+  const { memory, layout, sharedInfo, context } = domain;
+  const address = sharedInfo.address + layout.wallclock;
+  const version = (memory.read32(address) | 1) >>> 0;
+  const seconds = context.clock.epoch / 1_000_000_000n;
+  memory.write32(address, version);
+  memory.write32(address + 4, Number(seconds & 0xffffffffn));
+  memory.write32(address + 8, Number(context.clock.epoch % 1_000_000_000n));
+  memory.write32(sharedInfo.address + layout.wallclockHigh, Number(seconds >> 32n));
+  memory.write32(address, (version + 1) >>> 0);
+}
