@@ -1,0 +1,74 @@
+/** Machine time: a queue of alarms over a source of nanoseconds, either counted in instructions or following the host. */
+import type { Alarm, Clock, HostClock } from './host/clock.ts';
+
+interface Entry extends Alarm {
+  at: number;
+  fire: () => void;
+}
+
+export class MachineClock implements Clock {
+  readonly epoch: bigint;
+  readonly #now: () => number;
+  readonly #entries: Entry[] = [];
+  /** Called when an alarm becomes the earliest one. */
+  onEarlier: () => void = () => {};
+
+  constructor(now: () => number, epoch: bigint) {
+    this.#now = now;
+    this.epoch = epoch;
+  }
+
+  now(): number {
+    return this.#now();
+  }
+  alarm(at: number, fire: () => void): Alarm {
+    const entry: Entry = {
+      at,
+      fire,
+      cancel: () => {
+        const index = this.#entries.indexOf(entry);
+        if (index >= 0) this.#entries.splice(index, 1);
+      },
+    };
+    let index = this.#entries.length;
+    while (index > 0 && this.#entries[index - 1]!.at > at) index--;
+    this.#entries.splice(index, 0, entry);
+    if (index === 0) this.onEarlier();
+    return entry;
+  }
+  /** When the next alarm is due, in nanoseconds; Infinity without one. */
+  get next(): number {
+    return this.#entries[0]?.at ?? Number.POSITIVE_INFINITY;
+  }
+  /** Fires what is due. */
+  run(): void {
+    const now = this.#now();
+    // What an alarm sets for now or earlier waits for the next call: a device cannot hold the machine up.
+    for (let due = this.#entries.filter(entry => entry.at <= now).length; due > 0; due--) {
+      const entry = this.#entries[0];
+      if (!entry || entry.at > now) return;
+      this.#entries.shift();
+      entry.fire();
+    }
+  }
+}
+
+/** Guest time that jumps over halts: executed instructions (one a nanosecond) plus the time skipped while halted. */
+export class VirtualTime {
+  readonly #instructions: () => number;
+  #skipped = 0;
+  constructor(instructions: () => number) {
+    this.#instructions = instructions;
+  }
+  now = (): number => this.#instructions() + this.#skipped;
+  /** The processor is halted until `at`. */
+  skipTo(at: number): void {
+    this.#skipped += Math.max(0, at - this.now());
+  }
+}
+
+/** Guest time that follows the host, from 0 at the first call. */
+export function hostTime(host: HostClock): () => number {
+  const start = host.now();
+  return () => host.now() - start;
+}

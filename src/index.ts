@@ -1,0 +1,65 @@
+/**
+ * The public API of Polyvisor, and nothing else: what is not here may change in any version. README.md has examples; the
+ * contracts below say what a device, a hypervisor and a host are.
+ */
+// biome-ignore-all assist/source/organizeImports: in the order in which they are needed
+
+// A machine and how it ends.
+export type { Exit } from './exits.ts';
+export type { Machine, MachineOptions, Statistics } from './machine.ts';
+export { createMachine } from './machine.ts';
+
+// Images: what a file is before anything runs, and what is wrong with it.
+export type { KernelImage } from './boot/image.ts';
+export { parseKernel } from './boot/image.ts';
+export { ImageError } from './boot/image-error.ts';
+
+// The contract of a device.
+export type { Device, InterruptLine, Slot } from './devices/device.ts';
+export type { Bus, BusHandler, Width } from './memory/bus.ts';
+export type { GuestMemory } from './memory/memory.ts';
+
+// The contract of a hypervisor: a table of ops, and how to make one of another.
+export { bareTable } from './hypervisors/bare/index.ts';
+export { findHypervisor, hypervisors } from './hypervisors/list.ts';
+export type { Differences } from './paravirt/derive.ts';
+export { derive } from './paravirt/derive.ts';
+export type { Op } from './paravirt/native.ts';
+export { native, nothing } from './paravirt/native.ts';
+export type {
+  BootOps,
+  BootRequest,
+  CpuidResult,
+  CpuOps,
+  Hypercall,
+  HypervisorContext,
+  HypervisorModule,
+  IrqOps,
+  MmuOps,
+  Msr,
+  Paravirt,
+  Platform,
+  SmpOps,
+  TimeOps,
+} from './paravirt/operations.ts';
+export type {
+  Exception,
+  InterruptSource,
+  Processor,
+  RegisterName,
+  Segment,
+  SegmentName,
+} from './paravirt/processor.ts';
+export type { EntryState } from './boot/entry.ts';
+
+// Looking at one: what it changes, and what crosses it.
+export type { Comparison } from './paravirt/compare.ts';
+export { compare, GROUPS, tableOf } from './paravirt/compare.ts';
+export type { Crossing } from './paravirt/trace.ts';
+export { traced } from './paravirt/trace.ts';
+
+// The contract of a host.
+export type { Alarm, Clock, HostClock } from './host/clock.ts';
+export type { Console } from './host/console.ts';
+export type { Disk } from './host/disk.ts';
+export type { Log } from './host/log.ts';
