@@ -1,0 +1,25 @@
+/*
+ * Starts the command line. CommonJS without modern syntax in what runs first, so that a Node.js too old for the rest still
+ * gets as far as the message.
+ */
+'use strict';
+
+var major = Number(process.versions.node.split('.')[0]);
+if (major < 20) {
+  console.error('polyvisor: this is Node.js ' + process.versions.node + ': version 20 or newer is needed');
+  process.exit(69);
+}
+
+const path = require('node:path');
+const { pathToFileURL } = require('node:url');
+
+const root = path.dirname(__dirname);
+require('./set-up.cjs').setUp(root);
+
+import(pathToFileURL(path.join(root, 'dist/src/cli/main.js')).href).then(
+  module => module.main(process.argv.slice(2)),
+  error => {
+    process.stderr.write('polyvisor: the installation is damaged: ' + error.message + '\n');
+    process.exit(70);
+  },
+);

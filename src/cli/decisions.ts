@@ -1,0 +1,73 @@
+/** Who ends a run: keys, signals, the time limit, a panic. They only stop the machine; here it is remembered why. */
+import type { Exit, Machine } from '../index.ts';
+
+/** A kernel that has printed its panic, and for this long (ms) nothing more, is dead; else somebody was quoting one. */
+const PANIC_SILENCE = 1000;
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+type Decision = 'quit' | 'monitor' | 'timeout' | 'panic' | 'grace' | (typeof SIGNALS)[number] | 'SIGPIPE';
+
+/** The first who ends the run for good wins; a wish for the monitor gives way to everything. */
+export function createDecisions() {
+  let machine: Machine | undefined;
+  let decision: Decision | undefined;
+  const timers: NodeJS.Timeout[] = [];
+
+  const decide = (what: Decision) => {
+    if (decision === undefined || decision === 'monitor') decision = what;
+    machine?.stop();
+  };
+  const later = (milliseconds: number, work: () => void) => void timers.push(setTimeout(work, milliseconds));
+  const onSignal = (signal: NodeJS.Signals) => {
+    const known = SIGNALS.find(name => name === signal)!;
+    if (decision === known) process.exit(130); // Asked twice: not even the machine is waited for.
+    decide(known);
+  };
+  /** Whoever read our output has gone: nobody is left to run for. */
+  const onPipe = (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') decide('SIGPIPE');
+    else throw error;
+  };
+
+  return {
+    decide,
+    /** True once, if `what` was decided. */
+    take(what: Decision): boolean {
+      if (decision !== what) return false;
+      decision = undefined;
+      return true;
+    },
+    get ended() {
+      return decision !== undefined && decision !== 'monitor';
+    },
+    get signal() {
+      return decision === 'SIGPIPE' ? decision : SIGNALS.find(name => name === decision);
+    },
+    stopIn: (milliseconds: number) => later(milliseconds, () => decide('grace')),
+    /** A panicked kernel spins for ever; one that halts or prints goes on living. */
+    suspectPanic(stillBelieved: () => string | undefined) {
+      const halted = machine?.statistics.haltedTime;
+      later(PANIC_SILENCE, () => {
+        if (stillBelieved() !== undefined && machine?.statistics.haltedTime === halted) decide('panic');
+      });
+    },
+    start(started: Machine, timeout: number | undefined) {
+      machine = started;
+      if (timeout !== undefined) later(timeout * 1000, () => decide('timeout'));
+      for (const signal of SIGNALS) process.on(signal, onSignal);
+      process.stdout.on('error', onPipe);
+    },
+    finish() {
+      for (const timer of timers) clearTimeout(timer);
+      for (const signal of SIGNALS) process.off(signal, onSignal);
+    },
+    /** What the machine's exit means, given who stopped it and what the console last said. */
+    explain(exit: Exit, panic: string | undefined): Exit {
+      const timedOut = exit.kind === 'stopped' && decision === 'timeout';
+      const stuck = timedOut || decision === 'panic' || ['reset', 'triple-fault', 'dead-halt'].includes(exit.kind);
+      if (stuck && panic !== undefined) return { kind: 'panic', reason: panic };
+      return timedOut ? { kind: 'timeout' } : exit;
+    },
+  };
+}

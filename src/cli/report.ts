@@ -1,0 +1,76 @@
+/** What is said about a run: counters for people, the summary for --json, and the account of an abnormal end. */
+import { writeFileSync } from 'node:fs';
+import type { Machine, Statistics } from '../machine.ts';
+import { type Ending, isAbnormal, reasonOf, status, statusOf } from './exit-status.ts';
+import { withFile } from './failure.ts';
+
+export function describeCounters(statistics: Statistics): string {
+  const { instructions, guestTime, hostTime, haltedTime } = statistics;
+  const busy = (hostTime - haltedTime) / 1e9;
+  const lines = [
+    `hypervisor    ${statistics.hypervisor}`,
+    `guest time    ${(guestTime / 1e9).toFixed(3)} s`,
+    `host time     ${(hostTime / 1e9).toFixed(3)} s, of which halted ${(haltedTime / 1e9).toFixed(3)} s`,
+    `instructions  ${instructions.toLocaleString('en')}${busy > 0 ? ` (${(instructions / busy / 1e6).toFixed(1)} million a second)` : ''}`,
+  ];
+  const table = (title: string, counts: Record<string, number>) => {
+    const rows = Object.entries(counts)
+      .filter(([, count]) => count > 0)
+      .sort(([, a], [, b]) => b - a);
+    for (const [index, [name, count]] of rows.entries())
+      lines.push(
+        `${(index === 0 ? title : '').padEnd(13)} ${name.padEnd(24)} ${count.toLocaleString('en').padStart(14)}`,
+      );
+  };
+  table('exits', statistics.exits);
+  table('operations', statistics.operations);
+  return lines.join('\n');
+}
+
+export interface Summary {
+  ending: Ending;
+  machine: Machine | undefined;
+  /** The command's options, for somebody who finds the file alone. */
+  options: Record<string, unknown>;
+  /** From the process's start, in seconds. */
+  wallTime: number;
+}
+
+/** Writes what --json promises: all times in seconds. */
+export function writeSummary(file: string, { ending, machine, options, wallTime }: Summary): void {
+  const statistics = machine?.statistics;
+  const summary = {
+    polyvisor: 1,
+    hypervisor: statistics?.hypervisor,
+    options,
+    exit: ending.exit,
+    ...(ending.signal && { signal: ending.signal }),
+    ...(ending.command && { commandStatus: ending.commandStatus ?? null }),
+    status: statusOf(ending),
+    reason: reasonOf(ending) ?? null,
+    wallTime,
+    ...(statistics && {
+      guestTime: statistics.guestTime / 1e9,
+      hostTime: statistics.hostTime / 1e9,
+      haltedTime: statistics.haltedTime / 1e9,
+      instructions: statistics.instructions,
+      exits: statistics.exits,
+      operations: statistics.operations,
+    }),
+    log: machine?.log ?? [],
+  };
+  withFile(file, status.output, () => writeFileSync(file, `${JSON.stringify(summary, null, 2)}\n`));
+}
+
+/**
+ * Says on stderr how the run ended, where it needs saying.
+ * @param tail the console's last lines, where the user has not seen them.
+ */
+export function reportEnding(ending: Ending, machine: Machine, tail: readonly string[]): void {
+  const reason = reasonOf(ending);
+  if (reason) process.stderr.write(`polyvisor: ${reason}\n`);
+  if (!isAbnormal(ending)) return;
+  process.stderr.write(`\n${machine.describe()}\n`);
+  if (tail.length > 0)
+    process.stderr.write(`\nThe console's last lines:\n${tail.map(line => `  ${line}`).join('\n')}\n`);
+}

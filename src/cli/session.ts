@@ -1,0 +1,127 @@
+/**
+ * The terminal's side of a run: what the guest prints goes where it belongs, what is typed reaches the guest or us, and
+ * whatever ends the run (the guest, a key, a signal, the time limit, a panic) ends it once.
+ */
+import { commandParameters, OutputParser } from '../boot/exec-protocol.ts';
+import { createTerminalConsole } from '../host/node/console-terminal.ts';
+import type { Console, Exit, Machine } from '../index.ts';
+import { createBatch } from './batch.ts';
+import { createConsoleWatch } from './console-watch.ts';
+import { createDecisions } from './decisions.ts';
+import { createEscapeFilter, keyHelp } from './escape-keys.ts';
+import type { Ending } from './exit-status.ts';
+import { monitor } from './monitor.ts';
+import { createTypedInput } from './typed-input.ts';
+
+/** How long a guest may take to power off after the command of --exec has ended, in ms. */
+const POWER_OFF_GRACE = 10_000;
+/** End of transmission: how a terminal says that there is no more input. */
+const CONTROL_D = Uint8Array.of(4);
+
+export interface SessionOptions {
+  /** The command of --exec. */
+  exec: string | undefined;
+  /** With --exec: the kernel's console goes to stderr. */
+  verbose: boolean;
+  /** Seconds. */
+  timeout: number | undefined;
+  /** The guest is ours: its shell ends with the input, and it knows what to do with a terminal's size. */
+  ownGuest: boolean;
+}
+
+export interface Session {
+  readonly console: Console;
+  /** Words for the kernel's command line. */
+  readonly parameters: string;
+  /** Runs `machine` to its end. */
+  run(machine: Machine): Promise<Ending>;
+  /** The console's last lines, as far as the user has not seen them. */
+  readonly unseen: readonly string[];
+}
+
+export function createSession({ exec, verbose, timeout, ownGuest }: SessionOptions): Session {
+  const terminal = createTerminalConsole();
+  const interactive = terminal.interactive && exec === undefined;
+  const decisions = createDecisions();
+
+  const parser =
+    exec === undefined
+      ? undefined
+      : new OutputParser(exec, {
+          output: bytes => terminal.write(bytes),
+          console: bytes => void (verbose && process.stderr.write(bytes)),
+        });
+  const watch = createConsoleWatch(() => decisions.suspectPanic(() => watch.panic));
+  const typed = createTypedInput(terminal.type);
+  const output = createBatch(data => {
+    watch.write(data);
+    if (parser) {
+      const before = parser.status;
+      parser.feed(data);
+      if (before === undefined && parser.status !== undefined) decisions.stopIn(POWER_OFF_GRACE);
+    } else terminal.write(data);
+    typed.output(watch.line);
+  });
+
+  const keys = createEscapeFilter(key => {
+    if (key === 'help') process.stdout.write(`\r\n${keyHelp.replaceAll('\n', '\r\n')}\r\n`);
+    else decisions.decide(key);
+  });
+
+  /** Connects standard input, where it is the guest's. */
+  const listen = () => {
+    if (exec !== undefined) return;
+    if (interactive) return terminal.open(keys);
+    process.stdin.on('data', typed.push);
+    if (ownGuest) process.stdin.once('end', () => typed.push(CONTROL_D));
+  };
+
+  return {
+    console: { write: output.add, onInput: terminal.onInput },
+    parameters: [
+      exec === undefined ? '' : commandParameters(verbose),
+      interactive && ownGuest ? terminalParameters() : '',
+    ]
+      .join(' ')
+      .trim(),
+    get unseen() {
+      return parser && !verbose ? watch.tail : [];
+    },
+    async run(machine) {
+      decisions.start(machine, timeout);
+      if (interactive) process.stderr.write('polyvisor: Ctrl-A x leaves, Ctrl-A h shows more\r\n');
+      let exit: Exit;
+      try {
+        for (;;) {
+          listen();
+          exit = await machine.run();
+          output.flush();
+          if (exit.kind !== 'stopped' || !decisions.take('monitor')) break;
+          terminal.close();
+          if ((await monitor(machine)) === 'quit' || decisions.ended) break;
+        }
+        if (interactive && watch.line !== '') process.stdout.write('\r\n');
+      } finally {
+        output.flush();
+        parser?.finish();
+        typed.close();
+        terminal.close();
+        decisions.finish();
+      }
+      return {
+        exit: decisions.explain(exit, watch.panic),
+        command: exec !== undefined,
+        ...(parser?.status !== undefined && { commandStatus: parser.status }),
+        ...(decisions.signal && { signal: decisions.signal }),
+      };
+    },
+  };
+}
+
+/** A serial line carries no size of the terminal: the default guest's /init sets it from its environment. */
+function terminalParameters(): string {
+  const { rows, columns } = process.stdout;
+  const size = rows && columns ? `LINES=${rows} COLUMNS=${columns} ` : '';
+  const type = process.env.TERM;
+  return type && /^[\w.+-]{1,32}$/.test(type) ? `${size}TERM=${type}` : size;
+}

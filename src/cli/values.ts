@@ -1,0 +1,75 @@
+/** The values options take: sizes, seconds, disks, names. Each parser throws a Failure that says what it expected. */
+
+import { findHypervisor, hypervisors } from '../hypervisors/list.ts';
+import type { HypervisorModule } from '../paravirt/operations.ts';
+import { Failure } from './failure.ts';
+import { nearest } from './nearest.ts';
+
+const UNITS: Record<string, number> = { '': 2 ** 20, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+export const PAGE_SIZE = 4096;
+/** What a WebAssembly memory of 4 GiB leaves for a guest. */
+const MAXIMUM_MEMORY = 3 * 2 ** 30;
+/** Linux does not get far with less. */
+const MINIMUM_MEMORY = 2 ** 20;
+
+/** RAM: `512M`, `1G`, `1.5G`; a number alone means MiB. @returns bytes, a multiple of 4096. */
+export function parseMemory(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?$/i.exec(text.trim());
+  if (!match) throw new Failure(`--memory ${text}: not a size: try 512M or 1G`);
+  const bytes = Number(match[1]) * UNITS[match[2].toUpperCase()];
+  if (bytes < MINIMUM_MEMORY || bytes > MAXIMUM_MEMORY)
+    throw new Failure(`--memory ${text}: between 1M and ${MAXIMUM_MEMORY / 2 ** 30}G`);
+  return Math.floor(bytes / PAGE_SIZE) * PAGE_SIZE;
+}
+
+/** The longest a Node.js timer runs, in seconds: 24 days. */
+const MAXIMUM_SECONDS = Math.floor((2 ** 31 - 1) / 1000);
+
+export function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (text.trim() === '' || !(seconds > 0 && seconds <= MAXIMUM_SECONDS))
+    throw new Failure(`--timeout ${text}: a number of seconds above 0, such as 60 or 0.5`);
+  return seconds;
+}
+
+export interface DiskOption {
+  path: string;
+  readOnly: boolean;
+}
+
+/** `FILE[,ro][,format=raw]`; a comma in the name is written twice. */
+export function parseDisk(text: string): DiskOption {
+  const [path, ...words] = text.split(/(?<!,),(?!,)/).map(part => part.replaceAll(',,', ','));
+  if (!path) throw new Failure(`--disk ${text}: the name of a file comes first`);
+  let readOnly = false;
+  for (const word of words) {
+    if (word === 'ro') readOnly = true;
+    else if (word === 'rw') readOnly = false;
+    else if (word.startsWith('format=') && word !== 'format=raw')
+      throw new Failure(`--disk ${text}: only raw images: "qemu-img convert -O raw" makes one of others`);
+    else if (word !== 'format=raw') throw new Failure(`--disk ${text}: unknown word "${word}": FILE[,ro][,format=raw]`);
+  }
+  return { path, readOnly };
+}
+
+/** A parser for an option that takes one of `choices`. */
+export function oneOf<T extends string>(option: string, choices: readonly T[]): (text: string) => T {
+  return text => {
+    const choice = choices.find(candidate => candidate === text);
+    if (choice !== undefined) return choice;
+    throw new Failure(`${option} ${text}: ${unknown(text, choices)}`);
+  };
+}
+
+export function parseHypervisor(text: string): HypervisorModule {
+  const found = findHypervisor(text);
+  if (found) return found;
+  const names = hypervisors.map(hypervisor => hypervisor.name);
+  throw new Failure(`unknown hypervisor "${text}": ${unknown(text, names)}`);
+}
+
+function unknown(text: string, names: readonly string[]): string {
+  const meant = nearest(text, names);
+  const all = `there ${names.length === 1 ? 'is' : 'are'} ${names.join(', ')}`;
+  return meant ? `did you mean ${meant}? (${all})` : all;
+}

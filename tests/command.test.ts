@@ -1,0 +1,169 @@
+/** The command line and what it says to bad input: one clear line, the right status, never a stack trace. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { hypervisors } from '../src/hypervisors/list.ts';
+import { polyvisor } from './command.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'polyvisor-command-'));
+after(() => rmSync(folder, { recursive: true }));
+
+function file(name: string, content: string | Uint8Array): string {
+  const path = join(folder, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+/** The beginning of a JPEG, and of nothing at all. */
+const jpeg = file('picture.jpg', Uint8Array.of(0xff, 0xd8, 0xff, 0xe0, 0, 0x10, 0x4a, 0x46, 0x49, 0x46));
+const empty = file('empty', '');
+const text = file('text', 'hello\n');
+/** "ARMd" at 0x38 (Linux Documentation/arm64/booting.rst). */
+const arm = file('arm64', Object.assign(new Uint8Array(4096), { 56: 0x41, 57: 0x52, 58: 0x4d, 59: 0x64 }));
+
+const REFUSALS: readonly { words: string[]; status: number; says: RegExp }[] = [
+  { words: ['rnu'], status: 64, says: /unknown command 'rnu'[\s\S]*run/ },
+  { words: ['run', '--hypervisr', 'kvm'], status: 64, says: /unknown option '--hypervisr'[\s\S]*--hypervisor/ },
+  { words: ['run', '-H', 'kmv'], status: 64, says: /unknown hypervisor "kmv": did you mean kvm\?/ },
+  { words: ['run', '--memory', 'much'], status: 64, says: /--memory much/ },
+  { words: ['run', '--memory', '64G'], status: 64, says: /--memory 64G/ },
+  { words: ['run', '--timeout', '-1'], status: 64, says: /--timeout -1/ },
+  { words: ['run', '--clock', 'wall'], status: 64, says: /--clock wall/ },
+  { words: ['run', '--engine', 'git'], status: 64, says: /--engine git: did you mean jit/ },
+  { words: ['run', '--exec', ' '], status: 64, says: /command is empty/ },
+  { words: ['run', 'vmlinuz'], status: 64, says: /too many arguments/ },
+  { words: ['run', '--disk', `${text},format=qcow2`], status: 64, says: /only raw images/ },
+  { words: ['run', '--disk', text], status: 65, says: /sectors/ },
+  { words: ['run', '--disk', '/nonexistent.img'], status: 66, says: /nonexistent\.img: no such file/ },
+  { words: ['run', '--kernel', '/nonexistent'], status: 66, says: /\/nonexistent: no such file/ },
+  { words: ['run', '--kernel', folder], status: 66, says: /is a directory/ },
+  { words: ['run', '--kernel', jpeg], status: 65, says: /picture\.jpg: .*JPEG/ },
+  { words: ['run', '--kernel', empty], status: 65, says: /empty/ },
+  { words: ['run', '--kernel', text], status: 65, says: /text/ },
+  { words: ['run', '--kernel', arm], status: 65, says: /ARM/ },
+  { words: ['run', '--kernel', jpeg, '--json', '/nonexistent/x.json'], status: 74, says: /x\.json: no such file/ },
+  { words: ['run', '--kernel', jpeg, '--trace', '/nonexistent/x'], status: 74, says: /no such file/ },
+];
+
+describe('refusals', () => {
+  for (const { words, status, says } of REFUSALS)
+    test(words.join(' ').replaceAll(folder, ''), async () => {
+      const result = await polyvisor(words);
+      assert.match(result.stderr, says);
+      assert.equal(result.status, status);
+      assert.equal(result.stdout, '');
+      assert.doesNotMatch(result.stderr, /^\s+at /m, 'no stack trace');
+      assert.match(result.stderr, /^polyvisor: /);
+    });
+});
+
+test('--help everywhere', async () => {
+  for (const words of [['--help'], ['run', '--help'], ['list', '--help'], ['guest', '--help'], ['help', 'run']]) {
+    const { status, stdout } = await polyvisor(words);
+    assert.equal(status, 0, words.join(' '));
+    assert.match(stdout, /^Usage: polyvisor/, words.join(' '));
+  }
+});
+
+test('the list is made from the tables', async () => {
+  const { stdout } = await polyvisor(['list', '--json']);
+  const listed = JSON.parse(stdout) as { name: string; operations: unknown[] }[];
+  assert.deepEqual(
+    listed.map(({ name }) => name),
+    hypervisors.map(({ name }) => name),
+  );
+  assert.deepEqual(listed[0].operations, [], 'bare hardware changes nothing');
+  const plain = await polyvisor(['list']);
+  for (const { name, title } of hypervisors) assert.ok(plain.stdout.includes(`${name}  ${title}`));
+});
+
+test("the version is the package's", async () => {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  assert.equal((await polyvisor(['--version'])).stdout, `${version}\n`);
+});
+
+describe('runs', () => {
+  const timeout = 400_000;
+
+  test('a script on standard input reaches the shell, and its last line ends the run', { timeout }, async () => {
+    const result = await polyvisor(['run', '--timeout', '120'], {
+      input: 'echo $((6 * 7)) is it; uname -s; poweroff -f\n',
+    });
+    assert.equal(result.status, 0, result.stderr);
+    assert.match(result.stdout, /^42 is it\r?\nLinux\r?$/m);
+  });
+
+  test('the end of standard input ends the shell', { timeout }, async () => {
+    const result = await polyvisor(['run', '--timeout', '120'], { input: 'echo $((6 * 7)) is it\n' });
+    assert.equal(result.status, 0, result.stderr);
+    assert.match(result.stdout, /^42 is it\r?$/m);
+  });
+
+  test('--exec prints exactly the output, and ends with the status', { timeout }, async () => {
+    const json = join(folder, 'summary.json');
+    const command = "printf 'no line end'; printf '\\0\\377' | od -An -tx1; echo to stderr >&2; exit 7";
+    const result = await polyvisor(['run', '--exec', command, '--json', json, '--timeout', '120']);
+    assert.equal(result.stdout, 'no line end 00 ff\nto stderr\n');
+    assert.equal(result.stderr, '');
+    assert.equal(result.status, 7);
+    const summary = JSON.parse(readFileSync(json, 'utf8')) as Record<string, unknown>;
+    assert.equal(summary.status, 7);
+    assert.equal(summary.commandStatus, 7);
+    assert.equal(summary.hypervisor, 'bare');
+    assert.ok((summary.instructions as number) > 1e6);
+    assert.ok((summary.wallTime as number) > 0 && (summary.guestTime as number) > 0);
+  });
+
+  test('a panic is told from other endings, with its reason', { timeout }, async () => {
+    const result = await polyvisor(['run', '--append', 'rdinit=/nothing init=/nothing', '--timeout', '120'], {
+      input: '',
+    });
+    assert.equal(result.status, 120, result.stderr);
+    assert.match(result.stderr, /^polyvisor: the guest's kernel panicked: /m);
+    assert.doesNotMatch(result.stderr, /^\s+at .*\.js/m);
+  });
+
+  test('a time limit ends a guest that never ends', { timeout }, async () => {
+    const result = await polyvisor(['run', '--exec', 'while :; do :; done', '--timeout', '8']);
+    assert.equal(result.status, 124, result.stderr);
+    assert.match(result.stderr, /^polyvisor: the time limit has passed$/m);
+    assert.ok(result.seconds < 20);
+  });
+
+  test('a guest that powers off before its command has ended gave no status', { timeout }, async () => {
+    const result = await polyvisor(['run', '--exec', 'echo going; sleep 1; poweroff -f', '--timeout', '120']);
+    assert.equal(result.status, 119, result.stderr);
+    assert.equal(result.stdout, 'going\n');
+  });
+
+  test('in a terminal Ctrl-A leaves, helps and opens the monitor', { timeout }, async () => {
+    const result = await polyvisor(['run', '--timeout', '120'], {
+      terminal: true,
+      dialogue: [
+        { after: '~ # ', type: 'tty; echo $((6 * 7)) is it\r' },
+        { after: '42 is it', type: '\x01h' },
+        { after: 'Ctrl-A x', type: '\x01c' },
+        { after: '(polyvisor) ', type: 'registers\r' },
+        { after: 'rip', type: 'counters\r' },
+        { after: 'instructions', type: 'continue\r' },
+        { after: '(polyvisor) ', type: 'echo $((7 * 7)) on\r' },
+        { after: '49 on', type: '\x01x' },
+      ],
+    });
+    assert.equal(result.status, 0, result.stdout);
+    assert.ok(!result.expired, result.stdout);
+    assert.match(result.stdout, /49 on/);
+  });
+
+  test('SIGTERM ends the run at once', { timeout }, async () => {
+    const result = await polyvisor(['run', '--exec', 'echo ready; sleep 1000', '--timeout', '120'], {
+      signal: { after: 'ready', name: 'SIGTERM' },
+    });
+    assert.equal(result.status, 143, result.stderr);
+    assert.equal(result.stdout, 'ready\n');
+  });
+});

@@ -1,0 +1,97 @@
+/** The suite itself: hypervisors with one mistake each, and the case that must notice it. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { bareTable } from '../src/hypervisors/bare/index.ts';
+import { type Differences, derive } from '../src/paravirt/derive.ts';
+import type { HypervisorContext, HypervisorModule, Msr, Paravirt } from '../src/paravirt/operations.ts';
+import type { Processor } from '../src/paravirt/processor.ts';
+import { bootFixture, cases, createFixture, skipReason } from './conformance.ts';
+
+const names = { name: 'toy', title: 'a hypervisor with a mistake' };
+const SIGNATURE = { eax: 0x40000000, ebx: 0x20796f74, ecx: 0x20796f74, edx: 0x20796f74 };
+
+function toy(differences: (context: HypervisorContext) => Partial<Differences>): HypervisorModule {
+  return { ...names, make: context => derive(bareTable, { ...names, ...differences(context) }) };
+}
+
+const withMsr = (msr: Partial<Msr>) => toy(() => ({ cpu: { msrs: { 16384: { name: 'MSR_TOY', ...msr } } } }));
+const hypercalls = { 1: { name: 'TOY_CALL', arguments: [], status: 'done' } } as const;
+
+let shared = 0n;
+/** A register's `write` that does `work` and accepts. */
+const accept = (work: (value: bigint) => void) => (_cpu: Processor, value: bigint) => {
+  work(value);
+  return true;
+};
+
+const MISTAKES: readonly { what: string; noticedBy: string; module: HypervisorModule }[] = [
+  {
+    what: 'an op is missing',
+    noticedBy: 'the table is complete and names itself',
+    module: { ...names, make: () => ({ ...bareTable, ...names, time: {} }) as unknown as Paravirt },
+  },
+  {
+    what: 'an op is there that the waist does not know',
+    noticedBy: 'the table is complete and names itself',
+    module: toy(() => ({ mmu: { mmuUpdate: () => {} } as object })),
+  },
+  {
+    what: 'a hypercall is done partly, and nobody says which part',
+    noticedBy: 'registers and hypercalls are described',
+    module: toy(() => ({
+      cpu: { hypercall: () => {}, hypercalls: { 1: { name: 'TOY_CALL', arguments: [], status: 'partly' } } },
+    })),
+  },
+  {
+    what: 'a register is common to all machines',
+    noticedBy: 'two machines share nothing',
+    module: withMsr({ read: () => shared, write: accept(value => void (shared = value)) }),
+  },
+  {
+    what: 'making one needs a processor',
+    noticedBy: 'can be listed without a machine',
+    module: toy(({ cpus }) => ({ title: `a hypervisor for processor ${cpus[0].id}` })),
+  },
+  {
+    what: 'the signature is not announced',
+    noticedBy: 'the signature leaf is consistent',
+    module: toy(() => ({ cpu: { cpuid: (_cpu, leaf) => (leaf === SIGNATURE.eax ? SIGNATURE : undefined) } })),
+  },
+  {
+    what: 'a leaf is a signed number',
+    noticedBy: 'CPUID gives unsigned 32-bit numbers, and the processor keeps its own leaves',
+    module: toy(() => ({ cpu: { cpuid: (_cpu, leaf) => (leaf === 1 ? { ...SIGNATURE, ecx: 1 << 31 } : undefined) } })),
+  },
+  {
+    what: 'an address is believed',
+    noticedBy: 'registers take hostile values',
+    module: toy(({ memory }) => ({
+      cpu: { msrs: { 16384: { name: 'MSR_TOY', write: accept(value => memory.write32(Number(value), 1)) } } },
+    })),
+  },
+  {
+    what: 'every hypercall succeeds',
+    noticedBy: 'an unknown hypercall is refused',
+    module: toy(() => ({ cpu: { hypercall: cpu => cpu.set('rax', 0n), hypercalls } })),
+  },
+  {
+    what: 'programs may call, too',
+    noticedBy: 'a hypercall from user mode is refused',
+    module: toy(() => ({ cpu: { hypercall: cpu => cpu.set('rax', cpu.get('rax') === 1n ? 0n : -1n), hypercalls } })),
+  },
+  {
+    what: 'an argument makes it throw',
+    noticedBy: 'hypercalls take hostile arguments',
+    module: toy(({ memory }) => ({
+      cpu: { hypercall: cpu => memory.fill(Number(cpu.get('rbx')), 1), hypercalls },
+    })),
+  },
+];
+
+for (const { what, noticedBy, module } of MISTAKES)
+  test(`${what}: noticed by "${noticedBy}"`, async () => {
+    const entry = cases.find(({ name }) => name === noticedBy);
+    assert.ok(entry, 'there is such a case');
+    assert.equal(skipReason(entry, createFixture(module)), undefined);
+    await assert.rejects(async () => entry.run(await bootFixture(module), () => bootFixture(module)));
+  });

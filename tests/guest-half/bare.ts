@@ -1,0 +1,13 @@
+/** Bare hardware: time is the TSC, an interrupt's end a write to the local APIC. */
+import type { GuestHalf } from './guest-half.ts';
+
+export const bareHalf: GuestHalf = {
+  clock:
+    ({ cpu }) =>
+    () =>
+      (cpu.tsc.read() * 1_000_000_000n) / BigInt(cpu.tsc.frequency),
+  interrupts:
+    ({ cpu }) =>
+    () =>
+      cpu.interrupts!.endOfInterrupt(),
+};

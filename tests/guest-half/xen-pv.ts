@@ -1,0 +1,29 @@
+/** Linux's half of Xen's interface for paravirtualized guests (arch/x86/xen/time.c): shared_info is where start_info says. */
+import type { Fixture } from '../conformance.ts';
+import type { GuestHalf } from './guest-half.ts';
+import { readPvclock } from './pvclock.ts';
+
+/** Where the tiny kernel sees guest-physical address 0, and struct start_info's shared_info (xen/include/public/xen.h). */
+const VIRTUAL_BASE = 0xffffffff80000000n;
+const SHARED_INFO = 0x28;
+/** Offsets in struct shared_info: vcpu_info[0].time, and wc_version. */
+const TIME = 32;
+const WALL_CLOCK = 3072;
+
+/** The machine address of shared_info, from start_info, to which RSI points at the start. */
+function sharedInfo({ cpu }: Fixture): number {
+  const startInfo = Number(cpu.get('rsi') - VIRTUAL_BASE);
+  return Number(cpu.memory.read64(startInfo + SHARED_INFO));
+}
+
+export const xenPvHalf: GuestHalf = {
+  clock(fixture) {
+    const record = sharedInfo(fixture) + TIME;
+    return () => readPvclock(fixture.cpu.memory, record, fixture.cpu.tsc.read());
+  },
+  wallClock(fixture) {
+    const at = sharedInfo(fixture) + WALL_CLOCK;
+    const { memory } = fixture.cpu;
+    return BigInt(memory.read32(at + 4)) * 1_000_000_000n + BigInt(memory.read32(at + 8));
+  },
+};

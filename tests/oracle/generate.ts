@@ -1,0 +1,171 @@
+/**
+ * Makes tests/oracle/vectors on the processor underneath: `npm run vectors` for rows that have none yet, with `--all` for
+ * every row, with a word for the rows whose key contains it. Rows that are gone from the table go from the files too.
+ */
+import type { Row } from '../../src/engine/x86/instructions/row.ts';
+import { rows } from '../../src/engine/x86/instructions/table.ts';
+import { disassemble } from './disassemble.ts';
+import { encode } from './encode.ts';
+import { createImage, makeInitial } from './initial.ts';
+import { type Mode, MODES, SS } from './layout.ts';
+import { isUndefined } from './masks.ts';
+import { type NativeCase, type NativeOutcome, openNative } from './native.ts';
+import { Random } from './random.ts';
+import { advance, type Case, encodeChanges, fileOf, readVectors, RETIRED, rowKey, seedOf, writeVectors } from './vectors.ts';
+
+/**
+ * Never run here: they enter the kernel, or answer what only this machine answers (UMIP makes the kernel invent the answers
+ * of SGDT and its like). Rows of these must say why themselves, in `untested`.
+ */
+const NEVER = new Set([
+  'syscall', 'sysenter', 'sysexit', 'sysret', 'int', 'int1', 'vmcall', 'vmmcall', 'sgdt', 'sidt', 'smsw', 'sldt', 'str', 'rdtsc',
+  'rdtscp', 'rdpmc', 'cpuid', 'rdrand', 'rdseed', 'rdpid', 'xgetbv', 'monitor', 'mwait', 'xsave', 'xsaveopt', 'xsavec',
+]);
+/** Rows that do nothing but fault in user mode: a few cases say it all. */
+const REFUSED_CASES = 8;
+const IO = /^(rep )?(in|out|ins|outs|cli|sti)$/;
+
+const CASES: Record<Mode, number> = { 64: 64, 32: 50, 16: 50 };
+/** For rows that work the same in all modes. */
+const CASES_ALIKE: Record<Mode, number> = { 64: 64, 32: 12, 16: 6 };
+/** Of a row's cases, one in so many may be a fault if there are others. */
+const FAULT_SHARE = 5;
+const BATCH = 4096;
+/** How many candidates a row may use up per case wanted. */
+const PATIENCE = 60;
+
+interface Task {
+  row: Row;
+  key: string;
+  mode: Mode;
+  want: number;
+  serial: number;
+  retired: Case[];
+  faulted: Case[];
+  unusable: number;
+}
+
+export function wantedCases(row: Row, mode: Mode): number {
+  if (row.mode === 'i64' && mode === 64) return 0;
+  if (row.mode === 'o64' && mode !== 64) return 0;
+  if (NEVER.has(row.name)) return 0;
+  if (row.privileged || IO.test(row.name)) return REFUSED_CASES;
+  return (row.unit ? CASES_ALIKE : CASES)[mode];
+}
+
+/** How the harness must run this instance of a row. */
+export function conduct(row: Row, code: Uint8Array): Partial<NativeCase> {
+  return {
+    noStep: row.name === 'pushf',
+    repeat: /^rep/.test(row.name),
+    shadow: row.opcode === 0x17 || (row.operands.startsWith('Sw,') && loadsStackSegment(code)),
+  };
+}
+/** MOV to SS: whatever its prefixes and addressing, the byte after 8E names SS. */
+function loadsStackSegment(code: Uint8Array): boolean {
+  const modrm = code[code.indexOf(0x8e) + 1]!;
+  return ((modrm >> 3) & 7) === SS;
+}
+
+export function toCase(
+  serial: number,
+  mode: Mode,
+  target: number | undefined,
+  test: NativeCase,
+  outcome: NativeOutcome,
+): Case | undefined {
+  if (outcome.vector === undefined) return undefined;
+  const before = test.initial.slice();
+  if (outcome.vector === RETIRED) advance(new DataView(before.buffer), mode, test.code.length);
+  return {
+    serial,
+    mode,
+    code: test.code,
+    target,
+    vector: outcome.vector,
+    errorCode: outcome.code,
+    cr2: outcome.vector === 14 ? outcome.cr2 : 0n,
+    changes: encodeChanges(before, outcome.final),
+  };
+}
+
+const isDone = (task: Task): boolean =>
+  task.retired.length >= task.want - Math.floor(task.want / FAULT_SHARE) &&
+  task.retired.length + task.faulted.length >= task.want;
+
+/** Few faults, many results; in the order in which they were made. */
+function choose(task: Task): Case[] {
+  const faults = Math.max(Math.floor(task.want / FAULT_SHARE), task.want - task.retired.length);
+  const faulted = task.faulted.slice(0, faults);
+  return [...task.retired.slice(0, task.want - faulted.length), ...faulted].sort((x, y) => x.serial - y.serial);
+}
+
+const filter = process.argv.slice(2).find(argument => !argument.startsWith('-'));
+const all = process.argv.includes('--all');
+const vectors = all ? new Map<string, Case[]>() : readVectors();
+const tasks: Task[] = [];
+const keys = new Set<string>();
+for (const row of rows) {
+  const key = rowKey(row);
+  if (keys.has(key)) throw new Error(`two rows are called ${key}`);
+  keys.add(key);
+  if (filter ? !key.includes(filter) && !fileOf(row).includes(filter) : vectors.has(key)) continue;
+  vectors.delete(key);
+  for (const mode of MODES) {
+    const want = wantedCases(row, mode);
+    if (want) tasks.push({ row, key, mode, want, serial: 0, retired: [], faulted: [], unusable: 0 });
+  }
+}
+
+const native = openNative();
+const images = Array.from({ length: BATCH }, createImage);
+const random = new Random(0);
+const started = Date.now();
+let ran = 0;
+for (let queue = tasks.slice(); queue.length; ) {
+  const batch: NativeCase[] = [];
+  const owners: { task: Task; serial: number; target: number | undefined }[] = [];
+  const later: Task[] = [];
+  while (queue.length && batch.length < BATCH) {
+    const task = queue.shift()!;
+    const share = Math.min(BATCH - batch.length, task.want * 2);
+    for (let i = 0; i < share; i++) {
+      const serial = task.serial++;
+      const { bytes, view } = images[batch.length]!;
+      const seed = seedOf(task.key, task.mode, serial);
+      makeInitial(bytes, view, task.mode, seed);
+      random.seed(seed ^ 0x5bd1e995);
+      const encoded = encode({ row: task.row, mode: task.mode, initial: view, random });
+      if (!encoded) continue;
+      const { code, target } = encoded;
+      if (isUndefined(task.row, task.mode, code, bytes)) continue;
+      batch.push({ code, initial: bytes, ...conduct(task.row, code) });
+      owners.push({ task, serial, target });
+    }
+    later.push(task);
+  }
+  const outcomes = native.run(batch);
+  ran += batch.length;
+  outcomes.forEach((outcome, i) => {
+    const { task, serial, target } = owners[i]!;
+    const test = toCase(serial, task.mode, target, batch[i]!, outcome);
+    if (!test) {
+      task.unusable++;
+      if (process.argv.includes('--verbose')) console.log(task.key, disassemble(batch[i]!.code, task.mode));
+    }
+    if (test) (test.vector === RETIRED ? task.retired : task.faulted).push(test);
+  });
+  queue = queue.concat(later.filter(task => !isDone(task) && task.serial < task.want * PATIENCE));
+}
+native.close();
+
+let made = 0;
+for (const task of tasks) {
+  const chosen = choose(task);
+  made += chosen.length;
+  vectors.set(task.key, [...(vectors.get(task.key) ?? []), ...chosen]);
+  if (chosen.length < task.want || task.unusable > task.want)
+    console.log(`${task.key} (${task.mode}-bit): ${chosen.length} of ${task.want} cases, ${task.unusable} without an answer`);
+}
+writeVectors(vectors, rows);
+console.log(`${tasks.length} row modes, ${made} cases out of ${ran} runs in ${((Date.now() - started) / 1000).toFixed(1)} s`);
