@@ -1,33 +1,49 @@
 /** From the start of the process to /init, and to the shell's prompt: the same kernel and initial RAM disk for everybody. */
 import { ensureGuest } from '../src/host/node/guest.ts';
-import type { Bench } from './bench.ts';
-import { timeToMarks } from './console.ts';
-import { ourselves, qemu, qemuVersion } from './peers.ts';
+import { type Bench, OURS, type Row, speedAgainst } from './bench.ts';
+import { type Command, ProcessConsole } from './console.ts';
+import { polyvisor, qemu, qemuVersion } from './peers.ts';
+import { timeTables } from './report.ts';
 
-const MEMORY = 256;
-/** Seconds. */
-const LIMIT = 300;
-const MARKS = { 'time to /init': /Run \/init as init process/, 'time to the shell': /~ [#$] / };
+/** In the order in which they come. */
+const MARKS = [
+  { name: 'to-init', title: 'time to /init', pattern: /Run \/init as init process/ },
+  { name: 'to-shell', title: "time to the shell's prompt", pattern: /~ [#$] / },
+];
 
 export const boot: Bench = {
   name: 'boot',
   title: "Debian's kernel and the default guest, from the start of the process",
-  async run({ runs, progress, note }) {
+  usual: true,
+  async run(context) {
+    const { runs, limit, peers, progress, note } = context;
     const guest = await ensureGuest({ progress: ({ text }) => progress(text) });
-    note(`kernel ${guest.release}, ${MEMORY} MiB, bare`);
-    const peers = [ourselves(guest, { memory: MEMORY })];
+    note(`kernel ${guest.release}, ${context.memory} MiB, hypervisor ${context.hypervisor}`);
+    const commands = [polyvisor(guest, context)];
     const version = qemuVersion();
-    if (version) peers.push(qemu(guest, { memory: MEMORY }));
-    else note('qemu-system-x86_64 is not installed: no peer to compare with (apt-get install qemu-system-x86)');
-    if (version) note(`qemu-tcg is version ${version}`);
+    if (peers.includes('qemu') && version) commands.push(qemu(guest, context));
 
-    const rows = Object.keys(MARKS).map(name => ({ name, seconds: {} as Record<string, number[]> }));
+    const rows: Row[] = MARKS.map(({ name, title }) => ({ group: 'boot', name, title, seconds: {} }));
     for (let attempt = 1; attempt <= runs; attempt++)
-      for (const peer of peers) {
-        progress(`${peer.name}, ${attempt} of ${runs}`);
-        const times = await timeToMarks(peer, MARKS, LIMIT);
-        for (const { name, seconds } of rows) (seconds[peer.name] ??= []).push(times[name]);
+      for (const command of commands) {
+        progress(`${command.name}, ${attempt} of ${runs}`);
+        const times = await timeToMarks(command, limit);
+        for (const [index, { seconds }] of rows.entries()) (seconds[command.name] ??= []).push(times[index]);
       }
-    return rows;
+    const speed = speedAgainst('qemu-tcg', rows[1]);
+    if (speed) note(`to the shell ${OURS} takes ${(1 / speed).toFixed(2)} times as long as qemu-tcg`);
+    return { tables: timeTables(rows), data: rows, rows };
   },
 };
+
+/** Seconds from the process's start to each of MARKS. */
+async function timeToMarks(command: Command, limit: number): Promise<number[]> {
+  const console = new ProcessConsole(command);
+  try {
+    const times: number[] = [];
+    for (const { pattern } of MARKS) times.push((await console.waitFor(pattern, limit)).seconds);
+    return times;
+  } finally {
+    await console.stop();
+  }
+}

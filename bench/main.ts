@@ -1,60 +1,127 @@
-/** npm run bench -- [NAME...] [--runs N] [--json FILE]: runs benchmarks and prints medians, and ratios to the peers. */
+/** npm run bench -- [NAME...]: runs benchmarks and prints medians, our speed in that of the peers, and what else there is. */
 import { writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
-import { type Bench, median, type Row } from './bench.ts';
+import { type Bench, type BenchContext, PEERS, type PeerName, type Row, type Settings } from './bench.ts';
 import { boot } from './boot.ts';
+import { paravirt } from './paravirt.ts';
+import { plot } from './plot.ts';
+import { formatTable } from './report.ts';
+import { soak } from './soak.ts';
+import { work } from './work.ts';
+import { findWorkloads } from './workloads.ts';
 
 /** All there are; a new one is a file and a line here. */
-const benches: readonly Bench[] = [boot];
+const benches: readonly Bench[] = [boot, work, paravirt, soak];
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { runs: { type: 'string', default: '3' }, json: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
-});
-const names = benches.map(({ name }) => name);
-const unknown = positionals.filter(name => !names.includes(name));
-const runs = Number(values.runs);
-if (values.help || unknown.length > 0 || !Number.isInteger(runs) || runs < 1) {
-  process.stderr.write(`npm run bench -- [NAME...] [--runs N] [--json FILE]\n`);
-  for (const { name, title } of benches) process.stderr.write(`  ${name.padEnd(10)} ${title}\n`);
-  process.exit(values.help ? 0 : 64);
+const OPTIONS = {
+  runs: { type: 'string', default: '3' },
+  peers: { type: 'string', default: 'qemu' },
+  engine: { type: 'string' },
+  hypervisor: { type: 'string', default: 'bare' },
+  memory: { type: 'string', default: '256' },
+  limit: { type: 'string', default: '600' },
+  minutes: { type: 'string', default: '30' },
+  profile: { type: 'boolean', default: false },
+  json: { type: 'string' },
+  plot: { type: 'string' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+const HELP = `npm run bench -- [NAME...] [OPTION...]
+  NAME is a benchmark, a group of workloads or a workload; without any: ${benches
+    .filter(({ usual }) => usual)
+    .map(({ name }) => name)
+    .join(', ')}.
+
+Options
+  --runs N           how often everything is measured; medians are shown (3)
+  --peers NAMES      who is measured beside us: ${PEERS.join(',')}, or none (qemu)
+  --engine NAME      our engine: jit or interpreter (what polyvisor run takes)
+  --hypervisor NAME  whose guest interface our guest gets (bare)
+  --memory MIB       RAM of every guest (256)
+  --limit SECONDS    for a boot, and for one run of a workload (600)
+  --minutes N        how long soak goes on (30)
+  --profile          after each workload, what our machine counted and where its time went
+  --json FILE        everything measured
+  --plot FILE        our speed in that of the peers, as .svg or .html
+
+Benchmarks
+${benches.map(({ name, title }) => `  ${name.padEnd(18)} ${title}`).join('\n')}
+
+Workloads
+${findWorkloads()
+  .map(({ group, name, title }) => `  ${group.padEnd(9)} ${name.padEnd(18)} ${title}`)
+  .join('\n')}
+`;
+
+function usage(problem: string): never {
+  process.stderr.write(`bench: ${problem}; --help lists what there is\n`);
+  process.exit(64);
 }
+
+function parse() {
+  try {
+    return parseArgs({ allowPositionals: true, options: OPTIONS });
+  } catch (error) {
+    return usage((error as Error).message);
+  }
+}
+
+const { values, positionals } = parse();
+if (values.help) {
+  process.stdout.write(HELP);
+  process.exit(0);
+}
+const number = (name: 'runs' | 'memory' | 'limit' | 'minutes') => {
+  const value = Number(values[name]);
+  return value > 0 ? value : usage(`--${name}: ${values[name]} is no number above 0`);
+};
+const peers = values.peers === 'none' ? [] : values.peers.split(',');
+for (const peer of peers) if (!PEERS.includes(peer as PeerName)) usage(`--peers: no ${peer}`);
+const names = new Set(benches.map(({ name }) => name));
+const only = positionals.filter(name => !names.has(name));
+const workloads = findWorkloads();
+for (const name of only)
+  if (!workloads.some(workload => workload.name === name || workload.group === name)) usage(`no ${name}`);
+
+const settings: Settings = {
+  runs: Math.ceil(number('runs')),
+  peers: peers as PeerName[],
+  engine: values.engine,
+  hypervisor: values.hypervisor,
+  memory: number('memory'),
+  limit: number('limit'),
+  minutes: number('minutes'),
+  profile: values.profile,
+};
+const wanted = (bench: Bench) =>
+  positionals.length === 0 ? bench.usual : positionals.includes(bench.name) || (bench === work && only.length > 0);
 
 const results = [];
-for (const bench of benches.filter(({ name }) => positionals.length === 0 || positionals.includes(name))) {
+const rows: Row[] = [];
+let failed = false;
+for (const bench of benches.filter(wanted)) {
+  const { name, title } = bench;
   const notes: string[] = [];
-  const progress = (text: string) => void process.stderr.write(`${bench.name}: ${text}\n`);
-  const rows = await bench.run({ runs, progress, note: text => void notes.push(text) });
-  results.push({ name: bench.name, title: bench.title, notes, rows: rows.map(row => ({ ...row, ...summary(row) })) });
-  process.stdout.write(
-    `\n${bench.name}: ${bench.title}\n${table(rows)}\n${notes.map(note => `  ${note}`).join('\n')}\n`,
-  );
+  const context: BenchContext = {
+    ...settings,
+    only,
+    progress: text => void process.stderr.write(`${name}: ${text}\n`),
+    note: text => void notes.push(text),
+    fail(text) {
+      failed = true;
+      notes.push(`FAILED: ${text.split('\n')[0]}`);
+      process.stderr.write(`${name}: FAILED: ${text}\n`);
+    },
+  };
+  const report = await bench.run(context);
+  rows.push(...(report.rows ?? []));
+  results.push({ name, title, notes, data: report.data });
+  const parts = [`${name}: ${title}`, ...report.tables.map(formatTable), notes.map(note => `  ${note}`).join('\n')];
+  process.stdout.write(`\n${parts.filter(Boolean).join('\n\n')}\n`);
 }
-if (values.json) {
-  const host = { node: process.version, processor: cpus()[0]?.model, processors: cpus().length };
-  writeFileSync(values.json, `${JSON.stringify({ host, runs, results }, null, 2)}\n`);
-}
-
-/** Medians in seconds, and how many times a peer's ours is. */
-function summary({ seconds }: Row) {
-  const medians = Object.fromEntries(Object.entries(seconds).map(([peer, values]) => [peer, median(values)]));
-  const { polyvisor, ...peers } = medians;
-  const ratios = Object.fromEntries(Object.entries(peers).map(([peer, value]) => [peer, polyvisor / value]));
-  return { medians, ratios };
-}
-
-function table(rows: readonly Row[]): string {
-  const peers = [...new Set(rows.flatMap(({ seconds }) => Object.keys(seconds)))];
-  const header = ['', ...peers.flatMap(peer => (peer === 'polyvisor' ? [peer] : [peer, 'ratio']))];
-  const lines = rows.map(row => {
-    const { medians, ratios } = summary(row);
-    const cell = (peer: string) => (peer in medians ? `${medians[peer].toFixed(2)} s` : '-');
-    const ratio = (peer: string) => (peer in ratios ? `${ratios[peer].toFixed(2)} x` : '-');
-    return [row.name, ...peers.flatMap(peer => (peer === 'polyvisor' ? [cell(peer)] : [cell(peer), ratio(peer)]))];
-  });
-  const widths = header.map((_, column) => Math.max(...[header, ...lines].map(line => line[column].length)));
-  const format = (line: string[]) =>
-    `  ${line.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join('  ')}`;
-  return [header, ...lines].map(format).join('\n');
-}
+const host = { node: process.version, processor: cpus()[0]?.model, processors: cpus().length, memory: totalmem() };
+if (values.json) writeFileSync(values.json, `${JSON.stringify({ host, settings, results }, null, 2)}\n`);
+if (values.plot) writeFileSync(values.plot, plot(rows, { html: /\.html?$/.test(values.plot), host }));
+process.exit(failed ? 1 : 0);

@@ -1,31 +1,28 @@
-/** Who runs the guest: ourselves, and QEMU's TCG where Debian's package is installed. */
+/** Who runs the guest: ourselves, as a user would or with our counters at hand, and others. */
 import { spawnSync } from 'node:child_process';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Peer } from './console.ts';
-
-const polyvisor = fileURLToPath(new URL('../../bin/polyvisor', import.meta.url));
-const QEMU = 'qemu-system-x86_64';
+import { OURS, type Settings } from './bench.ts';
+import type { Command } from './console.ts';
 
 export interface Images {
   kernel: string;
   initrd: string;
 }
 
-export interface PeerSettings {
-  /** MiB. */
-  memory: number;
-  hypervisor?: string;
-  engine?: string;
+/** The command, from a fresh process as a user starts it. */
+export function polyvisor({ kernel, initrd }: Images, { memory, hypervisor, engine }: Settings): Command {
+  const words = ['run', '-H', hypervisor, '-k', kernel, '-i', initrd, '-m', `${memory}M`];
+  return { name: OURS, command: resolve('bin/polyvisor'), args: engine ? [...words, '--engine', engine] : words };
 }
 
-export function ourselves({ kernel, initrd }: Images, { memory, hypervisor = 'bare', engine }: PeerSettings): Peer {
-  const engineWords = engine ? ['--engine', engine] : [];
-  return {
-    name: 'polyvisor',
-    command: polyvisor,
-    args: ['run', '-H', hypervisor, '-k', kernel, '-i', initrd, '-m', `${memory}M`, ...engineWords],
-  };
+/** The same machine in a process that tells its counters (machine-process.ts). */
+export function polyvisorWithCounters(images: Images, { memory, hypervisor, engine }: Settings): Command {
+  const options = JSON.stringify({ ...images, memory: memory << 20, hypervisor, engine });
+  return { name: OURS, command: process.execPath, args: [sibling('machine-process.js'), options], answers: true };
 }
+
+const QEMU = 'qemu-system-x86_64';
 
 /** QEMU's version, or undefined where it is not installed. */
 export function qemuVersion(): string | undefined {
@@ -34,22 +31,13 @@ export function qemuVersion(): string | undefined {
 }
 
 /** TCG and nothing else: no default devices, no firmware menu to wait for, the console on standard output. */
-export function qemu({ kernel, initrd }: Images, { memory }: PeerSettings): Peer {
-  const machine = [
-    '-accel',
-    'tcg',
-    '-m',
-    `${memory}`,
-    '-nodefaults',
-    '-display',
-    'none',
-    '-no-reboot',
-    '-serial',
-    'stdio',
-  ];
-  return {
-    name: 'qemu-tcg',
-    command: QEMU,
-    args: [...machine, '-kernel', kernel, '-initrd', initrd, '-append', 'console=ttyS0'],
-  };
+export function qemu({ kernel, initrd }: Images, { memory }: Settings): Command {
+  const machine = ['-accel', 'tcg', '-m', `${memory}`, '-nodefaults', '-display', 'none', '-no-reboot'];
+  const system = ['-kernel', kernel, '-initrd', initrd, '-append', 'console=ttyS0'];
+  return { name: 'qemu-tcg', command: QEMU, args: [...machine, '-serial', 'stdio', ...system] };
+}
+
+/** A compiled program of this folder. */
+function sibling(name: string): string {
+  return fileURLToPath(new URL(name, import.meta.url));
 }

@@ -9,6 +9,7 @@ import { loadKernel } from './boot/load.ts';
 import { hostTime, MachineClock, VirtualTime } from './clock.ts';
 import { createPcBoard } from './devices/board.ts';
 import type { Device, Slot } from './devices/device.ts';
+import { createLocalApicBoard } from './devices/local-apic-board.ts';
 import { Engine, type EngineEnvironment } from './engine/engine.ts';
 import { EngineProcessor } from './engine/processor.ts';
 import { cpuid } from './engine/x86/cpuid.ts';
@@ -121,7 +122,13 @@ export async function createMachine(options: MachineOptions): Promise<Machine> {
   };
   const kill = (reason: string): void => end({ kind: 'killed', reason });
   const request = (what: 'power-off' | 'reset' | 'crash', status?: number): void =>
-    end(what === 'crash' ? { kind: 'panic', reason: 'the guest reported a crash' } : what === 'reset' ? { kind: 'reset' } : { kind: 'power-off', ...(status === undefined ? {} : { status }) });
+    end(
+      what === 'crash'
+        ? { kind: 'panic', reason: 'the guest reported a crash' }
+        : what === 'reset'
+          ? { kind: 'reset' }
+          : { kind: 'power-off', ...(status === undefined ? {} : { status }) },
+    );
 
   // ── console, buses, board, hypervisor ─────────────────────────────────────────────────────────────────────────────
   const takers: ((data: Uint8Array) => void)[] = [];
@@ -149,25 +156,17 @@ export async function createMachine(options: MachineOptions): Promise<Machine> {
     request,
   };
   const pv: Paravirt = module.make(context);
-  const hasBoard = pv.boot.platform !== 'none';
-  const board = hasBoard
-    ? createPcBoard({
-        ports,
-        mmio,
-        clock,
-        memory,
-        log,
-        console: pv.boot.platform === 'pc' ? console : { write: () => {}, onInput: () => {} },
-        tsc,
-        disks: pv.boot.platform === 'pc' ? (options.disks ?? []) : [],
-        physicalAddressBits: 40,
-        kill,
-        request,
-      })
-    : undefined;
+  const { platform } = pv.boot;
+  const common = { ports, mmio, clock, memory, log, tsc, physicalAddressBits: 40, kill, request };
+  const board =
+    platform === 'pc'
+      ? createPcBoard({ ...common, console, disks: options.disks ?? [] })
+      : platform === 'local-apic'
+        ? createLocalApicBoard(common)
+        : undefined;
   const apic = board?.localApics[0];
   processor.interrupts = apic;
-  if (hasBoard) engine.mapDevice(VGA_WINDOW.start, VGA_WINDOW.end);
+  if (platform === 'pc') engine.mapDevice(VGA_WINDOW.start, VGA_WINDOW.end);
   if (options.devices) {
     if (!board) throw new Error(`${pv.name} has no buses to attach devices to`);
     for (const device of options.devices(board.slot)) board.add(device);
@@ -189,7 +188,7 @@ export async function createMachine(options: MachineOptions): Promise<Machine> {
   const operations: Record<string, number> = {};
   const count = (table: Record<string, number>, key: string): void => void (table[key] = (table[key] ?? 0) + 1);
   const natively = (leaf: number, subleaf: number) =>
-    cpuid(leaf, subleaf, { apicId: 0, osxsave: (cpu.get32(state.CR4) & (1 << 18)) !== 0, apic: hasBoard });
+    cpuid(leaf, subleaf, { apicId: 0, osxsave: (cpu.get32(state.CR4) & (1 << 18)) !== 0, apic: board !== undefined });
   const splitBytes = (width: number, read: (index: number) => number): number => {
     let value = 0;
     for (let i = width - 1; i >= 0; i--) value = value * 256 + read(i);
@@ -239,7 +238,8 @@ export async function createMachine(options: MachineOptions): Promise<Machine> {
       if (own) return own.write?.(processor, value) ?? false;
       const found = nativeMsrs[index];
       const taken = found ? (found.write?.(cpu, value) ?? false) : (apic?.writeMsr(index, value) ?? false);
-      if (!taken) log.once(`wrmsr ${index}`, `write of 0x${value.toString(16)} to MSR 0x${index.toString(16)}: refused, #GP`);
+      if (!taken)
+        log.once(`wrmsr ${index}`, `write of 0x${value.toString(16)} to MSR 0x${index.toString(16)}: refused, #GP`);
       return taken;
     },
     hypercall() {
@@ -338,8 +338,7 @@ export async function createMachine(options: MachineOptions): Promise<Machine> {
   }
 
   // ── boot ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-  const commandLine =
-    options.commandLine ?? `console=${pv.boot.console}${options.append ? ` ${options.append}` : ''}`;
+  const commandLine = options.commandLine ?? `console=${pv.boot.console}${options.append ? ` ${options.append}` : ''}`;
   const boot = { image, initrd: options.initrd, commandLine, memory, log };
   let entry: import('./boot/entry.ts').EntryState;
   if (typeof pv.boot.load === 'function') entry = pv.boot.load(boot, context);
@@ -396,7 +395,11 @@ export async function createMachine(options: MachineOptions): Promise<Machine> {
       clock.run();
       if (ended) return finish(ended);
       if (stopping) return finish({ kind: 'stopped' });
-      const budget = Math.min(virtual ? clock.next - clock.now() : SLICE, SLICE * 50, lastInstruction - engine.instructions);
+      const budget = Math.min(
+        virtual ? clock.next - clock.now() : SLICE,
+        SLICE * 50,
+        lastInstruction - engine.instructions,
+      );
       const why = budget > 0 ? engine.run(engine.instructions + Math.ceil(budget)) : 'budget';
       if (ended) return finish(ended);
       if (engine.instructions >= lastInstruction) return finish({ kind: 'stopped' });
@@ -453,7 +456,8 @@ export async function createMachine(options: MachineOptions): Promise<Machine> {
 
 function describe(processor: EngineProcessor, engine: Engine): string {
   const hex = (value: bigint) => value.toString(16).padStart(16, '0');
-  const row = (...names: RegisterName[]) => names.map(name => `${name.padStart(4)} ${hex(processor.get(name))}`).join('  ');
+  const row = (...names: RegisterName[]) =>
+    names.map(name => `${name.padStart(4)} ${hex(processor.get(name))}`).join('  ');
   return [
     row('rax', 'rbx', 'rcx', 'rdx'),
     row('rsi', 'rdi', 'rbp', 'rsp'),

@@ -148,9 +148,9 @@ describe('runs', () => {
         { after: '42 is it', type: '\x01h' },
         { after: 'Ctrl-A x', type: '\x01c' },
         { after: '(polyvisor) ', type: 'registers\r' },
-        { after: 'rip', type: 'counters\r' },
-        { after: 'instructions', type: 'continue\r' },
-        { after: '(polyvisor) ', type: 'echo $((7 * 7)) on\r' },
+        { after: '(polyvisor) ', type: 'counters\r' },
+        { after: 'exits', type: 'continue\r' },
+        { after: 'continue', type: 'echo $((7 * 7)) on\r' },
         { after: '49 on', type: '\x01x' },
       ],
     });

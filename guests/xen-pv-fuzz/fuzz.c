@@ -1,8 +1,8 @@
 /*
  * Random hypercalls: by the thousand, with arguments that are right in part, since what is all wrong is refused at once.
  * Tables and descriptor pages are made of the pool's frames; the guest's own tables and stack are named only as targets.
- * Left out is what ends or stops a guest by design: iret, shutdown, block, poll, the last processor going down, and a new
- * trap table, which this guest needs for the faults that it makes itself.
+ * Left out is what ends, stops or upsets a guest by design: iret, shutdown, block, poll, the last processor going down, vcpu_info
+ * elsewhere, NMIs, and a new trap table, which this guest needs for the faults that it makes itself.
  */
 #include "guest.h"
 
@@ -33,6 +33,16 @@ static u64 target(void) {
     case 1: return random64() | start->nr_pages;
     default: return pool(below(POOL));
   }
+}
+
+/*
+ * What the pool's own addresses come to map. The guest stores there, so not its tables (a store into one is an update), nor
+ * shared_info (it would open itself to events).
+ */
+static u64 mapping(void) {
+  static const u64 flags[] = {P, P | RW, P | RW, P | RW | US, P | RW | PSE, P | 1ul << 63, 0, 0xfff};
+  u64 where = below(8) ? pool(below(POOL)) : start->nr_pages + 80 + below(64);
+  return below(32) ? pte(where, flags[below(8)]) : (random64() & ~(0xffffful << 12)) | start->nr_pages << 13;
 }
 
 static u64 entry(void) {
@@ -125,7 +135,7 @@ static void make_extended(struct call *call, u64 *list) {
 
 static void make_mapping(struct call *call) {
   u64 where = below(8) ? VIRT_BASE + pool(below(POOL)) * PAGE : (random64() | 0x800000000000ul) & ~(0x7ful << 40);
-  make(call, HYPERVISOR_update_va_mapping, where, entry(), below(16), 0, 0);
+  make(call, HYPERVISOR_update_va_mapping, where, mapping(), below(16), 0, 0);
 }
 
 /* Any other hypercall. What would end or stop the guest by design becomes something else. */
@@ -148,7 +158,7 @@ static void make_other(struct call *call) {
       break;
     case HYPERVISOR_vcpu_op:
       a = below(16);
-      if (a == 2) a = 3;
+      if (a == 2 || a == 10 || a == 11) a = 3;
       break;
     case HYPERVISOR_sched_op:
       a = below(2) ? 0 : 5 + below(20);

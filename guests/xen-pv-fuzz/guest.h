@@ -13,6 +13,7 @@ typedef unsigned long u64;
 #define HYPERVISOR_mmu_update 1
 #define HYPERVISOR_set_gdt 2
 #define HYPERVISOR_set_callbacks 4
+#define HYPERVISOR_set_debugreg 8
 #define HYPERVISOR_update_descriptor 10
 #define HYPERVISOR_memory_op 12
 #define HYPERVISOR_multicall 13

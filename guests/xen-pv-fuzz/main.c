@@ -92,6 +92,7 @@ long remap(u64 frame, u64 flags) {
 void restore_pool(void) {
   extended(MMUEXT_NEW_USER_BASEPTR, 0, 0);
   extended(MMUEXT_SET_LDT, 0, 0);
+  hypercall(HYPERVISOR_set_debugreg, 7ul, 0ul, 0ul, 0ul, 0ul);
   hypercall(HYPERVISOR_set_gdt, 0ul, 0ul, 0ul, 0ul, 0ul);
   for (u32 i = 0; i < POOL; i++) extended(MMUEXT_UNPIN_TABLE, pool(i), 0);
   for (u32 i = 0; i < POOL; i++) {

@@ -17,7 +17,7 @@ export interface MemoryRange {
 }
 
 /** The extended BIOS data area begins here: RAM that a PC's firmware keeps for itself, up to 640 KiB. */
-const EBDA = 0x9fc00;
+export const EBDA = 0x9fc00;
 const VIDEO_MEMORY = 0xa0000;
 /** Firmware, and our ACPI tables. */
 const FIRMWARE = 0xe0000;

@@ -126,6 +126,12 @@ test('64-bit Linux: long mode on an identity map, RSI at boot_params', () => {
   assert.equal(memory.read8(params + 0x1ef), 0);
 });
 
+test('the BIOS data area says where low memory ends', () => {
+  const memory = newMemory();
+  load(memory, KERNEL_64);
+  assert.deepEqual([memory.read16(0x40e), memory.read16(0x413), memory.read8(0x9fc00)], [0x9fc0, 639, 1]);
+});
+
 test('32-bit Linux: protected mode, no paging', () => {
   const { registers, segments } = load(newMemory(), KERNEL_32, {}, 'linux');
   assert.equal(registers.rip, BigInt(MIB + 0x10));

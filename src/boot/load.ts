@@ -4,7 +4,7 @@ import type { EntryState } from './entry.ts';
 import type { KernelImage } from './image.ts';
 import { loadLinux, loadPackedLinux } from './linux-boot.ts';
 import { loadMultiboot } from './multiboot.ts';
-import type { LoadOptions } from './placement.ts';
+import { type LoadOptions, writeBiosDataArea } from './placement.ts';
 import { canBootPvh, loadPvh } from './pvh.ts';
 
 export type { LoadOptions } from './placement.ts';
@@ -17,13 +17,14 @@ export type { LoadOptions } from './placement.ts';
  */
 export type BootEntry = 'pvh' | 'linux' | 'packed' | 'multiboot';
 
-/** Boots by `entry` or, when none is named, by the shortest way that the image has. @throws ImageError */
+/** On a PC: boots by `entry` or, when none is named, by the shortest way that the image has. @throws ImageError */
 export function loadKernel(
   memory: GuestMemory,
   image: KernelImage,
   options: LoadOptions,
   entry?: BootEntry,
 ): EntryState {
+  writeBiosDataArea(memory);
   switch (entry ?? shortestWay(image)) {
     case 'pvh':
       return loadPvh(memory, image, options);

@@ -3,7 +3,7 @@
  * have read it; the initrd goes as high as it may.
  */
 import type { GuestMemory } from '../memory/memory.ts';
-import { type MemoryRange, ramEnd } from './e820.ts';
+import { EBDA, type MemoryRange, ramEnd } from './e820.ts';
 import { type Elf, PT_LOAD } from './elf.ts';
 import { formatSize, ImageError } from './image-error.ts';
 
@@ -31,6 +31,21 @@ export interface LoadOptions {
   /** Guest-physical address of the ACPI root pointer; 0 where there is no ACPI. */
   rsdp: number;
   memoryMap: readonly MemoryRange[];
+}
+
+/** Words of the BIOS data area: the segment of its extension, and the memory below that in KiB. */
+const BDA_EBDA_SEGMENT = 0x40e;
+const BDA_BASE_MEMORY = 0x413;
+
+/**
+ * The two facts of a PC's BIOS data area that kernels look for whoever booted them: where low memory ends. (Xen puts its
+ * start-up code for processors there.)
+ */
+export function writeBiosDataArea(memory: GuestMemory): void {
+  if (!memory.has(EBDA, 1024)) return;
+  memory.write16(BDA_EBDA_SEGMENT, EBDA >> 4);
+  memory.write16(BDA_BASE_MEMORY, EBDA >> 10);
+  memory.write8(EBDA, 1); // Its own size in KiB.
 }
 
 /** Loads the PT_LOAD segments by physical address. @returns the first address behind them. */

@@ -1,5 +1,5 @@
 /** The monitor (Ctrl-A c): the guest stands still, and its person looks at it line by line. */
-import { createInterface } from 'node:readline/promises';
+import { createInterface } from 'node:readline';
 import type { Machine } from '../machine.ts';
 import { nearest } from './nearest.ts';
 import { describeCounters } from './report.ts';
@@ -17,43 +17,44 @@ const NAMES = Object.keys(COMMANDS) as Command[];
 
 /** Asks until the person wants to go on or to leave. Any unambiguous beginning of a command will do. */
 export async function monitor(machine: Machine): Promise<'continue' | 'quit'> {
-  const lines = createInterface({ input: process.stdin, output: process.stdout });
-  const closed = new Promise<undefined>(resolve => lines.once('close', () => resolve(undefined)));
+  const lines = createInterface({ input: process.stdin, output: process.stdout, prompt: '(polyvisor) ' });
   lines.on('SIGINT', () => lines.write('', { ctrl: true, name: 'u' }));
   process.stdout.write('\nThe guest stands still. "help" lists what can be asked, "continue" lets it go on.\n');
   try {
-    for (;;) {
-      const line = await Promise.race([lines.question('(polyvisor) '), closed]);
-      if (line === undefined) {
-        process.stdout.write('\n');
-        return 'continue';
-      }
-      const word = line.trim();
-      const fitting = NAMES.filter(name => name.startsWith(word));
-      switch (word === '' ? 'continue' : fitting.length === 1 ? fitting[0] : undefined) {
-        case 'registers':
-          process.stdout.write(`${machine.describe()}\n`);
-          break;
-        case 'counters':
-          process.stdout.write(`${describeCounters(machine.statistics)}\n`);
-          break;
-        case 'log':
-          process.stdout.write(`${machine.log.length > 0 ? machine.log.join('\n') : 'nothing'}\n`);
-          break;
-        case 'help':
-          for (const name of NAMES) process.stdout.write(`${name.padEnd(10)} ${COMMANDS[name]}\n`);
-          break;
-        case 'continue':
-          return 'continue';
-        case 'quit':
-          return 'quit';
-        default: {
-          const meant = fitting[0] ?? nearest(word, NAMES);
-          process.stdout.write(`unknown: "${word}"${meant ? `: did you mean ${meant}?` : ': try help'}\n`);
-        }
-      }
+    lines.prompt();
+    for await (const line of lines) {
+      const command = commandNamed(line.trim());
+      if (command === 'continue' || command === 'quit') return command;
+      process.stdout.write(`${command ? answer(command, machine) : unknown(line.trim())}\n`);
+      lines.prompt();
     }
+    process.stdout.write('\n');
+    return 'continue';
   } finally {
     lines.close();
   }
+}
+
+function commandNamed(word: string): Command | undefined {
+  if (word === '') return 'continue';
+  const fitting = NAMES.filter(name => name.startsWith(word));
+  return fitting.length === 1 ? fitting[0] : undefined;
+}
+
+function answer(command: Exclude<Command, 'continue' | 'quit'>, machine: Machine): string {
+  switch (command) {
+    case 'registers':
+      return machine.describe();
+    case 'counters':
+      return describeCounters(machine.statistics);
+    case 'log':
+      return machine.log.length > 0 ? machine.log.join('\n') : 'nothing';
+    case 'help':
+      return NAMES.map(name => `${name.padEnd(10)} ${COMMANDS[name]}`).join('\n');
+  }
+}
+
+function unknown(word: string): string {
+  const meant = NAMES.find(name => name.startsWith(word)) ?? nearest(word, NAMES);
+  return `unknown: "${word}"${meant ? `: did you mean ${meant}?` : ': try help'}`;
 }

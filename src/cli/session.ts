@@ -73,7 +73,7 @@ export function createSession({ exec, verbose, timeout, ownGuest }: SessionOptio
     if (exec !== undefined) return;
     if (interactive) return terminal.open(keys);
     process.stdin.on('data', typed.push);
-    if (ownGuest) process.stdin.once('end', () => typed.push(CONTROL_D));
+    if (ownGuest) process.stdin.once('end', () => typed.end(CONTROL_D));
   };
 
   return {

@@ -20,7 +20,7 @@ test('input waits for a prompt, and then for a moment of silence', () => {
   input.output('[    0.0] Linux version 6.1 (gcc) #');
   mock.timers.tick(100);
   input.output('');
-  mock.timers.tick(4000);
+  mock.timers.tick(6000);
   assert.equal(sent(), '', 'a line that went on was no prompt');
   input.output('~ # ');
   input.push(bytes('poweroff\n'));
@@ -40,7 +40,31 @@ test('a guest that says nothing more is taken to be waiting', () => {
   assert.equal(sent(), 'x');
 });
 
-test('nothing is sent after the end', () => {
+test('the end is typed whenever the guest waits, until it has understood', () => {
+  const { input, sent } = setUp();
+  input.push(bytes('cat\n'));
+  input.end(bytes('^D'));
+  input.output('~ # ');
+  mock.timers.tick(200);
+  assert.equal(sent(), 'cat\n');
+  input.output('');
+  mock.timers.tick(31_000);
+  assert.equal(sent(), 'cat\n^D', 'cat has read it');
+  input.output('~ # ');
+  mock.timers.tick(200);
+  assert.equal(sent(), 'cat\n^D^D');
+});
+
+test('an end that comes while the guest already waits is typed, too', () => {
+  const { input, sent } = setUp();
+  input.output('~ # ');
+  mock.timers.tick(1000);
+  input.end(bytes('^D'));
+  mock.timers.tick(1000);
+  assert.equal(sent(), '^D');
+});
+
+test('nothing is sent after the close', () => {
   const { input, sent } = setUp();
   input.push(bytes('x'));
   input.output('~ # ');

@@ -194,9 +194,12 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
     this.#setTaskPriority((value & 15) << 4);
   }
 
-  /** A fixed, edge-triggered interrupt from a hypervisor. */
+  /**
+   * A fixed, edge-triggered interrupt from a hypervisor. It does not come over the bus, so one that arrives before the guest has
+   * enabled the APIC by software is not lost.
+   */
   request(vector: number): void {
-    this.accept(FIXED, vector, false);
+    if (this.#mode & ENABLED) this.#insert(vector, false);
   }
 
   /**
@@ -277,6 +280,10 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
   #acceptFixed(vector: number, level: boolean): void {
     if (!(this.#mode & ENABLED) || !(this.#svr & SOFTWARE_ENABLED)) return;
     if (vector < 16) return this.#error(RECEIVE_ILLEGAL_VECTOR);
+    this.#insert(vector, level);
+  }
+
+  #insert(vector: number, level: boolean): void {
     this.#irr.add(vector);
     if (level) this.#tmr.add(vector);
     else this.#tmr.remove(vector);

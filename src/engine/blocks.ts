@@ -75,12 +75,15 @@ export class Blocks {
   readonly #starts = new Float64Array(RECORD_BYTES / RECORD_SIZE);
   /** Blocks by code size and physical address. */
   readonly #known: Record<CodeSize, Map<number, number>> = { 16: new Map(), 32: new Map(), 64: new Map() };
+  /** Entries of translated regions: TRANSLATED records. */
+  readonly #regions: Record<CodeSize, Map<number, number>> = { 16: new Map(), 32: new Map(), 64: new Map() };
   /** Called when a page that held no code holds some now: its write permissions leave the TLB. */
   onCodePage: (page: number) => void = () => {};
   /** Called for every page whose blocks are dropped. */
   onDrop: (page: number) => void = () => {};
   translated = 0;
   invalidations = 0;
+  flushes = 0;
 
   constructor(layout: Layout, buffer: ArrayBuffer, modules: Record<CodeSize, InterpreterModule>) {
     this.#layout = layout;
@@ -93,6 +96,10 @@ export class Blocks {
     return BLOCK_AREA + BLOCK_TABLE * (code === 16 ? 0 : code === 32 ? 1 : 2);
   }
 
+  /** True if there is a block at the physical address. */
+  known(physical: number, code: CodeSize): boolean {
+    return this.#known[code].has(physical);
+  }
   /** The block at a physical address, entered in the table that `run` looks in; 0 if there is none yet. */
   find(physical: number, code: CodeSize): number {
     const block = this.#known[code].get(physical) ?? 0;
@@ -182,10 +189,11 @@ export class Blocks {
     if (!blocks) return;
     this.invalidations++;
     this.#pages.delete(page);
+    this.onDrop(page);
     for (const block of blocks) {
+      if (block === 0) continue; // a region's mark
       const index = (block - RECORD_AREA) / RECORD_SIZE;
-      const count = this.#counts[index]!;
-      for (let i = 0; i < count; i++) this.#view.setUint16(block + i * RECORD_SIZE + record.HANDLER, record.STALE, true);
+      this.#stale(block);
       const start = this.#starts[index]!;
       const code = ([16, 32, 64] as const)[start % 4]!;
       const physical = Math.floor(start / 4);
@@ -195,7 +203,6 @@ export class Blocks {
     }
     this.#bytes[this.#layout.pageKind + page] = PAGE_RAM;
     this.#view.setBigUint64(this.#layout.codeChunks + page * 8, 0n, true);
-    this.onDrop(page);
   }
 
   /** True if translated code lies in the 64-byte chunks of [address, address + length). */
@@ -208,8 +215,47 @@ export class Blocks {
   /** Drops everything. */
   flush(): void {
     for (const page of [...this.#pages.keys()]) this.invalidate(page);
+    this.flushes++;
     this.#bytes.fill(0, BLOCK_AREA, BLOCK_AREA + 3 * BLOCK_TABLE);
     this.#next = RECORD_AREA;
+  }
+
+  /**
+   * Lets the block at `physical` be executed by function `index` of the table from now on. The interpreter keeps a copy for
+   * when the function refuses; `linear` is where the code is mapped now.
+   */
+  installRegion(linear: bigint, physical: number, code: CodeSize, index: number, source: CodeSource): boolean {
+    if (this.#next + (BLOCK_LIMIT + 3) * 3 * RECORD_SIZE > RECORD_AREA + RECORD_BYTES) return false;
+    const old = this.#known[code].get(physical);
+    const copy = this.translate(linear, physical, code, source);
+    if (!copy) return false;
+    // Who has a link to the old block looks it up anew.
+    if (old) this.#stale(old);
+    const out = this.#next;
+    this.#next += RECORD_SIZE;
+    this.#head(out, record.TRANSLATED, physical & 4095, 0, 0);
+    this.#view.setUint32(out + record.TAKEN, index, true);
+    this.#view.setUint32(out + record.NOT_TAKEN, copy, true);
+    this.#regions[code].set(physical, out);
+    this.#enter(physical, code, copy);
+    return true;
+  }
+  /** Takes a region's entry away. */
+  removeRegion(physical: number, code: CodeSize): void {
+    const at = this.#regions[code].get(physical);
+    if (!at) return;
+    this.#regions[code].delete(physical);
+    this.#view.setUint16(at + record.HANDLER, record.STALE, true);
+    const entry = this.#entry(physical, code);
+    if (this.#view.getUint32(entry + 4, true) === at) this.#view.setUint32(entry + 4, 0, true);
+  }
+  /** Notes that translated code came from the page, so that writes to it are seen. */
+  markCode(page: number, from: number, to: number): void {
+    this.#mark(page, 0, from, to);
+  }
+  #stale(block: number): void {
+    const count = this.#counts[(block - RECORD_AREA) / RECORD_SIZE]!;
+    for (let i = 0; i < count; i++) this.#view.setUint16(block + i * RECORD_SIZE + record.HANDLER, record.STALE, true);
   }
 
   #entry(physical: number, code: CodeSize): number {
@@ -218,7 +264,7 @@ export class Blocks {
   #enter(physical: number, code: CodeSize, block: number): void {
     const entry = this.#entry(physical, code);
     this.#view.setUint32(entry, physical, true);
-    this.#view.setUint32(entry + 4, block, true);
+    this.#view.setUint32(entry + 4, this.#regions[code].get(physical) ?? block, true);
   }
   /** Notes that [from, to) of `page` is code of `block`. */
   #mark(page: number, block: number, from: number, to: number): void {

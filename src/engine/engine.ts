@@ -7,8 +7,10 @@ import { GuestMemory } from '../memory/memory.ts';
 import { Blocks } from './blocks.ts';
 import { BLOCK_LIMIT, buildInterpreter, type InterpreterModule } from './interpreter/loop.ts';
 import * as record from './interpreter/record.ts';
+import { Jit } from './jit/jit.ts';
 import { type Layout, layout, PAGE_DEVICE, RECORD_SIZE } from './layout.ts';
-import { helpers } from './x86/all-helpers.ts';
+import { helpers, pureHelpers } from './x86/all-helpers.ts';
+import type { CodeSize } from './x86/decode.ts';
 import { debugOffset } from './x86/control.ts';
 import { Cpu, type Environment, FAULT } from './x86/cpu.ts';
 import { ACCESS_EXECUTE, ACCESS_PROBE, ACCESS_QUIET, writeEmptyBank } from './x86/paging.ts';
@@ -31,10 +33,14 @@ export interface EngineEnvironment extends Environment {
   tripleFault(): void;
 }
 
+/** Instructions between two looks at where the guest is. */
+const SAMPLE = 16_000;
+
 export type RunExit = 'budget' | 'halt' | 'attention';
 
 interface Instance {
-  exports: { run(record: number): number; walk(linear: bigint, access: number): bigint };
+  exports: { run(record: number): number; walk(linear: bigint, access: number): bigint; table: WebAssembly.Table };
+  imports: ReturnType<Engine['imports']>;
   module: InterpreterModule;
 }
 
@@ -60,6 +66,8 @@ export class Engine {
   /** The last exceptions delivered, newest last, for people. */
   readonly recent: string[] = [];
 
+  /** Undefined with the interpreter alone. */
+  readonly jit: Jit | undefined;
   readonly #wide: Instance;
   readonly #narrow: Instance;
   readonly #view: DataView;
@@ -69,6 +77,8 @@ export class Engine {
   #slice = 0;
   #debt = 0;
   #inside = false;
+  /** The last run ended because its instructions were spent. */
+  #spent = false;
   #exitWanted = false;
   #halted = false;
   #dead = false;
@@ -78,7 +88,7 @@ export class Engine {
   /** DR6 bits of data breakpoints hit by the current instruction. */
   #watchHits = 0;
 
-  constructor(ramSize: number) {
+  constructor(ramSize: number, options: { jit: boolean } = { jit: true }) {
     const shape = layout(ramSize);
     this.layout = shape;
     const wasmMemory = new WebAssembly.Memory({ initial: shape.wasmPages });
@@ -91,12 +101,11 @@ export class Engine {
     const wide = compile(shape, true);
     const narrow = compile(shape, false);
     this.blocks = new Blocks(shape, buffer, { 16: narrow.module, 32: narrow.module, 64: wide.module });
-    const instantiate = ({ module, code }: ReturnType<typeof compile>): Instance => ({
-      module,
-      exports: new WebAssembly.Instance(code, {
-        env: { memory: wasmMemory, ...this.#imports(module) },
-      }).exports as unknown as Instance['exports'],
-    });
+    const instantiate = ({ module, code }: ReturnType<typeof compile>): Instance => {
+      const imports = this.imports(module);
+      const instance = new WebAssembly.Instance(code, { env: { memory: wasmMemory, ...imports } });
+      return { module, imports, exports: instance.exports as unknown as Instance['exports'] };
+    };
     this.#wide = instantiate(wide);
     this.#narrow = instantiate(narrow);
     this.cpu.walker = { walk: this.#wide.exports.walk };
@@ -107,6 +116,23 @@ export class Engine {
     };
     this.blocks.onCodePage = page => this.tlb.revokeWrites(shape.guestOrigin + page * 4096);
     this.tlb.select('current');
+    if (options.jit) {
+      const of = (code: CodeSize) => (code === 64 ? this.#wide : this.#narrow);
+      this.jit = new Jit({
+        layout: shape,
+        bytes: this.cpu.bytes,
+        memory: wasmMemory,
+        blocks: this.blocks,
+        source: this.#source,
+        code: linear => this.#executable(linear),
+        table: code => of(code).exports.table,
+        helper: code => of(code).imports.helper,
+        pureHelper: (code, name) => {
+          const number = pureHelpers.has(name) ? of(code).module.helpers.indexOf(name) : -1;
+          return number < 0 ? undefined : number;
+        },
+      });
+    }
     this.reset();
   }
 
@@ -198,7 +224,10 @@ export class Engine {
         // An instruction that faulted has not been stepped over.
         if (trap && before === this.recentCount) this.#debugTrap(0x4000);
       } else if (left < BLOCK_LIMIT) this.#exactly(left);
-      else this.#enter(0, Math.min(left, 0x3fffffff));
+      else {
+        this.#enter(0, Math.min(left, this.jit ? SAMPLE : 0x3fffffff));
+        if (this.#spent) this.jit?.sample(cpu.rip, cpu.mode);
+      }
       if (this.#watchHits) this.#debugTrap(0);
       if (this.#exitWanted) return 'attention';
     }
@@ -232,7 +261,8 @@ export class Engine {
   /** Counts deliveries: tells a step that faulted from one that retired. */
   recentCount = 0;
 
-  #imports(module: InterpreterModule) {
+  /** What the interpreter's modules import. */
+  imports(module: InterpreterModule) {
     const functions = module.helpers.map(name => {
       const helper = helpers[name];
       if (!helper) throw new Error(`no helper ${name}`);
@@ -287,6 +317,7 @@ export class Engine {
     this.#slice = fuel;
     this.#debt = 0;
     this.#inside = true;
+    this.#spent = false;
     const why = instance.exports.run(block);
     this.#inside = false;
     if (this.#planted) {
@@ -298,6 +329,7 @@ export class Engine {
     const at = cpu.get32(state.RECORD);
     switch (why) {
       case record.EXIT_BUDGET:
+        this.#spent = true;
         return;
       case record.EXIT_STOP:
       case record.EXIT_FAULT:
@@ -340,14 +372,7 @@ export class Engine {
     }
     const known = this.blocks.find(physical, cpu.mode);
     if (known) return known;
-    const source = {
-      nextPage: (linear: bigint) => {
-        const next = this.#nextPage(linear);
-        const found = Number(this.#wide.exports.walk(next, ACCESS_EXECUTE | ACCESS_PROBE | ACCESS_QUIET));
-        return found >= 0 && this.memory.has(found, 4096) ? found : -1;
-      },
-    };
-    const block = this.blocks.translate(rip, physical, cpu.mode, source);
+    const block = this.blocks.translate(rip, physical, cpu.mode, this.#source);
     if (block) return block;
     // The first instruction reaches into a page that cannot be fetched: its fault.
     if (this.#code(this.#nextPage(rip)) < 0) this.#fault();
@@ -357,6 +382,13 @@ export class Engine {
     }
     return 0;
   }
+  /** Guest-physical address of executable RAM at `linear`, without faulting; -1 where there is none. */
+  #executable(linear: bigint): number {
+    const found = Number(this.#wide.exports.walk(linear, ACCESS_EXECUTE | ACCESS_PROBE | ACCESS_QUIET));
+    if (found < 0 || !this.memory.has(found, 1)) return -1;
+    return this.cpu.bytes[this.layout.pageKind + (found >>> 12)] === PAGE_DEVICE ? -1 : found;
+  }
+  readonly #source = { nextPage: (linear: bigint): number => this.#executable(this.#nextPage(linear)) };
   #nextPage(linear: bigint): bigint {
     return this.cpu.wrap((linear & ~4095n) + 4096n);
   }

@@ -3,10 +3,28 @@
  * manual's encoding (SDM 2A chapter 2 and appendix A.2) by itself and shares nothing with the decoder but the table.
  */
 import type { Row } from '../../src/engine/x86/instructions/row.ts';
+import { rows } from '../../src/engine/x86/instructions/table.ts';
 import { PLACES, SELECTOR_PALETTE } from './initial.ts';
 import {
-  baseOf, CODE, CS, DATA, DS, ES, FAR_POINTERS, FS, FS_BASE, FX_IMAGES, GPR, GS, GS_BASE, type Mode, RIP, SELECTORS,
-  SS, STAMPS_SIZE, XSAVE_IMAGES,
+  baseOf,
+  CODE,
+  CS,
+  DATA,
+  DS,
+  ES,
+  FAR_POINTERS,
+  FS,
+  FS_BASE,
+  FX_IMAGES,
+  GPR,
+  GS,
+  GS_BASE,
+  type Mode,
+  RIP,
+  SELECTORS,
+  SS,
+  STAMPS_SIZE,
+  XSAVE_IMAGES,
 } from './layout.ts';
 import type { Random } from './random.ts';
 
@@ -44,12 +62,20 @@ const IMPLICIT_MEMORY = /^([XY].*|BX|CX)$/;
 const MAXIMUM_LENGTH = 15;
 
 const letters = (row: Row): string[] => row.operands.split(',').filter(letter => letter !== '');
-const sizeLetters = (row: Row): string[] => letters(row).map(letter => (/^(rAX|eAX)$/.test(letter) ? 'v' : letter.slice(1)));
+const sizeLetters = (row: Row): string[] =>
+  letters(row).map(letter => (/^(rAX|eAX)$/.test(letter) ? 'v' : letter.slice(1)));
 
 export const hasModrm = (row: Row): boolean =>
   row.group !== undefined || row.modrm !== undefined || letters(row).some(isModrmOperand);
 const isModrmOperand = (letter: string): boolean =>
   REGISTER_LETTERS.test(letter) && !/^(CL|CX|DX|ST|S[zv]$|Sz)/.test(letter);
+
+/** True if REX.W makes another instruction of this one. */
+const hasWideSibling = (row: Row): boolean =>
+  !row.rexW &&
+  rows.some(
+    other => other.rexW && other.opcode === row.opcode && other.group === row.group && other.prefix === row.prefix,
+  );
 
 /** Which of its forms a row has: both, where nothing says otherwise. */
 export function forms(row: Row): ('register' | 'memory')[] {
@@ -86,7 +112,8 @@ function aim({ row, random: r }: Situation): number {
   if (name === 'ldmxcsr' && !r.once(4)) return FX_IMAGES + 512 * r.below(2) + 24;
   if (name === 'fldcw' && r.once(2)) return FX_IMAGES + 512 * r.below(2);
   if (/^cmpxchg/.test(name) && r.once(2)) return STAMPS_SIZE - 0x80 + 8 * r.below(16);
-  if ((/^(verr|verw|lar|lsl|arpl)$/.test(name) || row.operands.startsWith('Sw,')) && !r.once(4)) return r.pick(PLACES.selector);
+  if ((/^(verr|verw|lar|lsl|arpl)$/.test(name) || row.operands.startsWith('Sw,')) && !r.once(4))
+    return r.pick(PLACES.selector);
   const kinds = sizeLetters(row);
   if (!r.once(3)) {
     if (row.unit === 'x87') {
@@ -102,10 +129,18 @@ function aim({ row, random: r }: Situation): number {
   let offset: number;
   switch (r.below(12)) {
     // At the borders: before the first page, between the two, into the read-only page, past it.
-    case 0: offset = r.pick([-16, 0x1000 - 16, 0x2000 - 16, 0x3000 - 16]) + r.below(24); break;
-    case 1: offset = 0x2000 + r.below(0x1000); break;
-    case 2: case 3: offset = r.below(STAMPS_SIZE); break;
-    default: offset = STAMPS_SIZE + r.below(0x1e00 - STAMPS_SIZE);
+    case 0:
+      offset = r.pick([-16, 0x1000 - 16, 0x2000 - 16, 0x3000 - 16]) + r.below(24);
+      break;
+    case 1:
+      offset = 0x2000 + r.below(0x1000);
+      break;
+    case 2:
+    case 3:
+      offset = r.below(STAMPS_SIZE);
+      break;
+    default:
+      offset = STAMPS_SIZE + r.below(0x1e00 - STAMPS_SIZE);
   }
   return aligned ? offset & ~15 : offset;
 }
@@ -175,7 +210,14 @@ function encode32(s: Situation, offset: number, override: number | undefined, bi
   const small = Number(displacement);
   const rm = withSib ? 4 : base! & 7;
   const sib = withSib ? (scale << 6) | ((index & 7) << 3) | (noBase ? 5 : base! & 7) : undefined;
-  const operand = { target: offset, sib, rexX: index >> 3, rexB: (base ?? 0) >> 3, displacement: small, relative: false };
+  const operand = {
+    target: offset,
+    sib,
+    rexX: index >> 3,
+    rexB: (base ?? 0) >> 3,
+    displacement: small,
+    relative: false,
+  };
   if (noBase) return { ...operand, modrm: rm, displacementSize: 4 };
   if (small === 0 && (base! & 7) !== 5) return { ...operand, modrm: rm, displacementSize: 0 };
   if (small >= -128 && small < 128 && !r.once(4)) return { ...operand, modrm: 0x40 | rm, displacementSize: 1 };
@@ -202,20 +244,30 @@ function chooseMemory(s: Situation, override: number | undefined, addressBits: n
 class Bytes {
   readonly list: number[] = [];
   put(value: number | bigint, size: number): void {
-    for (let i = 0, left = BigInt.asUintN(64, BigInt(value)); i < size; i++, left >>= 8n) this.list.push(Number(left & 0xffn));
+    for (let i = 0, left = BigInt.asUintN(64, BigInt(value)); i < size; i++, left >>= 8n)
+      this.list.push(Number(left & 0xffn));
   }
 }
 
 function immediate(r: Random, size: number): bigint {
   const bits = size * 8;
   switch (r.below(4)) {
-    case 0: return BigInt(r.below(72));
-    case 1: return BigInt(r.pick([0, 1, -1, 0x7f, 0x80, 0x7fff, 0x8000, 0x7fffffff, -0x80000000]));
-    default: return BigInt.asUintN(bits, (BigInt(r.u32()) << 32n) | BigInt(r.u32()));
+    case 0:
+      return BigInt(r.below(72));
+    case 1:
+      return BigInt(r.pick([0, 1, -1, 0x7f, 0x80, 0x7fff, 0x8000, 0x7fffffff, -0x80000000]));
+    default:
+      return BigInt.asUintN(bits, (BigInt(r.u32()) << 32n) | BigInt(r.u32()));
   }
 }
 
-function putImmediates(s: Situation, out: Bytes, operandBits: number, addressBits: number, override: number | undefined): void {
+function putImmediates(
+  s: Situation,
+  out: Bytes,
+  operandBits: number,
+  addressBits: number,
+  override: number | undefined,
+): void {
   const { row, random: r, initial } = s;
   const wide = operandBits === 16 ? 2 : 4;
   for (const letter of letters(row)) {
@@ -278,12 +330,20 @@ export function encode(s: Situation): Encoded | undefined {
   const sizes = operandSizes(row, mode);
   const operandBits = r.pick(sizes);
   const standard = mode === 16 ? 16 : mode === 64 && row.size ? 64 : 32;
-  let rexW = mode === 64 && (operandBits === 64 && standard !== 64);
+  let rexW = mode === 64 && ((operandBits === 64 && standard !== 64) || row.rexW === true);
   const prefixes: number[] = [];
   if (sizes.length > 1 && operandBits !== standard && operandBits !== 64) prefixes.push(0x66);
-  else if (!vector && row.prefix === undefined && (row.size !== 'f64' || mode !== 64) && sizes.length === 1 && row.unit === undefined && r.once(20))
+  else if (
+    !vector &&
+    row.prefix === undefined &&
+    (row.size !== 'f64' || mode !== 64) &&
+    sizes.length === 1 &&
+    row.unit === undefined &&
+    r.once(20)
+  )
     prefixes.push(0x66);
-  if (mode === 64 && sizes.length === 1 && !sizeLetters(row).includes('y') && r.once(24)) rexW = true;
+  if (mode === 64 && sizes.length === 1 && !sizeLetters(row).includes('y') && !hasWideSibling(row) && r.once(24))
+    rexW = true;
   if (mode === 64 && standard === 64 && operandBits === 64 && r.once(6)) rexW = true;
 
   // Prefixes.
@@ -311,7 +371,8 @@ export function encode(s: Situation): Encoded | undefined {
   if (row.group !== undefined) {
     reg = row.group;
     if (mode === 64 && r.once(12)) rex |= 4;
-  } else if (all.some(letter => letter.startsWith('S') && isModrmOperand(letter))) reg = r.once(12) ? r.below(8) : r.below(6);
+  } else if (all.some(letter => letter.startsWith('S') && isModrmOperand(letter)))
+    reg = r.once(12) ? r.below(8) : r.below(6);
   else {
     const n = r.below(registers);
     reg = n & 7;
@@ -339,7 +400,8 @@ export function encode(s: Situation): Encoded | undefined {
   out.list.push(...prefixes);
   if (needsRex) out.put(0x40 | rex, 1);
   const opcode = row.opcode + (opcodeRegister & 7);
-  for (let shift = opcode > 0xffff ? 16 : opcode > 0xff ? 8 : 0; shift >= 0; shift -= 8) out.put((opcode >> shift) & 0xff, 1);
+  for (let shift = opcode > 0xffff ? 16 : opcode > 0xff ? 8 : 0; shift >= 0; shift -= 8)
+    out.put((opcode >> shift) & 0xff, 1);
   if (row.modrm !== undefined) out.put(row.modrm, 1);
   else if (operand) {
     out.put(operand.modrm | (reg << 3), 1);
@@ -356,4 +418,3 @@ export function encode(s: Situation): Encoded | undefined {
   if (out.list.length > MAXIMUM_LENGTH) return undefined;
   return { code: Uint8Array.from(out.list), target: operand?.target };
 }
-

@@ -1,33 +1,31 @@
 /**
  * Makes tests/oracle/vectors on the processor underneath: `npm run vectors` for rows that have none yet, with `--all` for
  * every row, with a word for the rows whose key contains it. Rows that are gone from the table go from the files too.
+ * `--times=N` makes N times as many cases and `--folder=PATH` puts them elsewhere: for a long look that is not kept.
  */
 import type { Row } from '../../src/engine/x86/instructions/row.ts';
 import { rows } from '../../src/engine/x86/instructions/table.ts';
+import { conduct, wantedCases } from './conduct.ts';
 import { disassemble } from './disassemble.ts';
 import { encode } from './encode.ts';
 import { createImage, makeInitial } from './initial.ts';
-import { type Mode, MODES, SS } from './layout.ts';
+import { MODES, type Mode } from './layout.ts';
 import { isUndefined } from './masks.ts';
 import { type NativeCase, type NativeOutcome, openNative } from './native.ts';
 import { Random } from './random.ts';
-import { advance, type Case, encodeChanges, fileOf, readVectors, RETIRED, rowKey, seedOf, writeVectors } from './vectors.ts';
+import {
+  advance,
+  type Case,
+  encodeChanges,
+  FOLDER,
+  fileOf,
+  RETIRED,
+  readVectors,
+  rowKey,
+  seedOf,
+  writeVectors,
+} from './vectors.ts';
 
-/**
- * Never run here: they enter the kernel, or answer what only this machine answers (UMIP makes the kernel invent the answers
- * of SGDT and its like). Rows of these must say why themselves, in `untested`.
- */
-const NEVER = new Set([
-  'syscall', 'sysenter', 'sysexit', 'sysret', 'int', 'int1', 'vmcall', 'vmmcall', 'sgdt', 'sidt', 'smsw', 'sldt', 'str', 'rdtsc',
-  'rdtscp', 'rdpmc', 'cpuid', 'rdrand', 'rdseed', 'rdpid', 'xgetbv', 'monitor', 'mwait', 'xsave', 'xsaveopt', 'xsavec',
-]);
-/** Rows that do nothing but fault in user mode: a few cases say it all. */
-const REFUSED_CASES = 8;
-const IO = /^(rep )?(in|out|ins|outs|cli|sti)$/;
-
-const CASES: Record<Mode, number> = { 64: 64, 32: 50, 16: 50 };
-/** For rows that work the same in all modes. */
-const CASES_ALIKE: Record<Mode, number> = { 64: 64, 32: 12, 16: 6 };
 /** Of a row's cases, one in so many may be a fault if there are others. */
 const FAULT_SHARE = 5;
 const BATCH = 4096;
@@ -45,29 +43,7 @@ interface Task {
   unusable: number;
 }
 
-export function wantedCases(row: Row, mode: Mode): number {
-  if (row.mode === 'i64' && mode === 64) return 0;
-  if (row.mode === 'o64' && mode !== 64) return 0;
-  if (NEVER.has(row.name)) return 0;
-  if (row.privileged || IO.test(row.name)) return REFUSED_CASES;
-  return (row.unit ? CASES_ALIKE : CASES)[mode];
-}
-
-/** How the harness must run this instance of a row. */
-export function conduct(row: Row, code: Uint8Array): Partial<NativeCase> {
-  return {
-    noStep: row.name === 'pushf',
-    repeat: /^rep/.test(row.name),
-    shadow: row.opcode === 0x17 || (row.operands.startsWith('Sw,') && loadsStackSegment(code)),
-  };
-}
-/** MOV to SS: whatever its prefixes and addressing, the byte after 8E names SS. */
-function loadsStackSegment(code: Uint8Array): boolean {
-  const modrm = code[code.indexOf(0x8e) + 1]!;
-  return ((modrm >> 3) & 7) === SS;
-}
-
-export function toCase(
+function toCase(
   serial: number,
   mode: Mode,
   target: number | undefined,
@@ -100,9 +76,13 @@ function choose(task: Task): Case[] {
   return [...task.retired.slice(0, task.want - faulted.length), ...faulted].sort((x, y) => x.serial - y.serial);
 }
 
+const option = (name: string): string | undefined =>
+  process.argv.find(argument => argument.startsWith(`--${name}=`))?.slice(name.length + 3);
+const folder = option('folder') ?? FOLDER;
+const times = Number(option('times') ?? 1);
 const filter = process.argv.slice(2).find(argument => !argument.startsWith('-'));
 const all = process.argv.includes('--all');
-const vectors = all ? new Map<string, Case[]>() : readVectors();
+const vectors = all ? new Map<string, Case[]>() : readVectors(folder);
 const tasks: Task[] = [];
 const keys = new Set<string>();
 for (const row of rows) {
@@ -112,7 +92,7 @@ for (const row of rows) {
   if (filter ? !key.includes(filter) && !fileOf(row).includes(filter) : vectors.has(key)) continue;
   vectors.delete(key);
   for (const mode of MODES) {
-    const want = wantedCases(row, mode);
+    const want = wantedCases(row, mode) * times;
     if (want) tasks.push({ row, key, mode, want, serial: 0, retired: [], faulted: [], unusable: 0 });
   }
 }
@@ -165,7 +145,11 @@ for (const task of tasks) {
   made += chosen.length;
   vectors.set(task.key, [...(vectors.get(task.key) ?? []), ...chosen]);
   if (chosen.length < task.want || task.unusable > task.want)
-    console.log(`${task.key} (${task.mode}-bit): ${chosen.length} of ${task.want} cases, ${task.unusable} without an answer`);
+    console.log(
+      `${task.key} (${task.mode}-bit): ${chosen.length} of ${task.want} cases, ${task.unusable} without an answer`,
+    );
 }
-writeVectors(vectors, rows);
-console.log(`${tasks.length} row modes, ${made} cases out of ${ran} runs in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+writeVectors(vectors, rows, folder);
+console.log(
+  `${tasks.length} row modes, ${made} cases out of ${ran} runs in ${((Date.now() - started) / 1000).toFixed(1)} s`,
+);

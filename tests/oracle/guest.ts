@@ -7,8 +7,31 @@ import { Engine, type EngineEnvironment } from '../../src/engine/engine.ts';
 import * as state from '../../src/engine/x86/state.ts';
 import type { Exception } from '../../src/paravirt/processor.ts';
 import {
-  CODE_PAGE, DATA_PAGE, DATA_SIZE, FCW, FLAGS, FS, FSBASE, FSW, FTW, GPR, GS, GSBASE, LDT, MEMORY, MXCSR, type Mode,
-  READ_ONLY_PAGE, RIP, SELECTORS, USER32_CS, USER_CS, USER_DS, WINDOW, X87, XMM,
+  CODE_PAGE,
+  DATA_PAGE,
+  DATA_SIZE,
+  FCW,
+  FLAGS,
+  FS,
+  FSBASE,
+  FSW,
+  FTW,
+  GPR,
+  GS,
+  GSBASE,
+  LDT,
+  MEMORY,
+  type Mode,
+  MXCSR,
+  READ_ONLY_PAGE,
+  RIP,
+  SELECTORS,
+  USER_CS,
+  USER_DS,
+  USER32_CS,
+  WINDOW,
+  X87,
+  XMM,
 } from './layout.ts';
 import { RETIRED } from './vectors.ts';
 
@@ -43,7 +66,9 @@ const TYPE_LDT = 2;
 const TYPE_TSS_BUSY = 11;
 const ACCESSED_DATA = 0xf300;
 const ACCESSED_CODE = 0xfb00;
-const CODE_LENGTH = 15;
+/** Runs of so many instructions, at most so many of them, for a sequence. */
+const SLICE = 500;
+const SLICES = 20;
 const INT3 = 0xcc;
 
 /** A descriptor's two words. */
@@ -83,7 +108,9 @@ const ROUNDS = 200;
 /** F2 or F3 before a string instruction. */
 function repeats(code: Uint8Array): boolean {
   const opcode = code.at(-1)!;
-  return (code.includes(0xf2) || code.includes(0xf3)) && ((opcode & 0xfc) === 0x6c || (opcode >= 0xa4 && opcode <= 0xaf));
+  return (
+    (code.includes(0xf2) || code.includes(0xf3)) && ((opcode & 0xfc) === 0x6c || (opcode >= 0xa4 && opcode <= 0xaf))
+  );
 }
 
 export interface Answer {
@@ -97,6 +124,9 @@ export interface Answer {
 
 export class OracleGuest {
   readonly engine = new Engine(RAM);
+  /** Where in its page the last case's code was. */
+  #codeAt = 0;
+  #codeLength = 0;
   #answer: Answer = { vector: RETIRED, errorCode: 0, cr2: 0n };
 
   constructor() {
@@ -106,21 +136,23 @@ export class OracleGuest {
   }
 
   #environment(): EngineEnvironment {
-    const trouble = (what: string): void => {
+    const trouble = <T>(what: string, value?: T): T => {
       this.#answer.trouble = what;
+      return value as T;
     };
     return {
-      portRead: port => (trouble(`reads port ${port}`), 0),
+      portRead: port => trouble(`reads port ${port}`, 0),
       portWrite: port => trouble(`writes port ${port}`),
-      cpuid: () => (trouble('CPUID'), { eax: 0, ebx: 0, ecx: 0, edx: 0 }),
+      cpuid: () => trouble('CPUID', { eax: 0, ebx: 0, ecx: 0, edx: 0 }),
       readMsr: () => undefined,
       writeMsr: () => false,
       hypercall: () => false,
-      syscall: () => (trouble('SYSCALL'), true),
-      setRoot: () => (trouble('MOV to CR3'), true),
+      syscall: () => trouble('SYSCALL', true),
+      setRoot: () => trouble('MOV to CR3', true),
       softwareInterrupt: (vector, next) => {
         this.#answer.vector = vector;
         this.engine.cpu.ip = next;
+        this.engine.requestExit();
         return true;
       },
       tsc: () => 0n,
@@ -131,12 +163,13 @@ export class OracleGuest {
       halt: () => trouble('HLT'),
       random: () => 0n,
       kill: reason => trouble(reason),
-      mmioRead: address => (trouble(`reads device memory at ${address.toString(16)}`), 0),
+      mmioRead: address => trouble(`reads device memory at ${address.toString(16)}`, 0),
       mmioWrite: address => trouble(`writes device memory at ${address.toString(16)}`),
       boundary: () => {},
       exception: (exception: Exception) => {
         const { vector, code = 0, address = 0n } = exception;
         Object.assign(this.#answer, { vector, errorCode: code, cr2: address });
+        this.engine.requestExit();
         return true;
       },
       pageFault: () => false,
@@ -152,17 +185,25 @@ export class OracleGuest {
     link(LOW_POINTERS, WINDOW >>> 30, LOW_DIRECTORY);
     link(LOW_DIRECTORY, (WINDOW >>> 21) & 511, LOW_TABLE);
     const map = (page: number, rights: bigint) =>
-      memory.write64(LOW_TABLE + 8 * (((WINDOW >>> 12) & 511) + page), BigInt(WINDOW_AT + 4096 * page) | PRESENT | USER | rights);
+      memory.write64(
+        LOW_TABLE + 8 * (((WINDOW >>> 12) & 511) + page),
+        BigInt(WINDOW_AT + 4096 * page) | PRESENT | USER | rights,
+      );
     map(CODE_PAGE, 0n);
     map(DATA_PAGE, WRITABLE | NO_EXECUTE);
     map(DATA_PAGE + 1, WRITABLE | NO_EXECUTE);
     map(READ_ONLY_PAGE, NO_EXECUTE);
     link(ROOT, 256, HIGH_POINTERS);
     link(HIGH_POINTERS, 0, HIGH_DIRECTORY);
-    for (let i = 0; i < RAM >>> 21; i++) memory.write64(HIGH_DIRECTORY + 8 * i, BigInt(i << 21) | PRESENT | WRITABLE | LARGE);
+    for (let i = 0; i < RAM >>> 21; i++)
+      memory.write64(HIGH_DIRECTORY + 8 * i, BigInt(i << 21) | PRESENT | WRITABLE | LARGE);
+
+    memory.fill(WINDOW_AT + CODE_PAGE * 4096, 4096, INT3);
 
     const put = (table: number, selector: number, { base, limit, attributes }: Loaded) =>
-      descriptorWords(base, limit, attributes).forEach((word, i) => memory.write32(table + (selector & ~7) + 4 * i, word));
+      descriptorWords(base, limit, attributes).forEach((word, i) =>
+        memory.write32(table + (selector & ~7) + 4 * i, word),
+      );
     put(GDT_AT, 0x08, { base: 0, limit: 0xfffff, attributes: 0x9b00 | BIG | PAGES });
     put(GDT_AT, 0x10, { base: 0, limit: 0xfffff, attributes: 0x9b00 | L | PAGES });
     put(GDT_AT, 0x18, { base: 0, limit: 0xfffff, attributes: 0x9300 | BIG | PAGES });
@@ -208,12 +249,29 @@ export class OracleGuest {
     return this.#answer;
   }
 
+  /** Loads `image` and a sequence of instructions, and runs until it falls off the end of them (or faults). */
+  runThrough(image: Uint8Array, view: DataView, mode: Mode, code: Uint8Array): Answer {
+    this.#answer = { vector: RETIRED, errorCode: 0, cr2: 0n };
+    this.#load(image, view, mode, code);
+    const { engine } = this;
+    for (let slice = 0; slice < SLICES && this.#answer.vector === RETIRED; slice++)
+      engine.run(engine.instructions + SLICE);
+    // The INT3 behind the sequence is not part of it.
+    if (this.#answer.vector === 3) {
+      engine.cpu.ip -= 1n;
+      this.#answer.vector = RETIRED;
+    } else if (this.#answer.vector === RETIRED) this.#answer.trouble = 'does not come to its end';
+    this.#store(image, view);
+    return this.#answer;
+  }
+
   #load(image: Uint8Array, view: DataView, mode: Mode, code: Uint8Array): void {
     const { cpu, memory } = this.engine;
     const { bytes } = cpu;
     bytes.set(image.subarray(GPR, GPR + 128), STATE + state.GPR);
     bytes.set(image.subarray(XMM, XMM + 256), STATE + state.XMM);
-    for (let i = 0; i < 8; i++) bytes.set(image.subarray(X87 + 16 * i, X87 + 16 * i + 10), STATE + state.FPU_REGISTERS + 16 * i);
+    for (let i = 0; i < 8; i++)
+      bytes.set(image.subarray(X87 + 16 * i, X87 + 16 * i + 10), STATE + state.FPU_REGISTERS + 16 * i);
     cpu.set16(state.FPU_CONTROL, view.getUint16(FCW, true));
     cpu.set16(state.FPU_STATUS, view.getUint16(FSW, true));
     bytes[STATE + state.FPU_TAGS] = image[FTW]!;
@@ -238,12 +296,13 @@ export class OracleGuest {
     cpu.interruptShadow = false;
 
     memory.copyIn(WINDOW_AT + DATA_PAGE * 4096, image.subarray(MEMORY, MEMORY + DATA_SIZE));
-    // The code, and behind it an INT3, which ends the engine's block.
+    // The code among INT3s, which end the engine's block.
     const offset = Number(cpu.rip) - WINDOW - CODE_PAGE * 4096;
-    const end = Math.min(4096, offset + CODE_LENGTH + 1);
     const page = WINDOW_AT + CODE_PAGE * 4096;
-    memory.fill(page + offset, end - offset, INT3);
-    memory.copyIn(page + offset, code.subarray(0, 4096 - offset));
+    memory.fill(page + this.#codeAt, this.#codeLength, INT3);
+    this.#codeAt = offset;
+    this.#codeLength = Math.min(code.length, 4096 - offset);
+    memory.copyIn(page + offset, code.subarray(0, this.#codeLength));
   }
 
   #store(image: Uint8Array, view: DataView): void {
@@ -267,4 +326,3 @@ export class OracleGuest {
     image.set(memory.bytes.subarray(WINDOW_AT + DATA_PAGE * 4096, WINDOW_AT + DATA_PAGE * 4096 + DATA_SIZE), MEMORY);
   }
 }
-

@@ -38,7 +38,7 @@ struct setup {
   uint8_t memory[3 * PAGE];           /* contents of the data pages and the read-only page before every case */
 };
 
-#define FLAG_NO_STEP 1  /* run without TF; the bytes after the instruction are INT3 */
+#define FLAG_NO_STEP 1  /* run without TF, into the INT3 that fills the rest of the page */
 #define FLAG_REPEAT 2   /* TF stops a REP after each round: go on while RIP stands still */
 #define FLAG_SHADOW 4   /* loads SS: TF's trap comes one instruction (a NOP) late */
 #define ROUNDS 128
@@ -51,8 +51,8 @@ struct test {
   uint64_t gpr[16];                   /* in the manual's order: RAX RCX RDX RBX RSP RBP RSI RDI R8-R15 */
   uint64_t fs_base, gs_base;          /* where FS and GS hold a null selector */
   uint8_t fx[416];                    /* FXSAVE64 image up to XMM15 */
-  uint32_t patch_offset, patch_length; /* bytes of `patch` that replace `memory` for this case */
-  uint8_t patch[512];
+  uint32_t run_bytes;                 /* how much of `runs` is used: where this case's memory is not setup.memory */
+  uint8_t runs[RUN_BYTES];            /* {u16 offset, u16 length, bytes}, any number of them */
 };
 
 #define RETIRED 0x100
@@ -68,7 +68,7 @@ struct outcome {
   uint32_t rounds;
   uint64_t fs_base, gs_base;
   uint8_t fx[416];
-  uint32_t run_bytes;                 /* how much of `runs` is used: {u16 offset, u16 length, bytes} of changed memory */
+  uint32_t run_bytes;                 /* memory that the instruction changed, in the same form */
   uint8_t runs[RUN_BYTES];
 };
 
@@ -138,6 +138,7 @@ static uint8_t *alias;                /* the window's pages again, all writable,
 static uint8_t alternate_stack[65536] __attribute__((aligned(64)));
 static long current = -1;
 static uint32_t rounds;
+static uint8_t before[3 * PAGE] __attribute__((aligned(8))); /* the data pages as the current case started */
 
 static uint64_t window_page(int page) { return setup.window + (uint64_t)page * PAGE; }
 
@@ -164,13 +165,20 @@ static void enter(const struct test *t, struct sigcontext *frame) {
   uint64_t *state = (uint64_t *)frame->fpstate;
   uint8_t *code_page = alias + CODE_PAGE * PAGE;
   uint8_t *data = alias + DATA_PAGE * PAGE;
-  memcpy(data, setup.memory, sizeof setup.memory);
-  if (t->patch_length) memcpy(data + t->patch_offset, t->patch, t->patch_length);
-  memset(code_page, t->flags & FLAG_NO_STEP ? 0xcc : 0x90, PAGE);
+  memcpy(before, setup.memory, sizeof before);
+  for (uint32_t at = 0; at + 4 <= t->run_bytes;) {
+    uint16_t run[2];
+    memcpy(run, t->runs + at, sizeof run);
+    memcpy(before + run[0], t->runs + at + 4, run[1]);
+    at += 4 + run[1];
+  }
+  memcpy(data, before, sizeof before);
+  memset(code_page, 0xcc, PAGE);
   uint64_t base = t->cs & 4 ? setup.descriptors[t->cs >> 3][1] : 0;
   uint64_t at = base + t->rip - window_page(CODE_PAGE);
   for (int i = 0; i < t->length; i++)
     if (at + i < PAGE) code_page[at + i] = t->code[i];
+  if (t->flags & FLAG_SHADOW && at + t->length < PAGE) code_page[at + t->length] = 0x90;
 
   for (int i = 0; i < 16; i++) registers[SIGCONTEXT_INDEX[i]] = t->gpr[i];
   registers[SIGCONTEXT_RIP] = t->rip;
@@ -194,28 +202,21 @@ static uint16_t selector_es(void) { uint16_t s; __asm__ volatile("movw %%es, %0"
 static uint16_t selector_fs(void) { uint16_t s; __asm__ volatile("movw %%fs, %0" : "=r"(s)); return s; }
 static uint16_t selector_gs(void) { uint16_t s; __asm__ volatile("movw %%gs, %0" : "=r"(s)); return s; }
 
-/* Lists memory that differs from what the case started with, as runs; gaps of up to 4 equal bytes join a run. */
-static void list_changes(const struct test *t, struct outcome *o) {
+/* Lists memory that differs from what the case started with, as runs within words of 8 bytes. */
+static void list_changes(struct outcome *o) {
   const uint8_t *data = alias + DATA_PAGE * PAGE;
-  const uint64_t *words = (const uint64_t *)data, *before = (const uint64_t *)setup.memory;
+  const uint64_t *words = (const uint64_t *)data, *words_before = (const uint64_t *)before;
   uint32_t used = 0;
-  for (uint32_t w = 0; w < sizeof setup.memory / 8; w++) {
-    uint32_t at = w * 8;
-    int patched = t->patch_length && at + 8 > t->patch_offset && at < t->patch_offset + t->patch_length;
-    if (words[w] == before[w] && !patched) continue;
-    uint32_t first = 8, last = 0;
-    for (uint32_t i = 0; i < 8; i++) {
-      uint32_t offset = at + i - t->patch_offset;
-      uint8_t was = patched && offset < t->patch_length ? t->patch[offset] : setup.memory[at + i];
-      if (data[at + i] != was) { if (first == 8) first = i; last = i; }
-    }
-    if (first == 8) continue;
-    uint32_t length = last - first + 1;
-    if (used + 4 + length > RUN_BYTES) { o->vector = TOO_MUCH; break; }
-    uint16_t run[2] = {(uint16_t)(at + first), (uint16_t)length};
-    memcpy(o->runs + used, run, 4);
-    memcpy(o->runs + used + 4, data + at + first, length);
-    used += 4 + length;
+  for (uint32_t w = 0; w < sizeof before / 8; w++) {
+    if (words[w] == words_before[w]) continue;
+    uint32_t first = w * 8, last = w * 8 + 7;
+    while (data[first] == before[first]) first++;
+    while (data[last] == before[last]) last--;
+    uint16_t run[2] = {(uint16_t)first, (uint16_t)(last - first + 1)};
+    if (used + 4 + run[1] > RUN_BYTES) { o->vector = TOO_MUCH; break; }
+    memcpy(o->runs + used, run, sizeof run);
+    memcpy(o->runs + used + 4, data + first, run[1]);
+    used += 4 + run[1];
   }
   o->run_bytes = used;
 }
@@ -245,7 +246,7 @@ static void collect(const struct test *t, const struct sigcontext *frame) {
   __asm__ volatile("rdgsbase %0" : "=r"(o->gs_base));
   memcpy(o->fx, (const void *)frame->fpstate, sizeof o->fx);
   o->rounds = rounds;
-  list_changes(t, o);
+  list_changes(o);
 }
 
 static void handler(int number, siginfo_t *info, struct ucontext *context) {

@@ -1,9 +1,24 @@
 /** Names the parts of an image that two images differ in, for reports. */
-import {
-  DATA, FCW, FLAGS, FSBASE, FSW, FTW, GPR, GSBASE, MEMORY, MXCSR, RIP, SELECTORS, X87, XMM,
-} from './layout.ts';
+import { DATA, FCW, FLAGS, FSBASE, FSW, FTW, GPR, GSBASE, MEMORY, MXCSR, RIP, SELECTORS, X87, XMM } from './layout.ts';
 
-const GENERAL = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'];
+const GENERAL = [
+  'rax',
+  'rcx',
+  'rdx',
+  'rbx',
+  'rsp',
+  'rbp',
+  'rsi',
+  'rdi',
+  'r8',
+  'r9',
+  'r10',
+  'r11',
+  'r12',
+  'r13',
+  'r14',
+  'r15',
+];
 
 /** Everything before the memory: name, offset, length in bytes. */
 export const FIELDS: readonly (readonly [string, number, number])[] = [
@@ -23,7 +38,9 @@ export const FIELDS: readonly (readonly [string, number, number])[] = [
 
 /** The number in `length` little-endian bytes, in hexadecimal. */
 export function hexAt(image: Uint8Array, at: number, length: number): string {
-  return Buffer.from(image.subarray(at, at + length)).reverse().toString('hex');
+  return Buffer.from(image.subarray(at, at + length))
+    .reverse()
+    .toString('hex');
 }
 
 export interface Difference {

@@ -4,9 +4,45 @@
  * stored vectors mean: make them anew with `npm run vectors -- --all`.
  */
 import {
-  baseOf, CODE, CS, DATA, DATA_SIZE, DS, ES, FAR_POINTERS, FCW, FLAGS, FRAME_COUNT, FRAMES, FS, FS_BASE,
-  FSBASE, FSW, FTW, FX_IMAGES, GPR, GPR_STAMPS, GS, GS_BASE, GSBASE, IMAGE_SIZE, MEMORY, MXCSR, type Mode, RIP,
-  SELECTOR_FRAME_COUNT, SELECTORS, selectorOf, SS, USER32_CS, USER_CS, USER_DS, X87, XMM, XMM_STAMPS, XSAVE_IMAGES,
+  baseOf,
+  CODE,
+  CS,
+  DATA,
+  DATA_SIZE,
+  DS,
+  ES,
+  FAR_POINTERS,
+  FCW,
+  FLAGS,
+  FRAME_COUNT,
+  FRAMES,
+  FS,
+  FS_BASE,
+  FSBASE,
+  FSW,
+  FTW,
+  FX_IMAGES,
+  GPR,
+  GPR_STAMPS,
+  GS,
+  GS_BASE,
+  GSBASE,
+  IMAGE_SIZE,
+  MEMORY,
+  type Mode,
+  MXCSR,
+  RIP,
+  SELECTOR_FRAME_COUNT,
+  SELECTORS,
+  SS,
+  selectorOf,
+  USER_CS,
+  USER_DS,
+  USER32_CS,
+  X87,
+  XMM,
+  XMM_STAMPS,
+  XSAVE_IMAGES,
 } from './layout.ts';
 import { Random } from './random.ts';
 import { putDecimal, putDouble, putExtended, putInteger, putSingle, putVector } from './values.ts';
@@ -19,9 +55,22 @@ const DIRECTION = 0x400;
 
 /** Selectors worth loading: good ones of every kind, null ones, and ones that fault. */
 export const SELECTOR_PALETTE: readonly number[] = [
-  0, 1, 3, USER_DS, USER32_CS, USER_CS, 0x10, 0x18, 0x2a, 0x84, 0x88,
+  0,
+  1,
+  3,
+  USER_DS,
+  USER32_CS,
+  USER_CS,
+  0x10,
+  0x18,
+  0x2a,
+  0x84,
+  0x88,
   ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13].map(selectorOf),
-  selectorOf(5) - 1, selectorOf(2) - 2, selectorOf(14), selectorOf(200),
+  selectorOf(5) - 1,
+  selectorOf(2) - 2,
+  selectorOf(14),
+  selectorOf(200),
 ];
 const CODE_SELECTORS = [USER32_CS, USER_CS, 0x0f, 0x17, 0x1f, 0x0f, 0x17, 0x1f];
 
@@ -102,15 +151,20 @@ function makeMemory(): Uint8Array {
         putDecimal(r, view, at);
         place('decimal', at);
         break;
-      case 4: for (let i = 0; i < 16; i += 8) putInteger(r, view, at + i); break;
-      case 5: for (let i = 0; i < 16; i += 8) view.setBigUint64(at + i, BigInt(CODE + r.below(4096)), true); break;
+      case 4:
+        for (let i = 0; i < 16; i += 8) putInteger(r, view, at + i);
+        break;
+      case 5:
+        for (let i = 0; i < 16; i += 8) view.setBigUint64(at + i, BigInt(CODE + r.below(4096)), true);
+        break;
       case 6:
         for (let i = 0; i < 16; i += 2) {
           view.setUint16(at + i, r.pick(SELECTOR_PALETTE), true);
           place('selector', at + i);
         }
         break;
-      default: putVector(r, view, at);
+      default:
+        putVector(r, view, at);
     }
   }
   for (let i = 0; i < 8; i++) {
@@ -141,24 +195,41 @@ export const INITIAL_MEMORY = makeMemory();
 /** Offset from DATA of something to point at: mostly well inside, now and then at a border. */
 function target(r: Random): number {
   switch (r.below(14)) {
-    case 0: return r.below(32) - 16;
-    case 1: return 0x1000 - 16 + r.below(32);
-    case 2: return 0x2000 - 16 + r.below(32);
-    case 3: return 0x3000 - 24 + r.below(32);
-    case 4: return XMM_STAMPS + 8 * r.below(48);
-    case 5: case 6: case 7: return r.below(0x1e00) + 0x180;
-    default: return (r.below(0x1e0) + 0x18) * 16;
+    case 0:
+      return r.below(32) - 16;
+    case 1:
+      return 0x1000 - 16 + r.below(32);
+    case 2:
+      return 0x2000 - 16 + r.below(32);
+    case 3:
+      return 0x3000 - 24 + r.below(32);
+    case 4:
+      return XMM_STAMPS + 8 * r.below(48);
+    case 5:
+    case 6:
+    case 7:
+      return r.below(0x1e00) + 0x180;
+    default:
+      return (r.below(0x1e0) + 0x18) * 16;
   }
 }
 
 function stackTarget(r: Random): number {
   switch (r.below(16)) {
-    case 0: return r.below(40) - 8;
-    case 1: return 0x3000 - r.below(72);
-    case 2: return 0x2000 + 8 * r.below(8) - 16;
-    case 3: return 0x400 + r.below(0x1800);
-    case 4: case 5: case 6: return FRAMES + 64 * r.below(FRAME_COUNT + SELECTOR_FRAME_COUNT);
-    default: return 0x400 + 8 * r.below(0x300);
+    case 0:
+      return r.below(40) - 8;
+    case 1:
+      return 0x3000 - r.below(72);
+    case 2:
+      return 0x2000 + 8 * r.below(8) - 16;
+    case 3:
+      return 0x400 + r.below(0x1800);
+    case 4:
+    case 5:
+    case 6:
+      return FRAMES + 64 * r.below(FRAME_COUNT + SELECTOR_FRAME_COUNT);
+    default:
+      return 0x400 + 8 * r.below(0x300);
   }
 }
 
@@ -274,7 +345,8 @@ function putFloatingPoint(r: Random, view: DataView): void {
   }
   for (let i = 0; i < 16; i++) {
     const at = XMM + 16 * i;
-    if (i > 0 && r.once(8)) for (let j = 0; j < 16; j += 4) view.setUint32(at + j, view.getUint32(at - 16 + j, true), true);
+    if (i > 0 && r.once(8))
+      for (let j = 0; j < 16; j += 4) view.setUint32(at + j, view.getUint32(at - 16 + j, true), true);
     else putVector(r, view, at);
   }
 }

@@ -6,11 +6,31 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  CS, DATA_SIZE, DS, ES, FCW, FLAGS, FS, FSBASE, FSW, FTW, GPR, GS, LDT, MEMORY, MXCSR,
-  RIP, SELECTORS, SS, STAMPS_SIZE, USER_CS, WINDOW, X87, XMM,
-} from './layout.ts';
 import { INITIAL_MEMORY } from './initial.ts';
+import {
+  CS,
+  DATA_SIZE,
+  DS,
+  ES,
+  FCW,
+  FLAGS,
+  FS,
+  FSBASE,
+  FSW,
+  FTW,
+  GPR,
+  GS,
+  LDT,
+  MEMORY,
+  MXCSR,
+  RIP,
+  SELECTORS,
+  SS,
+  USER_CS,
+  WINDOW,
+  X87,
+  XMM,
+} from './layout.ts';
 import { RETIRED } from './vectors.ts';
 
 export interface NativeCase {
@@ -38,16 +58,28 @@ export interface NativeOutcome {
 const SOURCE = 'tests/oracle/harness.c';
 // prettier-ignore
 const COMPILER_FLAGS = [
-  '-O2', '-Wall', '-Wextra', '-ffreestanding', '-fno-tree-loop-distribute-patterns', '-static-pie', '-fPIE', '-nostdlib',
-  '-fno-stack-protector', '-mno-red-zone', '-mgeneral-regs-only', '-mfsgsbase', '-fcf-protection=none',
+  '-O2',
+  '-Wall',
+  '-Wextra',
+  '-ffreestanding',
+  '-fno-tree-loop-distribute-patterns',
+  '-static-pie',
+  '-fPIE',
+  '-nostdlib',
+  '-fno-stack-protector',
+  '-mno-red-zone',
+  '-mgeneral-regs-only',
+  '-mfsgsbase',
+  '-fcf-protection=none',
 ];
 
 const SEGMENTS = 16;
 const SETUP_SIZE = 8 + SEGMENTS * 16 + DATA_SIZE;
 const FX_SIZE = 416;
-const TEST_SIZE = 1128;
+const RUN_BYTES = 1024;
+const TEST_SIZE = 1640;
 const TEST_FX = 192;
-const TEST_PATCH = TEST_FX + FX_SIZE;
+const TEST_RUNS = TEST_FX + FX_SIZE;
 const OUTCOME_SIZE = 1640;
 const OUTCOME_FX = 192;
 const BATCH = 4096;
@@ -66,7 +98,12 @@ function makeSetup(): Uint8Array {
     const at = 8 + 16 * i;
     const contents = ['data', 'expand-down', 'code', 'conforming'].indexOf(entry.contents);
     const bits =
-      (entry.wide ? 1 : 0) | (contents << 1) | (entry.readOnly ? 8 : 0) | (entry.pages ? 16 : 0) | (entry.absent ? 32 : 0) | 64;
+      (entry.wide ? 1 : 0) |
+      (contents << 1) |
+      (entry.readOnly ? 8 : 0) |
+      (entry.pages ? 16 : 0) |
+      (entry.absent ? 32 : 0) |
+      64;
     [i, entry.base, entry.limit, bits].forEach((word, n) => setup.setUint32(at + 4 * n, word, true));
   });
   const bytes = new Uint8Array(setup.buffer);
@@ -74,12 +111,42 @@ function makeSetup(): Uint8Array {
   return bytes;
 }
 
+/** Where the case's memory differs from INITIAL_MEMORY. @throws RangeError if that is too much for the harness. */
+function putRuns(view: DataView, bytes: Uint8Array, at: number, initial: Uint8Array): void {
+  const start = at + 4;
+  let end = start;
+  for (let offset = 0; offset < DATA_SIZE; offset++) {
+    if (initial[MEMORY + offset] === INITIAL_MEMORY[offset]) continue;
+    let last = offset;
+    // A gap of less than a run's head is not worth a new run.
+    for (let next = offset + 1; next < Math.min(DATA_SIZE, last + 5); next++)
+      if (initial[MEMORY + next] !== INITIAL_MEMORY[next]) last = next;
+    const length = last - offset + 1;
+    if (end + 4 + length - start > RUN_BYTES) throw new RangeError('a case changes too much memory');
+    view.setUint16(end, offset, true);
+    view.setUint16(end + 2, length, true);
+    bytes.set(initial.subarray(MEMORY + offset, MEMORY + offset + length), end + 4);
+    end += 4 + length;
+    offset = last;
+  }
+  view.setUint32(at, end - start, true);
+}
+/** How many bytes that takes. */
+export function memoryChanges(initial: Uint8Array): number {
+  let changed = 0;
+  for (let offset = 0; offset < DATA_SIZE; offset++) if (initial[MEMORY + offset] !== INITIAL_MEMORY[offset]) changed++;
+  return changed;
+}
+
 function putTest(view: DataView, bytes: Uint8Array, at: number, test: NativeCase): void {
   const { initial } = test;
   const from = new DataView(initial.buffer, initial.byteOffset);
   bytes.set(test.code, at);
   view.setUint8(at + 16, test.code.length);
-  view.setUint8(at + 17, (test.noStep ? FLAG_NO_STEP : 0) | (test.repeat ? FLAG_REPEAT : 0) | (test.shadow ? FLAG_SHADOW : 0));
+  view.setUint8(
+    at + 17,
+    (test.noStep ? FLAG_NO_STEP : 0) | (test.repeat ? FLAG_REPEAT : 0) | (test.shadow ? FLAG_SHADOW : 0),
+  );
   [CS, SS, DS, ES, FS, GS].forEach((segment, i) =>
     view.setUint16(at + 18 + 2 * i, from.getUint16(SELECTORS + 2 * segment, true), true),
   );
@@ -99,9 +166,7 @@ function putTest(view: DataView, bytes: Uint8Array, at: number, test: NativeCase
     bytes.set(initial.subarray(register, register + 10), fx + 32 + 16 * i);
   }
   bytes.set(initial.subarray(XMM, XMM + 256), fx + 160);
-  view.setUint32(at + TEST_PATCH, 0, true);
-  view.setUint32(at + TEST_PATCH + 4, STAMPS_SIZE, true);
-  bytes.set(initial.subarray(MEMORY, MEMORY + STAMPS_SIZE), at + TEST_PATCH + 8);
+  putRuns(view, bytes, at + TEST_RUNS, initial);
 }
 
 function takeOutcome(view: DataView, bytes: Uint8Array, at: number, test: NativeCase): NativeOutcome {
@@ -135,8 +200,7 @@ function takeOutcome(view: DataView, bytes: Uint8Array, at: number, test: Native
   final[FTW] = bytes[fx + 4]!;
   to.setUint32(MXCSR, view.getUint32(fx + 24, true), true);
   const top = (status >> 11) & 7;
-  for (let i = 0; i < 8; i++)
-    final.set(bytes.subarray(fx + 32 + 16 * i, fx + 42 + 16 * i), X87 + 16 * ((top + i) & 7));
+  for (let i = 0; i < 8; i++) final.set(bytes.subarray(fx + 32 + 16 * i, fx + 42 + 16 * i), X87 + 16 * ((top + i) & 7));
   final.set(bytes.subarray(fx + 160, fx + 416), XMM);
   const used = view.getUint32(fx + FX_SIZE, true);
   for (let run = fx + FX_SIZE + 4, end = run + used; run < end; ) {

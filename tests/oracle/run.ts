@@ -1,6 +1,7 @@
 /** Runs stored cases in the engine and says where it differs from the processor they were made on. */
 import type { Row } from '../../src/engine/x86/instructions/row.ts';
-import { OracleGuest } from './guest.ts';
+import { type Deviation, deviations } from './deviations.ts';
+import type { OracleGuest } from './guest.ts';
 import { type Difference, differences } from './image-text.ts';
 import { createImage, makeInitial } from './initial.ts';
 import { mask } from './masks.ts';
@@ -13,6 +14,8 @@ const KERNEL_HALF = 1n << 47n;
 export interface Mismatch {
   test: Case;
   differences: Difference[];
+  /** Why that is known and left so; undefined: an error. */
+  deviation: Deviation | undefined;
 }
 
 const initial = createImage();
@@ -41,5 +44,6 @@ export function runCase(guest: OracleGuest, row: Row, test: Case): Mismatch | un
   }
   mask(row, test, initial.bytes, expected.view, actual.view);
   found.push(...differences(initial.bytes, expected.bytes, actual.bytes));
-  return found.length ? { test, differences: found } : undefined;
+  if (!found.length) return undefined;
+  return { test, differences: found, deviation: deviations.find(known => known.covers(row, test, found)) };
 }

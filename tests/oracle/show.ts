@@ -2,7 +2,7 @@
 import { disassemble } from './disassemble.ts';
 import { differences } from './image-text.ts';
 import { createImage, makeInitial } from './initial.ts';
-import { advance, applyChanges, readVectors, RETIRED, seedOf } from './vectors.ts';
+import { advance, applyChanges, RETIRED, readVectors, seedOf } from './vectors.ts';
 
 const [word = '', count = '5'] = process.argv.slice(2);
 for (const [key, cases] of readVectors()) {
@@ -15,7 +15,10 @@ for (const [key, cases] of readVectors()) {
     if (test.vector === RETIRED) advance(view, test.mode, test.code.length);
     const advanced = bytes.slice();
     applyChanges(bytes, test.changes);
-    const fault = test.vector === RETIRED ? '' : `  exception ${test.vector} (${test.errorCode.toString(16)}) ${test.cr2.toString(16)}`;
+    const fault =
+      test.vector === RETIRED
+        ? ''
+        : `  exception ${test.vector} (${test.errorCode.toString(16)}) ${test.cr2.toString(16)}`;
     console.log(`  ${test.mode}-bit  ${disassemble(test.code, test.mode)}${fault}`);
     for (const d of differences(before, bytes, advanced)) console.log(`      ${d.field}: ${d.before} -> ${d.expected}`);
   }

@@ -15,7 +15,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { deflateSync, inflateSync } from 'node:zlib';
 import type { Row } from '../../src/engine/x86/instructions/row.ts';
-import { CS, IMAGE_SIZE, type Mode, MODES, RIP, SELECTORS, WINDOW } from './layout.ts';
+import { CS, IMAGE_SIZE, MODES, type Mode, RIP, SELECTORS, WINDOW } from './layout.ts';
 import { hash } from './random.ts';
 
 export const FOLDER = 'tests/oracle/vectors';
@@ -45,7 +45,8 @@ export interface Case {
 /** What tells a row apart from all others: `sub 29 Ev,Gv`, `movss f3:0f10 V,W` … */
 export function rowKey(row: Row): string {
   const opcode = `${row.prefix ? `${row.prefix}:` : ''}${row.opcode.toString(16).padStart(2, '0')}`;
-  const extension = row.modrm !== undefined ? ` ${row.modrm.toString(16)}` : row.group !== undefined ? ` /${row.group}` : '';
+  const extension =
+    row.modrm !== undefined ? ` ${row.modrm.toString(16)}` : row.group !== undefined ? ` /${row.group}` : '';
   const form = row.form ? ` ${row.form}` : '';
   return `${row.name} ${opcode}${extension} ${row.operands}${form}${row.mode ? ` ${row.mode}` : ''}`;
 }
@@ -131,7 +132,8 @@ export class Reader {
 /** Moves RIP past `length` bytes of code, as wide as the code segment says. */
 export function advance(view: DataView, mode: Mode, length: number): void {
   if (mode === 64) view.setBigUint64(RIP, view.getBigUint64(RIP, true) + BigInt(length), true);
-  else if (mode === 32 || view.getUint16(SELECTORS + 2 * CS, true) !== 0x1f) view.setUint32(RIP, view.getUint32(RIP, true) + length, true);
+  else if (mode === 32 || view.getUint16(SELECTORS + 2 * CS, true) !== 0x1f)
+    view.setUint32(RIP, view.getUint32(RIP, true) + length, true);
   else view.setUint32(RIP, (view.getUint32(RIP, true) + length) & 0xffff, true);
 }
 

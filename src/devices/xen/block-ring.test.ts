@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { createRandom } from '../../../tests/random.ts';
 import type { Disk } from '../../host/disk.ts';
 import { createLog } from '../../host/log.ts';
 import { GuestMemory } from '../../memory/memory.ts';
@@ -105,6 +106,7 @@ function setUp(options: { layout?: BlockLayout; order?: number; readOnly?: boole
   const at = (offset: number) => ringFrames[Math.floor(offset / 4096)]! * 4096 + (offset % 4096);
   let produced = 0;
   let consumed = 0;
+  let lastOperation = -1;
   /** Puts one raw slot in. */
   const put = (fill: (slot: DataView) => void) => {
     const slot = new Uint8Array(layout.slot);
@@ -125,6 +127,7 @@ function setUp(options: { layout?: BlockLayout; order?: number; readOnly?: boole
       const bytes = Uint8Array.from({ length: 12 }, (_, index) => memory.read8(at(start + index)));
       const view = new DataView(bytes.buffer);
       assert.equal(view.getBigUint64(0, true), BigInt(consumed) + 0x1_0000_0000n, 'the id comes back');
+      lastOperation = view.getUint8(8);
       out.push(view.getInt16(10, true));
     }
     memory.write32(header + 12, consumed + 1);
@@ -188,6 +191,7 @@ function setUp(options: { layout?: BlockLayout; order?: number; readOnly?: boole
     one,
     slots,
     mapped: () => mapped,
+    lastOperation: () => lastOperation,
     send: () => event?.(),
     notifications: () => notifications,
     state: () => store.readText(`${BACK}/state`),
@@ -280,13 +284,14 @@ test('neighbours in memory become one transfer', () => {
 });
 
 test('indirect requests', () => {
-  const { connect, disk, memory, indirect, kick, responses } = setUp();
+  const { connect, disk, memory, indirect, kick, responses, lastOperation } = setUp();
   connect();
   const frames = Array.from({ length: 256 }, (_, index) => whole(300 + index));
   for (let index = 0; index < 256; index++) memory.fill((300 + index) * 4096, 4096, index);
   indirect(1, 8, frames, 20);
   kick();
   assert.deepEqual(responses(), [0]);
+  assert.equal(lastOperation(), 1, 'answered as the write it was');
   for (let index = 0; index < 256; index++) assert.equal(disk.bytes[4096 + index * 4096], index);
   indirect(0, 0, [], 20, 257);
   indirect(5, 0, [whole(DATA)], 21);
@@ -417,4 +422,27 @@ test('a request that reads the disk into the ring itself does not run for ever',
   kick();
   assert.ok(disk.calls.length < 100, `${disk.calls.length} reads`);
   assert.ok(memory.read32(header) > 0);
+});
+
+test('rings full of random bytes: answers or silence, and the disk stays within its bounds', () => {
+  const random = createRandom(3n);
+  for (let round = 0; round < 200; round++) {
+    const { connect, memory, header, disk, send } = setUp({ layout: random.of([layout32, layout64]) });
+    connect();
+    // Written down rather than thrown: what a disk throws becomes an I/O error.
+    const outside: string[] = [];
+    const check = (what: string, offset: number, length: number) => {
+      if (!(offset >= 0 && length > 0 && offset + length <= disk.size)) outside.push(`${what} ${offset} ${length}`);
+    };
+    disk.read = (offset, into) => check('read', offset, into.length);
+    disk.write = (offset, from) => check('write', offset, from.length);
+    disk.discard = (offset, length) => check('discard', offset, length);
+    for (let offset = 64; offset < 4096; offset++) {
+      // Small numbers more often: random 32-bit references and 64-bit sectors hit nothing.
+      memory.write8(header + offset, random.below(3) === 0 ? random.below(256) : 0);
+    }
+    memory.write32(header, random.below(40));
+    send();
+    assert.deepEqual(outside, []);
+  }
 });

@@ -273,7 +273,8 @@ export class BlockRing {
   #respond(index: number, request: DataView, status: number): void {
     const response = new DataView(new ArrayBuffer(12));
     response.setBigUint64(0, request.getBigUint64(this.#layout.id, true), true);
-    response.setUint8(8, request.getUint8(0));
+    // An indirect request is answered as what it really was: Linux (blkfront) gives the disk up otherwise.
+    response.setUint8(8, request.getUint8(request.getUint8(0) === BLKIF_OP_INDIRECT ? 1 : 0));
     response.setInt16(10, status, true);
     const start = this.#slotOffset(index);
     this.#pieces(start, response.byteLength, (address, length, done) =>

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { FakeStoreClient, type StoreMessage } from '../../../tests/fake-store-client.ts';
+import { createRandom } from '../../../tests/random.ts';
 import { createLog } from '../../host/log.ts';
 import { GuestMemory } from '../../memory/memory.ts';
 import { StoreError, Xenstore } from './xenstore.ts';
@@ -347,4 +348,23 @@ test('store errors carry the name that goes over the wire', () => {
     () => store.read(0, '/none'),
     (error: unknown) => error instanceof StoreError && error.code === 'ENOENT',
   );
+});
+
+test('random messages: the store answers or breaks off, and never throws', () => {
+  const random = createRandom(5n);
+  const paths = ['data', 'device', '/', '/local/domain/1', '@releaseDomain', 'data/a', 'control/shutdown', '..', ''];
+  for (let round = 0; round < 30; round++) {
+    const { client, store } = setUp();
+    store.write(0, '/local/domain/1/device/vbd', 'x');
+    for (let each = 0; each < 150; each++) {
+      const parts = Array.from({ length: random.below(4) }, () =>
+        random.below(8) ? random.of(paths) : String.fromCharCode(random.below(256), random.below(256)),
+      );
+      const payload = parts.join('\0') + (random.below(4) ? '\0' : '');
+      client.send(random.below(24), payload, random.below(5) ? 0 : random.below(4), 1 + random.below(64));
+      client.receive();
+    }
+    client.sendRaw(Uint8Array.from({ length: 200 }, () => random.below(256)));
+    client.receive();
+  }
 });

@@ -7,6 +7,7 @@ import { Body, Module } from '../wasm/module.ts';
 import { Builder } from '../x86/builder.ts';
 import { type Form, forms } from '../x86/decode.ts';
 import { ACCESS_EXECUTE, emitEntry, emitPaging, type Imports } from '../x86/paging.ts';
+import { switchToMmx } from '../x86/instructions/vector.ts';
 import * as state from '../x86/state.ts';
 import * as record from './record.ts';
 import { type Functions, helperNumbering, InterpreterTier, type Leaving, type Variant } from './tier.ts';
@@ -68,11 +69,12 @@ export function emitPrologue(b: Builder, form: Form): void {
     const trap = b.state32(state.UNIT_TRAP + 4 * ['x87', 'mmx', 'sse'].indexOf(row.unit));
     b.when(trap, () => b.tier.raise(b, trap, undefined));
   }
-  if (row.unit === 'mmx') {
-    // Any MMX instruction makes the x87 stack start at 0 with all registers in use (SDM 1, 9.5.1).
-    b.setState(state.FPU_STATUS, b.and(b.state(state.FPU_STATUS, 16), b.const(~0x3800)), 16);
-    b.setState(state.FPU_TAGS, b.const(0xff), 8);
-  }
+  // MMX registers are x87 registers: an x87 exception that waits comes first (FPU_STATUS's ES).
+  if (row.unit === 'mmx') b.raiseIf(b.narrow(b.and(b.state(state.FPU_STATUS, 16), b.const(0x80))), 16);
+}
+/** What an instruction that did not fault has done besides its meaning. */
+export function emitEpilogue(b: Builder, form: Form): void {
+  if (form.row.unit === 'mmx') switchToMmx(b);
 }
 
 export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModule {
@@ -114,6 +116,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
     emitPrologue(b, variant.form);
     const operands = variant.form.operands.map((spec, index) => tier.operand(b, spec, index));
     variant.form.row.meaning(b, ...operands);
+    emitEpilogue(b, variant.form);
     tier.finish(b);
     b.finish();
     return tier;
@@ -136,6 +139,8 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   const entry = run.local('i32');
   const slot = run.local('i32');
   const physical = run.local('i32');
+  /** The instruction at `target` is for the interpreter, even if translated code starts there. */
+  const raw = run.local('i32');
   const set = (local: number, value: number) => {
     run.i32(value);
     run.set(local);
@@ -275,12 +280,14 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         break;
       }
       case record.TRANSLATED:
+        setTargetHere();
+        saveRip();
         run.get(rec);
         run.memory('i32.load', record.NOT_TAKEN);
         run.get(rec);
         run.memory('i32.load', record.TAKEN);
         run.callIndirect(handlerType);
-        run.drop();
+        run.set(raw);
         run.i32(0);
         run.memory('i64.load', STATE + state.RIP);
         run.set(target);
@@ -434,6 +441,19 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   run.get(entry);
   run.memory('i32.load', 4);
   run.set(rec);
+  run.get(raw);
+  run.if();
+  set(raw, 0);
+  run.get(rec);
+  run.memory('i32.load16_u', record.HANDLER);
+  run.i32(record.TRANSLATED);
+  run.op('i32.eq');
+  run.if();
+  run.get(rec);
+  run.memory('i32.load', record.NOT_TAKEN);
+  run.set(rec);
+  run.end();
+  run.end();
   // Within one page the link holds as long as both blocks do; across pages translations may change.
   run.get(slot);
   run.if();

@@ -38,7 +38,7 @@ export const CHAIN = 2;
 export const CROSSING = 3;
 /** SCRATCH = ((base + (index << scale) + displacement) & IMMEDIATE) + the base of segment REGISTER (an offset in the state). */
 export const ADDRESS = 4;
-/** Enters translated code: TAKEN is its function's index in the table, NOT_TAKEN its entry number. */
+/** Enters translated code: TAKEN is its function's index in the table, NOT_TAKEN the same place for the interpreter. */
 export const TRANSLATED = 5;
 /** Raises exception IMMEDIATE (#UD; #GP for an instruction that is too long). */
 export const UNDEFINED = 6;

@@ -4,6 +4,7 @@ import type { Body } from '../wasm/module.ts';
 import { type Builder, type FlagSource, LOADS, STORES, type Tier, type Value } from '../x86/builder.ts';
 import type { Form } from '../x86/decode.ts';
 import type { Operand } from '../x86/instructions/row.ts';
+import { BaseOperand, GeneralRegister, MemoryOperand, NumberOperand, SizeOperand, ValueOperand } from '../x86/operand.ts';
 import { type OperandSpec, operandBits } from '../x86/operands.ts';
 import { emitEntry, type Paging } from '../x86/paging.ts';
 import * as state from '../x86/state.ts';
@@ -86,36 +87,7 @@ export class InterpreterTier implements Tier {
     body.memory('i32.load8_u', field);
   }
   #register(b: Builder, field: number, file: number, place: string, bits: number): Operand {
-    const vector = file !== state.GPR;
-    return {
-      ...noMemory(),
-      kind: 'register',
-      bits,
-      get: () =>
-        b.read(place, bits === 128 ? 'v128' : 'i64', body => {
-          this.#address(body, field);
-          body.memory(LOADS[bits]!, STATE + file);
-        }),
-      set: value => {
-        b.write(
-          place,
-          !vector && bits === 32 ? b.zx(value, 32) : value,
-          () => this.#address(b.body, field),
-          () => b.body.memory(STORES[!vector && bits === 32 ? 64 : bits]!, STATE + file),
-        );
-        // An MMX register is the significand of an x87 register, whose exponent becomes all ones (SDM 1, 9.2).
-        if (file === state.FPU_REGISTERS)
-          b.effect(() => {
-            this.#address(b.body, field);
-            b.body.i32(0xffff);
-            b.body.memory('i32.store16', STATE + file + 8);
-          });
-      },
-      number: () => {
-        const byte = this.#field(b, field, 8);
-        return vector ? b.shr(byte, b.const(4)) : b.shr(byte, b.const(3));
-      },
-    };
+    return new RecordRegister(b, this.#leaving.record, field, file, place, bits);
   }
   #field(b: Builder, field: number, bits: number): Value {
     return b.read(undefined, 'i64', body => {
@@ -130,7 +102,7 @@ export class InterpreterTier implements Tier {
   // Memory.
 
   #memory(b: Builder, bits: number, writes: boolean, aligned: boolean): Operand {
-    const wide = this.wide;
+    const { wide } = this;
     const registers = (field: number) =>
       b.read('gpr', 'i64', body => {
         this.#address(body, field);
@@ -145,41 +117,14 @@ export class InterpreterTier implements Tier {
       const sum = b.add(b.add(registers(record.BASE), scaled), displacement);
       return wide ? sum : b.zx(sum, 32);
     };
-    let cached: Value | undefined;
-    const inSegment = (at: Value, bytes: number) => {
-      if (wide) return at;
-      return this.#segmented(b, body => this.#address(body, record.SEGMENT), at, bytes, writes);
-    };
-    const address = () => (cached ??= inSegment(offset(), bits / 8));
-    return this.#accessed(b, bits, writes, aligned, {
-      address,
+    const inSegment = (at: Value) =>
+      wide ? at : this.#segmented(b, body => this.#address(body, record.SEGMENT), at, bits / 8, writes);
+    return new MemoryOperand(b, bits, () => inSegment(offset()), {
+      writes,
+      aligned,
       offset,
-      displaced: bytes => (wide ? b.add(address(), bytes) : inSegment(b.zx(b.add(offset(), bytes), 32), bits / 8)),
-      afterPop: address, // the decoder has moved the displacement
+      ...(wide ? {} : { displaced: (bytes: Value) => inSegment(b.zx(b.add(offset(), bytes), 32)) }),
     });
-  }
-  /** An operand at an address, with loads and stores. */
-  #accessed(
-    b: Builder,
-    bits: number,
-    writes: boolean,
-    aligned: boolean,
-    how: Pick<Operand, 'address' | 'offset' | 'displaced' | 'afterPop'> & Partial<Operand>,
-  ): Operand {
-    const checked = () => {
-      const at = how.address();
-      if (aligned) b.raiseIf(b.no(b.eqz(b.and(at, b.const(15)))), 13, 0);
-      return at;
-    };
-    return {
-      ...noMemory(),
-      kind: 'memory',
-      bits,
-      get: () => (writes ? b.loadForWrite(checked(), bits) : b.load(checked(), bits)),
-      set: value => b.store(checked(), bits, value),
-      number: impossible,
-      ...how,
-    };
   }
   #segmented(b: Builder, segment: (body: Body) => void, offset: Value, bytes: number, write: boolean): Value {
     b.use(offset);
@@ -423,69 +368,47 @@ export class InterpreterTier implements Tier {
       case 'S':
       case 'C':
       case 'D':
-        return { ...noMemory(), kind: 'register', bits, get: impossible, set: impossible, number: () => this.#field(b, record.REGISTER, 8) };
+        return new NumberOperand(bits, () => this.#field(b, record.REGISTER, 8));
       case 'I': {
         const second = form.immediates.indexOf(spec) === 1;
         // Sign-extended in the record; the second immediate stands in the displacement.
-        const value = () => (second ? this.#field(b, record.DISPLACEMENT, 32) : b.zx(this.#field(b, record.IMMEDIATE, 64), bits));
-        return { ...noMemory(), kind: 'immediate', bits, get: value, set: impossible, number: impossible };
+        return new ValueOperand(bits, () =>
+          second ? this.#field(b, record.DISPLACEMENT, 32) : b.zx(this.#field(b, record.IMMEDIATE, 64), bits),
+        );
       }
       case 'A':
-        return { ...noMemory(), kind: 'immediate', bits, get: () => this.#field(b, record.IMMEDIATE, 64), set: impossible, number: impossible };
-      case 'J': {
+        return new ValueOperand(bits, () => this.#field(b, record.IMMEDIATE, 64));
+      case 'J':
         // The record has the target relative to the page; outside 64-bit mode EIP wraps to the operand size.
-        const target = () => {
+        return new ValueOperand(bits, () => {
           const sum = b.add(this.#page(b), this.#field(b, record.IMMEDIATE, 64));
           if (this.wide) return sum;
           return b.zx(b.sub(sum, b.state(state.SEGMENT_BASE + 8 * state.CS)), operandSize === 16 ? 16 : 32);
+        });
+      case 'O':
+      case 'table':
+      case 'destination': {
+        const offset = () => {
+          if (spec.place === 'O') return this.#field(b, record.IMMEDIATE, 64);
+          return b.zx(spec.place === 'table' ? b.add(b.gpr(3), b.gpr(0, 8)) : b.gpr(7), addressSize);
         };
-        return { ...noMemory(), kind: 'immediate', bits, get: target, set: impossible, number: impossible };
-      }
-      case 'O': {
-        const at = () => {
-          const offset = this.#field(b, record.IMMEDIATE, 64);
-          if (!this.wide) return this.#segmented(b, body => this.#address(body, record.SEGMENT), offset, bits / 8, writes);
-          return b.add(offset, this.#segmentBase(b));
-        };
-        return this.#accessed(b, bits, writes, false, { address: at, offset: impossible, displaced: impossible, afterPop: impossible });
+        return new MemoryOperand(b, bits, () => this.#overridden(b, offset(), bits / 8, writes), { writes, aligned: false });
       }
       case 'X':
       case 'Y':
         return this.#string(b, spec.place, bits, writes);
-      case 'table':
-      case 'destination': {
-        let cached: Value | undefined;
-        const at = () => {
-          if (cached) return cached;
-          const sum = spec.place === 'table' ? b.add(b.gpr(3), b.gpr(0, 8)) : b.gpr(7);
-          const offset = b.zx(sum, addressSize);
-          if (!this.wide) cached = this.#segmented(b, body => this.#address(body, record.SEGMENT), offset, bits / 8, writes);
-          else cached = b.add(offset, this.#segmentBase(b));
-          return cached;
-        };
-        return this.#accessed(b, bits, writes, false, { address: at, offset: impossible, displaced: at, afterPop: impossible });
-      }
       case 'counter':
-        return {
-          ...noMemory(),
-          kind: 'register',
-          bits: addressSize,
-          get: () => b.gpr(1, addressSize),
-          set: value => b.setGpr(1, value, addressSize),
-          number: () => b.const(1),
-        };
+        return new GeneralRegister(b, 1, addressSize);
       case 'fixed':
-        return {
-          ...noMemory(),
-          kind: 'register',
-          bits,
-          get: () => b.gpr(spec.fixed, bits),
-          set: value => b.setGpr(spec.fixed, value, bits),
-          number: () => b.const(spec.fixed),
-        };
+        return new GeneralRegister(b, spec.fixed, bits);
       case 'size':
-        return { ...noMemory(), kind: 'register', bits, get: impossible, set: impossible, number: impossible };
+        return new SizeOperand(bits);
     }
+  }
+  /** Where an offset in the default or overriding segment lies. */
+  #overridden(b: Builder, offset: Value, bytes: number, writes: boolean): Value {
+    if (this.wide) return b.add(offset, this.#segmentBase(b));
+    return this.#segmented(b, body => this.#address(body, record.SEGMENT), offset, bytes, writes);
   }
   /** In 64-bit mode: the base of FS or GS if overridden, otherwise the zero slot. */
   #segmentBase(b: Builder): Value {
@@ -497,26 +420,14 @@ export class InterpreterTier implements Tier {
   #string(b: Builder, place: 'X' | 'Y', bits: number, writes: boolean): Operand {
     const { addressSize } = this.#variant;
     const register = place === 'X' ? 6 : 7;
-    let cached: Value | undefined;
-    const address = () => {
-      if (cached) return cached;
+    const where = () => {
       const offset = b.gpr(register, addressSize);
-      if (this.wide) cached = place === 'X' ? b.add(offset, this.#segmentBase(b)) : offset;
-      else
-        cached = this.#segmented(
-          b,
-          body => (place === 'X' ? this.#address(body, record.SEGMENT) : body.i32(state.ES)),
-          offset,
-          bits / 8,
-          writes,
-        );
-      return cached;
+      if (place === 'X') return this.#overridden(b, offset, bits / 8, writes);
+      return this.wide ? offset : this.#segmented(b, body => body.i32(state.ES), offset, bits / 8, writes);
     };
-    return this.#accessed(b, bits, false, false, {
-      address,
-      offset: impossible,
-      displaced: impossible,
-      afterPop: impossible,
+    return new MemoryOperand(b, bits, where, {
+      writes: false,
+      aligned: false,
       base: () => (place === 'X' && this.wide ? this.#segmentBase(b) : b.const(0)),
       step: () => {
         const down = b.both(b.state32(state.FLAGS_REST), b.i32(state.DF));
@@ -527,9 +438,55 @@ export class InterpreterTier implements Tier {
   }
 }
 
-function impossible(): never {
-  throw new Error('an operand was used in a way its letter does not allow');
-}
-function noMemory(): Pick<Operand, 'address' | 'offset' | 'displaced' | 'afterPop' | 'step' | 'base'> {
-  return { address: impossible, offset: impossible, displaced: impossible, afterPop: impossible, step: impossible, base: impossible };
+/** A register that the record names by its offset in a register file. */
+class RecordRegister extends BaseOperand {
+  readonly kind = 'register';
+  readonly #b: Builder;
+  readonly #record: number;
+  readonly #field: number;
+  readonly #file: number;
+  readonly #place: string;
+  constructor(b: Builder, record: number, field: number, file: number, place: string, bits: number) {
+    super(bits);
+    this.#b = b;
+    this.#record = record;
+    this.#field = field;
+    this.#file = file;
+    this.#place = place;
+  }
+  #address(): void {
+    this.#b.body.get(this.#record);
+    this.#b.body.memory('i32.load8_u', this.#field);
+  }
+  override get(): Value {
+    return this.#b.read(this.#place, this.bits === 128 ? 'v128' : 'i64', body => {
+      this.#address();
+      body.memory(LOADS[this.bits]!, STATE + this.#file);
+    });
+  }
+  override set(value: Value): void {
+    const b = this.#b;
+    const extends32 = this.#file === state.GPR && this.bits === 32;
+    b.write(
+      this.#place,
+      extends32 ? b.zx(value, 32) : value,
+      () => this.#address(),
+      () => b.body.memory(STORES[extends32 ? 64 : this.bits]!, STATE + this.#file),
+    );
+    // An MMX register is the significand of an x87 register, whose exponent becomes all ones (SDM 1, 9.2).
+    if (this.#file === state.FPU_REGISTERS)
+      b.effect(() => {
+        this.#address();
+        b.body.i32(0xffff);
+        b.body.memory('i32.store16', STATE + this.#file + 8);
+      });
+  }
+  override number(): Value {
+    const b = this.#b;
+    const byte = b.read(undefined, 'i64', body => {
+      body.get(this.#record);
+      body.memory('i64.load8_u', this.#field);
+    });
+    return b.shr(byte, b.const(this.#file === state.GPR ? 3 : 4));
+  }
 }

@@ -19,3 +19,6 @@ export const helpers: Readonly<Record<string, Helper>> = {
   ...transferHelpers,
   ...x87Helpers,
 };
+
+/** Helpers that read and write only vector, x87 and flag-free state: translated code keeps its registers in locals across them. */
+export const pureHelpers: ReadonlySet<string> = new Set([...Object.keys(x87Helpers), ...Object.keys(sseFloatHelpers)]);

@@ -44,6 +44,8 @@ export interface FlagSource {
   bits: number;
   x?: Value;
   y?: Value;
+  /** add, sub: a carry or borrow went in, so that r is not x ± y. */
+  carryIn?: boolean;
   /** The result, sign-extended to 64 bits. */
   result: Value;
   /** Makes FLAG_AUX (i32). */
@@ -269,18 +271,16 @@ export class Builder {
   // ── flags ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Flags of r = x + y (+ carry in): all six. x, y, r zero-extended `bits` wide (higher bits of r do not matter). */
-  flagsAdd(bits: number, x: Value, y: Value, r: Value): void {
-    const carries = () => this.or(this.and(x, y), this.and(this.or(x, y), this.not(r)));
-    this.tier.setFlags(this, { kind: 'add', bits, x, y, result: this.sx(r, bits), aux: () => this.#carryAux(carries(), bits) });
+  flagsAdd(bits: number, x: Value, y: Value, r: Value, carryIn = false): void {
+    this.tier.setFlags(this, { kind: 'add', bits, x, y, carryIn, result: this.sx(r, bits), aux: () => this.auxOf('add', bits, x, y, r) });
   }
   /** Flags of r = x - y (- borrow in): all six. */
-  flagsSub(bits: number, x: Value, y: Value, r: Value): void {
-    const borrows = () => this.or(this.and(this.not(x), this.or(y, r)), this.and(y, r));
-    this.tier.setFlags(this, { kind: 'sub', bits, x, y, result: this.sx(r, bits), aux: () => this.#carryAux(borrows(), bits) });
+  flagsSub(bits: number, x: Value, y: Value, r: Value, carryIn = false): void {
+    this.tier.setFlags(this, { kind: 'sub', bits, x, y, carryIn, result: this.sx(r, bits), aux: () => this.auxOf('sub', bits, x, y, r) });
   }
   /** Flags of a logical result: CF and OF clear, AF clear. */
   flagsLogic(bits: number, r: Value): void {
-    this.tier.setFlags(this, { kind: 'logic', bits, result: this.sx(r, bits), aux: () => this.i32(0) });
+    this.tier.setFlags(this, { kind: 'logic', bits, carryIn: false, result: this.sx(r, bits), aux: () => this.i32(0) });
   }
   /** SF, ZF, PF from r; CF, OF and AF given as truth values. */
   flagsFrom(bits: number, r: Value, carry: Value, overflow: Value, adjust: Value = this.i32(0)): void {
@@ -292,7 +292,7 @@ export class Builder {
         ),
         this.op('i32.shl', adjust, this.i32(3)),
       );
-    this.tier.setFlags(this, { kind: 'raw', bits, result: this.sx(r, bits), aux });
+    this.tier.setFlags(this, { kind: 'raw', bits, carryIn: false, result: this.sx(r, bits), aux });
   }
   /** All six flags from the bits of a value laid out as RFLAGS (i32). */
   flagsFromBits(flags: Value): void {
@@ -309,7 +309,7 @@ export class Builder {
         bit(7),
       ].reduce((x, y) => this.either(x, y));
     };
-    this.tier.setFlags(this, { kind: 'raw', bits: 64, result, aux });
+    this.tier.setFlags(this, { kind: 'raw', bits: 64, carryIn: false, result, aux });
   }
   carry(): Value { return this.op('i32.shr_u', this.tier.flagAux(this), this.i32(31)); }
   overflow(): Value {
@@ -499,6 +499,18 @@ export class Builder {
     if (value.local >= 0) this.body.drop();
     else this.body.set((value.local = this.temporary(value.type)));
   }
+  /** FLAG_AUX of r = x + y or x - y, with or without carry in. */
+  auxOf(kind: 'add' | 'sub', bits: number, x: Value, y: Value, r: Value): Value {
+    const carries =
+      kind === 'add'
+        ? this.or(this.and(x, y), this.and(this.or(x, y), this.not(r)))
+        : this.or(this.and(this.not(x), this.or(y, r)), this.and(y, r));
+    return this.#carryAux(carries, bits);
+  }
+  /** True while building inside a branch of `when`. */
+  get conditional(): boolean {
+    return this.#block.parent !== undefined;
+  }
   /** FLAG_AUX from the vector of carries out of each bit. */
   #carryAux(carries: Value, bits: number): Value {
     const top =
@@ -540,8 +552,11 @@ function fold(b: Builder, name: string, parts: readonly Value[]): Value | undefi
       case 'i64.shl': return b.const(p << (q & 63n));
       case 'i64.shr_u': return b.const(u(p) >> (q & 63n));
       case 'i64.shr_s': return b.const(p >> (q & 63n));
+      case 'i64.mul': return b.const(p * q);
       case 'i64.eq': return b.i32(p === q ? 1 : 0);
       case 'i64.ne': return b.i32(p !== q ? 1 : 0);
+      case 'i64.lt_u': return b.i32(u(p) < u(q) ? 1 : 0);
+      case 'i64.lt_s': return b.i32(p < q ? 1 : 0);
       case 'i32.and': return b.i32(Number(p & q));
       case 'i32.or': return b.i32(Number(p | q));
       case 'i32.xor': return b.i32(Number(p ^ q));

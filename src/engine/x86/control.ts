@@ -249,6 +249,11 @@ export const controlHelpers: Record<string, Helper> = {
     timestamp(cpu);
     cpu.setGpr32(1, cpu.get32(state.TSC_AUX));
   },
+  /** Before INS and OUTS touch memory: the permission comes first. */
+  check_port: context => {
+    const cpu = context as Cpu;
+    checkPort(cpu, cpu.argument32(0), cpu.argument32(1) / 8);
+  },
   port_in: context => {
     const cpu = context as Cpu;
     const port = cpu.argument32(0);

@@ -257,7 +257,7 @@ export class Cpu implements HelperContext {
     const access = ACCESS_WRITE | (implicit ? ACCESS_IMPLICIT | ACCESS_PROBE : 0);
     this.translate(linear, access);
     const last = linear + BigInt(bytes - 1);
-    if (linear >> 12n !== last >> 12n) this.translate(this.wrap(last), access);
+    if (linear >> 12n !== last >> 12n) this.translate(this.wrap(last & ~4095n), access);
   }
   writeLinear(linear: bigint, bytes: 1 | 2 | 4 | 8, value: bigint, implicit: boolean): void {
     const access = ACCESS_WRITE | (implicit ? ACCESS_IMPLICIT | ACCESS_PROBE : 0);

@@ -43,6 +43,8 @@ const FEATURES: Partial<Record<Feature, Bit>> = {
   invpcid: bit(7, 'ebx', 10),
   rdseed: bit(7, 'ebx', 18),
   smap: bit(7, 'ebx', 20),
+  clflushopt: bit(7, 'ebx', 23),
+  sha: bit(7, 'ebx', 29),
   lahf_lm: bit(0x80000001, 'ecx', 0),
   '3dnowprefetch': bit(0x80000001, 'ecx', 8),
   syscall: bit(0x80000001, 'edx', 11),
@@ -80,8 +82,8 @@ const REPEATED = 0x0183f3ff;
 
 export const offered: ReadonlySet<Feature> = new Set(Object.keys(FEATURES) as Feature[]);
 
-/** Family 15 (0xf), model 107, stepping 1. */
-const SIGNATURE = 0x00060fb1;
+/** Family 15 (0xf), model 64, stepping 2: before the models whose erratum 400 makes Linux idle with care. */
+const SIGNATURE = 0x00040f02;
 const VENDOR = 'AuthenticAMD';
 const BRAND = 'Polyvisor virtual CPU'.padEnd(48, '\0');
 

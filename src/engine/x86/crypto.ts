@@ -1,13 +1,12 @@
 /**
- * AES-NI, the SHA extensions and PCLMULQDQ (SDM 1, 5.12 and 5.18; SDM 2; FIPS 197 and 180-4). Operands stand in VECTOR[0] (the
- * destination) and VECTOR[1], SHA256RNDS2's XMM0 in VECTOR[2], an immediate in ARGUMENT[0]; the answer goes to VECTOR[3].
+ * AES-NI and PCLMULQDQ (SDM 1, 5.12; FIPS 197). Operands stand in VECTOR[0] (the destination) and VECTOR[1], an immediate in
+ * ARGUMENT[0]; the answer goes to VECTOR[3].
  */
 import type { Helper } from './helper.ts';
 import { ARGUMENT, STATE, VECTOR } from './state.ts';
 
 const FIRST = STATE + VECTOR;
 const SECOND = FIRST + 16;
-const THIRD = FIRST + 32;
 const ANSWER = FIRST + 48;
 
 // ── AES ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -68,48 +67,13 @@ function round(view: DataView, step: 1 | 3, sbox: Uint8Array, table: Uint32Array
 }
 
 const substituteWord = (word: number) =>
-  SBOX[word & 0xff]! | (SBOX[(word >>> 8) & 0xff]! << 8) | (SBOX[(word >>> 16) & 0xff]! << 16) | (SBOX[word >>> 24]! << 24);
-
-// ── SHA ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+  SBOX[word & 0xff]! |
+  (SBOX[(word >>> 8) & 0xff]! << 8) |
+  (SBOX[(word >>> 16) & 0xff]! << 16) |
+  (SBOX[word >>> 24]! << 24);
 
 const word = (view: DataView, address: number, lane: number) => view.getUint32(address + 4 * lane, true);
 const setWord = (view: DataView, lane: number, value: number) => view.setUint32(ANSWER + 4 * lane, value, true);
-const rotateRight = (value: number, count: number) => (value >>> count) | (value << (32 - count));
-
-const choose = (x: number, y: number, z: number) => (x & y) ^ (~x & z);
-const parity = (x: number, y: number, z: number) => x ^ y ^ z;
-const majority = (x: number, y: number, z: number) => (x & y) ^ (x & z) ^ (y & z);
-const SHA1_FUNCTIONS = [choose, parity, majority, parity];
-const SHA1_CONSTANTS = [0x5a827999, 0x6ed9eba1, 0x8f1bbcdc, 0xca62c1d6];
-
-/** Four rounds; A stands in lane 3, E has been added to the first message word already. */
-function sha1Rounds(view: DataView): void {
-  const kind = view.getUint8(STATE + ARGUMENT) & 3;
-  const f = SHA1_FUNCTIONS[kind]!;
-  let [a, b, c, d, e] = [word(view, FIRST, 3), word(view, FIRST, 2), word(view, FIRST, 1), word(view, FIRST, 0), 0];
-  for (let i = 0; i < 4; i++) {
-    const next = f(b, c, d) + rotateLeft(a, 5) + word(view, SECOND, 3 - i) + e + SHA1_CONSTANTS[kind]!;
-    [a, b, c, d, e] = [next | 0, a, rotateLeft(b, 30), c, d];
-  }
-  [d, c, b, a].forEach((value, lane) => setWord(view, lane, value));
-}
-
-/** Two rounds; the first operand holds C D G H from lane 3 down, the second A B E F. */
-function sha256Rounds(view: DataView): void {
-  let [f, e, b, a] = [0, 1, 2, 3].map(lane => word(view, SECOND, lane)) as [number, number, number, number];
-  let [h, g, d, c] = [0, 1, 2, 3].map(lane => word(view, FIRST, lane)) as [number, number, number, number];
-  for (let i = 0; i < 2; i++) {
-    const sum1 = rotateRight(e, 6) ^ rotateRight(e, 11) ^ rotateRight(e, 25);
-    const sum0 = rotateRight(a, 2) ^ rotateRight(a, 13) ^ rotateRight(a, 22);
-    const common = choose(e, f, g) + sum1 + word(view, THIRD, i) + h;
-    const next = common + majority(a, b, c) + sum0;
-    [a, b, c, d, e, f, g, h] = [next | 0, a, b, c, (common + d) | 0, e, f, g];
-  }
-  [f, e, b, a].forEach((value, lane) => setWord(view, lane, value));
-}
-
-const sigma0 = (x: number) => rotateRight(x, 7) ^ rotateRight(x, 18) ^ (x >>> 3);
-const sigma1 = (x: number) => rotateRight(x, 17) ^ rotateRight(x, 19) ^ (x >>> 10);
 
 // ── carry-less multiplication ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -139,41 +103,8 @@ export const cryptoHelpers: Record<string, Helper> = {
     for (const lane of [1, 3]) {
       const substituted = substituteWord(word(view, SECOND, lane));
       setWord(view, lane - 1, substituted);
-      setWord(view, lane, rotateRight(substituted, 8) ^ constant);
+      setWord(view, lane, rotateLeft(substituted, 24) ^ constant);
     }
-  },
-  sha1rnds4: ({ view }) => sha1Rounds(view),
-  sha1nexte: ({ view }) => {
-    for (let lane = 0; lane < 3; lane++) setWord(view, lane, word(view, SECOND, lane));
-    setWord(view, 3, word(view, SECOND, 3) + rotateLeft(word(view, FIRST, 3), 30));
-  },
-  sha1msg1: ({ view }) => {
-    setWord(view, 3, word(view, FIRST, 3) ^ word(view, FIRST, 1));
-    setWord(view, 2, word(view, FIRST, 2) ^ word(view, FIRST, 0));
-    setWord(view, 1, word(view, FIRST, 1) ^ word(view, SECOND, 3));
-    setWord(view, 0, word(view, FIRST, 0) ^ word(view, SECOND, 2));
-  },
-  sha1msg2: ({ view }) => {
-    const w16 = rotateLeft(word(view, FIRST, 3) ^ word(view, SECOND, 2), 1);
-    setWord(view, 3, w16);
-    setWord(view, 2, rotateLeft(word(view, FIRST, 2) ^ word(view, SECOND, 1), 1));
-    setWord(view, 1, rotateLeft(word(view, FIRST, 1) ^ word(view, SECOND, 0), 1));
-    setWord(view, 0, rotateLeft(word(view, FIRST, 0) ^ w16, 1));
-  },
-  sha256rnds2: ({ view }) => sha256Rounds(view),
-  sha256msg1: ({ view }) => {
-    for (let lane = 0; lane < 4; lane++) {
-      const next = lane < 3 ? word(view, FIRST, lane + 1) : word(view, SECOND, 0);
-      setWord(view, lane, word(view, FIRST, lane) + sigma0(next));
-    }
-  },
-  sha256msg2: ({ view }) => {
-    const w16 = word(view, FIRST, 0) + sigma1(word(view, SECOND, 2));
-    const w17 = word(view, FIRST, 1) + sigma1(word(view, SECOND, 3));
-    setWord(view, 0, w16);
-    setWord(view, 1, w17);
-    setWord(view, 2, word(view, FIRST, 2) + sigma1(w16));
-    setWord(view, 3, word(view, FIRST, 3) + sigma1(w17));
   },
   /** ARGUMENT[0] times ARGUMENT[1], both 64 bits. */
   pclmulqdq: ({ view }) => {

@@ -3,6 +3,7 @@ import { PAGE_CODE, PAGE_DEVICE } from '../layout.ts';
 import type { Cpu } from './cpu.ts';
 import type { Helper } from './helper.ts';
 import { ACCESS_WRITE } from './paging.ts';
+import { stackAddress } from './segments.ts';
 import * as state from './state.ts';
 
 const ONES = 0xffffffffffffffffn;
@@ -142,8 +143,7 @@ export const integerHelpers: Record<string, Helper> = {
     const allocation = cpu.argument(1) & 0xffffn;
     const level = cpu.argument32(2) & 31;
     const mask = cpu.get64(state.STACK_MASK);
-    const base = cpu.mode === 64 ? 0n : cpu.segmentBase(state.SS);
-    const at = (sp: bigint) => cpu.wrap(base + (sp & mask));
+    const at = (sp: bigint) => stackAddress(cpu, sp & mask, bytes);
     let sp = (cpu.gpr(4) - BigInt(bytes)) & mask;
     cpu.writeLinear(at(sp), bytes, BigInt.asUintN(bits, cpu.gpr(5)), false);
     const frame = sp;
@@ -157,8 +157,8 @@ export const integerHelpers: Record<string, Helper> = {
       cpu.writeLinear(at(sp), bytes, BigInt.asUintN(bits, (cpu.gpr(4) & ~mask) | frame), false);
     }
     sp = (sp - allocation) & mask;
-    // The new stack must be writable before anything is committed (SDM 2A, ENTER).
-    cpu.probeWrite(at(sp), 1, false);
+    // The new stack must be writable before any register changes (SDM 2A, ENTER).
+    cpu.probeWrite(stackAddress(cpu, sp, 1), 1, false);
     setBits(cpu, 5, bits, (cpu.gpr(4) & ~mask) | frame);
     cpu.setGpr(4, (cpu.gpr(4) & ~mask) | sp);
   },
@@ -167,10 +167,8 @@ export const integerHelpers: Record<string, Helper> = {
     const bits = cpu.argument32(0);
     const bytes = (bits / 8) as 2 | 4;
     const mask = cpu.get64(state.STACK_MASK);
-    const base = cpu.segmentBase(state.SS);
     let sp = cpu.gpr(4) & mask;
-    const at = (offset: bigint) => cpu.wrap(base + (offset & mask));
-    cpu.probeWrite(at(sp - BigInt(8 * bytes)), 8 * bytes, false);
+    const at = (offset: bigint) => stackAddress(cpu, offset & mask, bytes);
     for (let register = 0; register < 8; register++) {
       sp = (sp - BigInt(bytes)) & mask;
       cpu.writeLinear(at(sp), bytes, BigInt.asUintN(bits, cpu.gpr(register)), false);
@@ -182,9 +180,9 @@ export const integerHelpers: Record<string, Helper> = {
     const bits = cpu.argument32(0);
     const bytes = (bits / 8) as 2 | 4;
     const mask = cpu.get64(state.STACK_MASK);
-    const base = cpu.segmentBase(state.SS);
     const sp = cpu.gpr(4) & mask;
-    const values = Array.from({ length: 8 }, (_, i) => cpu.readLinear(cpu.wrap(base + ((sp + BigInt(i * bytes)) & mask)), bytes, false));
+    const at = (i: number) => stackAddress(cpu, (sp + BigInt(i * bytes)) & mask, bytes);
+    const values = Array.from({ length: 8 }, (_, i) => cpu.readLinear(at(i), bytes, false));
     for (let register = 0; register < 8; register++) if (register !== 4) setBits(cpu, register, bits, values[7 - register]!);
     cpu.setGpr(4, (cpu.gpr(4) & ~mask) | ((sp + BigInt(8 * bytes)) & mask));
   },

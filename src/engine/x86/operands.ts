@@ -112,7 +112,8 @@ export function immediateBytes(spec: OperandSpec, operandSize: number): number {
 export function dependsOn(row: Row): { operandSize: boolean; addressSize: boolean } {
   const specs = parseOperands(row);
   return {
-    operandSize: specs.some(spec => ['v', 'z', 'y', 'p', '', 'bs'].includes(spec.size)),
+    // Branch targets too: with a 16-bit operand size EIP loses its upper half.
+    operandSize: specs.some(spec => ['v', 'z', 'y', 'p', '', 'bs'].includes(spec.size) || spec.place === 'J'),
     addressSize: specs.some(spec => ['counter', 'table', 'destination', 'X', 'Y'].includes(spec.place)),
   };
 }

@@ -830,14 +830,16 @@ function crosses(b: Hand, linear: number, size: number): void {
   b.i32(4096);
   b.op('i32.gt_u');
 }
-/** The linear address of the last byte; outside long mode it wraps at 4 GiB. */
-function lastByte(b: Hand, linear: number, size: number): void {
+/** The linear address of the second page (where CR2 points if it faults); outside long mode it wraps at 4 GiB. */
+function secondPage(b: Hand, linear: number, size: number): void {
   b.get(linear);
   b.get(size);
   b.i32(1);
   b.op('i32.sub');
   b.op('i64.extend_i32_u');
   b.op('i64.add');
+  b.i64(~4095n);
+  b.op('i64.and');
   wrapLinear(b);
 }
 function wrapLinear(b: Hand): void {
@@ -878,7 +880,7 @@ function slowLoadBody(layout: Layout, imports: Imports, walk: number): Body {
   crosses(b, linear, size);
   b.when(
     () => {
-      walkOrReturn(b, walk, () => lastByte(b, linear, size), access, other, zero);
+      walkOrReturn(b, walk, () => secondPage(b, linear, size), access, other, zero);
       emitWatch(b, imports, linear, size, false);
       // Byte by byte: bytes before the page's end from the first page, the rest from the second.
       const done = b.block();
@@ -888,7 +890,7 @@ function slowLoadBody(layout: Layout, imports: Imports, walk: number): Body {
       b.op('i32.ge_u');
       b.brIf(done);
       const at = b.local('i64');
-      byteAddress(b, linear, index, physical, other, size, at);
+      byteAddress(b, linear, index, physical, other, at);
       const byte = b.local('i64');
       isRam(b, layout, at);
       b.when(
@@ -996,7 +998,7 @@ function slowLoadBody(layout: Layout, imports: Imports, walk: number): Body {
 }
 
 /** at = physical address of byte `index` of an access that spans two pages. */
-function byteAddress(b: Hand, linear: number, index: number, first: number, last: number, size: number, at: number): void {
+function byteAddress(b: Hand, linear: number, index: number, first: number, second: number, at: number): void {
   b.get(linear);
   b.op('i32.wrap_i64');
   b.i32(4095);
@@ -1014,15 +1016,15 @@ function byteAddress(b: Hand, linear: number, index: number, first: number, last
       b.set(at);
     },
     () => {
-      // `last` is the physical address of byte size - 1.
-      b.get(last);
-      b.get(size);
-      b.i32(1);
-      b.op('i32.sub');
+      b.get(second);
+      b.get(linear);
+      b.op('i32.wrap_i64');
       b.get(index);
-      b.op('i32.sub');
+      b.op('i32.add');
+      b.i32(4095);
+      b.op('i32.and');
       b.op('i64.extend_i32_u');
-      b.op('i64.sub');
+      b.op('i64.add');
       b.set(at);
     },
   );
@@ -1085,7 +1087,7 @@ function slowStoreBody(layout: Layout, imports: Imports, walk: number): Body {
   walkOrReturn(b, walk, () => b.get(linear), access, physical, nothing);
   crosses(b, linear, size);
   b.when(() => {
-    walkOrReturn(b, walk, () => lastByte(b, linear, size), access, other, nothing);
+    walkOrReturn(b, walk, () => secondPage(b, linear, size), access, other, nothing);
     emitWatch(b, imports, linear, size, true);
     b.get(size);
     b.i32(16);
@@ -1097,7 +1099,7 @@ function slowStoreBody(layout: Layout, imports: Imports, walk: number): Body {
     b.get(size);
     b.op('i32.ge_u');
     b.brIf(done);
-    byteAddress(b, linear, index, physical, other, size, at);
+    byteAddress(b, linear, index, physical, other, at);
     isRam(b, layout, at);
     b.when(
       () => {

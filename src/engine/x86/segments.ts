@@ -1,7 +1,23 @@
 /** Segment registers and descriptors (SDM 3A 3.4, 3.5, 5). Helpers named here are called by rows of the table. */
-import { type Cpu, segmentBaseOffset } from './cpu.ts';
+import { type Cpu, isCanonical, segmentBaseOffset } from './cpu.ts';
 import type { Helper } from './helper.ts';
 import * as state from './state.ts';
+
+/** Linear address of `bytes` at `offset` in the stack segment; #SS(0) where they leave it (SDM 3A 5.3). For helpers. */
+export function stackAddress(cpu: Cpu, offset: bigint, bytes: number): bigint {
+  if (cpu.mode === 64) {
+    if (!isCanonical(offset)) cpu.raise(SS_FAULT, 0);
+    return offset;
+  }
+  const attributes = cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * state.SS);
+  const limit = cpu.get32(state.SEGMENT_LIMIT + 4 * state.SS);
+  const first = Number(offset & 0xffffffffn);
+  const last = first + bytes - 1;
+  const expandsDown = (attributes & TYPE_CODE_OR_DOWN) === TYPE_DOWN;
+  const highest = !expandsDown ? limit : attributes & BIG ? 0xffffffff : 0xffff;
+  if (last > highest || (expandsDown && first <= limit)) cpu.raise(SS_FAULT, 0);
+  return cpu.wrap(cpu.segmentBase(state.SS) + offset);
+}
 
 export interface Descriptor {
   low: number;
@@ -14,6 +30,10 @@ export const GP = 13;
 export const NP = 11;
 export const SS_FAULT = 12;
 export const TS_FAULT = 10;
+/** In a segment's attributes: code, or data that expands down; D/B. */
+const TYPE_DOWN = 1 << 10;
+const TYPE_CODE_OR_DOWN = TYPE_DOWN | (1 << 11);
+const BIG = 1 << 22;
 
 export function descriptorBase(d: Descriptor): bigint {
   return BigInt(((d.low >>> 16) | ((d.high & 0xff) << 16) | (d.high & 0xff000000)) >>> 0);

@@ -4,7 +4,6 @@
  * first. An address space is named by its caller: the PCID, or the root's address where a hypervisor sees every change.
  */
 import { TLB_AREA, TLB_BANK, TLB_BANKS, TLB_EMPTY, TLB_ENTRIES, TLB_ENTRY, TLB_FLAGS, TLB_READ } from '../layout.ts';
-import { emptyTag } from './paging.ts';
 import * as state from './state.ts';
 
 const CLASSES = 3;
@@ -98,7 +97,8 @@ export class Tlb {
     for (let tag = TLB_READ / 4; tag < 6; tag += 2) this.#setTag(entry + tag, index);
   }
   #setTag(word: number, index: number): void {
-    this.#words[word] = Number(emptyTag(index));
+    // emptyTag(index) without a bigint.
+    this.#words[word] = index === 0 ? 0x1000 : 0;
     this.#words[word + 1] = 0;
   }
 }

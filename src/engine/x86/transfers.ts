@@ -8,6 +8,7 @@ import {
   type Descriptor,
   descriptor,
   descriptorDpl,
+  descriptorLimit,
   descriptorType,
   GP,
   isPresent,
@@ -18,6 +19,7 @@ import {
   setRealSegment,
   setSegment,
   SS_FAULT,
+  stackAddress,
   TS_FAULT,
 } from './segments.ts';
 import * as state from './state.ts';
@@ -62,24 +64,28 @@ class Pusher {
 class Popper {
   readonly #cpu: Cpu;
   readonly #mask: bigint;
-  readonly #base: bigint;
   readonly #bytes: 2 | 4 | 8;
   sp: bigint;
   constructor(cpu: Cpu, bits: number) {
     this.#cpu = cpu;
     this.#bytes = (bits / 8) as 2 | 4 | 8;
     this.#mask = cpu.get64(state.STACK_MASK);
-    this.#base = cpu.mode === 64 ? 0n : cpu.segmentBase(state.SS);
     this.sp = cpu.gpr(RSP);
   }
   pop(): bigint {
-    const value = this.#cpu.readLinear(this.#cpu.wrap(this.#base + (this.sp & this.#mask)), this.#bytes, false);
+    const value = this.#cpu.readLinear(stackAddress(this.#cpu, this.sp & this.#mask, this.#bytes), this.#bytes, false);
     this.skip(this.#bytes);
     return value;
   }
   skip(bytes: number): void {
     this.sp = (this.sp & ~this.#mask) | ((this.sp + BigInt(bytes)) & this.#mask);
   }
+}
+
+/** #SS(0) if `count` words do not fit below the stack pointer. */
+function checkPushes(cpu: Cpu, count: number, bytes: number): void {
+  const mask = cpu.get64(state.STACK_MASK);
+  for (let i = 1; i <= count; i++) stackAddress(cpu, (cpu.gpr(RSP) - BigInt(i * bytes)) & mask, bytes);
 }
 
 function setStackPointer(cpu: Cpu, sp: bigint): void {
@@ -90,7 +96,7 @@ function setStackPointer(cpu: Cpu, sp: bigint): void {
 /** Loads CS with a checked code descriptor at privilege `cpl` and goes to `offset`. */
 function enterCode(cpu: Cpu, selector: number, d: Descriptor, offset: bigint, cpl: number): void {
   const long = cpu.longMode && (d.high & L) !== 0;
-  if (long && !isCanonical(offset)) cpu.raise(GP, 0);
+  if (long ? !isCanonical(offset) : offset > BigInt(descriptorLimit(d))) cpu.raise(GP, 0);
   setAccessed(cpu, d);
   setFromDescriptor(cpu, state.CS, (selector & ~3) | cpl, d);
   cpu.setCpl(cpl);
@@ -151,6 +157,7 @@ function farCall(cpu: Cpu, bits: number, selector: number, offset: bigint, next:
   const mask = cpu.get64(state.STACK_MASK);
   const base = cpu.mode === 64 ? 0n : cpu.segmentBase(state.SS);
   if (!cpu.protectedMode || cpu.v86) {
+    checkPushes(cpu, 2, bytes);
     const stack = new Pusher(cpu, base, cpu.gpr(RSP), mask, bytes, false);
     stack.push(cpu.selector(state.CS));
     stack.push(next);
@@ -162,6 +169,7 @@ function farCall(cpu: Cpu, bits: number, selector: number, offset: bigint, next:
   const d = descriptor(cpu, selector);
   if (!isSystem(d)) {
     const code = checkCode(cpu, selector);
+    checkPushes(cpu, 2, bytes);
     const stack = new Pusher(cpu, base, cpu.gpr(RSP), mask, bytes, false);
     stack.push(cpu.selector(state.CS));
     stack.push(next);
@@ -195,6 +203,7 @@ function farCall(cpu: Cpu, bits: number, selector: number, offset: bigint, next:
     setStackPointer(cpu, stack.sp);
     return;
   }
+  checkPushes(cpu, 2, width);
   const stack = new Pusher(cpu, base, cpu.gpr(RSP), mask, width, false);
   stack.push(cpu.selector(state.CS));
   stack.push(next);

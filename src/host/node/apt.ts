@@ -3,8 +3,8 @@
  * ours, so neither root nor an earlier `apt-get update` is needed, and any architecture can be asked for. What apt's own
  * configuration says about archives, keys and proxies holds.
  */
-import { spawn } from 'node:child_process';
-import { mkdirSync, readdirSync } from 'node:fs';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdirSync, readdirSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import type { Readable } from 'node:stream';
@@ -73,7 +73,9 @@ export function createApt(folder: string, architecture: string, onInterrupt: (st
     const outcome: Outcome = { code: -1, output: '', errors: '' };
     child.stdout!.setEncoding('utf8').on('data', (text: string) => (outcome.output += text));
     child.stderr!.setEncoding('utf8').on('data', (text: string) => (outcome.errors += text));
-    watchProgress(child.stdio[3] as Readable, onProgress);
+    let fraction = 0;
+    watchProgress(child.stdio[3] as Readable, value => onProgress?.((fraction = value)));
+    const guard = guardAgainstStalling(child, folder, () => `${outcome.output.length} ${fraction}`);
     try {
       outcome.code = await new Promise<number>((resolve, reject) => {
         child.on('error', reject);
@@ -86,12 +88,16 @@ export function createApt(folder: string, architecture: string, onInterrupt: (st
         );
       throw error;
     } finally {
+      guard.end();
       stopRunning = () => {};
     }
-    if (/No space left on device/.test(outcome.errors + outcome.output))
+    if (guard.reason === 'stalled')
       throw new ImageError(
-        `the disk is full: no room in ${folder}; make room, or name another folder with POLYVISOR_CACHE`,
+        `apt has not got on for ${STALLED / 60_000} minutes; check the network and try again, ${INSTEAD}`,
       );
+    // As our own failed write would say it; cache.ts turns it into a sentence.
+    if (guard.reason === 'disk full' || /No space left on device/.test(outcome.errors + outcome.output))
+      throw Object.assign(new Error(`${program}: no space left on device`), { code: 'ENOSPC' });
     return outcome;
   }
 
@@ -137,6 +143,25 @@ interface Outcome {
   code: number;
   output: string;
   errors: string;
+}
+
+/** How long apt may go without any news, in milliseconds: its own time limits are shorter. */
+const STALLED = 180_000;
+/** With less room than this, in bytes, the disk counts as full: apt would wait for ever for the program that unpacks its lists. */
+const NO_ROOM = 1 << 20;
+
+/** Ends apt when its disk is full or nothing happens any more. @param news changes whenever something does. */
+function guardAgainstStalling(child: ChildProcess, folder: string, news: () => string) {
+  let [last, since] = ['', Date.now()];
+  const guard: { reason?: 'stalled' | 'disk full'; end(): void } = { end: () => clearInterval(timer) };
+  const timer = setInterval(() => {
+    if (last !== news()) [last, since] = [news(), Date.now()];
+    const { bavail, bsize } = statfsSync(folder);
+    if (bavail * bsize < NO_ROOM) guard.reason = 'disk full';
+    else if (Date.now() - since > STALLED) guard.reason = 'stalled';
+    if (guard.reason) child.kill();
+  }, 1000);
+  return guard;
 }
 
 /** apt's status lines: `dlstatus:<item>:<percent>:<text>` (README.progress-reporting of apt). */

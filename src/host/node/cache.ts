@@ -25,11 +25,7 @@ export async function withWorkFolder<T>(
   cache: string,
   work: (folder: string, onInterrupt: (stop: () => void) => void) => Promise<T>,
 ): Promise<T> {
-  const folder = explained(cache, () => {
-    mkdirSync(cache, { recursive: true });
-    removeAbandoned(cache);
-    return mkdtempSync(join(cache, `${WORK_PREFIX}${process.pid}-`));
-  });
+  const folder = makeWorkFolder(cache);
   const stops: (() => void)[] = [];
   const remove = () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
   const interrupted = (signal: NodeJS.Signals) => {
@@ -83,11 +79,15 @@ function isAlive(pid: number): boolean {
   }
 }
 
-function explained<T>(cache: string, work: () => T): T {
+function makeWorkFolder(cache: string): string {
   try {
-    return work();
+    mkdirSync(cache, { recursive: true });
+    removeAbandoned(cache);
+    return mkdtempSync(join(cache, `${WORK_PREFIX}${process.pid}-`));
   } catch (error) {
-    throw explain(error, cache);
+    // On a read-only file system, mkdir with `recursive` finds that nothing is there instead.
+    const code = (error as NodeJS.ErrnoException).code;
+    throw explain(code === 'ENOENT' ? { code: 'EROFS' } : error, cache);
   }
 }
 

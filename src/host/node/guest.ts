@@ -69,18 +69,16 @@ export interface GuestOptions {
   cache?: string;
 }
 
+/** The guest in the cache, if there is one that is whole and made by today's recipe. Fetches and builds nothing. */
+export function cachedGuest({ architecture, flavour, cache }: GuestOptions = {}): Guest | undefined {
+  return findGuest(locate(architecture, flavour, cache).folder);
+}
+
 /** The guest, from the cache or made anew. @throws ImageError with what is wrong and what to do. */
 export async function ensureGuest(options: GuestOptions = {}): Promise<Guest> {
-  const { architecture = 'amd64', refresh = false, progress = () => {}, cache = cacheFolder() } = options;
-  const kernels = GUEST_KERNELS[architecture];
-  const chosen =
-    options.flavour === undefined ? kernels[0] : kernels.find(({ flavour }) => flavour === options.flavour);
-  if (!chosen) {
-    const names = kernels.map(({ flavour }) => flavour).join(', ');
-    throw new ImageError(`no ${architecture} kernel of Debian's is called ${options.flavour}; there is ${names}`);
-  }
+  const { refresh = false, progress = () => {} } = options;
+  const { architecture, chosen, cache, folder } = locate(options.architecture, options.flavour, options.cache);
   const { flavour } = chosen;
-  const folder = join(cache, 'guests', architecture, flavour);
   const present = findGuest(folder);
   if (present && !refresh) return present;
 
@@ -100,6 +98,16 @@ export async function ensureGuest(options: GuestOptions = {}): Promise<Guest> {
       return present;
     }
   });
+}
+
+function locate(architecture: GuestArchitecture = 'amd64', flavour?: string, cache = cacheFolder()) {
+  const kernels = GUEST_KERNELS[architecture];
+  const chosen = flavour === undefined ? kernels[0] : kernels.find(kernel => kernel.flavour === flavour);
+  if (!chosen) {
+    const names = kernels.map(kernel => kernel.flavour).join(', ');
+    throw new ImageError(`no ${architecture} kernel of Debian's is called ${flavour}; there is ${names}`);
+  }
+  return { architecture, chosen, cache, folder: join(cache, 'guests', architecture, chosen.flavour) };
 }
 
 /** The packages a guest is made of. */

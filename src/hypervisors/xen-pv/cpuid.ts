@@ -20,6 +20,8 @@ const SHOWN_1C_HYPERVISOR = 1 << 31;
 const HIDDEN_7B = (1 << 1) | (1 << 7) | (1 << 10) | (1 << 20);
 /** Leaf 7 ECX: UMIP, PKU, OSPKE, WAITPKG, LA57. */
 const HIDDEN_7C = (1 << 2) | (1 << 3) | (1 << 4) | (1 << 5) | (1 << 16);
+/** Leaf 7 EDX: SPEC_CTRL and PRED_CMD. A guest that has the latter writes it at every switch of processes: a trap each. */
+const HIDDEN_7D = 1 << 26;
 /** Leaf 0x80000001 EDX: what leaf 1 hides, 1 GiB pages, RDTSCP. */
 const HIDDEN_EXTENDED_D = (1 << 1) | (1 << 3) | (1 << 12) | (1 << 13) | (1 << 17) | (1 << 26) | (1 << 27);
 /** Leaf 0x80000001 ECX: SVM, extended APIC space, SKINIT, WDT. */
@@ -47,7 +49,12 @@ export function pvCpuid(cpu: Processor, leaf: number, subleaf: number, natively:
       return { eax: 0, ebx: 0, ecx: 0, edx: 0 };
     case 7:
       if (subleaf !== 0) return answer;
-      return { ...answer, ebx: (answer.ebx & ~HIDDEN_7B) >>> 0, ecx: (answer.ecx & ~HIDDEN_7C) >>> 0 };
+      return {
+        ...answer,
+        ebx: (answer.ebx & ~HIDDEN_7B) >>> 0,
+        ecx: (answer.ecx & ~HIDDEN_7C) >>> 0,
+        edx: (answer.edx & ~HIDDEN_7D) >>> 0,
+      };
     case 0x80000001:
       return {
         ...answer,

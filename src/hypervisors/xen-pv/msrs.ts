@@ -6,6 +6,8 @@ import { VECTOR_GP } from './vectors.ts';
 
 const MSR_IA32_TSC = 0x10;
 const MSR_IA32_APICBASE = 0x1b;
+const MSR_IA32_SPEC_CTRL = 0x48;
+const MSR_IA32_ARCH_CAPABILITIES = 0x10a;
 const MSR_IA32_MCG_CAP = 0x179;
 const MSR_IA32_MCG_STATUS = 0x17a;
 const MSR_IA32_MISC_ENABLE = 0x1a0;
@@ -33,6 +35,11 @@ const APIC_BASE = 0xfee00800n;
 const APIC_BASE_BSP = 0x100n;
 /** Xen's own memory types: WB WT UC- UC WC WP UC UC. */
 const XEN_PAT = 0x050100070406n;
+/**
+ * RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, BHI_NO, GDS_NO, RFDS_NO: nothing here speculates,
+ * and a guest that knows it needs no retpolines.
+ */
+const ARCH_CAPABILITIES = [0n, 1n, 3n, 4n, 5n, 6n, 8n, 20n, 26n, 27n].reduce((bits, bit) => bits | (1n << bit), 0n);
 /** No branch trace, no event sampling, task priority messages off. */
 const MISC_ENABLE = (1n << 11n) | (1n << 12n) | (1n << 23n);
 
@@ -55,6 +62,9 @@ export function readMsr(v: PvVcpu, index: number): bigint | undefined {
       return XEN_PAT;
     case MSR_IA32_MISC_ENABLE:
       return MISC_ENABLE;
+    case MSR_IA32_ARCH_CAPABILITIES:
+      return ARCH_CAPABILITIES;
+    case MSR_IA32_SPEC_CTRL:
     case MSR_IA32_MCG_CAP: // no banks
     case MSR_IA32_MCG_STATUS:
     case MSR_IA32_PERF_CAPABILITIES:
@@ -80,6 +90,7 @@ export function writeMsr(v: PvVcpu, index: number, value: bigint): boolean {
   }
   // These take back what they gave and nothing else.
   if (index === MSR_EFER || index === MSR_IA32_MISC_ENABLE) return readMsr(v, index) === value;
+  if (index === MSR_IA32_SPEC_CTRL) return value >> 11n === 0n;
   if (index === MSR_AMD64_HWCR || index === MSR_AMD64_NB_CFG || isPstate(index) || isCounter(index)) return true;
   v.cpu.log.once(`pv-wrmsr-${index}`, `xen-pv: WRMSR of 0x${value.toString(16)} to 0x${index.toString(16)}: refused`);
   return false;

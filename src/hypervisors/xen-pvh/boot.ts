@@ -20,7 +20,7 @@ import {
 import { PvhDomain } from './pvh-domain.ts';
 
 const LOCAL_APIC_ADDRESS = 0xfee00000;
-/** DR7 and the like are the loader's; NMI arrives at the local APIC's second pin, where nothing is connected. */
+/** The local APIC's pin for NMI: nothing is connected, but firmware tables have to name one. */
 const NMI_PIN = 1;
 
 /** Guest RAM without the hypervisor's own pages at its end: what a kernel and its initrd may be put into. */

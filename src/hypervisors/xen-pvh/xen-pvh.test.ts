@@ -96,6 +96,20 @@ test('the start: 32-bit, EBX at a start_info with a map that ends below the rese
   assert.ok(ranges.some(({ type, address, size }) => type === 3 && rsdp >= address && rsdp < address + size));
 });
 
+test('a guest may change its memory map for the kernel it boots', async () => {
+  const { call, put, memory } = await boot();
+  memory.write64(DATA, 0x1000n);
+  memory.write64(DATA + 8, 0x5000n);
+  memory.write32(DATA + 16, 2);
+  const set = (domid: number, count: number) => call(12, 13, put({ 0: [2, domid], 8: [4, count], 16: [8, DATA] }));
+  assert.equal(set(0x7ff0, 1), 0);
+  assert.equal(set(0, 1), -EPERM);
+  assert.equal(set(0x7ff0, 129), -EINVAL);
+  assert.equal(call(12, 9, put({ 0: [4, 10], 8: [8, DATA + 64] })), 0);
+  assert.equal(memory.read32(ARGUMENTS), 1);
+  assert.deepEqual(memory.copyOut(DATA + 64, 20), memory.copyOut(DATA, 20));
+});
+
 test('hypercalls are for kernels, and unknown ones say so once', async () => {
   const { call, cpu, context } = await boot();
   assert.equal(call(17, 0), 0x40011);

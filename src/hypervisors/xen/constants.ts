@@ -49,7 +49,6 @@ export const __HYPERVISOR_iret = 23;
 export const __HYPERVISOR_vcpu_op = 24;
 export const __HYPERVISOR_set_segment_base = 25;
 export const __HYPERVISOR_mmuext_op = 26;
-export const __HYPERVISOR_xsm_op = 27;
 export const __HYPERVISOR_nmi_op = 28;
 export const __HYPERVISOR_sched_op = 29;
 export const __HYPERVISOR_callback_op = 30;
@@ -80,13 +79,11 @@ export const XENFEAT_direct_mapped = 17;
 
 /** Runstates (public/vcpu.h). */
 export const RUNSTATE_running = 0;
-export const RUNSTATE_runnable = 1;
 export const RUNSTATE_blocked = 2;
 export const RUNSTATE_offline = 3;
 
 /** vm_assist types (public/xen.h). */
 export const VMASST_TYPE_4gb_segments = 0;
-export const VMASST_TYPE_4gb_segments_notify = 1;
 export const VMASST_TYPE_writable_pagetables = 2;
 export const VMASST_TYPE_pae_extended_cr3 = 3;
 export const VMASST_TYPE_architectural_iopl = 4;

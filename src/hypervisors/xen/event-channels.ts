@@ -1,8 +1,9 @@
 /**
  * Event channels with the two-level ABI: 4096 ports (1024 for 32-bit guests), a pending and a mask bit each in shared_info,
  * and in vcpu_info one selector bit for each word of them (public/event_channel.h). Domain 0 is us: a back end holds the far
- * end of an interdomain channel as a `HostPort`.
+ * end of an interdomain channel as an `EventPort`.
  */
+import type { EventPort } from '../../devices/xen/backend.ts';
 import {
   EEXIST,
   EINVAL,
@@ -32,13 +33,6 @@ export type Channel = { vcpu: number } & (
   | { state: 'virq'; virq: number }
   | { state: 'ipi' }
 );
-
-/** The far end of a channel, in the hands of a back end. */
-export interface HostPort {
-  /** Raises the guest's port. Nothing happens after the guest has closed it. */
-  notify(): void;
-  close(): void;
-}
 
 const PER_VCPU_VIRQS = new Set([VIRQ_TIMER, VIRQ_DEBUG, VIRQ_XENOPROF, VIRQ_XENPMU]);
 
@@ -90,7 +84,7 @@ export class EventChannels {
   }
 
   /** A back end takes the far end of a port the guest has allocated for domain 0. Undefined: there is no such port. */
-  bindHost(port: number, onEvent: () => void): HostPort | undefined {
+  bindHost(port: number, onEvent: () => void): EventPort | undefined {
     const channel = this.#channels.get(port);
     if (channel?.state !== 'unbound' || channel.remoteDomain !== 0) return undefined;
     const bound: Channel = { state: 'host', remotePort: this.#nextHostPort++, onEvent, vcpu: channel.vcpu };

@@ -2,6 +2,7 @@
  * The grant table, version 1 (public/grant_table.h): an array in pages shared with the guest, in which it says which of its
  * frames which other domain may use. The only other domain is 0, our back ends; they reach a granted page through `map`.
  */
+import type { GrantedPage } from '../../devices/xen/backend.ts';
 import { PAGE_SIZE } from './constants.ts';
 import { type Domain, MAX_GRANT_FRAMES, type SharedFrame } from './domain.ts';
 
@@ -18,14 +19,6 @@ const ENTRIES_PER_FRAME = PAGE_SIZE / ENTRY_SIZE;
 /** References the toolstack fills for the ring pages it sets up. */
 export const GNTTAB_RESERVED_CONSOLE = 0;
 export const GNTTAB_RESERVED_XENSTORE = 1;
-
-/** A page granted to a back end, while it is in use. */
-export interface GrantedPage {
-  /** Guest-physical address, 4096-aligned; the whole page is RAM. */
-  readonly address: number;
-  /** Ends the use: the guest may take the grant back. */
-  unmap(): void;
-}
 
 interface Use {
   readers: number;

@@ -41,5 +41,3 @@ export const layout32: SharedInfoLayout = {
 export const VCPU_INFO_SIZE = 64;
 export const VCPU_INFO_CR2 = 0x10;
 export const VCPU_INFO_TIME = 0x20;
-/** Processors that have their vcpu_info in shared_info (XEN_LEGACY_MAX_VCPUS). */
-export const LEGACY_MAX_VCPUS = 32;

@@ -2,13 +2,12 @@
  * What a Xen host does around a domain before it starts: xenstored and xenconsoled take their ends of two event channels,
  * the toolstack (libxl) fills the store with what a guest looks for, and each disk gets a back end.
  */
-import type { BackendHost } from '../../devices/xen/backend.ts';
+import type { BackendHost, EventPort } from '../../devices/xen/backend.ts';
 import { BlockBackend } from '../../devices/xen/block-backend.ts';
 import { ConsoleRing } from '../../devices/xen/console-ring.ts';
 import { homeOf, type Permission, Xenstore } from '../../devices/xen/xenstore.ts';
 import { XenstoreRing } from '../../devices/xen/xenstore-ring.ts';
 import type { Domain } from './domain.ts';
-import type { HostPort } from './event-channels.ts';
 import { GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE } from './grant-table.ts';
 import { DOMAIN_UUID } from './hypercalls/xen-version.ts';
 
@@ -52,8 +51,7 @@ export function connectToolstack(domain: Domain): Xenstore {
 /** Allocates a port and takes its far end: the guest finds it connected. */
 function openPort(domain: Domain, onEvent: () => void): { port: number; notify: () => void } {
   const port = domain.events.allocateUnbound(0);
-  // A guest that closes this port and allocates it anew gets another one: its number is all that is given away.
-  const end: HostPort = domain.events.bindHost(port, onEvent)!;
+  const end: EventPort = domain.events.bindHost(port, onEvent)!;
   return { port, notify: () => end.notify() };
 }
 

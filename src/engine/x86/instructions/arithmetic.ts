@@ -13,7 +13,7 @@ const adc: Meaning = (b, dst, src) => {
   const x = dst!.get();
   const y = src!.get();
   const r = b.add(b.add(x, y), b.wide(b.carry()));
-  b.flagsAdd(dst!.bits, x, y, r);
+  b.flagsAdd(dst!.bits, x, y, r, true);
   dst!.set(r);
 };
 const sub: Meaning = (b, dst, src) => {
@@ -27,7 +27,7 @@ const sbb: Meaning = (b, dst, src) => {
   const x = dst!.get();
   const y = src!.get();
   const r = b.sub(b.sub(x, y), b.wide(b.carry()));
-  b.flagsSub(dst!.bits, x, y, r);
+  b.flagsSub(dst!.bits, x, y, r, true);
   dst!.set(r);
 };
 const cmp: Meaning = (b, dst, src) => {

@@ -3,14 +3,19 @@ import type { Builder, Value } from '../builder.ts';
 import { popFrom, push, stackOffset, stackOffsetBy } from './stack.ts';
 import type { Meaning, Row } from './row.ts';
 
-const jump: Meaning = (b, target) => b.jump(target!.get());
+/** An indirect target must be canonical: #GP(0) at the branch itself, before anything else (SDM 2A, JMP). */
+function canonical(b: Builder, target: Value): Value {
+  if (b.tier.wide) b.raiseIf(b.ne(b.sar(b.shl(target, b.const(16)), b.const(16)), target), 13, 0);
+  return target;
+}
+const jump: Meaning = (b, target) => b.jump(target!.kind === 'immediate' ? target!.get() : canonical(b, target!.get()));
 const call: Meaning = (b, target) => {
-  const to = target!.get();
+  const to = target!.kind === 'immediate' ? target!.get() : canonical(b, target!.get());
   push(b, target!.bits, b.zx(b.nextOffset(), target!.bits));
   b.jump(to);
 };
 const ret: Meaning = (b, size, release) => {
-  const target = popFrom(b, size!.bits, 0);
+  const target = canonical(b, popFrom(b, size!.bits, 0));
   stackOffset(b, size!.bits / 8);
   if (release) stackOffsetBy(b, release.get());
   b.jump(target);
@@ -41,14 +46,14 @@ const transfer =
     b.helper(name, ...more.map(make => make(b)), ...operands.map(o => (o.kind === 'register' ? b.const(o.bits) : o.get())), b.const(0));
     b.tier.resume(b);
   };
-/** Far JMP and CALL through memory: offset, then selector. */
+/** Far JMP and CALL through memory: offset, then selector. AMD has no m16:64; REX.W only widens what CALL pushes. */
 const farThroughMemory =
   (name: string): Meaning =>
   (b, pointer) => {
-    const bits = pointer!.bits;
+    const bits = Math.min(pointer!.bits, 32);
     const offset = b.load(pointer!.address(), bits);
     const selector = b.load(pointer!.displaced(b.const(bits / 8)), 16);
-    b.helper(name, b.const(bits), offset, selector);
+    b.helper(name, b.const(pointer!.bits), offset, selector);
     b.tier.resume(b);
   };
 const farDirect =
@@ -78,13 +83,13 @@ export const branchRows: Row[] = [
   { name: 'loope', opcode: 0xe1, operands: 'Jb,CX', writes: [], meaning: loop('loope'), size: 'f64', ends: true },
   { name: 'loop', opcode: 0xe2, operands: 'Jb,CX', writes: [], meaning: loop('loop'), size: 'f64', ends: true },
   { name: 'jcxz', opcode: 0xe3, operands: 'Jb,CX', writes: [], meaning: loop('jcxz'), size: 'f64', ends: true },
-  { name: 'jmpf', opcode: 0xff, group: 5, operands: 'Mp', writes: [], meaning: farThroughMemory('far_jump'), ends: true, untested: system },
-  { name: 'callf', opcode: 0xff, group: 3, operands: 'Mp', writes: [], meaning: farThroughMemory('far_call'), ends: true, untested: system },
-  { name: 'jmpf', opcode: 0xea, operands: 'Ap', writes: [], meaning: farDirect('far_jump'), mode: 'i64', ends: true, untested: system },
-  { name: 'callf', opcode: 0x9a, operands: 'Ap', writes: [], meaning: farDirect('far_call'), mode: 'i64', ends: true, untested: system },
-  { name: 'retf', opcode: 0xcb, operands: 'Fv', writes: [], meaning: transfer('far_return'), ends: true, untested: system },
-  { name: 'retf', opcode: 0xca, operands: 'Fv,Iw', writes: [], meaning: transfer('far_return'), ends: true, untested: system },
-  { name: 'iret', opcode: 0xcf, operands: 'Fv', writes: [], meaning: transfer('iret'), ends: true, untested: system },
+  { name: 'jmpf', opcode: 0xff, group: 5, operands: 'Mp', writes: [], meaning: farThroughMemory('far_jump'), ends: true },
+  { name: 'callf', opcode: 0xff, group: 3, operands: 'Mp', writes: [], meaning: farThroughMemory('far_call'), ends: true },
+  { name: 'jmpf', opcode: 0xea, operands: 'Ap', writes: [], meaning: farDirect('far_jump'), mode: 'i64', ends: true },
+  { name: 'callf', opcode: 0x9a, operands: 'Ap', writes: [], meaning: farDirect('far_call'), mode: 'i64', ends: true },
+  { name: 'retf', opcode: 0xcb, operands: 'Fv', writes: [], meaning: transfer('far_return'), ends: true },
+  { name: 'retf', opcode: 0xca, operands: 'Fv,Iw', writes: [], meaning: transfer('far_return'), ends: true },
+  { name: 'iret', opcode: 0xcf, operands: 'Fv', writes: [], meaning: transfer('iret'), ends: true },
   { name: 'int3', opcode: 0xcc, operands: '', meaning: transfer('software_interrupt', b => b.const(3)), ends: true },
   { name: 'int', opcode: 0xcd, operands: 'Ib', writes: [], meaning: transfer('software_interrupt'), ends: true, untested: system },
   { name: 'into', opcode: 0xce, operands: '', meaning: transfer('into', b => b.wide(b.overflow())), mode: 'i64', ends: true },

@@ -1,7 +1,8 @@
-/** AES-NI, PCLMULQDQ and the SHA extensions: helpers all (engine/x86/crypto.ts). */
-import { VECTOR, XMM } from '../state.ts';
-import type { Feature, Meaning, Row } from './row.ts';
+/** AES-NI and PCLMULQDQ: helpers all (engine/x86/crypto.ts). */
+import { VECTOR } from '../state.ts';
+import type { Meaning, Row } from './row.ts';
 import { high, low } from './vector.ts';
+import { row, x66 } from './vector-columns.ts';
 
 const computed =
   (name: string): Meaning =>
@@ -13,11 +14,6 @@ const computed =
     dst!.set(b.state(VECTOR + 48, 128));
   };
 
-const sha256rnds2: Meaning = (b, dst, src) => {
-  b.setState(VECTOR + 32, b.state(XMM, 128), 128);
-  computed('sha256rnds2')(b, dst!, src!);
-};
-
 /** Bits 0 and 4 of the immediate choose a half of each operand. */
 const pclmulqdq: Meaning = (b, dst, src, immediate) => {
   const y = src!.get();
@@ -28,27 +24,14 @@ const pclmulqdq: Meaning = (b, dst, src, immediate) => {
   dst!.set(b.state(VECTOR + 48, 128));
 };
 
-function row(name: string, opcode: number, feature: Feature, columns: Partial<Row> = {}): Row {
-  return { name, opcode, operands: 'Vx,Wx', meaning: computed(name), feature, unit: 'sse', ...columns };
-}
-const x66 = { prefix: '66' } as const;
-// AMD's processors take any alignment here, whatever SDM 2D, table 2-21 says of the type.
-const none = { prefix: 'none', unaligned: true } as const;
-const withImmediate = { operands: 'Vx,Wx,Ib' };
+const aes = { prefix: '66', feature: 'aes', unit: 'sse' } as const;
 
 export const cryptoRows: Row[] = [
-  row('pclmulqdq', 0x0f3a44, 'pclmulqdq', { ...x66, ...withImmediate, meaning: pclmulqdq }),
-  row('aesimc', 0x0f38db, 'aes', x66),
-  row('aesenc', 0x0f38dc, 'aes', x66),
-  row('aesenclast', 0x0f38dd, 'aes', x66),
-  row('aesdec', 0x0f38de, 'aes', x66),
-  row('aesdeclast', 0x0f38df, 'aes', x66),
-  row('aeskeygenassist', 0x0f3adf, 'aes', { ...x66, ...withImmediate }),
-  row('sha1nexte', 0x0f38c8, 'sha', none),
-  row('sha1msg1', 0x0f38c9, 'sha', none),
-  row('sha1msg2', 0x0f38ca, 'sha', none),
-  row('sha256rnds2', 0x0f38cb, 'sha', { ...none, meaning: sha256rnds2 }),
-  row('sha256msg1', 0x0f38cc, 'sha', none),
-  row('sha256msg2', 0x0f38cd, 'sha', none),
-  row('sha1rnds4', 0x0f3acc, 'sha', { ...none, ...withImmediate }),
+  row('pclmulqdq', 0x0f3a44, 'Vx,Wx,Ib', pclmulqdq, x66, { feature: 'pclmulqdq', unit: 'sse' }),
+  row('aesimc', 0x0f38db, 'Vx,Wx', computed('aesimc'), aes),
+  row('aesenc', 0x0f38dc, 'Vx,Wx', computed('aesenc'), aes),
+  row('aesenclast', 0x0f38dd, 'Vx,Wx', computed('aesenclast'), aes),
+  row('aesdec', 0x0f38de, 'Vx,Wx', computed('aesdec'), aes),
+  row('aesdeclast', 0x0f38df, 'Vx,Wx', computed('aesdeclast'), aes),
+  row('aeskeygenassist', 0x0f3adf, 'Vx,Wx,Ib', computed('aeskeygenassist'), aes),
 ];

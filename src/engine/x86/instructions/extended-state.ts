@@ -5,6 +5,7 @@
 import type { Builder, Value } from '../builder.ts';
 import { CR0, CR4, FPU_IMAGE, MXCSR, XCR0, XMM } from '../state.ts';
 import type { Meaning, Operand, Row } from './row.ts';
+import { memory, none, reads, register, row, sse, x66 } from './vector-columns.ts';
 
 const UD = 6;
 const NM = 7;
@@ -23,6 +24,7 @@ const SSE = 2;
 const IMAGE_MXCSR = 24;
 const IMAGE_ST = 32;
 const IMAGE_XMM = 160;
+const LAST_BYTE = 511;
 const XSTATE_BV = 512;
 const XCOMP_BV = 520;
 
@@ -41,15 +43,15 @@ const restorerOf = (memory: Operand) => (memory.bits === 64 ? 'fxrstor64_x87' : 
 
 function storeX87(b: Builder, memory: Operand): void {
   b.helper(saverOf(memory));
-  for (let offset = 0; offset < IMAGE_MXCSR; offset += 8) b.store(at(memory, b, offset), 64, b.state(FPU_IMAGE + offset));
+  for (let offset = 0; offset < IMAGE_MXCSR; offset += 8)
+    b.store(at(memory, b, offset), 64, b.state(FPU_IMAGE + offset));
   for (let offset = IMAGE_ST; offset < IMAGE_XMM; offset += 16)
     b.store(at(memory, b, offset), 128, b.state(FPU_IMAGE + offset, 128));
 }
 function storeSse(b: Builder, memory: Operand): void {
   const mxcsr = b.or(b.state(MXCSR, 32), b.const(BigInt(MXCSR_MASK) << 32n));
   b.store(at(memory, b, IMAGE_MXCSR), 64, mxcsr);
-  for (let n = 0; n < xmmCount(b); n++)
-    b.store(at(memory, b, IMAGE_XMM + 16 * n), 128, b.state(XMM + 16 * n, 128));
+  for (let n = 0; n < xmmCount(b); n++) b.store(at(memory, b, IMAGE_XMM + 16 * n), 128, b.state(XMM + 16 * n, 128));
 }
 
 /** What an image would have at an offset in the initial state: FCW 037F, all else zero. */
@@ -82,6 +84,8 @@ function restoreSse(b: Builder, mxcsr: Value): void {
 
 const fxsave: Meaning = (b, memory) => {
   aligned(b, memory!, 16);
+  // Both ends first, the last one as AMD's processors do: a fault then finds nothing written.
+  for (const offset of [LAST_BYTE, 0]) b.loadForWrite(at(memory!, b, offset), 8);
   storeX87(b, memory!);
   storeSse(b, memory!);
 };
@@ -149,23 +153,23 @@ const nothing: Meaning = () => {};
 /** A cache line's address is checked as a byte's load would be. */
 const touch: Meaning = (b, memory) => b.use(b.load(memory!.address(), 8));
 
-const columns = { opcode: 0x0fae, prefix: 'none', form: 'memory' } as const;
-const fence = { opcode: 0x0fae, prefix: 'none', form: 'register', operands: '', meaning: nothing } as const;
-const user = 'needs CR4.OSXSAVE as the host has it';
+const user = 'needs CR4.OSXSAVE, and XCR0 differs between hosts';
+const image = { feature: 'fxsr', unit: 'x87' } as const;
+const xstate = { feature: 'xsave', untested: user } as const;
 
 export const extendedStateRows: Row[] = [
-  { name: 'fxsave', ...columns, group: 0, operands: 'M', writes: [], meaning: fxsave, feature: 'fxsr', unit: 'x87' },
-  { name: 'fxrstor', ...columns, group: 1, operands: 'M', writes: [], meaning: fxrstor, feature: 'fxsr', unit: 'x87' },
-  { name: 'ldmxcsr', ...columns, group: 2, operands: 'Md', writes: [], meaning: ldmxcsr, feature: 'sse', unit: 'sse' },
-  { name: 'stmxcsr', ...columns, group: 3, operands: 'Md', meaning: stmxcsr, feature: 'sse', unit: 'sse' },
-  { name: 'xsave', ...columns, group: 4, operands: 'M', writes: [], meaning: xsave, feature: 'xsave', untested: user },
-  { name: 'xrstor', ...columns, group: 5, operands: 'M', writes: [], meaning: xrstor, feature: 'xsave', untested: user },
-  { name: 'xgetbv', opcode: 0x0f01, modrm: 0xd0, operands: '', meaning: xgetbv, feature: 'xsave', untested: user },
-  { name: 'xsetbv', opcode: 0x0f01, modrm: 0xd1, operands: '', meaning: xsetbv, privileged: true, feature: 'xsave', untested: 'needs CPL 0' },
-  { name: 'lfence', ...fence, group: 5, feature: 'sse2' },
-  { name: 'mfence', ...fence, group: 6, feature: 'sse2' },
-  { name: 'sfence', ...fence, group: 7, feature: 'sse' },
-  { name: 'clflushopt', opcode: 0x0fae, prefix: '66', group: 7, form: 'memory', operands: 'Mb', writes: [], meaning: touch, feature: 'clflushopt' },
-  { name: 'prefetchw', opcode: 0x0f0d, form: 'memory', operands: 'Mb', writes: [], meaning: nothing, feature: '3dnowprefetch' },
-  { name: 'emms', opcode: 0x0f77, prefix: 'none', operands: '', meaning: b => void b.helper('emms'), feature: 'mmx', unit: 'x87' },
+  row('fxsave', 0x0fae, 'M', fxsave, none, memory, image, { group: 0 }),
+  row('fxrstor', 0x0fae, 'M', fxrstor, none, memory, reads, image, { group: 1 }),
+  row('ldmxcsr', 0x0fae, 'Md', ldmxcsr, none, memory, reads, sse, { group: 2 }),
+  row('stmxcsr', 0x0fae, 'Md', stmxcsr, none, memory, sse, { group: 3 }),
+  row('xsave', 0x0fae, 'M', xsave, none, memory, xstate, { group: 4 }),
+  row('xrstor', 0x0fae, 'M', xrstor, none, memory, reads, xstate, { group: 5 }),
+  row('xgetbv', 0x0f01, '', xgetbv, xstate, { modrm: 0xd0 }),
+  row('xsetbv', 0x0f01, '', xsetbv, { feature: 'xsave', modrm: 0xd1, privileged: true, untested: 'needs CPL 0' }),
+  row('lfence', 0x0fae, '', nothing, none, register, { feature: 'sse2', group: 5 }),
+  row('mfence', 0x0fae, '', nothing, none, register, { feature: 'sse2', group: 6 }),
+  row('sfence', 0x0fae, '', nothing, none, register, { feature: 'sse', group: 7 }),
+  row('clflushopt', 0x0fae, 'Mb', touch, x66, memory, reads, { feature: 'clflushopt', group: 7 }),
+  row('prefetchw', 0x0f0d, 'Mb', nothing, memory, reads, { feature: '3dnowprefetch' }),
+  row('emms', 0x0f77, '', b => void b.helper('emms'), none, { feature: 'mmx', unit: 'x87' }),
 ];

@@ -108,7 +108,13 @@ export class LaneCheck {
  * Calls the instruction's helper (sse-float.ts), with the first operand where it takes part and the second; the answer is a
  * v128, of which a scalar instruction's has only lane 0.
  */
-export function inSoftware(b: Builder, name: string, first: Value | undefined, second: Value, immediate?: Value): Value {
+export function inSoftware(
+  b: Builder,
+  name: string,
+  first: Value | undefined,
+  second: Value,
+  immediate?: Value,
+): Value {
   if (first) b.setState(VECTOR, first, 128);
   b.setState(VECTOR + 16, second, 128);
   if (immediate) b.helper(name, immediate);

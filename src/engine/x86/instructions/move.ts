@@ -83,7 +83,8 @@ const movToSegment: Meaning = (b, dst, src) => {
 const loadFarPointer =
   (segment: number): Meaning =>
   (b, dst, src) => {
-    const { bits } = dst!;
+    // AMD has no m16:64: with REX.W the offset is 32 bits, zero-extended (APM 3, LxS). We are an AMD.
+    const bits = Math.min(dst!.bits, 32);
     const offset = b.load(src!.address(), bits);
     const selector = b.load(src!.displaced(b.const(bits / 8)), 16);
     b.helper('load_segment', b.const(segment), selector);
@@ -142,8 +143,10 @@ export const moveRows: Row[] = [
   { name: 'mov', opcode: 0x89, operands: 'Ev,Gv', meaning: mov, hot: true },
   { name: 'mov', opcode: 0x8a, operands: 'Gb,Eb', meaning: mov, hot: true },
   { name: 'mov', opcode: 0x8b, operands: 'Gv,Ev', meaning: mov, hot: true },
-  { name: 'mov', opcode: 0x8c, operands: 'Ev,Sw', meaning: movFromSegment, untested: 'selectors differ between hosts' },
-  { name: 'mov', opcode: 0x8e, operands: 'Sw,Ew', meaning: movToSegment, ends: true, untested: 'selectors differ between hosts' },
+  { name: 'mov', opcode: 0x8c, operands: 'Ev,Sw', form: 'register', meaning: movFromSegment },
+  // Memory gets 16 bits whatever the operand size.
+  { name: 'mov', opcode: 0x8c, operands: 'Ew,Sw', form: 'memory', meaning: movFromSegment },
+  { name: 'mov', opcode: 0x8e, operands: 'Sw,Ew', meaning: movToSegment, ends: true },
   { name: 'mov', opcode: 0xa0, operands: 'AL,Ob', meaning: mov },
   { name: 'mov', opcode: 0xa1, operands: 'rAX,Ov', meaning: mov },
   { name: 'mov', opcode: 0xa2, operands: 'Ob,AL', meaning: mov },
@@ -186,15 +189,15 @@ export const moveRows: Row[] = [
   { name: 'push', opcode: 0x6a, operands: 'Ibs', writes: [], meaning: pushOperand, size: 'd64', hot: true },
   { name: 'push', opcode: 0xff, group: 6, operands: 'Ev', writes: [], meaning: pushOperand, size: 'd64', hot: true },
   { name: 'pop', opcode: 0x8f, group: 0, operands: 'Ev', meaning: popOperand, size: 'd64' },
-  ...[0, 1, 2, 3].map((segment): Row => ({ name: 'push', opcode: 0x06 + 8 * segment, operands: 'Sz', writes: [], meaning: pushSegment(segment), mode: 'i64', untested: 'selectors differ between hosts' })),
-  ...[0, 2, 3].map((segment): Row => ({ name: 'pop', opcode: 0x07 + 8 * segment, operands: 'Sz', writes: [], meaning: popSegment(segment), mode: 'i64', ends: true, untested: 'selectors differ between hosts' })),
-  ...[4, 5].map((segment): Row => ({ name: 'push', opcode: 0x0fa0 + 8 * (segment - 4), operands: 'Sz', writes: [], meaning: pushSegment(segment), size: 'd64', untested: 'selectors differ between hosts' })),
-  ...[4, 5].map((segment): Row => ({ name: 'pop', opcode: 0x0fa1 + 8 * (segment - 4), operands: 'Sz', writes: [], meaning: popSegment(segment), size: 'd64', ends: true, untested: 'selectors differ between hosts' })),
-  { name: 'les', opcode: 0xc4, operands: 'Gz,M', meaning: loadFarPointer(0), mode: 'i64', ends: true, untested: 'selectors differ between hosts' },
-  { name: 'lds', opcode: 0xc5, operands: 'Gz,M', meaning: loadFarPointer(3), mode: 'i64', ends: true, untested: 'selectors differ between hosts' },
-  { name: 'lss', opcode: 0x0fb2, operands: 'Gv,M', meaning: loadFarPointer(2), ends: true, untested: 'selectors differ between hosts' },
-  { name: 'lfs', opcode: 0x0fb4, operands: 'Gv,M', meaning: loadFarPointer(4), ends: true, untested: 'selectors differ between hosts' },
-  { name: 'lgs', opcode: 0x0fb5, operands: 'Gv,M', meaning: loadFarPointer(5), ends: true, untested: 'selectors differ between hosts' },
+  ...[0, 1, 2, 3].map((segment): Row => ({ name: 'push', opcode: 0x06 + 8 * segment, operands: 'Sz', writes: [], meaning: pushSegment(segment), mode: 'i64' })),
+  ...[0, 2, 3].map((segment): Row => ({ name: 'pop', opcode: 0x07 + 8 * segment, operands: 'Sz', writes: [], meaning: popSegment(segment), mode: 'i64', ends: true })),
+  ...[4, 5].map((segment): Row => ({ name: 'push', opcode: 0x0fa0 + 8 * (segment - 4), operands: 'Sv', writes: [], meaning: pushSegment(segment), size: 'd64' })),
+  ...[4, 5].map((segment): Row => ({ name: 'pop', opcode: 0x0fa1 + 8 * (segment - 4), operands: 'Sv', writes: [], meaning: popSegment(segment), size: 'd64', ends: true })),
+  { name: 'les', opcode: 0xc4, operands: 'Gz,M', meaning: loadFarPointer(0), mode: 'i64', ends: true },
+  { name: 'lds', opcode: 0xc5, operands: 'Gz,M', meaning: loadFarPointer(3), mode: 'i64', ends: true },
+  { name: 'lss', opcode: 0x0fb2, operands: 'Gv,M', meaning: loadFarPointer(2), ends: true },
+  { name: 'lfs', opcode: 0x0fb4, operands: 'Gv,M', meaning: loadFarPointer(4), ends: true },
+  { name: 'lgs', opcode: 0x0fb5, operands: 'Gv,M', meaning: loadFarPointer(5), ends: true },
   { name: 'pushf', opcode: 0x9c, operands: 'Fv', writes: [], meaning: pushf, size: 'd64', hot: true },
   { name: 'popf', opcode: 0x9d, operands: 'Fv', writes: [], meaning: popf, size: 'd64', ends: true },
   { name: 'lahf', opcode: 0x9f, operands: '', meaning: lahf },

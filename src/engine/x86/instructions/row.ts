@@ -61,7 +61,7 @@ export interface Row {
   form?: 'register' | 'memory';
   /**
    * The manual's letters, comma separated (SDM 2 appendix A.2). Addressing: E G M R I J O X Y Z S C D A and registers by name
-   * (AL CL DX rAX; F is no operand but stands for the operand size, as S does where the register is fixed; BX is XLAT's table); vector: V W U (xmm), P Q N (mmx). Sizes: b w d q v z y p x (= 128 bits), ss sd for the low lane of an xmm register or memory.
+   * (AL CL DX rAX; F is no operand but stands for the operand size, as S does where the register is fixed; BX is XLAT's table, DI is MASKMOV's DS:[rDI]); vector: V W U (xmm), P Q N (mmx). Sizes: b w d q v z y p x (= 128 bits), ss sd for the low lane of an xmm register or memory.
    */
   operands: string;
   /** Which operands are written, by index; default [0]. An operand that is read too is read for writing. */

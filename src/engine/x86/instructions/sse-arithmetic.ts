@@ -1,8 +1,21 @@
 /** Floating-point arithmetic of SSE to SSE4.1 (SDM 1, 5.5.1.2, 5.6.1.2, 5.7.3 and 5.10): fast where float-check.ts allows it. */
 import type { Builder, Value } from '../builder.ts';
-import { DOUBLE, everyLane, type Format, inSoftware, LaneCheck, lowest, roundingIsSilent, scalarSource, SINGLE, vectorOf, withLowest } from './float-check.ts';
+import {
+  DOUBLE,
+  everyLane,
+  type Format,
+  inSoftware,
+  LaneCheck,
+  lowest,
+  roundingIsSilent,
+  SINGLE,
+  scalarSource,
+  vectorOf,
+  withLowest,
+} from './float-check.ts';
 import type { Feature, Meaning, Row } from './row.ts';
 import { bytes, choose } from './vector.ts';
+import { row, sse41, x66 } from './vector-columns.ts';
 
 /** The four forms of an operation: suffix, prefix, operands, format. */
 interface Form {
@@ -50,7 +63,10 @@ const attempted =
 
 /** `exactZero` tells in which lanes a zero result is exact, given ordinary operands. */
 const rounded =
-  (operation: string, exactZero: (b: Builder, check: LaneCheck, x: Value, y: Value, result: Value) => Value): Attempted =>
+  (
+    operation: string,
+    exactZero: (b: Builder, check: LaneCheck, x: Value, y: Value, result: Value) => Value,
+  ): Attempted =>
   (b, check, format, x, y) => {
     const result = b.op(`${format.shape}.${operation}`, x, y);
     const silent = check.isSilent(result, exactZero(b, check, x, y, result));
@@ -90,7 +106,16 @@ const OPERATIONS: [string, number, Attempted, hot?: string][] = [
 const horizontally =
   (attempt: Attempted): Attempted =>
   (b, check, format, x, y) => {
-    const [even, odd] = format.bits === 64 ? [[0, 2], [1, 3]] : [[0, 2, 4, 6], [1, 3, 5, 7]];
+    const [even, odd] =
+      format.bits === 64
+        ? [
+            [0, 2],
+            [1, 3],
+          ]
+        : [
+            [0, 2, 4, 6],
+            [1, 3, 5, 7],
+          ];
     const size = format.bits / 8;
     return attempt(b, check, format, choose(b, x, y, size, even!), choose(b, x, y, size, odd!));
   };
@@ -147,7 +172,10 @@ const roundToInteger =
 
 /** All ones in the lanes whose bit, counted from `first`, is set in the immediate. */
 function laneMask(b: Builder, format: Format, immediate: Value, first: number): Value {
-  const own = format.bits === 64 ? bytes(b, i => (i % 8 === 0 ? 1 << (i / 8 + first) : 0)) : bytes(b, i => (i % 4 === 0 ? 1 << (i / 4 + first) : 0));
+  const own =
+    format.bits === 64
+      ? bytes(b, i => (i % 8 === 0 ? 1 << (i / 8 + first) : 0))
+      : bytes(b, i => (i % 4 === 0 ? 1 << (i / 4 + first) : 0));
   const set = b.op('v128.and', everyLane(b, format, immediate), own);
   return b.op(`${format.integers}.eq`, set, own);
 }
@@ -165,7 +193,13 @@ const dotProduct =
     // Lanes not wanted are zero times zero: +0, and nothing raised.
     const products = multiply(b, check, format, masked(x), masked(y));
     const swapped = (v: Value, numbers: number[]) => choose(b, v, v, 4, numbers);
-    const pairs = add(b, check, format, products.result, swapped(products.result, format.bits === 64 ? [2, 3, 0, 1] : [1, 0, 3, 2]));
+    const pairs = add(
+      b,
+      check,
+      format,
+      products.result,
+      swapped(products.result, format.bits === 64 ? [2, 3, 0, 1] : [1, 0, 3, 2]),
+    );
     const sum = format.bits === 64 ? pairs : add(b, check, format, pairs.result, swapped(pairs.result, [2, 3, 0, 1]));
     b.when(
       b.both(b.both(products.fast, pairs.fast), sum.fast),
@@ -196,16 +230,23 @@ export const floatArithmeticRows: Row[] = [
       const name = operation + form.suffix;
       const { prefix, operands, feature } = form;
       const meaning = approximation(name, form);
-      const untested = 'an approximation whose last bits are each maker’s own';
-      return rowsOf(form, { name, opcode: 0x0f52 + i, prefix, operands, meaning, feature, unit: 'sse', untested });
+      return rowsOf(form, { name, opcode: 0x0f52 + i, prefix, operands, meaning, feature, unit: 'sse' });
     }),
   ),
   ...FORMS.flatMap((form, i) => {
     const name = `round${form.suffix}`;
     const operands = `${form.operands},Ib`;
     const meaning = roundToInteger(name, form);
-    return rowsOf(form, { name, opcode: 0x0f3a08 + i, prefix: '66', operands, meaning, feature: 'sse4_1', unit: 'sse' });
+    return rowsOf(form, {
+      name,
+      opcode: 0x0f3a08 + i,
+      prefix: '66',
+      operands,
+      meaning,
+      feature: 'sse4_1',
+      unit: 'sse',
+    });
   }),
-  { name: 'dpps', opcode: 0x0f3a40, prefix: '66', operands: 'Vx,Wx,Ib', meaning: dotProduct('dpps', SINGLE), feature: 'sse4_1', unit: 'sse' },
-  { name: 'dppd', opcode: 0x0f3a41, prefix: '66', operands: 'Vx,Wx,Ib', meaning: dotProduct('dppd', DOUBLE), feature: 'sse4_1', unit: 'sse' },
+  row('dpps', 0x0f3a40, 'Vx,Wx,Ib', dotProduct('dpps', SINGLE), x66, sse41),
+  row('dppd', 0x0f3a41, 'Vx,Wx,Ib', dotProduct('dppd', DOUBLE), x66, sse41),
 ];

@@ -1,8 +1,20 @@
 /** Floating-point comparisons of SSE and SSE2 (SDM 1, 5.5.1.3 and 5.6.1.3). */
 import type { Builder, Value } from '../builder.ts';
 import { RESULT } from '../state.ts';
-import { DOUBLE, everyLane, type Format, inSoftware, LaneCheck, lowest, scalarSource, SINGLE, vectorOf, withLowest } from './float-check.ts';
+import {
+  DOUBLE,
+  everyLane,
+  type Format,
+  inSoftware,
+  LaneCheck,
+  lowest,
+  SINGLE,
+  scalarSource,
+  vectorOf,
+  withLowest,
+} from './float-check.ts';
 import type { Meaning, Row } from './row.ts';
+import { f2, f3, hot, none, reads, row, sse, sse2, x66 } from './vector-columns.ts';
 
 /**
  * CMPxx: predicates 0 EQ, 1 LT, 2 LE, 3 UNORD; with bit 2 their opposites (SDM 2A, table 3-1). Higher bits of the immediate
@@ -62,18 +74,13 @@ const compareToFlags =
     setComparison(b, flags.get());
   };
 
-const sse = { feature: 'sse', unit: 'sse' } as const;
-const sse2 = { feature: 'sse2', unit: 'sse' } as const;
-const none = { prefix: 'none' } as const;
-const x66 = { prefix: '66' } as const;
-
 export const floatCompareRows: Row[] = [
-  { name: 'cmpps', opcode: 0x0fc2, operands: 'Vx,Wx,Ib', meaning: compare('cmpps', SINGLE, true), ...none, ...sse },
-  { name: 'cmppd', opcode: 0x0fc2, operands: 'Vx,Wx,Ib', meaning: compare('cmppd', DOUBLE, true), ...x66, ...sse2 },
-  ...scalarSource({ name: 'cmpss', opcode: 0x0fc2, prefix: 'f3', operands: 'Vss,Wss,Ib', meaning: compare('cmpss', SINGLE, false), ...sse }),
-  ...scalarSource({ name: 'cmpsd', opcode: 0x0fc2, prefix: 'f2', operands: 'Vsd,Wsd,Ib', meaning: compare('cmpsd', DOUBLE, false), ...sse2 }),
-  ...scalarSource({ name: 'ucomiss', opcode: 0x0f2e, operands: 'Vss,Wss', writes: [], meaning: compareToFlags('ucomiss', SINGLE), ...none, ...sse }),
-  ...scalarSource({ name: 'ucomisd', opcode: 0x0f2e, operands: 'Vsd,Wsd', writes: [], meaning: compareToFlags('ucomisd', DOUBLE), ...x66, ...sse2, hot: true }),
-  ...scalarSource({ name: 'comiss', opcode: 0x0f2f, operands: 'Vss,Wss', writes: [], meaning: compareToFlags('comiss', SINGLE), ...none, ...sse }),
-  ...scalarSource({ name: 'comisd', opcode: 0x0f2f, operands: 'Vsd,Wsd', writes: [], meaning: compareToFlags('comisd', DOUBLE), ...x66, ...sse2, hot: true }),
+  row('cmpps', 0x0fc2, 'Vx,Wx,Ib', compare('cmpps', SINGLE, true), none, sse),
+  row('cmppd', 0x0fc2, 'Vx,Wx,Ib', compare('cmppd', DOUBLE, true), x66, sse2),
+  ...scalarSource(row('cmpss', 0x0fc2, 'Vss,Wss,Ib', compare('cmpss', SINGLE, false), f3, sse)),
+  ...scalarSource(row('cmpsd', 0x0fc2, 'Vsd,Wsd,Ib', compare('cmpsd', DOUBLE, false), f2, sse2)),
+  ...scalarSource(row('ucomiss', 0x0f2e, 'Vss,Wss', compareToFlags('ucomiss', SINGLE), none, sse, reads)),
+  ...scalarSource(row('ucomisd', 0x0f2e, 'Vsd,Wsd', compareToFlags('ucomisd', DOUBLE), x66, sse2, hot, reads)),
+  ...scalarSource(row('comiss', 0x0f2f, 'Vss,Wss', compareToFlags('comiss', SINGLE), none, sse, reads)),
+  ...scalarSource(row('comisd', 0x0f2f, 'Vsd,Wsd', compareToFlags('comisd', DOUBLE), x66, sse2, hot, reads)),
 ];

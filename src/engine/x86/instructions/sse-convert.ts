@@ -1,9 +1,22 @@
 /** Conversions of SSE and SSE2 (SDM 1, 5.5.1.6, 5.5.3 and 5.6.1.6): fast where float-check.ts allows it. */
 import type { Builder, Value } from '../builder.ts';
 import { VECTOR } from '../state.ts';
-import { DOUBLE, everyLane, type Format, inSoftware, LaneCheck, lowest, roundingIsSilent, scalarSource, SINGLE, vectorOf, withLowest } from './float-check.ts';
+import {
+  DOUBLE,
+  everyLane,
+  type Format,
+  inSoftware,
+  LaneCheck,
+  lowest,
+  roundingIsSilent,
+  SINGLE,
+  scalarSource,
+  vectorOf,
+  withLowest,
+} from './float-check.ts';
 import type { Meaning, Row } from './row.ts';
-import { doubled, low } from './vector.ts';
+import { doubled, low, switchToMmx } from './vector.ts';
+import { f2, f3, hot, memory, none, register, row, sse, sse2, sse2Mmx, sseMmx, x66 } from './vector-columns.ts';
 
 /** The number 2^exponent, as a scalar. */
 const powerOfTwo = (b: Builder, format: Format, exponent: number) =>
@@ -13,6 +26,8 @@ const powerOfTwo = (b: Builder, format: Format, exponent: number) =>
 
 /** 2^31 in every lane: what no 32-bit integer reaches. */
 const TWO_31: Record<32 | 64, bigint> = { 32: 0x4f000000n, 64: 0x41e0000000000000n };
+
+type Conversion = (b: Builder, x: Value) => Value;
 
 /** `fast` tells when `result` stands; else the helper's answer does. */
 function orInSoftware(b: Builder, fast: Value, result: Value, name: string, source: Value): Value {
@@ -66,106 +81,107 @@ const toInteger =
 // ── between the two formats ───────────────────────────────────────────────────────────────────────────────────────
 
 /** CVTSS2SD, CVTPS2PD: always exact. */
-function widened(b: Builder, name: string, x: Value, packed: boolean): Value {
-  const check = new LaneCheck(b, SINGLE, packed);
-  return orInSoftware(b, check.holds(check.isOrdinary(x)), b.op('f64x2.promote_low_f32x4', x), name, x);
-}
+const widened =
+  (name: string, packed: boolean): Conversion =>
+  (b, x) => {
+    const check = new LaneCheck(b, SINGLE, packed);
+    return orInSoftware(b, check.holds(check.isOrdinary(x)), b.op('f64x2.promote_low_f32x4', x), name, x);
+  };
 
 /** CVTSD2SS, CVTPD2PS: looked at as doubles again, so that the two lanes of the answer are checked and no others. */
-function narrowed(b: Builder, name: string, x: Value, packed: boolean): Value {
-  const result = b.op('f32x4.demote_f64x2_zero', x);
-  const again = b.op('f64x2.promote_low_f32x4', result);
-  const check = new LaneCheck(b, DOUBLE, packed);
-  const smallest = everyLane(b, DOUBLE, BigInt(1023 - 126) << 52n);
-  const normal = b.op('f64x2.gt', b.op('f64x2.abs', again), smallest);
-  const silent = b.op('v128.and', check.isFinite(again), b.op('v128.or', normal, check.isZero(x)));
-  return orInSoftware(b, b.both(check.holds(silent), roundingIsSilent(b)), result, name, x);
-}
+const narrowed =
+  (name: string, packed: boolean): Conversion =>
+  (b, x) => {
+    const result = b.op('f32x4.demote_f64x2_zero', x);
+    const again = b.op('f64x2.promote_low_f32x4', result);
+    const check = new LaneCheck(b, DOUBLE, packed);
+    const smallest = everyLane(b, DOUBLE, BigInt(1023 - 126) << 52n);
+    const normal = b.op('f64x2.gt', b.op('f64x2.abs', again), smallest);
+    const silent = b.op('v128.and', check.isFinite(again), b.op('v128.or', normal, check.isZero(x)));
+    return orInSoftware(b, b.both(check.holds(silent), roundingIsSilent(b)), result, name, x);
+  };
 
 // ── vectors of integers ───────────────────────────────────────────────────────────────────────────────────────────
 
 /** CVT(T)PS2DQ and, of two lanes, CVT(T)PS2PI. */
-function integersOfSingles(b: Builder, name: string, x: Value, truncate: boolean): Value {
-  const rounded = truncate ? x : b.op('f32x4.nearest', x);
-  const result = b.op('i32x4.trunc_sat_f32x4_s', rounded);
-  const check = new LaneCheck(b, SINGLE, true);
-  const exact = check.holds(b.op('f32x4.eq', b.op('f32x4.convert_i32x4_s', result), x));
-  const inRange = check.holds(check.isBelow(x, everyLane(b, SINGLE, TWO_31[32])));
-  return orInSoftware(b, b.both(inRange, b.either(exact, roundingIsSilent(b))), result, name, x);
-}
+const integersOfSingles =
+  (name: string, truncate: boolean): Conversion =>
+  (b, x) => {
+    const rounded = truncate ? x : b.op('f32x4.nearest', x);
+    const result = b.op('i32x4.trunc_sat_f32x4_s', rounded);
+    const check = new LaneCheck(b, SINGLE, true);
+    const exact = check.holds(b.op('f32x4.eq', b.op('f32x4.convert_i32x4_s', result), x));
+    const inRange = check.holds(check.isBelow(x, everyLane(b, SINGLE, TWO_31[32])));
+    return orInSoftware(b, b.both(inRange, b.either(exact, roundingIsSilent(b))), result, name, x);
+  };
 
 /** CVT(T)PD2DQ and CVT(T)PD2PI: two integers in the low half, zeros above. */
-function integersOfDoubles(b: Builder, name: string, x: Value, truncate: boolean): Value {
-  const rounded = truncate ? x : b.op('f64x2.nearest', x);
-  const result = b.op('i32x4.trunc_sat_f64x2_s_zero', rounded);
-  const check = new LaneCheck(b, DOUBLE, true);
-  const exact = check.holds(b.op('f64x2.eq', b.op('f64x2.convert_low_i32x4_s', result), x));
-  const inRange = check.holds(check.isBelow(rounded, everyLane(b, DOUBLE, TWO_31[64])));
-  return orInSoftware(b, b.both(inRange, b.either(exact, roundingIsSilent(b))), result, name, x);
-}
+const integersOfDoubles =
+  (name: string, truncate: boolean): Conversion =>
+  (b, x) => {
+    const rounded = truncate ? x : b.op('f64x2.nearest', x);
+    const result = b.op('i32x4.trunc_sat_f64x2_s_zero', rounded);
+    const check = new LaneCheck(b, DOUBLE, true);
+    const exact = check.holds(b.op('f64x2.eq', b.op('f64x2.convert_low_i32x4_s', result), x));
+    const inRange = check.holds(check.isBelow(rounded, everyLane(b, DOUBLE, TWO_31[64])));
+    return orInSoftware(b, b.both(inRange, b.either(exact, roundingIsSilent(b))), result, name, x);
+  };
 
 /** CVTDQ2PS and, of two lanes, CVTPI2PS: exact up to 24 bits. */
-function singlesOfIntegers(b: Builder, name: string, x: Value): Value {
+const singlesOfIntegers: Conversion = (b, x) => {
   const result = b.op('f32x4.convert_i32x4_s', x);
   const large = b.op('i32x4.gt_u', b.op('i32x4.abs', x), everyLane(b, SINGLE, 1n << 24n));
   const exact = b.no(b.op('v128.any_true', large));
-  return orInSoftware(b, b.either(exact, roundingIsSilent(b)), result, name, x);
-}
-const doublesOfIntegers = (b: Builder, x: Value) => b.op('f64x2.convert_low_i32x4_s', x);
+  return orInSoftware(b, b.either(exact, roundingIsSilent(b)), result, 'cvtdq2ps', x);
+};
+const doublesOfIntegers: Conversion = (b, x) => b.op('f64x2.convert_low_i32x4_s', x);
 
-/** One conversion of a whole register or a half of one. */
+/** One conversion of a whole register or a half of one; `between` happens between loading and converting. */
 const whole =
-  (convert: (b: Builder, x: Value) => Value): Meaning =>
+  (convert: Conversion, between: (b: Builder) => void = () => {}): Meaning =>
   (b, dst, src) => {
     const x = src!.bits === 128 ? src!.get() : doubled(b, src!.get());
+    between(b);
     const result = convert(b, x);
     dst!.set(dst!.bits === 128 ? result : low(b, result));
   };
+/** The same with an MMX register: when the conversion itself faults, the x87 has been switched already. */
+const withMmx = (convert: Conversion): Meaning => whole(convert, switchToMmx);
 /** Of a scalar; the rest of dst stays. */
 const single =
-  (to: Format, convert: (b: Builder, x: Value) => Value): Meaning =>
+  (to: Format, convert: Conversion): Meaning =>
   (b, dst, src) => {
     const result = convert(b, vectorOf(b, src!));
     dst!.set(withLowest(b, to, dst!.get(), lowest(b, to, result)));
   };
 
-const none = { prefix: 'none' } as const;
-const x66 = { prefix: '66' } as const;
-const f3 = { prefix: 'f3' } as const;
-const f2 = { prefix: 'f2' } as const;
-const sse = { feature: 'sse', unit: 'sse' } as const;
-const sse2 = { feature: 'sse2', unit: 'sse' } as const;
-/** These read or write an MMX register, and so switch the x87. */
-const sseAndMmx = { feature: 'sse', unit: 'mmx' } as const;
-const sse2AndMmx = { feature: 'sse2', unit: 'mmx' } as const;
-
 export const floatConvertRows: Row[] = [
-  { name: 'cvtsi2ss', opcode: 0x0f2a, operands: 'Vx,Ey', meaning: fromInteger('cvtsi2ss', SINGLE), ...f3, ...sse },
-  { name: 'cvtsi2sd', opcode: 0x0f2a, operands: 'Vx,Ey', meaning: fromInteger('cvtsi2sd', DOUBLE), ...f2, ...sse2, hot: true },
-  ...scalarSource({ name: 'cvttss2si', opcode: 0x0f2c, operands: 'Gy,Wss', meaning: toInteger('cvttss2si', SINGLE, true), ...f3, ...sse }),
-  ...scalarSource({ name: 'cvttsd2si', opcode: 0x0f2c, operands: 'Gy,Wsd', meaning: toInteger('cvttsd2si', DOUBLE, true), ...f2, ...sse2, hot: true }),
-  ...scalarSource({ name: 'cvtss2si', opcode: 0x0f2d, operands: 'Gy,Wss', meaning: toInteger('cvtss2si', SINGLE, false), ...f3, ...sse }),
-  ...scalarSource({ name: 'cvtsd2si', opcode: 0x0f2d, operands: 'Gy,Wsd', meaning: toInteger('cvtsd2si', DOUBLE, false), ...f2, ...sse2 }),
+  row('cvtsi2ss', 0x0f2a, 'Vx,Ey', fromInteger('cvtsi2ss', SINGLE), f3, sse),
+  row('cvtsi2sd', 0x0f2a, 'Vx,Ey', fromInteger('cvtsi2sd', DOUBLE), f2, sse2, hot),
+  ...scalarSource(row('cvttss2si', 0x0f2c, 'Gy,Wss', toInteger('cvttss2si', SINGLE, true), f3, sse)),
+  ...scalarSource(row('cvttsd2si', 0x0f2c, 'Gy,Wsd', toInteger('cvttsd2si', DOUBLE, true), f2, sse2, hot)),
+  ...scalarSource(row('cvtss2si', 0x0f2d, 'Gy,Wss', toInteger('cvtss2si', SINGLE, false), f3, sse)),
+  ...scalarSource(row('cvtsd2si', 0x0f2d, 'Gy,Wsd', toInteger('cvtsd2si', DOUBLE, false), f2, sse2)),
 
-  { name: 'cvtps2pd', opcode: 0x0f5a, operands: 'Vx,Wq', meaning: whole((b, x) => widened(b, 'cvtps2pd', x, true)), ...none, ...sse2 },
-  { name: 'cvtpd2ps', opcode: 0x0f5a, operands: 'Vx,Wx', meaning: whole((b, x) => narrowed(b, 'cvtpd2ps', x, true)), ...x66, ...sse2 },
-  ...scalarSource({ name: 'cvtss2sd', opcode: 0x0f5a, operands: 'Vsd,Wss', meaning: single(DOUBLE, (b, x) => widened(b, 'cvtss2sd', x, false)), ...f3, ...sse2 }),
-  ...scalarSource({ name: 'cvtsd2ss', opcode: 0x0f5a, operands: 'Vss,Wsd', meaning: single(SINGLE, (b, x) => narrowed(b, 'cvtsd2ss', x, false)), ...f2, ...sse2 }),
+  row('cvtps2pd', 0x0f5a, 'Vx,Wq', whole(widened('cvtps2pd', true)), none, sse2),
+  row('cvtpd2ps', 0x0f5a, 'Vx,Wx', whole(narrowed('cvtpd2ps', true)), x66, sse2),
+  ...scalarSource(row('cvtss2sd', 0x0f5a, 'Vsd,Wss', single(DOUBLE, widened('cvtss2sd', false)), f3, sse2)),
+  ...scalarSource(row('cvtsd2ss', 0x0f5a, 'Vss,Wsd', single(SINGLE, narrowed('cvtsd2ss', false)), f2, sse2)),
 
-  { name: 'cvtdq2ps', opcode: 0x0f5b, operands: 'Vx,Wx', meaning: whole((b, x) => singlesOfIntegers(b, 'cvtdq2ps', x)), ...none, ...sse2 },
-  { name: 'cvtps2dq', opcode: 0x0f5b, operands: 'Vx,Wx', meaning: whole((b, x) => integersOfSingles(b, 'cvtps2dq', x, false)), ...x66, ...sse2 },
-  { name: 'cvttps2dq', opcode: 0x0f5b, operands: 'Vx,Wx', meaning: whole((b, x) => integersOfSingles(b, 'cvttps2dq', x, true)), ...f3, ...sse2 },
-  { name: 'cvttpd2dq', opcode: 0x0fe6, operands: 'Vx,Wx', meaning: whole((b, x) => integersOfDoubles(b, 'cvttpd2dq', x, true)), ...x66, ...sse2 },
-  { name: 'cvtdq2pd', opcode: 0x0fe6, operands: 'Vx,Wq', meaning: whole(doublesOfIntegers), ...f3, ...sse2 },
-  { name: 'cvtpd2dq', opcode: 0x0fe6, operands: 'Vx,Wx', meaning: whole((b, x) => integersOfDoubles(b, 'cvtpd2dq', x, false)), ...f2, ...sse2 },
+  row('cvtdq2ps', 0x0f5b, 'Vx,Wx', whole(singlesOfIntegers), none, sse2),
+  row('cvtps2dq', 0x0f5b, 'Vx,Wx', whole(integersOfSingles('cvtps2dq', false)), x66, sse2),
+  row('cvttps2dq', 0x0f5b, 'Vx,Wx', whole(integersOfSingles('cvttps2dq', true)), f3, sse2),
+  row('cvttpd2dq', 0x0fe6, 'Vx,Wx', whole(integersOfDoubles('cvttpd2dq', true)), x66, sse2),
+  row('cvtdq2pd', 0x0fe6, 'Vx,Wq', whole(doublesOfIntegers), f3, sse2),
+  row('cvtpd2dq', 0x0fe6, 'Vx,Wx', whole(integersOfDoubles('cvtpd2dq', false)), f2, sse2),
 
   // From memory CVTPI2PS and CVTPI2PD touch no MMX register and switch nothing (of the former SDM 2A does not say so).
-  { name: 'cvtpi2ps', opcode: 0x0f2a, form: 'register', operands: 'Vq,Nq', meaning: whole((b, x) => singlesOfIntegers(b, 'cvtdq2ps', x)), ...none, ...sseAndMmx },
-  { name: 'cvtpi2ps', opcode: 0x0f2a, form: 'memory', operands: 'Vq,Mq', meaning: whole((b, x) => singlesOfIntegers(b, 'cvtdq2ps', x)), ...none, ...sse },
-  { name: 'cvttps2pi', opcode: 0x0f2c, operands: 'Pq,Wq', meaning: whole((b, x) => integersOfSingles(b, 'cvttps2dq', x, true)), ...none, ...sseAndMmx },
-  { name: 'cvtps2pi', opcode: 0x0f2d, operands: 'Pq,Wq', meaning: whole((b, x) => integersOfSingles(b, 'cvtps2dq', x, false)), ...none, ...sseAndMmx },
-  { name: 'cvtpi2pd', opcode: 0x0f2a, form: 'register', operands: 'Vx,Nq', meaning: whole(doublesOfIntegers), ...x66, ...sse2AndMmx },
-  { name: 'cvtpi2pd', opcode: 0x0f2a, form: 'memory', operands: 'Vx,Mq', meaning: whole(doublesOfIntegers), ...x66, ...sse2 },
-  { name: 'cvttpd2pi', opcode: 0x0f2c, operands: 'Pq,Wx', meaning: whole((b, x) => integersOfDoubles(b, 'cvttpd2dq', x, true)), ...x66, ...sse2AndMmx },
-  { name: 'cvtpd2pi', opcode: 0x0f2d, operands: 'Pq,Wx', meaning: whole((b, x) => integersOfDoubles(b, 'cvtpd2dq', x, false)), ...x66, ...sse2AndMmx },
+  row('cvtpi2ps', 0x0f2a, 'Vq,Nq', withMmx(singlesOfIntegers), register, none, sseMmx),
+  row('cvtpi2ps', 0x0f2a, 'Vq,Mq', whole(singlesOfIntegers), memory, none, sse),
+  row('cvttps2pi', 0x0f2c, 'Pq,Wq', withMmx(integersOfSingles('cvttps2dq', true)), none, sseMmx),
+  row('cvtps2pi', 0x0f2d, 'Pq,Wq', withMmx(integersOfSingles('cvtps2dq', false)), none, sseMmx),
+  row('cvtpi2pd', 0x0f2a, 'Vx,Nq', withMmx(doublesOfIntegers), register, x66, sse2Mmx),
+  row('cvtpi2pd', 0x0f2a, 'Vx,Mq', whole(doublesOfIntegers), memory, x66, sse2),
+  row('cvttpd2pi', 0x0f2c, 'Pq,Wx', withMmx(integersOfDoubles('cvttpd2dq', true)), x66, sse2Mmx),
+  row('cvtpd2pi', 0x0f2d, 'Pq,Wx', withMmx(integersOfDoubles('cvtpd2dq', false)), x66, sse2Mmx),
 ];

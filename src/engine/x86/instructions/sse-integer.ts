@@ -2,8 +2,6 @@
 import type { Value } from '../builder.ts';
 import type { Row } from './row.ts';
 import {
-  apply,
-  bytes,
   choose,
   EXTENDED,
   folding,
@@ -13,7 +11,10 @@ import {
   type Operation,
   SSE2_ONLY,
   SSSE3,
+  whole,
+  zero,
 } from './vector.ts';
+import { hot, none, row, sse, sse2, x66 } from './vector-columns.ts';
 
 /** The high halves of 16-bit products. */
 const multiplyHigh =
@@ -64,7 +65,7 @@ const sumOfDifferences: Operation = (b, x, y) => {
 const withSignOf =
   (shape: string): Operation =>
   (b, x, y) => {
-    const none = bytes(b, () => 0);
+    const none = zero(b);
     const negative = b.op(`${shape}.lt_s`, y, none);
     const negated = b.op(`${shape}.sub`, b.op('v128.xor', x, negative), negative);
     return b.op('v128.and', negated, b.op(`${shape}.ne`, y, none));
@@ -146,19 +147,13 @@ export const packedIntegerRows: Row[] = [
 ];
 
 /** The bitwise operations on floating-point registers: the same, under other names. */
-export const bitwiseRows: Row[] = (
-  [
-    ['and', 0x0f54, 'v128.and'],
-    ['andn', 0x0f55, andNot],
-    ['or', 0x0f56, 'v128.or'],
-    ['xor', 0x0f57, 'v128.xor'],
-  ] as const
-).flatMap(([name, opcode, operation]): Row[] => {
-  const meaning: Row['meaning'] = (b, dst, src) => dst!.set(apply(b, operation, dst!.get(), src!.get()));
-  const hot = name === 'xor' ? ({ hot: true } as const) : {};
-  return [
-    { name: `${name}ps`, opcode, prefix: 'none', operands: 'Vx,Wx', meaning, feature: 'sse', unit: 'sse', ...hot },
-    { name: `${name}pd`, opcode, prefix: '66', operands: 'Vx,Wx', meaning, feature: 'sse2', unit: 'sse', ...hot },
-  ];
-});
-
+export const bitwiseRows: Row[] = [
+  row('andps', 0x0f54, 'Vx,Wx', whole('v128.and'), none, sse),
+  row('andpd', 0x0f54, 'Vx,Wx', whole('v128.and'), x66, sse2),
+  row('andnps', 0x0f55, 'Vx,Wx', whole(andNot), none, sse),
+  row('andnpd', 0x0f55, 'Vx,Wx', whole(andNot), x66, sse2),
+  row('orps', 0x0f56, 'Vx,Wx', whole('v128.or'), none, sse),
+  row('orpd', 0x0f56, 'Vx,Wx', whole('v128.or'), x66, sse2),
+  row('xorps', 0x0f57, 'Vx,Wx', whole('v128.xor'), none, sse, hot),
+  row('xorpd', 0x0f57, 'Vx,Wx', whole('v128.xor'), x66, sse2, hot),
+];

@@ -1,7 +1,8 @@
 /** Packed shifts, by a register's or memory's low 64 bits or by an immediate (SDM 1, 5.4.6, 5.6.3). */
 import type { Builder, Value } from '../builder.ts';
 import type { Meaning, Row } from './row.ts';
-import { bytes, doubled, known, low, splat, zero } from './vector.ts';
+import { counting, doubled, everyByte, known, low, splat, zero } from './vector.ts';
+import { mmx, none, register, row, sse2, x66 } from './vector-columns.ts';
 
 type Direction = 'shl' | 'shr_u' | 'shr_s';
 const SHAPES = { 16: 'i16x8', 32: 'i32x4', 64: 'i64x2' } as const;
@@ -55,20 +56,18 @@ const byteShift =
     const numbers = splat(b, 'i8x16', immediate);
     // swizzle gives zero for byte numbers from 16 on; left, i - count wraps below zero or, from 128 on, still is above 112.
     const choice = left
-      ? b.op('v128.or', b.op('i8x16.sub', bytes(b, i => i), numbers), b.op('i8x16.gt_u', numbers, bytes(b, () => 15)))
-      : b.op('i8x16.add_sat_u', bytes(b, i => i), numbers);
+      ? b.op('v128.or', b.op('i8x16.sub', counting(b), numbers), b.op('i8x16.gt_u', numbers, everyByte(b, 15)))
+      : b.op('i8x16.add_sat_u', counting(b), numbers);
     dst!.set(b.op('i8x16.swizzle', x, choice));
   };
 
-const immediateForm = { form: 'register' } as const;
-
 export const vectorShiftRows: Row[] = [
-  ...SHIFTS.flatMap(([name, bits, direction, opcode, group, number]): Row[] => [
-    { name, opcode, prefix: 'none', operands: 'Pq,Qq', meaning: ofMmx(bits, direction), feature: 'mmx', unit: 'mmx' },
-    { name, opcode, prefix: '66', operands: 'Vx,Wx', meaning: ofVector(bits, direction), feature: 'sse2', unit: 'sse' },
-    { name, opcode: group, group: number, prefix: 'none', operands: 'Nq,Ib', meaning: ofMmx(bits, direction), feature: 'mmx', unit: 'mmx', ...immediateForm },
-    { name, opcode: group, group: number, prefix: '66', operands: 'Ux,Ib', meaning: ofVector(bits, direction), feature: 'sse2', unit: 'sse', ...immediateForm },
+  ...SHIFTS.flatMap(([name, bits, direction, opcode, immediateOpcode, group]): Row[] => [
+    row(name, opcode, 'Pq,Qq', ofMmx(bits, direction), none, mmx),
+    row(name, opcode, 'Vx,Wx', ofVector(bits, direction), x66, sse2),
+    row(name, immediateOpcode, 'Nq,Ib', ofMmx(bits, direction), none, register, mmx, { group }),
+    row(name, immediateOpcode, 'Ux,Ib', ofVector(bits, direction), x66, register, sse2, { group }),
   ]),
-  { name: 'psrldq', opcode: 0x0f73, group: 3, prefix: '66', operands: 'Ux,Ib', meaning: byteShift(false), feature: 'sse2', unit: 'sse', ...immediateForm },
-  { name: 'pslldq', opcode: 0x0f73, group: 7, prefix: '66', operands: 'Ux,Ib', meaning: byteShift(true), feature: 'sse2', unit: 'sse', ...immediateForm },
+  row('psrldq', 0x0f73, 'Ux,Ib', byteShift(false), x66, register, sse2, { group: 3 }),
+  row('pslldq', 0x0f73, 'Ux,Ib', byteShift(true), x66, register, sse2, { group: 7 }),
 ];

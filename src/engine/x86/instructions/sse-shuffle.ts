@@ -3,12 +3,14 @@
  * immediate chooses lanes, translation usually knows it and writes a plain shuffle; the interpreter computes the choice.
  */
 import type { Builder, Value } from '../builder.ts';
-import type { Meaning, Row } from './row.ts';
+import type { Meaning, Operand, Row } from './row.ts';
 import {
   bothForms,
   bytes,
   choose,
+  counting,
   doubled,
+  everyByte,
   extended,
   folding,
   high,
@@ -17,9 +19,25 @@ import {
   lanewise,
   low,
   pair,
-  splat,
   SSSE3,
+  splat,
+  switchToMmx,
 } from './vector.ts';
+import {
+  f2,
+  f3,
+  hot,
+  none,
+  register,
+  row,
+  sse,
+  sse2,
+  sseMmx,
+  ssse3,
+  ssse3Mmx,
+  unaligned,
+  x66,
+} from './vector-columns.ts';
 
 // ── packing and unpacking ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -98,7 +116,7 @@ function shuffleWords(b: Builder, x: Value, immediate: Value, half: 'low' | 'hig
     const chosen = fields(number).map(field => field + (upper ? 4 : 0));
     return choose(b, x, x, 2, upper ? [0, 1, 2, 3, ...chosen] : [...chosen, 4, 5, 6, 7]);
   }
-  const identity = bytes(b, i => i);
+  const identity = counting(b);
   const changes = bytes(b, i => (i < 8 === upper ? 0 : 0xff));
   return b.op('i8x16.swizzle', x, b.op('v128.bitselect', wordChoice(b, immediate), identity, changes));
 }
@@ -135,7 +153,7 @@ const shufpd: Meaning = (b, dst, src, selector) => {
 const shuffleBytes =
   (bits: number) =>
   (b: Builder, x: Value, control: Value): Value =>
-    b.op('i8x16.swizzle', x, b.op('v128.and', control, bytes(b, () => bits)));
+    b.op('i8x16.swizzle', x, b.op('v128.and', control, everyByte(b, bits)));
 
 /** Bytes of dst:src, a number of bytes further down. */
 const palignr: Meaning = (b, dst, src, count) => {
@@ -144,16 +162,22 @@ const palignr: Meaning = (b, dst, src, count) => {
   const immediate = count!.get();
   const number = known(immediate);
   if (number !== undefined && number <= 16)
-    return dst!.set(b.shuffle(y, x, Array.from({ length: 16 }, (_, i) => i + number)));
+    return dst!.set(
+      b.shuffle(
+        y,
+        x,
+        Array.from({ length: 16 }, (_, i) => i + number),
+      ),
+    );
   const numbers = splat(b, 'i8x16', immediate);
-  const fromLow = b.op('i8x16.add_sat_u', bytes(b, i => i), numbers);
+  const fromLow = b.op('i8x16.add_sat_u', counting(b), numbers);
   // Below 16 the sum wraps to 240 and more, which swizzle answers with zeros, as it does from 16 on.
-  const fromHigh = b.op('i8x16.add', bytes(b, i => i - 16), numbers);
+  const fromHigh = b.op('i8x16.add', counting(b, -16), numbers);
   dst!.set(b.op('v128.or', b.op('i8x16.swizzle', y, fromLow), b.op('i8x16.swizzle', x, fromHigh)));
 };
 const palignrOfMmx: Meaning = (b, dst, src, count) => {
   const both = pair(b, src!.get(), dst!.get());
-  const from = b.op('i8x16.add_sat_u', bytes(b, i => i), splat(b, 'i8x16', count!.get()));
+  const from = b.op('i8x16.add_sat_u', counting(b), splat(b, 'i8x16', count!.get()));
   dst!.set(low(b, b.op('i8x16.swizzle', both, from)));
 };
 
@@ -197,49 +221,52 @@ const maskOfMmx: Meaning = (b, dst, src) => dst!.set(b.wide(b.op('i8x16.bitmask'
 
 // ── masked stores ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** MASKMOVQ and MASKMOVDQU: bytes of the register whose mask byte has bit 7 set go to [rDI]; no bytes, no access. */
-const maskedStore: Meaning = (b, memory, src, control) => {
-  const wide = src!.bits === 128;
-  const vector = (v: Value) => (wide ? v : extended(b, v));
-  const chosen = b.op('i8x16.shr_s', vector(control!.get()), b.i32(7));
-  const data = vector(src!.get());
-  b.when(b.op('v128.any_true', chosen), () => {
-    const address = memory!.address();
-    const old = b.loadForWrite(address, src!.bits);
-    const merged = b.op('v128.bitselect', data, vector(old), chosen);
-    b.store(address, src!.bits, wide ? merged : low(b, merged));
-  });
+/** MASKMOVQ and MASKMOVDQU: bytes of the register whose mask byte has bit 7 set go to [rDI]. */
+function storeMasked(b: Builder, memory: Operand, data: Value, control: Value): void {
+  const chosen = b.op('i8x16.shr_s', control, b.i32(7));
+  const address = memory.address();
+  const old = b.loadForWrite(address, memory.bits);
+  const wide = memory.bits === 128;
+  const merged = b.op('v128.bitselect', data, wide ? old : extended(b, old), chosen);
+  b.store(address, memory.bits, wide ? merged : low(b, merged));
+}
+/** With no byte to be stored MASKMOVDQU does not look at memory; MASKMOVQ does (both may: SDM 2B). */
+const maskmovdqu: Meaning = (b, memory, src, control) => {
+  const mask = control!.get();
+  const data = src!.get();
+  b.when(b.op('i8x16.bitmask', mask), () => storeMasked(b, memory!, data, mask));
 };
-
-const none = { prefix: 'none' } as const;
-const x66 = { prefix: '66' } as const;
-const register = { form: 'register' } as const;
-const sse2 = { feature: 'sse2', unit: 'sse' } as const;
-const mmxOfSse = { feature: 'sse', unit: 'mmx' } as const;
+const maskmovq: Meaning = (b, memory, src, control) => {
+  switchToMmx(b);
+  storeMasked(b, memory!, extended(b, src!.get()), extended(b, control!.get()));
+};
 
 export const shuffleRows: Row[] = [
   ...packRows,
-  { name: 'pshufd', opcode: 0x0f70, operands: 'Vx,Wx,Ib', meaning: pshufd, ...x66, ...sse2 },
-  { name: 'pshuflw', opcode: 0x0f70, prefix: 'f2', operands: 'Vx,Wx,Ib', meaning: pshufw('low'), ...sse2 },
-  { name: 'pshufhw', opcode: 0x0f70, prefix: 'f3', operands: 'Vx,Wx,Ib', meaning: pshufw('high'), ...sse2 },
-  { name: 'pshufw', opcode: 0x0f70, operands: 'Pq,Qq,Ib', meaning: pshufwOfMmx, ...none, ...mmxOfSse },
-  { name: 'shufps', opcode: 0x0fc6, operands: 'Vx,Wx,Ib', meaning: shufps, ...none, feature: 'sse', unit: 'sse' },
-  { name: 'shufpd', opcode: 0x0fc6, operands: 'Vx,Wx,Ib', meaning: shufpd, ...x66, ...sse2 },
+  row('pshufd', 0x0f70, 'Vx,Wx,Ib', pshufd, x66, sse2),
+  row('pshuflw', 0x0f70, 'Vx,Wx,Ib', pshufw('low'), f2, sse2),
+  row('pshufhw', 0x0f70, 'Vx,Wx,Ib', pshufw('high'), f3, sse2),
+  row('pshufw', 0x0f70, 'Pq,Qq,Ib', pshufwOfMmx, none, sseMmx),
+  row('shufps', 0x0fc6, 'Vx,Wx,Ib', shufps, none, sse),
+  row('shufpd', 0x0fc6, 'Vx,Wx,Ib', shufpd, x66, sse2),
   ...lanewise('pshufb', 0x0f3800, shuffleBytes(0x8f), SSSE3).map((row): Row => {
     if (row.unit !== 'mmx') return row;
     const narrow = shuffleBytes(0x87);
-    return { ...row, meaning: (b, dst, src) => dst!.set(low(b, narrow(b, doubled(b, dst!.get()), doubled(b, src!.get())))) };
+    return {
+      ...row,
+      meaning: (b, dst, src) => dst!.set(low(b, narrow(b, doubled(b, dst!.get()), doubled(b, src!.get())))),
+    };
   }),
-  { name: 'palignr', opcode: 0x0f3a0f, operands: 'Vx,Wx,Ib', meaning: palignr, ...x66, feature: 'ssse3', unit: 'sse' },
-  { name: 'palignr', opcode: 0x0f3a0f, operands: 'Pq,Qq,Ib', meaning: palignrOfMmx, ...none, feature: 'ssse3', unit: 'mmx' },
-  { name: 'pextrw', opcode: 0x0fc5, operands: 'Gd,Ux,Ib', meaning: pextrw, ...x66, ...register, ...sse2 },
-  { name: 'pextrw', opcode: 0x0fc5, operands: 'Gd,Nq,Ib', meaning: pextrwOfMmx, ...none, ...register, ...mmxOfSse },
-  { name: 'pinsrw', opcode: 0x0fc4, operands: 'Vx,Ew,Ib', meaning: pinsrw, ...x66, ...sse2 },
-  { name: 'pinsrw', opcode: 0x0fc4, operands: 'Pq,Ew,Ib', meaning: pinsrwOfMmx, ...none, ...mmxOfSse },
-  { name: 'pmovmskb', opcode: 0x0fd7, operands: 'Gd,Ux', meaning: mask('i8x16'), ...x66, ...register, ...sse2, hot: true },
-  { name: 'pmovmskb', opcode: 0x0fd7, operands: 'Gd,Nq', meaning: maskOfMmx, ...none, ...register, ...mmxOfSse },
-  { name: 'movmskps', opcode: 0x0f50, operands: 'Gd,Ux', meaning: mask('i32x4'), ...none, ...register, feature: 'sse', unit: 'sse' },
-  { name: 'movmskpd', opcode: 0x0f50, operands: 'Gd,Ux', meaning: mask('i64x2'), ...x66, ...register, ...sse2 },
-  { name: 'maskmovdqu', opcode: 0x0ff7, operands: 'DIx,Vx,Ux', meaning: maskedStore, ...x66, ...register, ...sse2, unaligned: true },
-  { name: 'maskmovq', opcode: 0x0ff7, operands: 'DIq,Pq,Nq', meaning: maskedStore, ...none, ...register, ...mmxOfSse },
+  row('palignr', 0x0f3a0f, 'Vx,Wx,Ib', palignr, x66, ssse3),
+  row('palignr', 0x0f3a0f, 'Pq,Qq,Ib', palignrOfMmx, none, ssse3Mmx),
+  row('pextrw', 0x0fc5, 'Gd,Ux,Ib', pextrw, x66, register, sse2),
+  row('pextrw', 0x0fc5, 'Gd,Nq,Ib', pextrwOfMmx, none, register, sseMmx),
+  row('pinsrw', 0x0fc4, 'Vx,Ew,Ib', pinsrw, x66, sse2),
+  row('pinsrw', 0x0fc4, 'Pq,Ew,Ib', pinsrwOfMmx, none, sseMmx),
+  row('pmovmskb', 0x0fd7, 'Gd,Ux', mask('i8x16'), x66, register, sse2, hot),
+  row('pmovmskb', 0x0fd7, 'Gd,Nq', maskOfMmx, none, register, sseMmx),
+  row('movmskps', 0x0f50, 'Gd,Ux', mask('i32x4'), none, register, sse),
+  row('movmskpd', 0x0f50, 'Gd,Ux', mask('i64x2'), x66, register, sse2),
+  row('maskmovdqu', 0x0ff7, 'DIx,Vx,Ux', maskmovdqu, x66, register, sse2, unaligned),
+  row('maskmovq', 0x0ff7, 'DIq,Pq,Nq', maskmovq, none, register, sseMmx),
 ];

@@ -2,9 +2,10 @@
 import type { Builder, Value } from '../builder.ts';
 import { RESULT, VECTOR, XMM } from '../state.ts';
 import type { Meaning, Row } from './row.ts';
-import { extract, insert } from './sse-shuffle.ts';
 import { multiplyEven } from './sse-integer.ts';
-import { bytes, choose, doubled, high, low, type Operation, splat, unary, whole, zero } from './vector.ts';
+import { extract, insert } from './sse-shuffle.ts';
+import { bytes, choose, counting, doubled, high, low, type Operation, splat, unary, whole, zero } from './vector.ts';
+import { f2, f3, memory, reads, register, row, sse41, sse42, unaligned, x66 } from './vector-columns.ts';
 
 // ── blending ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -91,12 +92,17 @@ const mpsadbw: Meaning = (b, dst, src, immediate) => {
   const y = src!.get();
   const x = dst!.get();
   const control = immediate!.get();
-  const own = bytes(b, i => i);
-  const along = (v: Value, distance: Value) => b.op('i8x16.swizzle', v, b.op('i8x16.add', own, splat(b, 'i8x16', distance)));
+  const own = counting(b);
+  const along = (v: Value, distance: Value) =>
+    b.op('i8x16.swizzle', v, b.op('i8x16.add', own, splat(b, 'i8x16', distance)));
   const window = along(x, b.and(control, b.const(4)));
   const block = along(y, b.shl(b.and(control, b.const(3)), b.const(2)));
   const sums = [0, 1, 2, 3].map(i => {
-    const run = b.shuffle(window, window, Array.from({ length: 16 }, (_, n) => (n + i) & 15));
+    const run = b.shuffle(
+      window,
+      window,
+      Array.from({ length: 16 }, (_, n) => (n + i) & 15),
+    );
     const repeated = b.shuffle(block, block, Array(16).fill(i));
     const difference = b.op('v128.or', b.op('i8x16.sub_sat_u', run, repeated), b.op('i8x16.sub_sat_u', repeated, run));
     return b.op('i16x8.extend_low_i8x16_u', difference);
@@ -148,30 +154,23 @@ function reversed(b: Builder, x: Value, bits: number): Value {
 }
 const movbe: Meaning = (b, dst, src) => dst!.set(reversed(b, src!.get(), src!.bits));
 
-const sse41 = { prefix: '66', feature: 'sse4_1', unit: 'sse' } as const;
-const sse42 = { prefix: '66', feature: 'sse4_2', unit: 'sse' } as const;
-
-const vector = (name: string, opcode: number, operation: Operation, columns: Partial<Row> = sse41): Row => ({
-  name,
-  opcode,
-  operands: 'Vx,Wx',
-  meaning: whole(operation),
-  ...columns,
-});
+/** A row that is one operation on whole registers. */
+const vector = (name: string, opcode: number, operation: Operation, columns: Partial<Row> = sse41): Row =>
+  row(name, opcode, 'Vx,Wx', whole(operation), x66, columns);
 
 export const sse4Rows: Row[] = [
-  { name: 'pblendvb', opcode: 0x0f3810, operands: 'Vx,Wx', meaning: blendByXmm0('i8x16', 8), ...sse41 },
-  { name: 'blendvps', opcode: 0x0f3814, operands: 'Vx,Wx', meaning: blendByXmm0('i32x4', 32), ...sse41 },
-  { name: 'blendvpd', opcode: 0x0f3815, operands: 'Vx,Wx', meaning: blendByXmm0('i64x2', 64), ...sse41 },
-  { name: 'blendps', opcode: 0x0f3a0c, operands: 'Vx,Wx,Ib', meaning: blendByImmediate(4), ...sse41 },
-  { name: 'blendpd', opcode: 0x0f3a0d, operands: 'Vx,Wx,Ib', meaning: blendByImmediate(8), ...sse41 },
-  { name: 'pblendw', opcode: 0x0f3a0e, operands: 'Vx,Wx,Ib', meaning: blendByImmediate(2), ...sse41 },
-  { name: 'ptest', opcode: 0x0f3817, operands: 'Vx,Wx', writes: [], meaning: ptest, ...sse41 },
+  row('pblendvb', 0x0f3810, 'Vx,Wx', blendByXmm0('i8x16', 8), x66, sse41),
+  row('blendvps', 0x0f3814, 'Vx,Wx', blendByXmm0('i32x4', 32), x66, sse41),
+  row('blendvpd', 0x0f3815, 'Vx,Wx', blendByXmm0('i64x2', 64), x66, sse41),
+  row('blendps', 0x0f3a0c, 'Vx,Wx,Ib', blendByImmediate(4), x66, sse41),
+  row('blendpd', 0x0f3a0d, 'Vx,Wx,Ib', blendByImmediate(8), x66, sse41),
+  row('pblendw', 0x0f3a0e, 'Vx,Wx,Ib', blendByImmediate(2), x66, sse41),
+  row('ptest', 0x0f3817, 'Vx,Wx', ptest, x66, sse41, reads),
   ...(['s', 'u'] as const).flatMap(sign =>
     WIDENINGS.map(([suffix, source, steps], i): Row => {
       const name = `pmov${sign === 's' ? 's' : 'z'}x${suffix}`;
       const opcode = (sign === 's' ? 0x0f3820 : 0x0f3830) + i;
-      return { name, opcode, operands: `Vx,${source}`, meaning: widen(steps, sign), ...sse41 };
+      return row(name, opcode, `Vx,${source}`, widen(steps, sign), x66, sse41);
     }),
   ),
   vector('pmuldq', 0x0f3828, multiplyEven('s')),
@@ -187,29 +186,29 @@ export const sse4Rows: Row[] = [
   vector('pmaxuw', 0x0f383e, 'i16x8.max_u'),
   vector('pmaxud', 0x0f383f, 'i32x4.max_u'),
   vector('pmulld', 0x0f3840, 'i32x4.mul'),
-  { name: 'phminposuw', opcode: 0x0f3841, operands: 'Vx,Wx', meaning: unary(horizontalMinimum), ...sse41 },
-  { name: 'mpsadbw', opcode: 0x0f3a42, operands: 'Vx,Wx,Ib', meaning: mpsadbw, ...sse41 },
-  { name: 'pextrb', opcode: 0x0f3a14, form: 'register', operands: 'Rd,Vx,Ib', meaning: pextr(8), ...sse41 },
-  { name: 'pextrb', opcode: 0x0f3a14, form: 'memory', operands: 'Mb,Vx,Ib', meaning: pextr(8), ...sse41 },
-  { name: 'pextrw', opcode: 0x0f3a15, form: 'register', operands: 'Rd,Vx,Ib', meaning: pextr(16), ...sse41 },
-  { name: 'pextrw', opcode: 0x0f3a15, form: 'memory', operands: 'Mw,Vx,Ib', meaning: pextr(16), ...sse41 },
-  { name: 'pextrd', opcode: 0x0f3a16, operands: 'Ey,Vx,Ib', meaning: pextrdq, ...sse41 },
-  { name: 'extractps', opcode: 0x0f3a17, operands: 'Ed,Vx,Ib', meaning: pextrdq, ...sse41 },
-  { name: 'pinsrb', opcode: 0x0f3a20, form: 'register', operands: 'Vx,Rd,Ib', meaning: pinsrbOfRegister, ...sse41 },
-  { name: 'pinsrb', opcode: 0x0f3a20, form: 'memory', operands: 'Vx,Mb,Ib', meaning: pinsr, ...sse41 },
-  { name: 'insertps', opcode: 0x0f3a21, form: 'register', operands: 'Vx,Ux,Ib', meaning: insertps, ...sse41 },
-  { name: 'insertps', opcode: 0x0f3a21, form: 'memory', operands: 'Vx,Md,Ib', meaning: insertps, ...sse41 },
-  { name: 'pinsrd', opcode: 0x0f3a22, operands: 'Vx,Ey,Ib', meaning: pinsr, ...sse41 },
+  row('phminposuw', 0x0f3841, 'Vx,Wx', unary(horizontalMinimum), x66, sse41),
+  row('mpsadbw', 0x0f3a42, 'Vx,Wx,Ib', mpsadbw, x66, sse41),
+  row('pextrb', 0x0f3a14, 'Rd,Vx,Ib', pextr(8), register, x66, sse41),
+  row('pextrb', 0x0f3a14, 'Mb,Vx,Ib', pextr(8), memory, x66, sse41),
+  row('pextrw', 0x0f3a15, 'Rd,Vx,Ib', pextr(16), register, x66, sse41),
+  row('pextrw', 0x0f3a15, 'Mw,Vx,Ib', pextr(16), memory, x66, sse41),
+  row('pextrd', 0x0f3a16, 'Ey,Vx,Ib', pextrdq, x66, sse41),
+  row('extractps', 0x0f3a17, 'Ed,Vx,Ib', pextrdq, x66, sse41),
+  row('pinsrb', 0x0f3a20, 'Vx,Rd,Ib', pinsrbOfRegister, register, x66, sse41),
+  row('pinsrb', 0x0f3a20, 'Vx,Mb,Ib', pinsr, memory, x66, sse41),
+  row('insertps', 0x0f3a21, 'Vx,Ux,Ib', insertps, register, x66, sse41),
+  row('insertps', 0x0f3a21, 'Vx,Md,Ib', insertps, memory, x66, sse41),
+  row('pinsrd', 0x0f3a22, 'Vx,Ey,Ib', pinsr, x66, sse41),
 
   // Fy is no operand: it gives the width of the lengths in EAX and EDX.
-  { name: 'pcmpestrm', opcode: 0x0f3a60, operands: 'Vx,Wx,Ib,Fy', writes: [], meaning: compareStrings(true, 'mask'), ...sse42, unaligned: true },
-  { name: 'pcmpestri', opcode: 0x0f3a61, operands: 'Vx,Wx,Ib,Fy', writes: [], meaning: compareStrings(true, 'index'), ...sse42, unaligned: true },
-  { name: 'pcmpistrm', opcode: 0x0f3a62, operands: 'Vx,Wx,Ib', writes: [], meaning: compareStrings(false, 'mask'), ...sse42, unaligned: true },
-  { name: 'pcmpistri', opcode: 0x0f3a63, operands: 'Vx,Wx,Ib', writes: [], meaning: compareStrings(false, 'index'), ...sse42, unaligned: true },
+  row('pcmpestrm', 0x0f3a60, 'Vx,Wx,Ib,Fy', compareStrings(true, 'mask'), x66, sse42, unaligned, reads),
+  row('pcmpestri', 0x0f3a61, 'Vx,Wx,Ib,Fy', compareStrings(true, 'index'), x66, sse42, unaligned, reads),
+  row('pcmpistrm', 0x0f3a62, 'Vx,Wx,Ib', compareStrings(false, 'mask'), x66, sse42, unaligned, reads),
+  row('pcmpistri', 0x0f3a63, 'Vx,Wx,Ib', compareStrings(false, 'index'), x66, sse42, unaligned, reads),
 
-  { name: 'popcnt', opcode: 0x0fb8, prefix: 'f3', operands: 'Gv,Ev', meaning: popcnt, feature: 'popcnt' },
-  { name: 'crc32', opcode: 0x0f38f0, prefix: 'f2', operands: 'Gy,Eb', meaning: crc32, feature: 'sse4_2' },
-  { name: 'crc32', opcode: 0x0f38f1, prefix: 'f2', operands: 'Gy,Ev', meaning: crc32, feature: 'sse4_2' },
-  { name: 'movbe', opcode: 0x0f38f0, operands: 'Gv,Mv', meaning: movbe, feature: 'movbe' },
-  { name: 'movbe', opcode: 0x0f38f1, operands: 'Mv,Gv', meaning: movbe, feature: 'movbe' },
+  row('popcnt', 0x0fb8, 'Gv,Ev', popcnt, f3, { feature: 'popcnt' }),
+  row('crc32', 0x0f38f0, 'Gy,Eb', crc32, f2, { feature: 'sse4_2' }),
+  row('crc32', 0x0f38f1, 'Gy,Ev', crc32, f2, { feature: 'sse4_2' }),
+  row('movbe', 0x0f38f0, 'Gv,Mv', movbe, { feature: 'movbe' }),
+  row('movbe', 0x0f38f1, 'Mv,Gv', movbe, { feature: 'movbe' }),
 ];

@@ -35,6 +35,7 @@ const scas: Meaning = (b, dst) => {
   dst!.step();
 };
 const ins: Meaning = (b, dst) => {
+  b.helper('check_port', b.gpr(2, 16), b.const(dst!.bits));
   // The destination is checked before the device is asked: a read may have side effects.
   b.loadForWrite(dst!.address(), dst!.bits);
   const value = b.helper('port_in', b.gpr(2, 16), b.const(dst!.bits));
@@ -42,6 +43,7 @@ const ins: Meaning = (b, dst) => {
   dst!.step();
 };
 const outs: Meaning = (b, src) => {
+  b.helper('check_port', b.gpr(2, 16), b.const(src!.bits));
   const value = src!.get();
   b.helper('port_out', b.gpr(2, 16), b.const(src!.bits), value);
   src!.step();

@@ -90,13 +90,15 @@ export const systemRows: Row[] = [
   { name: 'sti', opcode: 0xfb, operands: '', meaning: flagsChanging('sti'), ends: true, untested: kernel },
   { name: 'hlt', opcode: 0xf4, operands: '', meaning: flagsChanging('hlt'), privileged: true, ends: true, untested: kernel },
   { name: 'clac', opcode: 0x0f01, modrm: 0xca, operands: '', meaning: b => {
+      b.raiseIf(b.state32(state.CPL), 6);
       setRest(0, state.AC)(b);
       b.tier.attendAccess(b);
-    }, privileged: true, feature: 'smap', untested: kernel },
+    }, feature: 'smap' },
   { name: 'stac', opcode: 0x0f01, modrm: 0xcb, operands: '', meaning: b => {
+      b.raiseIf(b.state32(state.CPL), 6);
       setRest(state.AC, 0)(b);
       b.tier.attendAccess(b);
-    }, privileged: true, feature: 'smap', untested: kernel },
+    }, feature: 'smap' },
   { name: 'sldt', opcode: 0x0f00, group: 0, operands: 'Ev', meaning: selectorInto('sldt'), untested: kernel },
   { name: 'str', opcode: 0x0f00, group: 1, operands: 'Ev', meaning: selectorInto('str'), untested: kernel },
   { name: 'lldt', opcode: 0x0f00, group: 2, operands: 'Ew', writes: [], meaning: helper('lldt'), privileged: true, untested: kernel },

@@ -2,6 +2,7 @@
 import { cryptoRows } from './crypto.ts';
 import { extendedStateRows } from './extended-state.ts';
 import type { Feature, Row } from './row.ts';
+import { shaRows } from './sha.ts';
 import { floatArithmeticRows } from './sse-arithmetic.ts';
 import { floatCompareRows } from './sse-compare.ts';
 import { floatConvertRows } from './sse-convert.ts';
@@ -22,6 +23,7 @@ export const vectorRows: readonly Row[] = [
   ...floatConvertRows,
   ...sse4Rows,
   ...cryptoRows,
+  ...shaRows,
   ...extendedStateRows,
 ];
 

@@ -3,6 +3,7 @@
  * SSE form of one operation together. An MMX value is an i64; it is operated on in the lanes of a v128.
  */
 import type { Builder, Value } from '../builder.ts';
+import { FPU_STATUS, FPU_TAGS } from '../state.ts';
 import type { Feature, Meaning, Row } from './row.ts';
 
 /** A lane-wise operation: WebAssembly's own name for it, or a function. */
@@ -25,6 +26,14 @@ export function lanes(b: Builder, bits: 16 | 32 | 64, value: bigint | number): V
 
 export function zero(b: Builder): Value {
   return bytes(b, () => 0);
+}
+/** The same byte everywhere. */
+export function everyByte(b: Builder, value: number): Value {
+  return bytes(b, () => value);
+}
+/** 0, 1, 2 … 15, moved by `first`. */
+export function counting(b: Builder, first = 0): Value {
+  return bytes(b, i => i + first);
 }
 
 /** The low and the high half of a v128, as i64. */
@@ -68,9 +77,11 @@ export function splat(b: Builder, shape: 'i8x16' | 'i16x8' | 'i32x4', value: Val
   return b.op(`${shape}.splat`, b.narrow(value));
 }
 
-/** Row columns of the two units. */
-export const sse = { unit: 'sse' } as const;
-export const mmx = { unit: 'mmx' } as const;
+/** The x87 becomes MMX: its stack starts at 0 and all its registers are in use (SDM 1, 9.5.1). */
+export function switchToMmx(b: Builder): void {
+  b.setState(FPU_STATUS, b.and(b.state(FPU_STATUS, 16), b.const(~0x3800)), 16);
+  b.setState(FPU_TAGS, b.const(0xff), 8);
+}
 
 /** dst = operation(dst, src), whole registers. */
 export const whole =
@@ -99,8 +110,8 @@ export const SSSE3: FamilyFeatures = { mmx: 'ssse3', sse: 'ssse3' };
 
 function family(name: string, opcode: number, features: FamilyFeatures, narrow: Meaning, wide: Meaning): Row[] {
   return [
-    { name, opcode, prefix: 'none', operands: 'Pq,Qq', meaning: narrow, feature: features.mmx, ...mmx },
-    { name, opcode, prefix: '66', operands: 'Vx,Wx', meaning: wide, feature: features.sse, ...sse },
+    { name, opcode, prefix: 'none', operands: 'Pq,Qq', meaning: narrow, feature: features.mmx, unit: 'mmx' },
+    { name, opcode, prefix: '66', operands: 'Vx,Wx', meaning: wide, feature: features.sse, unit: 'sse' },
   ];
 }
 

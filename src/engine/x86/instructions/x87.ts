@@ -3,7 +3,7 @@
  * rows load and store memory themselves, so that its faults come before any change.
  */
 import type { Builder, Value } from '../builder.ts';
-import { CR0, FPU_IMAGE, FPU_IP, FPU_WRITES, RESULT } from '../state.ts';
+import { CR0, FPU_IMAGE, FPU_STATUS, FPU_IP, FPU_WRITES, RESULT } from '../state.ts';
 import type { Meaning, Operand, Row } from './row.ts';
 
 /** #NM, device not available. */
@@ -38,9 +38,23 @@ const withRegister =
     b.helper(helper, stackIndex(b, register!));
   };
 
+/** #MF, x87 floating-point error. */
+const MF = 16;
+/** In the status word: an unmasked exception waits. */
+const ES = 0x80;
+
+/**
+ * What a waiting instruction with a memory operand does before it touches memory: an exception that waits comes before the
+ * operand's page fault. (Helpers check it too, for those without one.)
+ */
+function waitFirst(b: Builder): void {
+  b.raiseIf(b.narrow(b.and(b.state(FPU_STATUS, 16), b.const(ES))), MF);
+}
+
 const withMemory =
   (helper: string): Meaning =>
   (b, source) => {
+    waitFirst(b);
     b.helper(helper, source!.get());
   };
 
@@ -62,6 +76,9 @@ const conditional =
 const store =
   (helper: string, pops: boolean): Meaning =>
   (b, destination) => {
+    waitFirst(b);
+    // The destination must be writable even where an unmasked exception keeps the value back.
+    destination!.get();
     b.helper(helper);
     b.when(b.state32(FPU_WRITES), () => destination!.set(b.state(RESULT, destination!.bits)));
     b.helper(pops ? 'fstp_commit' : 'fst_commit');
@@ -71,6 +88,9 @@ const store =
 const storeTen =
   (helper: string): Meaning =>
   (b, destination) => {
+    waitFirst(b);
+    b.loadForWrite(destination!.address(), 64);
+    b.loadForWrite(destination!.displaced(b.const(8)), 16);
     b.helper(helper);
     b.when(b.state32(FPU_WRITES), () => {
       b.store(destination!.displaced(b.const(8)), 16, b.state(RESULT + 8, 16));
@@ -82,6 +102,7 @@ const storeTen =
 const loadTen =
   (helper: string): Meaning =>
   (b, source) => {
+    waitFirst(b);
     const significand = b.load(source!.address(), 64);
     b.helper(helper, significand, b.load(source!.displaced(b.const(8)), 16));
   };
@@ -99,6 +120,8 @@ const saveImage =
   (name: string, short: number, long: number): Meaning =>
   (b, destination) => {
     const size = imageSize(destination!, short, long);
+    // Both ends first: a fault then finds nothing written.
+    for (const offset of [0, size - 1]) b.loadForWrite(destination!.displaced(b.const(offset)), 8);
     b.helper(`${name}_${size}`);
     for (const [offset, bits] of pieces(size))
       b.store(destination!.displaced(b.const(offset)), bits, b.state(FPU_IMAGE + offset, bits));
@@ -108,7 +131,9 @@ const saveImage =
 const loadImage =
   (name: string, short: number, long: number): Meaning =>
   (b, source) => {
+    waitFirst(b);
     const size = imageSize(source!, short, long);
+    for (const offset of [0, size - 1]) b.load(source!.displaced(b.const(offset)), 8);
     for (const [offset, bits] of pieces(size))
       b.setState(FPU_IMAGE + offset, b.load(source!.displaced(b.const(offset)), bits), bits);
     b.helper(`${name}_${size}`);
@@ -250,10 +275,10 @@ const controlRows: Row[] = [
   fixedRow('fnop', 0xd9, 0xd0),
   fixedRow('fninit', 0xdb, 0xe3),
   fixedRow('fnclex', 0xdb, 0xe2),
-  // FENI, FDISI and FSETPM of the 8087 and 287: accepted, and nothing happens.
-  fixedRow('fneni', 0xdb, 0xe0, 'fnop'),
-  fixedRow('fndisi', 0xdb, 0xe1, 'fnop'),
-  fixedRow('fnsetpm', 0xdb, 0xe4, 'fnop'),
+  // FENI, FDISI and FSETPM of the 8087 and 287: accepted, waiting for nothing, and nothing happens.
+  { ...fixedRow('fneni', 0xdb, 0xe0), meaning: () => {} },
+  { ...fixedRow('fndisi', 0xdb, 0xe1), meaning: () => {} },
+  { ...fixedRow('fnsetpm', 0xdb, 0xe4), meaning: () => {} },
   registerRow('ffree', 0xdd, 0, withRegister('ffree')),
   registerRow('ffreep', 0xdf, 0, withRegister('ffreep')),
   memoryRow('fldcw', 0xd9, 5, 'Mw', withMemory('fldcw')),

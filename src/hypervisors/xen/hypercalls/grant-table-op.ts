@@ -25,6 +25,7 @@ const gnttab_map_grant_ref = structure({
 });
 const gnttab_unmap_grant_ref = structure({ host_addr: 'u64', dev_bus_addr: 'u64', handle: 'u32', status: 's16' });
 const gnttab_setup_table = structure({ dom: 'u16', nr_frames: 'u32', status: 's16', frame_list: 'handle' });
+const gnttab_dump_table = structure({ dom: 'u16', status: 's16' });
 const gnttab_copy = structure({
   source: 'ulong', // union: u32 ref or gmfn
   source_domid: 'u16',
@@ -104,6 +105,8 @@ const operations: Readonly<Record<number, (call: Call) => number>> = {
     }
     return call.store(call.argument(1), gnttab_setup_table, { status });
   },
+  // GNTTABOP_dump_table: for Xen's own console, on which we have nothing to say. GRUB asks for it.
+  3: forEach(gnttab_dump_table, (call, op) => ({ status: call.domain.isSelf(op.dom) ? GNTST_okay : GNTST_bad_domain })),
   // GNTTABOP_copy
   5: forEach(gnttab_copy, (call, op) => {
     if (op.source_offset + op.len > PAGE_SIZE || op.dest_offset + op.len > PAGE_SIZE)

@@ -1,5 +1,5 @@
 /** HYPERVISOR_memory_op (public/memory.h): what both kinds of guest may ask of their memory. */
-import { __HYPERVISOR_memory_op, EFAULT, ENOSYS, EPERM, ESRCH } from '../constants.ts';
+import { __HYPERVISOR_memory_op, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH } from '../constants.ts';
 import { type Call, type HypercallTable, logUnknown, type Operation } from '../hypercall.ts';
 import { structure } from '../structures.ts';
 
@@ -13,6 +13,8 @@ export const xen_memory_reservation = structure({
 const xen_memory_map = structure({ nr_entries: 'u32', buffer: 'handle' });
 const domid_argument = structure({ domid: 'u16' });
 
+/** Entries a memory map may have (Xen's E820MAX). */
+const MAX_MAP_ENTRIES = 128;
 /** Bytes of an E820 entry: address u64, size u64, type u32, packed. */
 const E820_ENTRY = 20;
 
@@ -49,6 +51,25 @@ function memoryMap(call: Call, argument: bigint): number {
   }
   if (count && !call.write(op.buffer, entries)) return -EFAULT;
   return call.store(argument, xen_memory_map, { nr_entries: count });
+}
+
+/** XENMEM_set_memory_map: GRUB keeps the kernel it loads from using what is still GRUB's that way. */
+function setMemoryMap(call: Call, argument: bigint): number {
+  const about = call.load(argument, domid_argument);
+  // The map stands behind the domid, aligned to a long.
+  const op = call.load(argument + BigInt(call.width / 8), xen_memory_map);
+  if (!about || !op) return -EFAULT;
+  if (!call.domain.isSelf(about.domid)) return about.domid === 0 ? -EPERM : -ESRCH;
+  if (op.nr_entries > MAX_MAP_ENTRIES) return -EINVAL;
+  const entries = call.read(op.buffer, op.nr_entries * E820_ENTRY);
+  if (!entries) return -EFAULT;
+  const view = new DataView(entries.buffer, entries.byteOffset);
+  call.domain.memoryMap = Array.from({ length: op.nr_entries }, (_, index) => ({
+    address: Number(view.getBigUint64(index * E820_ENTRY, true)),
+    size: Number(view.getBigUint64(index * E820_ENTRY + 8, true)),
+    type: view.getUint32(index * E820_ENTRY + 16, true),
+  }));
+  return 0;
 }
 
 /**
@@ -98,6 +119,7 @@ const operations: Readonly<Record<number, Operation>> = {
   5: () => -EPERM,
   9: memoryMap,
   10: () => -EPERM,
+  13: setMemoryMap,
   // XENMEM_maximum_gpfn
   14: aboutSelf(call => call.domain.pages - 1),
 };

@@ -1,0 +1,67 @@
+/** A guest that has been booted to bench/driver.sh and runs workloads on request. */
+import type { Statistics } from '../src/index.ts';
+import { type Command, ProcessConsole } from './console.ts';
+import { ask, difference } from './counters.ts';
+import type { CpuProfile } from './profile.ts';
+import { residentBesideRam } from './resident.ts';
+
+export interface Run {
+  /** Host's time between the marks on the console. */
+  seconds: number;
+  output: string;
+  /** What the machine counted meanwhile; only our own tell. */
+  counters?: Statistics;
+  profile?: CpuProfile;
+}
+
+export class BenchGuest {
+  readonly #console: ProcessConsole;
+  readonly #limit: number;
+
+  private constructor(console: ProcessConsole, limit: number) {
+    this.#console = console;
+    this.#limit = limit;
+  }
+
+  /**
+   * @param limit seconds for the boot, and for each run
+   * @throws Error when it does not come up.
+   */
+  static async boot(command: Command, limit: number): Promise<BenchGuest> {
+    const console = new ProcessConsole(command);
+    try {
+      const { match } = await console.waitFor(/@ready\r?\n|Kernel panic - .*\n/, limit);
+      if (!match[0].startsWith('@ready')) throw new Error(`${command.name}: ${match[0].trim()}`);
+    } catch (error) {
+      await console.stop();
+      throw error;
+    }
+    return new BenchGuest(console, limit);
+  }
+
+  /** @throws Error when it ends with another status than 0, or not in time: the guest is of no use then. */
+  async run(name: string, { profile = false } = {}): Promise<Run> {
+    const { child } = this.#console;
+    const before = child.connected ? await ask(child, 'counters') : undefined;
+    if (profile) await ask(child, 'profile');
+    this.#console.type(`${name}\n`);
+    const start = await this.#console.waitFor(/@start\r?\n/, this.#limit);
+    const end = await this.#console.waitFor(/@end (\d+)\r?\n/, this.#limit);
+    const output = end.before.replaceAll('\r\n', '\n');
+    if (end.match[1] !== '0')
+      throw new Error(`${this.#console.name}: ${name} ended with status ${end.match[1]}: ${output}`);
+    const run: Run = { seconds: end.seconds - start.seconds, output };
+    if (profile) run.profile = await ask(child, 'end profile');
+    if (before) run.counters = difference(await ask(child, 'counters'), before);
+    return run;
+  }
+
+  /** Bytes of the host's memory beside the guest's RAM. @param ram bytes */
+  residentBesideRam(ram: number): number | undefined {
+    return residentBesideRam(this.#console.child.pid!, ram);
+  }
+
+  stop(): Promise<void> {
+    return this.#console.stop();
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * A machine in a process of its own, its console on standard input and output, that answers questions between workloads:
+ * how many instructions so far, what left translated code, where the processor's time went. Options as JSON: argument 1.
+ */
+import { readFileSync } from 'node:fs';
+import { Session } from 'node:inspector';
+import { nodeClock } from '../src/host/node/clock.ts';
+import { createMachine, type MachineOptions } from '../src/index.ts';
+import type { Answer, Question } from './counters.ts';
+
+interface Options extends Omit<MachineOptions, 'kernel' | 'initrd'> {
+  kernel: string;
+  initrd: string;
+}
+
+const LINE_FEED = 0x0a;
+
+const options = JSON.parse(process.argv[2]) as Options;
+const line: number[] = [];
+const machine = await createMachine({
+  ...options,
+  kernel: readFileSync(options.kernel),
+  initrd: readFileSync(options.initrd),
+  clock: nodeClock,
+  console: {
+    // A line at a time and at once: the host takes its times from what it sees.
+    write(data) {
+      for (const byte of data) {
+        line.push(byte);
+        if (byte === LINE_FEED) process.stdout.write(Uint8Array.from(line.splice(0)));
+      }
+    },
+    onInput: take => process.stdin.on('data', take),
+  },
+});
+
+const profiler = new Session();
+profiler.connect();
+
+process.on('message', (question: Question) => {
+  const answer = (value: Answer) => process.send?.(value);
+  if (question === 'counters') answer(machine.statistics);
+  else if (question === 'profile')
+    profiler.post('Profiler.enable', () =>
+      profiler.post('Profiler.setSamplingInterval', { interval: 1000 }, () =>
+        profiler.post('Profiler.start', () => answer('started')),
+      ),
+    );
+  else profiler.post('Profiler.stop', (error, result) => answer(error ? { nodes: [] } : (result.profile as Answer)));
+});
+
+const exit = await machine.run();
+process.stderr.write(`the machine ended: ${JSON.stringify(exit)}\n${machine.describe()}\n`);
+process.exit(1);

@@ -1,0 +1,116 @@
+/**
+ * The workloads, by everybody in turn: each has booted its guest once and waits while another is measured, so that what
+ * else the host does hits all alike. What a workload prints must be what it prints on the host itself.
+ */
+import { join } from 'node:path';
+import { cacheFolder, withWorkFolder } from '../src/host/node/cache.ts';
+import { ensureGuest } from '../src/host/node/guest.ts';
+import { type Bench, type BenchContext, OURS, type Row, type Table } from './bench.ts';
+import type { Command } from './console.ts';
+import { BenchGuest } from './guest.ts';
+import { makeImages } from './images.ts';
+import { polyvisorWithCounters, qemu, qemuVersion } from './peers.ts';
+import { profileTables } from './profile.ts';
+import { timeTables } from './report.ts';
+import { mebibytes } from './resident.ts';
+import { v86 } from './v86.ts';
+import { findWorkloads, hasCompiler, makeWorkloads, runNatively, type Workload } from './workloads.ts';
+
+const TITLES = { shell: 'shell and tools', programs: 'C programs', costs: 'costs of the system' } as const;
+
+/** Somebody who runs workloads. */
+interface Contestant {
+  command: Command;
+  /** Booted when first needed, and again after a failure. */
+  guest?: BenchGuest;
+}
+
+export const work: Bench = {
+  name: 'work',
+  title: 'shell and tools, C programs: time by the host between marks on the console',
+  usual: true,
+  run: context => withWorkFolder(cacheFolder(), folder => measure(context, folder)),
+};
+
+async function measure(context: BenchContext, folder: string) {
+  const { runs, memory, progress, note, fail } = context;
+  const workloads = chosen(context);
+  const build = join(folder, 'amd64');
+  makeWorkloads(workloads, build, 'amd64');
+  const answers = new Map(workloads.map(workload => [workload.name, runNatively(workload, build)]));
+  const contestants = await enter(context, workloads, folder, build);
+
+  const rows: Row[] = [];
+  const tables: Table[] = [];
+  let most = 0;
+  try {
+    for (const workload of workloads) {
+      const { name, title, group } = workload;
+      const row: Row = { group: TITLES[group], name, title, seconds: {} };
+      rows.push(row);
+      const failed = new Set<Contestant>();
+      for (let attempt = 1; attempt <= runs; attempt++)
+        for (const contestant of contestants.filter(each => !failed.has(each))) {
+          const ours = contestant.command.name === OURS;
+          progress(`${name}: ${contestant.command.name}, ${attempt} of ${runs}`);
+          try {
+            contestant.guest ??= await BenchGuest.boot(contestant.command, context.limit);
+            const run = await contestant.guest.run(name, { profile: ours && context.profile && attempt === runs });
+            const expected = answers.get(name)?.output;
+            if (expected !== undefined && run.output !== expected)
+              throw new Error(`${contestant.command.name}: ${name} printed ${run.output}instead of ${expected}`);
+            (row.seconds[contestant.command.name] ??= []).push(run.seconds);
+            if (run.profile) tables.push(...profileTables(name, run));
+            if (ours) most = Math.max(most, contestant.guest.residentBesideRam(memory << 20) ?? 0);
+          } catch (error) {
+            failed.add(contestant);
+            fail((error as Error).message);
+            await contestant.guest?.stop();
+            contestant.guest = undefined;
+          }
+        }
+    }
+  } finally {
+    for (const { guest } of contestants) await guest?.stop();
+  }
+  if (most > 0) note(`${OURS} held at most ${mebibytes(most)} of the host's memory beside the guest's ${memory} MiB`);
+  const native = Object.fromEntries([...answers].map(([name, answer]) => [name, answer?.seconds]));
+  return { tables: [...tables, ...timeTables(rows)], data: { rows, native, besideRam: most }, rows };
+}
+
+/** The workloads asked for, by name or group; without any, all but the costs, which `paravirt` shows. */
+function chosen({ only, note }: BenchContext): Workload[] {
+  const asked = ({ name, group }: Workload) =>
+    only.length === 0 ? group !== 'costs' : only.includes(name) || only.includes(group);
+  const workloads = findWorkloads().filter(asked);
+  if (hasCompiler()) return workloads;
+  note('gcc is not installed: no C programs (apt-get install gcc)');
+  return workloads.filter(({ source }) => !source.endsWith('.c'));
+}
+
+/** Us and the peers that are there, each with its guest's images. */
+async function enter(
+  context: BenchContext,
+  workloads: readonly Workload[],
+  folder: string,
+  build: string,
+): Promise<Contestant[]> {
+  const { peers, progress, note } = context;
+  const guest = await ensureGuest({ progress: ({ text }) => progress(text) });
+  const images = makeImages(guest, build);
+  const contestants: Contestant[] = [{ command: polyvisorWithCounters(images, context) }];
+  const version = qemuVersion();
+  if (peers.includes('qemu')) {
+    if (version) contestants.push({ command: qemu(images, context) });
+    note(
+      version
+        ? `qemu-tcg is QEMU ${version}`
+        : 'qemu-system-x86_64 is not installed: no peer to compare with (apt-get install qemu-system-x86)',
+    );
+  }
+  if (peers.includes('v86')) {
+    const command = await v86(context, workloads, join(folder, 'i386'));
+    if (command) contestants.push({ command });
+  }
+  return contestants;
+}

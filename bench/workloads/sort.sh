@@ -1,0 +1,3 @@
+#!/bin/sh
+# 4 MiB of text sorted by line
+sort text | cksum

@@ -1,0 +1,363 @@
+/** From regions to a WebAssembly module: one function a region, several regions a module. */
+import { type Layout, TLB_ADDEND, TLB_ENTRIES, TLB_EXECUTE } from '../layout.ts';
+import { Body, Module } from '../wasm/module.ts';
+import { Builder } from '../x86/builder.ts';
+import * as state from '../x86/state.ts';
+import type { Block, Region } from './region.ts';
+import { emitStructured, type Target } from './structure.ts';
+import { JitTier, KIND_ADD, KIND_KNOWN, type PureHelpers, type RegionLocals } from './tier.ts';
+
+const { STATE } = state;
+const REGISTERS = 16;
+
+/** A module with functions `r0`, `r1`, …: (unused i32) -> 1 if the interpreter has to execute the instruction at RIP. */
+export function compileRegions(layout: Layout, regions: readonly Region[], wide: boolean, pure: PureHelpers): Uint8Array<ArrayBuffer> {
+  const module = new Module(layout.wasmPages);
+  const helper = module.import('env', 'helper', ['i32'], ['i32']);
+  const aux = module.function(auxBody());
+  regions.forEach((region, i) => module.function(regionBody(layout, region, wide, pure, { helper, aux }), `r${i}`));
+  return module.encode();
+}
+
+/** FLAG_AUX of lazy flags: (kind, x, y, result, known) -> aux. */
+function auxBody(): Body {
+  const b = new Body(['i32', 'i64', 'i64', 'i64', 'i32'], ['i32']);
+  const [kind, x, y, r, known] = [0, 1, 2, 3, 4];
+  const carries = b.local('i64');
+  b.get(kind);
+  b.i32(KIND_KNOWN);
+  b.op('i32.eq');
+  b.if();
+  b.get(known);
+  b.return();
+  b.end();
+  // add: (x & y) | ((x | y) & ~r); sub: the same with ~x and r for ~r… written out for both.
+  const not = (local: number) => {
+    b.get(local);
+    b.i64(-1n);
+    b.op('i64.xor');
+  };
+  b.get(x);
+  b.get(y);
+  b.op('i64.and');
+  b.get(x);
+  b.get(y);
+  b.op('i64.or');
+  not(r);
+  b.op('i64.and');
+  b.op('i64.or');
+  not(x);
+  b.get(y);
+  b.get(r);
+  b.op('i64.or');
+  b.op('i64.and');
+  b.get(y);
+  b.get(r);
+  b.op('i64.and');
+  b.op('i64.or');
+  b.get(kind);
+  b.i32(KIND_ADD);
+  b.op('i32.and');
+  b.select();
+  b.set(carries);
+  b.get(carries);
+  b.i64(64n);
+  b.get(kind);
+  b.i32(0x7f);
+  b.op('i32.and');
+  b.op('i64.extend_i32_u');
+  b.op('i64.sub');
+  b.op('i64.shl');
+  b.i64(32n);
+  b.op('i64.shr_u');
+  b.op('i32.wrap_i64');
+  b.i32(0xc0000000 | 0);
+  b.op('i32.and');
+  b.get(carries);
+  b.op('i32.wrap_i64');
+  b.i32(8);
+  b.op('i32.and');
+  b.op('i32.or');
+  return b;
+}
+
+function regionBody(
+  layout: Layout,
+  region: Region,
+  wide: boolean,
+  pure: PureHelpers,
+  functions: { helper: number; aux: number },
+): Body {
+  const body = new Body(['i32'], ['i32']);
+  const locals: RegionLocals = {
+    registers: new Array(REGISTERS).fill(undefined),
+    written: new Set(),
+    base: body.local('i64'),
+    tlb: body.local('i32'),
+    fuel: body.local('i32'),
+    flagResult: body.local('i64'),
+    flagX: body.local('i64'),
+    flagY: body.local('i64'),
+    flagAux: body.local('i32'),
+    flagKind: body.local('i32'),
+    exitRip: body.local('i64'),
+    interpret: body.local('i32'),
+  };
+  const limit = region.instructions + 1;
+  let exit = 0;
+  let block!: Block;
+  /** Instructions of the block that are done. */
+  let done = 0;
+  let offset = 0;
+  let lookup!: (to: Block) => Target;
+
+  const charge = (instructions: number) => {
+    if (!instructions) return;
+    body.get(locals.fuel);
+    body.i32(instructions);
+    body.op('i32.sub');
+    body.set(locals.fuel);
+  };
+  const leaveTo = (to: number) => {
+    body.get(locals.base);
+    body.i64(BigInt(to));
+    body.op('i64.add');
+    body.set(locals.exitRip);
+    body.br(exit);
+  };
+  /** On to a block of the region, or out to its address. The block's instructions have been charged for. */
+  const edge = (to: Block | undefined, address: number) => {
+    if (!to) return leaveTo(address);
+    const target = lookup(to);
+    if (target.backwards) {
+      body.get(locals.fuel);
+      body.i32(limit);
+      body.op('i32.lt_s');
+      body.if();
+      leaveTo(address);
+      body.end();
+    }
+    if (target.dispatch) {
+      body.i32(target.dispatch.value);
+      body.set(target.dispatch.local);
+    }
+    body.br(target.label);
+  };
+  const tier = new JitTier(
+    wide,
+    locals,
+    {
+      interpret(into) {
+        into.i32(1);
+        into.set(locals.interpret);
+        charge(done);
+        leaveTo(offset);
+      },
+      jump(b, target) {
+        // Direct jumps are edges; only returns and indirect ones need the value.
+        if (block.ending === 'next') return;
+        b.use(target);
+        b.effect(() => {
+          b.emit(target);
+          body.set(locals.exitRip);
+        });
+      },
+      branch(b, condition) {
+        const { taken, next, end } = block;
+        const last = block.code.at(-1)!;
+        const repeats = last.instruction.form!.operands[0]?.place !== 'J';
+        const to = repeats ? last.offset : end + Number(last.instruction.immediate);
+        b.use(condition);
+        b.effect(() => {
+          charge(block.code.length);
+          b.emit(condition);
+          body.if();
+          edge(taken, to);
+          body.end();
+          edge(next, end);
+        });
+      },
+    },
+    functions,
+    pure,
+  );
+  const b = new Builder(body, tier);
+
+  exit = body.block();
+  emitStructured<Block>(
+    {
+      body,
+      node(node, target) {
+        block = node;
+        lookup = target;
+        done = 0;
+        tier.pending = undefined;
+        for (const { instruction, offset: at } of node.code) {
+          offset = at;
+          tier.left = false;
+          tier.begin(instruction, at);
+          const { form } = instruction;
+          form!.row.meaning(b, ...form!.operands.map((spec, i) => tier.operand(b, spec, i)));
+          b.finish();
+          done++;
+          if (tier.left) return;
+        }
+        switch (node.ending) {
+          case 'branch':
+            return; // the meaning's branch did it all
+          case 'next': {
+            charge(node.code.length);
+            const last = node.code.at(-1)!;
+            const direct = last.instruction.form!.operands[0]?.place === 'J';
+            edge(node.next, direct ? node.end + Number(last.instruction.immediate) : node.end);
+            return;
+          }
+          case 'return':
+            charge(node.code.length);
+            for (const site of region.sites) {
+              if (!node.successors.includes(site)) continue;
+              body.get(locals.exitRip);
+              body.get(locals.base);
+              body.i64(BigInt(site.start));
+              body.op('i64.add');
+              body.op('i64.eq');
+              body.if();
+              edge(site, site.start);
+              body.end();
+            }
+            body.br(exit);
+            return;
+          case 'indirect':
+            charge(node.code.length);
+            body.br(exit);
+            return;
+          case 'interpret':
+            done = node.code.length;
+            offset = node.end;
+            charge(done);
+            body.i32(1);
+            body.set(locals.interpret);
+            leaveTo(node.end);
+            return;
+          case 'leave':
+            charge(node.code.length);
+            leaveTo(node.end);
+        }
+      },
+    },
+    region.blocks,
+    region.entry,
+  );
+  body.unreachable();
+  body.end();
+
+  // Out: everything back to memory.
+  const store = (type: string, at: number, value: () => void) => {
+    body.i32(0);
+    value();
+    body.memory(type, STATE + at);
+  };
+  for (const register of locals.written) store('i64.store', state.GPR + 8 * register, () => body.get(locals.registers[register]!));
+  store('i64.store', state.RIP, () => {
+    body.get(locals.exitRip);
+    if (!wide) {
+      body.i64(0xffffffffn);
+      body.op('i64.and');
+    }
+  });
+  store('i32.store', state.FUEL, () => body.get(locals.fuel));
+  store('i64.store', state.FLAG_RESULT, () => body.get(locals.flagResult));
+  store('i32.store', state.FLAG_AUX, () => {
+    for (const local of [locals.flagKind, locals.flagX, locals.flagY, locals.flagResult, locals.flagAux]) body.get(local);
+    body.call(functions.aux);
+  });
+  body.get(locals.interpret);
+
+  return withPrologue(body, prologue(layout, region, locals, limit));
+}
+
+/** What comes before the region's code, once it is known what that uses. Returns 1 if the region cannot be entered now. */
+function prologue(layout: Layout, region: Region, locals: RegionLocals, limit: number): (body: Body) => void {
+  return body => {
+    const load = (type: string, at: number) => {
+      body.i32(0);
+      body.memory(type, STATE + at);
+    };
+    const refuse = () => {
+      body.if();
+      body.i32(1);
+      body.return();
+      body.end();
+    };
+    load('i32.load', state.FUEL);
+    body.tee(locals.fuel);
+    body.i32(limit);
+    body.op('i32.lt_s');
+    refuse();
+    const units = new Set(region.blocks.flatMap(block => block.code.map(({ instruction }) => instruction.form!.row.unit)));
+    for (const [index, unit] of (['x87', 'mmx', 'sse'] as const).entries())
+      if (units.has(unit)) {
+        load('i32.load', state.UNIT_TRAP + 4 * index);
+        refuse();
+      }
+    load('i64.load', state.PAGE);
+    body.set(locals.base);
+    load('i32.load', state.TLB_BASE);
+    body.set(locals.tlb);
+    // The other pages must still be mapped where they were.
+    for (const { delta, physical } of region.pages) {
+      if (delta === 0) continue;
+      const page = () => {
+        body.get(locals.base);
+        body.i64(BigInt(delta * 4096));
+        body.op('i64.add');
+      };
+      const entry = () => {
+        page();
+        body.i64(12n);
+        body.op('i64.shr_u');
+        page();
+        body.i64(23n);
+        body.op('i64.shr_u');
+        body.op('i64.xor');
+        body.op('i32.wrap_i64');
+        body.i32(TLB_ENTRIES - 1);
+        body.op('i32.and');
+        body.i32(5);
+        body.op('i32.shl');
+        body.get(locals.tlb);
+        body.op('i32.add');
+      };
+      entry();
+      body.memory('i64.load', TLB_EXECUTE);
+      page();
+      body.op('i64.ne');
+      refuse();
+      entry();
+      body.memory('i32.load', TLB_ADDEND);
+      page();
+      body.op('i32.wrap_i64');
+      body.op('i32.add');
+      body.i32((layout.guestOrigin + physical) | 0);
+      body.op('i32.ne');
+      refuse();
+    }
+    locals.registers.forEach((local, register) => {
+      if (local === undefined) return;
+      load('i64.load', state.GPR + 8 * register);
+      body.set(local);
+    });
+    load('i64.load', state.FLAG_RESULT);
+    body.set(locals.flagResult);
+    load('i32.load', state.FLAG_AUX);
+    body.set(locals.flagAux);
+  };
+}
+/** Puts code in front of a finished body. Labels are relative, so nothing moves. */
+function withPrologue(body: Body, emit: (body: Body) => void): Body {
+  const main = body.code.take();
+  body.code.length = 0;
+  emit(body);
+  body.code.append(main);
+  return body;
+}

@@ -1,0 +1,206 @@
+/**
+ * A region: the part of the guest's control flow around one hot address that is translated together. Found by following direct
+ * branches, calls and the returns they lead to; cut into blocks. Offsets are bytes from the start of the entry's page.
+ */
+import { type CodeSize, decode, Instruction } from '../x86/decode.ts';
+
+/** How a block ends. */
+export type Ending =
+  /** Falls through to the only successor, or jumps there. */
+  | 'next'
+  /** Jcc, LOOP, REP: `taken` and `next`. */
+  | 'branch'
+  /** A near return: to one of the region's return sites, or out. */
+  | 'return'
+  /** An indirect jump or call: out. */
+  | 'indirect'
+  /** Out, with the interpreter to execute the instruction at `end`. */
+  | 'interpret'
+  /** Out to `end`: the region's limit. */
+  | 'leave';
+
+export interface CodeInstruction {
+  instruction: Instruction;
+  offset: number;
+}
+
+export interface Block {
+  start: number;
+  /** Offset after the last instruction. */
+  end: number;
+  code: CodeInstruction[];
+  ending: Ending;
+  taken: Block | undefined;
+  next: Block | undefined;
+  /** Where control may go within the region. */
+  successors: Block[];
+}
+
+export interface Region {
+  entry: Block;
+  blocks: Block[];
+  /** Pages with code of the region: number relative to the entry's page, guest-physical address. */
+  pages: { delta: number; physical: number }[];
+  instructions: number;
+  /** Return sites of the region's calls. */
+  sites: Block[];
+}
+
+export const REGION_INSTRUCTIONS = 400;
+const REGION_PAGES = 4;
+
+export interface CodeReader {
+  /** Guest-physical address of the page `delta` pages after the entry's; -1 if it has no executable RAM. */
+  page(delta: number): number;
+  /** True if the interpreter has been at the guest-physical address: code that never ran is left out. */
+  executed(physical: number): boolean;
+  /** Index in `bytes` of guest-physical address 0. */
+  origin: number;
+  bytes: Uint8Array;
+}
+
+/** True if the region cannot go on past the instruction: the interpreter has to execute it. */
+function isForeign(instruction: Instruction): boolean {
+  const { row } = instruction.form!;
+  if (row.privileged || row.unit === 'mmx') return true;
+  if (!row.ends) return false;
+  return flowOf(instruction) === undefined;
+}
+type Flow = 'jump' | 'call' | 'branch' | 'repeat' | 'return' | 'indirect jump' | 'indirect call';
+function flowOf(instruction: Instruction): Flow | undefined {
+  const { row, operands } = instruction.form!;
+  const direct = operands[0]?.place === 'J';
+  if (row.name === 'jmp') return direct ? 'jump' : 'indirect jump';
+  if (row.name === 'call') return direct ? 'call' : 'indirect call';
+  if (row.name === 'ret') return 'return';
+  if (direct) return 'branch';
+  return row.name.startsWith('rep') && operands.at(-1)?.place === 'counter' && !row.untested ? 'repeat' : undefined;
+}
+
+/** Finds the region that starts at `entry` (an offset in its page); undefined if there is nothing worth translating. */
+export function findRegion(reader: CodeReader, entry: number, code: CodeSize): Region | undefined {
+  const pages = new Map<number, number>();
+  const pageOf = (delta: number): number => {
+    const known = pages.get(delta);
+    if (known !== undefined) return known;
+    if (pages.size >= REGION_PAGES) return -1;
+    const physical = reader.page(delta);
+    if (physical >= 0) pages.set(delta, physical);
+    return physical;
+  };
+  const tail = new Uint8Array(32);
+  /** Decodes at `offset`; undefined where there is no instruction to translate. */
+  const read = (offset: number): Instruction | undefined => {
+    const delta = Math.floor(offset / 4096);
+    const physical = pageOf(delta);
+    if (physical < 0) return undefined;
+    const instruction = new Instruction();
+    const at = offset - delta * 4096;
+    const base = reader.origin + physical;
+    let result = decode(reader.bytes, base + at, base + 4096, code, instruction);
+    if (result === 'short') {
+      const following = pageOf(delta + 1);
+      if (following < 0) return undefined;
+      const have = 4096 - at;
+      tail.set(reader.bytes.subarray(base + at, base + 4096));
+      tail.set(reader.bytes.subarray(reader.origin + following, reader.origin + following + 15), have);
+      result = decode(tail, 0, have + 15, code, instruction);
+    }
+    return typeof result === 'number' ? instruction : undefined;
+  };
+
+  // Pass 1: instructions and the offsets where blocks start. Nearest to the entry first.
+  const found = new Map<number, Instruction>();
+  const leaders = new Set<number>([entry]);
+  const sites = new Set<number>();
+  const queue = [entry];
+  while (queue.length && found.size < REGION_INSTRUCTIONS) {
+    let offset = queue.shift()!;
+    while (!found.has(offset) && found.size < REGION_INSTRUCTIONS) {
+      const instruction = read(offset);
+      if (!instruction) break;
+      found.set(offset, instruction);
+      if (isForeign(instruction)) break;
+      const next = offset + instruction.length;
+      const flow = flowOf(instruction);
+      if (!flow) {
+        offset = next;
+        continue;
+      }
+      const target = next + Number(instruction.immediate);
+      const lead = (to: number) => {
+        const at = pageOf(Math.floor(to / 4096));
+        if (at < 0 || !reader.executed(at + (to & 4095))) return;
+        leaders.add(to);
+        queue.push(to);
+      };
+      if (flow === 'jump' || flow === 'branch' || flow === 'call') lead(target);
+      if (flow === 'repeat') lead(offset);
+      if (flow === 'branch' || flow === 'repeat') lead(next);
+      if (flow === 'call') {
+        sites.add(next);
+        lead(next);
+      }
+      break;
+    }
+  }
+  if (!found.has(entry)) return undefined;
+
+  // Pass 2: blocks.
+  const blocks = new Map<number, Block>();
+  for (const start of leaders) {
+    if (!found.has(start)) continue;
+    const block: Block = { start, end: start, code: [], ending: 'leave', taken: undefined, next: undefined, successors: [] };
+    for (let offset = start; ; ) {
+      const instruction = found.get(offset);
+      if (!instruction || (offset !== start && leaders.has(offset))) {
+        block.ending = instruction ? 'next' : 'leave';
+        break;
+      }
+      if (isForeign(instruction)) {
+        block.ending = 'interpret';
+        break;
+      }
+      block.code.push({ instruction, offset });
+      offset += instruction.length;
+      block.end = offset;
+      const flow = flowOf(instruction);
+      if (flow) {
+        block.ending =
+          flow === 'jump' || flow === 'call' ? 'next' : flow === 'branch' || flow === 'repeat' ? 'branch' : flow === 'return' ? 'return' : 'indirect';
+        break;
+      }
+    }
+    blocks.set(start, block);
+  }
+  for (const block of blocks.values()) {
+    const last = block.code.at(-1);
+    const flow = last && block.ending !== 'leave' && block.ending !== 'interpret' ? flowOf(last.instruction) : undefined;
+    const target = last && block.end + Number(last.instruction.immediate);
+    if (flow === 'jump' || flow === 'call') block.next = blocks.get(target!);
+    else if (block.ending === 'next' || block.ending === 'branch') block.next = blocks.get(block.end);
+    if (flow === 'branch') block.taken = blocks.get(target!);
+    if (flow === 'repeat') block.taken = blocks.get(last!.offset);
+  }
+  // Only what can be reached, with returns leading to the sites of calls.
+  const siteBlocks = [...sites].flatMap(site => blocks.get(site) ?? []).slice(0, 12);
+  const reached = new Set<Block>();
+  const visit = (block: Block): void => {
+    if (reached.has(block)) return;
+    reached.add(block);
+    block.successors = [...new Set([block.taken, block.next, ...(block.ending === 'return' ? siteBlocks : [])])].filter(b => b !== undefined);
+    for (const successor of block.successors) visit(successor);
+  };
+  const first = blocks.get(entry)!;
+  visit(first);
+  const all = [...reached];
+  const instructions = all.reduce((sum, block) => sum + block.code.length, 0);
+  if (instructions < 2) return undefined;
+  return {
+    entry: first,
+    blocks: all,
+    pages: [...pages].map(([delta, physical]) => ({ delta, physical })),
+    instructions,
+    sites: siteBlocks.filter(site => reached.has(site)),
+  };
+}

@@ -1,0 +1,457 @@
+/**
+ * The second tier's half of an instruction's meaning: operands known, registers in locals, flags kept as what they came from.
+ * Whatever is rare leaves the region (`leave`): the interpreter executes that one instruction, with all its faults, and the
+ * region is entered again later. So nothing here can fault, and an instruction must not have changed anything before it leaves.
+ */
+import { TLB_ADDEND, TLB_ENTRIES, TLB_READ, TLB_WRITE } from '../layout.ts';
+import type { Body } from '../wasm/module.ts';
+import { type Builder, type FlagSource, LOADS, STORES, type Tier, type Value } from '../x86/builder.ts';
+import type { Instruction } from '../x86/decode.ts';
+import type { Operand } from '../x86/instructions/row.ts';
+import { BaseOperand, GeneralRegister, MemoryOperand, NumberOperand, SizeOperand, ValueOperand } from '../x86/operand.ts';
+import { type OperandSpec, operandBits } from '../x86/operands.ts';
+import * as state from '../x86/state.ts';
+
+const { STATE } = state;
+
+/** Kinds of lazy flags, in the local `kind`: how FLAG_AUX follows from x, y and the result. Low 7 bits: operand width. */
+export const KIND_KNOWN = 0;
+export const KIND_ADD = 0x80;
+export const KIND_SUB = 0x100;
+
+export interface RegionLocals {
+  /** i64 locals of the general registers; made when first used. */
+  registers: (number | undefined)[];
+  written: Set<number>;
+  /** Linear address of the entry's page. */
+  base: number;
+  tlb: number;
+  fuel: number;
+  flagResult: number;
+  flagX: number;
+  flagY: number;
+  flagAux: number;
+  flagKind: number;
+  /** Where to go on when the region is left, and whether the interpreter must execute the instruction there. */
+  exitRip: number;
+  interpret: number;
+}
+
+/** What the tier tells the compiler. */
+export interface Leaving {
+  /** Leaves with the interpreter to execute the current instruction, from any depth of blocks. */
+  interpret(body: Body): void;
+  /** To a linear address, dynamic. */
+  jump(b: Builder, target: Value): void;
+  branch(b: Builder, condition: Value): void;
+}
+
+export interface JitFunctions {
+  helper: number;
+}
+
+/** Helpers that touch only vector and x87 state: callable with registers in locals. */
+export type PureHelpers = (name: string) => number | undefined;
+
+export class JitTier implements Tier {
+  readonly wide: boolean;
+  readonly locals: RegionLocals;
+  readonly #leaving: Leaving;
+  readonly #functions: JitFunctions;
+  readonly #pure: PureHelpers;
+  #instruction!: Instruction;
+  /** Offset of the instruction from the entry's page. */
+  #offset = 0;
+  /** What the flags came from, where that is known: within a block, after its first instruction that sets them. */
+  pending: { kind: FlagSource['kind']; bits: number; carryIn: boolean } | undefined;
+  /** The meaning has left unconditionally. */
+  left = false;
+
+  constructor(wide: boolean, locals: RegionLocals, leaving: Leaving, functions: JitFunctions, pure: PureHelpers) {
+    this.wide = wide;
+    this.locals = locals;
+    this.#leaving = leaving;
+    this.#functions = functions;
+    this.#pure = pure;
+  }
+
+  begin(instruction: Instruction, offset: number): void {
+    this.#instruction = instruction;
+    this.#offset = offset;
+  }
+
+  // Registers.
+
+  #local(b: Builder, index: number): number {
+    return (this.locals.registers[index] ??= b.body.local('i64'));
+  }
+  #whole(b: Builder, index: number): Value {
+    const local = this.#local(b, index);
+    return b.read(`register ${index}`, 'i64', body => body.get(local));
+  }
+  gpr(b: Builder, index: number, bits: number, high: boolean): Value {
+    const whole = this.#whole(b, index);
+    return high ? b.zx(b.shr(whole, b.const(8)), 8) : b.zx(whole, bits);
+  }
+  setGpr(b: Builder, index: number, bits: number, high: boolean, value: Value): void {
+    const local = this.#local(b, index);
+    this.locals.written.add(index);
+    let next = value;
+    if (bits === 32) next = b.zx(value, 32);
+    else if (bits < 32) {
+      const shift = high ? 8 : 0;
+      const mask = ((1n << BigInt(bits)) - 1n) << BigInt(shift);
+      const placed = high ? b.shl(b.zx(value, bits), b.const(shift)) : b.zx(value, bits);
+      next = b.or(b.and(this.#whole(b, index), b.const(~mask)), placed);
+    }
+    b.write(`register ${index}`, next, () => {}, () => b.body.set(local));
+  }
+
+  #register(b: Builder, number: number, bits: number): Operand {
+    return new GeneralRegister(b, number, bits, bits === 8 && !this.#instruction.rex && number >= 4 && number < 8);
+  }
+
+  // Memory.
+
+  #memory(b: Builder, bits: number, writes: boolean, aligned: boolean): Operand {
+    const offset = () => this.#effective(b);
+    return new MemoryOperand(b, bits, () => this.#inSegment(b, offset()), { writes, aligned, offset });
+  }
+  /** base + index * scale + displacement, in the address size. */
+  #effective(b: Builder): Value {
+    const i = this.#instruction;
+    if (i.ripRelative) {
+      const sum = b.add(b.local('i64', this.locals.base), b.const(this.#offset + i.length + i.displacement));
+      return i.addressSize === 64 ? sum : b.zx(sum, i.addressSize);
+    }
+    let sum: Value | undefined;
+    if (i.base >= 0) sum = this.#whole(b, i.base);
+    if (i.indexRegister >= 0) {
+      const index = this.#whole(b, i.indexRegister);
+      const scaled = i.scale ? b.shl(index, b.const(i.scale)) : index;
+      sum = sum ? b.add(sum, scaled) : scaled;
+    }
+    // POP's own destination sees RSP already moved.
+    const popped = i.base === 4 && i.form!.row.name === 'pop' ? i.operandSize / 8 : 0;
+    const displacement = b.const(i.displacement + popped);
+    sum = sum ? b.add(sum, displacement) : displacement;
+    return i.addressSize === 64 ? sum : b.zx(sum, i.addressSize);
+  }
+  #inSegment(b: Builder, offset: Value): Value {
+    const i = this.#instruction;
+    return i.override ? b.add(offset, b.state(state.SEGMENT_BASE + 8 * i.segment)) : offset;
+  }
+  linear(b: Builder, segment: number, offset: Value): Value {
+    return segment >= state.FS ? b.add(offset, b.state(state.SEGMENT_BASE + 8 * segment)) : offset;
+  }
+
+  /** Leaves the region unless the TLB has `at`; otherwise its address in the WebAssembly memory is in `host`. */
+  #translate(b: Builder, at: number, host: number, bits: number, tag: number): void {
+    const { body } = b;
+    body.get(at);
+    body.i64(12n);
+    body.op('i64.shr_u');
+    body.get(at);
+    body.i64(23n);
+    body.op('i64.shr_u');
+    body.op('i64.xor');
+    body.op('i32.wrap_i64');
+    body.i32(TLB_ENTRIES - 1);
+    body.op('i32.and');
+    body.i32(5);
+    body.op('i32.shl');
+    body.get(this.locals.tlb);
+    body.op('i32.add');
+    body.tee(host);
+    body.memory('i64.load', tag);
+    body.get(at);
+    body.op('i64.xor');
+    body.i64(BigInt(4096 - bits / 8));
+    body.op('i64.gt_u');
+    body.if();
+    this.#leaving.interpret(body);
+    body.end();
+    body.get(at);
+    body.op('i32.wrap_i64');
+    body.get(host);
+    body.memory('i32.load', TLB_ADDEND);
+    body.op('i32.add');
+  }
+  load(b: Builder, address: Value, bits: number, forWrite: boolean): Value {
+    b.use(address);
+    const { body } = b;
+    const at = b.temporary('i64');
+    const host = b.temporary('i32');
+    const type = bits === 128 ? 'v128' : 'i64';
+    const result = b.temporary(type);
+    b.effect(() => {
+      b.emit(address);
+      body.set(at);
+      this.#translate(b, at, host, bits, forWrite ? TLB_WRITE : TLB_READ);
+      body.memory(LOADS[bits]!, 0);
+      body.set(result);
+    });
+    return b.local(type, result);
+  }
+  store(b: Builder, address: Value, bits: number, value: Value): void {
+    b.use(address, value);
+    const { body } = b;
+    const at = b.temporary('i64');
+    const host = b.temporary('i32');
+    b.effect(() => {
+      b.emit(address);
+      body.set(at);
+      this.#translate(b, at, host, bits, TLB_WRITE);
+      b.emit(value);
+      body.memory(STORES[bits]!, 0);
+    });
+  }
+
+  // Flags.
+
+  setFlags(b: Builder, source: FlagSource): void {
+    const { locals } = this;
+    const set = (local: number, value: Value) => this.#setFlagLocal(b, local, value);
+    const inside = b.conditional;
+    if (!inside && (source.kind === 'add' || source.kind === 'sub')) {
+      // Operands zero-extended; the result says the rest.
+      const { x, y } = source;
+      set(locals.flagX, x!);
+      set(locals.flagY, y!);
+      set(locals.flagResult, source.result);
+      this.pending = { kind: source.kind, bits: source.bits, carryIn: source.carryIn ?? false };
+      this.#setKind(b);
+      return;
+    }
+    const aux = source.aux();
+    set(locals.flagAux, aux);
+    set(locals.flagResult, source.result);
+    if (inside) {
+      // On one of two paths: the kind is known only at run time from here on.
+      set(locals.flagKind, b.i32(KIND_KNOWN));
+      this.pending = undefined;
+      return;
+    }
+    this.pending = { kind: source.kind === 'logic' ? 'logic' : 'raw', bits: source.bits, carryIn: false };
+    this.#setKind(b);
+  }
+  #setKind(b: Builder): void {
+    const { kind, bits } = this.pending!;
+    const code = kind === 'add' ? KIND_ADD | bits : kind === 'sub' ? KIND_SUB | bits : KIND_KNOWN;
+    this.#setFlagLocal(b, this.locals.flagKind, b.i32(code));
+  }
+  #setFlagLocal(b: Builder, local: number, value: Value): void {
+    b.write(`flags ${local}`, value, () => {}, () => b.body.set(local));
+  }
+  #flagLocal(b: Builder, local: number, type: 'i64' | 'i32'): Value {
+    return b.read(`flags ${local}`, type, body => body.get(local));
+  }
+  flagResult(b: Builder): Value {
+    return this.#flagLocal(b, this.locals.flagResult, 'i64');
+  }
+  flagAux(b: Builder): Value {
+    const { locals, pending } = this;
+    if (pending && (pending.kind === 'logic' || pending.kind === 'raw')) return this.#flagLocal(b, locals.flagAux, 'i32');
+    const x = this.#flagLocal(b, locals.flagX, 'i64');
+    const y = this.#flagLocal(b, locals.flagY, 'i64');
+    const r = this.flagResult(b);
+    if (pending) return b.auxOf(pending.kind as 'add' | 'sub', pending.bits, x, y, r);
+    // The kind is known only at run time.
+    const aux = b.variable(this.#flagLocal(b, locals.flagAux, 'i32'));
+    const kind = this.#flagLocal(b, locals.flagKind, 'i32');
+    b.when(b.op('i32.ne', kind, b.i32(KIND_KNOWN)), () => {
+      const carries = b.select(
+        b.both(kind, b.i32(KIND_ADD)),
+        b.or(b.and(x, y), b.and(b.or(x, y), b.not(r))),
+        b.or(b.and(b.not(x), b.or(y, r)), b.and(y, r)),
+      );
+      const width = b.wide(b.both(kind, b.i32(0x7f)));
+      const top = b.narrow(b.shr(b.shl(carries, b.sub(b.const(64), width)), b.const(32)));
+      aux.set(b.either(b.both(top, b.i32(0xc0000000 | 0)), b.both(b.narrow(carries), b.i32(8))));
+    });
+    return aux.get();
+  }
+  condition(b: Builder, code: number): Value | undefined {
+    const { pending, locals } = this;
+    if (!pending) return undefined;
+    const negate = (code & 1) === 1;
+    const r = () => this.flagResult(b);
+    const zero = b.const(0);
+    let value: Value | undefined;
+    if (pending.kind === 'sub') {
+      const x = this.#flagLocal(b, locals.flagX, 'i64');
+      const y = this.#flagLocal(b, locals.flagY, 'i64');
+      const s = (v: Value) => b.sx(v, pending.bits);
+      const table: Record<number, () => Value> = {
+        1: () => b.ltu(x, y),
+        2: () => b.eqz(r()),
+        3: () => b.op('i64.le_u', x, y),
+        4: () => b.lts(r(), zero),
+        6: () => b.lts(s(x), s(y)),
+        7: () => b.op('i64.le_s', s(x), s(y)),
+      };
+      // After SBB the operands alone do not tell.
+      const known = pending.carryIn ? [2, 4] : [1, 2, 3, 4, 6, 7];
+      if (known.includes(code >> 1)) value = table[code >> 1]?.();
+    } else {
+      const logic = pending.kind === 'logic';
+      const table: Record<number, (() => Value) | false> = {
+        0: logic && (() => b.i32(0)),
+        1: logic && (() => b.i32(0)),
+        // A raw result may have its ZF from POPF-like sources, but ZF is always result == 0.
+        2: () => b.eqz(r()),
+        3: logic && (() => b.eqz(r())),
+        4: (logic || pending.kind === 'add') && (() => b.lts(r(), zero)),
+        6: logic && (() => b.lts(r(), zero)),
+        7: logic && (() => b.op('i64.le_s', r(), zero)),
+      };
+      const make = table[code >> 1];
+      value = make ? make() : undefined;
+    }
+    return value && negate ? b.no(value) : value;
+  }
+
+  // Leaving.
+
+  raise(b: Builder): void {
+    b.effect(() => this.#leaving.interpret(b.body));
+    if (!b.conditional) this.left = true;
+  }
+  helper(b: Builder, name: string): void {
+    const id = this.#pure(name);
+    if (id === undefined) return this.raise(b);
+    b.effect(() => {
+      const { body } = b;
+      body.i32(id);
+      body.call(this.#functions.helper);
+      body.if();
+      // It wants to fault: the interpreter will find the same.
+      body.i32(0);
+      body.i32(0);
+      body.memory('i32.store', STATE + state.FAULT);
+      this.#leaving.interpret(body);
+      body.end();
+    });
+  }
+  jump(b: Builder, target: Value): void {
+    this.#leaving.jump(b, target);
+  }
+  branch(b: Builder, condition: Value): void {
+    this.#leaving.branch(b, condition);
+  }
+  here(b: Builder): Value {
+    return b.add(b.local('i64', this.locals.base), b.const(this.#offset));
+  }
+  next(b: Builder): Value {
+    return b.add(b.local('i64', this.locals.base), b.const(this.#offset + this.#instruction.length));
+  }
+  resume(b: Builder): void {
+    this.raise(b);
+  }
+  attend(b: Builder): void {
+    this.raise(b);
+  }
+  attendAccess(b: Builder): void {
+    this.raise(b);
+  }
+
+  operand(b: Builder, spec: OperandSpec, index: number): Operand {
+    const i = this.#instruction;
+    const { form } = i;
+    const bits = operandBits(spec, i.operandSize, i.addressSize);
+    const memory = () => {
+      const { row } = form!;
+      const writes = row.writes ? row.writes.includes(index) : index === 0;
+      return this.#memory(b, bits, writes, bits === 128 && (spec.place === 'W' || spec.place === 'M') && !row.unaligned);
+    };
+    switch (spec.place) {
+      case 'E':
+        return i.isMemory ? memory() : this.#register(b, i.rm, bits);
+      case 'M':
+        return memory();
+      case 'R':
+        return this.#register(b, i.rm, bits);
+      case 'G':
+      case 'Z':
+        return this.#register(b, i.reg, bits);
+      case 'W':
+        return i.isMemory ? memory() : new VectorRegister(b, state.XMM, i.rm, bits);
+      case 'U':
+        return new VectorRegister(b, state.XMM, i.rm, bits);
+      case 'V':
+        return new VectorRegister(b, state.XMM, i.reg, bits);
+      case 'Q':
+        return i.isMemory ? memory() : new VectorRegister(b, state.FPU_REGISTERS, i.rm & 7, bits);
+      case 'N':
+        return new VectorRegister(b, state.FPU_REGISTERS, i.rm & 7, bits);
+      case 'P':
+        return new VectorRegister(b, state.FPU_REGISTERS, i.reg & 7, bits);
+      case 'S':
+      case 'C':
+      case 'D':
+        return new NumberOperand(bits, () => b.const(i.reg));
+      case 'I': {
+        const value = form!.immediates.length === 2 && form!.immediates[1] === spec ? i.immediate2 : i.immediate;
+        return new ValueOperand(bits, () => b.const(BigInt.asUintN(bits, value)));
+      }
+      case 'A':
+        return new ValueOperand(bits, () => b.const(i.immediate));
+      case 'J':
+        return new ValueOperand(bits, () => b.add(this.next(b), b.const(i.immediate)));
+      case 'O':
+        return new MemoryOperand(b, bits, () => this.#inSegment(b, b.const(i.immediate)), { writes: index === 0, aligned: false });
+      case 'X':
+      case 'Y':
+        return this.#string(b, spec.place, bits);
+      case 'table':
+      case 'destination': {
+        const at = () => this.#inSegment(b, b.zx(spec.place === 'table' ? b.add(b.gpr(3), b.gpr(0, 8)) : b.gpr(7), i.addressSize));
+        return new MemoryOperand(b, bits, at, { writes: index === 0 && spec.place === 'destination', aligned: false });
+      }
+      case 'counter':
+        return new GeneralRegister(b, 1, i.addressSize);
+      case 'fixed':
+        return new GeneralRegister(b, spec.fixed, bits);
+      case 'size':
+        return new SizeOperand(bits);
+    }
+  }
+  #string(b: Builder, place: 'X' | 'Y', bits: number): Operand {
+    const { addressSize, override, segment } = this.#instruction;
+    const register = place === 'X' ? 6 : 7;
+    const offset = () => b.gpr(register, addressSize);
+    return new MemoryOperand(b, bits, () => (place === 'X' ? this.#inSegment(b, offset()) : offset()), {
+      writes: false,
+      aligned: false,
+      base: () => (place === 'X' && override ? b.state(state.SEGMENT_BASE + 8 * segment) : b.const(0)),
+      step: () => {
+        const down = b.both(b.state32(state.FLAGS_REST), b.i32(state.DF));
+        const by = b.select(down, b.const(-bits / 8), b.const(bits / 8));
+        b.setGpr(register, b.add(b.gpr(register, addressSize), by), addressSize);
+      },
+    });
+  }
+}
+
+/** A register of a file that stays in memory. */
+class VectorRegister extends BaseOperand {
+  readonly kind = 'register';
+  readonly #b: Builder;
+  readonly #at: number;
+  readonly #number: number;
+  constructor(b: Builder, file: number, number: number, bits: number) {
+    super(bits);
+    this.#b = b;
+    this.#at = file + 16 * number;
+    this.#number = number;
+  }
+  override get(): Value {
+    return this.#b.state(this.#at, this.bits);
+  }
+  override set(value: Value): void {
+    this.#b.setState(this.#at, value, this.bits);
+  }
+  override number(): Value {
+    return this.#b.const(this.#number);
+  }
+}

@@ -1,0 +1,156 @@
+/** What operands of both tiers have in common: each answers the calls that its letter allows and refuses the others. */
+import type { Builder, Value } from './builder.ts';
+import type { Operand } from './instructions/row.ts';
+
+export abstract class BaseOperand implements Operand {
+  abstract readonly kind: 'register' | 'memory' | 'immediate';
+  readonly bits: number;
+  constructor(bits: number) {
+    this.bits = bits;
+  }
+  get(): Value {
+    return impossible();
+  }
+  set(_value: Value): void {
+    impossible();
+  }
+  address(): Value {
+    return impossible();
+  }
+  offset(): Value {
+    return impossible();
+  }
+  displaced(_bytes: Value): Value {
+    return impossible();
+  }
+  afterPop(_bytes: number): Value {
+    return impossible();
+  }
+  step(): void {
+    impossible();
+  }
+  base(): Value {
+    return impossible();
+  }
+  number(): Value {
+    return impossible();
+  }
+}
+function impossible(): never {
+  throw new Error('an operand was used in a way its letter does not allow');
+}
+
+/** A general register by number, in either tier. */
+export class GeneralRegister extends BaseOperand {
+  readonly kind = 'register';
+  readonly #b: Builder;
+  readonly #number: number;
+  readonly #high: boolean;
+  /** `high`: AH to BH, as registers 4 to 7 of 8 bits without REX. */
+  constructor(b: Builder, number: number, bits: number, high = false) {
+    super(bits);
+    this.#b = b;
+    this.#number = number;
+    this.#high = high;
+  }
+  override get(): Value {
+    return this.#high ? this.#b.gprHigh(this.#number - 4) : this.#b.gpr(this.#number, this.bits);
+  }
+  override set(value: Value): void {
+    if (this.#high) this.#b.setGprHigh(this.#number - 4, value);
+    else this.#b.setGpr(this.#number, value, this.bits);
+  }
+  override number(): Value {
+    return this.#b.const(this.#number);
+  }
+}
+
+/** Stands for the operand size alone. */
+export class SizeOperand extends BaseOperand {
+  readonly kind = 'register';
+}
+
+/** A value that is there already: immediates, branch targets. */
+export class ValueOperand extends BaseOperand {
+  readonly kind = 'immediate';
+  readonly #value: () => Value;
+  constructor(bits: number, value: () => Value) {
+    super(bits);
+    this.#value = value;
+  }
+  override get(): Value {
+    return this.#value();
+  }
+}
+
+/** A register that only its number is asked of: segment, control and debug registers. */
+export class NumberOperand extends BaseOperand {
+  readonly kind = 'register';
+  readonly #value: () => Value;
+  constructor(bits: number, value: () => Value) {
+    super(bits);
+    this.#value = value;
+  }
+  override number(): Value {
+    return this.#value();
+  }
+}
+
+/** Memory at `where()`, a linear address that is computed once. */
+export class MemoryOperand extends BaseOperand {
+  readonly kind = 'memory';
+  readonly #b: Builder;
+  readonly #where: () => Value;
+  readonly #how: MemoryTraits;
+  #address: Value | undefined;
+  constructor(b: Builder, bits: number, where: () => Value, how: MemoryTraits) {
+    super(bits);
+    this.#b = b;
+    this.#where = where;
+    this.#how = how;
+  }
+  override address(): Value {
+    return (this.#address ??= this.#where());
+  }
+  #checked(): Value {
+    const at = this.address();
+    const b = this.#b;
+    if (this.#how.aligned) b.raiseIf(b.no(b.eqz(b.and(at, b.const(15)))), 13, 0);
+    return at;
+  }
+  override get(): Value {
+    return this.#how.writes ? this.#b.loadForWrite(this.#checked(), this.bits) : this.#b.load(this.#checked(), this.bits);
+  }
+  override set(value: Value): void {
+    this.#b.store(this.#checked(), this.bits, value);
+  }
+  override offset(): Value {
+    return this.#how.offset ? this.#how.offset() : super.offset();
+  }
+  override displaced(bytes: Value): Value {
+    return this.#how.displaced ? this.#how.displaced(bytes) : this.#b.add(this.address(), bytes);
+  }
+  override afterPop(): Value {
+    return this.address(); // the decoder has moved the displacement
+  }
+  override step(): void {
+    if (!this.#how.step) super.step();
+    this.#how.step!();
+  }
+  override base(): Value {
+    return this.#how.base ? this.#how.base() : super.base();
+  }
+}
+export interface MemoryTraits {
+  /** The row writes it: a load asks for write permission. */
+  writes: boolean;
+  /** Must be 16-byte aligned. */
+  aligned: boolean;
+  /** The offset in the segment. */
+  offset?: () => Value;
+  /** The linear address further on; default: so much more. */
+  displaced?: (bytes: Value) => Value;
+  /** String operands. */
+  step?: () => void;
+  base?: () => Value;
+}
