@@ -20,6 +20,7 @@ import type { HostClock } from './host/clock.ts';
 import type { Console } from './host/console.ts';
 import type { Disk } from './host/disk.ts';
 import { createLog } from './host/log.ts';
+import { type Assembled, compareTiers } from './compare-tiers.ts';
 import { findHypervisor } from './hypervisors/list.ts';
 import { Bus, type Width } from './memory/bus.ts';
 import { native, nothing } from './paravirt/native.ts';
@@ -92,6 +93,11 @@ const TURN = 8_000_000;
 
 /** @throws ImageError (boot/image.ts) for an image that cannot boot here; Error for misuse. */
 export async function createMachine(options: MachineOptions): Promise<Machine> {
+  return options.engine === 'both' ? compareTiers(options, assemble) : (await assemble(options)).machine;
+}
+
+/** A machine, and its engine for those who look inside. */
+export async function assemble(options: MachineOptions): Promise<Assembled> {
   const module =
     typeof options.hypervisor === 'object' ? options.hypervisor : findHypervisor(options.hypervisor ?? 'bare');
   if (!module) throw new Error(`no hypervisor ${options.hypervisor}`);
@@ -100,7 +106,7 @@ export async function createMachine(options: MachineOptions): Promise<Machine> {
     throw new Error(`memory: ${ramSize} bytes is not a multiple of 4096 from 1 MiB to 3 GiB`);
   const image = await parseKernel(options.kernel);
   const log = createLog(options.onLog);
-  const engine = new Engine(ramSize);
+  const engine = new Engine(ramSize, { jit: options.engine !== 'interpreter' });
   const { cpu, memory } = engine;
 
   // ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -426,7 +432,7 @@ export async function createMachine(options: MachineOptions): Promise<Machine> {
     }
   }
 
-  return {
+  const machine: Machine = {
     run,
     stop() {
       stopping = true;
@@ -450,8 +456,8 @@ export async function createMachine(options: MachineOptions): Promise<Machine> {
     },
     describe: () => describe(processor, engine),
     log: log.lines,
-    ...({ memoryForDebug: memory, engineForDebug: engine } as object),
   };
+  return { machine, engine };
 }
 
 function describe(processor: EngineProcessor, engine: Engine): string {

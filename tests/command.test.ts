@@ -150,7 +150,7 @@ describe('runs', () => {
         { after: '(polyvisor) ', type: 'registers\r' },
         { after: '(polyvisor) ', type: 'counters\r' },
         { after: 'exits', type: 'continue\r' },
-        { after: 'continue', type: 'echo $((7 * 7)) on\r' },
+        { after: 'The guest goes on', type: 'echo $((7 * 7)) on\r' },
         { after: '49 on', type: '\x01x' },
       ],
     });

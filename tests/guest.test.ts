@@ -13,9 +13,12 @@ import { tinyProgram } from './tiny-elf.ts';
 const EXPECTED: Readonly<Record<string, { dmesg: RegExp[]; clocksource: RegExp }>> = {
   bare: { dmesg: [/Booting paravirtualized kernel on bare hardware/], clocksource: /^tsc/ },
   kvm: { dmesg: [/Hypervisor detected: KVM/, /Booting paravirtualized kernel on KVM/], clocksource: /^kvm-clock$/ },
-  'xen-pv': { dmesg: [/Booting paravirtualized kernel on Xen/, /Xen version: 4\.17/], clocksource: /^xen$/ },
+  'xen-pv': {
+    dmesg: [/Hypervisor detected: Xen PV/, /Booting kernel on Xen$/m, /Xen version: 4\.17/],
+    clocksource: /^xen$/,
+  },
   'xen-pvh': {
-    dmesg: [/Hypervisor detected: Xen HVM/, /Booting paravirtualized kernel on Xen PVH/],
+    dmesg: [/Hypervisor detected: Xen HVM/, /Booting kernel on Xen PVH/, /Xen version: 4\.17/],
     clocksource: /^xen$/,
   },
 };

@@ -152,7 +152,7 @@ const LF = 0x0a;
  * can stand in mid-line: the kernel does not ask where a program's output has got to.
  */
 const KERNEL_TEXT =
-  /^\[ *\d+\.\d{6}\] (?:Kernel panic - |BUG: |kernel BUG at |Oops: |general protection fault|(?:traps: )?PANIC: |watchdog: BUG|sysrq: )/;
+  /^\[ *\d+\.\d{6}\] (?:Kernel panic - |BUG: |kernel BUG at |Oops: |general protection fault|(?:traps: )?PANIC: |watchdog: BUG|sysrq: |reboot: )/;
 /** What can still become one of those when more of it has come. */
 const BEGINNING = /^\[ *(?:\d+(?:\.\d{0,6}(?:\](?: [^\n]{0,22})?)?)?)?$/;
 

@@ -99,6 +99,7 @@ export function createSession({ exec, verbose, timeout, ownGuest }: SessionOptio
           if (exit.kind !== 'stopped' || !decisions.take('monitor')) break;
           terminal.close();
           if ((await monitor(machine)) === 'quit' || decisions.ended) break;
+          process.stdout.write('The guest goes on.\n');
         }
         if (interactive && watch.line !== '') process.stdout.write('\r\n');
       } finally {

@@ -22,8 +22,10 @@ export const SLEEP_TYPE_S5 = 5;
 const TIMER = 1 << 0;
 const GLOBAL = 1 << 5;
 const POWER_BUTTON = 1 << 8;
+/** Not announced as a fixed event (FADT, RTC_STS), but Linux complains if its enable bit does not stick. */
+const RTC = 1 << 10;
 const WAKE = 1 << 15;
-const ENABLES = TIMER | GLOBAL | POWER_BUTTON;
+const ENABLES = TIMER | GLOBAL | POWER_BUTTON | RTC;
 
 /** PM1 control bits. */
 const SCI_ENABLE = 1 << 0;

@@ -29,7 +29,7 @@ const IMAGES = /^(fnstenv|fldenv|fnsave|frstor|fxsave|popa|pusha|iret|retf|enter
 
 export const deviations: readonly Deviation[] = [
   {
-    reason: 'near branches do not check the limit of CS: the fault comes with the fetch at the target',
+    reason: 'the limit of CS is not checked, neither by near branches nor by fetches (as in QEMU)',
     covers: (row, test, differences) =>
       /^(j[a-z]+|call|ret|loop[ne]*)$/.test(row.name) &&
       test.mode !== 64 &&

@@ -133,8 +133,7 @@ while (Date.now() < end) {
     if (!sequence.codes.length) continue;
     sequencesRun++;
     instructions += sequence.codes.length;
-    const code = new Uint8Array(sequence.codes.reduce((sum, { length }) => sum + length, 0));
-    sequence.codes.reduce((at, piece) => (code.set(piece, at), at + piece.length), 0);
+    const code = Uint8Array.from(sequence.codes.flatMap(piece => [...piece]));
     const actual = sequence.start.slice();
     const answer = guest.runThrough(actual, new DataView(actual.buffer), sequence.mode, code);
     if (sequence.flagsUndefined) ignoreFlags(sequence.now, actual);

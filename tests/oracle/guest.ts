@@ -70,6 +70,8 @@ const ACCESSED_CODE = 0xfb00;
 const SLICE = 500;
 const SLICES = 20;
 const INT3 = 0xcc;
+const INT3_VECTOR = 3;
+const NOP = 0x90;
 
 /** A descriptor's two words. */
 function descriptorWords(base: number, limit: number, attributes: number): [number, number] {
@@ -123,13 +125,15 @@ export interface Answer {
 }
 
 export class OracleGuest {
-  readonly engine = new Engine(RAM);
+  readonly engine: Engine;
   /** Where in its page the last case's code was. */
   #codeAt = 0;
   #codeLength = 0;
   #answer: Answer = { vector: RETIRED, errorCode: 0, cr2: 0n };
 
-  constructor() {
+  /** With `jit`, runTranslated works. */
+  constructor(jit = false) {
+    this.engine = new Engine(RAM, { jit });
     this.engine.environment = this.#environment();
     this.engine.cpu.environment = this.engine.environment;
     this.#makeTables();
@@ -257,12 +261,41 @@ export class OracleGuest {
     for (let slice = 0; slice < SLICES && this.#answer.vector === RETIRED; slice++)
       engine.run(engine.instructions + SLICE);
     // The INT3 behind the sequence is not part of it.
-    if (this.#answer.vector === 3) {
+    if (this.#answer.vector === INT3_VECTOR) {
       engine.cpu.ip -= 1n;
       this.#answer.vector = RETIRED;
     } else if (this.#answer.vector === RETIRED) this.#answer.trouble = 'does not come to its end';
     this.#store(image, view);
     return this.#answer;
+  }
+
+  /**
+   * As `run`, but through the second tier: the instruction and a NOP after it become a region. `end` is where it goes if it
+   * retires. undefined where that tier leaves the instruction to the interpreter.
+   */
+  runTranslated(
+    image: Uint8Array,
+    view: DataView,
+    mode: Mode,
+    code: Uint8Array,
+    end: bigint | undefined,
+  ): Answer | undefined {
+    const { engine } = this;
+    this.#answer = { vector: RETIRED, errorCode: 0, cr2: 0n };
+    this.#load(image, view, mode, Uint8Array.of(...code, NOP));
+    const behind = view.getBigUint64(RIP, true) + BigInt(code.length) + 1n;
+    if (!engine.jit?.translate(engine.cpu.rip, mode)) return undefined;
+    for (let slice = 0; slice < SLICES && this.#answer.vector === RETIRED; slice++)
+      engine.run(engine.instructions + SLICE);
+    const answer = this.#answer;
+    if (answer.vector === INT3_VECTOR) {
+      engine.cpu.ip -= engine.cpu.ip - 1n === behind ? 2n : 1n;
+      answer.vector = RETIRED;
+    } else if (answer.vector !== RETIRED && engine.cpu.ip === end)
+      answer.vector = RETIRED; // the fetch behind a branch
+    else if (answer.vector === RETIRED) answer.trouble = 'does not come to its end';
+    this.#store(image, view);
+    return answer;
   }
 
   #load(image: Uint8Array, view: DataView, mode: Mode, code: Uint8Array): void {

@@ -1,9 +1,10 @@
 /** Runs stored cases in the engine and says where it differs from the processor they were made on. */
 import type { Row } from '../../src/engine/x86/instructions/row.ts';
 import { type Deviation, deviations } from './deviations.ts';
-import type { OracleGuest } from './guest.ts';
+import type { Answer, OracleGuest } from './guest.ts';
 import { type Difference, differences } from './image-text.ts';
 import { createImage, makeInitial } from './initial.ts';
+import { PAGE_SIZE, RIP } from './layout.ts';
 import { mask } from './masks.ts';
 import { advance, applyChanges, type Case, RETIRED, rowKey, seedOf } from './vectors.ts';
 
@@ -22,15 +23,33 @@ const initial = createImage();
 const expected = createImage();
 const actual = createImage();
 
-/** undefined where the engine did as the processor did. */
-export function runCase(guest: OracleGuest, row: Row, test: Case): Mismatch | undefined {
+/** The tiers of the engine, and how each runs a case. undefined: this tier does not run such code. */
+export type Tier = 'interpreter' | 'jit';
+function execute(guest: OracleGuest, tier: Tier, test: Case): Answer | undefined {
+  const { bytes, view } = actual;
+  if (tier === 'interpreter') return guest.run(bytes, view, test.mode, test.code);
+  // The JIT translates 64-bit code, and needs room for what marks the end behind the instruction.
+  const room = (view.getUint32(RIP, true) & (PAGE_SIZE - 1)) + test.code.length + 2 < PAGE_SIZE;
+  if (test.mode !== 64 || !room) return undefined;
+  const end = test.vector === RETIRED ? expected.view.getBigUint64(RIP, true) : undefined;
+  return guest.runTranslated(bytes, view, test.mode, test.code, end);
+}
+
+/** undefined where the engine did as the processor did; 'not run' where the tier does not run it. */
+export function runCase(
+  guest: OracleGuest,
+  row: Row,
+  test: Case,
+  tier: Tier = 'interpreter',
+): Mismatch | 'not run' | undefined {
   makeInitial(initial.bytes, initial.view, test.mode, seedOf(rowKey(row), test.mode, test.serial));
   actual.bytes.set(initial.bytes);
   expected.bytes.set(initial.bytes);
   if (test.vector === RETIRED) advance(expected.view, test.mode, test.code.length);
   applyChanges(expected.bytes, test.changes);
 
-  const answer = guest.run(actual.bytes, actual.view, test.mode, test.code);
+  const answer = execute(guest, tier, test);
+  if (!answer) return 'not run';
   const found: Difference[] = [];
   const outcome = (field: string, want: number | bigint, got: number | bigint) => {
     if (want !== got) found.push({ field, before: '', expected: want.toString(16), actual: got.toString(16) });

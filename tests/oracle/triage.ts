@@ -1,22 +1,24 @@
 /**
  * Development: runs all stored cases and counts what differs, by row and field, most frequent first, with an example each:
- * `node dist/tests/oracle/triage.js [WORD] [EXAMPLES] [FOLDER]`.
+ * `node dist/tests/oracle/triage.js [WORD] [EXAMPLES] [FOLDER] [--jit]`.
  */
 import { offered } from '../../src/engine/x86/cpuid.ts';
 import { rows } from '../../src/engine/x86/instructions/table.ts';
 import { disassembleAll } from './disassemble.ts';
 import { OracleGuest } from './guest.ts';
 import { MODES } from './layout.ts';
-import { type Mismatch, runCase } from './run.ts';
+import { type Mismatch, runCase, type Tier } from './run.ts';
 import { FOLDER, fileOf, readVectors, rowKey } from './vectors.ts';
 
-const [word = '', examples = '1', folder = FOLDER] = process.argv.slice(2);
+const tier: Tier = process.argv.includes('--jit') ? 'jit' : 'interpreter';
+const [word = '', examples = '1', folder = FOLDER] = process.argv.slice(2).filter(argument => argument !== '--jit');
 const vectors = readVectors(folder);
-const guest = new OracleGuest();
+const guest = new OracleGuest(tier === 'jit');
 const found: { key: string; ran: number; mismatches: Mismatch[] }[] = [];
 let total = 0;
 let failed = 0;
 let known = 0;
+let skipped = 0;
 const started = Date.now();
 for (const row of rows) {
   const key = rowKey(row);
@@ -25,9 +27,9 @@ for (const row of rows) {
   const cases = vectors.get(key) ?? [];
   const mismatches: Mismatch[] = [];
   for (const test of cases) {
-    let mismatch: Mismatch | undefined;
+    let mismatch: Mismatch | 'not run' | undefined;
     try {
-      mismatch = runCase(guest, row, test);
+      mismatch = runCase(guest, row, test, tier);
     } catch (error) {
       const trouble = error instanceof Error ? error.message : String(error);
       mismatch = {
@@ -35,6 +37,10 @@ for (const row of rows) {
         deviation: undefined,
         differences: [{ field: `throws ${trouble}`, before: '', expected: '', actual: '' }],
       };
+    }
+    if (mismatch === 'not run') {
+      skipped++;
+      continue;
     }
     if (mismatch && !mismatch.deviation) mismatches.push(mismatch);
     if (mismatch?.deviation) known++;
@@ -45,7 +51,7 @@ for (const row of rows) {
 }
 found.sort((x, y) => y.mismatches.length - x.mismatches.length);
 console.log(
-  `${failed} of ${total} cases differ, in ${found.length} rows; ${known} more by known deviations; ${((Date.now() - started) / 1000).toFixed(1)} s`,
+  `${failed} of ${total} cases differ, in ${found.length} rows; ${known} more by known deviations, ${skipped} not run; ${((Date.now() - started) / 1000).toFixed(1)} s`,
 );
 const shown = found.flatMap(({ mismatches }) => mismatches.slice(0, Number(examples)).map(({ test }) => test));
 const texts = new Map(

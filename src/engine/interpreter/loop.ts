@@ -282,12 +282,23 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
       case record.TRANSLATED:
         setTargetHere();
         saveRip();
+        addTo(state.REGION_ENTRIES, () => run.i64(1n));
+        addTo(state.REGION_INSTRUCTIONS, fuel);
         run.get(rec);
         run.memory('i32.load', record.NOT_TAKEN);
         run.get(rec);
         run.memory('i32.load', record.TAKEN);
         run.callIndirect(handlerType);
         run.set(raw);
+        addTo(state.REGION_INSTRUCTIONS, () => {
+          run.i64(0n);
+          fuel();
+          run.op('i64.sub');
+        });
+        addTo(state.REGION_REFUSALS, () => {
+          run.get(raw);
+          run.op('i64.extend_i32_u');
+        });
         run.i32(0);
         run.memory('i64.load', STATE + state.RIP);
         run.set(target);
@@ -482,6 +493,19 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
 
   return { bytes: module.encode(), handlers, helpers: helpers.names, names };
 
+  function fuel(): void {
+    run.i32(0);
+    run.memory('i64.load32_s', STATE + state.FUEL);
+  }
+  /** A 64-bit counter in the state grows by what `value` leaves on the stack. */
+  function addTo(counter: number, value: () => void): void {
+    run.i32(0);
+    run.i32(0);
+    run.memory('i64.load', STATE + counter);
+    value();
+    run.op('i64.add');
+    run.memory('i64.store', STATE + counter);
+  }
   function advance(): void {
     run.get(rec);
     run.i32(RECORD_SIZE);

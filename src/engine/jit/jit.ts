@@ -75,6 +75,16 @@ export class Jit {
     if (this.#queue.length && (++this.#waited >= PATIENCE || this.#queue.length >= BATCH)) this.#compile();
   }
 
+  /** Translates what starts at `linear` at once, hot or not: for tests. @returns false if there is nothing to translate. */
+  translate(linear: bigint, code: CodeSize): boolean {
+    const physical = this.#host.code(linear);
+    if (physical < 0) return false;
+    const before = this.statistics.regions;
+    this.#queue = [{ linear, physical, code }];
+    this.#compile();
+    return this.statistics.regions > before;
+  }
+
   #compile(): void {
     const started = performance.now();
     const { layout, bytes, blocks } = this.#host;
@@ -99,7 +109,12 @@ export class Jit {
       if (region) found.push({ candidate, region });
     }
     if (!found.length || this.#installed.size + found.length > REGION_LIMIT) return;
-    const module = compileRegions(layout, found.map(f => f.region), true, name => this.#host.pureHelper(64, name));
+    const module = compileRegions(
+      layout,
+      found.map(f => f.region),
+      true,
+      name => this.#host.pureHelper(64, name),
+    );
     const instance = new WebAssembly.Instance(new WebAssembly.Module(module), {
       env: { memory: this.#host.memory, helper: this.#host.helper(64) },
     });

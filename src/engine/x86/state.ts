@@ -121,6 +121,10 @@ export const UNIT_TRAP = 0x710;
 export const WATCHING = 0x71c;
 /** Guest-physical address of the last slow translation, u64. */
 export const PHYSICAL = 0x720;
+/** Counters of translated code, u64 each: entries, instructions executed in it, exits that asked for the interpreter. */
+export const REGION_ENTRIES = 0x730;
+export const REGION_INSTRUCTIONS = 0x738;
+export const REGION_REFUSALS = 0x740;
 export const STATE_SIZE = 0x800;
 
 /** RFLAGS bits (SDM 1, 3.4.3). */

@@ -42,7 +42,7 @@ export interface Bounce {
 
 /** The longest frame is the failsafe one. */
 const frame = new BigUint64Array(11);
-const frameBytes = new Uint8Array(frame.buffer);
+const frameWords = new Uint32Array(frame.buffer);
 
 /** Interrupts `v` and continues it at `bounce.address`. Kills the domain if that is impossible. */
 export function bounce(pv: PvDomain, v: PvVcpu, bounce: Bounce): void {
@@ -75,7 +75,7 @@ export function bounce(pv: PvDomain, v: PvVcpu, bounce: Bounce): void {
   const stack = (v.kernelMode ? rsp : v.kernelSp) & ~15n;
   const top = BigInt.asUintN(64, stack - BigInt(8 * words));
   if (!v.kernelMode) v.toggleMode();
-  if (!isGuestAddress(top) || !pv.copy.write(v.kernelRoot, top, frameBytes.subarray(0, 8 * words))) {
+  if (!isGuestAddress(top) || !pv.copy.writeWords(v.kernelRoot, top, frameWords, 2 * words)) {
     cpu.kill(`${bounce.what}: the guest's kernel stack at 0x${top.toString(16)} cannot be written`);
     return;
   }

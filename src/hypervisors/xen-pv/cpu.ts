@@ -1,8 +1,8 @@
 /** What is asked of a PV guest's processor: CPUID, and SYSCALL, which is a hypercall or a system call. */
 import type { CpuOps } from '../../paravirt/operations.ts';
 import type { HypercallTable } from '../xen/hypercall.ts';
-import { hypercall } from '../xen/hypercalls.ts';
 import { pvCpuid } from './cpuid.ts';
+import { hypercallFromRegisters } from './direct-calls.ts';
 import { hypercallNames, pvHypercalls } from './hypercalls.ts';
 import type { PvDomain } from './pv-domain.ts';
 import { deliverPending, syscallToGuest } from './traps.ts';
@@ -29,7 +29,7 @@ export function createCpu(state: () => PvDomain, built: () => PvDomain | undefin
         return;
       }
       table ??= pvHypercalls(pv);
-      hypercall(table, v.vcpu, 64);
+      hypercallFromRegisters(pv, v, table);
       // The guest opens its upcall mask by a plain store and relies on the next hypercall to look.
       deliverPending(pv, v);
     },

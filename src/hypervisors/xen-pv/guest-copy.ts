@@ -36,6 +36,38 @@ export class GuestCopy {
     return (l1 >>> 12) * PAGE_SIZE;
   }
 
+  /**
+   * Guest-physical address of `length` bytes at `linear` that lie in one page; -1 where they do not, or may not be read (or
+   * written).
+   */
+  address(root: number, linear: bigint, length: number, write: boolean): number {
+    if (!isGuestAddress(linear)) return -1;
+    const at = Number(linear & LOW_48);
+    const offset = at % PAGE_SIZE;
+    if (offset + length > PAGE_SIZE) return -1;
+    const page = this.page(root, Math.floor(at / PAGE_SIZE), write);
+    return page < 0 ? -1 : page + offset;
+  }
+
+  /** Copies 32-bit words from `linear`; false if any is not readable. */
+  readWords(root: number, linear: bigint, into: Uint32Array, count = into.length): boolean {
+    const address = linear & 3n ? -1 : this.address(root, linear, 4 * count, false);
+    if (address < 0) return this.read(root, linear, new Uint8Array(into.buffer, into.byteOffset, 4 * count));
+    const words = this.#words;
+    for (let i = 0, at = address >>> 2; i < count; i++, at++) into[i] = words[at];
+    return true;
+  }
+
+  /** Copies 32-bit words to `linear`, all or nothing. */
+  writeWords(root: number, linear: bigint, from: Uint32Array, count = from.length): boolean {
+    const address = linear & 3n ? -1 : this.address(root, linear, 4 * count, true);
+    if (address < 0) return this.write(root, linear, new Uint8Array(from.buffer, from.byteOffset, 4 * count));
+    const words = this.#words;
+    for (let i = 0, at = address >>> 2; i < count; i++, at++) words[at] = from[i];
+    this.#memory.onWrite(address, 4 * count);
+    return true;
+  }
+
   /** Copies `into.length` bytes from `linear`; false if any is not readable. */
   read(root: number, linear: bigint, into: Uint8Array): boolean {
     if (!isGuestRange(linear, into.length)) return false;
@@ -56,6 +88,7 @@ export class GuestCopy {
   /** Copies `data` to `linear`, all or nothing. */
   write(root: number, linear: bigint, data: Uint8Array): boolean {
     if (!isGuestRange(linear, data.length)) return false;
+    if (data.length === 0) return true;
     const start = Number(linear & LOW_48);
     const last = Math.floor((start + data.length - 1) / PAGE_SIZE);
     for (let page = Math.floor(start / PAGE_SIZE); page <= last; page++)

@@ -57,9 +57,7 @@ const BATCH = 4096;
 /** Requests are fetched this many at a time. */
 const CHUNK = 32;
 const requestWords = new Uint32Array(CHUNK * 4);
-const requestBytes = new Uint8Array(requestWords.buffer);
 const opWords = new Uint32Array(6);
-const opBytes = new Uint8Array(opWords.buffer);
 
 /** What is left of a call that was interrupted after a batch. */
 export interface Rest {
@@ -102,10 +100,10 @@ export function mmuUpdate(pv: PvDomain, v: PvVcpu, list: bigint, count: number, 
   let i = 0;
   while (error === 0 && i < batch) {
     const chunk = Math.min(CHUNK, batch - i);
-    const bytes = chunk === CHUNK ? requestBytes : requestBytes.subarray(0, 16 * chunk);
-    if (!pv.copy.read(v.kernelRoot, list + BigInt(16 * i), bytes)) {
+    const at = list + BigInt(16 * i);
+    if (!pv.copy.readWords(v.kernelRoot, at, requestWords, 4 * chunk)) {
       // The requests up to the page that is missing still count.
-      if (!pv.copy.read(v.kernelRoot, list + BigInt(16 * i), requestBytes.subarray(0, 16))) error = -EFAULT;
+      if (!pv.copy.readWords(v.kernelRoot, at, requestWords, 4)) error = -EFAULT;
       else if ((error = mmuRequest(pv, 0)) === 0) i++;
       continue;
     }
@@ -169,7 +167,7 @@ export function mmuextOp(pv: PvDomain, v: PvVcpu, list: bigint, count: number, d
   const batch = Math.min(count, BATCH);
   let i = 0;
   for (; i < batch; i++) {
-    if (!pv.copy.read(v.kernelRoot, list + BigInt(24 * i), opBytes)) error = -EFAULT;
+    if (!pv.copy.readWords(v.kernelRoot, list + BigInt(24 * i), opWords)) error = -EFAULT;
     else error = mmuextOperation(pv, v, opWords[0], opWords[2], opWords[3], opWords[4], opWords[5]);
     if (error !== 0) break;
   }

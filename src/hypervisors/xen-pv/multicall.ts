@@ -22,17 +22,15 @@ import type { PvVcpu } from './pv-vcpu.ts';
 /** struct multicall_entry: op, result, six arguments, 8 bytes each. */
 const ENTRY_SIZE = 64;
 const entryWords = new Uint32Array(ENTRY_SIZE / 4);
-const entryBytes = new Uint8Array(entryWords.buffer);
 const entryLongs = new BigUint64Array(entryWords.buffer);
-const resultLong = new BigInt64Array(1);
-const resultBytes = new Uint8Array(resultLong.buffer);
+const resultWords = new Uint32Array(2);
 
 /** Entries done before the guest's interrupts get their turn. */
 const BATCH = 256;
 
 /** What `runEntry` says of an entry that is not finished, or that replaced the processor's state: no result looks so. */
 const UNFINISHED = 2 ** 53;
-const REPLACED = 2 ** 54;
+export const REPLACED = 2 ** 54;
 
 export function pvMulticall(pv: PvDomain, table: () => HypercallTable): HypercallTable {
   return {
@@ -40,35 +38,46 @@ export function pvMulticall(pv: PvDomain, table: () => HypercallTable): Hypercal
       name: 'HYPERVISOR_multicall',
       arguments: ['call_list', 'nr_calls'],
       status: 'done',
-      run: call => multicall(pv, table(), call),
+      run(call) {
+        if (call.inMulticall) return -EINVAL;
+        const result = multicall(pv, pv.of(call.vcpu), table(), call.argument(0), call.uint(1));
+        if (result === REPLACED) call.replacedState = true;
+        else if (rest.count !== 0) return call.continueWith(rest.list, BigInt(rest.count >>> 0));
+        return result === REPLACED ? 0 : result;
+      },
     },
   };
 }
 
-function multicall(pv: PvDomain, table: HypercallTable, call: Call): number {
-  if (call.inMulticall) return -EINVAL;
-  const v = pv.of(call.vcpu);
-  const start = call.argument(0);
-  const count = call.uint(1);
+/** @returns 0, -errno or REPLACED; with `rest.count` not 0 the call is to be continued there. */
+export function multicall(pv: PvDomain, v: PvVcpu, table: HypercallTable, list: bigint, count: number): number {
+  rest.count = 0;
   for (let i = 0; i < count; i++) {
-    const at = start + BigInt(i * ENTRY_SIZE);
-    if (i === BATCH) return call.continueWith(at, BigInt(count - i));
-    if (!pv.copy.read(v.kernelRoot, at, entryBytes)) return -EFAULT;
+    const at = list + BigInt(i * ENTRY_SIZE);
+    if (i === BATCH) return pause(at, count - i);
+    if (!pv.copy.readWords(v.kernelRoot, at, entryWords)) return -EFAULT;
     const result = runEntry(pv, v, table);
-    if (result === REPLACED) {
-      call.replacedState = true;
-      return 0;
-    }
+    if (result === REPLACED) return REPLACED;
     if (result === UNFINISHED) {
       // The entry itself remembers where to go on: Xen rewrites its arguments just so.
       entryLongs[2] = BigInt.asUintN(64, rest.list);
       entryLongs[3] = BigInt(rest.count >>> 0);
-      if (!pv.copy.write(v.kernelRoot, at, entryBytes)) return -EFAULT;
-      return call.continueWith(at, BigInt(count - i));
+      rest.count = 0;
+      if (!pv.copy.writeWords(v.kernelRoot, at, entryWords)) return -EFAULT;
+      return pause(at, count - i);
     }
-    resultLong[0] = BigInt(result);
-    if (!pv.copy.write(v.kernelRoot, at + 8n, resultBytes)) return -EFAULT;
+    // A result is a small number of either sign, or, of a few calls, a positive one of more than 32 bits.
+    resultWords[0] = result;
+    resultWords[1] = Math.floor(result / 2 ** 32);
+    if (!pv.copy.writeWords(v.kernelRoot, at + 8n, resultWords)) return -EFAULT;
   }
+  return 0;
+}
+
+/** Not finished: `count` entries from `list` on are left. */
+function pause(list: bigint, count: number): number {
+  rest.list = list;
+  rest.count = count;
   return 0;
 }
 

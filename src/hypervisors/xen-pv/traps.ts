@@ -107,13 +107,13 @@ export function deliverPending(pv: PvDomain, v: PvVcpu): boolean {
 }
 
 const iretFrame = new BigUint64Array(9);
-const iretFrameBytes = new Uint8Array(iretFrame.buffer);
+const iretWords = new Uint32Array(iretFrame.buffer);
 
 /** HYPERVISOR_iret: RSP points at rax, r11, rcx, flags, rip, cs, rflags, rsp, ss. */
 export function iret(pv: PvDomain, v: PvVcpu): void {
   const { cpu } = v;
   const stack = cpu.get('rsp');
-  if (!pv.copy.read(v.kernelRoot, stack, iretFrameBytes)) {
+  if (!pv.copy.readWords(v.kernelRoot, stack, iretWords)) {
     cpu.kill(`iret: its frame at 0x${stack.toString(16)} cannot be read`);
     return;
   }
