@@ -14,12 +14,16 @@ export interface Settings {
   limit: number;
   /** How long `soak` goes on. */
   minutes: number;
+  /** What is compared: the host's time, or the time its processors worked, for a host that is busy with other things. */
+  time: (typeof TIMES)[number];
   /** Show where our time goes. */
   profile: boolean;
 }
 
 export const PEERS = ['qemu', 'v86'] as const;
 export type PeerName = (typeof PEERS)[number];
+
+export const TIMES = ['wall', 'processor'] as const;
 
 export interface BenchContext extends Settings {
   /** Workloads asked for by name; empty for all of them. */

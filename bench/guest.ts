@@ -2,12 +2,14 @@
 import type { Statistics } from '../src/index.ts';
 import { type Command, ProcessConsole } from './console.ts';
 import { ask, difference } from './counters.ts';
+import { processorSeconds, residentBesideRam } from './host-use.ts';
 import type { CpuProfile } from './profile.ts';
-import { residentBesideRam } from './resident.ts';
 
 export interface Run {
   /** Host's time between the marks on the console. */
   seconds: number;
+  /** How long the machine's threads ran meanwhile; undefined where the host does not tell. */
+  processorSeconds?: number;
   output: string;
   /** What the machine counted meanwhile; only our own tell. */
   counters?: Statistics;
@@ -46,11 +48,14 @@ export class BenchGuest {
     if (profile) await ask(child, 'profile');
     this.#console.type(`${name}\n`);
     const start = await this.#console.waitFor(/@start\r?\n/, this.#limit);
+    const used = processorSeconds(child.pid!) ?? Number.NaN;
     const end = await this.#console.waitFor(/@end (\d+)\r?\n/, this.#limit);
+    const processor = (processorSeconds(child.pid!) ?? Number.NaN) - used;
     const output = end.before.replaceAll('\r\n', '\n');
     if (end.match[1] !== '0')
       throw new Error(`${this.#console.name}: ${name} ended with status ${end.match[1]}: ${output}`);
     const run: Run = { seconds: end.seconds - start.seconds, output };
+    if (processor >= 0) run.processorSeconds = processor;
     if (profile) run.profile = await ask(child, 'end profile');
     if (before) run.counters = difference(await ask(child, 'counters'), before);
     return run;

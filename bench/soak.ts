@@ -4,9 +4,9 @@ import { cacheFolder, withWorkFolder } from '../src/host/node/cache.ts';
 import { ensureGuest } from '../src/host/node/guest.ts';
 import { type Bench, type BenchContext, median, type Table } from './bench.ts';
 import { BenchGuest } from './guest.ts';
+import { mebibytes } from './host-use.ts';
 import { makeImages } from './images.ts';
 import { polyvisorWithCounters } from './peers.ts';
-import { mebibytes } from './resident.ts';
 import { findWorkloads, makeWorkloads, runNatively } from './workloads.ts';
 
 /** A round: processes, memory, integers, floats and tools. */

@@ -8,11 +8,11 @@ import { ensureGuest } from '../src/host/node/guest.ts';
 import { type Bench, type BenchContext, OURS, type Row, type Table } from './bench.ts';
 import type { Command } from './console.ts';
 import { BenchGuest } from './guest.ts';
+import { mebibytes } from './host-use.ts';
 import { makeImages } from './images.ts';
 import { polyvisorWithCounters, qemu, qemuVersion } from './peers.ts';
 import { profileTables } from './profile.ts';
 import { timeTables } from './report.ts';
-import { mebibytes } from './resident.ts';
 import { v86 } from './v86.ts';
 import { findWorkloads, hasCompiler, makeWorkloads, runNatively, type Workload } from './workloads.ts';
 
@@ -59,7 +59,8 @@ async function measure(context: BenchContext, folder: string) {
             const expected = answers.get(name)?.output;
             if (expected !== undefined && run.output !== expected)
               throw new Error(`${contestant.command.name}: ${name} printed ${run.output}instead of ${expected}`);
-            (row.seconds[contestant.command.name] ??= []).push(run.seconds);
+            const time = context.time === 'processor' ? (run.processorSeconds ?? run.seconds) : run.seconds;
+            (row.seconds[contestant.command.name] ??= []).push(time);
             if (run.profile) tables.push(...profileTables(name, run));
             if (ours) most = Math.max(most, contestant.guest.residentBesideRam(memory << 20) ?? 0);
           } catch (error) {
@@ -73,6 +74,8 @@ async function measure(context: BenchContext, folder: string) {
   } finally {
     for (const { guest } of contestants) await guest?.stop();
   }
+  if (context.time === 'processor')
+    note("times are the processor's, of all threads of a peer; to compare on a busy host");
   if (most > 0) note(`${OURS} held at most ${mebibytes(most)} of the host's memory beside the guest's ${memory} MiB`);
   const native = Object.fromEntries([...answers].map(([name, answer]) => [name, answer?.seconds]));
   return { tables: [...tables, ...timeTables(rows)], data: { rows, native, besideRam: most }, rows };

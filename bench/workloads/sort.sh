@@ -1,3 +1,3 @@
 #!/bin/sh
 # 4 MiB of text sorted by line
-sort text | cksum
+sort text | md5sum

@@ -39,4 +39,4 @@ static uint32_t interpret(uint32_t limit) {
   }
 }
 
-static uint32_t run(int argc, char **argv) { return mix(0, interpret(45000)); }
+static uint32_t run(int argc, char **argv) { return mix(0, interpret(120000)); }

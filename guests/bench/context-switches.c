@@ -1,7 +1,7 @@
 /* A byte goes to and fro between two processes through two pipes: two context switches a round. */
 #include "runtime.h"
 
-enum { ROUNDS = 20000 };
+enum { ROUNDS = 25000 };
 
 static void pass(int from, int to, uint8_t *byte) {
   if (need(syscall4(SYS_read, from, (long)byte, 1, 0)) != 1) exit_with(1);

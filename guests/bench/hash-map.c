@@ -1,7 +1,7 @@
 /* A hash map with open addressing, 64 Ki slots: inserts, look-ups and removals of random keys. */
 #include "runtime.h"
 
-enum { SLOTS = 1 << 16, ROUNDS = 60, KEYS = 40000 };
+enum { SLOTS = 1 << 16, ROUNDS = 300, KEYS = 40000 };
 static struct { uint32_t key, value; } slots[SLOTS]; /* key 0: free */
 
 static uint32_t hash(uint32_t key) { return key * 0x9e3779b1u >> 16; }

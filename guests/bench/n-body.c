@@ -1,7 +1,7 @@
 /* Newton's gravity among five bodies, in doubles: multiplications, divisions and square roots of SSE2. */
 #include "runtime.h"
 
-enum { BODIES = 5, STEPS = 90000 };
+enum { BODIES = 5, STEPS = 750000 };
 static struct { double x, y, z, vx, vy, vz, mass; } bodies[BODIES];
 
 static double between(double low, double high) { return low + (high - low) * (random32() >> 1) / 2147483648.0; }

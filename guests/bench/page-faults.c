@@ -1,7 +1,7 @@
 /* Maps 4 MiB, touches every page, unmaps it, again and again: a page fault every 4 KiB. */
 #include "runtime.h"
 
-enum { PAGE = 4096, PAGES = 1024, ROUNDS = 60 };
+enum { PAGE = 4096, PAGES = 1024, ROUNDS = 120 };
 
 static uint32_t run(int argc, char **argv) {
   uint32_t checksum = 0;

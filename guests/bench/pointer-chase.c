@@ -1,7 +1,7 @@
 /* A linked list of 16 Ki nodes of 64 bytes in random order, 1 MiB: loads that wait for each other and miss the TLB. */
 #include "runtime.h"
 
-enum { COUNT = 1 << 14, ROUNDS = 2000 };
+enum { COUNT = 1 << 14, ROUNDS = 5000 };
 struct node {
   struct node *next;
   uint32_t value;

@@ -1,7 +1,7 @@
 /* Quicksort of 256 Ki random words, recursive, with insertion sort below 16: branches nobody can predict. */
 #include "runtime.h"
 
-enum { COUNT = 1 << 18, ROUNDS = 12 };
+enum { COUNT = 1 << 18, ROUNDS = 40 };
 static uint32_t numbers[COUNT];
 
 static void sort(uint32_t *from, uint32_t *to) {

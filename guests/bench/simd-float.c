@@ -3,7 +3,7 @@
 #include <emmintrin.h>
 #include "runtime.h"
 
-enum { WIDTH = 256, HEIGHT = 256, LIMIT = 60 };
+enum { WIDTH = 512, HEIGHT = 512, LIMIT = 600 };
 
 static uint32_t run(int argc, char **argv) {
   uint32_t checksum = 0;

@@ -1,6 +1,7 @@
 /** `polyvisor run`: one machine on this terminal, from the files named to the exit status. */
 import { closeSync, openSync } from 'node:fs';
 import { nodeClock } from '../host/node/clock.ts';
+import { collectGarbage } from '../host/node/collect-garbage.ts';
 import { openDiskFile } from '../host/node/disk-file.ts';
 import { createMachine, type Disk, ImageError, traced } from '../index.ts';
 import { status, statusOf } from './exit-status.ts';
@@ -8,13 +9,13 @@ import { Failure, withFile } from './failure.ts';
 import { loadImages } from './images.ts';
 import { reportEnding, writeSummary } from './report.ts';
 import { createSession } from './session.ts';
-import { parseSettings, type RunOptions } from './settings.ts';
-import { openTraceFile } from './trace-file.ts';
+import { parseSettings, type RunOptions, type Settings } from './settings.ts';
+import { openTraceFile, type TraceFile } from './trace-file.ts';
 
 /** @returns the exit status. @throws Failure, ImageError */
 export async function run(options: RunOptions): Promise<number> {
   const settings = parseSettings(options);
-  const { hypervisor, json } = settings;
+  const { json } = settings;
   // A summary that cannot be written is better known before the run than after it.
   if (json) withFile(json, status.output, () => closeSync(openSync(json, 'a')));
   const disks: Disk[] = [];
@@ -22,22 +23,8 @@ export async function run(options: RunOptions): Promise<number> {
   try {
     for (const { path, readOnly } of settings.disks)
       disks.push(withFile(path, status.noInput, () => openDiskFile(path, { readOnly })));
-    const images = await loadImages(settings);
-    const session = createSession({ ...settings, ownGuest: images.ownGuest });
-    const machine = await cannotBoot(images.name, () =>
-      createMachine({
-        kernel: images.kernel,
-        initrd: images.initrd,
-        append: [session.parameters, settings.append].filter(Boolean).join(' '),
-        memory: settings.memory,
-        hypervisor: trace ? traced(hypervisor, trace.add) : hypervisor,
-        clock: settings.clock === 'host' ? nodeClock : 'virtual',
-        console: session.console,
-        disks,
-        engine: settings.engine,
-        onLog: line => void (settings.verbose && process.stderr.write(`polyvisor: ${line}\n`)),
-      }),
-    );
+    const { machine, session } = await prepare(settings, disks, trace);
+    collectGarbage(); // The kernel's file and what came out of it: all that counts is in the guest's memory now.
     const ending = await session.run(machine);
     reportEnding(ending, machine, session.unseen);
     if (json) writeSummary(json, { ending, machine, options: { ...options }, wallTime: performance.now() / 1000 });
@@ -46,6 +33,28 @@ export async function run(options: RunOptions): Promise<number> {
     trace?.close();
     for (const disk of disks) disk.close();
   }
+}
+
+/** The machine with its kernel placed, and the terminal's side of it. */
+async function prepare(settings: Settings, disks: readonly Disk[], trace: TraceFile | undefined) {
+  const { hypervisor, memory, clock, engine, verbose } = settings;
+  const images = await loadImages(settings);
+  const session = createSession({ ...settings, ownGuest: images.ownGuest });
+  const machine = await cannotBoot(images.name, () =>
+    createMachine({
+      kernel: images.kernel,
+      initrd: images.initrd,
+      append: [session.parameters, settings.append].filter(Boolean).join(' '),
+      memory,
+      hypervisor: trace ? traced(hypervisor, trace.add) : hypervisor,
+      clock: clock === 'host' ? nodeClock : 'virtual',
+      console: session.console,
+      disks,
+      engine,
+      onLog: line => void (verbose && process.stderr.write(`polyvisor: ${line}\n`)),
+    }),
+  );
+  return { machine, session };
 }
 
 /** An image error says what is wrong with a file; here it is told which. */

@@ -42,9 +42,8 @@ interface Sequence {
   over: boolean;
 }
 
-const usable = rows.filter(row => isFuzzable(row) && (!row.feature || offered.has(row.feature)));
 const byMode = new Map<Mode, Row[]>(
-  MODES.map(mode => [mode, usable.filter(row => row.mode !== (mode === 64 ? 'i64' : 'o64'))]),
+  MODES.map(mode => [mode, rows.filter(row => isFuzzable(row, mode) && (!row.feature || offered.has(row.feature)))]),
 );
 
 function begin(mode: Mode, seed: number): Sequence | undefined {

@@ -10,12 +10,21 @@ import { JitTier, KIND_ADD, KIND_KNOWN, type PureHelpers, type RegionLocals } fr
 const { STATE } = state;
 const REGISTERS = 16;
 
-/** A module with functions `r0`, `r1`, …: (unused i32) -> 1 if the interpreter has to execute the instruction at RIP. */
-export function compileRegions(layout: Layout, regions: readonly Region[], wide: boolean, pure: PureHelpers): Uint8Array<ArrayBuffer> {
+/** Indices that every module has alike, so that a region's code can move from one module to another. */
+const FUNCTIONS = { helper: 0, aux: 1 };
+
+/** A region as the bytes of a function: (unused i32) -> 1 if the interpreter has to execute the instruction at RIP. */
+export function compileRegion(layout: Layout, region: Region, wide: boolean, pure: PureHelpers): Uint8Array {
+  return regionBody(layout, region, wide, pure, FUNCTIONS).encode();
+}
+
+/** A module of regions: functions `r0`, `r1`, … */
+export function linkRegions(layout: Layout, regions: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const module = new Module(layout.wasmPages);
   const helper = module.import('env', 'helper', ['i32'], ['i32']);
   const aux = module.function(auxBody());
-  regions.forEach((region, i) => module.function(regionBody(layout, region, wide, pure, { helper, aux }), `r${i}`));
+  if (helper !== FUNCTIONS.helper || aux !== FUNCTIONS.aux) throw new Error('jit: regions are linked to other functions');
+  regions.forEach((body, i) => module.encoded(body, ['i32'], ['i32'], `r${i}`));
   return module.encode();
 }
 

@@ -232,7 +232,7 @@ export class Module {
   readonly #types: string[] = [];
   readonly #typeBytes: Uint8Array[] = [];
   readonly #imports: Import[] = [];
-  readonly #functions: { body: Body; type: number; name?: string }[] = [];
+  readonly #functions: { body: Body | Uint8Array; type: number; name?: string }[] = [];
   #table: { module: string; name: string } | number | undefined;
   #elements: number[] = [];
   readonly #memoryPages: number;
@@ -264,6 +264,11 @@ export class Module {
   }
   function(body: Body, exportName?: string): number {
     const type = this.type(body.parameters, body.results);
+    return this.#imports.length + this.#functions.push({ body, type, name: exportName }) - 1;
+  }
+  /** A function whose body is bytes already (Body.encode of an earlier module with the same imports and functions before it). */
+  encoded(body: Uint8Array, parameters: readonly ValueType[], results: readonly ValueType[], exportName: string): number {
+    const type = this.type(parameters, results);
     return this.#imports.length + this.#functions.push({ body, type, name: exportName }) - 1;
   }
   importTable(module: string, name: string): void {
@@ -342,7 +347,7 @@ export class Module {
     section(10, b => {
       b.u32(this.#functions.length);
       for (const { body } of this.#functions) {
-        const bytes = body.encode();
+        const bytes = body instanceof Body ? body.encode() : body;
         b.u32(bytes.length);
         b.append(bytes);
       }

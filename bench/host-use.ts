@@ -1,4 +1,4 @@
-/** How much of the host's memory a process holds beside its guest's RAM: from Linux's /proc. */
+/** What a process has taken of the host, from Linux's /proc: processor time, and memory beside its guest's RAM. */
 import { readFileSync } from 'node:fs';
 
 const MEBIBYTE = 1 << 20;
@@ -29,6 +29,21 @@ export function residentBesideRam(pid: number, ram: number): number | undefined 
     if (size >= ram && size < ram + SLACK) inRam ??= Math.min(resident, ram);
   }
   return total - (inRam ?? 0);
+}
+
+/** Linux counts processor time in this many ticks a second for everybody who asks (USER_HZ). */
+const TICKS = 100;
+
+/** Seconds all threads of process `pid` have run, to a hundredth; undefined where there is no /proc. */
+export function processorSeconds(pid: number): number | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    // After the name, which may hold anything, fields 3 and on; 14 and 15 are utime and stime (proc_pid_stat(5)).
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[14 - 3]) + Number(fields[15 - 3])) / TICKS;
+  } catch {
+    return undefined;
+  }
 }
 
 export function mebibytes(bytes: number): string {
