@@ -331,10 +331,17 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     }
     const { deliver, delivered } = pv.irq;
     if (deliver !== native) {
+      cpu.set32(state.ATTENTION, pv.irq.pending === nothing || interruptWaits() ? 1 : 0);
       if (deliver !== nothing && deliver(processor)) engine.wake();
       return;
     }
-    if (!cpu.interruptFlag || !interruptWaits()) return;
+    // ATTENTION: something may be pending. It stays set while an interrupt waits for IF.
+    if (!cpu.get32(state.ATTENTION)) return;
+    if (!interruptWaits()) {
+      cpu.set32(state.ATTENTION, 0);
+      return;
+    }
+    if (!cpu.interruptFlag) return;
     const vector = apic!.acknowledge();
     if (vector < 0) return;
     count(exits, 'interrupt');

@@ -39,7 +39,13 @@ const SAMPLE = 16_000;
 export type RunExit = 'budget' | 'halt' | 'attention';
 
 interface Instance {
-  exports: { run(record: number): number; walk(linear: bigint, access: number): bigint; table: WebAssembly.Table };
+  exports: {
+    run(record: number): number;
+    walk(linear: bigint, access: number): bigint;
+    bulkMovs: unknown;
+    bulkStos: unknown;
+    table: WebAssembly.Table;
+  };
   imports: ReturnType<Engine['imports']>;
   module: InterpreterModule;
 }
@@ -127,6 +133,10 @@ export class Engine {
         code: linear => this.#executable(linear),
         table: code => of(code).exports.table,
         helper: code => of(code).imports.helper,
+        bulk: code => {
+          const { bulkMovs, bulkStos } = of(code).exports;
+          return { bulkMovs, bulkStos };
+        },
         pureHelper: (code, name) => {
           const number = pureHelpers.has(name) ? of(code).module.helpers.indexOf(name) : -1;
           return number < 0 ? undefined : number;
@@ -161,6 +171,7 @@ export class Engine {
   /** Ends the current `run` in WebAssembly at the end of the block, or after the instruction where that is in device memory. */
   requestExit(): void {
     this.#exitWanted = true;
+    this.cpu.set32(state.ATTENTION, 1);
     if (!this.#inside) return;
     const fuel = this.#view.getInt32(STATE + state.FUEL, true);
     this.#debt += fuel;
@@ -208,13 +219,15 @@ export class Engine {
     for (;;) {
       this.#exitWanted = false;
       if (this.#dead) return 'attention';
-      if (!cpu.interruptShadow) environment.boundary();
+      const shadow = cpu.interruptShadow || (cpu.interruptFlag && cpu.get64(state.STI_SHADOW) === cpu.rip);
+      cpu.set64(state.STI_SHADOW, 0n);
+      if (!shadow) environment.boundary();
       if (this.#dead) return 'attention';
       if (this.#halted) return 'halt';
       const left = until - this.#done;
       if (left <= 0) return 'budget';
       const stepping = this.#stepping();
-      if (stepping || cpu.interruptShadow) {
+      if (stepping || shadow) {
         const trap = (cpu.get32(state.FLAGS_REST) & state.TF) !== 0;
         cpu.interruptShadow = false;
         if (stepping && this.#codeBreakpoint()) continue;

@@ -31,6 +31,8 @@ const FAULT_SHARE = 5;
 const BATCH = 4096;
 /** How many candidates a row may use up per case wanted. */
 const PATIENCE = 60;
+/** The same while it has done nothing but fault. */
+const PATIENCE_WITH_FAULTS = 12;
 
 interface Task {
   row: Row;
@@ -65,9 +67,13 @@ function toCase(
   };
 }
 
-const isDone = (task: Task): boolean =>
-  task.retired.length >= task.want - Math.floor(task.want / FAULT_SHARE) &&
-  task.retired.length + task.faulted.length >= task.want;
+/** Enough retired, or so few that the row is one that faults. */
+function isDone(task: Task): boolean {
+  const { retired, faulted, want, serial } = task;
+  if (retired.length + faulted.length < want) return false;
+  if (retired.length >= want - Math.floor(want / FAULT_SHARE)) return true;
+  return serial >= want * (retired.length ? PATIENCE : PATIENCE_WITH_FAULTS);
+}
 
 /** Few faults, many results; in the order in which they were made. */
 function choose(task: Task): Case[] {

@@ -9,6 +9,7 @@ import { type Form, forms } from '../x86/decode.ts';
 import { ACCESS_EXECUTE, emitEntry, emitPaging, type Imports } from '../x86/paging.ts';
 import { switchToMmx } from '../x86/instructions/vector.ts';
 import * as state from '../x86/state.ts';
+import { defineBulk } from '../x86/bulk.ts';
 import * as record from './record.ts';
 import { type Functions, helperNumbering, InterpreterTier, type Leaving, type Variant } from './tier.ts';
 
@@ -89,7 +90,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   };
   const handlerType = module.type(['i32'], ['i32']);
   const paging = emitPaging(module, layout, imports);
-  const functions: Functions = { ...paging, helper: imports.helper, segment: module.function(segmentBody(), 'segment') };
+  const functions: Functions = { ...paging, helper: imports.helper, segment: module.function(segmentBody(), 'segment'), bulk: defineBulk(module, layout, paging.walk) };
 
   const all = variants(wide);
   const hotCount = all.findIndex(variant => !isHot(variant));

@@ -4,6 +4,7 @@ import type { Body } from '../wasm/module.ts';
 import { type Builder, type FlagSource, LOADS, STORES, type Tier, type Value } from '../x86/builder.ts';
 import type { Form } from '../x86/decode.ts';
 import type { Operand } from '../x86/instructions/row.ts';
+import { emitBulk } from '../x86/bulk.ts';
 import { BaseOperand, GeneralRegister, MemoryOperand, NumberOperand, SizeOperand, ValueOperand } from '../x86/operand.ts';
 import { type OperandSpec, operandBits } from '../x86/operands.ts';
 import { emitEntry, type Paging } from '../x86/paging.ts';
@@ -37,6 +38,7 @@ export interface Leaving {
 export interface Functions extends Paging {
   /** helper(id) -> 1 if it faulted. */
   helper: number;
+  bulk: Record<'movs' | 'stos', number>;
   /** segment(number, offset i64, bytes, write) -> linear i64; FAULT on a violation. */
   segment: number;
 }
@@ -278,6 +280,9 @@ export class InterpreterTier implements Tier {
       b.body.end();
     });
   }
+  bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value {
+    return emitBulk(b, this.#functions.bulk[kind], bytes, to, from, count);
+  }
   jump(b: Builder, target: Value): void {
     b.use(target);
     this.left = true;
@@ -428,7 +433,7 @@ export class InterpreterTier implements Tier {
     return new MemoryOperand(b, bits, where, {
       writes: false,
       aligned: false,
-      base: () => (place === 'X' && this.wide ? this.#segmentBase(b) : b.const(0)),
+      advance: bytes => b.setGpr(register, b.add(b.gpr(register, addressSize), bytes), addressSize),
       step: () => {
         const down = b.both(b.state32(state.FLAGS_REST), b.i32(state.DF));
         const by = b.select(down, b.const(-bits / 8), b.const(bits / 8));

@@ -11,7 +11,7 @@ const { STATE } = state;
 const REGISTERS = 16;
 
 /** Indices that every module has alike, so that a region's code can move from one module to another. */
-const FUNCTIONS = { helper: 0, aux: 1 };
+const FUNCTIONS = { helper: 0, bulk: { movs: 1, stos: 2 }, aux: 3 };
 
 /** A region as the bytes of a function: (unused i32) -> 1 if the interpreter has to execute the instruction at RIP. */
 export function compileRegion(layout: Layout, region: Region, wide: boolean, pure: PureHelpers): Uint8Array {
@@ -22,8 +22,11 @@ export function compileRegion(layout: Layout, region: Region, wide: boolean, pur
 export function linkRegions(layout: Layout, regions: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const module = new Module(layout.wasmPages);
   const helper = module.import('env', 'helper', ['i32'], ['i32']);
+  const movs = module.import('env', 'bulkMovs', ['i64', 'i64', 'i64', 'i32'], ['i64']);
+  const stos = module.import('env', 'bulkStos', ['i64', 'i64', 'i64', 'i32'], ['i64']);
   const aux = module.function(auxBody());
-  if (helper !== FUNCTIONS.helper || aux !== FUNCTIONS.aux) throw new Error('jit: regions are linked to other functions');
+  const { bulk } = FUNCTIONS;
+  if (helper !== FUNCTIONS.helper || movs !== bulk.movs || stos !== bulk.stos || aux !== FUNCTIONS.aux) throw new Error('jit: regions are linked to other functions');
   regions.forEach((body, i) => module.encoded(body, ['i32'], ['i32'], `r${i}`));
   return module.encode();
 }
@@ -95,7 +98,7 @@ function regionBody(
   region: Region,
   wide: boolean,
   pure: PureHelpers,
-  functions: { helper: number; aux: number },
+  functions: typeof FUNCTIONS,
 ): Body {
   const body = new Body(['i32'], ['i32']);
   const locals: RegionLocals = {
@@ -206,6 +209,7 @@ function regionBody(
           tier.left = false;
           tier.begin(instruction, at);
           const { form } = instruction;
+          if (form!.row.privileged) b.raiseIf(b.state32(state.CPL), 13, 0);
           form!.row.meaning(b, ...form!.operands.map((spec, i) => tier.operand(b, spec, i)));
           b.finish();
           done++;

@@ -35,6 +35,8 @@ export interface JitHost {
   /** The helper import, and the number of a helper that touches only vector and x87 state. */
   helper(code: CodeSize): (id: number) => number;
   pureHelper(code: CodeSize, name: string): number | undefined;
+  /** The interpreter's functions for string moves in bulk. */
+  bulk(code: CodeSize): { bulkMovs: unknown; bulkStos: unknown };
 }
 
 interface Candidate {
@@ -167,7 +169,7 @@ export class Jit {
     if (!regions.length) return;
     const bytes = linkRegions(this.#host.layout, regions.map(region => region.body));
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      env: { memory: this.#host.memory, helper: this.#host.helper(64) },
+      env: { memory: this.#host.memory, helper: this.#host.helper(64), ...this.#host.bulk(64) },
     });
     const table = this.#host.table(64);
     regions.forEach((region, i) => table.set(region.index, instance.exports[`r${i}`]));

@@ -62,8 +62,8 @@ export interface CodeReader {
 /** True if the region cannot go on past the instruction: the interpreter has to execute it. */
 function isForeign(instruction: Instruction): boolean {
   const { row } = instruction.form!;
-  if (row.privileged || row.unit === 'mmx') return true;
-  if (!row.ends) return false;
+  if (row.unit === 'mmx') return true;
+  if (!row.ends || row.straight) return false;
   return flowOf(instruction) === undefined;
 }
 type Flow = 'jump' | 'call' | 'branch' | 'repeat' | 'return' | 'indirect jump' | 'indirect call';

@@ -8,6 +8,7 @@ import type { Body } from '../wasm/module.ts';
 import { type Builder, type FlagSource, LOADS, STORES, type Tier, type Value } from '../x86/builder.ts';
 import type { Instruction } from '../x86/decode.ts';
 import type { Operand } from '../x86/instructions/row.ts';
+import { emitBulk } from '../x86/bulk.ts';
 import { BaseOperand, GeneralRegister, MemoryOperand, NumberOperand, SizeOperand, ValueOperand } from '../x86/operand.ts';
 import { type OperandSpec, operandBits } from '../x86/operands.ts';
 import * as state from '../x86/state.ts';
@@ -48,6 +49,7 @@ export interface Leaving {
 
 export interface JitFunctions {
   helper: number;
+  bulk: Record<'movs' | 'stos', number>;
 }
 
 /** Helpers that touch only vector and x87 state: callable with registers in locals. */
@@ -333,6 +335,9 @@ export class JitTier implements Tier {
       body.end();
     });
   }
+  bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value {
+    return emitBulk(b, this.#functions.bulk[kind], bytes, to, from, count);
+  }
   jump(b: Builder, target: Value): void {
     this.#leaving.jump(b, target);
   }
@@ -349,10 +354,19 @@ export class JitTier implements Tier {
     this.raise(b);
   }
   attend(b: Builder): void {
-    this.raise(b);
+    // Rows that go straight on have left through their helper if anything is due.
+    if (!this.#instruction.form!.row.straight) this.raise(b);
   }
   attendAccess(b: Builder): void {
-    this.raise(b);
+    const ac = b.both(b.state32(state.FLAGS_REST), b.i32(state.AC));
+    const base = b.select(ac, b.state32(state.CLASS_BASE + 8), b.state32(state.CLASS_BASE + 4));
+    b.setState32(state.TLB_BASE, base);
+    const now = b.state32(state.TLB_BASE);
+    b.use(now);
+    b.effect(() => {
+      b.emit(now);
+      b.body.set(this.locals.tlb);
+    });
   }
 
   operand(b: Builder, spec: OperandSpec, index: number): Operand {
@@ -417,13 +431,13 @@ export class JitTier implements Tier {
     }
   }
   #string(b: Builder, place: 'X' | 'Y', bits: number): Operand {
-    const { addressSize, override, segment } = this.#instruction;
+    const { addressSize } = this.#instruction;
     const register = place === 'X' ? 6 : 7;
     const offset = () => b.gpr(register, addressSize);
     return new MemoryOperand(b, bits, () => (place === 'X' ? this.#inSegment(b, offset()) : offset()), {
       writes: false,
       aligned: false,
-      base: () => (place === 'X' && override ? b.state(state.SEGMENT_BASE + 8 * segment) : b.const(0)),
+      advance: bytes => b.setGpr(register, b.add(b.gpr(register, addressSize), bytes), addressSize),
       step: () => {
         const down = b.both(b.state32(state.FLAGS_REST), b.i32(state.DF));
         const by = b.select(down, b.const(-bits / 8), b.const(bits / 8));

@@ -21,4 +21,6 @@ export const helpers: Readonly<Record<string, Helper>> = {
 };
 
 /** Helpers that read and write only vector, x87 and flag-free state: translated code keeps its registers in locals across them. */
-export const pureHelpers: ReadonlySet<string> = new Set([...Object.keys(x87Helpers), ...Object.keys(sseFloatHelpers)]);
+export const pureHelpers: ReadonlySet<string> = new Set(
+  [x87Helpers, sseFloatHelpers, stringCompareHelpers, cryptoHelpers].flatMap(table => Object.keys(table)),
+);

@@ -72,6 +72,8 @@ export interface Tier {
   raise(b: Builder, vector: Value, code: Value | undefined): void;
   /** Calls helper `name`; returns when it did not fault. */
   helper(b: Builder, name: string): void;
+  /** `count` elements of `bytes` moved or filled upwards at once: how many were done, 0 if it has to be one by one. */
+  bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value;
   /** Goes on at linear address `target`; ends the block. */
   jump(b: Builder, target: Value): void;
   /** Goes on at `target` if `condition`, otherwise after the instruction; ends the block. */

@@ -279,10 +279,7 @@ export const controlHelpers: Record<string, Helper> = {
     const rest = cpu.get32(state.FLAGS_REST);
     if (rest & state.IF) return;
     cpu.set32(state.FLAGS_REST, rest | state.IF);
-    if (cpu.environment.interruptPending()) {
-      cpu.interruptShadow = true;
-      cpu.requestExit();
-    }
+    if (cpu.environment.interruptPending()) cpu.requestExit();
   },
   hlt: context => {
     const cpu = context as Cpu;

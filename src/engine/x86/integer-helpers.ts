@@ -1,102 +1,12 @@
-/** The hard integer instructions: wide division, decimal adjustment, ENTER, PUSHA, and string moves in bulk. */
-import { PAGE_CODE, PAGE_DEVICE } from '../layout.ts';
+/** The hard integer instructions: wide division, decimal adjustment, ENTER, PUSHA. */
 import type { Cpu } from './cpu.ts';
 import type { Helper } from './helper.ts';
-import { ACCESS_WRITE } from './paging.ts';
 import { stackAddress } from './segments.ts';
 import * as state from './state.ts';
 
 const ONES = 0xffffffffffffffffn;
 
-/** Address of a string operand's element by the address size in `bits`. */
-function offsetOf(cpu: Cpu, register: number, bits: number): bigint {
-  return BigInt.asUintN(bits, cpu.gpr(register));
-}
-/** Moves a string register by `by`, in its address size. */
-function advance(cpu: Cpu, register: number, bits: number, by: number): void {
-  const value = BigInt.asUintN(bits, cpu.gpr(register) + BigInt(by));
-  if (bits === 64) cpu.setGpr(register, value);
-  else cpu.setGpr32(register, Number(value));
-}
-/** Guest RAM behind `linear`, as an index into the WebAssembly memory; -1 for a device. */
-function hostAddress(cpu: Cpu, linear: bigint, access: number): number {
-  const physical = cpu.translate(linear, access);
-  if (!cpu.memory.has(physical, 1)) return -1;
-  if (cpu.bytes[cpu.pageKind + (physical >>> 12)] === PAGE_DEVICE) return -1;
-  return cpu.memory.origin + physical;
-}
-function wroteCode(cpu: Cpu, host: number, length: number): void {
-  const physical = host - cpu.memory.origin;
-  if (cpu.bytes[cpu.pageKind + (physical >>> 12)] === PAGE_CODE) cpu.codeWritten(physical, length);
-}
-/** How many elements of `size` from `linear` upwards lie in its page; 0 if the first one crosses its end. */
-function inPage(linear: bigint, size: number): number {
-  return Math.floor((4096 - Number(linear & 4095n)) / size);
-}
-
-/**
- * REP MOVS and STOS, as much as lies in one page at each end. Arguments: element size, address size, segment bases in the
- * order of the row's operands. Answers 1 if elements are left. Backward moves, devices and elements that cross a page are done one
- * at a time.
- */
 export const integerHelpers: Record<string, Helper> = {
-  bulk_movs: context => {
-    const cpu = context as Cpu;
-    const size = cpu.argument32(0) as 1 | 2 | 4 | 8;
-    const bits = cpu.argument32(1);
-    const count = BigInt.asUintN(bits, cpu.gpr(1));
-    const to = offsetOf(cpu, 7, bits);
-    const from = BigInt.asUintN(64, offsetOf(cpu, 6, bits) + cpu.argument(3));
-    const down = (cpu.get32(state.FLAGS_REST) & state.DF) !== 0;
-    let elements = down ? 0 : Math.min(inPage(from, size), inPage(to, size));
-    if (BigInt(elements) > count) elements = Number(count);
-    if (elements > 0 && !cpu.get32(state.WATCHING)) {
-      const source = hostAddress(cpu, from, 0);
-      const destination = hostAddress(cpu, to, ACCESS_WRITE);
-      if (source >= 0 && destination >= 0) {
-        const length = elements * size;
-        const overlap = destination - source;
-        if (overlap > 0 && overlap < length) {
-          // The destination overtakes the source: a pattern repeats, as element after element would have it.
-          for (let i = 0; i < length; i += size) cpu.bytes.copyWithin(destination + i, source + i, source + i + size);
-        } else cpu.bytes.copyWithin(destination, source, source + length);
-        wroteCode(cpu, destination, length);
-        return finish(cpu, bits, elements, size, [6, 7]);
-      }
-    }
-    const value = cpu.readLinear(from, size, false);
-    cpu.writeLinear(to, size, value, false);
-    finish(cpu, bits, 1, down ? -size : size, [6, 7]);
-  },
-  bulk_stos: context => {
-    const cpu = context as Cpu;
-    const size = cpu.argument32(0) as 1 | 2 | 4 | 8;
-    const bits = cpu.argument32(1);
-    const count = BigInt.asUintN(bits, cpu.gpr(1));
-    const to = offsetOf(cpu, 7, bits);
-    const down = (cpu.get32(state.FLAGS_REST) & state.DF) !== 0;
-    const value = BigInt.asUintN(8 * size, cpu.gpr(0));
-    let elements = down ? 0 : inPage(to, size);
-    if (BigInt(elements) > count) elements = Number(count);
-    if (elements > 0 && !cpu.get32(state.WATCHING)) {
-      const destination = hostAddress(cpu, to, ACCESS_WRITE);
-      if (destination >= 0) {
-        const length = elements * size;
-        const low = Number(value & 0xffn);
-        if (size === 1 || value === 0n) cpu.bytes.fill(low, destination, destination + length);
-        else {
-          cpu.view.setBigUint64(state.STATE + state.SLOW_VECTOR, value, true);
-          const element = state.STATE + state.SLOW_VECTOR;
-          for (let i = 0; i < length; i += size) cpu.bytes.copyWithin(destination + i, element, element + size);
-        }
-        wroteCode(cpu, destination, length);
-        return finish(cpu, bits, elements, size, [7]);
-      }
-    }
-    cpu.writeLinear(to, size, value, false);
-    finish(cpu, bits, 1, down ? -size : size, [7]);
-  },
-
   div128: context => {
     const cpu = context as Cpu;
     const divisor = cpu.argument(0);
@@ -187,12 +97,6 @@ export const integerHelpers: Record<string, Helper> = {
     cpu.setGpr(4, (cpu.gpr(4) & ~mask) | ((sp + BigInt(8 * bytes)) & mask));
   },
 };
-
-function finish(cpu: Cpu, bits: number, elements: number, step: number, registers: number[]): void {
-  for (const register of registers) advance(cpu, register, bits, elements * step);
-  advance(cpu, 1, bits, -elements);
-  cpu.setResult32(BigInt.asUintN(bits, cpu.gpr(1)) !== 0n ? 1 : 0);
-}
 
 /** Writes a register's low bits; 32 clear the upper half. */
 function setBits(cpu: Cpu, register: number, bits: number, value: bigint): void {

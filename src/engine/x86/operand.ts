@@ -29,8 +29,8 @@ export abstract class BaseOperand implements Operand {
   step(): void {
     impossible();
   }
-  base(): Value {
-    return impossible();
+  advance(_bytes: Value): void {
+    impossible();
   }
   number(): Value {
     return impossible();
@@ -137,8 +137,9 @@ export class MemoryOperand extends BaseOperand {
     if (!this.#how.step) super.step();
     this.#how.step!();
   }
-  override base(): Value {
-    return this.#how.base ? this.#how.base() : super.base();
+  override advance(bytes: Value): void {
+    if (!this.#how.advance) super.advance(bytes);
+    this.#how.advance!(bytes);
   }
 }
 export interface MemoryTraits {
@@ -152,5 +153,5 @@ export interface MemoryTraits {
   displaced?: (bytes: Value) => Value;
   /** String operands. */
   step?: () => void;
-  base?: () => Value;
+  advance?: (bytes: Value) => void;
 }

@@ -244,12 +244,6 @@ export const segmentHelpers: Record<string, Helper> = {
     const d = visible(cpu, cpu.argument32(0), []);
     answer(cpu, d && (descriptorType(d) & 0x1a) === 0x12 ? 1 : undefined);
   },
-  swapgs: context => {
-    const cpu = context as Cpu;
-    const base = cpu.segmentBase(state.GS);
-    cpu.set64(state.SEGMENT_BASE + 8 * state.GS, cpu.get64(state.KERNEL_GS_BASE));
-    cpu.set64(state.KERNEL_GS_BASE, base);
-  },
 };
 
 /** A 16-bit LGDT takes 24 bits of the base. */

@@ -125,6 +125,8 @@ export const PHYSICAL = 0x720;
 export const REGION_ENTRIES = 0x730;
 export const REGION_INSTRUCTIONS = 0x738;
 export const REGION_REFUSALS = 0x740;
+/** RIP after the last STI: interrupts wait until the instruction there has been executed. u64. */
+export const STI_SHADOW = 0x748;
 export const STATE_SIZE = 0x800;
 
 /** RFLAGS bits (SDM 1, 3.4.3). */

@@ -85,11 +85,12 @@ export function bounce(pv: PvDomain, v: PvVcpu, bounce: Bounce): void {
   }
 
   if (bounce.maskEvents) vcpu.upcallMask = true;
+  // The code segment first: what RIP may hold depends on it.
+  if (bounce.cs !== undefined || cs !== flatCode64.selector) cpu.setSegment('cs', flatCode64);
+  if (bounce.ss !== undefined || ss !== flatStack.selector) cpu.setSegment('ss', flatStack);
   cpu.set('rsp', top);
   cpu.set('rip', bounce.address);
   cpu.set('flags', (flags & ~(CLEARED | (bounce.clear ?? 0n))) | RFLAGS_IF | RFLAGS_FIXED);
-  if (bounce.cs !== undefined || cs !== flatCode64.selector) cpu.setSegment('cs', flatCode64);
-  if (bounce.ss !== undefined || ss !== flatStack.selector) cpu.setSegment('ss', flatStack);
 }
 
 /** The I/O privilege level as frames show it: only to a guest that asked for it. */

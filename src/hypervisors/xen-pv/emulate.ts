@@ -44,12 +44,16 @@ interface Decoded {
 }
 
 /** The bytes at RIP, as many as can be read of 15. */
-export function instructionBytes(v: PvVcpu): Uint8Array {
+export function instructionBytes(pv: PvDomain, v: PvVcpu): Uint8Array {
   const { cpu } = v;
   const rip = cpu.mode === 64 ? cpu.get('rip') : BigInt.asUintN(32, cpu.segment('cs').base + cpu.get('rip'));
-  const inPage = Math.min(LONGEST, 4096 - Number(rip & 0xfffn));
-  const whole = inPage < LONGEST ? cpu.read(rip, LONGEST, { user: true }) : undefined;
-  return whole ?? cpu.read(rip, inPage, { user: true }) ?? new Uint8Array(0);
+  const root = v.kernelMode ? v.kernelRoot : v.userRoot;
+  const address = pv.copy.address(root, rip, LONGEST, false);
+  if (address >= 0) return pv.info.memory.bytes.subarray(address, address + LONGEST);
+  const bytes = new Uint8Array(LONGEST);
+  if (pv.copy.read(root, rip, bytes)) return bytes;
+  const inPage = bytes.subarray(0, Math.min(LONGEST, 4096 - Number(rip & 0xfffn)));
+  return pv.copy.read(root, rip, inPage) ? inPage : bytes.subarray(0, 0);
 }
 
 /** True if `bytes` begin with ud2, "xen": the prefix that asks for the CPUID which follows to be Xen's. */
@@ -60,7 +64,7 @@ export function isForcedEmulation(bytes: Uint8Array): boolean {
 
 /** #GP(0) at RIP. @returns true if the instruction has been done instead; false if the guest is to have its #GP. */
 export function emulatePrivileged(pv: PvDomain, v: PvVcpu): boolean {
-  const decoded = decode(instructionBytes(v), v.cpu.mode === 64);
+  const decoded = decode(instructionBytes(pv, v), v.cpu.mode === 64);
   if (!decoded) return false;
   const length = perform(pv, v, decoded);
   if (length === undefined) return false;
@@ -192,7 +196,10 @@ function portAllowed(pv: PvDomain, v: PvVcpu, port: number, width: number): bool
 function portIo(pv: PvDomain, v: PvVcpu, opcode: number, port: number, size: 2 | 4): boolean {
   const width = opcode & 1 ? size : 1;
   if (!portAllowed(pv, v, port, width)) return false;
-  v.cpu.log.once(`pv-port-${port}`, `xen-pv: port 0x${port.toString(16)}: nothing there`);
+  if (!v.loggedPorts.has(port)) {
+    v.loggedPorts.add(port);
+    v.cpu.log.once(`pv-port-${port}`, `xen-pv: port 0x${port.toString(16)}: nothing there`);
+  }
   if ((opcode & 2) === 0) {
     const rax = v.cpu.get('rax');
     // A 32-bit result clears the upper half, as in any instruction.

@@ -20,7 +20,7 @@ export function createIrq(state: () => PvDomain): Partial<IrqOps> {
         cpu.set('flags', cpu.get('flags') & ~RFLAGS_RF);
         return;
       }
-      if (vector === VECTOR_UD && isForcedEmulation(instructionBytes(v))) {
+      if (vector === VECTOR_UD && isForcedEmulation(instructionBytes(pv, v))) {
         // What follows the prefix is a CPUID, and every CPUID is answered alike.
         cpu.set('rip', cpu.get('rip') + FORCED_EMULATION_LENGTH);
         cpu.set('flags', cpu.get('flags') & ~RFLAGS_RF);

@@ -65,6 +65,8 @@ export class PvVcpu {
   readonly ldtFrames = new Map<number, number>();
   /** CR4 bits of the guest's own choice. */
   cr4 = 0n;
+  /** Ports that were used and are in the log: a kernel that looks for PCI devices asks one thousands of times. */
+  readonly loggedPorts = new Set<number>();
   /** XCR0 bits the processor has, as CPUID leaf 0xd last told; x87 and SSE are always there. */
   xcr0Supported = 3n;
 

@@ -117,7 +117,9 @@ export function iret(pv: PvDomain, v: PvVcpu): void {
     cpu.kill(`iret: its frame at 0x${stack.toString(16)} cannot be read`);
     return;
   }
-  const [rax, r11, rcx, flags, rip, cs, rflags, rsp, ss] = iretFrame;
+  const rip = iretFrame[4];
+  const cs = iretFrame[5];
+  const rflags = iretFrame[6];
   if ((cs & 3n) === 3n) {
     if (v.userRoot === 0) {
       cpu.kill('iret to user mode without page tables for it');
@@ -125,19 +127,20 @@ export function iret(pv: PvDomain, v: PvVcpu): void {
     }
     v.toggleMode();
   }
-  const inSyscall = (flags & VGCF_in_syscall) !== 0n;
+  const inSyscall = (iretFrame[3] & VGCF_in_syscall) !== 0n;
   const restored = (rflags & RFLAGS_LOADABLE) | RFLAGS_IF | RFLAGS_FIXED;
-  cpu.set('rip', rip);
-  cpu.set('rsp', rsp);
+  cpu.set('rsp', iretFrame[7]);
   cpu.set('flags', restored);
-  cpu.set('rax', rax);
-  cpu.set('rcx', inSyscall ? rip : rcx);
-  cpu.set('r11', inSyscall ? restored : r11);
+  cpu.set('rax', iretFrame[0]);
+  cpu.set('rcx', inSyscall ? rip : iretFrame[2]);
+  cpu.set('r11', inSyscall ? restored : iretFrame[1]);
   v.vcpu.upcallMask = (rflags & RFLAGS_IF) === 0n;
   v.nmiBlocked = false;
   const code = Number(cs & 0xffffn) | 3;
-  const stackSegment = Number(ss & 0xffffn) | 3;
-  if (!loadReturnSegments(pv, v, code, stackSegment) || !isCanonical(rip)) failsafe(pv, v, code, stackSegment);
+  const stackSegment = Number(iretFrame[8] & 0xffffn) | 3;
+  const loaded = loadReturnSegments(pv, v, code, stackSegment);
+  if (loaded && isCanonical(rip)) cpu.set('rip', rip);
+  else failsafe(pv, v, rip, code, stackSegment);
 }
 
 /** Loads CS and SS of a context that is returned to; false if the processor would refuse. */
@@ -152,12 +155,13 @@ function loadReturnSegments(pv: PvDomain, v: PvVcpu, code: number, stack: number
 }
 
 /** The context that was to be returned to cannot be: the guest's failsafe handler is told. */
-function failsafe(pv: PvDomain, v: PvVcpu, cs: number, ss: number): void {
+function failsafe(pv: PvDomain, v: PvVcpu, rip: bigint, cs: number, ss: number): void {
   bounce(pv, v, {
     what: 'failsafe callback',
     address: v.failsafe.address,
     maskEvents: v.failsafe.maskEvents,
     failsafe: true,
+    rip,
     cs,
     ss,
   });

@@ -103,11 +103,27 @@ const pushf: Meaning = (b, size) => {
 const popf: Meaning = (b, size) => {
   if (!b.tier.wide) b.helper('check_v86_iopl');
   const value = popFrom(b, size!.bits, 0);
-  // What may change depends on CPL, IOPL and operand size: SDM 2B, POPF.
-  b.helper('popf', value, b.const(size!.bits));
+  // What may change depends on CPL, IOPL and operand size: SDM 2B, POPF. What kernels do all day is short: arithmetic flags and
+  // IF at CPL 0, with no interrupt waiting for it.
+  const wanted = b.narrow(value);
+  const rest = b.state32(state.FLAGS_REST);
+  const others = POPF_BITS & ~(state.ARITHMETIC_FLAGS | state.IF | 2);
+  const changed = b.both(b.op('i32.xor', wanted, rest), b.i32(others));
+  const waiting = b.both(b.state32(state.ATTENTION), b.no(b.both(rest, b.i32(state.IF))));
+  const rare = b.either(b.either(changed, waiting), b.state32(state.CPL));
+  b.when(
+    b.no(rare),
+    () => {
+      b.setState32(state.FLAGS_REST, b.either(b.both(rest, b.i32(~state.IF)), b.both(wanted, b.i32(state.IF))));
+      b.flagsFromBits(wanted);
+    },
+    () => b.helper('popf', value, b.const(size!.bits)),
+  );
   stackOffset(b, size!.bits / 8);
   b.tier.attend(b);
 };
+/** All of RFLAGS' bits that are flags. */
+const POPF_BITS = 0x3f7fd7;
 const AH_FLAGS = 0xd5;
 const lahf: Meaning = b => b.setGprHigh(0, b.wide(b.either(b.both(b.arithmeticFlags(), b.i32(AH_FLAGS)), b.i32(2))));
 const sahf: Meaning = b => {
@@ -199,7 +215,7 @@ export const moveRows: Row[] = [
   { name: 'lfs', opcode: 0x0fb4, operands: 'Gv,M', meaning: loadFarPointer(4), ends: true },
   { name: 'lgs', opcode: 0x0fb5, operands: 'Gv,M', meaning: loadFarPointer(5), ends: true },
   { name: 'pushf', opcode: 0x9c, operands: 'Fv', writes: [], meaning: pushf, size: 'd64', hot: true },
-  { name: 'popf', opcode: 0x9d, operands: 'Fv', writes: [], meaning: popf, size: 'd64', ends: true },
+  { name: 'popf', opcode: 0x9d, operands: 'Fv', writes: [], meaning: popf, size: 'd64', ends: true, straight: true },
   { name: 'lahf', opcode: 0x9f, operands: '', meaning: lahf },
   { name: 'sahf', opcode: 0x9e, operands: '', meaning: sahf },
   { name: 'enter', opcode: 0xc8, operands: 'Fv,Iw,Ib', writes: [], meaning: enter, size: 'd64' },

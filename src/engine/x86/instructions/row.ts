@@ -29,8 +29,8 @@ export interface Operand {
   afterPop(bytes: number): Value;
   /** String operands (X, Y): moves RSI or RDI by the operand's size, as DF says, in the address size. */
   step(): void;
-  /** String operands: the segment's base (0 where segments are flat), for bulk helpers. */
-  base(): Value;
+  /** String operands: moves RSI or RDI up by so many bytes. */
+  advance(bytes: Value): void;
   /** The register's number (0-15; decided at translation time in one tier, at run time in the other: an i64 value). */
   number(): Value;
 }
@@ -84,6 +84,8 @@ export interface Row {
   unaligned?: true;
   /** Ends a block: control transfers, and whatever changes how following code runs. */
   ends?: true;
+  /** With `ends`: only because interrupts may be due; translated code goes straight on, and leaves when they are. */
+  straight?: true;
   /** Flags the manual leaves undefined, e.g. 'AF OF': masked in the vectors. */
   undefined?: string;
   /** One of the rows that nearly all execution consists of: inlined in the interpreter's loop. */

@@ -49,14 +49,13 @@ const outs: Meaning = (b, src) => {
   src!.step();
 };
 
-/** Below this many elements a bulk helper's call costs more than it saves. */
+/** Below this many elements a call costs more than it saves. */
 const BULK = 16;
 
 /**
- * REP: `until` says when REPE/REPNE stop early; `bulk` names a helper that does as many elements as lie in one page and
- * updates RCX, RSI and RDI itself.
+ * REP: `until` says when REPE/REPNE stop early; `bulk` says how the tier can do as many elements as lie in one page at once.
  */
-function repeated(one: Meaning, options: { until?: 'zero' | 'nonzero'; bulk?: string } = {}): Meaning {
+function repeated(one: Meaning, options: { until?: 'zero' | 'nonzero'; bulk?: 'movs' | 'stos' } = {}): Meaning {
   return (b: Builder, ...operands: Operand[]) => {
     const counter = operands.at(-1)!;
     const strings = operands.slice(0, -1);
@@ -74,9 +73,20 @@ function repeated(one: Meaning, options: { until?: 'zero' | 'nonzero'; bulk?: st
     };
     b.when(b.no(b.eqz(count)), () => {
       if (!options.bulk || !b.tier.wide) return single();
-      b.when(b.ltu(count, b.const(BULK)), single, () =>
-        again.set(b.narrow(b.helper(options.bulk!, b.const(bits / 8), b.const(counter.bits), ...strings.map(s => s.base())))),
-      );
+      // Both ways below use the addresses: they are worked out before the ways part.
+      for (const operand of strings) operand.address();
+      const done = b.variable(b.const(0));
+      b.when(b.no(b.ltu(count, b.const(BULK))), () => {
+        const [to, from] = strings;
+        const source = options.bulk === 'movs' ? from!.address() : b.gpr(0, bits);
+        done.set(b.tier.bulk(b, options.bulk!, bits / 8, to!.address(), source, count));
+      });
+      b.when(b.eqz(done.get()), single, () => {
+        for (const operand of strings) operand.advance(b.mul(done.get(), b.const(bits / 8)));
+        const left = b.zx(b.sub(counter.get(), done.get()), counter.bits);
+        counter.set(left);
+        again.set(b.no(b.eqz(left)));
+      });
     });
     b.tier.branch(b, again.get(), b.tier.here(b));
   };
@@ -89,13 +99,13 @@ interface StringForm {
   meaning: Meaning;
   compares?: true;
   writes: readonly number[];
-  bulk?: string;
+  bulk?: 'movs' | 'stos';
   untested?: string;
 }
 const FORMS: readonly StringForm[] = [
-  { name: 'movs', opcode: 0xa4, operands: 'Y,X', meaning: movs, writes: [0], bulk: 'bulk_movs' },
+  { name: 'movs', opcode: 0xa4, operands: 'Y,X', meaning: movs, writes: [0], bulk: 'movs' },
   { name: 'cmps', opcode: 0xa6, operands: 'X,Y', meaning: cmps, writes: [], compares: true },
-  { name: 'stos', opcode: 0xaa, operands: 'Y', meaning: stos, writes: [0], bulk: 'bulk_stos' },
+  { name: 'stos', opcode: 0xaa, operands: 'Y', meaning: stos, writes: [0], bulk: 'stos' },
   { name: 'lods', opcode: 0xac, operands: 'X', meaning: lods, writes: [] },
   { name: 'scas', opcode: 0xae, operands: 'Y', meaning: scas, writes: [], compares: true },
   { name: 'ins', opcode: 0x6c, operands: 'Y', meaning: ins, writes: [0], untested: 'port I/O' },

@@ -40,6 +40,29 @@ const loadTable =
 const setRest = (set: number, clear: number) => (b: Builder) =>
   b.setState32(state.FLAGS_REST, b.either(b.both(b.state32(state.FLAGS_REST), b.i32(~clear)), b.i32(set)));
 
+/** At CPL 0 IF is the kernel's; otherwise IOPL decides: the helper. */
+const cli: Meaning = b =>
+  b.when(
+    b.state32(state.CPL),
+    () => b.helper('cli'),
+    () => setRest(0, state.IF)(b),
+  );
+/** Interrupts wait for one more instruction (SDM 2B, STI); if one is pending the helper sees to it. */
+const sti: Meaning = b => {
+  b.when(
+    b.either(b.state32(state.CPL), b.state32(state.ATTENTION)),
+    () => b.helper('sti'),
+    () => setRest(state.IF, 0)(b),
+  );
+  b.setState(state.STI_SHADOW, b.tier.next(b));
+};
+const swapgs: Meaning = b => {
+  const base = b.state(state.SEGMENT_BASE + 8 * state.GS);
+  const other = b.state(state.KERNEL_GS_BASE);
+  b.setState(state.SEGMENT_BASE + 8 * state.GS, other);
+  b.setState(state.KERNEL_GS_BASE, base);
+};
+
 const flagsChanging =
   (name: string): Meaning =>
   b => {
@@ -86,8 +109,8 @@ export const systemRows: Row[] = [
   { name: 'out', opcode: 0xe7, operands: 'Ib,eAX', writes: [], meaning: portOut, ends: true, untested: 'port I/O' },
   { name: 'out', opcode: 0xee, operands: 'DX,AL', writes: [], meaning: portOut, ends: true, untested: 'port I/O' },
   { name: 'out', opcode: 0xef, operands: 'DX,eAX', writes: [], meaning: portOut, ends: true, untested: 'port I/O' },
-  { name: 'cli', opcode: 0xfa, operands: '', meaning: flagsChanging('cli'), ends: true, untested: kernel },
-  { name: 'sti', opcode: 0xfb, operands: '', meaning: flagsChanging('sti'), ends: true, untested: kernel },
+  { name: 'cli', opcode: 0xfa, operands: '', meaning: cli, untested: kernel },
+  { name: 'sti', opcode: 0xfb, operands: '', meaning: sti, ends: true, straight: true, untested: kernel },
   { name: 'hlt', opcode: 0xf4, operands: '', meaning: flagsChanging('hlt'), privileged: true, ends: true, untested: kernel },
   { name: 'clac', opcode: 0x0f01, modrm: 0xca, operands: '', meaning: b => {
       b.raiseIf(b.state32(state.CPL), 6);
@@ -115,7 +138,7 @@ export const systemRows: Row[] = [
       b.helper('invlpg', m!.address());
       b.tier.attend(b);
     }, privileged: true, ends: true, untested: kernel },
-  { name: 'swapgs', opcode: 0x0f01, modrm: 0xf8, operands: '', meaning: helper('swapgs'), privileged: true, mode: 'o64', untested: kernel },
+  { name: 'swapgs', opcode: 0x0f01, modrm: 0xf8, operands: '', meaning: swapgs, privileged: true, mode: 'o64', untested: kernel },
   { name: 'rdtscp', opcode: 0x0f01, modrm: 0xf9, operands: '', meaning: helper('rdtscp'), feature: 'rdtscp', untested: 'time differs between runs' },
   { name: 'vmcall', opcode: 0x0f01, modrm: 0xc1, operands: '', meaning: b => {
       b.setState(state.RIP, b.nextOffset());
