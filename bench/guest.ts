@@ -1,5 +1,6 @@
 /** A guest that has been booted to bench/driver.sh and runs workloads on request. */
 import type { Statistics } from '../src/index.ts';
+import type { Settings } from './bench.ts';
 import { type Command, ProcessConsole } from './console.ts';
 import { ask, difference } from './counters.ts';
 import { processorSeconds, residentBesideRam } from './host-use.ts';
@@ -14,6 +15,11 @@ export interface Run {
   /** What the machine counted meanwhile; only our own tell. */
   counters?: Statistics;
   profile?: CpuProfile;
+}
+
+/** The seconds to compare: see Settings.time. */
+export function timeOf({ seconds, processorSeconds }: Run, time: Settings['time']): number {
+  return time === 'processor' ? (processorSeconds ?? seconds) : seconds;
 }
 
 export class BenchGuest {

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { cacheFolder, withWorkFolder } from '../src/host/node/cache.ts';
 import { ensureGuest } from '../src/host/node/guest.ts';
 import { hypervisors } from '../src/index.ts';
-import { type Bench, type BenchContext, median, type Table } from './bench.ts';
-import { BenchGuest, type Run } from './guest.ts';
+import { type Bench, type BenchContext, median, type Settings, type Table } from './bench.ts';
+import { BenchGuest, type Run, timeOf } from './guest.ts';
 import { makeImages } from './images.ts';
 import { polyvisorWithCounters } from './peers.ts';
 import { findWorkloads, makeWorkloads } from './workloads.ts';
@@ -24,8 +24,10 @@ const OPERATIONS = {
 interface Cost {
   nanoseconds: number;
   instructions: number;
-  /** Times translated code was left for the machine or the hypervisor. */
+  /** Times translated code was left with a question: ports, device memory, MSRs, CPUID, hypercalls. */
   exits: number;
+  /** Times the hypervisor answered in the machine's stead: ops of the waist that are functions. */
+  operations: number;
 }
 
 type Costs = Record<string, Partial<Record<keyof typeof OPERATIONS, Cost>>>;
@@ -58,7 +60,7 @@ async function measure(context: BenchContext, folder: string) {
           progress(`${program} on ${hypervisor}, ${attempt} of ${runs}`);
           results.push(await machine.run(program));
         }
-        costs[hypervisor][program] = costOf(results);
+        costs[hypervisor][program] = costOf(results, context.time);
       }
     } catch (error) {
       note(`${hypervisor}: ${(error as Error).message.split('\n')[0]}`);
@@ -70,14 +72,19 @@ async function measure(context: BenchContext, folder: string) {
 }
 
 /** @param runs of a program that says how many operations it has done: `operations 0x…`. */
-function costOf(runs: readonly Run[]): Cost {
+function costOf(runs: readonly Run[], time: Settings['time']): Cost {
   const operations = Number(/operations (0x[0-9a-f]+)/.exec(runs[0].output)?.[1]);
   const each = (value: (run: Run) => number) => median(runs.map(value)) / operations;
   return {
-    nanoseconds: each(({ seconds }) => seconds * 1e9),
+    nanoseconds: each(run => timeOf(run, time) * 1e9),
     instructions: each(({ counters }) => counters!.instructions),
-    exits: each(({ counters }) => Object.values(counters!.exits).reduce((sum, count) => sum + count, 0)),
+    exits: each(({ counters }) => total(counters!.exits)),
+    operations: each(({ counters }) => total(counters!.operations)),
   };
+}
+
+function total(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((sum, count) => sum + count, 0);
 }
 
 function tables(costs: Costs): Table[] {
@@ -97,5 +104,6 @@ function tables(costs: Costs): Table[] {
     table('time of one', ({ nanoseconds }) => `${(nanoseconds / 1000).toFixed(2)} µs`),
     table('instructions executed for one', ({ instructions }) => Math.round(instructions).toLocaleString('en')),
     table('exits from translated code for one', ({ exits }) => exits.toFixed(2)),
+    table('operations of the hypervisor for one', ({ operations }) => operations.toFixed(2)),
   ];
 }

@@ -10,7 +10,7 @@ import { polyvisorWithCounters } from './peers.ts';
 import { findWorkloads, makeWorkloads, runNatively } from './workloads.ts';
 
 /** A round: processes, memory, integers, floats and tools. */
-const MIX = ['shell-loop', 'page-faults', 'sieve', 'context-switches', 'gzip', 'n-body', 'sort', 'hash-map', 'awk'];
+const MIX = ['shell-loop', 'page-faults', 'sieve', 'context-switches', 'gzip', 'n-body', 'sort', 'hash-map'];
 /** Lines of the table. */
 const PERIODS = 10;
 

@@ -7,7 +7,7 @@ import { cacheFolder, withWorkFolder } from '../src/host/node/cache.ts';
 import { ensureGuest } from '../src/host/node/guest.ts';
 import { type Bench, type BenchContext, OURS, type Row, type Table } from './bench.ts';
 import type { Command } from './console.ts';
-import { BenchGuest } from './guest.ts';
+import { BenchGuest, timeOf } from './guest.ts';
 import { mebibytes } from './host-use.ts';
 import { makeImages } from './images.ts';
 import { polyvisorWithCounters, qemu, qemuVersion } from './peers.ts';
@@ -59,8 +59,7 @@ async function measure(context: BenchContext, folder: string) {
             const expected = answers.get(name)?.output;
             if (expected !== undefined && run.output !== expected)
               throw new Error(`${contestant.command.name}: ${name} printed ${run.output}instead of ${expected}`);
-            const time = context.time === 'processor' ? (run.processorSeconds ?? run.seconds) : run.seconds;
-            (row.seconds[contestant.command.name] ??= []).push(time);
+            (row.seconds[contestant.command.name] ??= []).push(timeOf(run, context.time));
             if (run.profile) tables.push(...profileTables(name, run));
             if (ours) most = Math.max(most, contestant.guest.residentBesideRam(memory << 20) ?? 0);
           } catch (error) {

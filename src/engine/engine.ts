@@ -133,9 +133,9 @@ export class Engine {
         code: linear => this.#executable(linear),
         table: code => of(code).exports.table,
         helper: code => of(code).imports.helper,
-        bulk: code => {
-          const { bulkMovs, bulkStos } = of(code).exports;
-          return { bulkMovs, bulkStos };
+        functions: code => {
+          const { bulkMovs, bulkStos, walk } = of(code).exports;
+          return { bulkMovs, bulkStos, walk };
         },
         pureHelper: (code, name) => {
           const number = pureHelpers.has(name) ? of(code).module.helpers.indexOf(name) : -1;

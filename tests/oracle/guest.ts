@@ -70,6 +70,7 @@ const ACCESSED_CODE = 0xfb00;
 const SLICE = 500;
 const SLICES = 20;
 const INT3 = 0xcc;
+const DEBUG_VECTOR = 1;
 const INT3_VECTOR = 3;
 const NOP = 0x90;
 
@@ -290,6 +291,10 @@ export class OracleGuest {
     const answer = this.#answer;
     if (answer.vector === INT3_VECTOR) {
       engine.cpu.ip -= engine.cpu.ip - 1n === behind ? 2n : 1n;
+      answer.vector = RETIRED;
+    } else if (answer.vector === DEBUG_VECTOR && engine.cpu.ip === behind) {
+      // A POPF that set TF: the trap comes after the NOP.
+      engine.cpu.ip -= 1n;
       answer.vector = RETIRED;
     } else if (answer.vector !== RETIRED && engine.cpu.ip === end)
       answer.vector = RETIRED; // the fetch behind a branch

@@ -93,6 +93,11 @@ describe('the instruction table against a real processor', () => {
         TRANSLATED_CASES,
       );
     for (const file of files) it(file, context => check(context, file, guest, 'jit', choose));
+    it('translates', context => {
+      const { regions } = guest.engine.jit!.statistics;
+      context.diagnostic(`${regions} regions`);
+      assert.ok(regions >= 3 * rows.length, 'the second tier leaves nearly all to the first');
+    });
   });
 
   it('deviates only where it is known to', context => {

@@ -2,6 +2,7 @@
 import { type Layout, TLB_ADDEND, TLB_ENTRIES, TLB_EXECUTE } from '../layout.ts';
 import { Body, Module } from '../wasm/module.ts';
 import { Builder } from '../x86/builder.ts';
+import { ACCESS_EXECUTE, ACCESS_QUIET } from '../x86/paging.ts';
 import * as state from '../x86/state.ts';
 import type { Block, Region } from './region.ts';
 import { emitStructured, type Target } from './structure.ts';
@@ -11,7 +12,7 @@ const { STATE } = state;
 const REGISTERS = 16;
 
 /** Indices that every module has alike, so that a region's code can move from one module to another. */
-const FUNCTIONS = { helper: 0, bulk: { movs: 1, stos: 2 }, aux: 3 };
+const FUNCTIONS = { helper: 0, bulk: { movs: 1, stos: 2 }, walk: 3, aux: 4 };
 
 /** A region as the bytes of a function: (unused i32) -> 1 if the interpreter has to execute the instruction at RIP. */
 export function compileRegion(layout: Layout, region: Region, wide: boolean, pure: PureHelpers): Uint8Array {
@@ -24,9 +25,10 @@ export function linkRegions(layout: Layout, regions: readonly Uint8Array[]): Uin
   const helper = module.import('env', 'helper', ['i32'], ['i32']);
   const movs = module.import('env', 'bulkMovs', ['i64', 'i64', 'i64', 'i32'], ['i64']);
   const stos = module.import('env', 'bulkStos', ['i64', 'i64', 'i64', 'i32'], ['i64']);
+  const walk = module.import('env', 'walk', ['i64', 'i32'], ['i64']);
   const aux = module.function(auxBody());
   const { bulk } = FUNCTIONS;
-  if (helper !== FUNCTIONS.helper || movs !== bulk.movs || stos !== bulk.stos || aux !== FUNCTIONS.aux) throw new Error('jit: regions are linked to other functions');
+  if (helper !== FUNCTIONS.helper || movs !== bulk.movs || stos !== bulk.stos || walk !== FUNCTIONS.walk || aux !== FUNCTIONS.aux) throw new Error('jit: regions are linked to other functions');
   regions.forEach((body, i) => module.encoded(body, ['i32'], ['i32'], `r${i}`));
   return module.encode();
 }
@@ -344,8 +346,8 @@ function prologue(layout: Layout, region: Region, locals: RegionLocals, limit: n
       entry();
       body.memory('i64.load', TLB_EXECUTE);
       page();
-      body.op('i64.ne');
-      refuse();
+      body.op('i64.eq');
+      body.if('i32');
       entry();
       body.memory('i32.load', TLB_ADDEND);
       page();
@@ -353,6 +355,13 @@ function prologue(layout: Layout, region: Region, locals: RegionLocals, limit: n
       body.op('i32.add');
       body.i32((layout.guestOrigin + physical) | 0);
       body.op('i32.ne');
+      body.else();
+      page();
+      body.i32(ACCESS_EXECUTE | ACCESS_QUIET);
+      body.call(FUNCTIONS.walk);
+      body.i64(BigInt(physical));
+      body.op('i64.ne');
+      body.end();
       refuse();
     }
     locals.registers.forEach((local, register) => {

@@ -35,8 +35,8 @@ export interface JitHost {
   /** The helper import, and the number of a helper that touches only vector and x87 state. */
   helper(code: CodeSize): (id: number) => number;
   pureHelper(code: CodeSize, name: string): number | undefined;
-  /** The interpreter's functions for string moves in bulk. */
-  bulk(code: CodeSize): { bulkMovs: unknown; bulkStos: unknown };
+  /** The interpreter's functions that regions call. */
+  functions(code: CodeSize): { bulkMovs: unknown; bulkStos: unknown; walk: unknown };
 }
 
 interface Candidate {
@@ -94,6 +94,8 @@ export class Jit {
   translate(linear: bigint, code: CodeSize): boolean {
     const physical = this.#host.code(linear);
     if (physical < 0) return false;
+    const { blocks, source } = this.#host;
+    if (!blocks.known(physical, code) && !blocks.translate(linear, physical, code, source)) return false;
     const before = this.statistics.regions;
     this.#queue = [{ linear, physical, code }];
     this.#compile();
@@ -143,7 +145,8 @@ export class Jit {
     this.#link(installed, 0);
     // Only now that the table has the functions may the interpreter go there.
     for (const { entry, linear } of pending)
-      if (!blocks.installRegion(linear, entry.physical, entry.code, entry.index, this.#host.source)) this.#remove(entry);
+      if (!blocks.installRegion(linear, entry.physical, entry.code, entry.index, this.#host.source))
+        this.#remove(entry);
     this.statistics.milliseconds += performance.now() - started;
   }
 
@@ -167,9 +170,12 @@ export class Jit {
   /** Makes one module of the regions and puts its functions in the table; merges modules when there are many of a generation. */
   #link(regions: Installed[], generation: number): void {
     if (!regions.length) return;
-    const bytes = linkRegions(this.#host.layout, regions.map(region => region.body));
+    const bytes = linkRegions(
+      this.#host.layout,
+      regions.map(region => region.body),
+    );
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      env: { memory: this.#host.memory, helper: this.#host.helper(64), ...this.#host.bulk(64) },
+      env: { memory: this.#host.memory, helper: this.#host.helper(64), ...this.#host.functions(64) },
     });
     const table = this.#host.table(64);
     regions.forEach((region, i) => table.set(region.index, instance.exports[`r${i}`]));

@@ -235,6 +235,9 @@ export class Cpu implements HelperContext {
     const access = implicit ? ACCESS_IMPLICIT | ACCESS_PROBE : 0;
     const offset = Number(linear & 4095n);
     if (offset + bytes > 4096) {
+      // The first page's fault comes before the second's, and CR2 says where it begins.
+      this.translate(linear, access);
+      this.translate(this.wrap((linear & ~4095n) + 4096n), access);
       let value = 0n;
       for (let i = bytes - 1; i >= 0; i--) value = (value << 8n) | this.readLinear(this.wrap(linear + BigInt(i)), 1, implicit);
       return value;

@@ -99,6 +99,13 @@ export const nativeMsrs: Readonly<Record<number, NativeMsr>> = {
   0xc0000102: field('IA32_KERNEL_GS_BASE', state.KERNEL_GS_BASE, isCanonical),
   0xc0000103: field('IA32_TSC_AUX', state.TSC_AUX, value => value <= 0xffffffffn),
   // AMD's: Linux reads these by family without asking first.
+  // K7's performance counters: there, and standing still.
+  ...Object.fromEntries(
+    [0, 1, 2, 3].flatMap(i => [
+      [0xc0010000 + i, stored(`PERF_CTL${i}`)],
+      [0xc0010004 + i, stored(`PERF_CTR${i}`)],
+    ]),
+  ),
   0xc0010010: stored('SYSCFG'),
   0xc0010015: stored('HWCR'),
   0xc001001f: stored('NB_CFG'),

@@ -150,6 +150,7 @@ test('what the guest has no business with stays a #GP', async () => {
 test('in user mode only ports, the TSC and CPUID are looked at', async () => {
   const g = await createFakeGuest();
   g.v.kernelMode = false;
+  g.v.userRoot = g.v.kernelRoot;
   g.v.kernelSp = VIRTUAL_BASE + 0x30000n;
   g.cpu.set('rcx', 0xc0000101n);
   for (const code of [

@@ -77,7 +77,10 @@ const movFromSegment: Meaning = (b, dst, src) => {
   dst!.set(selector);
 };
 const movToSegment: Meaning = (b, dst, src) => {
-  b.helper('load_segment', dst!.number(), b.zx(src!.get(), 16));
+  // CS and what is no segment register: #UD before the source is looked at.
+  const segment = dst!.number();
+  b.raiseIf(b.either(b.eq(segment, b.const(state.CS)), b.ltu(b.const(state.GS), segment)), 6);
+  b.helper('load_segment', segment, b.zx(src!.get(), 16));
   b.tier.attend(b);
 };
 const loadFarPointer =

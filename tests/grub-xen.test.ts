@@ -1,0 +1,70 @@
+/**
+ * GRUB's ready-made images for Xen guests (Debian's package grub-xen-host), the second operating system we know that speaks
+ * these interfaces: x86_64-xen as a PV guest, i386-xen_pvh as a PVH guest. Each comes to its prompt and answers.
+ */
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { before, describe, test } from 'node:test';
+import { readDeb } from '../src/boot/guest/deb.ts';
+import { createApt } from '../src/host/node/apt.ts';
+import { cacheFolder, publish, withWorkFolder } from '../src/host/node/cache.ts';
+import { createMachine } from '../src/machine.ts';
+
+const PACKAGE = 'grub-xen-host';
+const FOLDER = 'usr/lib/grub-xen/';
+/** Seconds. GRUB waits for its timers busily, and they follow the virtual clock. */
+const TIMEOUT = 240;
+
+/** The package's images by file name; fetched with apt once and then kept. */
+async function images(): Promise<Map<string, Uint8Array>> {
+  const kept = join(cacheFolder(), 'packages', `${PACKAGE}.deb`);
+  if (!existsSync(kept))
+    await withWorkFolder(cacheFolder(), async (folder, onInterrupt) => {
+      const apt = createApt(folder, 'amd64', onInterrupt);
+      await apt.update();
+      const { version } = await apt.show(PACKAGE);
+      publish(await apt.download(PACKAGE, version), kept);
+    });
+  const files = await readDeb(readFileSync(kept), path => path.startsWith(FOLDER));
+  return new Map(files.map(({ path, data }) => [path.slice(FOLDER.length), data]));
+}
+
+/** Boots `kernel`, types each of `lines` at a prompt, and gives what the console showed. */
+async function talk(kernel: Uint8Array, hypervisor: string, lines: readonly string[]): Promise<string> {
+  let text = '';
+  let prompts = 0;
+  const console = {
+    onInput: () => {},
+    write(data: Uint8Array) {
+      text += new TextDecoder('latin1').decode(data);
+      if (text.split('grub> ').length - 1 === prompts) return;
+      const line = lines[prompts++];
+      // Not from within the guest's own write.
+      setImmediate(() => (line === undefined ? machine.stop() : machine.type(`${line}\r`)));
+    },
+  };
+  const machine = await createMachine({ kernel, hypervisor, memory: 64 << 20, commandLine: '', console });
+  const exit = await machine.run({ timeout: TIMEOUT });
+  assert.deepEqual(exit, { kind: 'stopped' }, text);
+  return text;
+}
+
+describe('GRUB for Xen', () => {
+  let found: Map<string, Uint8Array>;
+  before(async () => {
+    found = await images();
+  });
+
+  for (const [file, hypervisor] of [
+    ['grub-x86_64-xen.bin', 'xen-pv'],
+    ['grub-i386-xen_pvh.bin', 'xen-pvh'],
+  ] as const) {
+    test(`${file} answers under ${hypervisor}`, async () => {
+      const text = await talk(found.get(file)!, hypervisor, ['ls', 'echo $grub_platform on $grub_cpu']);
+      assert.match(text, /\(memdisk\) \(proc\)/);
+      const [cpu, platform] = file.match(/grub-([^-]+)-(\w+)\.bin/)!.slice(1);
+      assert.ok(text.includes(`${platform} on ${cpu}`), text);
+    });
+  }
+});
