@@ -12,10 +12,14 @@ export interface Run {
   /** How long the machine's threads ran meanwhile; undefined where the host does not tell. */
   processorSeconds?: number;
   output: string;
+  /** What the guest's kernel had to say meanwhile, such as that it got no time. */
+  kernel: string[];
   /** What the machine counted meanwhile; only our own tell. */
   counters?: Statistics;
   profile?: CpuProfile;
 }
+
+const KERNEL_LINE = /^\[ *\d+\.\d{6}\] .*\n/gm;
 
 /** The seconds to compare: see Settings.time. */
 export function timeOf({ seconds, processorSeconds }: Run, time: Settings['time']): number {
@@ -57,10 +61,12 @@ export class BenchGuest {
     const used = processorSeconds(child.pid!) ?? Number.NaN;
     const end = await this.#console.waitFor(/@end (\d+)\r?\n/, this.#limit);
     const processor = (processorSeconds(child.pid!) ?? Number.NaN) - used;
-    const output = end.before.replaceAll('\r\n', '\n');
+    const text = end.before.replaceAll('\r\n', '\n');
+    const kernel = text.match(KERNEL_LINE) ?? [];
+    const output = text.replace(KERNEL_LINE, '');
     if (end.match[1] !== '0')
       throw new Error(`${this.#console.name}: ${name} ended with status ${end.match[1]}: ${output}`);
-    const run: Run = { seconds: end.seconds - start.seconds, output };
+    const run: Run = { seconds: end.seconds - start.seconds, output, kernel };
     if (processor >= 0) run.processorSeconds = processor;
     if (profile) run.profile = await ask(child, 'end profile');
     if (before) run.counters = difference(await ask(child, 'counters'), before);

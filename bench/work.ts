@@ -60,6 +60,7 @@ async function measure(context: BenchContext, folder: string) {
             if (expected !== undefined && run.output !== expected)
               throw new Error(`${contestant.command.name}: ${name} printed ${run.output}instead of ${expected}`);
             (row.seconds[contestant.command.name] ??= []).push(timeOf(run, context.time));
+            for (const line of run.kernel) note(`${contestant.command.name}, ${name}: its kernel says ${line.trim()}`);
             if (run.profile) tables.push(...profileTables(name, run));
             if (ours) most = Math.max(most, contestant.guest.residentBesideRam(memory << 20) ?? 0);
           } catch (error) {

@@ -16,6 +16,13 @@ export interface Assembled {
 const SLICE = 50_000;
 const RAM_EVERY = 200;
 
+const CONTROL: readonly [name: string, offset: number][] = [
+  ['cr0', state.CR0],
+  ['cr2', state.CR2],
+  ['cr3', state.CR3],
+  ['cr4', state.CR4],
+  ['efer', state.EFER],
+];
 const NAMES = 'rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15'.split(' ');
 
 export async function compareTiers(
@@ -24,7 +31,8 @@ export async function compareTiers(
 ): Promise<Machine> {
   if (options.clock !== undefined && options.clock !== 'virtual')
     throw new Error('--engine both compares runs that repeat exactly: use it with --clock virtual');
-  if (options.disks?.some(disk => !disk.readOnly)) throw new Error('--engine both writes nothing twice: give disks as read-only');
+  if (options.disks?.some(disk => !disk.readOnly))
+    throw new Error('--engine both writes nothing twice: give disks as read-only');
   const shared: MachineOptions = { ...options, clock: 'virtual' };
   const second = await assemble({ ...shared, engine: 'jit' });
   const first = await assemble({ ...shared, engine: 'interpreter', console: { write: () => {}, onInput: () => {} } });
@@ -32,7 +40,8 @@ export async function compareTiers(
   let stopping = false;
 
   async function run(limits: { timeout?: number; instructions?: number } = {}): Promise<Exit> {
-    const deadline = limits.timeout === undefined ? Number.POSITIVE_INFINITY : performance.now() + limits.timeout * 1000;
+    const deadline =
+      limits.timeout === undefined ? Number.POSITIVE_INFINITY : performance.now() + limits.timeout * 1000;
     let left = limits.instructions ?? Number.POSITIVE_INFINITY;
     stopping = false;
     for (let slice = 1; left > 0; slice++) {
@@ -43,7 +52,10 @@ export async function compareTiers(
       const [x, y] = [await first.machine.run({ instructions }), await second.machine.run({ instructions })];
       const difference = compare(first.engine, second.engine, slice % RAM_EVERY === 0);
       if (difference)
-        return { kind: 'killed', reason: `the tiers differ between instructions ${from} and ${from + instructions}: ${difference}` };
+        return {
+          kind: 'killed',
+          reason: `the tiers differ between instructions ${from} and ${from + instructions}: ${difference}`,
+        };
       if (x.kind !== y.kind) return { kind: 'killed', reason: `the tiers ended differently: ${x.kind} and ${y.kind}` };
       if (y.kind !== 'stopped') return y;
       if (stopping) return y;
@@ -85,7 +97,7 @@ function compare(first: Engine, second: Engine, ram: boolean): string | undefine
     ),
     differ('mxcsr', x.get32(state.MXCSR), y.get32(state.MXCSR)),
     differ('fpu control and status', x.get32(state.FPU_CONTROL), y.get32(state.FPU_CONTROL)),
-    ...(['CR0', 'CR2', 'CR3', 'CR4', 'EFER'] as const).map(name => differ(name, x.get64(state[name]), y.get64(state[name]))),
+    ...CONTROL.map(([name, offset]) => differ(name, x.get64(offset), y.get64(offset))),
   ];
   const found = fields.find(text => text !== undefined);
   if (found || !ram) return found;

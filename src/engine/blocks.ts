@@ -24,13 +24,23 @@ type File = 'none' | 'byte' | 'general' | 'vector' | 'mmx' | 'number';
 
 function fileOf(spec: OperandSpec | undefined): File {
   switch (spec?.place) {
-    case 'V': case 'W': case 'U':
+    case 'V':
+    case 'W':
+    case 'U':
       return 'vector';
-    case 'P': case 'Q': case 'N':
+    case 'P':
+    case 'Q':
+    case 'N':
       return 'mmx';
-    case 'S': case 'C': case 'D':
+    case 'S':
+    case 'C':
+    case 'D':
       return 'number';
-    case 'E': case 'R': case 'G': case 'Z': case 'M':
+    case 'E':
+    case 'R':
+    case 'G':
+    case 'Z':
+    case 'M':
       return spec.size === 'b' ? 'byte' : 'general';
     default:
       return 'none';
@@ -167,7 +177,8 @@ export class Blocks {
     this.#starts[index] = physical * 4 + (code === 16 ? 0 : code === 32 ? 1 : 2);
     this.#known[code].set(physical, block);
     this.#enter(physical, code, block);
-    const last = this.#view.getUint16(out - RECORD_SIZE + record.OFFSET, true) + this.#bytes[out - RECORD_SIZE + record.LENGTH]!;
+    const last =
+      this.#view.getUint16(out - RECORD_SIZE + record.OFFSET, true) + this.#bytes[out - RECORD_SIZE + record.LENGTH]!;
     this.#mark(page, block, physical & 4095, Math.min(last, 4096));
     if (crossed >= 0) this.#mark(crossed, block, 0, 16);
     return block;
@@ -292,7 +303,14 @@ export class Blocks {
     view.setUint32(out + record.NOT_TAKEN, 0, true);
   }
   /** Writes the record of a decoded instruction (and of its address, where that needs one). @returns the next free place. */
-  #encode(out: number, ins: Instruction, at: number, position: number, code: CodeSize, module: InterpreterModule): number {
+  #encode(
+    out: number,
+    ins: Instruction,
+    at: number,
+    position: number,
+    code: CodeSize,
+    module: InterpreterModule,
+  ): number {
     const bytes = this.#bytes;
     const view = this.#view;
     const form: Form = ins.form!;
@@ -330,7 +348,11 @@ export class Blocks {
           view.setInt32(out + record.DISPLACEMENT, end, true);
           out += RECORD_SIZE;
           this.#head(out, record.ADDRESS, at, position, 0);
-          bytes.copyWithin(out + record.REGISTER, out - RECORD_SIZE + record.REGISTER, out - RECORD_SIZE + record.DISPLACEMENT);
+          bytes.copyWithin(
+            out + record.REGISTER,
+            out - RECORD_SIZE + record.REGISTER,
+            out - RECORD_SIZE + record.DISPLACEMENT,
+          );
           bytes[out - RECORD_SIZE + record.REGISTER] = state.ZERO;
           view.setBigInt64(out - RECORD_SIZE + record.IMMEDIATE, -1n, true);
           bytes[out + record.BASE] = state.SCRATCH;
@@ -348,9 +370,14 @@ export class Blocks {
     } else if (form.memory >= 0) base = registerByte(RM_FILES[form.index]!, ins.rm, ins.rex);
 
     const handler = module.handlers[handlerKey(form.index, ins.operandSize, ins.addressSize, ins.isMemory)]!;
-    if (!handler) throw new Error(`no handler for ${form.row.name} ${form.row.operands} ${ins.operandSize}/${ins.addressSize}`);
+    if (!handler)
+      throw new Error(`no handler for ${form.row.name} ${form.row.operands} ${ins.operandSize}/${ins.addressSize}`);
     this.#head(out, handler, at, position, ins.length);
-    bytes[out + record.SEGMENT] = wide ? (ins.override ? state.SEGMENT_BASE + 8 * ins.segment : state.ZERO) : ins.segment;
+    bytes[out + record.SEGMENT] = wide
+      ? ins.override
+        ? state.SEGMENT_BASE + 8 * ins.segment
+        : state.ZERO
+      : ins.segment;
     bytes[out + record.REGISTER] = registerByte(REGISTER_FILES[form.index]!, ins.reg, ins.rex);
     bytes[out + record.BASE] = base;
     bytes[out + record.INDEX] = index;

@@ -2,17 +2,18 @@
  * The engine: one processor's WebAssembly memory and modules, and the loop that runs translated code, translates what is
  * missing, delivers faults and stops at exactly the instruction it is asked to stop at.
  */
-import type { Exception } from '../paravirt/processor.ts';
+
 import { GuestMemory } from '../memory/memory.ts';
+import type { Exception } from '../paravirt/processor.ts';
 import { Blocks } from './blocks.ts';
 import { BLOCK_LIMIT, buildInterpreter, type InterpreterModule } from './interpreter/loop.ts';
 import * as record from './interpreter/record.ts';
 import { Jit } from './jit/jit.ts';
 import { type Layout, layout, PAGE_DEVICE, RECORD_SIZE } from './layout.ts';
 import { helpers, pureHelpers } from './x86/all-helpers.ts';
-import type { CodeSize } from './x86/decode.ts';
 import { debugOffset } from './x86/control.ts';
 import { Cpu, type Environment, FAULT } from './x86/cpu.ts';
+import type { CodeSize } from './x86/decode.ts';
 import { ACCESS_EXECUTE, ACCESS_PROBE, ACCESS_QUIET, writeEmptyBank } from './x86/paging.ts';
 import * as state from './x86/state.ts';
 import { Tlb } from './x86/tlb.ts';
@@ -202,7 +203,10 @@ export class Engine {
     cpu.set32(state.GDT_LIMIT, 0xffff);
     for (let segment = 0; segment < 8; segment++) {
       cpu.set32(state.SEGMENT_LIMIT + 4 * segment, 0xffff);
-      cpu.set32(state.SEGMENT_ATTRIBUTES + 4 * segment, segment === state.CS ? 0x9b00 : segment === state.TR ? 0x8b00 : segment === state.LDTR ? 0x8200 : 0x9300);
+      cpu.set32(
+        state.SEGMENT_ATTRIBUTES + 4 * segment,
+        segment === state.CS ? 0x9b00 : segment === state.TR ? 0x8b00 : segment === state.LDTR ? 0x8200 : 0x9300,
+      );
     }
     this.tlb.flushAll();
     cpu.updateMode();
@@ -335,7 +339,8 @@ export class Engine {
     this.#inside = false;
     if (this.#planted) {
       // Still STOP unless the block was invalidated meanwhile.
-      if (this.#view.getUint16(this.#planted, true) === record.STOP) this.#view.setUint16(this.#planted, this.#plantedHandler, true);
+      if (this.#view.getUint16(this.#planted, true) === record.STOP)
+        this.#view.setUint16(this.#planted, this.#plantedHandler, true);
       this.#planted = 0;
     }
     this.#done += this.#slice - this.#debt - this.#view.getInt32(STATE + state.FUEL, true);
@@ -458,7 +463,8 @@ export class Engine {
       `vector ${vector}${code === undefined ? '' : ` code 0x${code.toString(16)}`}${address === undefined ? '' : ` address 0x${address.toString(16)}`} at 0x${cpu.rip.toString(16)} cpl ${cpu.cpl} instruction ${this.#done}`,
     );
     // Faults show RF in the frame, so that an instruction breakpoint does not fire twice (SDM 3B 17.3.1.1).
-    if (vector !== 1 && vector !== 3 && vector !== 4) cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) | state.RF);
+    if (vector !== 1 && vector !== 3 && vector !== 4)
+      cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) | state.RF);
     if (this.environment.exception(exception)) return;
     if (vector === 14 && address !== undefined) cpu.set64(state.CR2, address);
     if (!deliverException(cpu, vector, code, 'exception')) {

@@ -2,29 +2,83 @@
 import type { Clock } from '../host/clock.ts';
 import type { Log } from '../host/log.ts';
 import type { GuestMemory } from '../memory/memory.ts';
-import type { Exception, InterruptSource, Processor, RegisterName, Segment, SegmentName } from '../paravirt/processor.ts';
+import type {
+  Exception,
+  InterruptSource,
+  Processor,
+  RegisterName,
+  Segment,
+  SegmentName,
+} from '../paravirt/processor.ts';
 import type { Engine } from './engine.ts';
 import { setCr0, setCr3, setCr4, setDebug, switchRoot } from './x86/control.ts';
 import { FAULT } from './x86/cpu.ts';
-import { ACCESS_EXECUTE, ACCESS_IMPLICIT, ACCESS_PROBE, ACCESS_QUIET, ACCESS_USER, ACCESS_WRITE } from './x86/paging.ts';
+import {
+  ACCESS_EXECUTE,
+  ACCESS_IMPLICIT,
+  ACCESS_PROBE,
+  ACCESS_QUIET,
+  ACCESS_USER,
+  ACCESS_WRITE,
+} from './x86/paging.ts';
 import { setSegment } from './x86/segments.ts';
 import * as state from './x86/state.ts';
 import { deliver } from './x86/transfers.ts';
 
 const FIELDS: Record<Exclude<RegisterName, 'rip' | 'flags' | 'cr8'>, number> = {
-  rax: 0x00, rcx: 0x08, rdx: 0x10, rbx: 0x18, rsp: 0x20, rbp: 0x28, rsi: 0x30, rdi: 0x38,
-  r8: 0x40, r9: 0x48, r10: 0x50, r11: 0x58, r12: 0x60, r13: 0x68, r14: 0x70, r15: 0x78,
-  cr0: state.CR0, cr2: state.CR2, cr3: state.CR3, cr4: state.CR4, efer: state.EFER,
-  dr0: state.DR, dr1: state.DR + 8, dr2: state.DR + 16, dr3: state.DR + 24, dr6: state.DR + 32, dr7: state.DR + 40,
+  rax: 0x00,
+  rcx: 0x08,
+  rdx: 0x10,
+  rbx: 0x18,
+  rsp: 0x20,
+  rbp: 0x28,
+  rsi: 0x30,
+  rdi: 0x38,
+  r8: 0x40,
+  r9: 0x48,
+  r10: 0x50,
+  r11: 0x58,
+  r12: 0x60,
+  r13: 0x68,
+  r14: 0x70,
+  r15: 0x78,
+  cr0: state.CR0,
+  cr2: state.CR2,
+  cr3: state.CR3,
+  cr4: state.CR4,
+  efer: state.EFER,
+  dr0: state.DR,
+  dr1: state.DR + 8,
+  dr2: state.DR + 16,
+  dr3: state.DR + 24,
+  dr6: state.DR + 32,
+  dr7: state.DR + 40,
   fsBase: state.SEGMENT_BASE + 8 * state.FS,
   gsBase: state.SEGMENT_BASE + 8 * state.GS,
   kernelGsBase: state.KERNEL_GS_BASE,
-  star: state.STAR, lstar: state.LSTAR, cstar: state.CSTAR, fmask: state.FMASK,
-  gdtBase: state.GDT_BASE, gdtLimit: state.GDT_LIMIT, idtBase: state.IDT_BASE, idtLimit: state.IDT_LIMIT,
-  ldtBase: state.LDT_BASE, trBase: state.TR_BASE, xcr0: state.XCR0, pat: state.PAT, tscAux: state.TSC_AUX,
+  star: state.STAR,
+  lstar: state.LSTAR,
+  cstar: state.CSTAR,
+  fmask: state.FMASK,
+  gdtBase: state.GDT_BASE,
+  gdtLimit: state.GDT_LIMIT,
+  idtBase: state.IDT_BASE,
+  idtLimit: state.IDT_LIMIT,
+  ldtBase: state.LDT_BASE,
+  trBase: state.TR_BASE,
+  xcr0: state.XCR0,
+  pat: state.PAT,
+  tscAux: state.TSC_AUX,
 };
 const SEGMENTS: Record<SegmentName, number> = {
-  es: state.ES, cs: state.CS, ss: state.SS, ds: state.DS, fs: state.FS, gs: state.GS, ldtr: state.LDTR, tr: state.TR,
+  es: state.ES,
+  cs: state.CS,
+  ss: state.SS,
+  ds: state.DS,
+  fs: state.FS,
+  gs: state.GS,
+  ldtr: state.LDTR,
+  tr: state.TR,
 };
 const CR0_CACHED = 0x80010001;
 

@@ -4,14 +4,15 @@
  *
  * An op that one hypervisor alone needs does not enter these tables: Xen's mmu_update lives behind `cpu.hypercall`.
  */
-import type { KernelImage } from '../boot/image.ts';
+
 import type { EntryState } from '../boot/entry.ts';
-import type { Disk } from '../host/disk.ts';
+import type { KernelImage } from '../boot/image.ts';
+import type { Clock } from '../host/clock.ts';
 import type { Console } from '../host/console.ts';
+import type { Disk } from '../host/disk.ts';
+import type { Log } from '../host/log.ts';
 import type { Bus } from '../memory/bus.ts';
 import type { GuestMemory } from '../memory/memory.ts';
-import type { Clock } from '../host/clock.ts';
-import type { Log } from '../host/log.ts';
 import type { Op } from './native.ts';
 import type { Exception, Processor } from './processor.ts';
 

@@ -2,18 +2,59 @@
  * What a hypervisor sees of one virtual processor: registers by the manuals' names, the guest's memory through the guest's
  * own page tables, and the means to make something happen. The engine fulfils it; nothing here says how.
  */
-import type { GuestMemory } from '../memory/memory.ts';
-import type { Log } from '../host/log.ts';
+
 import type { Clock } from '../host/clock.ts';
+import type { Log } from '../host/log.ts';
+import type { GuestMemory } from '../memory/memory.ts';
 
 /** 64-bit registers. `flags` is RFLAGS whole. Reading GS_BASE gives the active one. */
 export type RegisterName =
-  | 'rax' | 'rcx' | 'rdx' | 'rbx' | 'rsp' | 'rbp' | 'rsi' | 'rdi'
-  | 'r8' | 'r9' | 'r10' | 'r11' | 'r12' | 'r13' | 'r14' | 'r15'
-  | 'rip' | 'flags' | 'cr0' | 'cr2' | 'cr3' | 'cr4' | 'cr8' | 'efer'
-  | 'dr0' | 'dr1' | 'dr2' | 'dr3' | 'dr6' | 'dr7'
-  | 'fsBase' | 'gsBase' | 'kernelGsBase' | 'star' | 'lstar' | 'cstar' | 'fmask'
-  | 'gdtBase' | 'gdtLimit' | 'idtBase' | 'idtLimit' | 'ldtBase' | 'trBase' | 'xcr0' | 'pat' | 'tscAux';
+  | 'rax'
+  | 'rcx'
+  | 'rdx'
+  | 'rbx'
+  | 'rsp'
+  | 'rbp'
+  | 'rsi'
+  | 'rdi'
+  | 'r8'
+  | 'r9'
+  | 'r10'
+  | 'r11'
+  | 'r12'
+  | 'r13'
+  | 'r14'
+  | 'r15'
+  | 'rip'
+  | 'flags'
+  | 'cr0'
+  | 'cr2'
+  | 'cr3'
+  | 'cr4'
+  | 'cr8'
+  | 'efer'
+  | 'dr0'
+  | 'dr1'
+  | 'dr2'
+  | 'dr3'
+  | 'dr6'
+  | 'dr7'
+  | 'fsBase'
+  | 'gsBase'
+  | 'kernelGsBase'
+  | 'star'
+  | 'lstar'
+  | 'cstar'
+  | 'fmask'
+  | 'gdtBase'
+  | 'gdtLimit'
+  | 'idtBase'
+  | 'idtLimit'
+  | 'ldtBase'
+  | 'trBase'
+  | 'xcr0'
+  | 'pat'
+  | 'tscAux';
 
 export type SegmentName = 'es' | 'cs' | 'ss' | 'ds' | 'fs' | 'gs' | 'ldtr' | 'tr';
 

@@ -5,11 +5,11 @@
 import { BLOCK_ENTRIES, type Layout, RECORD_SIZE, TLB_ADDEND, TLB_EXECUTE } from '../layout.ts';
 import { Body, Module } from '../wasm/module.ts';
 import { Builder } from '../x86/builder.ts';
-import { type Form, forms } from '../x86/decode.ts';
-import { ACCESS_EXECUTE, emitEntry, emitPaging, type Imports } from '../x86/paging.ts';
-import { switchToMmx } from '../x86/instructions/vector.ts';
-import * as state from '../x86/state.ts';
 import { defineBulk } from '../x86/bulk.ts';
+import { type Form, forms } from '../x86/decode.ts';
+import { switchToMmx } from '../x86/instructions/vector.ts';
+import { ACCESS_EXECUTE, emitEntry, emitPaging, type Imports } from '../x86/paging.ts';
+import * as state from '../x86/state.ts';
 import * as record from './record.ts';
 import { type Functions, helperNumbering, InterpreterTier, type Leaving, type Variant } from './tier.ts';
 
@@ -90,7 +90,12 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   };
   const handlerType = module.type(['i32'], ['i32']);
   const paging = emitPaging(module, layout, imports);
-  const functions: Functions = { ...paging, helper: imports.helper, segment: module.function(segmentBody(), 'segment'), bulk: defineBulk(module, layout, paging.walk) };
+  const functions: Functions = {
+    ...paging,
+    helper: imports.helper,
+    segment: module.function(segmentBody(), 'segment'),
+    bulk: defineBulk(module, layout, paging.walk),
+  };
 
   const all = variants(wide);
   const hotCount = all.findIndex(variant => !isHot(variant));
@@ -127,7 +132,9 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
     try {
       make(body, variant, ownFunction());
     } catch (error) {
-      throw new Error(`${names[record.FIRST_INSTRUCTION + all.indexOf(variant)]}: ${(error as Error).message}`, { cause: error });
+      throw new Error(`${names[record.FIRST_INSTRUCTION + all.indexOf(variant)]}: ${(error as Error).message}`, {
+        cause: error,
+      });
     }
     body.i32(0);
     elements.push(module.function(body));

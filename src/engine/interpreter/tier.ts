@@ -2,10 +2,17 @@
 import { TLB_ADDEND, TLB_READ, TLB_WRITE } from '../layout.ts';
 import type { Body } from '../wasm/module.ts';
 import { type Builder, type FlagSource, LOADS, STORES, type Tier, type Value } from '../x86/builder.ts';
+import { emitBulk } from '../x86/bulk.ts';
 import type { Form } from '../x86/decode.ts';
 import type { Operand } from '../x86/instructions/row.ts';
-import { emitBulk } from '../x86/bulk.ts';
-import { BaseOperand, GeneralRegister, MemoryOperand, NumberOperand, SizeOperand, ValueOperand } from '../x86/operand.ts';
+import {
+  BaseOperand,
+  GeneralRegister,
+  MemoryOperand,
+  NumberOperand,
+  SizeOperand,
+  ValueOperand,
+} from '../x86/operand.ts';
 import { type OperandSpec, operandBits } from '../x86/operands.ts';
 import { emitEntry, type Paging } from '../x86/paging.ts';
 import * as state from '../x86/state.ts';
@@ -354,7 +361,9 @@ export class InterpreterTier implements Tier {
       case 'W':
         return memory ? this.#memory(b, bits, writes, aligned) : this.#register(b, record.BASE, state.XMM, 'xmm', bits);
       case 'Q':
-        return memory ? this.#memory(b, bits, writes, false) : this.#register(b, record.BASE, state.FPU_REGISTERS, 'x87', bits);
+        return memory
+          ? this.#memory(b, bits, writes, false)
+          : this.#register(b, record.BASE, state.FPU_REGISTERS, 'x87', bits);
       case 'M':
         return this.#memory(b, bits, writes, aligned);
       case 'R':
@@ -397,7 +406,10 @@ export class InterpreterTier implements Tier {
           if (spec.place === 'O') return this.#field(b, record.IMMEDIATE, 64);
           return b.zx(spec.place === 'table' ? b.add(b.gpr(3), b.gpr(0, 8)) : b.gpr(7), addressSize);
         };
-        return new MemoryOperand(b, bits, () => this.#overridden(b, offset(), bits / 8, writes), { writes, aligned: false });
+        return new MemoryOperand(b, bits, () => this.#overridden(b, offset(), bits / 8, writes), {
+          writes,
+          aligned: false,
+        });
       }
       case 'X':
       case 'Y':

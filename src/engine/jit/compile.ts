@@ -28,7 +28,14 @@ export function linkRegions(layout: Layout, regions: readonly Uint8Array[]): Uin
   const walk = module.import('env', 'walk', ['i64', 'i32'], ['i64']);
   const aux = module.function(auxBody());
   const { bulk } = FUNCTIONS;
-  if (helper !== FUNCTIONS.helper || movs !== bulk.movs || stos !== bulk.stos || walk !== FUNCTIONS.walk || aux !== FUNCTIONS.aux) throw new Error('jit: regions are linked to other functions');
+  if (
+    helper !== FUNCTIONS.helper ||
+    movs !== bulk.movs ||
+    stos !== bulk.stos ||
+    walk !== FUNCTIONS.walk ||
+    aux !== FUNCTIONS.aux
+  )
+    throw new Error('jit: regions are linked to other functions');
   regions.forEach((body, i) => module.encoded(body, ['i32'], ['i32'], `r${i}`));
   return module.encode();
 }
@@ -272,7 +279,8 @@ function regionBody(
     value();
     body.memory(type, STATE + at);
   };
-  for (const register of locals.written) store('i64.store', state.GPR + 8 * register, () => body.get(locals.registers[register]!));
+  for (const register of locals.written)
+    store('i64.store', state.GPR + 8 * register, () => body.get(locals.registers[register]!));
   store('i64.store', state.RIP, () => {
     body.get(locals.exitRip);
     if (!wide) {
@@ -283,7 +291,8 @@ function regionBody(
   store('i32.store', state.FUEL, () => body.get(locals.fuel));
   store('i64.store', state.FLAG_RESULT, () => body.get(locals.flagResult));
   store('i32.store', state.FLAG_AUX, () => {
-    for (const local of [locals.flagKind, locals.flagX, locals.flagY, locals.flagResult, locals.flagAux]) body.get(local);
+    for (const local of [locals.flagKind, locals.flagX, locals.flagY, locals.flagResult, locals.flagAux])
+      body.get(local);
     body.call(functions.aux);
   });
   body.get(locals.interpret);
@@ -309,7 +318,9 @@ function prologue(layout: Layout, region: Region, locals: RegionLocals, limit: n
     body.i32(limit);
     body.op('i32.lt_s');
     refuse();
-    const units = new Set(region.blocks.flatMap(block => block.code.map(({ instruction }) => instruction.form!.row.unit)));
+    const units = new Set(
+      region.blocks.flatMap(block => block.code.map(({ instruction }) => instruction.form!.row.unit)),
+    );
     for (const [index, unit] of (['x87', 'mmx', 'sse'] as const).entries())
       if (units.has(unit)) {
         load('i32.load', state.UNIT_TRAP + 4 * index);

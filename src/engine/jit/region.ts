@@ -150,7 +150,15 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
   const blocks = new Map<number, Block>();
   for (const start of leaders) {
     if (!found.has(start)) continue;
-    const block: Block = { start, end: start, code: [], ending: 'leave', taken: undefined, next: undefined, successors: [] };
+    const block: Block = {
+      start,
+      end: start,
+      code: [],
+      ending: 'leave',
+      taken: undefined,
+      next: undefined,
+      successors: [],
+    };
     for (let offset = start; ; ) {
       const instruction = found.get(offset);
       if (!instruction || (offset !== start && leaders.has(offset))) {
@@ -167,7 +175,13 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
       const flow = flowOf(instruction);
       if (flow) {
         block.ending =
-          flow === 'jump' || flow === 'call' ? 'next' : flow === 'branch' || flow === 'repeat' ? 'branch' : flow === 'return' ? 'return' : 'indirect';
+          flow === 'jump' || flow === 'call'
+            ? 'next'
+            : flow === 'branch' || flow === 'repeat'
+              ? 'branch'
+              : flow === 'return'
+                ? 'return'
+                : 'indirect';
         break;
       }
     }
@@ -175,7 +189,8 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
   }
   for (const block of blocks.values()) {
     const last = block.code.at(-1);
-    const flow = last && block.ending !== 'leave' && block.ending !== 'interpret' ? flowOf(last.instruction) : undefined;
+    const flow =
+      last && block.ending !== 'leave' && block.ending !== 'interpret' ? flowOf(last.instruction) : undefined;
     const target = last && block.end + Number(last.instruction.immediate);
     if (flow === 'jump' || flow === 'call') block.next = blocks.get(target!);
     else if (block.ending === 'next' || block.ending === 'branch') block.next = blocks.get(block.end);
@@ -188,7 +203,9 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
   const visit = (block: Block): void => {
     if (reached.has(block)) return;
     reached.add(block);
-    block.successors = [...new Set([block.taken, block.next, ...(block.ending === 'return' ? siteBlocks : [])])].filter(b => b !== undefined);
+    block.successors = [...new Set([block.taken, block.next, ...(block.ending === 'return' ? siteBlocks : [])])].filter(
+      b => b !== undefined,
+    );
     for (const successor of block.successors) visit(successor);
   };
   const first = blocks.get(entry)!;

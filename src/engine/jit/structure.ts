@@ -50,12 +50,18 @@ export function emitStructured<N extends Node>(emitter: Emitter<N>, nodes: reado
     const before = headers.map(header => targets.get(header));
     const label = body.loop();
     headers.forEach((header, value) => targets.set(header, { label, backwards: true, dispatch: { local, value } }));
-    emitParts(set, headers, new Set(headers), parts => {
-      // The dispatcher itself: each header is a part of its own below.
-      body.get(local);
-      const labels = headers.map(header => parts.get(header)!.label);
-      body.brTable(labels.slice(0, -1), labels.at(-1)!);
-    }, true);
+    emitParts(
+      set,
+      headers,
+      new Set(headers),
+      parts => {
+        // The dispatcher itself: each header is a part of its own below.
+        body.get(local);
+        const labels = headers.map(header => parts.get(header)!.label);
+        body.brTable(labels.slice(0, -1), labels.at(-1)!);
+      },
+      true,
+    );
     body.unreachable();
     body.end();
     headers.forEach((header, i) => {
@@ -93,7 +99,11 @@ export function emitStructured<N extends Node>(emitter: Emitter<N>, nodes: reado
     entries.forEach(({ entered }, i) => {
       const local = entered.length > 1 ? body.local('i32') : -1;
       entered.forEach((node, value) => {
-        const target: Target = { label: labels[i]!, backwards: false, ...(local >= 0 ? { dispatch: { local, value } } : {}) };
+        const target: Target = {
+          label: labels[i]!,
+          backwards: false,
+          ...(local >= 0 ? { dispatch: { local, value } } : {}),
+        };
         own.set(node, target);
         // A header of this level keeps its loop's target for all but the dispatcher.
         if (!isHeader.has(node)) {
@@ -106,7 +116,8 @@ export function emitStructured<N extends Node>(emitter: Emitter<N>, nodes: reado
     entries.forEach(({ part, inside, entered }) => {
       body.end();
       const dispatch = own.get(entered[0]!)?.dispatch;
-      if (part.length === 1 && !(part[0]!.successors.includes(part[0]!) && !isHeader.has(part[0]!))) emitter.node(part[0]!, lookup);
+      if (part.length === 1 && !(part[0]!.successors.includes(part[0]!) && !isHeader.has(part[0]!)))
+        emitter.node(part[0]!, lookup);
       else if (entered.length > 1) emitDispatched(inside, entered, dispatch!.local);
       else emitSet(inside, entered[0]!);
     });

@@ -6,10 +6,17 @@
 import { TLB_ADDEND, TLB_ENTRIES, TLB_READ, TLB_WRITE } from '../layout.ts';
 import type { Body } from '../wasm/module.ts';
 import { type Builder, type FlagSource, LOADS, STORES, type Tier, type Value } from '../x86/builder.ts';
+import { emitBulk } from '../x86/bulk.ts';
 import type { Instruction } from '../x86/decode.ts';
 import type { Operand } from '../x86/instructions/row.ts';
-import { emitBulk } from '../x86/bulk.ts';
-import { BaseOperand, GeneralRegister, MemoryOperand, NumberOperand, SizeOperand, ValueOperand } from '../x86/operand.ts';
+import {
+  BaseOperand,
+  GeneralRegister,
+  MemoryOperand,
+  NumberOperand,
+  SizeOperand,
+  ValueOperand,
+} from '../x86/operand.ts';
 import { type OperandSpec, operandBits } from '../x86/operands.ts';
 import * as state from '../x86/state.ts';
 
@@ -106,7 +113,12 @@ export class JitTier implements Tier {
       const placed = high ? b.shl(b.zx(value, bits), b.const(shift)) : b.zx(value, bits);
       next = b.or(b.and(this.#whole(b, index), b.const(~mask)), placed);
     }
-    b.write(`register ${index}`, next, () => {}, () => b.body.set(local));
+    b.write(
+      `register ${index}`,
+      next,
+      () => {},
+      () => b.body.set(local),
+    );
   }
 
   #register(b: Builder, number: number, bits: number): Operand {
@@ -243,7 +255,12 @@ export class JitTier implements Tier {
     this.#setFlagLocal(b, this.locals.flagKind, b.i32(code));
   }
   #setFlagLocal(b: Builder, local: number, value: Value): void {
-    b.write(`flags ${local}`, value, () => {}, () => b.body.set(local));
+    b.write(
+      `flags ${local}`,
+      value,
+      () => {},
+      () => b.body.set(local),
+    );
   }
   #flagLocal(b: Builder, local: number, type: 'i64' | 'i32'): Value {
     return b.read(`flags ${local}`, type, body => body.get(local));
@@ -253,7 +270,8 @@ export class JitTier implements Tier {
   }
   flagAux(b: Builder): Value {
     const { locals, pending } = this;
-    if (pending && (pending.kind === 'logic' || pending.kind === 'raw')) return this.#flagLocal(b, locals.flagAux, 'i32');
+    if (pending && (pending.kind === 'logic' || pending.kind === 'raw'))
+      return this.#flagLocal(b, locals.flagAux, 'i32');
     const x = this.#flagLocal(b, locals.flagX, 'i64');
     const y = this.#flagLocal(b, locals.flagY, 'i64');
     const r = this.flagResult(b);
@@ -376,7 +394,12 @@ export class JitTier implements Tier {
     const memory = () => {
       const { row } = form!;
       const writes = row.writes ? row.writes.includes(index) : index === 0;
-      return this.#memory(b, bits, writes, bits === 128 && (spec.place === 'W' || spec.place === 'M') && !row.unaligned);
+      return this.#memory(
+        b,
+        bits,
+        writes,
+        bits === 128 && (spec.place === 'W' || spec.place === 'M') && !row.unaligned,
+      );
     };
     switch (spec.place) {
       case 'E':
@@ -413,13 +436,17 @@ export class JitTier implements Tier {
       case 'J':
         return new ValueOperand(bits, () => b.add(this.next(b), b.const(i.immediate)));
       case 'O':
-        return new MemoryOperand(b, bits, () => this.#inSegment(b, b.const(i.immediate)), { writes: index === 0, aligned: false });
+        return new MemoryOperand(b, bits, () => this.#inSegment(b, b.const(i.immediate)), {
+          writes: index === 0,
+          aligned: false,
+        });
       case 'X':
       case 'Y':
         return this.#string(b, spec.place, bits);
       case 'table':
       case 'destination': {
-        const at = () => this.#inSegment(b, b.zx(spec.place === 'table' ? b.add(b.gpr(3), b.gpr(0, 8)) : b.gpr(7), i.addressSize));
+        const at = () =>
+          this.#inSegment(b, b.zx(spec.place === 'table' ? b.add(b.gpr(3), b.gpr(0, 8)) : b.gpr(7), i.addressSize));
         return new MemoryOperand(b, bits, at, { writes: index === 0 && spec.place === 'destination', aligned: false });
       }
       case 'counter':

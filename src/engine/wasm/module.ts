@@ -267,7 +267,12 @@ export class Module {
     return this.#imports.length + this.#functions.push({ body, type, name: exportName }) - 1;
   }
   /** A function whose body is bytes already (Body.encode of an earlier module with the same imports and functions before it). */
-  encoded(body: Uint8Array, parameters: readonly ValueType[], results: readonly ValueType[], exportName: string): number {
+  encoded(
+    body: Uint8Array,
+    parameters: readonly ValueType[],
+    results: readonly ValueType[],
+    exportName: string,
+  ): number {
     const type = this.type(parameters, results);
     return this.#imports.length + this.#functions.push({ body, type, name: exportName }) - 1;
   }

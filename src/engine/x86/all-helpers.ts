@@ -1,6 +1,7 @@
 /** Every helper by name: what `b.helper(name)` in a row finds. */
-import { cryptoHelpers } from './crypto.ts';
+
 import { controlHelpers } from './control.ts';
+import { cryptoHelpers } from './crypto.ts';
 import type { Helper } from './helper.ts';
 import { integerHelpers } from './integer-helpers.ts';
 import { segmentHelpers } from './segments.ts';

@@ -6,8 +6,9 @@
  * Integers are i64 and hold unsigned values unless said; truth values are i32, 0 or 1. `bits` is 8, 16, 32 or 64.
  * An instruction that may fault does its loads and its checks before its first write: a fault leaves no trace.
  */
-import { opcodes, type Opcode, type ValueType } from '../wasm/opcodes.ts';
+
 import type { Body } from '../wasm/module.ts';
+import { type Opcode, opcodes, type ValueType } from '../wasm/opcodes.ts';
 import * as state from './state.ts';
 
 type Kind = 'const' | 'local' | 'op' | 'read' | 'select' | 'lane' | 'shuffle';
@@ -133,7 +134,8 @@ export class Builder {
   /** extract_lane and replace_lane. */
   lane(name: string, lane: number, ...parts: Value[]): Value {
     const opcode = opcodes.get(name);
-    if (!opcode?.lane || parts.length !== opcode.parameters.length) throw new Error(`builder: ${name} is no lane operation`);
+    if (!opcode?.lane || parts.length !== opcode.parameters.length)
+      throw new Error(`builder: ${name} is no lane operation`);
     return this.#node('lane', opcode.result!, opcode, parts, BigInt(lane));
   }
   /** i8x16.shuffle: byte i of the result is byte lanes[i] of x and y laid end to end. */
@@ -146,29 +148,69 @@ export class Builder {
     return this.#node('select', x.type, undefined, [x, y, condition]);
   }
 
-  add(x: Value, y: Value): Value { return this.op('i64.add', x, y); }
-  sub(x: Value, y: Value): Value { return this.op('i64.sub', x, y); }
-  mul(x: Value, y: Value): Value { return this.op('i64.mul', x, y); }
-  and(x: Value, y: Value): Value { return this.op('i64.and', x, y); }
-  or(x: Value, y: Value): Value { return this.op('i64.or', x, y); }
-  xor(x: Value, y: Value): Value { return this.op('i64.xor', x, y); }
-  not(x: Value): Value { return this.xor(x, this.const(-1)); }
+  add(x: Value, y: Value): Value {
+    return this.op('i64.add', x, y);
+  }
+  sub(x: Value, y: Value): Value {
+    return this.op('i64.sub', x, y);
+  }
+  mul(x: Value, y: Value): Value {
+    return this.op('i64.mul', x, y);
+  }
+  and(x: Value, y: Value): Value {
+    return this.op('i64.and', x, y);
+  }
+  or(x: Value, y: Value): Value {
+    return this.op('i64.or', x, y);
+  }
+  xor(x: Value, y: Value): Value {
+    return this.op('i64.xor', x, y);
+  }
+  not(x: Value): Value {
+    return this.xor(x, this.const(-1));
+  }
   /** Shifts of 64-bit values; the count is taken modulo 64. */
-  shl(x: Value, y: Value): Value { return this.op('i64.shl', x, y); }
-  shr(x: Value, y: Value): Value { return this.op('i64.shr_u', x, y); }
-  sar(x: Value, y: Value): Value { return this.op('i64.shr_s', x, y); }
+  shl(x: Value, y: Value): Value {
+    return this.op('i64.shl', x, y);
+  }
+  shr(x: Value, y: Value): Value {
+    return this.op('i64.shr_u', x, y);
+  }
+  sar(x: Value, y: Value): Value {
+    return this.op('i64.shr_s', x, y);
+  }
   /** Truth values (i32). */
-  eq(x: Value, y: Value): Value { return this.op('i64.eq', x, y); }
-  ne(x: Value, y: Value): Value { return this.op('i64.ne', x, y); }
-  eqz(x: Value): Value { return this.op('i64.eqz', x); }
-  ltu(x: Value, y: Value): Value { return this.op('i64.lt_u', x, y); }
-  lts(x: Value, y: Value): Value { return this.op('i64.lt_s', x, y); }
-  both(x: Value, y: Value): Value { return this.op('i32.and', x, y); }
-  either(x: Value, y: Value): Value { return this.op('i32.or', x, y); }
-  no(x: Value): Value { return this.op('i32.eqz', x); }
+  eq(x: Value, y: Value): Value {
+    return this.op('i64.eq', x, y);
+  }
+  ne(x: Value, y: Value): Value {
+    return this.op('i64.ne', x, y);
+  }
+  eqz(x: Value): Value {
+    return this.op('i64.eqz', x);
+  }
+  ltu(x: Value, y: Value): Value {
+    return this.op('i64.lt_u', x, y);
+  }
+  lts(x: Value, y: Value): Value {
+    return this.op('i64.lt_s', x, y);
+  }
+  both(x: Value, y: Value): Value {
+    return this.op('i32.and', x, y);
+  }
+  either(x: Value, y: Value): Value {
+    return this.op('i32.or', x, y);
+  }
+  no(x: Value): Value {
+    return this.op('i32.eqz', x);
+  }
   /** A truth value or other i32 as an unsigned i64. */
-  wide(x: Value): Value { return this.op('i64.extend_i32_u', x); }
-  narrow(x: Value): Value { return this.op('i32.wrap_i64', x); }
+  wide(x: Value): Value {
+    return this.op('i64.extend_i32_u', x);
+  }
+  narrow(x: Value): Value {
+    return this.op('i32.wrap_i64', x);
+  }
 
   /** The low `bits` of x, the rest zero. */
   zx(x: Value, bits: number): Value {
@@ -193,7 +235,12 @@ export class Builder {
     });
   }
   setState(offset: number, value: Value, bits = 64): void {
-    this.write(placeOf(offset), value, () => this.body.i32(0), () => this.body.memory(STORES[bits]!, state.STATE + offset));
+    this.write(
+      placeOf(offset),
+      value,
+      () => this.body.i32(0),
+      () => this.body.memory(STORES[bits]!, state.STATE + offset),
+    );
   }
   /** A 32-bit field as i32. */
   state32(offset: number): Value {
@@ -203,7 +250,12 @@ export class Builder {
     });
   }
   setState32(offset: number, value: Value): void {
-    this.write(offset, value, () => this.body.i32(0), () => this.body.memory('i32.store', state.STATE + offset));
+    this.write(
+      offset,
+      value,
+      () => this.body.i32(0),
+      () => this.body.memory('i32.store', state.STATE + offset),
+    );
   }
   /** General register `index` (0 = RAX … 15 = R15), zero-extended. */
   gpr(index: number, bits = 64): Value {
@@ -225,7 +277,13 @@ export class Builder {
   variable(initial: Value): { get(): Value; set(value: Value): void } {
     const index = this.temporary(initial.type);
     const place = `variable ${index} ${serial}`;
-    const set = (value: Value) => this.write(place, value, () => {}, () => this.body.set(index));
+    const set = (value: Value) =>
+      this.write(
+        place,
+        value,
+        () => {},
+        () => this.body.set(index),
+      );
     set(initial);
     return { get: () => this.read(place, initial.type, body => body.get(index)), set };
   }
@@ -274,11 +332,27 @@ export class Builder {
 
   /** Flags of r = x + y (+ carry in): all six. x, y, r zero-extended `bits` wide (higher bits of r do not matter). */
   flagsAdd(bits: number, x: Value, y: Value, r: Value, carryIn = false): void {
-    this.tier.setFlags(this, { kind: 'add', bits, x, y, carryIn, result: this.sx(r, bits), aux: () => this.auxOf('add', bits, x, y, r) });
+    this.tier.setFlags(this, {
+      kind: 'add',
+      bits,
+      x,
+      y,
+      carryIn,
+      result: this.sx(r, bits),
+      aux: () => this.auxOf('add', bits, x, y, r),
+    });
   }
   /** Flags of r = x - y (- borrow in): all six. */
   flagsSub(bits: number, x: Value, y: Value, r: Value, carryIn = false): void {
-    this.tier.setFlags(this, { kind: 'sub', bits, x, y, carryIn, result: this.sx(r, bits), aux: () => this.auxOf('sub', bits, x, y, r) });
+    this.tier.setFlags(this, {
+      kind: 'sub',
+      bits,
+      x,
+      y,
+      carryIn,
+      result: this.sx(r, bits),
+      aux: () => this.auxOf('sub', bits, x, y, r),
+    });
   }
   /** Flags of a logical result: CF and OF clear, AF clear. */
   flagsLogic(bits: number, r: Value): void {
@@ -313,20 +387,30 @@ export class Builder {
     };
     this.tier.setFlags(this, { kind: 'raw', bits: 64, carryIn: false, result, aux });
   }
-  carry(): Value { return this.op('i32.shr_u', this.tier.flagAux(this), this.i32(31)); }
+  carry(): Value {
+    return this.op('i32.shr_u', this.tier.flagAux(this), this.i32(31));
+  }
   overflow(): Value {
     const aux = this.tier.flagAux(this);
     const differs = this.op('i32.xor', aux, this.op('i32.shl', aux, this.i32(1)));
     return this.op('i32.shr_u', differs, this.i32(31));
   }
-  adjust(): Value { return this.both(this.op('i32.shr_u', this.tier.flagAux(this), this.i32(3)), this.i32(1)); }
-  zero(): Value { return this.eqz(this.tier.flagResult(this)); }
+  adjust(): Value {
+    return this.both(this.op('i32.shr_u', this.tier.flagAux(this), this.i32(3)), this.i32(1));
+  }
+  zero(): Value {
+    return this.eqz(this.tier.flagResult(this));
+  }
   negative(): Value {
     const top = this.narrow(this.shr(this.tier.flagResult(this), this.const(63)));
     return this.op('i32.xor', top, this.both(this.tier.flagAux(this), this.i32(1)));
   }
   parity(): Value {
-    const low = this.op('i32.xor', this.narrow(this.tier.flagResult(this)), this.op('i32.shr_u', this.tier.flagAux(this), this.i32(8)));
+    const low = this.op(
+      'i32.xor',
+      this.narrow(this.tier.flagResult(this)),
+      this.op('i32.shr_u', this.tier.flagAux(this), this.i32(8)),
+    );
     return this.no(this.both(this.op('i32.popcnt', this.both(low, this.i32(0xff))), this.i32(1)));
   }
   /** Condition code 0-15 as Jcc has it in its opcode (SDM 2A B.1.4.7). */
@@ -475,7 +559,19 @@ export class Builder {
     extra: unknown = undefined,
   ): Value {
     for (const part of parts) this.#use(part);
-    return { kind, type, opcode, parts, literal, extra, block: this.#block, uses: 0, local: -1, place, serial: ++serial };
+    return {
+      kind,
+      type,
+      opcode,
+      parts,
+      literal,
+      extra,
+      block: this.#block,
+      uses: 0,
+      local: -1,
+      place,
+      serial: ++serial,
+    };
   }
   #use(value: Value): void {
     value.uses++;
@@ -534,8 +630,20 @@ function placeOf(offset: number): Place {
   return offset;
 }
 
-export const LOADS: Record<number, string> = { 8: 'i64.load8_u', 16: 'i64.load16_u', 32: 'i64.load32_u', 64: 'i64.load', 128: 'v128.load' };
-export const STORES: Record<number, string> = { 8: 'i64.store8', 16: 'i64.store16', 32: 'i64.store32', 64: 'i64.store', 128: 'v128.store' };
+export const LOADS: Record<number, string> = {
+  8: 'i64.load8_u',
+  16: 'i64.load16_u',
+  32: 'i64.load32_u',
+  64: 'i64.load',
+  128: 'v128.load',
+};
+export const STORES: Record<number, string> = {
+  8: 'i64.store8',
+  16: 'i64.store16',
+  32: 'i64.store32',
+  64: 'i64.store',
+  128: 'v128.store',
+};
 
 /** Constant folding of what meanings and operands make most often; undefined when there is nothing to fold. */
 function fold(b: Builder, name: string, parts: readonly Value[]): Value | undefined {
@@ -546,37 +654,62 @@ function fold(b: Builder, name: string, parts: readonly Value[]): Value | undefi
     const q = y.literal;
     const u = (n: bigint) => BigInt.asUintN(64, n);
     switch (name) {
-      case 'i64.add': return b.const(p + q);
-      case 'i64.sub': return b.const(p - q);
-      case 'i64.and': return b.const(p & q);
-      case 'i64.or': return b.const(p | q);
-      case 'i64.xor': return b.const(p ^ q);
-      case 'i64.shl': return b.const(p << (q & 63n));
-      case 'i64.shr_u': return b.const(u(p) >> (q & 63n));
-      case 'i64.shr_s': return b.const(p >> (q & 63n));
-      case 'i64.mul': return b.const(p * q);
-      case 'i64.eq': return b.i32(p === q ? 1 : 0);
-      case 'i64.ne': return b.i32(p !== q ? 1 : 0);
-      case 'i64.lt_u': return b.i32(u(p) < u(q) ? 1 : 0);
-      case 'i64.lt_s': return b.i32(p < q ? 1 : 0);
-      case 'i32.and': return b.i32(Number(p & q));
-      case 'i32.or': return b.i32(Number(p | q));
-      case 'i32.xor': return b.i32(Number(p ^ q));
-      case 'i32.shl': return b.i32(Number(p) << Number(q & 31n));
-      case 'i32.shr_u': return b.i32(Number(p) >>> Number(q & 31n));
+      case 'i64.add':
+        return b.const(p + q);
+      case 'i64.sub':
+        return b.const(p - q);
+      case 'i64.and':
+        return b.const(p & q);
+      case 'i64.or':
+        return b.const(p | q);
+      case 'i64.xor':
+        return b.const(p ^ q);
+      case 'i64.shl':
+        return b.const(p << (q & 63n));
+      case 'i64.shr_u':
+        return b.const(u(p) >> (q & 63n));
+      case 'i64.shr_s':
+        return b.const(p >> (q & 63n));
+      case 'i64.mul':
+        return b.const(p * q);
+      case 'i64.eq':
+        return b.i32(p === q ? 1 : 0);
+      case 'i64.ne':
+        return b.i32(p !== q ? 1 : 0);
+      case 'i64.lt_u':
+        return b.i32(u(p) < u(q) ? 1 : 0);
+      case 'i64.lt_s':
+        return b.i32(p < q ? 1 : 0);
+      case 'i32.and':
+        return b.i32(Number(p & q));
+      case 'i32.or':
+        return b.i32(Number(p | q));
+      case 'i32.xor':
+        return b.i32(Number(p ^ q));
+      case 'i32.shl':
+        return b.i32(Number(p) << Number(q & 31n));
+      case 'i32.shr_u':
+        return b.i32(Number(p) >>> Number(q & 31n));
     }
     return undefined;
   }
   if (known(x) && !y) {
     const p = x!.literal;
     switch (name) {
-      case 'i64.eqz': return b.i32(p === 0n ? 1 : 0);
-      case 'i32.eqz': return b.i32(p === 0n ? 1 : 0);
-      case 'i32.wrap_i64': return b.i32(Number(BigInt.asIntN(32, p)));
-      case 'i64.extend_i32_u': return b.const(BigInt.asUintN(32, p));
-      case 'i64.extend8_s': return b.const(BigInt.asIntN(8, p));
-      case 'i64.extend16_s': return b.const(BigInt.asIntN(16, p));
-      case 'i64.extend32_s': return b.const(BigInt.asIntN(32, p));
+      case 'i64.eqz':
+        return b.i32(p === 0n ? 1 : 0);
+      case 'i32.eqz':
+        return b.i32(p === 0n ? 1 : 0);
+      case 'i32.wrap_i64':
+        return b.i32(Number(BigInt.asIntN(32, p)));
+      case 'i64.extend_i32_u':
+        return b.const(BigInt.asUintN(32, p));
+      case 'i64.extend8_s':
+        return b.const(BigInt.asIntN(8, p));
+      case 'i64.extend16_s':
+        return b.const(BigInt.asIntN(16, p));
+      case 'i64.extend32_s':
+        return b.const(BigInt.asIntN(32, p));
     }
     return undefined;
   }

@@ -164,7 +164,11 @@ function bulkBody(layout: Layout, walk: number, moves: boolean): Body {
     b.op('i32.add');
     b.set(end);
     const next = b.loop();
-    for (const [width, store] of [[2, 'i64.store16'], [4, 'i64.store32'], [8, 'i64.store']] as const) {
+    for (const [width, store] of [
+      [2, 'i64.store16'],
+      [4, 'i64.store32'],
+      [8, 'i64.store'],
+    ] as const) {
       b.get(bytes);
       b.i32(width);
       b.op('i32.eq');

@@ -3,8 +3,8 @@
  * that translated code works on, and accesses to linear addresses through the guest's page tables.
  */
 import type { GuestMemory } from '../../memory/memory.ts';
-import { PAGE_CODE } from '../layout.ts';
 import * as record from '../interpreter/record.ts';
+import { PAGE_CODE } from '../layout.ts';
 import type { CodeSize } from './decode.ts';
 import type { HelperContext } from './helper.ts';
 import { ACCESS_IMPLICIT, ACCESS_PROBE, ACCESS_WRITE } from './paging.ts';
@@ -132,7 +132,9 @@ export class Cpu implements HelperContext {
   /** Linear address of the instruction after the one whose helper runs. */
   next(): bigint {
     const at = this.get32(state.RECORD);
-    return this.wrap(this.get64(state.PAGE) + BigInt(this.view.getUint16(at + record.OFFSET, true) + this.bytes[at + record.LENGTH]!));
+    return this.wrap(
+      this.get64(state.PAGE) + BigInt(this.view.getUint16(at + record.OFFSET, true) + this.bytes[at + record.LENGTH]!),
+    );
   }
   get rip(): bigint {
     return this.get64(state.RIP);
@@ -239,7 +241,8 @@ export class Cpu implements HelperContext {
       this.translate(linear, access);
       this.translate(this.wrap((linear & ~4095n) + 4096n), access);
       let value = 0n;
-      for (let i = bytes - 1; i >= 0; i--) value = (value << 8n) | this.readLinear(this.wrap(linear + BigInt(i)), 1, implicit);
+      for (let i = bytes - 1; i >= 0; i--)
+        value = (value << 8n) | this.readLinear(this.wrap(linear + BigInt(i)), 1, implicit);
       return value;
     }
     const physical = this.translate(linear, access);
@@ -267,7 +270,8 @@ export class Cpu implements HelperContext {
     const offset = Number(linear & 4095n);
     if (offset + bytes > 4096) {
       this.probeWrite(linear, bytes, implicit);
-      for (let i = 0; i < bytes; i++) this.writeLinear(this.wrap(linear + BigInt(i)), 1, (value >> BigInt(8 * i)) & 0xffn, implicit);
+      for (let i = 0; i < bytes; i++)
+        this.writeLinear(this.wrap(linear + BigInt(i)), 1, (value >> BigInt(8 * i)) & 0xffn, implicit);
       return;
     }
     const physical = this.translate(linear, access);
@@ -304,7 +308,10 @@ export class Cpu implements HelperContext {
   /** The TLB bank for the current CPL and AC. */
   updateBank(): void {
     const kind = this.cpl === 3 ? 0 : this.get32(state.FLAGS_REST) & state.AC ? 2 : 1;
-    this.set32(state.TLB_BASE, this.get32(state.CLASS_BASE + 4 * (kind === 2 && !(this.get32(state.CR4) & (1 << 21)) ? 1 : kind)));
+    this.set32(
+      state.TLB_BASE,
+      this.get32(state.CLASS_BASE + 4 * (kind === 2 && !(this.get32(state.CR4) & (1 << 21)) ? 1 : kind)),
+    );
   }
   setCpl(cpl: number): void {
     this.set32(state.CPL, cpl);
@@ -334,7 +341,11 @@ export class Cpu implements HelperContext {
 }
 
 export function segmentBaseOffset(segment: number): number {
-  return segment === state.LDTR ? state.LDT_BASE : segment === state.TR ? state.TR_BASE : state.SEGMENT_BASE + 8 * segment;
+  return segment === state.LDTR
+    ? state.LDT_BASE
+    : segment === state.TR
+      ? state.TR_BASE
+      : state.SEGMENT_BASE + 8 * segment;
 }
 
 /** Sign-extended from bit 47: what 64-bit mode accepts as an address. */

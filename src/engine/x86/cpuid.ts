@@ -132,7 +132,12 @@ export function cpuid(leaf: number, subleaf: number, inputs: CpuidInputs): Cpuid
     case 0x80000000:
       return { eax: 0x80000008, ebx: text(VENDOR, 0), edx: text(VENDOR, 4), ecx: text(VENDOR, 8) };
     case 0x80000001:
-      return { eax: SIGNATURE, ebx: 0, ecx: LEAF_80000001.ecx, edx: (LEAF_80000001.edx | (LEAF_1.edx & REPEATED)) >>> 0 };
+      return {
+        eax: SIGNATURE,
+        ebx: 0,
+        ecx: LEAF_80000001.ecx,
+        edx: (LEAF_80000001.edx | (LEAF_1.edx & REPEATED)) >>> 0,
+      };
     case 0x80000002:
     case 0x80000003:
     case 0x80000004: {

@@ -3,9 +3,9 @@
  * because a boot decodes half a million instructions.
  */
 import { offered } from './cpuid.ts';
-import { dependsOn, hasModrm, immediateBytes, memoryOperand, type OperandSpec, parseOperands } from './operands.ts';
 import type { Row } from './instructions/row.ts';
 import { rows } from './instructions/table.ts';
+import { dependsOn, hasModrm, immediateBytes, memoryOperand, type OperandSpec, parseOperands } from './operands.ts';
 import * as state from './state.ts';
 
 export type CodeSize = 16 | 32 | 64;
@@ -48,7 +48,8 @@ for (const form of forms) {
   const { row } = form;
   if (!row.rexW) continue;
   const other = forms.find(
-    ({ row: r }) => !r.rexW && r.opcode === row.opcode && r.group === row.group && r.prefix === row.prefix && r.form === row.form,
+    ({ row: r }) =>
+      !r.rexW && r.opcode === row.opcode && r.group === row.group && r.prefix === row.prefix && r.form === row.form,
   );
   if (!other) throw new Error(`${row.name}: no row without REX.W`);
   other.withRexW = form;
@@ -139,7 +140,10 @@ function build(long: boolean): { cells: Cell[]; modrm: Uint8Array } {
             if (only && (only === 'memory') !== memory) continue;
           }
           const points =
-            (row.prefix !== undefined ? 8 : 0) + (row.modrm !== undefined ? 4 : 0) + (row.group !== undefined ? 2 : 0) + (row.form ? 1 : 0);
+            (row.prefix !== undefined ? 8 : 0) +
+            (row.modrm !== undefined ? 4 : 0) +
+            (row.group !== undefined ? 2 : 0) +
+            (row.form ? 1 : 0);
           // Of two that fit alike, the one without register operands: 0x90 is NOP, not XCHG EAX, EAX.
           if (points > score || (points === score && form.operands.length === 0)) {
             score = points;
@@ -173,7 +177,13 @@ const LEGACY = build(false);
  * Decodes one instruction at `bytes[at]` into `into`; at most up to `end`.
  * @returns its length in bytes, or why there is none.
  */
-export function decode(bytes: Uint8Array, at: number, end: number, code: CodeSize, into: Instruction): number | DecodeError {
+export function decode(
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+  code: CodeSize,
+  into: Instruction,
+): number | DecodeError {
   const start = at;
   const limit = Math.min(end, start + 15);
   const short = (): DecodeError => (limit === start + 15 ? 'too-long' : 'short');
@@ -206,7 +216,6 @@ export function decode(bytes: Uint8Array, at: number, end: number, code: CodeSiz
       if (at >= limit) return short();
       const next = bytes[at]!;
       if (isPrefix(next)) rex = 0;
-      continue;
     } else break;
   }
 
@@ -350,7 +359,8 @@ export function decode(bytes: Uint8Array, at: number, end: number, code: CodeSiz
       const offset = bytes[at]! | (bytes[at + 1]! << 8) | (wide ? (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24) : 0);
       const selector = bytes[at + size - 2]! | (bytes[at + size - 1]! << 8);
       value = BigInt(offset >>> 0) | (BigInt(selector) << 32n);
-    } else if (size === 4) value = BigInt(bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24));
+    } else if (size === 4)
+      value = BigInt(bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24));
     else {
       value = 0n;
       for (let j = 7; j >= 0; j--) value = (value << 8n) | BigInt(bytes[at + j]!);
@@ -367,7 +377,17 @@ export function decode(bytes: Uint8Array, at: number, end: number, code: CodeSiz
 
 function isPrefix(byte: number): boolean {
   return (
-    (byte & 0xf0) === 0x40 || byte === 0x66 || byte === 0x67 || byte === 0xf0 || byte === 0xf2 || byte === 0xf3 ||
-    byte === 0x26 || byte === 0x2e || byte === 0x36 || byte === 0x3e || byte === 0x64 || byte === 0x65
+    (byte & 0xf0) === 0x40 ||
+    byte === 0x66 ||
+    byte === 0x67 ||
+    byte === 0xf0 ||
+    byte === 0xf2 ||
+    byte === 0xf3 ||
+    byte === 0x26 ||
+    byte === 0x2e ||
+    byte === 0x36 ||
+    byte === 0x3e ||
+    byte === 0x64 ||
+    byte === 0x65
   );
 }

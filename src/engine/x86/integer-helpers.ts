@@ -93,7 +93,8 @@ export const integerHelpers: Record<string, Helper> = {
     const sp = cpu.gpr(4) & mask;
     const at = (i: number) => stackAddress(cpu, (sp + BigInt(i * bytes)) & mask, bytes);
     const values = Array.from({ length: 8 }, (_, i) => cpu.readLinear(at(i), bytes, false));
-    for (let register = 0; register < 8; register++) if (register !== 4) setBits(cpu, register, bits, values[7 - register]!);
+    for (let register = 0; register < 8; register++)
+      if (register !== 4) setBits(cpu, register, bits, values[7 - register]!);
     cpu.setGpr(4, (cpu.gpr(4) & ~mask) | ((sp + BigInt(8 * bytes)) & mask));
   },
 };

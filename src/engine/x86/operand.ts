@@ -119,7 +119,9 @@ export class MemoryOperand extends BaseOperand {
     return at;
   }
   override get(): Value {
-    return this.#how.writes ? this.#b.loadForWrite(this.#checked(), this.bits) : this.#b.load(this.#checked(), this.bits);
+    return this.#how.writes
+      ? this.#b.loadForWrite(this.#checked(), this.bits)
+      : this.#b.load(this.#checked(), this.bits);
   }
   override set(value: Value): void {
     this.#b.store(this.#checked(), this.bits, value);

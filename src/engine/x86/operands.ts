@@ -4,17 +4,31 @@ import type { Row } from './instructions/row.ts';
 /** Where an operand is found. */
 export type Place =
   /** General register or memory by ModRM.rm (E), memory alone (M), general register by ModRM.rm (R). */
-  | 'E' | 'M' | 'R'
+  | 'E'
+  | 'M'
+  | 'R'
   /** General register by ModRM.reg (G) or by the opcode's low bits (Z). */
-  | 'G' | 'Z'
+  | 'G'
+  | 'Z'
   /** Vector registers: xmm by reg (V), by rm or memory (W), by rm (U); mmx: P, Q, N. */
-  | 'V' | 'W' | 'U' | 'P' | 'Q' | 'N'
+  | 'V'
+  | 'W'
+  | 'U'
+  | 'P'
+  | 'Q'
+  | 'N'
   /** Segment, control and debug registers by ModRM.reg. */
-  | 'S' | 'C' | 'D'
+  | 'S'
+  | 'C'
+  | 'D'
   /** Immediate, relative branch target, far pointer, memory at an absolute offset. */
-  | 'I' | 'J' | 'A' | 'O'
+  | 'I'
+  | 'J'
+  | 'A'
+  | 'O'
   /** String operands DS:rSI and ES:rDI. */
-  | 'X' | 'Y'
+  | 'X'
+  | 'Y'
   /** A general register by name, `index` in `fixed`. */
   | 'fixed'
   /** The counter CX, ECX or RCX by address size. */

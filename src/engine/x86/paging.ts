@@ -2,7 +2,7 @@
  * Address translation and the slow paths of memory access, emitted as WebAssembly functions: a boot misses the TLB millions
  * of times. SDM 3A chapter 4; access rights 4.6; accessed and dirty flags 4.8; error codes 4.7.
  */
-import { Body, type Module } from '../wasm/module.ts';
+
 import {
   type Layout,
   PAGE_CODE,
@@ -15,6 +15,7 @@ import {
   TLB_READ,
   TLB_WRITE,
 } from '../layout.ts';
+import { Body, type Module } from '../wasm/module.ts';
 import * as state from './state.ts';
 
 const { STATE } = state;
@@ -779,7 +780,14 @@ function walkBody(layout: Layout): Body {
 }
 
 /** Emits a call of `walk` for the linear address in `local` and returns from the function if it faults. */
-function walkOrReturn(b: Hand, walk: number, linear: () => void, access: () => void, physical: number, result: () => void): void {
+function walkOrReturn(
+  b: Hand,
+  walk: number,
+  linear: () => void,
+  access: () => void,
+  physical: number,
+  result: () => void,
+): void {
   linear();
   access();
   b.call(walk);
@@ -878,65 +886,68 @@ function slowLoadBody(layout: Layout, imports: Imports, walk: number): Body {
   };
   walkOrReturn(b, walk, () => b.get(linear), access, physical, zero);
   crosses(b, linear, size);
-  b.when(
-    () => {
-      walkOrReturn(b, walk, () => secondPage(b, linear, size), access, other, zero);
-      emitWatch(b, imports, linear, size, false);
-      // Byte by byte: bytes before the page's end from the first page, the rest from the second.
-      const done = b.block();
-      const next = b.loop();
-      b.get(index);
-      b.get(size);
-      b.op('i32.ge_u');
-      b.brIf(done);
-      const at = b.local('i64');
-      byteAddress(b, linear, index, physical, other, at);
-      const byte = b.local('i64');
-      isRam(b, layout, at);
-      b.when(
-        () => {
-          b.get(at);
-          b.op('i32.wrap_i64');
-          b.memory('i64.load8_u', layout.guestOrigin);
-          b.set(byte);
-        },
-        () => {
-          halves(b, at);
-          b.i32(1);
-          b.call(imports.mmioRead);
-          b.op('i64.extend_i32_u');
-          b.set(byte);
-        },
-      );
-      b.get(index);
-      b.get(byte);
-      b.memory('i64.store8', STATE + state.SLOW_VECTOR);
-      b.get(index);
-      b.i32(1);
-      b.op('i32.add');
-      b.set(index);
-      b.br(next);
-      b.end();
-      b.end();
-      // The value is what the scratch holds, as wide as asked for.
-      b.state64(state.SLOW_VECTOR);
-      b.i64(-1n);
-      b.i64(64n);
-      b.get(size);
-      b.i32(3);
-      b.op('i32.shl');
-      b.op('i64.extend_i32_u');
-      b.op('i64.sub');
-      b.op('i64.shr_u');
-      b.op('i64.and');
-      b.return();
-    },
-  );
+  b.when(() => {
+    walkOrReturn(b, walk, () => secondPage(b, linear, size), access, other, zero);
+    emitWatch(b, imports, linear, size, false);
+    // Byte by byte: bytes before the page's end from the first page, the rest from the second.
+    const done = b.block();
+    const next = b.loop();
+    b.get(index);
+    b.get(size);
+    b.op('i32.ge_u');
+    b.brIf(done);
+    const at = b.local('i64');
+    byteAddress(b, linear, index, physical, other, at);
+    const byte = b.local('i64');
+    isRam(b, layout, at);
+    b.when(
+      () => {
+        b.get(at);
+        b.op('i32.wrap_i64');
+        b.memory('i64.load8_u', layout.guestOrigin);
+        b.set(byte);
+      },
+      () => {
+        halves(b, at);
+        b.i32(1);
+        b.call(imports.mmioRead);
+        b.op('i64.extend_i32_u');
+        b.set(byte);
+      },
+    );
+    b.get(index);
+    b.get(byte);
+    b.memory('i64.store8', STATE + state.SLOW_VECTOR);
+    b.get(index);
+    b.i32(1);
+    b.op('i32.add');
+    b.set(index);
+    b.br(next);
+    b.end();
+    b.end();
+    // The value is what the scratch holds, as wide as asked for.
+    b.state64(state.SLOW_VECTOR);
+    b.i64(-1n);
+    b.i64(64n);
+    b.get(size);
+    b.i32(3);
+    b.op('i32.shl');
+    b.op('i64.extend_i32_u');
+    b.op('i64.sub');
+    b.op('i64.shr_u');
+    b.op('i64.and');
+    b.return();
+  });
   emitWatch(b, imports, linear, size, false);
   isRam(b, layout, physical);
   b.when(
     () => {
-      for (const [bytes, load] of [[8, 'i64.load'], [4, 'i64.load32_u'], [2, 'i64.load16_u'], [1, 'i64.load8_u']] as const) {
+      for (const [bytes, load] of [
+        [8, 'i64.load'],
+        [4, 'i64.load32_u'],
+        [2, 'i64.load16_u'],
+        [1, 'i64.load8_u'],
+      ] as const) {
         b.get(size);
         b.i32(bytes);
         b.op('i32.eq');
@@ -1132,7 +1143,12 @@ function slowStoreBody(layout: Layout, imports: Imports, walk: number): Body {
   isRam(b, layout, physical);
   b.when(
     () => {
-      for (const [bytes, store] of [[8, 'i64.store'], [4, 'i64.store32'], [2, 'i64.store16'], [1, 'i64.store8']] as const) {
+      for (const [bytes, store] of [
+        [8, 'i64.store'],
+        [4, 'i64.store32'],
+        [2, 'i64.store16'],
+        [1, 'i64.store8'],
+      ] as const) {
         b.get(size);
         b.i32(bytes);
         b.op('i32.eq');

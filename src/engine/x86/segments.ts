@@ -70,7 +70,14 @@ export function setAccessed(cpu: Cpu, d: Descriptor): void {
 }
 
 /** Loads the hidden part. 64-bit mode ignores the base of the first four, but they are kept for compatibility mode. */
-export function setSegment(cpu: Cpu, segment: number, selector: number, base: bigint, limit: number, attributes: number): void {
+export function setSegment(
+  cpu: Cpu,
+  segment: number,
+  selector: number,
+  base: bigint,
+  limit: number,
+  attributes: number,
+): void {
   cpu.set16(state.SELECTOR + 4 * segment, selector);
   cpu.set64(segmentBaseOffset(segment), base);
   cpu.set32(state.SEGMENT_LIMIT + 4 * segment, limit);
@@ -104,7 +111,8 @@ export function loadSegment(cpu: Cpu, segment: number, selector: number): void {
       cpu.raise(GP, 0);
     }
     const d = descriptor(cpu, selector);
-    if ((selector & 3) !== cpl || descriptorDpl(d) !== cpl || (descriptorType(d) & 0x1a) !== 0x12) cpu.raise(GP, selector & 0xfffc);
+    if ((selector & 3) !== cpl || descriptorDpl(d) !== cpl || (descriptorType(d) & 0x1a) !== 0x12)
+      cpu.raise(GP, selector & 0xfffc);
     if (!isPresent(d)) cpu.raise(SS_FAULT, selector & 0xfffc);
     setAccessed(cpu, d);
     setFromDescriptor(cpu, segment, selector, d);

@@ -35,7 +35,8 @@ export class Tlb {
     }
     this.#used[set] = ++this.#tick;
     this.#current = set;
-    for (let kind = 0; kind < CLASSES; kind++) this.#view.setUint32(state.STATE + state.CLASS_BASE + 4 * kind, this.#base(set, kind), true);
+    for (let kind = 0; kind < CLASSES; kind++)
+      this.#view.setUint32(state.STATE + state.CLASS_BASE + 4 * kind, this.#base(set, kind), true);
   }
   /** Forgets all translations of `space`. */
   drop(space: string): void {
@@ -82,7 +83,11 @@ export class Tlb {
     const words = this.#words;
     for (let set = 0; set < this.#owner.length; set++) {
       if (this.#owner[set] === undefined) continue;
-      for (let entry = this.#base(set, 0) >> 2, index = 0, end = this.#base(set, CLASSES) >> 2; entry < end; entry += 8, index++)
+      for (
+        let entry = this.#base(set, 0) >> 2, index = 0, end = this.#base(set, CLASSES) >> 2;
+        entry < end;
+        entry += 8, index++
+      )
         if ((words[entry + 2]! + words[entry + 6]!) >>> 0 === host) this.#setTag(entry + 2, index & (TLB_ENTRIES - 1));
     }
   }
@@ -91,7 +96,8 @@ export class Tlb {
     return TLB_AREA + (set * CLASSES + kind) * TLB_BANK;
   }
   #flushSet(set: number): void {
-    for (let kind = 0; kind < CLASSES; kind++) this.#bytes.copyWithin(this.#base(set, kind), TLB_EMPTY, TLB_EMPTY + TLB_BANK);
+    for (let kind = 0; kind < CLASSES; kind++)
+      this.#bytes.copyWithin(this.#base(set, kind), TLB_EMPTY, TLB_EMPTY + TLB_BANK);
   }
   #clear(entry: number, index: number): void {
     for (let tag = TLB_READ / 4; tag < 6; tag += 2) this.#setTag(entry + tag, index);

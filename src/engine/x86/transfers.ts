@@ -12,13 +12,12 @@ import {
   descriptorType,
   GP,
   isPresent,
-
   NP,
+  SS_FAULT,
   setAccessed,
   setFromDescriptor,
   setRealSegment,
   setSegment,
-  SS_FAULT,
   stackAddress,
   TS_FAULT,
 } from './segments.ts';
@@ -56,7 +55,12 @@ class Pusher {
   }
   push(value: bigint | number): void {
     const next = (this.sp - BigInt(this.#bytes)) & this.#mask;
-    this.#cpu.writeLinear(this.#cpu.wrap(this.#base + next), this.#bytes, BigInt.asUintN(64, BigInt(value)), this.#implicit);
+    this.#cpu.writeLinear(
+      this.#cpu.wrap(this.#base + next),
+      this.#bytes,
+      BigInt.asUintN(64, BigInt(value)),
+      this.#implicit,
+    );
     this.sp = (this.sp & ~this.#mask) | next;
   }
 }
@@ -119,7 +123,11 @@ function checkCode(cpu: Cpu, selector: number): Descriptor {
 const isSystem = (d: Descriptor): boolean => !(descriptorType(d) & 0x10);
 
 /** A call gate's target, or undefined if the descriptor is none. */
-function gate(cpu: Cpu, selector: number, d: Descriptor): { selector: number; offset: bigint; bits: number; count: number } {
+function gate(
+  cpu: Cpu,
+  selector: number,
+  d: Descriptor,
+): { selector: number; offset: bigint; bits: number; count: number } {
   const type = descriptorType(d);
   if (type !== 12 && !(type === 4 && !cpu.longMode)) cpu.raise(GP, selector & 0xfffc);
   if (descriptorDpl(d) < Math.max(cpu.cpl, selector & 3)) cpu.raise(GP, selector & 0xfffc);
@@ -146,7 +154,11 @@ function farReal(cpu: Cpu, selector: number, offset: bigint): void {
   else {
     cpu.set16(state.SELECTOR + 4 * state.CS, selector);
     cpu.set64(state.SEGMENT_BASE + 8 * state.CS, BigInt(selector) << 4n);
-    if (!cpu.protectedMode) cpu.set32(state.SEGMENT_ATTRIBUTES + 4 * state.CS, 0x9b00 | (cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * state.CS) & D));
+    if (!cpu.protectedMode)
+      cpu.set32(
+        state.SEGMENT_ATTRIBUTES + 4 * state.CS,
+        0x9b00 | (cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * state.CS) & D),
+      );
   }
   cpu.updateMode();
   cpu.ip = offset;
@@ -212,7 +224,11 @@ function farCall(cpu: Cpu, bits: number, selector: number, offset: bigint, next:
 }
 
 /** The stack for privilege `dpl` from the TSS; in long mode `ist` 1-7 picks one of the seven others (SDM 3A 7.7, 6.14.5). */
-function innerStack(cpu: Cpu, dpl: number, ist: number): { base: bigint; sp: bigint; mask: bigint; load(cpl: number): void } {
+function innerStack(
+  cpu: Cpu,
+  dpl: number,
+  ist: number,
+): { base: bigint; sp: bigint; mask: bigint; load(cpl: number): void } {
   const tss = cpu.get64(state.TR_BASE);
   const limit = cpu.get32(state.SEGMENT_LIMIT + 4 * state.TR);
   if (cpu.longMode) {
@@ -234,7 +250,8 @@ function innerStack(cpu: Cpu, dpl: number, ist: number): { base: bigint; sp: big
   const selector = Number(cpu.readLinear(cpu.wrap(tss + BigInt(offset + (wide ? 4 : 2))), 2, true));
   if (!(selector & 0xfffc)) cpu.raise(TS_FAULT, 0);
   const d = descriptor(cpu, selector, TS_FAULT);
-  if ((selector & 3) !== dpl || descriptorDpl(d) !== dpl || (descriptorType(d) & 0x1a) !== 0x12) cpu.raise(TS_FAULT, selector & 0xfffc);
+  if ((selector & 3) !== dpl || descriptorDpl(d) !== dpl || (descriptorType(d) & 0x1a) !== 0x12)
+    cpu.raise(TS_FAULT, selector & 0xfffc);
   if (!isPresent(d)) cpu.raise(SS_FAULT, selector & 0xfffc);
   const base = BigInt(((d.low >>> 16) | ((d.high & 0xff) << 16) | (d.high & 0xff000000)) >>> 0);
   return {
@@ -257,7 +274,8 @@ function loadOuterStack(cpu: Cpu, selector: number, cpl: number): void {
     cpu.raise(GP, 0);
   }
   const d = descriptor(cpu, selector);
-  if ((selector & 3) !== cpl || descriptorDpl(d) !== cpl || (descriptorType(d) & 0x1a) !== 0x12) cpu.raise(GP, selector & 0xfffc);
+  if ((selector & 3) !== cpl || descriptorDpl(d) !== cpl || (descriptorType(d) & 0x1a) !== 0x12)
+    cpu.raise(GP, selector & 0xfffc);
   if (!isPresent(d)) cpu.raise(SS_FAULT, selector & 0xfffc);
   setAccessed(cpu, d);
   setFromDescriptor(cpu, state.SS, selector, d);
@@ -328,7 +346,8 @@ function iret(cpu: Cpu, bits: number): void {
   const offset = stack.pop();
   const selector = Number(stack.pop() & 0xffffn);
   const flags = Number(stack.pop() & 0xffffffffn);
-  if (flags & state.VM && cpu.cpl === 0 && !cpu.longMode && bits === 32) return returnToV86(cpu, stack, offset, selector, flags);
+  if (flags & state.VM && cpu.cpl === 0 && !cpu.longMode && bits === 32)
+    return returnToV86(cpu, stack, offset, selector, flags);
   const d = checkReturnCode(cpu, selector);
   const rpl = selector & 3;
   const outward = rpl !== cpu.cpl;
@@ -362,7 +381,12 @@ function returnToV86(cpu: Cpu, stack: Popper, offset: bigint, selector: number, 
   cpu.flags = flags;
   cpu.setCpl(3);
   const segments: [number, bigint | number][] = [
-    [state.CS, selector], [state.SS, ss!], [state.ES, es!], [state.DS, ds!], [state.FS, fs!], [state.GS, gs!],
+    [state.CS, selector],
+    [state.SS, ss!],
+    [state.ES, es!],
+    [state.DS, ds!],
+    [state.FS, fs!],
+    [state.GS, gs!],
   ];
   for (const [segment, value] of segments) setRealSegment(cpu, segment, Number(value) & 0xffff);
   cpu.updateMode();
@@ -481,7 +505,8 @@ export function deliverException(cpu: Cpu, vector: number, code: number | undefi
       cpu.set32(state.FAULT, 0);
       if (current === 8) return false;
       const first = kind === 'exception' ? current : -1;
-      const double = (contributory(first) && contributory(second)) || (first === 14 && (second === 14 || contributory(second)));
+      const double =
+        (contributory(first) && contributory(second)) || (first === 14 && (second === 14 || contributory(second)));
       kind = 'exception';
       current = double ? 8 : second;
       error = double ? 0 : hasErrorCode(second) ? secondCode : undefined;

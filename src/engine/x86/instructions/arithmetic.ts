@@ -171,9 +171,7 @@ const divide =
       // Nearly always the dividend is a plain 64-bit number; the rest is rare enough for a helper.
       const low = b.gpr(0);
       const high = b.gpr(2);
-      const plain = signed
-        ? b.both(b.eq(high, b.sar(low, b.const(63))), b.ne(divisor, b.const(-1)))
-        : b.eqz(high);
+      const plain = signed ? b.both(b.eq(high, b.sar(low, b.const(63))), b.ne(divisor, b.const(-1))) : b.eqz(high);
       b.when(
         plain,
         () => {
@@ -187,10 +185,7 @@ const divide =
       );
       return;
     }
-    const dividend =
-      bits === 8
-        ? b.gpr(0, 16)
-        : b.or(b.shl(b.gpr(2, bits), b.const(bits)), b.gpr(0, bits));
+    const dividend = bits === 8 ? b.gpr(0, 16) : b.or(b.shl(b.gpr(2, bits), b.const(bits)), b.gpr(0, bits));
     const x = signed ? b.sx(dividend, bits * 2) : dividend;
     if (signed && bits === 32)
       // The one 64-bit quotient that WebAssembly traps on.
@@ -265,8 +260,14 @@ const cmpxchg16b: Meaning = (b, dst) => {
   setZero(b, equal);
 };
 
-const decimal = (name: string): Meaning => b => void b.helper(name);
-const decimalBase = (name: string): Meaning => (b, base) => void b.helper(name, base!.get());
+const decimal =
+  (name: string): Meaning =>
+  b =>
+    void b.helper(name);
+const decimalBase =
+  (name: string): Meaning =>
+  (b, base) =>
+    void b.helper(name, base!.get());
 
 /** CBW, CWDE, CDQE and CWD, CDQ, CQO: by operand size. */
 const extendAccumulator: Meaning = (b, accumulator: Operand | undefined) => {
@@ -298,29 +299,119 @@ export const arithmeticRows: Row[] = [
   { name: 'not', opcode: 0xf7, group: 2, operands: 'Ev', meaning: not, lock: true, hot: true },
   { name: 'neg', opcode: 0xf6, group: 3, operands: 'Eb', meaning: neg, lock: true },
   { name: 'neg', opcode: 0xf7, group: 3, operands: 'Ev', meaning: neg, lock: true, hot: true },
-  { name: 'mul', opcode: 0xf6, group: 4, operands: 'Eb', writes: [], meaning: multiply(false), undefined: 'SF ZF AF PF' },
-  { name: 'mul', opcode: 0xf7, group: 4, operands: 'Ev', writes: [], meaning: multiply(false), undefined: 'SF ZF AF PF' },
-  { name: 'imul', opcode: 0xf6, group: 5, operands: 'Eb', writes: [], meaning: multiply(true), undefined: 'SF ZF AF PF' },
-  { name: 'imul', opcode: 0xf7, group: 5, operands: 'Ev', writes: [], meaning: multiply(true), undefined: 'SF ZF AF PF' },
+  {
+    name: 'mul',
+    opcode: 0xf6,
+    group: 4,
+    operands: 'Eb',
+    writes: [],
+    meaning: multiply(false),
+    undefined: 'SF ZF AF PF',
+  },
+  {
+    name: 'mul',
+    opcode: 0xf7,
+    group: 4,
+    operands: 'Ev',
+    writes: [],
+    meaning: multiply(false),
+    undefined: 'SF ZF AF PF',
+  },
+  {
+    name: 'imul',
+    opcode: 0xf6,
+    group: 5,
+    operands: 'Eb',
+    writes: [],
+    meaning: multiply(true),
+    undefined: 'SF ZF AF PF',
+  },
+  {
+    name: 'imul',
+    opcode: 0xf7,
+    group: 5,
+    operands: 'Ev',
+    writes: [],
+    meaning: multiply(true),
+    undefined: 'SF ZF AF PF',
+  },
   { name: 'imul', opcode: 0x0faf, operands: 'Gv,Ev', meaning: imul(false), undefined: 'SF ZF AF PF', hot: true },
   { name: 'imul', opcode: 0x69, operands: 'Gv,Ev,Iz', meaning: imul(true), undefined: 'SF ZF AF PF' },
   { name: 'imul', opcode: 0x6b, operands: 'Gv,Ev,Ibs', meaning: imul(true), undefined: 'SF ZF AF PF', hot: true },
-  { name: 'div', opcode: 0xf6, group: 6, operands: 'Eb', writes: [], meaning: divide(false), undefined: 'CF PF AF ZF SF OF' },
-  { name: 'div', opcode: 0xf7, group: 6, operands: 'Ev', writes: [], meaning: divide(false), undefined: 'CF PF AF ZF SF OF' },
-  { name: 'idiv', opcode: 0xf6, group: 7, operands: 'Eb', writes: [], meaning: divide(true), undefined: 'CF PF AF ZF SF OF' },
-  { name: 'idiv', opcode: 0xf7, group: 7, operands: 'Ev', writes: [], meaning: divide(true), undefined: 'CF PF AF ZF SF OF' },
+  {
+    name: 'div',
+    opcode: 0xf6,
+    group: 6,
+    operands: 'Eb',
+    writes: [],
+    meaning: divide(false),
+    undefined: 'CF PF AF ZF SF OF',
+  },
+  {
+    name: 'div',
+    opcode: 0xf7,
+    group: 6,
+    operands: 'Ev',
+    writes: [],
+    meaning: divide(false),
+    undefined: 'CF PF AF ZF SF OF',
+  },
+  {
+    name: 'idiv',
+    opcode: 0xf6,
+    group: 7,
+    operands: 'Eb',
+    writes: [],
+    meaning: divide(true),
+    undefined: 'CF PF AF ZF SF OF',
+  },
+  {
+    name: 'idiv',
+    opcode: 0xf7,
+    group: 7,
+    operands: 'Ev',
+    writes: [],
+    meaning: divide(true),
+    undefined: 'CF PF AF ZF SF OF',
+  },
   { name: 'cmpxchg', opcode: 0x0fb0, operands: 'Eb,Gb', meaning: cmpxchg, lock: true },
   { name: 'cmpxchg', opcode: 0x0fb1, operands: 'Ev,Gv', meaning: cmpxchg, lock: true, hot: true },
   { name: 'xadd', opcode: 0x0fc0, operands: 'Eb,Gb', writes: [0, 1], meaning: xadd, lock: true },
   { name: 'xadd', opcode: 0x0fc1, operands: 'Ev,Gv', writes: [0, 1], meaning: xadd, lock: true },
   { name: 'cmpxchg8b', opcode: 0x0fc7, group: 1, operands: 'Mq', meaning: cmpxchg8b, lock: true, feature: 'cx8' },
-  { name: 'cmpxchg16b', opcode: 0x0fc7, group: 1, operands: 'Mdq', meaning: cmpxchg16b, lock: true, feature: 'cx16', mode: 'o64', rexW: true },
+  {
+    name: 'cmpxchg16b',
+    opcode: 0x0fc7,
+    group: 1,
+    operands: 'Mdq',
+    meaning: cmpxchg16b,
+    lock: true,
+    feature: 'cx16',
+    mode: 'o64',
+    rexW: true,
+  },
   { name: 'cbw', opcode: 0x98, operands: 'rAX', writes: [], meaning: extendAccumulator, hot: true },
   { name: 'cwd', opcode: 0x99, operands: 'rAX', writes: [], meaning: extendIntoD, hot: true },
   { name: 'daa', opcode: 0x27, operands: '', meaning: decimal('daa'), mode: 'i64', undefined: 'OF' },
   { name: 'das', opcode: 0x2f, operands: '', meaning: decimal('das'), mode: 'i64', undefined: 'OF' },
   { name: 'aaa', opcode: 0x37, operands: '', meaning: decimal('aaa'), mode: 'i64', undefined: 'OF SF ZF PF' },
   { name: 'aas', opcode: 0x3f, operands: '', meaning: decimal('aas'), mode: 'i64', undefined: 'OF SF ZF PF' },
-  { name: 'aam', opcode: 0xd4, operands: 'Ib', writes: [], meaning: decimalBase('aam'), mode: 'i64', undefined: 'OF AF CF' },
-  { name: 'aad', opcode: 0xd5, operands: 'Ib', writes: [], meaning: decimalBase('aad'), mode: 'i64', undefined: 'OF AF CF' },
+  {
+    name: 'aam',
+    opcode: 0xd4,
+    operands: 'Ib',
+    writes: [],
+    meaning: decimalBase('aam'),
+    mode: 'i64',
+    undefined: 'OF AF CF',
+  },
+  {
+    name: 'aad',
+    opcode: 0xd5,
+    operands: 'Ib',
+    writes: [],
+    meaning: decimalBase('aad'),
+    mode: 'i64',
+    undefined: 'OF AF CF',
+  },
 ];

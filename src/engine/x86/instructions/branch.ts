@@ -1,7 +1,7 @@
 /** Control transfer (SDM 1, 5.1.7). Far transfers and interrupts are helpers: they change more than RIP. */
 import type { Builder, Value } from '../builder.ts';
-import { popFrom, push, stackOffset, stackOffsetBy } from './stack.ts';
 import type { Meaning, Row } from './row.ts';
+import { popFrom, push, stackOffset, stackOffsetBy } from './stack.ts';
 
 /** An indirect target must be canonical: #GP(0) at the branch itself, before anything else (SDM 2A, JMP). */
 function canonical(b: Builder, target: Value): Value {
@@ -43,7 +43,12 @@ const loop =
 const transfer =
   (name: string, ...more: ((b: Builder) => Value)[]): Meaning =>
   (b, ...operands) => {
-    b.helper(name, ...more.map(make => make(b)), ...operands.map(o => (o.kind === 'register' ? b.const(o.bits) : o.get())), b.const(0));
+    b.helper(
+      name,
+      ...more.map(make => make(b)),
+      ...operands.map(o => (o.kind === 'register' ? b.const(o.bits) : o.get())),
+      b.const(0),
+    );
     b.tier.resume(b);
   };
 /** Far JMP and CALL through memory: offset, then selector. AMD has no m16:64; REX.W only widens what CALL pushes. */
@@ -69,43 +74,162 @@ const system = 'transfers control to the system';
 
 export const branchRows: Row[] = [
   ...CONDITIONS.flatMap((cc, code): Row[] => [
-    { name: `j${cc}`, opcode: 0x70 + code, operands: 'Jb', writes: [], meaning: jcc(code), size: 'f64', ends: true, hot: true },
-    { name: `j${cc}`, opcode: 0x0f80 + code, operands: 'Jz', writes: [], meaning: jcc(code), size: 'f64', ends: true, hot: true },
+    {
+      name: `j${cc}`,
+      opcode: 0x70 + code,
+      operands: 'Jb',
+      writes: [],
+      meaning: jcc(code),
+      size: 'f64',
+      ends: true,
+      hot: true,
+    },
+    {
+      name: `j${cc}`,
+      opcode: 0x0f80 + code,
+      operands: 'Jz',
+      writes: [],
+      meaning: jcc(code),
+      size: 'f64',
+      ends: true,
+      hot: true,
+    },
   ]),
   { name: 'jmp', opcode: 0xe9, operands: 'Jz', writes: [], meaning: jump, size: 'f64', ends: true, hot: true },
   { name: 'jmp', opcode: 0xeb, operands: 'Jb', writes: [], meaning: jump, size: 'f64', ends: true, hot: true },
-  { name: 'jmp', opcode: 0xff, group: 4, operands: 'Ev', writes: [], meaning: jump, size: 'f64', ends: true, hot: true },
+  {
+    name: 'jmp',
+    opcode: 0xff,
+    group: 4,
+    operands: 'Ev',
+    writes: [],
+    meaning: jump,
+    size: 'f64',
+    ends: true,
+    hot: true,
+  },
   { name: 'call', opcode: 0xe8, operands: 'Jz', writes: [], meaning: call, size: 'f64', ends: true, hot: true },
-  { name: 'call', opcode: 0xff, group: 2, operands: 'Ev', writes: [], meaning: call, size: 'f64', ends: true, hot: true },
+  {
+    name: 'call',
+    opcode: 0xff,
+    group: 2,
+    operands: 'Ev',
+    writes: [],
+    meaning: call,
+    size: 'f64',
+    ends: true,
+    hot: true,
+  },
   { name: 'ret', opcode: 0xc3, operands: 'Fv', writes: [], meaning: ret, size: 'f64', ends: true, hot: true },
   { name: 'ret', opcode: 0xc2, operands: 'Fv,Iw', writes: [], meaning: ret, size: 'f64', ends: true },
   { name: 'loopne', opcode: 0xe0, operands: 'Jb,CX', writes: [], meaning: loop('loopne'), size: 'f64', ends: true },
   { name: 'loope', opcode: 0xe1, operands: 'Jb,CX', writes: [], meaning: loop('loope'), size: 'f64', ends: true },
   { name: 'loop', opcode: 0xe2, operands: 'Jb,CX', writes: [], meaning: loop('loop'), size: 'f64', ends: true },
   { name: 'jcxz', opcode: 0xe3, operands: 'Jb,CX', writes: [], meaning: loop('jcxz'), size: 'f64', ends: true },
-  { name: 'jmpf', opcode: 0xff, group: 5, operands: 'Mp', writes: [], meaning: farThroughMemory('far_jump'), ends: true },
-  { name: 'callf', opcode: 0xff, group: 3, operands: 'Mp', writes: [], meaning: farThroughMemory('far_call'), ends: true },
+  {
+    name: 'jmpf',
+    opcode: 0xff,
+    group: 5,
+    operands: 'Mp',
+    writes: [],
+    meaning: farThroughMemory('far_jump'),
+    ends: true,
+  },
+  {
+    name: 'callf',
+    opcode: 0xff,
+    group: 3,
+    operands: 'Mp',
+    writes: [],
+    meaning: farThroughMemory('far_call'),
+    ends: true,
+  },
   { name: 'jmpf', opcode: 0xea, operands: 'Ap', writes: [], meaning: farDirect('far_jump'), mode: 'i64', ends: true },
   { name: 'callf', opcode: 0x9a, operands: 'Ap', writes: [], meaning: farDirect('far_call'), mode: 'i64', ends: true },
   { name: 'retf', opcode: 0xcb, operands: 'Fv', writes: [], meaning: transfer('far_return'), ends: true },
   { name: 'retf', opcode: 0xca, operands: 'Fv,Iw', writes: [], meaning: transfer('far_return'), ends: true },
   { name: 'iret', opcode: 0xcf, operands: 'Fv', writes: [], meaning: transfer('iret'), ends: true },
   { name: 'int3', opcode: 0xcc, operands: '', meaning: transfer('software_interrupt', b => b.const(3)), ends: true },
-  { name: 'int', opcode: 0xcd, operands: 'Ib', writes: [], meaning: transfer('software_interrupt'), ends: true, untested: system },
-  { name: 'into', opcode: 0xce, operands: '', meaning: transfer('into', b => b.wide(b.overflow())), mode: 'i64', ends: true },
-  { name: 'int1', opcode: 0xf1, operands: '', meaning: transfer('software_interrupt', b => b.const(1)), ends: true, untested: system },
-  { name: 'syscall', opcode: 0x0f05, operands: '', meaning: transfer('syscall'), ends: true, feature: 'syscall', untested: system },
-  { name: 'sysret', opcode: 0x0f07, operands: 'Fy', writes: [], meaning: transfer('sysret'), ends: true, privileged: true, feature: 'syscall', untested: system },
-  { name: 'sysenter', opcode: 0x0f34, operands: '', meaning: transfer('sysenter'), ends: true, feature: 'sysenter', untested: system },
-  { name: 'sysexit', opcode: 0x0f35, operands: 'Fy', writes: [], meaning: transfer('sysexit'), ends: true, privileged: true, feature: 'sysenter', untested: system },
+  {
+    name: 'int',
+    opcode: 0xcd,
+    operands: 'Ib',
+    writes: [],
+    meaning: transfer('software_interrupt'),
+    ends: true,
+    untested: system,
+  },
+  {
+    name: 'into',
+    opcode: 0xce,
+    operands: '',
+    meaning: transfer('into', b => b.wide(b.overflow())),
+    mode: 'i64',
+    ends: true,
+  },
+  {
+    name: 'int1',
+    opcode: 0xf1,
+    operands: '',
+    meaning: transfer('software_interrupt', b => b.const(1)),
+    ends: true,
+    untested: system,
+  },
+  {
+    name: 'syscall',
+    opcode: 0x0f05,
+    operands: '',
+    meaning: transfer('syscall'),
+    ends: true,
+    feature: 'syscall',
+    untested: system,
+  },
+  {
+    name: 'sysret',
+    opcode: 0x0f07,
+    operands: 'Fy',
+    writes: [],
+    meaning: transfer('sysret'),
+    ends: true,
+    privileged: true,
+    feature: 'syscall',
+    untested: system,
+  },
+  {
+    name: 'sysenter',
+    opcode: 0x0f34,
+    operands: '',
+    meaning: transfer('sysenter'),
+    ends: true,
+    feature: 'sysenter',
+    untested: system,
+  },
+  {
+    name: 'sysexit',
+    opcode: 0x0f35,
+    operands: 'Fy',
+    writes: [],
+    meaning: transfer('sysexit'),
+    ends: true,
+    privileged: true,
+    feature: 'sysenter',
+    untested: system,
+  },
   { name: 'ud2', opcode: 0x0f0b, operands: '', meaning: b => b.raise(6), ends: true },
   { name: 'ud1', opcode: 0x0fb9, operands: 'Gv,Ev', writes: [], meaning: b => b.raise(6), ends: true },
   { name: 'ud0', opcode: 0x0fff, operands: 'Gv,Ev', writes: [], meaning: b => b.raise(6), ends: true },
-  { name: 'bound', opcode: 0x62, operands: 'Gz,M', writes: [], meaning: (b, index, bounds) => {
+  {
+    name: 'bound',
+    opcode: 0x62,
+    operands: 'Gz,M',
+    writes: [],
+    meaning: (b, index, bounds) => {
       const { bits } = index!;
       const i = b.sx(index!.get(), bits);
       const lower = b.sx(b.load(bounds!.address(), bits), bits);
       const upper = b.sx(b.load(bounds!.displaced(b.const(bits / 8)), bits), bits);
       b.raiseIf(b.either(b.lts(i, lower), b.lts(upper, i)), 5);
-    }, mode: 'i64' },
+    },
+    mode: 'i64',
+  },
 ];

@@ -1,8 +1,8 @@
 /** Data transfer and the stack (SDM 1, 5.1.1 and 5.1.9). */
 import type { Builder, Value } from '../builder.ts';
 import * as state from '../state.ts';
-import { pop, popFrom, push, stackOffset } from './stack.ts';
 import type { Meaning, Row } from './row.ts';
+import { pop, popFrom, push, stackOffset } from './stack.ts';
 
 const mov: Meaning = (_b, dst, src) => dst!.set(src!.get());
 const movsx: Meaning = (b, dst, src) => dst!.set(b.sx(src!.get(), src!.bits));
@@ -179,14 +179,20 @@ export const moveRows: Row[] = [
   { name: 'movsx', opcode: 0x0fbe, operands: 'Gv,Eb', meaning: movsx, hot: true },
   { name: 'movsx', opcode: 0x0fbf, operands: 'Gv,Ew', meaning: movsx, hot: true },
   { name: 'movsxd', opcode: 0x63, operands: 'Gv,Ez', meaning: movsx, mode: 'o64', hot: true },
-  { name: 'arpl', opcode: 0x63, operands: 'Ew,Gw', meaning: (b, dst, src) => {
+  {
+    name: 'arpl',
+    opcode: 0x63,
+    operands: 'Ew,Gw',
+    meaning: (b, dst, src) => {
       const x = dst!.get();
       b.helper('check_protected');
       const rpl = b.and(src!.get(), b.const(3));
       const lower = b.ltu(b.and(x, b.const(3)), rpl);
       b.flagsFromBits(b.either(b.both(b.arithmeticFlags(), b.i32(~0x40)), b.op('i32.shl', lower, b.i32(6))));
       dst!.set(b.select(lower, b.or(b.and(x, b.const(0xfffc)), rpl), x));
-    }, mode: 'i64' },
+    },
+    mode: 'i64',
+  },
   { name: 'lea', opcode: 0x8d, operands: 'Gv,M', meaning: lea, hot: true },
   { name: 'xchg', opcode: 0x86, operands: 'Eb,Gb', writes: [0, 1], meaning: xchg, lock: true },
   { name: 'xchg', opcode: 0x87, operands: 'Ev,Gv', writes: [0, 1], meaning: xchg, lock: true, hot: true },
@@ -199,8 +205,25 @@ export const moveRows: Row[] = [
   { name: 'nop', opcode: 0x0f1d, operands: 'Ev', writes: [], meaning: nop },
   { name: 'nop', opcode: 0x0f1e, operands: 'Ev', writes: [], meaning: nop },
   { name: 'nop', opcode: 0x0f1f, operands: 'Ev', writes: [], meaning: nop, hot: true },
-  ...CONDITIONS.map((cc, code): Row => ({ name: `cmov${cc}`, opcode: 0x0f40 + code, operands: 'Gv,Ev', meaning: cmov(code), feature: 'cmov', ...(/^n?[bzsl]e?$|^nbe$|^nle$/.test(cc) ? { hot: true } : {}) })),
-  ...CONDITIONS.map((cc, code): Row => ({ name: `set${cc}`, opcode: 0x0f90 + code, operands: 'Eb', meaning: setcc(code), ...(/^n?z$/.test(cc) ? { hot: true } : {}) })),
+  ...CONDITIONS.map(
+    (cc, code): Row => ({
+      name: `cmov${cc}`,
+      opcode: 0x0f40 + code,
+      operands: 'Gv,Ev',
+      meaning: cmov(code),
+      feature: 'cmov',
+      ...(/^n?[bzsl]e?$|^nbe$|^nle$/.test(cc) ? { hot: true } : {}),
+    }),
+  ),
+  ...CONDITIONS.map(
+    (cc, code): Row => ({
+      name: `set${cc}`,
+      opcode: 0x0f90 + code,
+      operands: 'Eb',
+      meaning: setcc(code),
+      ...(/^n?z$/.test(cc) ? { hot: true } : {}),
+    }),
+  ),
   { name: 'bswap', opcode: 0x0fc8, operands: 'Zv', meaning: bswap },
   { name: 'push', opcode: 0x50, operands: 'Zv', writes: [], meaning: pushOperand, size: 'd64', hot: true },
   { name: 'pop', opcode: 0x58, operands: 'Zv', meaning: popOperand, size: 'd64', hot: true },
@@ -208,10 +231,48 @@ export const moveRows: Row[] = [
   { name: 'push', opcode: 0x6a, operands: 'Ibs', writes: [], meaning: pushOperand, size: 'd64', hot: true },
   { name: 'push', opcode: 0xff, group: 6, operands: 'Ev', writes: [], meaning: pushOperand, size: 'd64', hot: true },
   { name: 'pop', opcode: 0x8f, group: 0, operands: 'Ev', meaning: popOperand, size: 'd64' },
-  ...[0, 1, 2, 3].map((segment): Row => ({ name: 'push', opcode: 0x06 + 8 * segment, operands: 'Sz', writes: [], meaning: pushSegment(segment), mode: 'i64' })),
-  ...[0, 2, 3].map((segment): Row => ({ name: 'pop', opcode: 0x07 + 8 * segment, operands: 'Sz', writes: [], meaning: popSegment(segment), mode: 'i64', ends: true })),
-  ...[4, 5].map((segment): Row => ({ name: 'push', opcode: 0x0fa0 + 8 * (segment - 4), operands: 'Sv', writes: [], meaning: pushSegment(segment), size: 'd64' })),
-  ...[4, 5].map((segment): Row => ({ name: 'pop', opcode: 0x0fa1 + 8 * (segment - 4), operands: 'Sv', writes: [], meaning: popSegment(segment), size: 'd64', ends: true })),
+  ...[0, 1, 2, 3].map(
+    (segment): Row => ({
+      name: 'push',
+      opcode: 0x06 + 8 * segment,
+      operands: 'Sz',
+      writes: [],
+      meaning: pushSegment(segment),
+      mode: 'i64',
+    }),
+  ),
+  ...[0, 2, 3].map(
+    (segment): Row => ({
+      name: 'pop',
+      opcode: 0x07 + 8 * segment,
+      operands: 'Sz',
+      writes: [],
+      meaning: popSegment(segment),
+      mode: 'i64',
+      ends: true,
+    }),
+  ),
+  ...[4, 5].map(
+    (segment): Row => ({
+      name: 'push',
+      opcode: 0x0fa0 + 8 * (segment - 4),
+      operands: 'Sv',
+      writes: [],
+      meaning: pushSegment(segment),
+      size: 'd64',
+    }),
+  ),
+  ...[4, 5].map(
+    (segment): Row => ({
+      name: 'pop',
+      opcode: 0x0fa1 + 8 * (segment - 4),
+      operands: 'Sv',
+      writes: [],
+      meaning: popSegment(segment),
+      size: 'd64',
+      ends: true,
+    }),
+  ),
   { name: 'les', opcode: 0xc4, operands: 'Gz,M', meaning: loadFarPointer(0), mode: 'i64', ends: true },
   { name: 'lds', opcode: 0xc5, operands: 'Gz,M', meaning: loadFarPointer(3), mode: 'i64', ends: true },
   { name: 'lss', opcode: 0x0fb2, operands: 'Gv,M', meaning: loadFarPointer(2), ends: true },

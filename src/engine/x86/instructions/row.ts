@@ -40,9 +40,42 @@ export type Meaning = (b: Builder, ...operands: Operand[]) => void;
 
 /** CPUID features a row may depend on (cpuid.ts says which bit each is). */
 export type Feature =
-  | 'fpu' | 'cmov' | 'cx8' | 'cx16' | 'mmx' | 'fxsr' | 'sse' | 'sse2' | 'sse3' | 'ssse3' | 'sse4_1' | 'sse4_2' | 'popcnt'
-  | 'movbe' | 'lahf_lm' | 'syscall' | 'sysenter' | 'rdtscp' | 'fsgsbase' | 'xsave' | 'smap' | 'pcid' | 'invpcid' | 'clflush'
-  | 'clflushopt' | 'rdrand' | 'rdseed' | 'rdpid' | 'adx' | 'bmi1' | 'lzcnt' | 'monitor' | 'pclmulqdq' | 'aes' | 'sha' | '3dnowprefetch';
+  | 'fpu'
+  | 'cmov'
+  | 'cx8'
+  | 'cx16'
+  | 'mmx'
+  | 'fxsr'
+  | 'sse'
+  | 'sse2'
+  | 'sse3'
+  | 'ssse3'
+  | 'sse4_1'
+  | 'sse4_2'
+  | 'popcnt'
+  | 'movbe'
+  | 'lahf_lm'
+  | 'syscall'
+  | 'sysenter'
+  | 'rdtscp'
+  | 'fsgsbase'
+  | 'xsave'
+  | 'smap'
+  | 'pcid'
+  | 'invpcid'
+  | 'clflush'
+  | 'clflushopt'
+  | 'rdrand'
+  | 'rdseed'
+  | 'rdpid'
+  | 'adx'
+  | 'bmi1'
+  | 'lzcnt'
+  | 'monitor'
+  | 'pclmulqdq'
+  | 'aes'
+  | 'sha'
+  | '3dnowprefetch';
 
 export interface Row {
   /** The mnemonic, lower case, e.g. 'sub'. */

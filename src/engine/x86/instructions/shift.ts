@@ -27,8 +27,7 @@ const shift =
             : bitAt(b, b.shl(x, before), b.const(bits - 1))
           : bitAt(b, from, before);
       const top = b.sign(r, bits);
-      const overflow =
-        kind === 'shl' ? b.op('i32.xor', top, carry) : kind === 'shr' ? b.sign(x, bits) : b.i32(0);
+      const overflow = kind === 'shl' ? b.op('i32.xor', top, carry) : kind === 'shr' ? b.sign(x, bits) : b.i32(0);
       b.flagsFrom(bits, r, carry, overflow);
     });
     dst!.set(r);
@@ -176,7 +175,13 @@ const SHIFTS: readonly { name: string; meaning: Meaning; undefined: string; unde
 
 const shiftForms: Row[] = SHIFTS.flatMap(({ name, meaning, undefined: undef, undefinedByOne, hot }, group) => {
   const row = (opcode: number, operands: string, undefinedFlags: string, more: Partial<Row> = {}): Row => ({
-    name, opcode, group, operands, meaning, ...(undefinedFlags ? { undefined: undefinedFlags } : {}), ...more,
+    name,
+    opcode,
+    group,
+    operands,
+    meaning,
+    ...(undefinedFlags ? { undefined: undefinedFlags } : {}),
+    ...more,
   });
   const often = hot ? ({ hot: true } as const) : {};
   return [

@@ -113,7 +113,11 @@ const FORMS: readonly StringForm[] = [
 ];
 
 export const stringRows: Row[] = FORMS.flatMap(form => {
-  const sized = (size: string) => form.operands.split(',').map(letter => letter + size).join(',');
+  const sized = (size: string) =>
+    form.operands
+      .split(',')
+      .map(letter => letter + size)
+      .join(',');
   // INS and OUTS know no 64-bit size; a port may ask for attention.
   const port = form.untested ? ({ untested: form.untested, ends: true } as const) : {};
   return (['b', form.untested ? 'z' : 'v'] as const).flatMap((size, index): Row[] => {
@@ -125,13 +129,19 @@ export const stringRows: Row[] = FORMS.flatMap(form => {
         ...rep,
         name: form.compares ? `repe ${form.name}` : `rep ${form.name}`,
         prefix: 'f3',
-        meaning: repeated(form.meaning, { ...(form.compares ? { until: 'nonzero' as const } : {}), ...(form.bulk ? { bulk: form.bulk } : {}) }),
+        meaning: repeated(form.meaning, {
+          ...(form.compares ? { until: 'nonzero' as const } : {}),
+          ...(form.bulk ? { bulk: form.bulk } : {}),
+        }),
       },
       {
         ...rep,
         name: form.compares ? `repne ${form.name}` : `rep ${form.name}`,
         prefix: 'f2',
-        meaning: repeated(form.meaning, { ...(form.compares ? { until: 'zero' as const } : {}), ...(form.bulk ? { bulk: form.bulk } : {}) }),
+        meaning: repeated(form.meaning, {
+          ...(form.compares ? { until: 'zero' as const } : {}),
+          ...(form.bulk ? { bulk: form.bulk } : {}),
+        }),
       },
     ];
   });
@@ -140,7 +150,22 @@ export const stringRows: Row[] = FORMS.flatMap(form => {
 export const flagRows: Row[] = [
   { name: 'clc', opcode: 0xf8, operands: '', meaning: b => b.flagsFromBits(b.both(b.arithmeticFlags(), b.i32(~1))) },
   { name: 'stc', opcode: 0xf9, operands: '', meaning: b => b.flagsFromBits(b.either(b.arithmeticFlags(), b.i32(1))) },
-  { name: 'cmc', opcode: 0xf5, operands: '', meaning: b => b.flagsFromBits(b.op('i32.xor', b.arithmeticFlags(), b.i32(1))) },
-  { name: 'cld', opcode: 0xfc, operands: '', meaning: b => b.setState32(state.FLAGS_REST, b.both(b.state32(state.FLAGS_REST), b.i32(~state.DF))) },
-  { name: 'std', opcode: 0xfd, operands: '', meaning: b => b.setState32(state.FLAGS_REST, b.either(b.state32(state.FLAGS_REST), b.i32(state.DF))) },
+  {
+    name: 'cmc',
+    opcode: 0xf5,
+    operands: '',
+    meaning: b => b.flagsFromBits(b.op('i32.xor', b.arithmeticFlags(), b.i32(1))),
+  },
+  {
+    name: 'cld',
+    opcode: 0xfc,
+    operands: '',
+    meaning: b => b.setState32(state.FLAGS_REST, b.both(b.state32(state.FLAGS_REST), b.i32(~state.DF))),
+  },
+  {
+    name: 'std',
+    opcode: 0xfd,
+    operands: '',
+    meaning: b => b.setState32(state.FLAGS_REST, b.either(b.state32(state.FLAGS_REST), b.i32(state.DF))),
+  },
 ];

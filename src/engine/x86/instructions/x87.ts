@@ -3,7 +3,7 @@
  * rows load and store memory themselves, so that its faults come before any change.
  */
 import type { Builder, Value } from '../builder.ts';
-import { CR0, FPU_IMAGE, FPU_STATUS, FPU_IP, FPU_WRITES, RESULT } from '../state.ts';
+import { CR0, FPU_IMAGE, FPU_IP, FPU_STATUS, FPU_WRITES, RESULT } from '../state.ts';
 import type { Meaning, Operand, Row } from './row.ts';
 
 /** #NM, device not available. */
