@@ -15,6 +15,8 @@ const WIDTH = 560;
 const RIGHT = 70;
 const LINE = 20;
 const TOP = 64;
+/** Before every group but the first. */
+const GAP = 12;
 /** Marks of the axis, as far as they are needed. */
 const TICKS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50];
 
@@ -79,7 +81,13 @@ function draw(lines: readonly Line[], reference: string, series: readonly string
     const share = Math.log(value / low) / Math.log(high / low);
     return round(LEFT + WIDTH * Math.min(1, Math.max(0, share)));
   };
-  const bottom = TOP + LINE * lines.length + 4;
+  let bottom = TOP;
+  const heights = lines.map(({ group }, index) => {
+    if (group && index > 0) bottom += GAP;
+    bottom += LINE;
+    return bottom - LINE / 2;
+  });
+  bottom += 4;
   const height = bottom + 44;
   const out: string[] = [];
   const text = (at: number, y: number, content: string, extra = '') =>
@@ -92,14 +100,14 @@ function draw(lines: readonly Line[], reference: string, series: readonly string
     text(legend + 10, 42, name);
     legend += 110;
   }
-  text(LEFT + WIDTH, 42, 'further right is faster', ' class="faint" text-anchor="end"');
+  text(LEFT + WIDTH, 42, 'large dots: geometric means; further right is faster', ' class="faint" text-anchor="end"');
   for (const tick of TICKS.filter(value => value >= low && value <= high)) {
     const kind = tick === 1 ? 'reference' : 'grid';
     out.push(`<line class="${kind}" x1="${x(tick)}" x2="${x(tick)}" y1="${TOP - 8}" y2="${bottom}"/>`);
     text(x(tick), bottom + 16, tick === 1 ? reference : `${tick} ×`, ' class="faint" text-anchor="middle"');
   }
   for (const [index, { name, title, group, speeds }] of lines.entries()) {
-    const y = TOP + LINE * (index + 0.5);
+    const y = heights[index];
     out.push(`<g><title>${escapeText(title)}</title>`);
     text(LEFT - 10, y + 4, name, ` text-anchor="end"${group ? ' class="group"' : ''}`);
     const [ours] = speeds;

@@ -41,7 +41,7 @@ function setUp() {
 
 test('a real guest: Linux 6.1 at a real xenstored asked this and was answered that', () => {
   const { store, client } = setUp();
-  const trace = readFileSync('tests/oracle/xen/xenstore-trace.txt', 'utf8');
+  const trace = readFileSync(new URL('../../../../tests/oracle/xen/xenstore-trace.txt', import.meta.url), 'utf8');
   const lines = [...trace.matchAll(/^(IN|OUT) (\w+) \((.*)$/gm)].map(([, way, name, rest]) => ({
     incoming: way === 'IN',
     name: name!,

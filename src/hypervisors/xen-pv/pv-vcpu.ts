@@ -21,7 +21,7 @@ export const flatCode64: Segment = { selector: FLAT_RING3_CS64, base: 0n, limit:
 export const flatCode32: Segment = { selector: FLAT_RING3_CS32, base: 0n, limit: 0xffffffff, attributes: 0x00c0fb00 };
 export const flatStack: Segment = { selector: FLAT_RING3_SS, base: 0n, limit: 0xffffffff, attributes: 0x00c0f300 };
 
-/** The handlers of set_trap_table, by vector. Entry address 0: none. */
+/** The handlers of set_trap_table, by vector. Entry address 0: none. Selectors are kept and not used, as kernelSs below. */
 export class TrapTable {
   readonly address = new BigUint64Array(256);
   readonly selector = new Uint16Array(256);
@@ -43,7 +43,7 @@ export class PvVcpu {
   kernelRoot = 0;
   /** Frame of the L4 table of user code; 0: none, and no way to user mode. */
   userRoot = 0;
-  /** HYPERVISOR_stack_switch: where bounces from user mode push. */
+  /** HYPERVISOR_stack_switch: where bounces from user mode push. The segment is kept and not used: 64-bit bounces load the flat one. */
   kernelSs: number = FLAT_RING3_SS;
   kernelSp = 0n;
   readonly traps = new TrapTable();
