@@ -12,6 +12,10 @@ const CR0_KNOWN = 0xe005003f;
 const CR4_PAE = 1 << 5;
 const CR4_PGE = 1 << 7;
 const CR4_PCIDE = 1 << 17;
+const CR4_PCE = 1 << 8;
+/** AMD's counters that RDPMC reads: msrs.ts has them. */
+const PERFORMANCE_COUNTERS = 4;
+const PERF_CTR0 = 0xc0010004;
 const EFER_LME = 0x100;
 const EFER_LMA = 0x400;
 /** VME PVI TSD DE PSE PAE MCE PGE PCE OSFXSR OSXMMEXCPT UMIP FSGSBASE PCIDE OSXSAVE SMEP SMAP. */
@@ -242,7 +246,15 @@ export const controlHelpers: Record<string, Helper> = {
     const value = BigInt(cpu.gpr32(0)) | (BigInt(cpu.gpr32(2)) << 32n);
     if (!cpu.environment.writeMsr(cpu.gpr32(1), value)) cpu.raise(GP, 0);
   },
-  rdpmc: context => void context.raise(GP, 0),
+  rdpmc: context => {
+    const cpu = context as Cpu;
+    if (cpu.cpl > 0 && !(cpu.get32(state.CR4) & CR4_PCE)) cpu.raise(GP, 0);
+    const index = cpu.gpr32(1);
+    const value = index < PERFORMANCE_COUNTERS ? cpu.environment.readMsr(PERF_CTR0 + index) : undefined;
+    if (value === undefined) return cpu.raise(GP, 0);
+    cpu.setGpr32(0, Number(value & 0xffffffffn));
+    cpu.setGpr32(2, Number((value >> 32n) & 0xffffn));
+  },
   rdtsc: context => timestamp(context as Cpu),
   rdtscp: context => {
     const cpu = context as Cpu;
