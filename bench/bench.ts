@@ -66,6 +66,8 @@ export interface Row {
   title: string;
   /** Seconds, one an attempt, by who did it. */
   seconds: Record<string, number[]>;
+  /** The most our process has held in memory beside the guest's RAM after an attempt, in bytes. */
+  besideRam?: number;
 }
 
 /** Our name in `seconds`. */

@@ -5,6 +5,7 @@ import { type CpioEntry, S_IFDIR, S_IFREG, writeCpio } from '../src/boot/cpio.ts
 import { commandArchive, joinArchives } from '../src/boot/exec-protocol.ts';
 import type { Guest } from '../src/host/node/guest.ts';
 import type { Images } from './peers.ts';
+import { root } from './root.ts';
 
 /** The default guest runs this instead of a shell. */
 const COMMAND = 'exec sh /bench/driver.sh';
@@ -14,7 +15,7 @@ export function makeImages(guest: Guest, folder: string): Images {
   const entries: CpioEntry[] = [{ name: 'bench', mode: S_IFDIR | 0o755 }];
   const add = (name: string, path: string) =>
     entries.push({ name: `bench/${name}`, mode: S_IFREG | 0o755, data: readFileSync(path) });
-  add('driver.sh', 'bench/driver.sh');
+  add('driver.sh', join(root, 'bench/driver.sh'));
   for (const name of readdirSync(folder)) add(name, join(folder, name));
   const initrd = join(folder, 'initrd.cpio');
   writeFileSync(initrd, joinArchives(readFileSync(guest.initrd), writeCpio(entries), commandArchive(COMMAND)));

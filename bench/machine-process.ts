@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { Session } from 'node:inspector';
 import { nodeClock } from '../src/host/node/clock.ts';
+import { collectGarbage, keepYoungGenerationSmall } from '../src/host/node/collect-garbage.ts';
 import { createMachine, type MachineOptions } from '../src/index.ts';
 import type { Answer, Question } from './counters.ts';
 
@@ -15,6 +16,7 @@ interface Options extends Omit<MachineOptions, 'kernel' | 'initrd'> {
 
 const LINE_FEED = 0x0a;
 
+keepYoungGenerationSmall(); // As `polyvisor run` does.
 const options = JSON.parse(process.argv[2]) as Options;
 const line: number[] = [];
 const machine = await createMachine({
@@ -33,6 +35,7 @@ const machine = await createMachine({
     onInput: take => process.stdin.on('data', take),
   },
 });
+collectGarbage();
 
 const profiler = new Session();
 profiler.connect();

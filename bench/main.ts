@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
+import { findHypervisor } from '../src/index.ts';
 import { type Bench, type BenchContext, PEERS, type PeerName, type Row, type Settings, TIMES } from './bench.ts';
 import { boot } from './boot.ts';
 import { paravirt } from './paravirt.ts';
@@ -14,6 +15,7 @@ import { findWorkloads } from './workloads.ts';
 /** All there are; a new one is a file and a line here. */
 const benches: readonly Bench[] = [boot, work, paravirt, soak];
 
+const ENGINES = ['jit', 'interpreter', 'both'];
 const OPTIONS = {
   runs: { type: 'string', default: '3' },
   peers: { type: 'string', default: 'qemu' },
@@ -81,6 +83,8 @@ const number = (name: 'runs' | 'memory' | 'limit' | 'minutes') => {
 };
 const peers = values.peers === 'none' ? [] : values.peers.split(',');
 for (const peer of peers) if (!PEERS.includes(peer as PeerName)) usage(`--peers: no ${peer}`);
+if (values.engine !== undefined && !ENGINES.includes(values.engine)) usage(`--engine: no ${values.engine}`);
+if (!findHypervisor(values.hypervisor)) usage(`--hypervisor: no ${values.hypervisor}`);
 const names = new Set(benches.map(({ name }) => name));
 const only = positionals.filter(name => !names.has(name));
 const workloads = findWorkloads();

@@ -1,9 +1,10 @@
 /** Who runs the guest: ourselves, as a user would or with our counters at hand, and others. */
 import { spawnSync } from 'node:child_process';
-import { resolve } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { OURS, type Settings } from './bench.ts';
 import type { Command } from './console.ts';
+import { root } from './root.ts';
 
 export interface Images {
   kernel: string;
@@ -13,7 +14,7 @@ export interface Images {
 /** The command, from a fresh process as a user starts it. */
 export function polyvisor({ kernel, initrd }: Images, { memory, hypervisor, engine }: Settings): Command {
   const words = ['run', '-H', hypervisor, '-k', kernel, '-i', initrd, '-m', `${memory}M`];
-  return { name: OURS, command: resolve('bin/polyvisor'), args: engine ? [...words, '--engine', engine] : words };
+  return { name: OURS, command: join(root, 'bin/polyvisor'), args: engine ? [...words, '--engine', engine] : words };
 }
 
 /** The same machine in a process that tells its counters (machine-process.ts). */

@@ -7,7 +7,7 @@ import { cacheFolder, withWorkFolder } from '../src/host/node/cache.ts';
 import { ensureGuest } from '../src/host/node/guest.ts';
 import { type Bench, type BenchContext, OURS, type Row, type Table } from './bench.ts';
 import type { Command } from './console.ts';
-import { BenchGuest, timeOf } from './guest.ts';
+import { BenchGuest, type Run, timeOf } from './guest.ts';
 import { mebibytes } from './host-use.ts';
 import { makeImages } from './images.ts';
 import { polyvisorWithCounters, qemu, qemuVersion } from './peers.ts';
@@ -42,43 +42,61 @@ async function measure(context: BenchContext, folder: string) {
 
   const rows: Row[] = [];
   const tables: Table[] = [];
-  let most = 0;
   try {
     for (const workload of workloads) {
       const { name, title, group } = workload;
       const row: Row = { group: TITLES[group], name, title, seconds: {} };
       rows.push(row);
-      const failed = new Set<Contestant>();
+      let able = contestants;
       for (let attempt = 1; attempt <= runs; attempt++)
-        for (const contestant of contestants.filter(each => !failed.has(each))) {
-          const ours = contestant.command.name === OURS;
-          progress(`${name}: ${contestant.command.name}, ${attempt} of ${runs}`);
+        for (const contestant of able) {
+          const who = contestant.command.name;
+          progress(`${name}: ${who}, ${attempt} of ${runs}`);
           try {
-            contestant.guest ??= await BenchGuest.boot(contestant.command, context.limit);
-            const run = await contestant.guest.run(name, { profile: ours && context.profile && attempt === runs });
-            const expected = answers.get(name)?.output;
-            if (expected !== undefined && run.output !== expected)
-              throw new Error(`${contestant.command.name}: ${name} printed ${run.output}instead of ${expected}`);
-            (row.seconds[contestant.command.name] ??= []).push(timeOf(run, context.time));
-            for (const line of run.kernel) note(`${contestant.command.name}, ${name}: its kernel says ${line.trim()}`);
+            const profile = who === OURS && context.profile && attempt === runs;
+            const run = await runOnce(contestant, name, answers.get(name)?.output, { profile, limit: context.limit });
+            (row.seconds[who] ??= []).push(timeOf(run, context.time));
+            for (const line of run.kernel) note(`${who}, ${name}: its kernel says ${line.trim()}`);
             if (run.profile) tables.push(...profileTables(name, run));
-            if (ours) most = Math.max(most, contestant.guest.residentBesideRam(memory << 20) ?? 0);
+            if (who === OURS)
+              row.besideRam = Math.max(row.besideRam ?? 0, contestant.guest?.residentBesideRam(memory << 20) ?? 0);
           } catch (error) {
-            failed.add(contestant);
             fail((error as Error).message);
-            await contestant.guest?.stop();
-            contestant.guest = undefined;
+            able = able.filter(other => other !== contestant);
           }
         }
     }
   } finally {
     for (const { guest } of contestants) await guest?.stop();
   }
+  const most = Math.max(...rows.map(row => row.besideRam ?? 0));
   if (context.time === 'processor')
     note("times are the processor's, of all threads of a peer; to compare on a busy host");
   if (most > 0) note(`${OURS} held at most ${mebibytes(most)} of the host's memory beside the guest's ${memory} MiB`);
   const native = Object.fromEntries([...answers].map(([name, answer]) => [name, answer?.seconds]));
   return { tables: [...tables, ...timeTables(rows)], data: { rows, native, besideRam: most }, rows };
+}
+
+/**
+ * Runs the workload once. A guest that fails is ended: the next run gets a fresh one.
+ * @throws Error for a wrong answer, too.
+ */
+async function runOnce(
+  contestant: Contestant,
+  name: string,
+  expected: string | undefined,
+  { limit, profile }: { limit: number; profile: boolean },
+): Promise<Run> {
+  try {
+    contestant.guest ??= await BenchGuest.boot(contestant.command, limit);
+    const run = await contestant.guest.run(name, { profile });
+    if (expected === undefined || run.output === expected) return run;
+    throw new Error(`${contestant.command.name}: ${name} printed ${run.output}instead of ${expected}`);
+  } catch (error) {
+    await contestant.guest?.stop();
+    contestant.guest = undefined;
+    throw error;
+  }
 }
 
 /** The workloads asked for, by name or group; without any, all but the costs, which `paravirt` shows. */

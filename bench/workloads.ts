@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { GuestArchitecture } from '../src/host/node/guest.ts';
+import { root } from './root.ts';
 import { sampleText } from './sample-text.ts';
 
 export interface Workload {
@@ -20,11 +21,11 @@ const FOLDERS = { shell: 'bench/workloads', programs: 'guests/bench', costs: 'gu
 /** All there are. */
 export function findWorkloads(): Workload[] {
   return Object.entries(FOLDERS).flatMap(([group, folder]) =>
-    readdirSync(folder)
+    readdirSync(join(root, folder))
       .filter(name => /\.(sh|c)$/.test(name))
       .sort()
       .map(name => {
-        const source = join(folder, name);
+        const source = join(root, folder, name);
         const title = /^(?:#!.*\n# |\/\* )(.*?)(?: \*\/)?$/m.exec(readFileSync(source, 'utf8'))?.[1] ?? '';
         return { name: basename(name).replace(/\.\w+$/, ''), title, group: group as Workload['group'], source };
       }),

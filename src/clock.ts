@@ -67,8 +67,40 @@ export class VirtualTime {
   }
 }
 
-/** Guest time that follows the host, from 0 at the first call. */
-export function hostTime(host: HostClock): () => number {
-  const start = host.now();
-  return () => host.now() - start;
+/** The most that guest time advances while a slice of instructions runs, in nanoseconds: less than a tick at 250 Hz. */
+const STRIDE = 3_000_000;
+
+/**
+ * Guest time that follows the host, from 0 on. While the guest executes it advances by no more than STRIDE a slice, however long
+ * the host made the slice take: a guest that counts timer interrupts against the TSC would otherwise find most of them missing.
+ * What it falls behind by is made up when the guest is idle.
+ */
+export class HostTime {
+  readonly #host: HostClock;
+  readonly #start: number;
+  #behind = 0;
+  #slice = 0;
+  constructor(host: HostClock) {
+    this.#host = host;
+    this.#start = host.now();
+  }
+  now = (): number => {
+    const now = this.#host.now() - this.#start - this.#behind;
+    const limit = this.#slice + STRIDE;
+    if (now <= limit) return now;
+    this.#behind += now - limit;
+    return limit;
+  };
+  /** A slice of instructions begins. */
+  slice(): void {
+    this.#slice = this.now();
+  }
+  /** The guest is idle: time is what the host says again. @returns the nanoseconds made up. */
+  catchUp(): number {
+    this.now();
+    const behind = this.#behind;
+    this.#behind = 0;
+    this.#slice = this.#host.now() - this.#start;
+    return behind;
+  }
 }

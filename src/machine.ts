@@ -6,7 +6,7 @@ import { buildAcpiTables } from './boot/acpi.ts';
 import { pcMemoryMap } from './boot/e820.ts';
 import { parseKernel } from './boot/image.ts';
 import { loadKernel } from './boot/load.ts';
-import { hostTime, MachineClock, VirtualTime } from './clock.ts';
+import { HostTime, MachineClock, VirtualTime } from './clock.ts';
 import { type Assembled, compareTiers } from './compare-tiers.ts';
 import { createPcBoard } from './devices/board.ts';
 import type { Device, Slot } from './devices/device.ts';
@@ -63,6 +63,8 @@ export interface Statistics {
   exits: Record<string, number>;
   /** Counts of ops of the waist that were functions, by `group.op`. */
   operations: Record<string, number>;
+  /** What the second tier has translated, where there is one: regions, guest instructions, modules, milliseconds it took, … */
+  translation?: Record<string, number>;
 }
 
 export interface Machine {
@@ -104,6 +106,8 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
   const ramSize = options.memory ?? DEFAULT_MEMORY;
   if (!Number.isInteger(ramSize) || ramSize % 4096 || ramSize < 1 << 20 || ramSize > 0xc0000000)
     throw new Error(`memory: ${ramSize} bytes is not a multiple of 4096 from 1 MiB to 3 GiB`);
+  // Nothing that outlives this function may hold on to the images: closures see `outside`, never `options`.
+  const outside = options.console;
   const image = await parseKernel(options.kernel);
   const log = createLog(options.onLog);
   const engine = new Engine(ramSize, { jit: options.engine !== 'interpreter' });
@@ -112,7 +116,8 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
   // ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
   const host = typeof options.clock === 'object' ? options.clock : undefined;
   const virtual = host ? undefined : new VirtualTime(() => engine.instructions);
-  const clock = new MachineClock(virtual ? virtual.now : hostTime(host!), host ? host.wall() : VIRTUAL_EPOCH);
+  const following = host && new HostTime(host);
+  const clock = new MachineClock((virtual ?? following!).now, host ? host.wall() : VIRTUAL_EPOCH);
   clock.onEarlier = () => engine.requestExit();
   let tscOffset = 0n;
   const tsc = {
@@ -136,17 +141,21 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
           : { kind: 'power-off', ...(status === undefined ? {} : { status }) },
     );
 
+  /** Ends the sleep of a halted machine. */
+  let wakeUp: (() => void) | undefined;
+
   // ── console, buses, board, hypervisor ─────────────────────────────────────────────────────────────────────────────
   const takers: ((data: Uint8Array) => void)[] = [];
   const console: Console = {
-    write: data => options.console?.write(data),
+    write: data => outside?.write(data),
     onInput: take => takers.push(take),
   };
   const type = (data: Uint8Array): void => {
     for (const take of takers) take(data);
     engine.requestExit();
+    wakeUp?.();
   };
-  options.console?.onInput(type);
+  outside?.onInput(type);
   const ports = new Bus('port', log);
   const mmio = new Bus('mmio', log);
   const processor = new EngineProcessor(0, engine, { clock, log, tsc, kill, request });
@@ -380,7 +389,6 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
   let haltedNanoseconds = 0;
   const hostNow = host ? () => host.now() : () => performance.now() * 1e6;
   const turn = () => new Promise<void>(resolve => setImmediate(resolve));
-  let wakeUp: (() => void) | undefined;
   /** Sleeps until the next alarm, or until somebody types or stops. */
   const sleep = (nanoseconds: number) =>
     new Promise<void>(resolve => {
@@ -392,6 +400,16 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
       }
       wakeUp = done;
     });
+
+  /** An idle guest's time is the host's again; a hypervisor may tell the guest that it was held up. */
+  function catchUp(): void {
+    const stolen = following?.catchUp() ?? 0;
+    const { resumed } = pv.time;
+    if (stolen > 0 && resumed !== native && resumed !== nothing) {
+      count(operations, 'time.resumed');
+      resumed(processor, stolen);
+    }
+  }
 
   async function run(limits: { timeout?: number; instructions?: number } = {}): Promise<Exit> {
     const started = hostNow();
@@ -413,6 +431,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
         SLICE * 50,
         lastInstruction - engine.instructions,
       );
+      following?.slice();
       const why = budget > 0 ? engine.run(engine.instructions + Math.ceil(budget)) : 'budget';
       if (ended) return finish(ended);
       if (engine.instructions >= lastInstruction) return finish({ kind: 'stopped' });
@@ -424,11 +443,13 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
         if (clock.next === Number.POSITIVE_INFINITY && takers.length === 0) return finish({ kind: 'dead-halt' });
         if (!cpu.interruptFlag && pv.irq.deliver === native && !nmiPending) return finish({ kind: 'dead-halt' });
         const before = hostNow();
+        catchUp();
         if (virtual) {
           if (clock.next < Number.POSITIVE_INFINITY) virtual.skipTo(clock.next);
           else await sleep(1e9);
         } else if (clock.next - clock.now() > 50_000) await sleep(clock.next - clock.now());
         haltedNanoseconds += hostNow() - before;
+        catchUp();
       }
       const now = hostNow();
       if (now > deadline) return finish({ kind: 'timeout' });
@@ -448,7 +469,6 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     },
     type(text) {
       type(typeof text === 'string' ? new TextEncoder().encode(text) : text);
-      wakeUp?.();
     },
     get statistics() {
       return {
@@ -459,6 +479,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
         haltedTime: haltedNanoseconds,
         exits: { ...exits },
         operations: { ...operations },
+        ...(engine.jit && { translation: { ...engine.jit.statistics } }),
       };
     },
     describe: () => describe(processor, engine),

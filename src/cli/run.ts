@@ -1,7 +1,7 @@
 /** `polyvisor run`: one machine on this terminal, from the files named to the exit status. */
 import { closeSync, openSync } from 'node:fs';
 import { nodeClock } from '../host/node/clock.ts';
-import { collectGarbage } from '../host/node/collect-garbage.ts';
+import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
 import { openDiskFile } from '../host/node/disk-file.ts';
 import { createMachine, type Disk, ImageError, traced } from '../index.ts';
 import { status, statusOf } from './exit-status.ts';
@@ -14,6 +14,7 @@ import { openTraceFile, type TraceFile } from './trace-file.ts';
 
 /** @returns the exit status. @throws Failure, ImageError */
 export async function run(options: RunOptions): Promise<number> {
+  keepYoungGenerationSmall();
   const settings = parseSettings(options);
   const { json } = settings;
   // A summary that cannot be written is better known before the run than after it.

@@ -10,9 +10,11 @@ import { findRegion, type Region } from './region.ts';
 
 /** Slices that must end in the same place before it counts as hot. */
 const HOT = 8;
+/** Places to remember. */
+const HEAT_LIMIT = 8192;
 /** Regions a fresh module holds at most, and slices to wait for more of them. */
-const BATCH = 24;
-const PATIENCE = 96;
+const BATCH = 32;
+const PATIENCE = 300;
 /**
  * Modules of one generation that are merged into one of the next: each module's code starts on pages of its own, and calls
  * between a thousand of them miss every cache (engine-numbers 2: 300 ns a transfer, against 4 within a module).
@@ -82,6 +84,8 @@ export class Jit {
     if (physical >= 0) {
       const key = physical * 4 + code / 32;
       if (!this.#installed.has(key)) {
+        // Places that were seen once in a while are forgotten.
+        if (this.#heat.size > HEAT_LIMIT) this.#heat.clear();
         const heat = (this.#heat.get(key) ?? 0) + 1;
         this.#heat.set(key, heat);
         if (heat === HOT && (this.#patched.get(key) ?? 0) < PATCHED_LIMIT) this.#queue.push({ linear, physical, code });

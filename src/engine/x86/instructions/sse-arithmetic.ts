@@ -92,13 +92,13 @@ const extreme =
     fast: check.holds(check.isOrdinary(x), check.isOrdinary(y)),
   });
 
-const OPERATIONS: [string, number, Attempted, hot?: string][] = [
+const OPERATIONS: [string, number, Attempted][] = [
   ['sqrt', 0x0f51, squareRoot],
-  ['add', 0x0f58, add, 'sd'],
-  ['mul', 0x0f59, multiply, 'sd'],
-  ['sub', 0x0f5c, subtract, 'sd'],
+  ['add', 0x0f58, add],
+  ['mul', 0x0f59, multiply],
+  ['sub', 0x0f5c, subtract],
   ['min', 0x0f5d, extreme('pmin')],
-  ['div', 0x0f5e, divide, 'sd'],
+  ['div', 0x0f5e, divide],
   ['max', 0x0f5f, extreme('pmax')],
 ];
 
@@ -209,13 +209,12 @@ const dotProduct =
   };
 
 export const floatArithmeticRows: Row[] = [
-  ...OPERATIONS.flatMap(([operation, opcode, attempt, hot]) =>
+  ...OPERATIONS.flatMap(([operation, opcode, attempt]) =>
     FORMS.flatMap(form => {
       const name = operation + form.suffix;
       const { prefix, operands, feature } = form;
-      const often = form.suffix === hot ? ({ hot: true } as const) : {};
       const meaning = attempted(name, form, attempt);
-      return rowsOf(form, { name, opcode, prefix, operands, meaning, feature, unit: 'sse', ...often });
+      return rowsOf(form, { name, opcode, prefix, operands, meaning, feature, unit: 'sse' });
     }),
   ),
   ...SSE3_OPERATIONS.flatMap(([operation, opcode, attempt]) =>

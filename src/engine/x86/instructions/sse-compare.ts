@@ -14,7 +14,7 @@ import {
   withLowest,
 } from './float-check.ts';
 import type { Meaning, Row } from './row.ts';
-import { f2, f3, hot, none, reads, row, sse, sse2, x66 } from './vector-columns.ts';
+import { f2, f3, none, reads, row, sse, sse2, x66 } from './vector-columns.ts';
 
 /**
  * CMPxx: predicates 0 EQ, 1 LT, 2 LE, 3 UNORD; with bit 2 their opposites (SDM 2A, table 3-1). Higher bits of the immediate
@@ -80,7 +80,7 @@ export const floatCompareRows: Row[] = [
   ...scalarSource(row('cmpss', 0x0fc2, 'Vss,Wss,Ib', compare('cmpss', SINGLE, false), f3, sse)),
   ...scalarSource(row('cmpsd', 0x0fc2, 'Vsd,Wsd,Ib', compare('cmpsd', DOUBLE, false), f2, sse2)),
   ...scalarSource(row('ucomiss', 0x0f2e, 'Vss,Wss', compareToFlags('ucomiss', SINGLE), none, sse, reads)),
-  ...scalarSource(row('ucomisd', 0x0f2e, 'Vsd,Wsd', compareToFlags('ucomisd', DOUBLE), x66, sse2, hot, reads)),
+  ...scalarSource(row('ucomisd', 0x0f2e, 'Vsd,Wsd', compareToFlags('ucomisd', DOUBLE), x66, sse2, reads)),
   ...scalarSource(row('comiss', 0x0f2f, 'Vss,Wss', compareToFlags('comiss', SINGLE), none, sse, reads)),
-  ...scalarSource(row('comisd', 0x0f2f, 'Vsd,Wsd', compareToFlags('comisd', DOUBLE), x66, sse2, hot, reads)),
+  ...scalarSource(row('comisd', 0x0f2f, 'Vsd,Wsd', compareToFlags('comisd', DOUBLE), x66, sse2, reads)),
 ];

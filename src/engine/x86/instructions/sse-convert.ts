@@ -16,7 +16,7 @@ import {
 } from './float-check.ts';
 import type { Meaning, Row } from './row.ts';
 import { doubled, low, switchToMmx } from './vector.ts';
-import { f2, f3, hot, memory, none, register, row, sse, sse2, sse2Mmx, sseMmx, x66 } from './vector-columns.ts';
+import { f2, f3, memory, none, register, row, sse, sse2, sse2Mmx, sseMmx, x66 } from './vector-columns.ts';
 
 /** The number 2^exponent, as a scalar. */
 const powerOfTwo = (b: Builder, format: Format, exponent: number) =>
@@ -157,9 +157,9 @@ const single =
 
 export const floatConvertRows: Row[] = [
   row('cvtsi2ss', 0x0f2a, 'Vx,Ey', fromInteger('cvtsi2ss', SINGLE), f3, sse),
-  row('cvtsi2sd', 0x0f2a, 'Vx,Ey', fromInteger('cvtsi2sd', DOUBLE), f2, sse2, hot),
+  row('cvtsi2sd', 0x0f2a, 'Vx,Ey', fromInteger('cvtsi2sd', DOUBLE), f2, sse2),
   ...scalarSource(row('cvttss2si', 0x0f2c, 'Gy,Wss', toInteger('cvttss2si', SINGLE, true), f3, sse)),
-  ...scalarSource(row('cvttsd2si', 0x0f2c, 'Gy,Wsd', toInteger('cvttsd2si', DOUBLE, true), f2, sse2, hot)),
+  ...scalarSource(row('cvttsd2si', 0x0f2c, 'Gy,Wsd', toInteger('cvttsd2si', DOUBLE, true), f2, sse2)),
   ...scalarSource(row('cvtss2si', 0x0f2d, 'Gy,Wss', toInteger('cvtss2si', SINGLE, false), f3, sse)),
   ...scalarSource(row('cvtsd2si', 0x0f2d, 'Gy,Wsd', toInteger('cvtsd2si', DOUBLE, false), f2, sse2)),
 

@@ -54,10 +54,10 @@ const moveLowest =
 function scalarMoves(name: string, shape: 'f32x4' | 'f64x2', ...columns: Partial<Row>[]): Row[] {
   const [place, lane] = shape === 'f32x4' ? ['Md', 'Vss'] : ['Mq', 'Vsd'];
   return [
-    row(name, 0x0f10, 'Vx,Ux', moveLowest(shape), register, hot, ...columns),
-    row(name, 0x0f10, `Vx,${place}`, moveExtended, memory, hot, ...columns),
-    row(name, 0x0f11, 'Ux,Vx', moveLowest(shape), register, hot, ...columns),
-    row(name, 0x0f11, `${place},${lane}`, move, memory, hot, ...columns),
+    row(name, 0x0f10, 'Vx,Ux', moveLowest(shape), register, ...columns),
+    row(name, 0x0f10, `Vx,${place}`, moveExtended, memory, ...columns),
+    row(name, 0x0f11, 'Ux,Vx', moveLowest(shape), register, ...columns),
+    row(name, 0x0f11, `${place},${lane}`, move, memory, ...columns),
   ];
 }
 

@@ -23,21 +23,7 @@ import {
   splat,
   switchToMmx,
 } from './vector.ts';
-import {
-  f2,
-  f3,
-  hot,
-  none,
-  register,
-  row,
-  sse,
-  sse2,
-  sseMmx,
-  ssse3,
-  ssse3Mmx,
-  unaligned,
-  x66,
-} from './vector-columns.ts';
+import { f2, f3, none, register, row, sse, sse2, sseMmx, ssse3, ssse3Mmx, unaligned, x66 } from './vector-columns.ts';
 
 // ── packing and unpacking ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -62,7 +48,7 @@ const packRows: Row[] = [
   ...unpack('punpcklbw', 0x0f60, 1, 'low'),
   ...unpack('punpcklwd', 0x0f61, 2, 'low'),
   ...unpack('punpckldq', 0x0f62, 4, 'low'),
-  ...unpack('punpcklqdq', 0x0f6c, 8, 'low').map(row => ({ ...row, hot: true as const })),
+  ...unpack('punpcklqdq', 0x0f6c, 8, 'low'),
   ...unpack('punpckhbw', 0x0f68, 1, 'high'),
   ...unpack('punpckhwd', 0x0f69, 2, 'high'),
   ...unpack('punpckhdq', 0x0f6a, 4, 'high'),
@@ -263,7 +249,7 @@ export const shuffleRows: Row[] = [
   row('pextrw', 0x0fc5, 'Gd,Nq,Ib', pextrwOfMmx, none, register, sseMmx),
   row('pinsrw', 0x0fc4, 'Vx,Ew,Ib', pinsrw, x66, sse2),
   row('pinsrw', 0x0fc4, 'Pq,Ew,Ib', pinsrwOfMmx, none, sseMmx),
-  row('pmovmskb', 0x0fd7, 'Gd,Ux', mask('i8x16'), x66, register, sse2, hot),
+  row('pmovmskb', 0x0fd7, 'Gd,Ux', mask('i8x16'), x66, register, sse2),
   row('pmovmskb', 0x0fd7, 'Gd,Nq', maskOfMmx, none, register, sseMmx),
   row('movmskps', 0x0f50, 'Gd,Ux', mask('i32x4'), none, register, sse),
   row('movmskpd', 0x0f50, 'Gd,Ux', mask('i64x2'), x66, register, sse2),
