@@ -2,8 +2,9 @@
 import { ensureGuest } from '../src/host/node/guest.ts';
 import { type Bench, OURS, type Row, speedAgainst } from './bench.ts';
 import { type Command, ProcessConsole } from './console.ts';
-import { polyvisor, qemu, qemuVersion } from './peers.ts';
+import { hasQemu, polyvisor, qemu } from './peers.ts';
 import { timeTables } from './report.ts';
+import { v86 } from './v86.ts';
 
 /** In the order in which they come. */
 const MARKS = [
@@ -20,8 +21,9 @@ export const boot: Bench = {
     const guest = await ensureGuest({ progress: ({ text }) => progress(text) });
     note(`kernel ${guest.release}, ${context.memory} MiB, hypervisor ${context.hypervisor}`);
     const commands = [polyvisor(guest, context)];
-    const version = qemuVersion();
-    if (peers.includes('qemu') && version) commands.push(qemu(guest, context));
+    if (hasQemu(context)) commands.push(qemu(guest, context));
+    const other = peers.includes('v86') ? await v86(context, theirs => theirs) : undefined;
+    if (other) commands.push(other);
 
     const rows: Row[] = MARKS.map(({ name, title }) => ({ group: 'boot', name, title, seconds: {} }));
     for (let attempt = 1; attempt <= runs; attempt++)

@@ -3,7 +3,16 @@ import { writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
 import { findHypervisor } from '../src/index.ts';
-import { type Bench, type BenchContext, PEERS, type PeerName, type Row, type Settings, TIMES } from './bench.ts';
+import {
+  type Bench,
+  type BenchContext,
+  PEERS,
+  type PeerName,
+  type Report,
+  type Row,
+  type Settings,
+  TIMES,
+} from './bench.ts';
 import { boot } from './boot.ts';
 import { paravirt } from './paravirt.ts';
 import { plot } from './plot.ts';
@@ -122,7 +131,10 @@ for (const bench of benches.filter(wanted)) {
       process.stderr.write(`${name}: FAILED: ${text}\n`);
     },
   };
-  const report = await bench.run(context);
+  const report = await bench.run(context).catch((error: Error): Report => {
+    context.fail(error.message);
+    return { tables: [], data: null };
+  });
   rows.push(...(report.rows ?? []));
   results.push({ name, title, notes, data: report.data });
   const parts = [`${name}: ${title}`, ...report.tables.map(formatTable), notes.map(note => `  ${note}`).join('\n')];

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { OURS, type Settings } from './bench.ts';
+import { type BenchContext, OURS, type Settings } from './bench.ts';
 import type { Command } from './console.ts';
 import { root } from './root.ts';
 
@@ -25,10 +25,13 @@ export function polyvisorWithCounters(images: Images, { memory, hypervisor, engi
 
 const QEMU = 'qemu-system-x86_64';
 
-/** QEMU's version, or undefined where it is not installed. */
-export function qemuVersion(): string | undefined {
-  const result = spawnSync(QEMU, ['--version'], { encoding: 'utf8' });
-  return result.status === 0 ? /version (\S+)/.exec(result.stdout)?.[1] : undefined;
+/** True where QEMU is wanted and installed; its version, or that it is not there, goes into the notes. */
+export function hasQemu({ peers, note }: BenchContext): boolean {
+  if (!peers.includes('qemu')) return false;
+  const { status, stdout } = spawnSync(QEMU, ['--version'], { encoding: 'utf8' });
+  if (status === 0) note(`qemu-tcg is QEMU ${/version (\S+)/.exec(stdout)?.[1]}`);
+  else note(`${QEMU} is not installed: no peer to compare with (apt-get install qemu-system-x86)`);
+  return status === 0;
 }
 
 /** TCG and nothing else: no default devices, no firmware menu to wait for, the console on standard output. */

@@ -19,7 +19,8 @@ function counterTable(name: string, seconds: number, counters: Statistics): Tabl
   const { instructions, hypervisor: _, ...rest } = counters;
   const rows = [['instructions', instructions.toLocaleString('en'), `${(instructions / seconds / 1e6).toFixed(1)} M`]];
   for (const [key, value] of Object.entries(rest)) {
-    if (typeof value === 'number' && value !== 0) rows.push([key, value.toLocaleString('en'), (value / seconds).toFixed(0)]);
+    if (typeof value === 'number' && value !== 0)
+      rows.push([key, value.toLocaleString('en'), (value / seconds).toFixed(0)]);
     if (typeof value !== 'object') continue;
     const counts = Object.entries(value as Record<string, number>).filter(([, count]) => count > 0);
     for (const [what, count] of counts.sort(([, a], [, b]) => b - a))

@@ -41,8 +41,10 @@ const emulator = new V86({
   disable_mouse: true,
 });
 const line: number[] = [];
+const flush = () => void process.stdout.write(Uint8Array.from(line.splice(0)));
 emulator.add_listener('serial0-output-byte', byte => {
   line.push(byte);
-  if (byte === LINE_FEED) process.stdout.write(Uint8Array.from(line.splice(0)));
+  if (byte === LINE_FEED) flush();
+  else if (line.length === 1) setImmediate(flush);
 });
 process.stdin.on('data', (data: Buffer) => emulator.serial0_send(data.toString('latin1')));

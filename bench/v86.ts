@@ -7,20 +7,21 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cacheFolder } from '../src/host/node/cache.ts';
-import { ensureGuest } from '../src/host/node/guest.ts';
+import { ensureGuest, type Guest } from '../src/host/node/guest.ts';
 import type { BenchContext } from './bench.ts';
 import type { Command } from './console.ts';
-import { makeImages } from './images.ts';
-import { makeWorkloads, type Workload } from './workloads.ts';
+import type { Images } from './peers.ts';
 
 const VERSION = '0.5.462';
 const FIRMWARE = '/usr/share/seabios/bios.bin';
 
-/** How to start it, or undefined with a note where it cannot be had. @param folder for its guest's files */
+/**
+ * How to start it, or undefined with a note where it cannot be had.
+ * @param images makes what it boots of Debian's i386 guest
+ */
 export async function v86(
   { memory, progress, note }: BenchContext,
-  workloads: readonly Workload[],
-  folder: string,
+  images: (guest: Guest) => Images,
 ): Promise<Command | undefined> {
   if (!existsSync(FIRMWARE)) {
     note(`v86 needs ${FIRMWARE} (apt-get install seabios)`);
@@ -39,10 +40,9 @@ export async function v86(
     }
   }
   const guest = await ensureGuest({ architecture: 'i386', progress: ({ text }) => progress(text) });
-  makeWorkloads(workloads, folder, 'i386');
-  const images = makeImages(guest, folder);
   note(`v86 is ${VERSION}, with kernel ${guest.release}`);
-  const options = JSON.stringify({ ...images, library, firmware: FIRMWARE, memory: memory << 20 });
+  const { kernel, initrd } = images(guest);
+  const options = JSON.stringify({ kernel, initrd, library, firmware: FIRMWARE, memory: memory << 20 });
   const program = fileURLToPath(new URL('v86-process.js', import.meta.url));
   return { name: 'v86', command: process.execPath, args: [program, options] };
 }

@@ -10,7 +10,7 @@ import type { Command } from './console.ts';
 import { BenchGuest, type Run, timeOf } from './guest.ts';
 import { mebibytes } from './host-use.ts';
 import { makeImages } from './images.ts';
-import { polyvisorWithCounters, qemu, qemuVersion } from './peers.ts';
+import { hasQemu, polyvisorWithCounters, qemu } from './peers.ts';
 import { profileTables } from './profile.ts';
 import { timeTables } from './report.ts';
 import { v86 } from './v86.ts';
@@ -116,21 +116,17 @@ async function enter(
   folder: string,
   build: string,
 ): Promise<Contestant[]> {
-  const { peers, progress, note } = context;
+  const { peers, progress } = context;
   const guest = await ensureGuest({ progress: ({ text }) => progress(text) });
   const images = makeImages(guest, build);
   const contestants: Contestant[] = [{ command: polyvisorWithCounters(images, context) }];
-  const version = qemuVersion();
-  if (peers.includes('qemu')) {
-    if (version) contestants.push({ command: qemu(images, context) });
-    note(
-      version
-        ? `qemu-tcg is QEMU ${version}`
-        : 'qemu-system-x86_64 is not installed: no peer to compare with (apt-get install qemu-system-x86)',
-    );
-  }
+  if (hasQemu(context)) contestants.push({ command: qemu(images, context) });
   if (peers.includes('v86')) {
-    const command = await v86(context, workloads, join(folder, 'i386'));
+    const command = await v86(context, guest => {
+      const theirs = join(folder, 'i386');
+      makeWorkloads(workloads, theirs, 'i386');
+      return makeImages(guest, theirs);
+    });
     if (command) contestants.push({ command });
   }
   return contestants;

@@ -73,34 +73,35 @@ const STRIDE = 3_000_000;
 /**
  * Guest time that follows the host, from 0 on. While the guest executes it advances by no more than STRIDE a slice, however long
  * the host made the slice take: a guest that counts timer interrupts against the TSC would otherwise find most of them missing.
- * What it falls behind by is made up when the guest is idle.
+ * What the host took is gone for the guest, as if the machine had been paused; an idle guest's time runs like the host's.
  */
 export class HostTime {
   readonly #host: HostClock;
-  readonly #start: number;
-  #behind = 0;
+  /** The host's time at which guest time was, or would have been, 0. */
+  #start: number;
   #slice = 0;
+  #stolen = 0;
   constructor(host: HostClock) {
     this.#host = host;
     this.#start = host.now();
   }
   now = (): number => {
-    const now = this.#host.now() - this.#start - this.#behind;
+    const now = this.#host.now() - this.#start;
     const limit = this.#slice + STRIDE;
     if (now <= limit) return now;
-    this.#behind += now - limit;
+    this.#start += now - limit;
+    this.#stolen += now - limit;
     return limit;
   };
   /** A slice of instructions begins. */
   slice(): void {
     this.#slice = this.now();
   }
-  /** The guest is idle: time is what the host says again. @returns the nanoseconds made up. */
-  catchUp(): number {
-    this.now();
-    const behind = this.#behind;
-    this.#behind = 0;
+  /** The guest has been idle until now. @returns the nanoseconds that the host took since the last call. */
+  idled(): number {
     this.#slice = this.#host.now() - this.#start;
-    return behind;
+    const stolen = this.#stolen;
+    this.#stolen = 0;
+    return stolen;
   }
 }

@@ -151,6 +151,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     onInput: take => takers.push(take),
   };
   const type = (data: Uint8Array): void => {
+    if (engine.halted) idled();
     for (const take of takers) take(data);
     engine.requestExit();
     wakeUp?.();
@@ -401,9 +402,9 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
       wakeUp = done;
     });
 
-  /** An idle guest's time is the host's again; a hypervisor may tell the guest that it was held up. */
-  function catchUp(): void {
-    const stolen = following?.catchUp() ?? 0;
+  /** The guest wakes; a hypervisor may tell it how long the host had held it up before. */
+  function idled(): void {
+    const stolen = following?.idled() ?? 0;
     const { resumed } = pv.time;
     if (stolen > 0 && resumed !== native && resumed !== nothing) {
       count(operations, 'time.resumed');
@@ -443,13 +444,12 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
         if (clock.next === Number.POSITIVE_INFINITY && takers.length === 0) return finish({ kind: 'dead-halt' });
         if (!cpu.interruptFlag && pv.irq.deliver === native && !nmiPending) return finish({ kind: 'dead-halt' });
         const before = hostNow();
-        catchUp();
         if (virtual) {
           if (clock.next < Number.POSITIVE_INFINITY) virtual.skipTo(clock.next);
           else await sleep(1e9);
         } else if (clock.next - clock.now() > 50_000) await sleep(clock.next - clock.now());
         haltedNanoseconds += hostNow() - before;
-        catchUp();
+        idled();
       }
       const now = hostNow();
       if (now > deadline) return finish({ kind: 'timeout' });

@@ -26,7 +26,7 @@ export const BLOCK_AREA = TLB_AREA + TLB_BANK * TLB_BANKS;
 /** Decoded records. */
 export const RECORD_AREA = BLOCK_AREA + BLOCK_TABLE * 3;
 export const RECORD_SIZE = 32;
-export const RECORD_BYTES = 32 << 20;
+export const RECORD_BYTES = 20 << 20;
 
 /** One byte per guest page: what it is. */
 export const PAGE_KIND = RECORD_AREA + RECORD_BYTES;
