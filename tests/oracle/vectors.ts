@@ -11,14 +11,17 @@
  * (initial.ts), the seed from the row's key and the serial. The runs are what differs between the image afterwards and the
  * image before, with RIP moved past the instruction already where it retired.
  */
+
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { deflateSync, inflateSync } from 'node:zlib';
 import type { Row } from '../../src/engine/x86/instructions/row.ts';
 import { CS, IMAGE_SIZE, MODES, type Mode, RIP, SELECTORS, WINDOW } from './layout.ts';
 import { hash } from './random.ts';
 
-export const FOLDER = 'tests/oracle/vectors';
+/** In the sources, wherever the tests are run from. */
+export const FOLDER = fileURLToPath(new URL('../../../tests/oracle/vectors', import.meta.url));
 /** In place of an exception's vector: the instruction came to its end. */
 export const RETIRED = 0x100;
 const STORED_RETIRED = 255;
