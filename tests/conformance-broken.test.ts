@@ -1,11 +1,12 @@
 /** The suite itself: hypervisors with one mistake each, and the case that must notice it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { cases, skipReason } from '../src/conformance/cases.ts';
+import { bootFixture, createFixture } from '../src/conformance/fixture.ts';
 import { bareTable } from '../src/hypervisors/bare/index.ts';
 import { type Differences, derive } from '../src/paravirt/derive.ts';
 import type { HypervisorContext, HypervisorModule, Msr, Paravirt } from '../src/paravirt/operations.ts';
 import type { Processor } from '../src/paravirt/processor.ts';
-import { bootFixture, cases, createFixture, skipReason } from './conformance.ts';
 
 const names = { name: 'toy', title: 'a hypervisor with a mistake' };
 const SIGNATURE = { eax: 0x40000000, ebx: 0x20796f74, ecx: 0x20796f74, edx: 0x20796f74 };

@@ -1,8 +1,9 @@
 /** The conformance suite on every hypervisor of the list. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { cases, skipReason } from '../src/conformance/cases.ts';
+import { bootFixture, createFixture } from '../src/conformance/fixture.ts';
 import { hypervisors } from '../src/hypervisors/list.ts';
-import { bootFixture, cases, createFixture, skipReason } from './conformance.ts';
 
 test('names are unique', () => {
   assert.equal(new Set(hypervisors.map(({ name }) => name)).size, hypervisors.length);

@@ -3,10 +3,19 @@ import { createLog } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
 import { GuestMemory } from '../memory/memory.ts';
 import { native, nothing } from './native.ts';
-import type { Hypercall, HypervisorContext, HypervisorModule, Paravirt } from './operations.ts';
+import {
+  type Hypercall,
+  type HypervisorContext,
+  type HypervisorModule,
+  operations,
+  type Paravirt,
+} from './operations.ts';
 
-export const GROUPS = ['boot', 'cpu', 'mmu', 'irq', 'time', 'smp'] as const;
-export type Group = (typeof GROUPS)[number];
+export type Group = keyof typeof operations;
+export const GROUPS = Object.keys(operations) as Group[];
+
+/** Members of a group that are no ops. */
+const DESCRIPTIONS: ReadonlySet<string> = new Set(['msrs', 'hypercalls', 'convention']);
 
 export interface OperationDifference {
   group: Group;
@@ -36,6 +45,8 @@ export function tableOf(module: HypervisorModule): Paravirt {
     console: { write() {}, onInput() {} },
     disks: [],
     mmio: new Bus('mmio', log),
+    ports: new Bus('port', log),
+    edge() {},
     log,
     kill() {},
     request() {},
@@ -48,7 +59,7 @@ export function compare(table: Paravirt, base: Paravirt): Comparison {
   for (const group of GROUPS) {
     const original: Record<string, unknown> = { ...base[group] };
     for (const [operation, value] of Object.entries(table[group]))
-      if (operation !== 'msrs' && operation !== 'hypercalls' && value !== original[operation])
+      if (!DESCRIPTIONS.has(operation) && value !== original[operation])
         operations.push({ group, operation, answer: answerOf(value) });
   }
   const msrs = Object.entries(table.cpu.msrs)
@@ -72,6 +83,7 @@ export function compare(table: Paravirt, base: Paravirt): Comparison {
 function answerOf(value: unknown): OperationDifference['answer'] {
   if (value === native) return 'native';
   if (value === nothing) return 'nothing';
+  if (Array.isArray(value)) return value.join(', ');
   return typeof value === 'number' || typeof value === 'string' ? value : 'function';
 }
 

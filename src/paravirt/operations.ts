@@ -5,7 +5,6 @@
  * An op that one hypervisor alone needs does not enter these tables: Xen's mmu_update lives behind `cpu.hypercall`.
  */
 
-import type { EntryState } from '../boot/entry.ts';
 import type { KernelImage } from '../boot/image.ts';
 import type { Clock } from '../host/clock.ts';
 import type { Console } from '../host/console.ts';
@@ -13,8 +12,8 @@ import type { Disk } from '../host/disk.ts';
 import type { Log } from '../host/log.ts';
 import type { Bus } from '../memory/bus.ts';
 import type { GuestMemory } from '../memory/memory.ts';
-import type { Op } from './native.ts';
-import type { Exception, Processor } from './processor.ts';
+import { type OpsOf, operation } from './operation.ts';
+import type { Processor, RegisterName } from './processor.ts';
 
 /** CPUID's answer (SDM 2A, CPUID): four unsigned 32-bit registers. */
 export interface CpuidResult {
@@ -44,6 +43,14 @@ export interface Hypercall {
   note?: string;
 }
 
+/** How hypercalls are made, for traces and counts. */
+export interface HypercallConvention {
+  /** The number of the call about to be made; undefined where it is none, as a program's system call. */
+  number(cpu: Processor): number | undefined;
+  /** Where its arguments stand, in the order of `Hypercall.arguments`. */
+  registers(cpu: Processor): readonly RegisterName[];
+}
+
 /** What the board and the devices of a platform are made of. */
 export type Platform =
   /** A PC: 8259s, 8254, CMOS, I/O APIC, local APIC, UART, PCI, ACPI. */
@@ -71,67 +78,94 @@ export interface HypervisorContext {
   disks: readonly Disk[];
   /** The bus of memory-mapped registers, for interfaces that put pages where the guest has no RAM. */
   mmio: Bus;
+  /** The bus of I/O ports, for interfaces that are called by IN and OUT. Reads answer EAX; the others are the processor's. */
+  ports: Bus;
+  /** An edge on an interrupt line of the board, by its global system interrupt; no line, no edge. */
+  edge(gsi: number): void;
   log: Log;
   kill(reason: string): void;
-  request(what: 'power-off' | 'reset' | 'crash'): void;
+  /** @param reason with a crash: what the guest said of it */
+  request(what: 'power-off' | 'reset' | 'crash', reason?: string): void;
 }
 
-export interface BootOps {
+/**
+ * The table: every op in its group, with what it is told and what it answers, in the words of operation.ts. A new op is a line
+ * here and the place in machine.ts that asks it.
+ */
+export const operations = {
+  boot: {
+    /** Why this kernel cannot boot here, known from the image alone; undefined when nothing speaks against it. */
+    refuses: operation(['image'], 'refusal'),
+    /** Places the image and says how the first processor starts. Native: the PVH or the Linux entry on a PC. */
+    load: operation(['request', 'context'], 'entry'),
+  },
+  cpu: {
+    /** Leaves this hypervisor answers itself, before or after asking the processor (`natively`). Undefined: not ours. */
+    cpuid: operation(['cpu', 'leaf', 'subleaf', 'natively'], 'cpuid'),
+    /** VMCALL or VMMCALL was executed. Native: #UD. RIP is already past it. */
+    hypercall: operation(['cpu']),
+    /** SYSCALL was executed; RIP is already past it, RCX and R11 are set. Native: SDM 2B, SYSCALL. */
+    syscall: operation(['cpu']),
+  },
+  mmu: {
+    /** A page fault. Return true if it was dealt with and the guest goes on. Native: #PF. */
+    pageFault: operation(['cpu', 'fault'], 'boolean'),
+    /** CR3 was written by MOV. Native: SDM 3A 4.10.4. */
+    setRoot: operation(['cpu', 'value']),
+  },
+  irq: {
+    /**
+     * An exception is to be delivered; RIP is what its frame shall show. Return true if it was dealt with. Native, or false:
+     * through the IDT.
+     */
+    exception: operation(['cpu', 'exception'], 'boolean'),
+    /** INT n, INT3 and INTO; RIP points at the instruction, `next` past it. Native: through the IDT. */
+    softwareInterrupt: operation(['cpu', 'vector', 'next']),
+    /**
+     * An instruction boundary at which something may be pending: deliver it. Native: an interrupt of the local APIC if IF.
+     * @returns true if something was delivered (a halted processor then goes on).
+     */
+    deliver: operation(['cpu'], 'boolean'),
+    /** True if `deliver` would deliver: asked of a halted processor. Native: the local APIC has one. */
+    pending: operation(['cpu'], 'boolean'),
+    /** HLT was executed, with interrupts open or closed; RIP is past it. Native: the processor stops until an interrupt. */
+    halt: operation(['cpu']),
+    /** Called after the native `deliver` has delivered an interrupt, and again before the next: a paravirtual EOI. */
+    delivered: operation(['cpu', 'vector']),
+    /** Called before the interrupt controller is asked: takes back what `delivered` gave out. */
+    settle: operation(['cpu']),
+  },
+  time: {
+    /** The machine starts or a processor resumes after having been held up by the host for `stolen` ns. */
+    resumed: operation(['cpu', 'stolen']),
+  },
+  smp: {},
+} as const;
+
+export interface BootOps extends OpsOf<typeof operations.boot> {
   platform: Platform;
   /** The console the kernel is told to use: `console=` on the default command line. */
   console: string;
-  /** Why this kernel cannot boot here, known from the image alone; undefined when nothing speaks against it. */
-  refuses: Op<(image: KernelImage) => string | undefined>;
-  /** Places the image and says how the first processor starts. Native: the PVH or the Linux entry on a PC. */
-  load: Op<(request: BootRequest, context: HypervisorContext) => EntryState>;
+  /** Hardware ids (_HID) of devices that the ACPI tables name beside the board's: by these, drivers find what is no hardware. */
+  devices: readonly string[];
 }
 
-export interface CpuOps {
-  /** Leaves this hypervisor answers itself, before or after asking the processor (`natively`). Undefined: not ours. */
-  cpuid: Op<(cpu: Processor, leaf: number, subleaf: number, natively: () => CpuidResult) => CpuidResult | undefined>;
+export interface CpuOps extends OpsOf<typeof operations.cpu> {
   /** Registers this hypervisor adds or changes, by index. */
   msrs: Readonly<Record<number, Msr>>;
-  /** VMCALL or VMMCALL was executed. Native: #UD. RIP is already past it. */
-  hypercall: Op<(cpu: Processor) => void>;
-  /** SYSCALL was executed; RIP is already past it, RCX and R11 are set. Native: SDM 2B, SYSCALL. */
-  syscall: Op<(cpu: Processor) => void>;
   /** What `hypercall` or `syscall` dispatches on, for documentation and traces. */
   hypercalls: Readonly<Record<number, Hypercall>>;
+  /** Undefined: the number is in EAX. */
+  convention?: HypercallConvention;
 }
 
-export interface MmuOps {
-  /** A page fault. Return true if it was dealt with and the guest goes on. Native: #PF. */
-  pageFault: Op<(cpu: Processor, exception: Exception & { address: bigint }) => boolean>;
-  /** CR3 was written by MOV. Native: SDM 3A 4.10.4. */
-  setRoot: Op<(cpu: Processor, value: bigint) => void>;
-}
+export interface MmuOps extends OpsOf<typeof operations.mmu> {}
 
-export interface IrqOps {
-  /** An exception or software interrupt is to be delivered; RIP is what its frame shall show. Native: through the IDT. */
-  exception: Op<(cpu: Processor, exception: Exception) => void>;
-  /** INT n, INT3 and INTO; RIP points at the instruction, `next` past it. Native: through the IDT. */
-  softwareInterrupt: Op<(cpu: Processor, vector: number, next: bigint) => void>;
-  /**
-   * An instruction boundary at which something may be pending: deliver it. Native: an interrupt of the local APIC if IF.
-   * @returns true if something was delivered (a halted processor then goes on).
-   */
-  deliver: Op<(cpu: Processor) => boolean>;
-  /** True if `deliver` would deliver: asked of a halted processor. Native: the local APIC has one. */
-  pending: Op<(cpu: Processor) => boolean>;
-  /** HLT was executed, with interrupts open or closed; RIP is past it. Native: the processor stops until an interrupt. */
-  halt: Op<(cpu: Processor) => void>;
-  /** Called after the native `deliver` has delivered an interrupt, and again before the next: a paravirtual EOI. */
-  delivered: Op<(cpu: Processor, vector: number) => void>;
-  /** Called before the interrupt controller is asked: takes back what `delivered` gave out. */
-  settle: Op<(cpu: Processor) => void>;
-}
+export interface IrqOps extends OpsOf<typeof operations.irq> {}
 
-export interface TimeOps {
-  /** The machine starts or a processor resumes after having been held up by the host for `stolen` ns. */
-  resumed: Op<(cpu: Processor, stolen: number) => void>;
-}
+export interface TimeOps extends OpsOf<typeof operations.time> {}
 
-export interface SmpOps {
+export interface SmpOps extends OpsOf<typeof operations.smp> {
   /** How many processors this hypervisor's interface can start. */
   maximum: number;
 }
@@ -152,6 +186,14 @@ export interface Paravirt {
   skip: Readonly<Record<string, string>>;
 }
 
+/** The traces that a hypervisor's guest half leaves in a kernel image. */
+export interface GuestHalf {
+  /** The option of Linux's configuration: CONFIG_…. */
+  option: string;
+  /** Functions of it: a kernel with a symbol table and none of these was built without. */
+  symbols: readonly string[];
+}
+
 /**
  * A hypervisor as the list has it: a function that makes one instance, with state of its own, for one machine. Two machines
  * never share an instance. `context` is complete only after `make` has returned: keep it, use it in ops.
@@ -159,5 +201,9 @@ export interface Paravirt {
 export interface HypervisorModule {
   name: string;
   title: string;
+  /** How a kernel shows that it knows this interface; undefined where every kernel does. */
+  guestHalf?: GuestHalf;
+  /** A listing of the code that it puts before its guests as a ROM; undefined where it has none. */
+  rom?(): string;
   make(context: HypervisorContext): Paravirt;
 }

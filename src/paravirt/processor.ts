@@ -7,56 +7,22 @@ import type { Clock } from '../host/clock.ts';
 import type { Log } from '../host/log.ts';
 import type { GuestMemory } from '../memory/memory.ts';
 
-/** 64-bit registers. `flags` is RFLAGS whole. Reading GS_BASE gives the active one. */
-export type RegisterName =
-  | 'rax'
-  | 'rcx'
-  | 'rdx'
-  | 'rbx'
-  | 'rsp'
-  | 'rbp'
-  | 'rsi'
-  | 'rdi'
-  | 'r8'
-  | 'r9'
-  | 'r10'
-  | 'r11'
-  | 'r12'
-  | 'r13'
-  | 'r14'
-  | 'r15'
-  | 'rip'
-  | 'flags'
-  | 'cr0'
-  | 'cr2'
-  | 'cr3'
-  | 'cr4'
-  | 'cr8'
-  | 'efer'
-  | 'dr0'
-  | 'dr1'
-  | 'dr2'
-  | 'dr3'
-  | 'dr6'
-  | 'dr7'
-  | 'fsBase'
-  | 'gsBase'
-  | 'kernelGsBase'
-  | 'star'
-  | 'lstar'
-  | 'cstar'
-  | 'fmask'
-  | 'gdtBase'
-  | 'gdtLimit'
-  | 'idtBase'
-  | 'idtLimit'
-  | 'ldtBase'
-  | 'trBase'
-  | 'xcr0'
-  | 'pat'
-  | 'tscAux';
+/**
+ * 64-bit registers. `flags` is RFLAGS whole. Reading gsBase gives the active one. Binaries name a register by its place in
+ * this list (docs/write-a-hypervisor.md): a new one goes to the end.
+ */
+// biome-ignore format: a table
+export const REGISTERS = [
+  'rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15',
+  'rip', 'flags', 'cr0', 'cr2', 'cr3', 'cr4', 'cr8', 'efer', 'dr0', 'dr1', 'dr2', 'dr3', 'dr6', 'dr7',
+  'fsBase', 'gsBase', 'kernelGsBase', 'star', 'lstar', 'cstar', 'fmask',
+  'gdtBase', 'gdtLimit', 'idtBase', 'idtLimit', 'ldtBase', 'trBase', 'xcr0', 'pat', 'tscAux',
+] as const;
+export type RegisterName = (typeof REGISTERS)[number];
 
-export type SegmentName = 'es' | 'cs' | 'ss' | 'ds' | 'fs' | 'gs' | 'ldtr' | 'tr';
+/** Segment registers, with the manuals' numbers first (SDM 2A, 2.1.5); also by their place, for binaries. */
+export const SEGMENTS = ['es', 'cs', 'ss', 'ds', 'fs', 'gs', 'ldtr', 'tr'] as const;
+export type SegmentName = (typeof SEGMENTS)[number];
 
 /** A segment register with its hidden part. `attributes` as a descriptor's second word has them (type 8-11 … G 23). */
 export interface Segment {
@@ -134,7 +100,7 @@ export interface Processor {
   /** The guest asked the impossible: ends its run. The first reason wins. */
   kill(reason: string): void;
   /** The guest asked for it: ends the run in an orderly way. */
-  request(what: 'power-off' | 'reset' | 'crash'): void;
+  request(what: 'power-off' | 'reset' | 'crash', reason?: string): void;
 }
 
 /** The local APIC with the 8259s behind it, as the processor's INTR pin shows them. */
@@ -149,4 +115,8 @@ export interface InterruptSource {
   endOfInterrupt(): void;
   /** After `acknowledge`: true if skipping this interrupt's EOI register write would go unnoticed until it is done later. */
   canDeferEndOfInterrupt(): boolean;
+  /** The task-priority register, 0-255. */
+  taskPriority: number;
+  /** The interrupt command register, its upper word (the destination) as the present mode has it. Writing it sends. */
+  interruptCommand: bigint;
 }

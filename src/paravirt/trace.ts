@@ -19,6 +19,8 @@ export interface Crossing {
   result?: number | bigint;
 }
 
+const REGISTERS = ['rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'r8', 'r9', 'r10'] as const;
+
 type Sink = (crossing: Crossing) => void;
 
 export function traced(module: HypervisorModule, sink: Sink): HypervisorModule {
@@ -42,19 +44,23 @@ function tracedTable(table: Paravirt, sink: Sink): Paravirt {
     };
   };
 
-  /** VMCALL and SYSCALL: by number in RAX, with the registers in which the interfaces pass arguments, and the result. */
+  /** VMCALL and SYSCALL: by the hypercall's number, with its arguments by name, and the result. */
   const call = (operation: string, op: Paravirt['cpu']['hypercall']): Paravirt['cpu']['hypercall'] => {
     if (typeof op !== 'function') return op;
     return cpu => {
-      const number = cpu.get('rax');
-      const args: Crossing['arguments'] = { number };
-      for (const register of ['rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'r8', 'r9', 'r10'] as const)
-        args[register] = cpu.get(register);
+      const { convention, hypercalls } = table.cpu;
+      const number = convention ? convention.number(cpu) : Number(cpu.get('rax'));
+      const known = number === undefined ? undefined : hypercalls[number];
+      const args: Crossing['arguments'] = { number: number === undefined ? cpu.get('rax') : BigInt(number) };
+      // Without a name for them, all that the interfaces pass arguments in.
+      const registers = known && convention ? convention.registers(cpu).slice(0, known.arguments.length) : REGISTERS;
+      for (const [index, register] of registers.entries())
+        args[(convention && known?.arguments[index]) || register] = cpu.get(register);
       const crossing: Crossing = { time: cpu.clock.now(), operation, address: cpu.get('rip'), arguments: args };
-      const known = table.cpu.hypercalls[Number(number)];
       if (known) crossing.name = known.name;
       op(cpu);
-      sink({ ...crossing, result: cpu.get('rax') });
+      // A program's system call has no answer yet.
+      sink(number === undefined ? crossing : { ...crossing, result: cpu.get('rax') });
     };
   };
 

@@ -1,23 +1,15 @@
 /** Bare hardware: the table before anybody changed it. */
-import { native } from '../../paravirt/native.ts';
-import type { HypervisorModule, Paravirt } from '../../paravirt/operations.ts';
+import { natively } from '../../paravirt/operation.ts';
+import { type HypervisorModule, operations, type Paravirt } from '../../paravirt/operations.ts';
 
 export const bareTable: Paravirt = {
   name: 'bare',
   title: 'bare hardware: a PC with nothing underneath',
-  boot: { platform: 'pc', console: 'ttyS0', refuses: native, load: native },
-  cpu: { cpuid: native, msrs: {}, hypercall: native, syscall: native, hypercalls: {} },
-  mmu: { pageFault: native, setRoot: native },
-  irq: {
-    exception: native,
-    softwareInterrupt: native,
-    deliver: native,
-    pending: native,
-    halt: native,
-    delivered: native,
-    settle: native,
-  },
-  time: { resumed: native },
+  boot: { platform: 'pc', console: 'ttyS0', devices: [], ...natively(operations.boot) },
+  cpu: { ...natively(operations.cpu), msrs: {}, hypercalls: {} },
+  mmu: natively(operations.mmu),
+  irq: natively(operations.irq),
+  time: natively(operations.time),
   smp: { maximum: 1 },
   skip: {},
 };

@@ -1,5 +1,6 @@
 /** KVM's identification leaves and hypercalls (Documentation/virt/kvm/x86/cpuid.rst, hypercalls.rst). */
-import type { CpuidResult, Hypercall } from '../../paravirt/operations.ts';
+import { EMPTY_LEAF, signatureLeaf, withHypervisor, withoutInvariantTsc } from '../../paravirt/cpuid.ts';
+import type { CpuidResult, Hypercall, HypercallConvention } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
 
 const KVM_CPUID_SIGNATURE = 0x40000000;
@@ -23,31 +24,14 @@ const FEATURES =
   KVM_FEATURE_PV_EOI |
   KVM_FEATURE_CLOCKSOURCE_STABLE_BIT;
 
-/** CPUID.1:ECX[31]: there is a hypervisor (SDM calls it reserved; AMD APM 3, E.3.2). */
-const HYPERVISOR = 1 << 31;
-/** CPUID.80000007H:EDX[8]: the TSC ticks evenly in every power state. */
-const INVARIANT_TSC = 1 << 8;
-
 export function cpuid(_cpu: Processor, leaf: number, _subleaf: number, natively: () => CpuidResult) {
-  if (leaf === 1) {
-    const answer = natively();
-    return { ...answer, ecx: (answer.ecx | HYPERVISOR) >>> 0 };
-  }
-  if (leaf === 0x80000007) {
-    // As KVM does by default, since a guest may move to another host: a Linux that sees the bit prefers the plain TSC.
-    const answer = natively();
-    return { ...answer, edx: (answer.edx & ~INVARIANT_TSC) >>> 0 };
-  }
-  if (leaf === KVM_CPUID_SIGNATURE)
-    return { eax: KVM_CPUID_FEATURES, ebx: letters('KVMK'), ecx: letters('VMKV'), edx: letters('M\0\0\0') };
+  if (leaf === 1) return withHypervisor(natively());
+  // As KVM does by default, since a guest may move to another host: a Linux that sees the bit prefers the plain TSC.
+  if (leaf === 0x80000007) return withoutInvariantTsc(natively());
+  if (leaf === KVM_CPUID_SIGNATURE) return signatureLeaf(KVM_CPUID_FEATURES, 'KVMKVMKVM');
   if (leaf === KVM_CPUID_FEATURES) return { eax: FEATURES >>> 0, ebx: 0, ecx: 0, edx: 0 };
-  if (leaf > KVM_CPUID_FEATURES && leaf <= KVM_CPUID_LAST) return { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+  if (leaf > KVM_CPUID_FEATURES && leaf <= KVM_CPUID_LAST) return EMPTY_LEAF;
   return undefined;
-}
-
-/** Four letters as CPUID packs them into a register. */
-function letters(text: string): number {
-  return [...text].reduce((sum, letter, index) => sum + letter.charCodeAt(0) * 2 ** (8 * index), 0);
 }
 
 const KVM_HC_VAPIC_POLL_IRQ = 1;
@@ -66,6 +50,11 @@ const CLOCK_PAIRING_SIZE = 64;
 export const hypercalls: Readonly<Record<number, Hypercall>> = {
   [KVM_HC_VAPIC_POLL_IRQ]: { name: 'KVM_HC_VAPIC_POLL_IRQ', arguments: [], status: 'done' },
   [KVM_HC_CLOCK_PAIRING]: { name: 'KVM_HC_CLOCK_PAIRING', arguments: ['address', 'type'], status: 'done' },
+};
+
+export const convention: HypercallConvention = {
+  number: cpu => Number(BigInt.asUintN(32, cpu.get('rax'))),
+  registers: () => ['rbx', 'rcx', 'rdx', 'rsi'],
 };
 
 /** VMCALL or VMMCALL: number in RAX, arguments in RBX, RCX, RDX, RSI; the result replaces RAX, nothing else changes. */

@@ -5,7 +5,7 @@
 import { derive } from '../../paravirt/derive.ts';
 import type { HypervisorModule } from '../../paravirt/operations.ts';
 import { bareTable } from '../bare/index.ts';
-import { cpuid, hypercall, hypercalls } from './cpu.ts';
+import { convention, cpuid, hypercall, hypercalls } from './cpu.ts';
 import { createPvEoi } from './irq.ts';
 import { createClock, createStealTime } from './time.ts';
 
@@ -15,6 +15,7 @@ const title = 'KVM: kvmclock, steal time, paravirtual end of interrupt';
 export const kvm: HypervisorModule = {
   name,
   title,
+  guestHalf: { option: 'CONFIG_KVM_GUEST', symbols: ['kvm_guest_init', 'kvm_init_platform', 'kvmclock_init'] },
   make(context) {
     const clock = createClock(context);
     const steal = createStealTime(context);
@@ -22,7 +23,7 @@ export const kvm: HypervisorModule = {
     return derive(bareTable, {
       name,
       title,
-      cpu: { cpuid, hypercall, hypercalls, msrs: { ...clock.msrs, ...steal.msrs, ...pvEoi.msrs } },
+      cpu: { cpuid, hypercall, hypercalls, convention, msrs: { ...clock.msrs, ...steal.msrs, ...pvEoi.msrs } },
       irq: { delivered: pvEoi.delivered, settle: pvEoi.settle },
       time: { resumed: steal.resumed },
     });

@@ -1,6 +1,6 @@
 /** What is asked of a PV guest's processor: CPUID, and SYSCALL, which is a hypercall or a system call. */
 import type { CpuOps } from '../../paravirt/operations.ts';
-import type { HypercallTable } from '../xen/hypercall.ts';
+import { convention, type HypercallTable } from '../xen/hypercall.ts';
 import { pvCpuid } from './cpuid.ts';
 import { hypercallFromRegisters } from './direct-calls.ts';
 import { hypercallNames, pvHypercalls } from './hypercalls.ts';
@@ -34,5 +34,10 @@ export function createCpu(state: () => PvDomain, built: () => PvDomain | undefin
       deliverPending(pv, v);
     },
     hypercalls: hypercallNames,
+    // A program's SYSCALL comes the same way, with a number of its own kernel's.
+    convention: {
+      ...convention,
+      number: cpu => (built()?.vcpus[cpu.id]?.kernelMode ? convention.number(cpu) : undefined),
+    },
   };
 }

@@ -19,6 +19,7 @@ const title = 'Xen 4.17, PV: a kernel at CPL 3, checked page tables, hypercalls 
 export const xenPv: HypervisorModule = {
   name,
   title,
+  guestHalf: { option: 'CONFIG_XEN_PV', symbols: ['xen_start_kernel'] },
   make() {
     let pv: PvDomain | undefined;
     const state = () => {

@@ -18,15 +18,16 @@ export function createIrq(state: () => PvDomain): Partial<IrqOps> {
       if (vector === VECTOR_GP && !code && emulatePrivileged(pv, v)) {
         // RF is for an instruction that is tried again.
         cpu.set('flags', cpu.get('flags') & ~RFLAGS_RF);
-        return;
+        return true;
       }
       if (vector === VECTOR_UD && isForcedEmulation(instructionBytes(pv, v))) {
         // What follows the prefix is a CPUID, and every CPUID is answered alike.
         cpu.set('rip', cpu.get('rip') + FORCED_EMULATION_LENGTH);
         cpu.set('flags', cpu.get('flags') & ~RFLAGS_RF);
-        return;
+        return true;
       }
       exceptionToGuest(pv, v, exception);
+      return true;
     },
     softwareInterrupt(cpu, vector, next) {
       const pv = state();

@@ -1,18 +1,14 @@
 /** What a PVH guest's processor says of Xen, and how it calls it: CPUID leaves, VMCALL or VMMCALL, the hypercall page. */
+import { withHypervisor, withoutInvariantTsc } from '../../paravirt/cpuid.ts';
 import type { CpuidResult, CpuOps, Msr } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
 import { __HYPERVISOR_iret, DOMAIN_ID, EPERM, PAGE_SIZE } from '../xen/constants.ts';
 import { XEN_HYPERCALL_MSR, xenCpuid } from '../xen/cpuid.ts';
-import type { HypercallTable } from '../xen/hypercall.ts';
+import { convention, type HypercallTable } from '../xen/hypercall.ts';
 import { commonHypercalls, hypercall } from '../xen/hypercalls.ts';
 import { hvm_op } from './hvm-op.ts';
 import { pvhMemoryOp } from './memory-op.ts';
 import type { PvhDomain } from './pvh-domain.ts';
-
-/** CPUID.1:ECX[31]: there is a hypervisor. */
-const HYPERVISOR = 2 ** 31;
-/** CPUID.80000007H:EDX[8]: an invariant TSC, which Xen shows only to guests that may not migrate. */
-const INVARIANT_TSC = 1 << 8;
 
 /** Leaf 4 EAX. */
 const XEN_HVM_CPUID_VCPU_ID_PRESENT = 1 << 3;
@@ -59,8 +55,9 @@ export function createCpu(state: () => PvhDomain): Partial<CpuOps> {
 
   return {
     cpuid(cpu: Processor, leaf: number, subleaf: number, natively: () => CpuidResult) {
-      if (leaf === 1) return { ...natively(), ecx: (natively().ecx | HYPERVISOR) >>> 0 };
-      if (leaf === 0x80000007) return { ...natively(), edx: (natively().edx & ~INVARIANT_TSC) >>> 0 };
+      if (leaf === 1) return withHypervisor(natively());
+      // Xen shows an invariant TSC only to guests that may not migrate.
+      if (leaf === 0x80000007) return withoutInvariantTsc(natively());
       return xenCpuid(cpu, leaf, subleaf, {
         features1: 0,
         hvm: {
@@ -79,5 +76,6 @@ export function createCpu(state: () => PvhDomain): Partial<CpuOps> {
       else hypercall(table, state().of(cpu), width);
     },
     hypercalls: table,
+    convention,
   };
 }

@@ -17,6 +17,7 @@ const title = 'Xen 4.17, PVH: hypercalls, event channels, no PC underneath';
 export const xenPvh: HypervisorModule = {
   name,
   title,
+  guestHalf: { option: 'CONFIG_XEN_PVH', symbols: ['xen_pvh_init', 'xen_prepare_pvh'] },
   make() {
     let pvh: PvhDomain | undefined;
     const state = () => {

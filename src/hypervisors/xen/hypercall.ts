@@ -1,5 +1,5 @@
 /** One hypercall under way: its arguments, and copies to and from the guest's pointers that cannot hurt the host. */
-import type { Hypercall } from '../../paravirt/operations.ts';
+import type { Hypercall, HypercallConvention } from '../../paravirt/operations.ts';
 import type { RegisterName } from '../../paravirt/processor.ts';
 import { EFAULT } from './constants.ts';
 import type { Domain, Vcpu } from './domain.ts';
@@ -23,6 +23,11 @@ const MAX_UNKNOWN = 64;
 export const argumentRegisters: Record<32 | 64, readonly RegisterName[]> = {
   32: ['rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'rbp'],
   64: ['rdi', 'rsi', 'rdx', 'r10', 'r8', 'r9'],
+};
+
+export const convention: HypercallConvention = {
+  number: cpu => Number(BigInt.asUintN(32, cpu.get('rax'))),
+  registers: cpu => argumentRegisters[cpu.mode === 64 ? 64 : 32],
 };
 
 export class Call {

@@ -1,6 +1,7 @@
 /** How a guest reads a pvclock record (Linux Documentation/virt/kvm/x86/msr.rst, under MSR_KVM_SYSTEM_TIME_NEW). */
-import assert from 'node:assert/strict';
-import type { GuestMemory } from '../../src/memory/memory.ts';
+
+import type { GuestMemory } from '../memory/memory.ts';
+import * as assert from './assert.ts';
 
 export function readPvclock(memory: GuestMemory, address: number, tsc: bigint): bigint {
   assert.equal(memory.read32(address) % 2, 0, 'the version is even when nobody writes');

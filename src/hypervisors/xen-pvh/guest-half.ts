@@ -1,8 +1,8 @@
 /** Linux's half of Xen's interface for guests with hardware page tables (arch/x86/xen/enlighten_hvm.c, time.c). */
-import assert from 'node:assert/strict';
-import type { Fixture } from '../conformance.ts';
-import type { GuestHalf } from './guest-half.ts';
-import { readPvclock } from './pvclock.ts';
+import * as assert from '../../conformance/assert.ts';
+import type { Fixture } from '../../conformance/fixture.ts';
+import type { GuestHalf } from '../../conformance/guest-half.ts';
+import { readPvclock } from '../../conformance/read-pvclock.ts';
 
 const HYPERVISOR_memory_op = 12n;
 const XENMEM_add_to_physmap = 7n;

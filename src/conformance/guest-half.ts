@@ -2,24 +2,17 @@
  * The guest's side of an interface, as far as the conformance suite needs it: what a kernel would do to read the time or to end
  * an interrupt there. A hypervisor without a half of its own is asked only what can be asked of every one.
  */
-import type { Fixture } from '../conformance.ts';
-import { bareHalf } from './bare.ts';
-import { kvmHalf } from './kvm.ts';
-import { xenPvHalf } from './xen-pv.ts';
-import { xenPvhHalf } from './xen-pvh.ts';
+import type { Fixture } from './fixture.ts';
 
 export interface GuestHalf {
   /** Sets the interface's clock up. @returns what reads it: nanoseconds since the machine's start. */
   clock?(fixture: Fixture): () => bigint;
+  /** What the clock counts in, in nanoseconds, where it is more than one. */
+  resolution?: number;
   /** The wall-clock time of the machine's start, in nanoseconds since the Unix epoch. */
   wallClock?(fixture: Fixture): bigint;
   /** Prepares for interrupts. @returns what a handler does at its end. */
   interrupts?(fixture: Fixture): () => void;
+  /** Makes a hypercall, where the number is not in RAX. @returns its result, negative for an error. */
+  hypercall?(fixture: Fixture, number: bigint, values: readonly bigint[]): bigint;
 }
-
-export const guestHalves: Readonly<Record<string, GuestHalf>> = {
-  bare: bareHalf,
-  kvm: kvmHalf,
-  'xen-pvh': xenPvhHalf,
-  'xen-pv': xenPvHalf,
-};

@@ -1,8 +1,8 @@
 /** Linux's half of KVM's interface (arch/x86/kernel/kvmclock.c and kvm.c do the same). */
-import assert from 'node:assert/strict';
-import type { Fixture } from '../conformance.ts';
-import type { GuestHalf } from './guest-half.ts';
-import { readPvclock } from './pvclock.ts';
+import * as assert from '../../conformance/assert.ts';
+import type { Fixture } from '../../conformance/fixture.ts';
+import type { GuestHalf } from '../../conformance/guest-half.ts';
+import { readPvclock } from '../../conformance/read-pvclock.ts';
 
 const MSR_KVM_WALL_CLOCK_NEW = 0x4b564d00;
 const MSR_KVM_SYSTEM_TIME_NEW = 0x4b564d01;

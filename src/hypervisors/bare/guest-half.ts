@@ -1,5 +1,5 @@
 /** Bare hardware: time is the TSC, an interrupt's end a write to the local APIC. */
-import type { GuestHalf } from './guest-half.ts';
+import type { GuestHalf } from '../../conformance/guest-half.ts';
 
 export const bareHalf: GuestHalf = {
   clock:

@@ -1,0 +1,53 @@
+/** What the suite demands, as functions that throw: node:assert's names, in one line each, and for every host. */
+
+export class ConformanceError extends Error {
+  override name = 'ConformanceError';
+}
+
+const fail = (message: string): never => {
+  throw new ConformanceError(message);
+};
+
+/** A value in a line: bigints and symbols too. */
+function show(value: unknown): string {
+  const text = JSON.stringify(value, (_key, part: unknown) =>
+    typeof part === 'bigint' ? `${part}` : typeof part === 'symbol' ? part.toString() : part,
+  );
+  return text === undefined ? String(value) : text.length > 200 ? `${text.slice(0, 200)}…` : text;
+}
+
+const withMessage = (message: string | undefined, found: string) => (message ? `${message}: ${found}` : found);
+
+export function ok(value: unknown, message = 'it is not so'): asserts value {
+  if (!value) fail(message);
+}
+
+export function equal<T>(actual: unknown, expected: T, message?: string): asserts actual is T {
+  if (!Object.is(actual, expected)) fail(withMessage(message, `${show(actual)} is not ${show(expected)}`));
+}
+
+export function notEqual(actual: unknown, other: unknown, message?: string): void {
+  if (Object.is(actual, other)) fail(withMessage(message, `it is ${show(other)}`));
+}
+
+export function deepEqual(actual: unknown, expected: unknown, message?: string): void {
+  if (!same(actual, expected)) fail(withMessage(message, `${show(actual)} is not ${show(expected)}`));
+}
+
+export function notDeepEqual(actual: unknown, other: unknown, message?: string): void {
+  if (same(actual, other)) fail(withMessage(message, `it is ${show(other)}`));
+}
+
+export function match(text: string, pattern: RegExp, message?: string): void {
+  if (!pattern.test(text)) fail(withMessage(message, `${show(text)} does not match ${pattern}`));
+}
+
+/** Equal in structure: plain objects and arrays member by member, all else by Object.is. */
+function same(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  if (Array.isArray(a) !== Array.isArray(b)) return false;
+  const [x, y] = [a as Record<string, unknown>, b as Record<string, unknown>];
+  const keys = Object.keys(x);
+  return keys.length === Object.keys(y).length && keys.every(key => key in y && same(x[key], y[key]));
+}

@@ -1,0 +1,264 @@
+/**
+ * A processor without an engine: registers in a map, memory in an array, time that moves when the test says so. What a
+ * hypervisor does to it (exceptions, interrupts, kills) is written down for the test to read. Page tables are a map from
+ * virtual to physical page numbers; without one, addresses are physical.
+ */
+import type { Alarm, Clock } from '../host/clock.ts';
+import { createLog } from '../host/log.ts';
+import { Bus } from '../memory/bus.ts';
+import { GuestMemory } from '../memory/memory.ts';
+import type { HypervisorContext } from '../paravirt/operations.ts';
+import type {
+  Exception,
+  InterruptSource,
+  Processor,
+  RegisterName,
+  Segment,
+  SegmentName,
+} from '../paravirt/processor.ts';
+
+const PAGE = 4096n;
+const PAGE_FAULT = 14;
+
+/** Guest time that only a test moves. */
+export class FakeClock implements Clock {
+  readonly epoch = 1_700_000_000_000_000_000n;
+  #now = 0;
+  #alarms: { at: number; fire: () => void }[] = [];
+
+  now(): number {
+    return this.#now;
+  }
+
+  alarm(at: number, fire: () => void): Alarm {
+    const entry = { at, fire };
+    this.#alarms.push(entry);
+    return { cancel: () => void (this.#alarms = this.#alarms.filter(alarm => alarm !== entry)) };
+  }
+
+  /** Moves time on by `nanoseconds`, firing the alarms on the way in their order. */
+  advance(nanoseconds: number): void {
+    const end = this.#now + nanoseconds;
+    for (;;) {
+      const due = this.#alarms.filter(alarm => alarm.at <= end).sort((a, b) => a.at - b.at)[0];
+      if (!due) break;
+      this.#alarms = this.#alarms.filter(alarm => alarm !== due);
+      this.#now = Math.max(this.#now, due.at);
+      due.fire();
+    }
+    this.#now = end;
+  }
+}
+
+/** A local APIC reduced to what its pins show: one interrupt in service blocks those of its class and below. */
+export class FakeInterrupts implements InterruptSource {
+  readonly requested = new Set<number>();
+  readonly inService: number[] = [];
+
+  pending(): boolean {
+    return this.#best() !== undefined;
+  }
+
+  acknowledge(): number {
+    const vector = this.#best();
+    if (vector === undefined) return -1;
+    this.requested.delete(vector);
+    this.inService.push(vector);
+    return vector;
+  }
+
+  request(vector: number): void {
+    this.requested.add(vector);
+  }
+
+  endOfInterrupt(): void {
+    this.inService.pop();
+  }
+
+  /** As KVM: only where nothing else waits for this one's end. */
+  canDeferEndOfInterrupt(): boolean {
+    return this.inService.length === 1 && this.requested.size === 0;
+  }
+
+  taskPriority = 0;
+
+  #command = 0n;
+  get interruptCommand(): bigint {
+    return this.#command;
+  }
+  /** Fixed interrupts arrive here, whomever they are for: there is no other processor. */
+  set interruptCommand(value: bigint) {
+    this.#command = value;
+    if ((value & 0x700n) === 0n && (value & 0xffn) >= 16n) this.request(Number(value & 0xffn));
+  }
+
+  #best(): number | undefined {
+    const floor = (this.inService.at(-1) ?? 0) >> 4;
+    return [...this.requested].sort((a, b) => b - a).find(vector => vector >> 4 > floor);
+  }
+}
+
+export class FakeProcessor implements Processor {
+  readonly id: number;
+  readonly memory: GuestMemory;
+  readonly clock: FakeClock;
+  readonly log = createLog();
+  readonly interrupts: FakeInterrupts | undefined = new FakeInterrupts();
+  readonly tsc: { read(): bigint; readonly frequency: number };
+
+  cpl = 0;
+  mode = 64;
+  /** Virtual to physical page numbers, with rights; undefined: addresses are physical. */
+  pages: Map<bigint, { page: number; write?: boolean; user?: boolean; execute?: boolean }> | undefined;
+
+  /** What was done to this processor, in order. */
+  readonly raised: Exception[] = [];
+  readonly delivered: number[] = [];
+  readonly kills: string[] = [];
+  readonly requests: string[] = [];
+  /** Calls without a result that a test may count: 'halt', 'wake', 'attention', 'flush global', 'invalidate 1000' … */
+  readonly events: string[] = [];
+  /** Set by a test that expects `stepWithWritable`. */
+  onStep: ((page: number) => boolean) | undefined;
+
+  #registers = new Map<RegisterName, bigint>();
+  #segments = new Map<SegmentName, Segment>();
+
+  constructor(options: { id?: number; memory?: number | GuestMemory; clock?: FakeClock; tscFrequency?: number } = {}) {
+    const memory = options.memory ?? 1 << 20;
+    this.id = options.id ?? 0;
+    this.memory = typeof memory === 'number' ? new GuestMemory(new ArrayBuffer(memory), 0, memory) : memory;
+    this.clock = options.clock ?? new FakeClock();
+    const frequency = options.tscFrequency ?? 2_500_000_000;
+    this.tsc = { frequency, read: () => BigInt(Math.floor((this.clock.now() * frequency) / 1e9)) };
+  }
+
+  get(register: RegisterName): bigint {
+    return this.#registers.get(register) ?? 0n;
+  }
+
+  set(register: RegisterName, value: bigint): void {
+    this.#registers.set(register, BigInt.asUintN(64, value));
+  }
+
+  segment(name: SegmentName): Segment {
+    return this.#segments.get(name) ?? { selector: 0, base: 0n, limit: 0, attributes: 0 };
+  }
+
+  setSegment(name: SegmentName, value: Segment): void {
+    this.#segments.set(name, value);
+  }
+
+  translate(linear: bigint, access: { write?: boolean; user?: boolean; execute?: boolean } = {}): number | Exception {
+    const address = BigInt.asUintN(64, linear);
+    const flags = (access.write ? 2 : 0) | (access.user ? 4 : 0) | (access.execute ? 16 : 0);
+    if (!this.pages) {
+      return address < BigInt(this.memory.size) ? Number(address) : { vector: PAGE_FAULT, code: flags, address };
+    }
+    const entry = this.pages.get(address / PAGE);
+    if (!entry) return { vector: PAGE_FAULT, code: flags, address };
+    if (
+      (access.write && entry.write === false) ||
+      (access.user && entry.user === false) ||
+      (access.execute && entry.execute === false)
+    )
+      return { vector: PAGE_FAULT, code: flags | 1, address };
+    return entry.page * Number(PAGE) + Number(address % PAGE);
+  }
+
+  read(linear: bigint, length: number, access: { user?: boolean } = {}): Uint8Array | undefined {
+    const out = new Uint8Array(length);
+    const runs = this.#runs(linear, length, access);
+    if (!runs) return undefined;
+    for (const { physical, at, size } of runs) out.set(this.memory.bytes.subarray(physical, physical + size), at);
+    return out;
+  }
+
+  write(linear: bigint, data: Uint8Array, access: { user?: boolean } = {}): boolean {
+    const runs = this.#runs(linear, data.length, { ...access, write: true });
+    if (!runs) return false;
+    for (const { physical, at, size } of runs) this.memory.copyIn(physical, data.subarray(at, at + size));
+    return true;
+  }
+
+  /** The physical pieces of a virtual range; undefined if any of it is not accessible. */
+  #runs(linear: bigint, length: number, access: { write?: boolean; user?: boolean }) {
+    const runs: { physical: number; at: number; size: number }[] = [];
+    for (let at = 0; at < length; ) {
+      const address = linear + BigInt(at);
+      const size = Math.min(length - at, Number(PAGE - (BigInt.asUintN(64, address) % PAGE)));
+      const physical = this.translate(address, access);
+      if (typeof physical !== 'number' || !this.memory.has(physical, size)) return undefined;
+      runs.push({ physical, at, size });
+      at += size;
+    }
+    return runs;
+  }
+
+  raise(exception: Exception): void {
+    this.raised.push(exception);
+  }
+  interrupt(vector: number): void {
+    this.delivered.push(vector);
+  }
+  invalidatePage(linear: bigint): void {
+    this.events.push(`invalidate ${linear.toString(16)}`);
+  }
+  flush(global: boolean): void {
+    this.events.push(global ? 'flush global' : 'flush');
+  }
+  switchRoot(cr3: bigint): void {
+    this.set('cr3', cr3);
+    this.events.push(`root ${cr3.toString(16)}`);
+  }
+  flushRoot(cr3: bigint): void {
+    this.events.push(`flush root ${cr3.toString(16)}`);
+  }
+  stepWithWritable(page: number): boolean {
+    this.events.push(`step ${page.toString(16)}`);
+    return this.onStep?.(page) ?? true;
+  }
+  halt(): void {
+    this.events.push('halt');
+  }
+  wake(): void {
+    this.events.push('wake');
+  }
+  attention(): void {
+    this.events.push('attention');
+  }
+  kill(reason: string): void {
+    this.kills.push(reason);
+  }
+  request(what: 'power-off' | 'reset' | 'crash', reason?: string): void {
+    this.requests.push(reason === undefined ? what : `${what}: ${reason}`);
+  }
+}
+
+/** What a hypervisor's `make` gets, around `cpus`; `written` is its console's output, `type` its keyboard. */
+export interface FakeContext extends HypervisorContext {
+  readonly written: number[];
+  type(data: Uint8Array): void;
+}
+
+export function fakeContext(cpu = new FakeProcessor()): FakeContext {
+  const written: number[] = [];
+  const takers: ((data: Uint8Array) => void)[] = [];
+  return {
+    cpus: [cpu],
+    memory: cpu.memory,
+    clock: cpu.clock,
+    log: cpu.log,
+    disks: [],
+    mmio: new Bus('mmio', cpu.log),
+    ports: new Bus('port', cpu.log),
+    edge: gsi => void cpu.events.push(`edge ${gsi}`),
+    console: { write: data => void written.push(...data), onInput: take => void takers.push(take) },
+    kill: reason => cpu.kill(reason),
+    request: (what, reason) => cpu.request(what, reason),
+    written,
+    type: data => {
+      for (const take of takers) take(data);
+    },
+  };
+}

@@ -1,0 +1,52 @@
+/** Is this a hypervisor's table? Asked of those that come from a file, and by the conformance suite of all. */
+import { native, nothing } from './native.ts';
+import type { Paravirt } from './operations.ts';
+import { operations } from './operations.ts';
+
+/** Members of the groups that are no ops, with what they must be. */
+const VALUES: Readonly<Record<string, Readonly<Record<string, (value: unknown) => boolean>>>> = {
+  boot: {
+    platform: value => value === 'pc' || value === 'local-apic' || value === 'none',
+    console: value => typeof value === 'string' && value !== '',
+    devices: value => Array.isArray(value) && value.every(id => /^[A-Za-z0-9]{4,8}$/.test(id)),
+  },
+  cpu: { msrs: isObject, hypercalls: isObject, convention: value => value === undefined || isObject(value) },
+  mmu: {},
+  irq: {},
+  time: {},
+  smp: { maximum: value => Number.isInteger(value) && (value as number) >= 1 },
+};
+
+/** The first thing that is wrong with `table`, in words; undefined if nothing is. */
+export function mistakeIn(table: Paravirt): string | undefined {
+  if (!isObject(table)) return 'is no table of ops';
+  if (typeof table.name !== 'string' || !/^[a-z][a-z0-9-]*$/.test(table.name))
+    return 'its name is not lower-case letters, digits and hyphens';
+  if (typeof table.title !== 'string' || table.title.length <= 10 || table.title.includes('\n'))
+    return 'its title is no line that says what it is';
+  if (!isObject(table.skip)) return 'skip is missing';
+  for (const [group, ops] of Object.entries(operations)) {
+    const members = (table as unknown as Record<string, unknown>)[group];
+    if (!isObject(members)) return `${group} is missing`;
+    const mistake = mistakeInGroup(group, ops, members);
+    if (mistake) return mistake;
+  }
+  return undefined;
+}
+
+function mistakeInGroup(group: string, ops: object, members: Record<string, unknown>): string | undefined {
+  for (const name of Object.keys(ops)) {
+    if (!(name in members)) return `${group}.${name} is missing`;
+    const op = members[name];
+    if (op !== native && op !== nothing && typeof op !== 'function')
+      return `${group}.${name} is neither native, nothing nor a function`;
+  }
+  for (const [name, fits] of Object.entries(VALUES[group]))
+    if (!fits(members[name])) return `${group}.${name} is ${String(members[name])}`;
+  const unknown = Object.keys(members).find(name => !(name in ops) && !(name in VALUES[group]));
+  return unknown && `${group}.${unknown} is no op of the waist`;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}

@@ -1,0 +1,62 @@
+/**
+ * An end of interrupt that costs no exit. After delivering an interrupt whose end nothing waits for, the hypervisor sets a bit
+ * in a word of the guest's; the guest ends the interrupt by clearing it, and writes a register only if it finds it clear. Before
+ * the interrupt controller is next asked, what the guest did is caught up on. KVM and Hyper-V have the same, with the word in
+ * different places.
+ */
+import type { GuestMemory } from '../memory/memory.ts';
+import type { Processor } from './processor.ts';
+
+/** Bit 0 of the word: the end may be skipped. */
+const MAY_SKIP = 1;
+
+interface State {
+  /** Guest-physical; undefined: the guest has not given one. */
+  word: number | undefined;
+  /** The bit was set and it is not yet known what the guest made of it. */
+  pending: boolean;
+}
+
+export interface DeferredEoi {
+  /** From now on the word is the four bytes at `address`, which are RAM; undefined: none. */
+  place(cpu: Processor, address: number | undefined): void;
+  /** The ops of the same names in group `irq`. */
+  delivered(cpu: Processor): void;
+  settle(cpu: Processor): void;
+}
+
+export function createDeferredEoi(memory: GuestMemory): DeferredEoi {
+  const states = new Map<number, State>();
+  const stateOf = (cpu: Processor): State => {
+    let state = states.get(cpu.id);
+    if (!state) states.set(cpu.id, (state = { word: undefined, pending: false }));
+    return state;
+  };
+
+  /** The guest has ended the interrupt: so do we. It has not: the offer stands while nothing else has come, unless `withdraw`. */
+  const catchUp = (cpu: Processor, withdraw: boolean): void => {
+    const state = stateOf(cpu);
+    if (!state.pending) return;
+    const word = state.word!;
+    const flags = memory.read32(word);
+    if (flags & MAY_SKIP) {
+      if (!withdraw && cpu.interrupts?.canDeferEndOfInterrupt()) return;
+      memory.write32(word, (flags & ~MAY_SKIP) >>> 0);
+    } else cpu.interrupts?.endOfInterrupt();
+    state.pending = false;
+  };
+
+  return {
+    settle: cpu => catchUp(cpu, false),
+    place(cpu, address) {
+      catchUp(cpu, true);
+      stateOf(cpu).word = address;
+    },
+    delivered(cpu) {
+      const state = stateOf(cpu);
+      if (state.word === undefined || !cpu.interrupts?.canDeferEndOfInterrupt()) return;
+      memory.write32(state.word, (memory.read32(state.word) | MAY_SKIP) >>> 0);
+      state.pending = true;
+    },
+  };
+}

@@ -1,0 +1,56 @@
+/** How often a guest asked for which port, register and hypercall. Kept by number, and named only when somebody looks. */
+import type { CpuOps } from './paravirt/operations.ts';
+import type { Processor } from './paravirt/processor.ts';
+
+/** A guest that tries all numbers there are gets one entry for what does not fit. */
+const CAPACITY = 4096;
+const OTHERS = -1;
+
+class Tally {
+  readonly #counts = new Map<number, number>();
+
+  add(number: number): void {
+    const before = this.#counts.get(number);
+    if (before !== undefined) this.#counts.set(number, before + 1);
+    else if (this.#counts.size < CAPACITY) this.#counts.set(number, 1);
+    else this.#counts.set(OTHERS, (this.#counts.get(OTHERS) ?? 0) + 1);
+  }
+
+  named(name: (number: number) => string, into: Record<string, number> = {}): Record<string, number> {
+    for (const [number, count] of this.#counts) into[number === OTHERS ? 'others' : name(number)] = count;
+    return into;
+  }
+}
+
+const hexadecimal = (number: number) => `0x${(number >>> 0).toString(16)}`;
+
+/** @param native the processor's own registers, for those that the hypervisor does not name. */
+export function createTallies(
+  { convention, hypercalls, msrs }: CpuOps,
+  native: Readonly<Record<number, { name: string }>>,
+) {
+  const tallies = { in: new Tally(), out: new Tally(), read: new Tally(), write: new Tally() };
+  const calls = new Tally();
+  const msr = (index: number) => msrs[index]?.name ?? native[index]?.name ?? hexadecimal(index);
+  return {
+    ...tallies,
+    /** A hypercall, or what came the same way, is about to be made. */
+    hypercall(cpu: Processor): void {
+      const number = convention ? convention.number(cpu) : Number(BigInt.asUintN(32, cpu.get('rax')));
+      if (number !== undefined) calls.add(number);
+    },
+    named() {
+      return {
+        ports: tallies.out.named(
+          port => `out ${hexadecimal(port)}`,
+          tallies.in.named(port => `in ${hexadecimal(port)}`),
+        ),
+        msrs: tallies.write.named(
+          index => `write ${msr(index)}`,
+          tallies.read.named(index => `read ${msr(index)}`),
+        ),
+        hypercalls: calls.named(number => hypercalls[number]?.name ?? `hypercall ${number}`),
+      };
+    },
+  };
+}
