@@ -1,0 +1,218 @@
+/**
+ * What stands between the machine and a hypervisor from a file: whatever such a hypervisor throws, answers or leaves out, its
+ * guest ends with a line that names file, op and reason, and the machine stays whole.
+ */
+import { mistakeIn } from '../paravirt/check-table.ts';
+import type { OpsOf } from '../paravirt/operation.ts';
+import type { CpuidResult, HypercallConvention, HypervisorModule, Msr, Paravirt } from '../paravirt/operations.ts';
+import { operations } from '../paravirt/operations.ts';
+
+/** What is wrong with a hypervisor's file before anything has run. */
+export class PluginError extends Error {
+  override name = 'PluginError';
+
+  constructor(file: string, why: string) {
+    super(`${file}: ${why}`);
+  }
+}
+
+/** Hears which op is being answered, so that one that never returns can be named: see cli/watch.ts. */
+export interface Watch {
+  enter(operation: string): void;
+  leave(): void;
+  /** Hears why a guest is ended. */
+  fault?(reason: string): void;
+}
+
+const unwatched: Watch = { enter() {}, leave() {} };
+
+/** What is done before any op: not worth naming in an error, but in the one of a file that never gets further. */
+export const LOADING = 'loading';
+
+/** Longest text of a plug-in that we repeat, in characters. */
+const TEXT = 200;
+
+export class Guard {
+  readonly file: string;
+  readonly #watch: Watch;
+
+  constructor(file: string, watch: Watch = unwatched) {
+    this.file = file;
+    this.#watch = watch;
+  }
+
+  /** Answers `operation` with `work`; if that throws, ends the guest and answers `fallback`. */
+  call<T>(kill: (reason: string) => void, operation: string, fallback: () => T, work: () => T): T {
+    this.#watch.enter(operation);
+    try {
+      return work();
+    } catch (error) {
+      const reason = `${this.file}: ${operation}: ${reasonOf(error)}`;
+      this.#watch.fault?.(reason);
+      kill(reason);
+      return fallback();
+    } finally {
+      this.#watch.leave();
+    }
+  }
+
+  /** As `call`, before there is a guest. @throws PluginError */
+  load<T>(step: string, work: () => T): T {
+    this.#watch.enter(step);
+    try {
+      return work();
+    } catch (error) {
+      if (error instanceof PluginError) throw error;
+      throw new PluginError(this.file, step === LOADING ? reasonOf(error) : `${step}: ${reasonOf(error)}`);
+    } finally {
+      this.#watch.leave();
+    }
+  }
+}
+
+/** Why, in a line. */
+export function reasonOf(error: unknown): string {
+  if (error instanceof RangeError && /call stack/i.test(error.message)) return 'calls itself without end';
+  const text = error instanceof Error ? error.message || error.name : `threw ${String(error)}`;
+  return shortened(text);
+}
+
+/** `text` in one line of a reasonable length. */
+export function shortened(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+  const line = text.replace(/[\x00-\x1f\x7f]+/g, ' ').trim();
+  return line.length > TEXT ? `${line.slice(0, TEXT)}…` : line;
+}
+
+/** `module` with everything it answers under guard. @throws PluginError from `make`, for a table that is none */
+export function guarded(module: HypervisorModule, guard: Guard): HypervisorModule {
+  return {
+    name: module.name,
+    title: module.title,
+    make(context) {
+      const kill = (reason: string) => context.kill(reason);
+      const table = guard.load('make', () => {
+        const made = module.make(context);
+        const mistake = mistakeIn(made);
+        if (mistake) throw new Error(mistake);
+        return made;
+      });
+      return guardTable(table, guard, kill);
+    },
+  };
+}
+
+type Kill = (reason: string) => void;
+type AnyOp = (...told: unknown[]) => unknown;
+
+/** What an op that failed answers: as if it had not been there. */
+const FALLBACK: Readonly<Record<string, (told: unknown[]) => unknown>> = {
+  nothing: () => undefined,
+  boolean: () => false,
+  cpuid: () => undefined,
+};
+
+/** What an answer must be: an error says otherwise. */
+const CHECK: Readonly<Record<string, (answer: unknown) => unknown>> = {
+  nothing: () => undefined,
+  boolean: answer => {
+    if (typeof answer !== 'boolean') throw new Error(`answered ${shortened(String(answer))}, neither true nor false`);
+    return answer;
+  },
+  cpuid: answer => (answer === undefined ? undefined : checkedCpuid(answer)),
+};
+
+function guardTable(table: Paravirt, guard: Guard, kill: Kill): Paravirt {
+  const group = <G extends Record<string, { answer: string }>>(name: string, ops: G, members: OpsOf<G>): OpsOf<G> => {
+    const result: Record<string, unknown> = { ...members };
+    for (const [operation, { answer }] of Object.entries(ops)) {
+      const op = members[operation] as unknown;
+      const check = CHECK[answer];
+      // What has no entry there happens before the guest starts: its errors end the start (see `load` below).
+      if (typeof op !== 'function') continue;
+      const title = `${name}.${operation}`;
+      result[operation] = check
+        ? (...told: unknown[]) =>
+            guard.call(
+              kill,
+              title,
+              () => FALLBACK[answer](told),
+              () => check((op as AnyOp)(...told)),
+            )
+        : (...told: unknown[]) => guard.load(title, () => (op as AnyOp)(...told));
+    }
+    return result as OpsOf<G>;
+  };
+  return {
+    ...table,
+    boot: { ...table.boot, ...group('boot', operations.boot, table.boot) },
+    cpu: {
+      ...table.cpu,
+      ...group('cpu', operations.cpu, table.cpu),
+      ...(table.cpu.convention && { convention: guardConvention(table.cpu.convention, guard, kill) }),
+      msrs: Object.fromEntries(
+        Object.entries(table.cpu.msrs).map(([index, msr]) => [index, guardMsr(msr, guard, kill)]),
+      ),
+    },
+    mmu: group('mmu', operations.mmu, table.mmu),
+    irq: group('irq', operations.irq, table.irq),
+    time: group('time', operations.time, table.time),
+    smp: { ...table.smp, ...group('smp', operations.smp, table.smp) },
+  };
+}
+
+function guardMsr(msr: Msr, guard: Guard, kill: Kill): Msr {
+  const { name, read, write } = msr;
+  const result: Msr = { name };
+  if (read)
+    result.read = cpu =>
+      guard.call(
+        kill,
+        `read of ${name}`,
+        () => 0n,
+        () => {
+          const value: unknown = read.call(msr, cpu);
+          if (typeof value !== 'bigint' || value !== BigInt.asUintN(64, value))
+            throw new Error(`answered ${shortened(String(value))}, which is no unsigned 64-bit number`);
+          return value;
+        },
+      );
+  if (write)
+    result.write = (cpu, value) =>
+      guard.call(
+        kill,
+        `write of ${name}`,
+        () => false,
+        () => CHECK.boolean(write.call(msr, cpu, value)) as boolean,
+      );
+  return result;
+}
+
+/** How hypercalls are counted and traced is asked in the midst of the machine's work, too. */
+function guardConvention(convention: HypercallConvention, guard: Guard, kill: Kill): HypercallConvention {
+  const title = 'cpu.convention';
+  return {
+    number: cpu =>
+      guard.call(
+        kill,
+        title,
+        () => undefined,
+        () => convention.number(cpu),
+      ),
+    registers: cpu =>
+      guard.call(
+        kill,
+        title,
+        () => [],
+        () => convention.registers(cpu),
+      ),
+  };
+}
+
+function checkedCpuid(answer: unknown): CpuidResult {
+  const { eax, ebx, ecx, edx } = answer as CpuidResult;
+  for (const [register, value] of Object.entries({ eax, ebx, ecx, edx }))
+    if (typeof value !== 'number' || value >>> 0 !== value)
+      throw new Error(`answered ${register} = ${shortened(String(value))}, which is no unsigned 32-bit number`);
+  return { eax, ebx, ecx, edx };
+}
