@@ -165,3 +165,13 @@ test('AML: integers take the shortest form, lengths the one they need', () => {
   assert.equal(hex(huge.subarray(1, 6)), '8b' + '3901' + '2f03'); // 3 + 2 + 12 + 5002 = 0x139b, low digit first
   assert.throws(() => aml.name('TOOLONG', aml.integer(0)), /TOOLONG/);
 });
+
+test('devices that are nothing but a name stand beside those of the board', () => {
+  const { bytes } = buildAcpiTables(PC, ADDRESS, ['VMBUS', 'ACME0001']);
+  const found = hex(bytes);
+  for (const id of ['VMBUS', 'ACME0001']) assert.ok(found.includes(hex(aml.name('_HID', aml.string(id)))), id);
+  assert.ok(
+    found.includes(hex(aml.device('PV1', aml.name('_HID', aml.string('ACME0001')), aml.name('_CRS', aml.resources())))),
+  );
+  assert.ok(!hex(buildAcpiTables(PC, ADDRESS).bytes).includes(hex(aml.string('VMBUS'))));
+});

@@ -37,8 +37,11 @@ const NO_RTC = 1 << 5;
 const NO_C2 = 101;
 const NO_C3 = 1001;
 
-/** Makes the tables to be placed at `address`, a multiple of 64 in the first 4 GiB. */
-export function buildAcpiTables(board: BoardDescription, address: number): AcpiTables {
+/**
+ * Makes the tables to be placed at `address`, a multiple of 64 in the first 4 GiB.
+ * @param others hardware ids of devices without resources that are not the board's
+ */
+export function buildAcpiTables(board: BoardDescription, address: number, others: readonly string[] = []): AcpiTables {
   if (address % ALIGNMENT !== 0) throw new Error(`ACPI tables at 0x${address.toString(16)}: not a multiple of 64`);
   const blocks: { at: number; bytes: Uint8Array }[] = [];
   let next = address + ALIGNMENT; // the RSDP's place
@@ -49,7 +52,7 @@ export function buildAcpiTables(board: BoardDescription, address: number): AcpiT
     return at;
   }
   const facs = place(buildFacs());
-  const dsdt = place(table('DSDT', 2, buildDsdt(board)));
+  const dsdt = place(table('DSDT', 2, buildDsdt(board, others)));
   const listed = [
     place(table('FACP', board.powerManagement ? 4 : 5, buildFadt(board, facs, dsdt))),
     place(table('APIC', 4, buildMadt(board))),
@@ -219,7 +222,7 @@ function buildHpet(hpet: { id: number; address: number }): Uint8Array {
   return new Writer().u32(hpet.id).u8(0, 64, 0, 0).u64(hpet.address).u8(0).u16(0).u8(0).done();
 }
 
-function buildDsdt(board: BoardDescription): Aml {
+function buildDsdt(board: BoardDescription, others: readonly string[]): Aml {
   const devices: Aml[] = board.processors.map(({ uid }) =>
     aml.device(
       `C${uid.toString(16).toUpperCase().padStart(3, '0')}`,
@@ -248,6 +251,8 @@ function buildDsdt(board: BoardDescription): Aml {
       ),
     );
   }
+  for (const [index, id] of others.entries())
+    devices.push(aml.device(`PV${index}`, aml.name('_HID', aml.string(id)), aml.name('_CRS', aml.resources())));
   const terms = [aml.scope('\\_SB', ...devices)];
   if (board.powerManagement) {
     const type = aml.integer(board.powerManagement.sleepTypeS5);

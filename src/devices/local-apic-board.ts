@@ -45,6 +45,7 @@ export function createLocalApicBoard(options: Omit<BoardOptions, 'console' | 'di
     add(device) {
       devices.push(device);
     },
+    edge() {},
     description: {
       processors: apics.all.map(({ id }) => ({ uid: id, apicId: id })),
       localApicAddress: LOCAL_APIC_BASE,

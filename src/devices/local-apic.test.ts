@@ -517,3 +517,22 @@ test('accesses of any width and offset are answered', () => {
     if (offset !== 0x300) apic.write(offset, 4, 0xffffffff);
   }
 });
+
+test('a hypervisor reads and writes the task priority and the command register, in either mode', () => {
+  const { apics, apic } = setUp(2);
+  apic.taskPriority = 0x123;
+  assert.equal(apic.taskPriority, 0x23);
+  assert.equal(apic.cr8, 2);
+  apic.taskPriority = 0;
+  apic.interruptCommand = 0x0100_0000_0000_0041n; // to processor 1
+  assert.equal(apic.interruptCommand, 0x0100_0000_0000_0041n);
+  assert.equal(apics[1].acknowledge(), 0x41);
+  assert.equal(apic.acknowledge(), -1);
+  apic.interruptCommand = 0x0004_0042n; // to itself, by shorthand
+  assert.equal(apic.acknowledge(), 0x42);
+
+  assert.ok(apic.writeMsr(0x1b, BigInt(0xfee00000 | (1 << 11) | (1 << 10))));
+  apic.interruptCommand = 0x0000_0001_0000_0043n; // x2APIC: the upper word is the destination
+  apics[1].endOfInterrupt();
+  assert.equal(apics[1].acknowledge(), 0x43);
+});

@@ -194,6 +194,28 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
     this.#setTaskPriority((value & 15) << 4);
   }
 
+  get taskPriority(): number {
+    return this.#tpr;
+  }
+
+  set taskPriority(value: number) {
+    this.#setTaskPriority(value & 0xff);
+  }
+
+  get interruptCommand(): bigint {
+    return BigInt(this.#icrLow >>> 0) | (BigInt(this.#icrHigh >>> 0) << 32n);
+  }
+
+  /** What is written is taken as WRMSR and memory writes are: reserved bits vanish. */
+  set interruptCommand(value: bigint) {
+    const low = Number(value & 0xffffffffn) | 0;
+    const high = Number((value >> 32n) & 0xffffffffn);
+    const extended = (this.#mode & EXTENDED) !== 0;
+    this.#icrHigh = extended ? high : high & 0xff000000;
+    if (extended) this.#command(low, high, 0xffffffff);
+    else this.#command(low, high >>> 24, 0xff);
+  }
+
   /**
    * A fixed, edge-triggered interrupt from a hypervisor. It does not come over the bus, so one that arrives before the guest has
    * enabled the APIC by software is not lost.

@@ -5,16 +5,23 @@ export interface Log {
   readonly lines: readonly string[];
 }
 
+/** Lines that are kept: a guest that tries all numbers there are is not worth one for each. */
+const CAPACITY = 10_000;
+
 export function createLog(sink: (line: string) => void = () => {}): Log {
   const seen = new Set<string>();
   const lines: string[] = [];
+  const add = (text: string) => {
+    lines.push(text);
+    sink(text);
+  };
   return {
     lines,
     once(key, text) {
-      if (seen.has(key)) return;
+      if (seen.size >= CAPACITY || seen.has(key)) return;
       seen.add(key);
-      lines.push(text);
-      sink(text);
+      add(text);
+      if (seen.size === CAPACITY) add('the log is full: nothing more is noted');
     },
   };
 }

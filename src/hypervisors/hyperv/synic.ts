@@ -1,0 +1,174 @@
+/**
+ * The synthetic interrupt controller (TLFS chapter 11): sixteen sources (SINTs) a processor, each with a slot for one message in
+ * a page of the guest's, and an interrupt vector. A message that finds its slot taken waits for the guest to empty it.
+ */
+import type { HypervisorContext, Msr } from '../../paravirt/operations.ts';
+import type { Processor } from '../../paravirt/processor.ts';
+import { isUsable, PAGE_SIZE, pageOf } from './pages.ts';
+
+const HV_X64_MSR_SCONTROL = 0x40000080;
+const HV_X64_MSR_SVERSION = 0x40000081;
+const HV_X64_MSR_SIEFP = 0x40000082;
+const HV_X64_MSR_SIMP = 0x40000083;
+const HV_X64_MSR_EOM = 0x40000084;
+const HV_X64_MSR_SINT0 = 0x40000090;
+
+export const SINTS = 16;
+const SYNIC_VERSION = 1n;
+
+/** A SINT register: the vector in bits 0-7, and these. */
+const SINT_MASKED = 1n << 16n;
+const SINT_AUTO_EOI = 1n << 17n;
+const SINT_POLLING = 1n << 18n;
+const FIRST_VECTOR = 16;
+
+/** A message (TLFS 11.8): type, size and flags of the payload, who sent it, and up to 240 bytes of payload. */
+const MESSAGE_SIZE = 256;
+const SIZE = 4;
+const FLAGS = 5;
+const PAYLOAD = 16;
+export const PAYLOAD_SIZE = 240;
+const HVMSG_NONE = 0;
+/** More messages wait: the guest is to write EOM when it has emptied the slot. */
+const MESSAGE_PENDING = 1;
+
+/** Messages that wait for one slot. Who does not read cannot make us keep more. */
+const LONGEST_QUEUE = 64;
+
+export interface Message {
+  type: number;
+  /** Made at the moment of delivery. */
+  payload: () => Uint8Array;
+}
+
+interface State {
+  control: bigint;
+  messagePage: bigint;
+  eventPage: bigint;
+  sints: bigint[];
+  /** By SINT: messages that have not found their slot empty yet. */
+  queues: Message[][];
+}
+
+export interface Synic {
+  readonly msrs: Readonly<Record<number, Msr>>;
+  /** Sends a message, now or when its slot is empty. @returns false if too many wait already. */
+  post(cpu: Processor, sint: number, message: Message): boolean;
+  /** True if `message` still waits for its slot. */
+  waits(cpu: Processor, sint: number, message: Message): boolean;
+  /** True if interrupts of this vector need no end. */
+  endsItself(cpu: Processor, vector: number): boolean;
+}
+
+export function createSynic({ memory }: HypervisorContext): Synic {
+  const states = new Map<number, State>();
+  const stateOf = (cpu: Processor): State => {
+    let state = states.get(cpu.id);
+    if (!state) {
+      state = {
+        control: 0n,
+        messagePage: 0n,
+        eventPage: 0n,
+        sints: Array.from({ length: SINTS }, () => SINT_MASKED),
+        queues: Array.from({ length: SINTS }, () => []),
+      };
+      states.set(cpu.id, state);
+    }
+    return state;
+  };
+
+  /** Puts the oldest message into the slot if that is empty; else the guest will tell when it is. */
+  const deliver = (cpu: Processor, sint: number): void => {
+    const { control, messagePage, queues, sints } = stateOf(cpu);
+    const page = pageOf(messagePage);
+    const message = queues[sint][0];
+    if (!(control & 1n) || page === undefined || !message) return;
+    const slot = page + sint * MESSAGE_SIZE;
+    if (memory.read32(slot) !== HVMSG_NONE) {
+      memory.write8(slot + FLAGS, memory.read8(slot + FLAGS) | MESSAGE_PENDING);
+      return;
+    }
+    queues[sint].shift();
+    const payload = message.payload();
+    const bytes = new Uint8Array(MESSAGE_SIZE);
+    bytes.set(payload, PAYLOAD);
+    bytes[SIZE] = payload.length;
+    bytes[FLAGS] = queues[sint].length > 0 ? MESSAGE_PENDING : 0;
+    // A guest that polls takes the type for the sign that all else is there.
+    memory.copyIn(slot, bytes);
+    memory.write32(slot, message.type);
+    const vector = Number(sints[sint] & 0xffn);
+    if (!(sints[sint] & (SINT_MASKED | SINT_POLLING)) && vector >= FIRST_VECTOR) cpu.interrupts?.request(vector);
+  };
+  const deliverAll = (cpu: Processor): void => {
+    for (let sint = 0; sint < SINTS; sint++) deliver(cpu, sint);
+  };
+
+  /** A register with a page of its own, which is empty when it appears. */
+  const pageRegister = (name: string, member: 'messagePage' | 'eventPage'): Msr => ({
+    name,
+    read: cpu => stateOf(cpu)[member],
+    write(cpu, value) {
+      if (!isUsable(memory, value)) return false;
+      const before = pageOf(stateOf(cpu)[member]);
+      const page = pageOf(value);
+      stateOf(cpu)[member] = value;
+      if (page !== undefined && page !== before) memory.fill(page, PAGE_SIZE);
+      deliverAll(cpu);
+      return true;
+    },
+  });
+
+  const sintRegister = (sint: number): Msr => ({
+    name: `HV_X64_MSR_SINT${sint}`,
+    read: cpu => stateOf(cpu).sints[sint],
+    write(cpu, value) {
+      if (!(value & SINT_MASKED) && Number(value & 0xffn) < FIRST_VECTOR) return false;
+      stateOf(cpu).sints[sint] = value;
+      deliver(cpu, sint);
+      return true;
+    },
+  });
+
+  const msrs: Record<number, Msr> = {
+    [HV_X64_MSR_SCONTROL]: {
+      name: 'HV_X64_MSR_SCONTROL',
+      read: cpu => stateOf(cpu).control,
+      write(cpu, value) {
+        stateOf(cpu).control = value;
+        deliverAll(cpu);
+        return true;
+      },
+    },
+    [HV_X64_MSR_SVERSION]: { name: 'HV_X64_MSR_SVERSION', read: () => SYNIC_VERSION },
+    [HV_X64_MSR_SIEFP]: pageRegister('HV_X64_MSR_SIEFP', 'eventPage'),
+    [HV_X64_MSR_SIMP]: pageRegister('HV_X64_MSR_SIMP', 'messagePage'),
+    [HV_X64_MSR_EOM]: {
+      name: 'HV_X64_MSR_EOM',
+      read: () => 0n,
+      write(cpu) {
+        deliverAll(cpu);
+        return true;
+      },
+    },
+    ...Object.fromEntries(
+      Array.from({ length: SINTS }, (_, sint) => [HV_X64_MSR_SINT0 + sint, sintRegister(sint)] as const),
+    ),
+  };
+
+  return {
+    msrs,
+    post(cpu, sint, message) {
+      const queue = stateOf(cpu).queues[sint];
+      if (queue.length >= LONGEST_QUEUE) return false;
+      queue.push(message);
+      deliver(cpu, sint);
+      return true;
+    },
+    waits: (cpu, sint, message) => stateOf(cpu).queues[sint].includes(message),
+    endsItself: (cpu, vector) =>
+      stateOf(cpu).sints.some(
+        sint => Number(sint & 0xffn) === vector && (sint & (SINT_AUTO_EOI | SINT_MASKED)) === SINT_AUTO_EOI,
+      ),
+  };
+}

@@ -1,0 +1,48 @@
+/**
+ * VMware's identification leaves and hypercalls (VMware KB 1009458, "Mechanisms to determine if software is running in a VMware
+ * virtual machine"; Linux arch/x86/include/asm/vmware.h).
+ */
+import { APIC_TIMER_FREQUENCY } from '../../devices/apic-timer.ts';
+import { EMPTY_LEAF, signatureLeaf, withHypervisor } from '../../paravirt/cpuid.ts';
+import type { CpuidResult, CpuOps, HypercallConvention } from '../../paravirt/operations.ts';
+import type { Processor } from '../../paravirt/processor.ts';
+import { type Backdoor, commandOf } from './backdoor.ts';
+
+const CPUID_VMWARE_INFO_LEAF = 0x40000000;
+const CPUID_VMWARE_FEATURES_LEAF = 0x40000010;
+/** Leaf 0x40000010 ECX: the instruction that calls. One of the two; with neither a guest uses the port. */
+const CPUID_VMWARE_FEATURES_ECX_VMMCALL = 1 << 0;
+
+/** Bytes of VMCALL and VMMCALL. */
+const VMCALL_LENGTH = 3n;
+const VECTOR_UD = 6;
+
+function cpuid(cpu: Processor, leaf: number, _subleaf: number, natively: () => CpuidResult) {
+  if (leaf === 1) return withHypervisor(natively());
+  if (leaf === CPUID_VMWARE_INFO_LEAF) return signatureLeaf(CPUID_VMWARE_FEATURES_LEAF, 'VMwareVMware');
+  if (leaf === CPUID_VMWARE_FEATURES_LEAF)
+    return {
+      eax: Math.floor(cpu.tsc.frequency / 1000),
+      ebx: Math.floor(APIC_TIMER_FREQUENCY / 1000),
+      ecx: CPUID_VMWARE_FEATURES_ECX_VMMCALL,
+      edx: 0,
+    };
+  return leaf > CPUID_VMWARE_INFO_LEAF && leaf < CPUID_VMWARE_FEATURES_LEAF ? EMPTY_LEAF : undefined;
+}
+
+const convention: HypercallConvention = { number: commandOf, registers: () => ['rbx', 'rsi', 'rdi'] };
+
+export function createCpu(backdoor: Backdoor): Partial<CpuOps> {
+  return {
+    cpuid,
+    /** VMCALL or VMMCALL, with the registers of the port. From programs, too: they have always been served. */
+    hypercall(cpu) {
+      const result = backdoor.call(cpu);
+      if (result !== undefined) return cpu.set('rax', BigInt(result));
+      cpu.set('rip', cpu.get('rip') - VMCALL_LENGTH);
+      cpu.raise({ vector: VECTOR_UD });
+    },
+    hypercalls: backdoor.commands,
+    convention,
+  };
+}
