@@ -1,0 +1,167 @@
+/**
+ * The page-table calls. The processor walks the guest's own tables, so an update is a store; what is checked is that it is a
+ * store of something that can be: entries in RAM, of pages that exist. In lazy mode the ROM queues updates (rom-code.ts), and
+ * they are made when the guest asks for a flush, ends the mode, or runs into a page fault.
+ */
+import type { HypervisorContext } from '../../paravirt/operations.ts';
+import { type Call, hex, type VmiCallEntry } from './call.ts';
+import { VMI_LAZY_CPU_STATE, VMI_PAGE_CLONE, VMI_PAGE_LEVELS, VMI_PAGE_PAE, VMI_PAGE_ZEROED } from './calls.ts';
+import type { SharedPage } from './shared-page.ts';
+
+const PAGE_SIZE = 4096;
+/** There is nothing on a PC of ours beyond 4 GiB: pages have numbers below this. */
+const PAGES = 2 ** 20;
+/** Entries of a page table: 4 bytes each, or 8 with PAE. */
+const ENTRIES = { short: 1024, long: 512 };
+/** SDM 3A 4.4.2: the address bits of an 8-byte entry, and the present bit of any. */
+const LONG_FRAME = 0x000ffffffffff000n;
+const PRESENT = 1n;
+const ALLOCATE_FLAGS = VMI_PAGE_LEVELS | VMI_PAGE_PAE | VMI_PAGE_CLONE | VMI_PAGE_ZEROED;
+/** How many linear mappings a guest may name, and the first's number: all of low memory. */
+const SLOTS = 4;
+const LOW_MEMORY_SLOT = 0;
+
+export interface PageTables {
+  /** Forgets what the guest has named and deferred. */
+  reset(): void;
+  /** Makes the deferred updates. @returns false if there were none. */
+  applyDeferred(call: Call | undefined): boolean;
+  entries: Readonly<
+    Record<
+      'SetPxE' | 'SetPxELong' | 'AllocatePage' | 'ReleasePage' | 'SetLinearMapping' | 'SetLazyMode' | 'ApplyDeferred',
+      VmiCallEntry
+    >
+  >;
+}
+
+export function createPageTables({ memory, kill }: HypervisorContext, shared: SharedPage): PageTables {
+  /** The first linear mapping: physical address and size in bytes. */
+  const lowMemory = { physical: 0, size: 0 };
+
+  /** Why an entry of `size` bytes with `value` cannot be at guest-physical `address`; undefined where it can. */
+  function refusal(address: number, size: number, value: bigint): string | undefined {
+    if (address % size !== 0) return `an entry at ${hex(address)}, across its size`;
+    if (!memory.has(address, size)) return `an entry at guest-physical ${hex(address)}, where no RAM is`;
+    const page = (value & LONG_FRAME) / BigInt(PAGE_SIZE);
+    if (size === 8 && value & PRESENT && page >= BigInt(PAGES))
+      return `an entry for page ${hex(page)}, which there is not`;
+    return undefined;
+  }
+
+  function store(address: number, size: number, value: bigint): void {
+    if (size === 8) memory.write64(address, value);
+    else memory.write32(address, Number(value));
+  }
+
+  function applyDeferred(call: Call | undefined): boolean {
+    if (!shared.waiting) return false;
+    for (const { offset, size, value } of shared.take()) {
+      const address = lowMemory.physical + offset;
+      const reason =
+        (size !== 4 && size !== 8) || offset >= lowMemory.size
+          ? 'a queue that the ROM has not written'
+          : refusal(address, size, value);
+      if (reason) {
+        kill(`VMI call ${call?.name ?? 'in lazy mode'}: ${reason}`);
+        return true;
+      }
+      store(address, size, value);
+    }
+    return true;
+  }
+
+  function setEntry(call: Call, linear: number, size: 4 | 8, value: bigint): undefined {
+    applyDeferred(call);
+    const address = call.cpu.translate(BigInt(linear), { write: true });
+    if (typeof address !== 'number') return call.kill(`an entry at linear ${hex(linear)}, which cannot be written`);
+    const reason = refusal(address, size, value);
+    if (reason) return call.kill(reason);
+    store(address, size, value);
+    return undefined;
+  }
+
+  const isRam = (page: number) => memory.has(page * PAGE_SIZE, PAGE_SIZE);
+
+  return {
+    reset() {
+      shared.clear();
+      lowMemory.physical = lowMemory.size = 0;
+    },
+    applyDeferred,
+    entries: {
+      SetPxE: {
+        name: 'SetPxE',
+        arguments: ['pte', 'entry', 'flags'],
+        status: 'done',
+        run: call => setEntry(call, call.edx, 4, BigInt(call.eax)),
+      },
+      SetPxELong: {
+        name: 'SetPxELong',
+        arguments: ['pteLow', 'pteHigh', 'entry', 'flags'],
+        status: 'done',
+        run: call => setEntry(call, call.ecx, 8, (BigInt(call.edx) << 32n) | BigInt(call.eax)),
+      },
+      AllocatePage: {
+        name: 'AllocatePage',
+        arguments: ['page', 'flags', 'cloneOf', 'firstEntry', 'entries'],
+        status: 'done',
+        run(call) {
+          const { eax: page, edx: flags } = call;
+          if (!isRam(page)) return call.kill(`page ${hex(page)} is not RAM`);
+          if (flags & ~ALLOCATE_FLAGS || !(flags & VMI_PAGE_LEVELS)) return call.kill(`flags ${hex(flags)}`);
+          if (!(flags & VMI_PAGE_CLONE)) return undefined;
+          const first = call.stack(0);
+          const count = call.stack(1);
+          if (!isRam(call.ecx)) return call.kill(`a clone of page ${hex(call.ecx)}, which is not RAM`);
+          const most = flags & VMI_PAGE_PAE ? ENTRIES.long : ENTRIES.short;
+          if (first + count > most) return call.kill(`a clone of ${count} entries from ${first} on`);
+          return undefined;
+        },
+      },
+      ReleasePage: {
+        name: 'ReleasePage',
+        arguments: ['page', 'flags'],
+        status: 'done',
+        run: call => (isRam(call.eax) ? undefined : call.kill(`page ${hex(call.eax)} is not RAM`)),
+      },
+      SetLinearMapping: {
+        name: 'SetLinearMapping',
+        arguments: ['slot', 'address', 'pages', 'firstPage'],
+        status: 'done',
+        run(call) {
+          const { eax: slot, edx: start, ecx: pages } = call;
+          const first = call.stack(0);
+          if (slot >= SLOTS) return call.kill(`slot ${slot}`);
+          // Linux names as much as it could map, not what there is; behind its RAM begin other mappings.
+          if (start % PAGE_SIZE !== 0 || start + pages * PAGE_SIZE > 2 ** 32 || first + pages > PAGES)
+            return call.kill(`${pages} pages from ${hex(first)} on at ${hex(start)}`);
+          if (slot !== LOW_MEMORY_SLOT) return undefined;
+          applyDeferred(call);
+          lowMemory.physical = first * PAGE_SIZE;
+          lowMemory.size = Math.max(0, Math.min(pages * PAGE_SIZE, memory.size - lowMemory.physical));
+          shared.setMapping(start, lowMemory.size);
+          return undefined;
+        },
+      },
+      SetLazyMode: {
+        name: 'SetLazyMode',
+        arguments: ['mode'],
+        status: 'done',
+        run(call) {
+          if (call.eax > VMI_LAZY_CPU_STATE) return call.kill(`mode ${call.eax}`);
+          applyDeferred(call);
+          return undefined;
+        },
+      },
+      ApplyDeferred: {
+        name: 'ApplyDeferred',
+        arguments: [],
+        status: 'done',
+        run(call) {
+          applyDeferred(call);
+          return undefined;
+        },
+      },
+    },
+  };
+}

@@ -1,0 +1,108 @@
+/**
+ * SetInitialAPState: how another processor is to start, instead of in real mode, at the start-up IPI that follows. It is read,
+ * checked and kept; starting it is for a machine with several processors.
+ */
+import type { EntryState } from '../../boot/entry.ts';
+import type { HypervisorContext } from '../../paravirt/operations.ts';
+import type { Processor, Segment, SegmentName } from '../../paravirt/processor.ts';
+import { type Call, hex, type VmiCallEntry } from './call.ts';
+import { isCode, isWritable, readDescriptor } from './descriptors.ts';
+
+/** struct vmi_ap_state: offsets, and its size as far as it is used. */
+const AP_STATE = {
+  registers: {
+    cr0: 0x00,
+    cr2: 0x04,
+    cr3: 0x08,
+    cr4: 0x0c,
+    rip: 0x18,
+    flags: 0x1c,
+    rax: 0x20,
+    rbx: 0x24,
+    rcx: 0x28,
+    rdx: 0x2c,
+  },
+  pointers: { rsp: 0x30, rbp: 0x34, rsi: 0x38, rdi: 0x3c, gdtBase: 0x50, idtBase: 0x54 },
+  efer: 0x10,
+  segments: { cs: 0x40, ss: 0x42, ds: 0x44, es: 0x46, fs: 0x48, gs: 0x4a },
+  ldtr: 0x4c,
+  gdtLimit: 0x4e,
+  idtLimit: 0x58,
+  size: 0x5c,
+} as const;
+
+const CR0_PE = 1n;
+const CR0_PG = 1n << 31n;
+/** A descriptor's granularity bit: limits in pages (SDM 3A 3.4.5). */
+const GRANULARITY = 1 << 23;
+/** The parts of a descriptor's second word that a segment register keeps. */
+const ATTRIBUTES = 0x00f0ff00;
+
+/** The hidden part of a segment register, from the descriptor. */
+function segmentOf(selector: number, { low, high }: { low: number; high: number }): Segment {
+  const limit = (high & 0xf0000) | (low & 0xffff);
+  return {
+    selector,
+    base: BigInt((((high & 0xff000000) | ((high & 0xff) << 16)) >>> 0) + (low >>> 16)),
+    limit: high & GRANULARITY ? ((limit << 12) | 0xfff) >>> 0 : limit,
+    attributes: high & ATTRIBUTES,
+  };
+}
+
+/** The state in `bytes` as loaders describe one, or why no processor can be in it. */
+export function parseApState(cpu: Processor, bytes: Uint8Array): EntryState | string {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const word = (offset: number) => BigInt(view.getUint32(offset, true));
+  const registers: EntryState['registers'] = {
+    efer: view.getBigUint64(AP_STATE.efer, true),
+    gdtLimit: BigInt(view.getUint16(AP_STATE.gdtLimit, true)),
+    idtLimit: BigInt(view.getUint16(AP_STATE.idtLimit, true)),
+  };
+  for (const [name, offset] of Object.entries({ ...AP_STATE.registers, ...AP_STATE.pointers }))
+    registers[name as keyof typeof AP_STATE.registers] = word(offset);
+  const { cr0, cr3, gdtBase, gdtLimit } = registers as Record<string, bigint>;
+  if (!(cr0! & CR0_PE)) return `CR0 ${hex(cr0!)} is real mode`;
+  if (cr0! & CR0_PG && !cpu.memory.has(Number(cr3! & ~31n), 32)) return `CR3 ${hex(cr3!)} is not RAM`;
+
+  const segments: EntryState['segments'] = {};
+  const load = (name: SegmentName, offset: number, fits: (high: number) => boolean): string | undefined => {
+    const selector = view.getUint16(offset, true);
+    if (selector < 4 && name !== 'cs' && name !== 'ss') return undefined; // null
+    const descriptor = readDescriptor(cpu, selector, gdtBase!, Number(gdtLimit));
+    if (!descriptor || !fits(descriptor.high)) return `${name} ${hex(selector)} is no such segment`;
+    segments[name] = segmentOf(selector, descriptor);
+    return undefined;
+  };
+  for (const [name, offset] of Object.entries(AP_STATE.segments)) {
+    const fits =
+      name === 'cs' ? isCode : name === 'ss' ? isWritable : (high: number) => isCode(high) || isWritable(high);
+    const reason = load(name as SegmentName, offset, fits);
+    if (reason) return reason;
+  }
+  if (view.getUint16(AP_STATE.ldtr, true) >= 4) return 'an LDT before there is a processor';
+  return { registers, segments };
+}
+
+export function createSmp({ cpus }: HypervisorContext) {
+  /** By APIC id. */
+  const initialStates = new Map<number, EntryState>();
+  const calls = {
+    SetInitialAPState: {
+      name: 'SetInitialAPState',
+      arguments: ['state', 'apicId'],
+      status: 'partly',
+      note: 'the state is checked and kept; machines have one processor',
+      run(call: Call) {
+        const { cpu, eax: address, edx: id } = call;
+        const bytes = cpu.read(BigInt(address), AP_STATE.size);
+        if (!bytes) return call.kill(`a state at ${hex(address)}, which cannot be read`);
+        if (!cpus.some(processor => processor.id === id)) return call.kill(`no processor has APIC id ${id}`);
+        const state = parseApState(cpu, bytes);
+        if (typeof state === 'string') return call.kill(state);
+        initialStates.set(id, state);
+        return undefined;
+      },
+    },
+  } satisfies Record<string, VmiCallEntry>;
+  return { calls, initialStates };
+}
