@@ -1,14 +1,19 @@
-/** --trace: every crossing of the waist as a line of JSON, in the order they happened. */
+/** --trace: every crossing of the waist, written as it happens (trace/format.ts says how). */
 import { closeSync, openSync, writeSync } from 'node:fs';
+import { parseKernel } from '../boot/image.ts';
+import { kernelSymbols, parseSystemMap, type Symbols } from '../boot/symbols.ts';
 import type { Crossing } from '../paravirt/trace.ts';
+import { createTraceWriter, type TraceHeader } from '../trace/format.ts';
 import { status } from './exit-status.ts';
 import { withFile } from './failure.ts';
 
-/** Lines are gathered to about this many characters before they are written. */
+/** Text is gathered to about this many characters before it is written. */
 const CHUNK = 1 << 16;
 
 export interface TraceFile {
   add(crossing: Crossing): void;
+  /** To be called before the machine runs. */
+  begin(machine: { readonly instructions: number }, header: TraceHeader, symbols: Symbols): void;
   close(): void;
 }
 
@@ -19,10 +24,19 @@ export function openTraceFile(path: string): TraceFile {
     if (text !== '') withFile(path, status.output, () => writeSync(descriptor, text));
     text = '';
   };
+  let record: (crossing: Crossing) => void = () => {};
   return {
-    add(crossing) {
-      text += `${JSON.stringify(crossing, numbersAsText)}\n`;
-      if (text.length >= CHUNK) flush();
+    add: crossing => record(crossing),
+    begin(machine, header, symbols) {
+      const write = createTraceWriter(
+        piece => {
+          text += piece;
+          if (text.length >= CHUNK) flush();
+        },
+        header,
+        symbols,
+      );
+      record = crossing => write(crossing, machine.instructions);
     },
     close() {
       flush();
@@ -31,7 +45,8 @@ export function openTraceFile(path: string): TraceFile {
   };
 }
 
-/** JSON has no 64-bit numbers: what is a bigint is written in hexadecimal. */
-function numbersAsText(_key: string, value: unknown): unknown {
-  return typeof value === 'bigint' ? `0x${value.toString(16)}` : value;
+/** The symbols of the System.map, where one is named, or else the kernel's own. */
+export async function symbolsFor(kernel: Uint8Array, systemMap: Uint8Array | undefined): Promise<Symbols> {
+  if (systemMap) return parseSystemMap(new TextDecoder().decode(systemMap));
+  return kernelSymbols(await parseKernel(kernel));
 }

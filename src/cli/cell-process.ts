@@ -1,0 +1,29 @@
+/** The process in which one cell of the matrix runs: gets its CellSpec from the parent and sends what becomes of it. */
+import type { CellResult } from '../matrix/result.ts';
+import { type CellProgress, type CellSpec, runCell } from './cell.ts';
+
+export type CellMessage =
+  | { kind: 'progress'; progress: CellProgress }
+  | { kind: 'result'; result: CellResult }
+  | { kind: 'mistake'; message: string };
+
+const send = (message: CellMessage) =>
+  new Promise<void>(resolve => {
+    if (process.connected) process.send!(message, undefined, {}, () => resolve());
+    else resolve();
+  });
+
+// Nobody is left to hear of the cell.
+process.on('disconnect', () => process.exit(1));
+// Ctrl-C goes to the whole group: the parent decides what is to become of its cells.
+for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
+
+process.once('message', async (spec: CellSpec) => {
+  try {
+    const result = await runCell(spec, progress => void send({ kind: 'progress', progress }));
+    await send({ kind: 'result', result });
+  } catch (error) {
+    await send({ kind: 'mistake', message: error instanceof Error ? error.message : String(error) });
+  }
+  process.exit(0);
+});

@@ -1,0 +1,125 @@
+/** Runs cells in processes of their own, so many at a time, and outlives whatever becomes of them. */
+import { type ChildProcess, fork } from 'node:child_process';
+import { type CellResult, cellWithoutBoot, PHASES, type Phase } from '../matrix/result.ts';
+import type { CellProgress, CellSpec } from './cell.ts';
+import type { CellMessage } from './cell-process.ts';
+
+/** What is watched while cells run; all calls come in order for a cell. */
+export interface CellEvents {
+  started(index: number): void;
+  progress(index: number, progress: CellProgress): void;
+  ended(index: number, result: CellResult): void;
+}
+
+/** A cell ends itself at its time limit; a process that has not within this many ms more is beyond help. */
+const GRACE = 30_000;
+/** What a process prints that is no message is kept up to here, in characters, for the case that it dies. */
+const LAST_WORDS = 2000;
+const PROGRAM = new URL('./cell-process.js', import.meta.url);
+
+export interface CellRunner {
+  /** All results, in the order of `specs`. */
+  readonly results: Promise<CellResult[]>;
+  /** Ends what runs, and starts nothing more: the results say so. */
+  stop(reason: string): void;
+}
+
+/** @param ready results that need no run, at their place */
+export function runCells(
+  specs: readonly CellSpec[],
+  ready: readonly (CellResult | undefined)[],
+  jobs: number,
+  events: CellEvents,
+): CellRunner {
+  const results: CellResult[] = new Array(specs.length);
+  const running = new Set<{ kill(): void }>();
+  let stopped: string | undefined;
+  let next = 0;
+
+  const one = (index: number) =>
+    new Promise<CellResult>(resolve => {
+      const spec = specs[index]!;
+      let last: CellProgress | undefined;
+      let words = '';
+      let settled = false;
+      let expired = false;
+      const settle = (result: CellResult) => {
+        if (settled) return;
+        settled = true;
+        clearTimeout(timer);
+        running.delete(handle);
+        resolve(result);
+      };
+      /** The process is gone, and what is known of its cell is what it last said. */
+      const lost = (reason: string): CellResult => {
+        const phase = PHASES.find(name => name === last?.phase.split(':')[0]) as Phase | undefined;
+        const { kernel, hypervisor } = spec;
+        const where = last ? ` in ${last.phase}, after ${last.line || 'nothing printed'}` : '';
+        const result = cellWithoutBoot(kernel, hypervisor, expired ? 'hung' : 'died', `${reason}${where}`);
+        return { ...result, console: words, ...(last && { total: last.cost }), ...(phase && { phase }) };
+      };
+      let child: ChildProcess;
+      const handle = { kill: () => void child?.kill('SIGKILL') };
+      // A second boot may follow the first.
+      const timer = setTimeout(
+        () => {
+          expired = true;
+          handle.kill();
+        },
+        (spec.builtIn ? 2 : 1) * spec.timeout * 1000 + GRACE,
+      );
+      try {
+        child = fork(PROGRAM, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+      } catch (error) {
+        return settle(lost(`its process could not be started: ${(error as Error).message}`));
+      }
+      running.add(handle);
+      for (const stream of [child.stdout, child.stderr])
+        stream?.setEncoding('utf8').on('data', (text: string) => {
+          words = (words + text).slice(-LAST_WORDS);
+        });
+      child.on('message', (message: CellMessage) => {
+        if (message.kind === 'progress') {
+          last = message.progress;
+          events.progress(index, last);
+        } else if (message.kind === 'result') settle(message.result);
+        else settle(lost(`a mistake in polyvisor itself: ${message.message}`));
+      });
+      child.on('error', error => settle(lost(`its process failed: ${error.message}`)));
+      child.on('close', (code, signal) =>
+        settle(
+          lost(
+            stopped ??
+              (expired
+                ? 'its process did not answer any more'
+                : `its process was ended ${signal ? `by ${signal}` : `with status ${code}`}`),
+          ),
+        ),
+      );
+      child.send(spec, error => error && settle(lost(`its process took no order: ${error.message}`)));
+    });
+
+  const work = async () => {
+    for (;;) {
+      const index = next++;
+      if (index >= specs.length) return;
+      const { kernel, hypervisor } = specs[index]!;
+      let result = ready[index];
+      if (!result && stopped !== undefined) result = cellWithoutBoot(kernel, hypervisor, 'died', stopped);
+      if (!result) {
+        events.started(index);
+        result = await one(index);
+      }
+      results[index] = result;
+      events.ended(index, result);
+    }
+  };
+
+  return {
+    results: Promise.all(Array.from({ length: Math.min(jobs, specs.length) }, work)).then(() => results),
+    stop(reason) {
+      stopped ??= reason;
+      for (const handle of running) handle.kill();
+    },
+  };
+}

@@ -1,0 +1,239 @@
+/** One cell of the matrix: a machine from its start to its verdict, told about as it goes. */
+import { readFileSync } from 'node:fs';
+import { commandArchive, commandParameters, joinArchives, OutputParser } from '../boot/exec-protocol.ts';
+import { annotate } from '../boot/symbols.ts';
+import { nodeClock } from '../host/node/clock.ts';
+import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
+import { createMachine, ImageError, type Machine, tableOf, traced } from '../index.ts';
+import { createExcerpt } from '../matrix/excerpt.ts';
+import { createFinder } from '../matrix/found.ts';
+import { createMemoryDisk } from '../matrix/memory-disk.ts';
+import { createPhaseTracker } from '../matrix/phases.ts';
+import { type CellResult, type Cost, cellWithoutBoot, emptyCounts, NO_COST } from '../matrix/result.ts';
+import { DISK_LABEL, DISK_SIZE } from '../matrix/test-script.ts';
+import { createTestWatch } from '../matrix/test-watch.ts';
+import { judge } from '../matrix/verdict.ts';
+import { createConsoleWatch } from './console-watch.ts';
+import { createDecisions } from './decisions.ts';
+import { openTraceFile, symbolsFor } from './trace-file.ts';
+import { parseHypervisor } from './values.ts';
+
+/** What a cell is told; all of it survives JSON. */
+export interface CellSpec {
+  /** Names, as the report has them. */
+  kernel: string;
+  hypervisor: string;
+  kernelFile: string;
+  initrdFile: string | undefined;
+  /** The test's shell script. */
+  script: string;
+  /** The script is the built-in test, with a disk and a second boot that ends in a reset. */
+  builtIn: boolean;
+  /** Instead of a test: the cell has passed when its console shows this. */
+  until: string | undefined;
+  append: string;
+  /** Bytes. */
+  memory: number;
+  clock: 'host' | 'virtual';
+  /** Seconds. */
+  timeout: number;
+  /** Instructions, for each boot. */
+  limit: number | undefined;
+  engine: 'jit' | 'interpreter' | undefined;
+  traceFile: string | undefined;
+}
+
+/** What can be seen of a cell while it runs. */
+export interface CellProgress {
+  phase: string;
+  /** The console's last line. */
+  line: string;
+  cost: Cost;
+}
+
+/** A guest that prints more than this, in bytes, is not going to say anything new. */
+const CONSOLE_LIMIT = 8 << 20;
+/** How long a guest may take to power off after its test, in ms of the host's. */
+const POWER_OFF_GRACE = 20_000;
+const PROGRESS_INTERVAL = 250;
+/** Matched text may come in pieces; a line is not longer than this. */
+const LONGEST_LINE = 4096;
+
+export async function runCell(spec: CellSpec, onProgress: (progress: CellProgress) => void): Promise<CellResult> {
+  try {
+    const result = await boot(spec, onProgress);
+    if (spec.builtIn && result.verdict === 'passed') await checkReset(spec, result, onProgress);
+    return result;
+  } catch (error) {
+    if (!(error instanceof ImageError)) throw error;
+    return cellWithoutBoot(spec.kernel, spec.hypervisor, 'unusable', error.message);
+  }
+}
+
+async function boot(spec: CellSpec, onProgress: (progress: CellProgress) => void): Promise<CellResult> {
+  keepYoungGenerationSmall();
+  const module = parseHypervisor(spec.hypervisor);
+  const trace = spec.traceFile === undefined ? undefined : openTraceFile(spec.traceFile);
+  const decisions = createDecisions();
+  const started = performance.now();
+  let machine: Machine | undefined;
+  const now = (): Cost =>
+    machine
+      ? {
+          hostTime: (performance.now() - started) / 1000,
+          guestTime: machine.statistics.guestTime / 1e9,
+          instructions: machine.instructions,
+        }
+      : NO_COST;
+
+  // ── reading along ─────────────────────────────────────────────────────────────────────────────────────────────────
+  const excerpt = createExcerpt();
+  const watch = createConsoleWatch(() => decisions.suspectPanic(() => watch.panic));
+  const finder = createFinder(spec.hypervisor);
+  const epoch = (spec.clock === 'host' ? Date.now() : VIRTUAL_EPOCH) / 1000;
+  const tests = createTestWatch({ now, epoch, fact: finder.fact });
+  const phases = createPhaseTracker(now, () => report());
+  const report = () =>
+    onProgress({
+      phase: tests.current ? `test: ${tests.current}` : phases.phase,
+      line: watch.line || (watch.tail.at(-1) ?? ''),
+      cost: now(),
+    });
+  const decoder = new TextDecoder();
+  let line = '';
+  let seen = false;
+  let flooded = false;
+  /** Every line of the kernel's, and of what else is not the test's. */
+  const onConsole = (bytes: Uint8Array) => {
+    excerpt.add(bytes);
+    for (const [index, piece] of decoder.decode(bytes, { stream: true }).split('\n').entries()) {
+      if (index > 0) {
+        const text = line.replaceAll('\r', '');
+        phases.line(text);
+        finder.line(text);
+        line = '';
+      }
+      line = (line + piece).slice(0, LONGEST_LINE);
+      if (spec.until !== undefined && line.includes(spec.until)) [seen] = [true, machine?.stop()];
+    }
+  };
+  const parser = new OutputParser(spec.script, {
+    console: onConsole,
+    output: bytes => excerpt.add(new TextEncoder().encode(tests.feed(bytes))),
+  });
+  const write = (data: Uint8Array) => {
+    watch.write(data);
+    if (watch.bytes > CONSOLE_LIMIT) {
+      flooded = true;
+      return machine?.stop();
+    }
+    const { started: before, status } = parser;
+    parser.feed(data);
+    if (!before && parser.started) phases.enter('test');
+    if (status !== undefined || parser.status === undefined) return;
+    phases.enter('power-off');
+    decisions.stopIn(POWER_OFF_GRACE);
+  };
+
+  // ── the machine ───────────────────────────────────────────────────────────────────────────────────────────────────
+  const kernel = readFileSync(spec.kernelFile);
+  const archive = spec.initrdFile === undefined ? undefined : readFileSync(spec.initrdFile);
+  try {
+    machine = await createMachine({
+      kernel,
+      initrd: archive && joinArchives(archive, commandArchive(spec.script)),
+      append: [commandParameters(true), spec.append].filter(Boolean).join(' '),
+      memory: spec.memory,
+      hypervisor: trace ? traced(module, trace.add) : module,
+      clock: spec.clock === 'host' ? nodeClock : 'virtual',
+      console: { write, onInput() {} },
+      disks: spec.builtIn ? [createMemoryDisk('matrix', DISK_SIZE, DISK_LABEL)] : [],
+      engine: spec.engine,
+    });
+    if (trace) {
+      const { kernel: name, hypervisor, clock } = spec;
+      trace.begin(machine, { hypervisor, kernel: name, clock }, await symbolsFor(kernel, undefined));
+    }
+    collectGarbage();
+    decisions.start(machine, spec.timeout);
+    const timer = setInterval(report, PROGRESS_INTERVAL);
+    const ended = await machine.run({ instructions: spec.limit });
+    const expired = ended.kind === 'stopped' && spec.limit !== undefined && machine.instructions >= spec.limit;
+    const exit = decisions.explain(expired ? { kind: 'timeout' } : ended, watch.panic);
+    clearInterval(timer);
+    parser.finish();
+    if (line !== '') phases.line(line);
+
+    const { statistics } = machine;
+    const { exits, operations, hypercalls, msrs, ports } = statistics;
+    const counts = { ...emptyCounts(), exits, operations, hypercalls, msrs, ports };
+    const own = new Set(Object.values(tableOf(module).cpu.msrs).map(msr => msr.name));
+    const verdict = judge({
+      exit,
+      phase: phases.phase,
+      status: parser.status,
+      tests: tests.results,
+      current: tests.current,
+      seen,
+      flooded,
+    });
+    const bad = verdict.verdict !== 'passed' && verdict.verdict !== 'failed';
+    return {
+      kernel: spec.kernel,
+      hypervisor: spec.hypervisor,
+      ...verdict,
+      phase: phases.phase,
+      phases: phases.results,
+      total: now(),
+      found: finder.result(counts, own),
+      tests: tests.results,
+      counts,
+      console: excerpt.text,
+      consoleBytes: watch.bytes,
+      ...(bad && { state: annotate(machine.describe(), await symbolsFor(kernel, undefined)) }),
+    };
+  } finally {
+    decisions.finish();
+    trace?.close();
+  }
+}
+
+/** The epoch that machine.ts gives a guest on the virtual clock, in ms: 2026-01-01. */
+const VIRTUAL_EPOCH = Date.UTC(2026, 0, 1);
+
+/** The last item of the built-in test: a second boot, whose first process asks for a reset. */
+async function checkReset(
+  spec: CellSpec,
+  result: CellResult,
+  onProgress: (progress: CellProgress) => void,
+): Promise<void> {
+  const started = performance.now();
+  const watch = createConsoleWatch();
+  const machine = await createMachine({
+    kernel: readFileSync(spec.kernelFile),
+    initrd: spec.initrdFile === undefined ? undefined : readFileSync(spec.initrdFile),
+    append: [spec.append, 'quiet rdinit=/bin/reboot -- -f'].filter(Boolean).join(' '),
+    memory: spec.memory,
+    hypervisor: spec.hypervisor,
+    clock: spec.clock === 'host' ? nodeClock : 'virtual',
+    console: { write: watch.write, onInput() {} },
+    engine: spec.engine,
+  });
+  const cost = (): Cost => ({
+    hostTime: (performance.now() - started) / 1000,
+    guestTime: machine.statistics.guestTime / 1e9,
+    instructions: machine.instructions,
+  });
+  const timer = setInterval(
+    () => onProgress({ phase: 'test: reboot', line: watch.line, cost: cost() }),
+    PROGRESS_INTERVAL,
+  );
+  const exit = await machine.run({ timeout: spec.timeout, instructions: spec.limit });
+  clearInterval(timer);
+  const passed = exit.kind === 'reset';
+  result.tests.push({ name: 'reboot', outcome: passed ? 'passed' : 'failed', ...cost() });
+  if (passed) return;
+  result.verdict = 'failed';
+  result.reason = `reboot: the guest did not reset the machine; it ended by ${exit.kind}`;
+  result.tests.at(-1)!.note = result.reason;
+}

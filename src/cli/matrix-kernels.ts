@@ -1,0 +1,85 @@
+/** The kernels of a matrix: files, or the names of Debian's that the default guest can be made of. */
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { basename } from 'node:path';
+import { ImageError } from '../boot/image-error.ts';
+import { GUEST_KERNELS, type Guest, type GuestArchitecture } from '../host/node/guest.ts';
+import { type KernelImage, parseKernel } from '../index.ts';
+import type { KernelInfo } from '../matrix/result.ts';
+import { status } from './exit-status.ts';
+import { Failure, withFile } from './failure.ts';
+import { fetchGuest } from './fetch-guest.ts';
+
+export interface MatrixKernel extends KernelInfo {
+  initrd: string;
+  /** Undefined where the file is no kernel. */
+  image: KernelImage | undefined;
+  /** Why it is none. */
+  error: string;
+}
+
+/** Debian's flavours, with the architecture of each. */
+const FLAVOURS = Object.entries(GUEST_KERNELS).flatMap(([architecture, kernels]) =>
+  kernels.map(({ flavour }) => ({ architecture: architecture as GuestArchitecture, flavour })),
+);
+
+/**
+ * @param words files, or flavours such as `686-pae`; Debian's first one when there are none
+ * @param initrd instead of the default guest's
+ */
+export async function findKernels(words: readonly string[], initrd: string | undefined): Promise<MatrixKernel[]> {
+  if (initrd !== undefined) withFile(initrd, status.noInput, () => readFileSync(initrd));
+  const kernels: MatrixKernel[] = [];
+  for (const word of words.length > 0 ? words : [FLAVOURS[0]!.flavour]) {
+    const flavour = existsSync(word) ? undefined : FLAVOURS.find(kind => kind.flavour === word);
+    const guest = flavour && (await fetchGuest(flavour));
+    kernels.push(await findKernel(guest?.kernel ?? word, guest, initrd, kernels));
+  }
+  return kernels;
+}
+
+async function findKernel(
+  file: string,
+  guest: Guest | undefined,
+  initrd: string | undefined,
+  others: readonly MatrixKernel[],
+): Promise<MatrixKernel> {
+  const bytes = readKernel(file);
+  let image: KernelImage | undefined;
+  let error = '';
+  try {
+    image = await parseKernel(bytes);
+  } catch (reason) {
+    if (!(reason instanceof ImageError)) throw reason;
+    error = reason.message;
+  }
+  const wanted = guest?.release ?? image?.setup?.kernelVersion.split(' ')[0] ?? '';
+  const name = unused(wanted || basename(file), others);
+  return {
+    name,
+    description: image?.description ?? '',
+    file,
+    size: statSync(file).size,
+    // A 32-bit kernel runs no 64-bit programs.
+    initrd: initrd ?? (guest ?? (await fetchGuest({ architecture: image?.bits === 32 ? 'i386' : 'amd64' }))).initrd,
+    image,
+    error,
+  };
+}
+
+function readKernel(file: string): Uint8Array {
+  try {
+    return withFile(file, status.noInput, () => readFileSync(file));
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    const names = FLAVOURS.map(({ flavour }) => flavour).join(', ');
+    throw new Failure(`${error.message}; a kernel is a file, or one of Debian's: ${names}`, error.status);
+  }
+}
+
+/** Two kernels of one version are told apart by a number. */
+function unused(name: string, others: readonly MatrixKernel[]): string {
+  for (let number = 1; ; number++) {
+    const candidate = number === 1 ? name : `${name} (${number})`;
+    if (others.every(other => other.name !== candidate)) return candidate;
+  }
+}

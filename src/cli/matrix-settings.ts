@@ -1,0 +1,117 @@
+/** What `polyvisor matrix` was asked to do: the options as typed, and as checked values. */
+import { availableParallelism } from 'node:os';
+import { type HypervisorModule, hypervisors } from '../index.ts';
+import { Failure } from './failure.ts';
+import { CLOCKS, ENGINES } from './settings.ts';
+import { oneOf, parseHypervisor, parseMemory, parseSeconds } from './values.ts';
+
+/** As commander hands them over: texts. */
+export interface MatrixOptions {
+  hypervisor?: string;
+  initrd?: string;
+  test?: string;
+  until?: string;
+  append?: string;
+  memory: string;
+  clock: string;
+  engine?: string;
+  jobs?: string;
+  timeout: string;
+  limit?: string;
+  baseline?: string;
+  tolerance: string;
+  json?: string;
+  junit?: string;
+  html?: string;
+  markdown?: boolean;
+  trace?: string;
+}
+
+export interface MatrixSettings {
+  hypervisors: HypervisorModule[];
+  initrd: string | undefined;
+  test: string | undefined;
+  until: string | undefined;
+  append: string;
+  /** Bytes. */
+  memory: number;
+  clock: (typeof CLOCKS)[number];
+  engine: 'jit' | 'interpreter' | undefined;
+  jobs: number;
+  /** Seconds, for a cell. */
+  timeout: number;
+  /** Instructions, for a boot. */
+  limit: number | undefined;
+  baseline: string | undefined;
+  /** A share: 0.02 is two percent. */
+  tolerance: number;
+  json: string | undefined;
+  junit: string | undefined;
+  html: string | undefined;
+  markdown: boolean;
+  /** A folder. */
+  trace: string | undefined;
+}
+
+const MOST_JOBS = 256;
+
+/** @throws Failure for what cannot be meant. */
+export function parseMatrixSettings(options: MatrixOptions): MatrixSettings {
+  const { initrd, test, until, append = '', baseline, json, junit, html, markdown = false, trace } = options;
+  if (test !== undefined && until !== undefined) throw new Failure('--until: with --test it is the test that decides');
+  const engine = options.engine === undefined ? undefined : oneOf('--engine', ENGINES)(options.engine);
+  if (engine === 'both') throw new Failure('--engine both: is for "polyvisor run"; here it is jit or interpreter');
+  return {
+    hypervisors: parseHypervisors(options.hypervisor),
+    initrd,
+    test,
+    until,
+    append,
+    memory: parseMemory(options.memory),
+    clock: oneOf('--clock', CLOCKS)(options.clock),
+    engine,
+    jobs: options.jobs === undefined ? availableParallelism() : parseJobs(options.jobs),
+    timeout: parseSeconds(options.timeout),
+    limit: options.limit === undefined ? undefined : parseInstructions(options.limit),
+    baseline,
+    tolerance: parseTolerance(options.tolerance),
+    json,
+    junit,
+    html,
+    markdown,
+    trace,
+  };
+}
+
+/** `kvm,xen-pv`: each once, in the order given; all when nothing is given. */
+function parseHypervisors(text: string | undefined): HypervisorModule[] {
+  if (text === undefined || text === 'all') return [...hypervisors];
+  const names = text.split(',').map(name => name.trim());
+  return [...new Set(names.filter(Boolean).map(parseHypervisor))];
+}
+
+function parseJobs(text: string): number {
+  const jobs = Number(text);
+  if (!Number.isInteger(jobs) || jobs < 1 || jobs > MOST_JOBS)
+    throw new Failure(`--jobs ${text}: how many cells may run at once, from 1 to ${MOST_JOBS}`);
+  return jobs;
+}
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12 };
+
+/** `500M`, `3G`. */
+function parseInstructions(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([kMGT]?)$/.exec(text.trim());
+  const count = match ? Math.round(Number(match[1]) * UNITS[match[2]!]!) : Number.NaN;
+  if (!(count >= 1 && count <= 2 ** 50))
+    throw new Failure(`--limit ${text}: a number of instructions, such as 500M or 10G`);
+  return count;
+}
+
+/** `2%` or `0.02`. */
+function parseTolerance(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*(%?)$/.exec(text.trim());
+  const share = match ? Number(match[1]) / (match[2] ? 100 : 1) : Number.NaN;
+  if (!(share >= 0 && share <= 10)) throw new Failure(`--tolerance ${text}: a share, such as 2% or 0.02`);
+  return share;
+}

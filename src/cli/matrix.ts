@@ -1,0 +1,149 @@
+/** `polyvisor matrix`: kernels under hypervisors, a cell each, and the reports of what became of them. */
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { factsOf, notBuiltFor } from '../matrix/applicability.ts';
+import { BaselineError, compareWithBaseline, parseBaseline } from '../matrix/baseline.ts';
+import { htmlReport } from '../matrix/html.ts';
+import { junitReport } from '../matrix/junit.ts';
+import { markdownReport } from '../matrix/markdown.ts';
+import { type CellResult, cellWithoutBoot, FORMAT, type MatrixReport } from '../matrix/result.ts';
+import { isSuccess, summarise } from '../matrix/summary.ts';
+import { builtInTest, wrapScript } from '../matrix/test-script.ts';
+import type { CellSpec } from './cell.ts';
+import { runCells } from './cell-runner.ts';
+import { status } from './exit-status.ts';
+import { Failure, withFile } from './failure.ts';
+import { findKernels, type MatrixKernel } from './matrix-kernels.ts';
+import { type MatrixOptions, type MatrixSettings, parseMatrixSettings } from './matrix-settings.ts';
+import { createMatrixView } from './matrix-view.ts';
+import { packageVersion } from './version.ts';
+
+const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
+
+/** @returns the exit status. @throws Failure */
+export async function matrix(words: readonly string[], options: MatrixOptions): Promise<number> {
+  const settings = parseMatrixSettings(options);
+  const { json, junit, html, baseline, trace } = settings;
+  // A report that cannot be written is better known before the run than after it.
+  for (const file of [json, junit, html]) if (file) withFile(file, status.output, () => closeSync(openSync(file, 'a')));
+  if (trace) withFile(trace, status.output, () => mkdirSync(trace, { recursive: true }));
+  const before = baseline === undefined ? undefined : readBaseline(baseline);
+  const script = settings.test === undefined ? undefined : readScript(settings.test);
+  const kernels = await findKernels(words, settings.initrd);
+
+  const specs = kernels.flatMap(kernel =>
+    settings.hypervisors.map(({ name }) => specOf(kernel, name, settings, script)),
+  );
+  const ready = await judgeImages(kernels, settings);
+  const view = createMatrixView(specs);
+  const started = performance.now();
+  const date = new Date().toISOString();
+  const runner = runCells(specs, ready, settings.jobs, view);
+  let signal: keyof typeof SIGNALS | undefined;
+  const onSignal = (name: NodeJS.Signals) => {
+    if (signal) process.exit(130); // Asked twice: not even the reports are waited for.
+    signal = name as keyof typeof SIGNALS;
+    runner.stop(`ended by ${name}`);
+  };
+  for (const name of Object.keys(SIGNALS)) process.on(name, onSignal);
+  const cells = await runner.results;
+  view.close();
+
+  const report: MatrixReport = {
+    format: FORMAT,
+    polyvisor: packageVersion(),
+    date,
+    clock: settings.clock,
+    test: settings.until !== undefined ? `until: ${settings.until}` : (settings.test ?? 'built-in'),
+    kernels: kernels.map(({ name, description, file, size }) => ({ name, description, file, size })),
+    hypervisors: settings.hypervisors.map(({ name, title }) => ({ name, title })),
+    cells,
+    wallTime: (performance.now() - started) / 1000,
+    jobs: settings.jobs,
+  };
+  if (before) compareWithBaseline(report, before, settings.tolerance, baseline!);
+  write(json, `${JSON.stringify(report, undefined, 1)}\n`);
+  write(junit, junitReport(report));
+  write(html, htmlReport(report));
+  if (settings.markdown) process.stdout.write(markdownReport(report));
+  else process.stdout.write(plainReport(report));
+  if (signal) return 128 + SIGNALS[signal];
+  return isSuccess(report) ? status.ok : status.cells;
+}
+
+function specOf(
+  kernel: MatrixKernel,
+  hypervisor: string,
+  settings: MatrixSettings,
+  script: string | undefined,
+): CellSpec {
+  const { until, append, memory, clock, timeout, limit, engine, trace } = settings;
+  return {
+    kernel: kernel.name,
+    hypervisor,
+    kernelFile: kernel.file,
+    initrdFile: kernel.initrd,
+    script: script === undefined ? builtInTest : wrapScript(script),
+    builtIn: script === undefined && until === undefined,
+    until,
+    append,
+    memory,
+    clock,
+    timeout,
+    limit,
+    engine,
+    traceFile: trace && join(trace, `${kernel.name}-${hypervisor}.trace`.replaceAll(/[^\w.+-]+/g, '_')),
+  };
+}
+
+/** What is known of cells before any is booted. */
+async function judgeImages(
+  kernels: readonly MatrixKernel[],
+  { hypervisors }: MatrixSettings,
+): Promise<(CellResult | undefined)[]> {
+  const results: (CellResult | undefined)[] = [];
+  for (const { name, image, error } of kernels) {
+    const facts = image && (await factsOf(image));
+    for (const module of hypervisors) {
+      const reason = facts && notBuiltFor(module, facts);
+      results.push(
+        !facts
+          ? cellWithoutBoot(name, module.name, 'unusable', error)
+          : reason === undefined
+            ? undefined
+            : cellWithoutBoot(name, module.name, 'not built for it', reason),
+      );
+    }
+  }
+  return results;
+}
+
+function readBaseline(file: string): MatrixReport {
+  const text = withFile(file, status.noInput, () => readFileSync(file, 'utf8'));
+  try {
+    return parseBaseline(text);
+  } catch (error) {
+    if (!(error instanceof BaselineError)) throw error;
+    throw new Failure(`--baseline ${file}: ${error.message}`, status.image);
+  }
+}
+
+function readScript(file: string): string {
+  const text = withFile(file, status.noInput, () => readFileSync(file, 'utf8'));
+  if (text.trim() === '') throw new Failure(`--test ${file}: the script is empty`);
+  return text;
+}
+
+function write(file: string | undefined, text: string): void {
+  if (file) withFile(file, status.output, () => writeFileSync(file, text));
+}
+
+/** For a terminal that has seen the cells go by: what differs from the baseline, and the sum. */
+function plainReport(report: MatrixReport): string {
+  const lines: string[] = [];
+  for (const note of report.baseline?.notes ?? []) lines.push(note);
+  for (const { kernel, hypervisor, changes } of report.cells)
+    for (const { what, before, after, worse } of changes ?? [])
+      lines.push(`${worse ? 'worse' : 'changed'}: ${kernel} ${hypervisor}: ${what}: ${before} -> ${after}`);
+  return `${[...lines, summarise(report)].join('\n')}\n`;
+}

@@ -1,0 +1,140 @@
+/** An earlier report to compare with: what got slower, what was lost, what is new. */
+import { formatCount, formatSeconds, formatShare } from './format.ts';
+import { type CellResult, type Change, FORMAT, isGood, type MatrixReport } from './result.ts';
+
+export class BaselineError extends Error {
+  override name = 'BaselineError';
+}
+
+/** @throws BaselineError for what is no report, or one of another format. */
+export function parseBaseline(text: string): MatrixReport {
+  let report: Partial<MatrixReport>;
+  try {
+    report = JSON.parse(text) as Partial<MatrixReport>;
+  } catch {
+    throw new BaselineError('not JSON; write one with --json');
+  }
+  if (typeof report !== 'object' || report === null || !Array.isArray(report.cells) || !Array.isArray(report.kernels))
+    throw new BaselineError('no report of "polyvisor matrix"; write one with --json');
+  if (report.format !== FORMAT)
+    throw new BaselineError(
+      `a report of format ${report.format}, and this polyvisor writes format ${FORMAT}; write it anew`,
+    );
+  if (!report.cells.every(isCell)) throw new BaselineError('a damaged report; write it anew with --json');
+  return report as MatrixReport;
+}
+
+function isCell(cell: unknown): cell is CellResult {
+  const { kernel, hypervisor, verdict, phases, tests, found, total } = (cell ?? {}) as Partial<CellResult>;
+  return (
+    typeof kernel === 'string' &&
+    typeof hypervisor === 'string' &&
+    typeof verdict === 'string' &&
+    Array.isArray(phases) &&
+    Array.isArray(tests) &&
+    Array.isArray(found?.features) &&
+    typeof total?.instructions === 'number'
+  );
+}
+
+/**
+ * Puts into each cell what has changed. Cells are matched by kernel and hypervisor; where no kernel's name is in both, and
+ * there are equally many, by the kernels' order, so that one version can be compared with the next.
+ */
+export function compareWithBaseline(
+  report: MatrixReport,
+  baseline: MatrixReport,
+  tolerance: number,
+  file: string,
+): void {
+  const notes: string[] = [];
+  const known = new Set(baseline.kernels.map(({ name }) => name));
+  const renamed = new Map<string, string>();
+  if (report.kernels.every(({ name }) => !known.has(name)) && report.kernels.length === baseline.kernels.length)
+    for (const [index, { name }] of report.kernels.entries()) {
+      const other = baseline.kernels[index]!.name;
+      renamed.set(name, other);
+      notes.push(`${name} is compared with ${other}`);
+    }
+  if (baseline.polyvisor !== report.polyvisor) notes.push(`the baseline is of polyvisor ${baseline.polyvisor}`);
+  if (baseline.clock !== report.clock)
+    notes.push(
+      `the baseline ran on the ${baseline.clock} clock, this on the ${report.clock} one: costs are not compared`,
+    );
+  else if (report.clock === 'host')
+    notes.push('on the host clock instruction counts vary from run to run; --clock virtual repeats them');
+  if (baseline.test !== report.test) notes.push(`the baseline ran the test "${baseline.test}": tests are not compared`);
+
+  for (const cell of report.cells) {
+    const kernel = renamed.get(cell.kernel) ?? cell.kernel;
+    const before = baseline.cells.find(other => other.kernel === kernel && other.hypervisor === cell.hypervisor);
+    if (!before) {
+      notes.push(`${cell.kernel} on ${cell.hypervisor} is not in the baseline`);
+      continue;
+    }
+    const changes = compareCells(before, cell, {
+      tolerance,
+      costs: baseline.clock === report.clock,
+      tests: baseline.test === report.test,
+    });
+    if (changes.length > 0) cell.changes = changes;
+  }
+  report.baseline = { file, date: String(baseline.date ?? ''), polyvisor: baseline.polyvisor, tolerance, notes };
+}
+
+function compareCells(
+  before: CellResult,
+  after: CellResult,
+  { tolerance, costs, tests }: { tolerance: number; costs: boolean; tests: boolean },
+): Change[] {
+  const changes: Change[] = [];
+  const differ = (what: string, x: string | undefined, y: string | undefined, worse: boolean) => {
+    if (x !== y) changes.push({ what, before: x ?? 'none', after: y ?? 'none', worse });
+  };
+  differ('verdict', before.verdict, after.verdict, isGood(before.verdict) && !isGood(after.verdict));
+  if (!(isGood(before.verdict) && isGood(after.verdict))) return changes;
+  differ('hypervisor found', before.found.hypervisor, after.found.hypervisor, after.found.hypervisor === undefined);
+  differ('platform', before.found.platform, after.found.platform, after.found.platform === undefined);
+  differ('clocksource', before.found.clocksource, after.found.clocksource, false);
+  differ('clock event device', before.found.clockevent, after.found.clockevent, false);
+  const [old, current] = [new Set(before.found.features), new Set(after.found.features)];
+  for (const feature of old) if (!current.has(feature)) differ('feature', feature, 'not used any more', true);
+  for (const feature of current) if (!old.has(feature)) differ('feature', undefined, feature, false);
+  for (const line of after.found.complaints)
+    if (!before.found.complaints.includes(line)) differ('complaint', undefined, line, true);
+
+  const cost = (what: string, x: number | undefined, y: number | undefined, format: (value: number) => string) => {
+    if (x === undefined || y === undefined || x <= 0) return;
+    const share = y / x - 1;
+    if (Math.abs(share) > tolerance)
+      changes.push({ what, before: format(x), after: `${format(y)} (${formatShare(share)})`, worse: share > 0 });
+  };
+  if (costs) {
+    for (const phase of after.phases) {
+      const same = before.phases.find(other => other.phase === phase.phase);
+      if (phase.phase !== 'test' || tests)
+        cost(`${phase.phase}, instructions`, same?.instructions, phase.instructions, formatCount);
+    }
+    if (tests) cost('in all, instructions', before.total.instructions, after.total.instructions, formatCount);
+  }
+  if (tests)
+    for (const test of after.tests) {
+      const same = before.tests.find(other => other.name === test.name);
+      differ(`test ${test.name}`, same?.outcome ?? 'not run', test.outcome, test.outcome !== 'passed');
+      if (costs && same) {
+        cost(`test ${test.name}, instructions`, same.instructions, test.instructions, formatCount);
+        if (
+          test.unit === same.unit &&
+          test.unit?.startsWith('ms') &&
+          Math.abs((test.value ?? 0) - (same.value ?? 0)) > 20
+        )
+          differ(
+            `test ${test.name}, measured`,
+            formatSeconds((same.value ?? 0) / 1000),
+            formatSeconds((test.value ?? 0) / 1000),
+            false,
+          );
+      }
+    }
+  return changes;
+}

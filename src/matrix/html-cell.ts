@@ -1,0 +1,66 @@
+/** One cell's part of the report, folded: what it found, what it used, how it ended, and its console. */
+
+import { escapeHtml } from './escape.ts';
+import { formatCount, formatSeconds } from './format.ts';
+import { type CellResult, PHASE_MEANINGS } from './result.ts';
+
+/** Registers, hypercalls and ports beyond the most used are left to the JSON. */
+const MOST_ROWS = 25;
+
+export function cellDetails(cell: CellResult, id: string): string {
+  const { kernel, hypervisor, verdict, reason, phases, found, counts, state, console, consoleBytes } = cell;
+  const parts: string[] = [];
+  if (reason) parts.push(`<p>${escapeHtml(reason)}</p>`);
+  const facts: [string, string | undefined][] = [
+    ['hypervisor found', found.hypervisor],
+    ['platform', found.platform],
+    ['clocksource', found.clocksource],
+    ['clock events', found.clockevent],
+    ['uses', found.features.join(', ') || undefined],
+  ];
+  if (facts.some(([, value]) => value !== undefined))
+    parts.push(
+      `<table class="lines facts">${facts
+        .filter(([, value]) => value !== undefined)
+        .map(([name, value]) => `<tr><th>${name}</th><td>${escapeHtml(value!)}</td></tr>`)
+        .join('')}</table>`,
+    );
+  if (found.complaints.length > 0) parts.push('<h3>Complaints</h3>', preformatted(found.complaints.join('\n')));
+  if (found.lines.length > 0)
+    parts.push('<h3>What it says of its hypervisor</h3>', preformatted(found.lines.join('\n')));
+  if (phases.length > 0) {
+    const rows = phases.map(
+      ({ phase, hostTime, guestTime, instructions }) =>
+        `<tr><th title="${PHASE_MEANINGS[phase]}">${phase}</th><td class="number">${formatSeconds(hostTime)}</td><td class="number">${formatSeconds(guestTime)}</td><td class="number">${formatCount(instructions)}</td></tr>`,
+    );
+    parts.push(
+      `<h3>Phases</h3><div class="wide"><table class="lines"><tr><th></th><th>host</th><th>guest</th><th>instructions</th></tr>${rows.join('')}</table></div>`,
+    );
+  }
+  for (const [title, table] of [
+    ['Hypercalls', counts.hypercalls],
+    ['Model-specific registers', counts.msrs],
+    ['Ports', counts.ports],
+  ] as const)
+    parts.push(countTable(title, table));
+  if (state) parts.push('<h3>The processor at the end</h3>', preformatted(state));
+  if (console !== '')
+    parts.push(`<h3>Console, ${consoleBytes.toLocaleString('en')} bytes</h3>`, preformatted(console.trimEnd()));
+  return `<details id="${id}"><summary>${escapeHtml(kernel)} on ${escapeHtml(hypervisor)}: ${verdict}</summary>\n${parts.join('\n')}\n</details>`;
+}
+
+function countTable(title: string, table: Readonly<Record<string, number>>): string {
+  const all = Object.entries(table).sort(([, a], [, b]) => b - a);
+  if (all.length === 0) return '';
+  const rows = all
+    .slice(0, MOST_ROWS)
+    .map(
+      ([name, count]) => `<tr><td>${escapeHtml(name)}</td><td class="number">${count.toLocaleString('en')}</td></tr>`,
+    );
+  const more = all.length > MOST_ROWS ? `<p class="faint">and ${all.length - MOST_ROWS} more, in the JSON</p>` : '';
+  return `<h3>${title}</h3><div class="wide"><table class="lines">${rows.join('')}</table></div>${more}`;
+}
+
+function preformatted(text: string): string {
+  return `<pre>${escapeHtml(text)}</pre>`;
+}

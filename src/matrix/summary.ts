@@ -1,0 +1,29 @@
+/** What several reports say of a whole matrix. */
+import { plural } from './format.ts';
+import { type CellResult, isGood, type MatrixReport } from './result.ts';
+
+/** True if every cell that should boot did, and nothing got worse than the baseline. */
+export function isSuccess({ cells }: MatrixReport): boolean {
+  return cells.every(({ verdict, changes }) => isGood(verdict) && !changes?.some(({ worse }) => worse));
+}
+
+/** `3 of 4 cells passed, 1 not built for it`. */
+export function summarise({ cells }: MatrixReport): string {
+  const count = (verdict: string) => cells.filter(cell => cell.verdict === verdict).length;
+  const other = count('not built for it');
+  const worse = cells.filter(({ changes }) => changes?.some(change => change.worse)).length;
+  const parts = [`${count('passed')} of ${plural(cells.length - other, 'cell')} passed`];
+  if (other > 0) parts.push(`${other} not built for it`);
+  if (worse > 0) parts.push(`${worse} worse than the baseline`);
+  return parts.join(', ');
+}
+
+/** The names of all tests that any cell ran, in the order of the first that ran them. */
+export function testNames(cells: readonly CellResult[]): string[] {
+  return [...new Set(cells.flatMap(({ tests }) => tests.map(({ name }) => name)))];
+}
+
+/** What cells are compared by: the wall's time, or instructions where guest time is counted in them. */
+export function costOf(report: Pick<MatrixReport, 'clock'>) {
+  return report.clock === 'virtual' ? ('instructions' as const) : ('hostTime' as const);
+}

@@ -1,0 +1,137 @@
+/**
+ * A page in headless Chromium, spoken to over a pipe in its DevTools protocol: enough to open a file, ask what is drawn where
+ * and in which colour, and take a picture.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+
+/** Debian's names for it, and others'. */
+const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
+/** A browser that has not answered by then never will, in ms: it may have to share its processor. */
+const LIMIT = 120_000;
+
+/** The program's name, or undefined where none is installed. */
+export function findChromium(): string | undefined {
+  return NAMES.find(name => {
+    try {
+      execFileSync(name, ['--version'], { stdio: 'ignore' });
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+export interface Screen {
+  width: number;
+  height: number;
+  dark?: boolean;
+}
+
+interface Answer {
+  id?: number;
+  result?: Record<string, unknown>;
+  error?: { message: string };
+  method?: string;
+}
+
+export class Browser {
+  readonly #child: ChildProcess;
+  readonly #folder: string;
+  readonly #waiting = new Map<number, (answer: Answer) => void>();
+  readonly #events = new Map<string, () => void>();
+  #last = 0;
+  #session: string | undefined;
+
+  private constructor(program: string) {
+    this.#folder = mkdtempSync(join(tmpdir(), 'polyvisor-browser-'));
+    const options = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run'];
+    this.#child = spawn(
+      program,
+      [...options, `--user-data-dir=${this.#folder}`, '--remote-debugging-pipe', 'about:blank'],
+      {
+        stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
+      },
+    );
+    let text = '';
+    (this.#child.stdio[4] as Readable).setEncoding('utf8').on('data', (piece: string) => {
+      text += piece;
+      for (let end = text.indexOf('\0'); end >= 0; end = text.indexOf('\0')) {
+        const answer = JSON.parse(text.slice(0, end)) as Answer;
+        text = text.slice(end + 1);
+        if (answer.id !== undefined) this.#waiting.get(answer.id)?.(answer);
+        else if (answer.method) this.#events.get(answer.method)?.();
+      }
+    });
+  }
+
+  static async start(program: string): Promise<Browser> {
+    const browser = new Browser(program);
+    const { targetInfos } = (await browser.#call('Target.getTargets')) as {
+      targetInfos: { type: string; targetId: string }[];
+    };
+    const { targetId } = targetInfos.find(({ type }) => type === 'page')!;
+    const attached = await browser.#call('Target.attachToTarget', { targetId, flatten: true });
+    browser.#session = attached.sessionId as string;
+    await browser.#call('Page.enable');
+    return browser;
+  }
+
+  #call(method: string, params: object = {}): Promise<Record<string, unknown>> {
+    const id = ++this.#last;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`${method}: no answer`)), LIMIT);
+      this.#waiting.set(id, ({ result, error }) => {
+        clearTimeout(timer);
+        this.#waiting.delete(id);
+        if (error) reject(new Error(`${method}: ${error.message}`));
+        else resolve(result ?? {});
+      });
+      const message = { id, method, params, ...(this.#session && { sessionId: this.#session }) };
+      (this.#child.stdio[3] as Writable).write(`${JSON.stringify(message)}\0`);
+    });
+  }
+
+  async open(url: string, { width, height, dark = false }: Screen): Promise<void> {
+    await this.#call('Emulation.setDeviceMetricsOverride', {
+      width,
+      height,
+      deviceScaleFactor: 1,
+      mobile: width < 600,
+    });
+    const features = [{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }];
+    await this.#call('Emulation.setEmulatedMedia', { features });
+    const loaded = new Promise<void>(resolve => this.#events.set('Page.loadEventFired', resolve));
+    await this.#call('Page.navigate', { url });
+    await loaded;
+  }
+
+  /** The value of an expression in the page; it must survive JSON. */
+  async evaluate<T>(expression: string): Promise<T> {
+    const { result, exceptionDetails } = (await this.#call('Runtime.evaluate', {
+      expression,
+      returnByValue: true,
+    })) as {
+      result: { value: T };
+      exceptionDetails?: { text: string };
+    };
+    if (exceptionDetails) throw new Error(`${expression}: ${exceptionDetails.text}`);
+    return result.value;
+  }
+
+  /** A PNG of what is on the screen. */
+  async picture(): Promise<Buffer> {
+    const { data } = await this.#call('Page.captureScreenshot', { format: 'png' });
+    return Buffer.from(data as string, 'base64');
+  }
+
+  async close(): Promise<void> {
+    const closed = new Promise(resolve => this.#child.once('close', resolve));
+    this.#child.kill('SIGKILL');
+    await closed;
+    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+  }
+}
