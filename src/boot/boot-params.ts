@@ -18,7 +18,7 @@ const E820_LIMIT = 128;
 /** The header ends here at the latest: then comes the room for EDD, and the map. */
 const HEADER_END = 0x290;
 /** "A loader without an assigned number." */
-const LOADER_UNDEFINED = 0xff;
+export const LOADER_UNDEFINED = 0xff;
 /** What is claimed for a vmlinux, which has no header: 2.15. */
 const PROTOCOL = 0x20f;
 

@@ -128,6 +128,13 @@ for (const [name, base64] of Object.entries({ ...PACKED, gzip: btoa(String.fromC
   });
 }
 
+test('what is unpacked stays as it is', async () => {
+  // A Buffer's slice() is no copy.
+  const packed = Buffer.from(PACKED['xz, x86 filter, CRC-32'], 'base64');
+  await decompress(packed);
+  assert.deepEqual(new Uint8Array(packed), bytesOf(PACKED['xz, x86 filter, CRC-32']));
+});
+
 test('a wrong size is noticed', async () => {
   await assert.rejects(decompress(gzipSync(SAMPLE), SAMPLE.length + 1), isImageError);
   await assert.rejects(decompress(bytesOf(PACKED.xz), SAMPLE.length - 1), isImageError);

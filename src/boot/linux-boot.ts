@@ -50,6 +50,13 @@ export function loadLinux(memory: GuestMemory, image: KernelImage, options: Load
 
 /** As a boot loader does it: the bzImage's protected-mode code, which unpacks the kernel in the guest. Slow. */
 export function loadPackedLinux(memory: GuestMemory, image: KernelImage, options: LoadOptions): EntryState {
+  const { address, end } = placePackedLinux(memory, image);
+  const bits = image.setup?.entry64 ? 64 : 32;
+  return enter(memory, image, options, bits, bits === 64 ? address + ENTRY_64 : address, end);
+}
+
+/** Loads a bzImage's protected-mode code. @returns its address, and the end of what it takes to unpack itself */
+export function placePackedLinux(memory: GuestMemory, image: KernelImage): { address: number; end: number } {
   const { setup } = image;
   if (!setup) throw new ImageError(`${image.description} is no bzImage`);
   requireRam(memory, LOW_MEMORY.end, 'Linux');
@@ -57,8 +64,7 @@ export function loadPackedLinux(memory: GuestMemory, image: KernelImage, options
   const end = address + Math.max(setup.initSize, image.bytes.length - setup.codeOffset);
   requireRam(memory, end, 'the kernel, which unpacks itself,');
   memory.copyIn(address, image.bytes.subarray(setup.codeOffset));
-  const bits = setup.entry64 ? 64 : 32;
-  return enter(memory, image, options, bits, bits === 64 ? address + ENTRY_64 : address, end);
+  return { address, end };
 }
 
 function enter(

@@ -4,7 +4,7 @@ import { GuestMemory } from '../memory/memory.ts';
 import { pcMemoryMap } from './e820.ts';
 import { parseKernel } from './image.ts';
 import { ImageError } from './image-error.ts';
-import { loadKernel } from './load.ts';
+import { type LoadOptions, loadKernel } from './load.ts';
 import { makeElf, text, u32 } from './testing.ts';
 
 const MIB = 1 << 20;
@@ -16,11 +16,12 @@ function header(flags: number, ...addresses: number[]): Uint8Array {
   );
 }
 
-function load(image: Awaited<ReturnType<typeof parseKernel>>, initrd?: Uint8Array) {
+function load(image: Awaited<ReturnType<typeof parseKernel>>, initrd?: Uint8Array, modules?: LoadOptions['modules']) {
   const memory = new GuestMemory(new ArrayBuffer(4 * MIB), 0, 4 * MIB);
   memory.bytes.fill(0xcc);
   const state = loadKernel(memory, image, {
     initrd,
+    modules,
     commandLine: 'kernel noapic',
     rsdp: 0,
     memoryMap: pcMemoryMap(4 * MIB),
@@ -64,6 +65,40 @@ test('an ELF kernel with a multiboot header gets the magic and the information',
       type: memory.read32(at + 20),
     });
   assert.deepEqual(ranges, pcMemoryMap(4 * MIB));
+});
+
+test('modules follow the initrd, each with its words, none on another', async () => {
+  const image = await parseKernel(ELF);
+  const more = [
+    { data: new Uint8Array(5000).fill(0x22), commandLine: 'two 2' },
+    { data: new Uint8Array(), commandLine: 'of nothing' },
+    { data: text('three'), commandLine: '' },
+  ];
+  const { memory, registers } = load(image, text('one'), more);
+  const info = Number(registers.rbx);
+  assert.equal(memory.read32(info + 20), 3);
+  const list = memory.read32(info + 24);
+  const found = [0, 1, 2].map(index => {
+    const [start, end, words] = [0, 4, 8].map(offset => memory.read32(list + 16 * index + offset));
+    return { start, content: memory.copyOut(start, end - start), words: stringAt(memory, words) };
+  });
+  assert.deepEqual(
+    found.map(({ content, words }) => [content, words]),
+    [
+      [text('one'), ''],
+      [more[0].data, 'two 2'],
+      [text('three'), ''],
+    ],
+  );
+  assert.deepEqual(
+    found.map(({ start }) => start),
+    [4 * MIB - 4096, 4 * MIB - 3 * 4096, 4 * MIB - 4 * 4096],
+  );
+  const much = (count: number, words: number) =>
+    Array.from({ length: count }, () => ({ data: text('x'), commandLine: 'w'.repeat(words) }));
+  assert.throws(() => load(image, undefined, much(257, 1)), /257 modules/);
+  assert.throws(() => load(image, undefined, much(40, 1000)), /words are too long/);
+  assert.throws(() => load(image, undefined, [{ data: new Uint8Array(3 * MIB), commandLine: '' }]), ImageError);
 });
 
 test('a flat file is loaded by the addresses in its header', async () => {

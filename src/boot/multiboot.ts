@@ -8,7 +8,15 @@ import type { EntryState } from './entry.ts';
 import { CR0_ET, CR0_PE, FLAGS_CLEAR, flatSegments } from './entry-segments.ts';
 import type { KernelImage } from './image.ts';
 import { ImageError } from './image-error.ts';
-import { LOW_MEMORY, type LoadOptions, loadSegments, placeCommandLine, placeInitrd, requireRam } from './placement.ts';
+import {
+  type BootModule,
+  LOW_MEMORY,
+  type LoadOptions,
+  loadSegments,
+  placeCommandLine,
+  placeInitrd,
+  requireRam,
+} from './placement.ts';
 
 /** 3.1.1: in the kernel's file, among its first 8192 bytes, at a multiple of 4. */
 const HEADER_MAGIC = 0x1badb002;
@@ -25,6 +33,7 @@ const HAS_ADDRESSES = 1 << 16;
 /** 3.3: which fields of the information structure are valid. */
 const INFO = { memory: 1 << 0, commandLine: 1 << 2, modules: 1 << 3, memoryMap: 1 << 6, loaderName: 1 << 9 } as const;
 const MODULE_SIZE = 16;
+const MOST_MODULES = 4096 / MODULE_SIZE;
 const MEMORY_MAP_ENTRY_SIZE = 24;
 /** Where the strings stand, behind the command line's own 32 KiB. */
 const COMMAND_LINE_LIMIT = 0x7fff;
@@ -52,7 +61,7 @@ export function findMultibootHeader(bytes: Uint8Array): MultibootHeader | undefi
   return undefined;
 }
 
-/** Loads a multiboot kernel; the initrd becomes its one module. */
+/** Loads a multiboot kernel; the initrd becomes its first module. */
 export function loadMultiboot(memory: GuestMemory, image: KernelImage, options: LoadOptions): EntryState {
   const header = image.multiboot;
   if (!header) throw new ImageError(`${image.description} has no multiboot header`);
@@ -67,7 +76,7 @@ export function loadMultiboot(memory: GuestMemory, image: KernelImage, options: 
     : loadElf(memory, image);
   if (!memory.has(entry, 1))
     throw new ImageError(`a damaged kernel: its entry, 0x${entry.toString(16)}, lies outside RAM`);
-  writeInformation(memory, options, placeInitrd(memory, options, end, 0xffffffff));
+  writeInformation(memory, options, placeModules(memory, options, end));
   return {
     registers: {
       rip: BigInt(entry),
@@ -108,8 +117,31 @@ function loadByAddresses(
   return { end, entry };
 }
 
-/** The information structure (3.3), its module, memory map and strings. */
-function writeInformation(memory: GuestMemory, { initrd, commandLine, memoryMap }: LoadOptions, module: number): void {
+interface PlacedModule extends BootModule {
+  address: number;
+}
+
+/** Puts the modules one below the other from the top of RAM, each on a page boundary. */
+function placeModules(memory: GuestMemory, options: LoadOptions, kernelEnd: number): PlacedModule[] {
+  const { initrd, modules = [] } = options;
+  const all = [...(initrd ? [{ data: initrd, commandLine: '' }] : []), ...modules].filter(
+    ({ data }) => data.length > 0,
+  );
+  if (all.length > MOST_MODULES) throw new ImageError(`${all.length} modules; there is room for ${MOST_MODULES}`);
+  let highest = 0xffffffff;
+  return all.map(module => {
+    const address = placeInitrd(memory, { ...options, initrd: module.data }, kernelEnd, highest);
+    highest = address - 1;
+    return { ...module, address };
+  });
+}
+
+/** The information structure (3.3), its modules, memory map and strings. */
+function writeInformation(
+  memory: GuestMemory,
+  { commandLine, memoryMap }: LoadOptions,
+  modules: readonly PlacedModule[],
+): void {
   const { startInfo: info, moduleList, memoryMap: map } = LOW_MEMORY;
   memory.fill(info, 3 * 4096);
   let flags = INFO.memory | INFO.commandLine | INFO.memoryMap | INFO.loaderName;
@@ -119,16 +151,18 @@ function writeInformation(memory: GuestMemory, { initrd, commandLine, memoryMap 
   memory.write32(info + 4, Math.floor((low?.size ?? 0) / 1024));
   memory.write32(info + 8, Math.floor((high?.size ?? 0) / 1024));
   memory.write32(info + 16, placeCommandLine(memory, commandLine, COMMAND_LINE_LIMIT));
-  memory.copyIn(STRINGS, new TextEncoder().encode('polyvisor\0'));
-  memory.write32(info + 64, STRINGS);
-  if (initrd && module !== 0) {
+  const strings = createStrings(memory);
+  memory.write32(info + 64, strings.add('polyvisor'));
+  if (modules.length > 0) {
     flags |= INFO.modules;
-    memory.write32(info + 20, 1);
+    memory.write32(info + 20, modules.length);
     memory.write32(info + 24, moduleList);
-    memory.write32(moduleList, module);
-    memory.write32(moduleList + 4, module + initrd.length);
-    memory.write32(moduleList + 8, STRINGS + 'polyvisor'.length); // An empty string: the NUL.
-    memory.fill(moduleList + 12, MODULE_SIZE - 12);
+    for (const [index, { address, data, commandLine: words }] of modules.entries()) {
+      const at = moduleList + index * MODULE_SIZE;
+      memory.write32(at, address);
+      memory.write32(at + 4, address + data.length);
+      memory.write32(at + 8, strings.add(words));
+    }
   }
   memory.write32(info + 44, memoryMap.length * MEMORY_MAP_ENTRY_SIZE);
   memory.write32(info + 48, map);
@@ -140,4 +174,19 @@ function writeInformation(memory: GuestMemory, { initrd, commandLine, memoryMap 
     memory.write32(at + 20, type);
   });
   memory.write32(info, flags);
+}
+
+/** Hands out places for strings with their NUL, from STRINGS on. */
+function createStrings(memory: GuestMemory) {
+  let next = STRINGS;
+  return {
+    add(text: string): number {
+      const bytes = new TextEncoder().encode(`${text}\0`);
+      if (next + bytes.length > LOW_MEMORY.end) throw new ImageError("the modules' words are too long; shorten them");
+      const address = next;
+      memory.copyIn(address, bytes);
+      next += bytes.length;
+      return address;
+    },
+  };
 }

@@ -3,11 +3,11 @@
  * have read it; the initrd goes as high as it may.
  */
 import type { GuestMemory } from '../memory/memory.ts';
-import { EBDA, type MemoryRange, ramEnd } from './e820.ts';
+import { type MemoryRange, ramEnd } from './e820.ts';
 import { type Elf, PT_LOAD } from './elf.ts';
 import { formatSize, ImageError } from './image-error.ts';
 
-/** Guest-physical addresses, each with the room up to the next. Page 0 stays free for what passes for a BIOS there. */
+/** Guest-physical addresses, each with the room up to the next. Page 0 is the BIOS's. */
 export const LOW_MEMORY = {
   /** hvm_start_info, its list of modules and its memory map: 4 KiB each. */
   startInfo: 0x1000,
@@ -18,34 +18,30 @@ export const LOW_MEMORY = {
   gdt: 0x8000,
   /** Six pages of identity map. */
   pageTables: 0x9000,
+  /** The segment of Linux's set-up code, its heap and stack: 64 KiB. */
+  realMode: 0x10000,
   /** Up to 64 KiB. */
   commandLine: 0x20000,
   end: 0x30000,
 } as const;
 
 const PAGE = 4096;
+
+/** A file that a multiboot kernel finds in memory, and the words that go with it. */
+export interface BootModule {
+  data: Uint8Array;
+  commandLine: string;
+}
+
 /** What every loader gets besides the kernel. */
 export interface LoadOptions {
   initrd: Uint8Array | undefined;
+  /** More files for a multiboot kernel, in this order behind the initrd. */
+  modules?: readonly BootModule[];
   commandLine: string;
   /** Guest-physical address of the ACPI root pointer; 0 where there is no ACPI. */
   rsdp: number;
   memoryMap: readonly MemoryRange[];
-}
-
-/** Words of the BIOS data area: the segment of its extension, and the memory below that in KiB. */
-const BDA_EBDA_SEGMENT = 0x40e;
-const BDA_BASE_MEMORY = 0x413;
-
-/**
- * The two facts of a PC's BIOS data area that kernels look for whoever booted them: where low memory ends. (Xen puts its
- * start-up code for processors there.)
- */
-export function writeBiosDataArea(memory: GuestMemory): void {
-  if (!memory.has(EBDA, 1024)) return;
-  memory.write16(BDA_EBDA_SEGMENT, EBDA >> 4);
-  memory.write16(BDA_BASE_MEMORY, EBDA >> 10);
-  memory.write8(EBDA, 1); // Its own size in KiB.
 }
 
 /** Loads the PT_LOAD segments by physical address. @returns the first address behind them. */

@@ -140,7 +140,8 @@ function withoutFilter(bytes: Uint8Array, blocks: readonly Block[]): Uint8Array 
   const out: Uint8Array[] = [bytes.subarray(0, 6), flags, crcBytes(flags)];
   const index = [0, ...variable(blocks.length)];
   for (const block of blocks) {
-    const header = bytes.slice(block.start, block.start + block.headerSize - 4);
+    // Not bytes.slice(): a Buffer's is no copy.
+    const header = new Uint8Array(bytes.subarray(block.start, block.start + block.headerSize - 4));
     const at = filtersAt(header, 0);
     header[1] &= ~3; // One filter instead of two; its two bytes go, zeros fill the end.
     header.copyWithin(at, at + 2);

@@ -13,7 +13,7 @@ import { ACPI_PM_SIZE, AcpiPm, PM_TIMER, PM1_CONTROL, PM1_EVENT, SLEEP_TYPE_S5 }
 import { ApicBus } from './apic-bus.ts';
 import type { TimeStampCounter } from './apic-timer.ts';
 import type { ByteRegisters } from './byte-ports.ts';
-import { bytePorts, emptySocket } from './byte-ports.ts';
+import { bytePorts } from './byte-ports.ts';
 import { CmosRtc, RTC_CENTURY } from './cmos-rtc.ts';
 import type { BoardDescription } from './description.ts';
 import type { Device, Slot } from './device.ts';
@@ -27,6 +27,7 @@ import { PciBus, PciFunction } from './pci.ts';
 import { Pic8259 } from './pic-8259.ts';
 import { Pit8254 } from './pit-8254.ts';
 import { FULL_RESET, ResetControl } from './reset-control.ts';
+import { Sockets } from './sockets.ts';
 import { Uart16550 } from './uart-16550.ts';
 import { VirtioBlk } from './virtio/virtio-blk.ts';
 import { VIRTIO_PCI_WINDOW, VirtioPci } from './virtio/virtio-pci.ts';
@@ -48,6 +49,9 @@ const PCI_ADDRESS_PORT = 0xcf8;
 /** Shares the double word of the PCI address, which only answers as a whole. */
 const RESET_PORT = 0xcf9;
 const PCI_DATA_PORT = 0xcfc;
+
+/** Memory of a display that is not there; nor is RAM. */
+export const VGA_WINDOW = { start: 0xa0000, end: 0xc0000 };
 
 /** Memory-mapped registers. */
 const IO_APIC_ADDRESS = 0xfec00000;
@@ -77,11 +81,13 @@ const MAX_DISKS = 31;
 
 /**
  * Where drivers look for hardware that this board has not got: DMA controllers, POST codes and DMA pages, a coprocessor's
- * busy latch, IDE, floppy and parallel ports, COM2-4, ISA Plug and Play, VGA. They find an empty socket, without a word in
+ * busy latch, Super I/O, IDE, floppy and parallel ports, COM2-4, ISA Plug and Play, VGA. They find an empty socket, without a word in
  * the log.
  */
 const EMPTY_SOCKETS: readonly [name: string, port: number, size: number][] = [
   ['dma-1', 0x00, 0x20],
+  ['super-io-1', 0x2e, 2],
+  ['super-io-2', 0x4e, 2],
   ['post-code', 0x80, 0x10],
   ['dma-2', 0xc0, 0x20],
   ['coprocessor', 0xf0, 2],
@@ -96,6 +102,8 @@ const EMPTY_SOCKETS: readonly [name: string, port: number, size: number][] = [
   ['com-3', 0x3e8, 8],
   ['floppy', 0x3f0, 8],
   ['isa-pnp-write', 0xa79, 1],
+  // Where a search for a read port comes by.
+  ...[0x213, 0x233, 0x253, 0x273, 0x393].map((port): [string, number, number] => ['isa-pnp-read', port, 1]),
 ];
 
 export interface BoardOptions {
@@ -126,6 +134,8 @@ export interface Board {
   readonly devices: readonly Device[];
   /** Has `device` reset with the rest. */
   add(device: Device): void;
+  /** A rising edge on an interrupt line, whatever its devices do: an interrupt that comes from none of them. */
+  edge(gsi: number): void;
   /** To the state in which firmware hands a PC over. */
   reset(): void;
   /** Hands buffered console output on; the board does so by itself before a power-off or reset. */
@@ -154,18 +164,11 @@ export function createPcBoard(options: BoardOptions): Board {
     });
   });
 
-  /** Empty sockets that nothing has been plugged into yet: where they end, and how to free their ports. */
-  const sockets = new Map<number, { end: number; remove: () => void }>();
+  const ports = new Sockets(options.ports);
+  const mmio = new Sockets(options.mmio);
   const slot: Slot = {
-    ports(name, start, size, handler) {
-      for (const [from, { end, remove }] of sockets) {
-        if (start >= end || from >= start + size) continue;
-        remove();
-        sockets.delete(from);
-      }
-      return options.ports.map(name, start, size, handler);
-    },
-    mmio: (name, start, size, handler) => options.mmio.map(name, start, size, handler),
+    ports: (name, start, size, handler) => ports.map(name, start, size, handler),
+    mmio: (name, start, size, handler) => mmio.map(name, start, size, handler),
     line: gsi => wires[gsi].connect(),
     message: (address, data) => void apicBus.message(address, data),
     clock,
@@ -247,9 +250,8 @@ export function createPcBoard(options: BoardOptions): Board {
     withByteAt(RESET_PORT - PCI_ADDRESS_PORT, resetControl.control, pci.address),
   );
   slot.ports('pci-data', PCI_DATA_PORT, 4, pci.data);
-  for (const [name, port, size] of EMPTY_SOCKETS) {
-    sockets.set(port, { end: port + size, remove: options.ports.map(name, port, size, emptySocket) });
-  }
+  for (const [name, port, size] of EMPTY_SOCKETS) ports.leave(name, port, size);
+  mmio.leave('vga-memory', VGA_WINDOW.start, VGA_WINDOW.end - VGA_WINDOW.start);
   slot.mmio('io-apic', IO_APIC_ADDRESS, REGISTER_PAGE, ioApic);
   slot.mmio('hpet', HPET_ADDRESS, HPET_SIZE, hpet);
 
@@ -264,6 +266,7 @@ export function createPcBoard(options: BoardOptions): Board {
     },
     devices,
     add,
+    edge: gsi => wires[gsi]?.edge(),
     description: {
       processors: apics.all.map(({ id }) => ({ uid: id, apicId: id })),
       localApicAddress: LOCAL_APIC_BASE,

@@ -10,6 +10,14 @@ export class Wire {
     this.#changed = changed;
   }
 
+  /** A rising edge, whatever level the wire is at; it goes back to what drives it. */
+  edge(): void {
+    const high = this.#drivers > 0;
+    if (high) this.#changed(false);
+    this.#changed(true);
+    if (!high) this.#changed(false);
+  }
+
   connect(): InterruptLine {
     let driven = false;
     return {

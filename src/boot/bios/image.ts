@@ -1,0 +1,93 @@
+/**
+ * What a BIOS leaves in memory: interrupt vectors, its data areas, and a ROM that is nothing but traps. Every vector has
+ * one, which hands its number to the machine (bios.ts) through a port, the one by which PCs call their system management
+ * mode, and returns. Written whoever boots the kernel, since some look into these areas by whatever entry they came.
+ */
+import type { GuestMemory } from '../../memory/memory.ts';
+import { EBDA } from '../e820.ts';
+
+/** The port a trap writes to: 82371SB's APM control port. */
+export const TRAP_PORT = 0xb2;
+/** The ROM's segment, whose end is that of the first MiB. */
+export const ROM_SEGMENT = 0xf000;
+/** Where the traps stand in it, one for each vector. */
+const TRAPS = 0xe000;
+const TRAP_SIZE = 16;
+/** Where the processor starts after a reset. */
+const RESET = 0xfff0;
+/** The date of the BIOS and the model of the PC, an AT. */
+const DATE = 0xfff5;
+const MODEL = 0xfffe;
+const MODEL_AT = 0xfc;
+
+/** Vector 19h: the system is to boot, which for us means anew. */
+const BOOTSTRAP = 0x19;
+
+/** Addresses in the BIOS data area (IBM PC/AT Technical Reference, "BIOS data area"). */
+export const BDA = {
+  serialPorts: 0x400,
+  /** Segment of the extended data area. */
+  ebdaSegment: 0x40e,
+  /** What INT 11h answers. */
+  equipment: 0x410,
+  /** RAM below the extended data area, in KiB: what INT 12h answers. */
+  baseMemory: 0x413,
+  videoMode: 0x449,
+  columns: 0x44a,
+  lastRow: 0x484,
+  characterHeight: 0x485,
+} as const;
+
+/** A coprocessor, an 80x25 display, one serial port. */
+const EQUIPMENT = 0x0222;
+const COM1 = 0x3f8;
+
+/** Colour text of 80x25, the mode a PC starts in. */
+export const VIDEO_MODE = 3;
+export const COLUMNS = 80;
+const ROWS = 25;
+const CHARACTER_HEIGHT = 16;
+
+/** A machine too small to have the areas goes without. */
+export function writeBiosImage(memory: GuestMemory): void {
+  const rom = ROM_SEGMENT << 4;
+  if (!memory.has(rom, 0x10000)) return;
+  for (let vector = 0; vector < 256; vector++) {
+    const offset = TRAPS + vector * TRAP_SIZE;
+    memory.write32(4 * vector, ROM_SEGMENT * 0x10000 + offset);
+    memory.copyIn(rom + offset, trap(vector));
+  }
+  const bootstrap = TRAPS + BOOTSTRAP * TRAP_SIZE;
+  // jmp far ROM_SEGMENT:bootstrap
+  memory.copyIn(rom + RESET, Uint8Array.of(0xea, ...word(bootstrap), ...word(ROM_SEGMENT)));
+  memory.copyIn(rom + DATE, new TextEncoder().encode('01/01/99'));
+  memory.write8(rom + MODEL, MODEL_AT);
+
+  memory.write16(BDA.serialPorts, COM1);
+  memory.write16(BDA.ebdaSegment, EBDA >> 4);
+  memory.write16(BDA.equipment, EQUIPMENT);
+  memory.write16(BDA.baseMemory, EBDA >> 10);
+  memory.write8(BDA.videoMode, VIDEO_MODE);
+  memory.write16(BDA.columns, COLUMNS);
+  memory.write8(BDA.lastRow, ROWS - 1);
+  memory.write8(BDA.characterHeight, CHARACTER_HEIGHT);
+  memory.write8(EBDA, 1); // Its own size in KiB.
+}
+
+/**
+ * The code behind a vector. The machine finds the vector on top of the stack, with the caller's IP, CS and FLAGS behind it;
+ * it sets carry while the service is not over yet, and is then asked again.
+ */
+function trap(vector: number): Uint8Array {
+  return Uint8Array.of(
+    ...[0x68, ...word(vector)], //       push vector
+    ...[0xe6, TRAP_PORT], //      again: out TRAP_PORT, al
+    ...[0x72, 0xfc], //                  jc again
+    ...[0x83, 0xc4, 0x02], //            add sp, 2
+    0xcf, //                             iret
+  );
+}
+
+function word(value: number): [number, number] {
+  return [value & 0xff, value >> 8];
+}

@@ -1,0 +1,24 @@
+/**
+ * Debian's i386 kernels, with PAE and without, under the hypervisors whose guests may be 32-bit PCs. Between them they take
+ * the PVH, the 32-bit Linux and the real-mode entry, the latter with the kernel unpacking itself.
+ */
+import { examineGuest } from './in-guest-list.ts';
+
+/** The kernel's tests of its own cryptography are most of such a boot, and test no part of ours that the list does not. */
+const QUICKLY = ['--append', 'cryptomgr.notests'];
+
+const PAE = { flavour: '686-pae', release: /^\d+\.\d+\.\d+-\d+-686-pae$/ };
+const NON_PAE = { flavour: '686', release: /^\d+\.\d+\.\d+-\d+-686$/ };
+
+for (const [hypervisor, { flavour, release }, ...entry] of [
+  ['bare', NON_PAE, '--entry', 'real'],
+  ['bare', PAE],
+  ['kvm', NON_PAE, '--entry', 'linux'],
+  ['kvm', PAE, '--entry', 'real'],
+] as const)
+  examineGuest({
+    hypervisor,
+    architecture: 'i386',
+    release,
+    options: ['--flavour', flavour, ...entry, ...QUICKLY],
+  });

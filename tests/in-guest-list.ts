@@ -1,0 +1,153 @@
+/**
+ * What a Debian guest must be able to do, and what it must find, under every hypervisor. One boot does the whole list; the
+ * tests then look at its parts.
+ */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { before, describe, test } from 'node:test';
+import { makeElf } from '../src/boot/testing.ts';
+import { type CommandResult, polyvisor } from './command.ts';
+import { tinyProgram } from './tiny-elf.ts';
+
+/** What the guest must say about where it runs: lines of dmesg and the clock source it chose. */
+const EXPECTED: Readonly<Record<string, { dmesg: RegExp[]; clocksource: RegExp }>> = {
+  bare: { dmesg: [/Booting paravirtualized kernel on bare hardware/], clocksource: /^tsc/ },
+  kvm: { dmesg: [/Hypervisor detected: KVM/, /Booting paravirtualized kernel on KVM/], clocksource: /^kvm-clock$/ },
+  vmware: {
+    dmesg: [/Hypervisor detected: VMware/, /vmware: hypercall mode: 0x01/, /vmware: vmware-stealtime: cpu 0/],
+    clocksource: /^tsc$/,
+  },
+  hyperv: {
+    dmesg: [
+      /Hypervisor detected: Microsoft Hyper-V/,
+      /Booting paravirtualized kernel on Hyper-V/,
+      /hv_vmbus: Vmbus version:5\.3/,
+    ],
+    clocksource: /^hyperv_clocksource_tsc_page$/,
+  },
+  'xen-pv': {
+    dmesg: [/Hypervisor detected: Xen PV/, /Booting kernel on Xen$/m, /Xen version: 4\.17/],
+    clocksource: /^xen$/,
+  },
+  'xen-pvh': {
+    dmesg: [/Hypervisor detected: Xen HVM/, /Booting kernel on Xen PVH/, /Xen version: 4\.17/],
+    clocksource: /^xen$/,
+  },
+};
+
+const MEBIBYTE = 2 ** 20;
+const MEMORY = 256 * MEBIBYTE;
+/** What a machine may take beside its guest's RAM. */
+const OVERHEAD = 200 * MEBIBYTE;
+const LINE = 'one kernel, every hypervisor\n';
+
+/** Programs that earn a signal, and the status a shell reports for it: 128 and the signal's number. The code is any mode's. */
+const SIGNALS = {
+  SIGSEGV: { code: [0x31, 0xc0, 0x89, 0x00], status: 139 }, // xor eax, eax; mov [rax], eax
+  SIGFPE: { code: [0x31, 0xc9, 0x31, 0xd2, 0xf7, 0xf1], status: 136 }, // xor ecx, ecx; xor edx, edx; div ecx
+  SIGILL: { code: [0x0f, 0x0b], status: 132 }, // ud2
+  SIGTRAP: { code: [0xcc], status: 133 }, // int3
+} as const;
+
+/** A static i386 Linux program that consists of `code`. */
+function tinyProgram32(code: readonly number[]): Uint8Array {
+  // Headers fill 84 bytes of the file, and the program is mapped with them.
+  const start = 0x400000 + 84;
+  return makeElf({ class: 32, entry: start, segments: [{ address: start, data: Uint8Array.from(code) }] });
+}
+
+const sections = (program: (code: readonly number[]) => Uint8Array, md5Length: number) => ({
+  release: 'uname -r',
+  dmesg: 'dmesg',
+  clocksource: 'cat /sys/devices/system/clocksource/clocksource0/current_clocksource',
+  forks: 'i=0; while [ $i -lt 300 ]; do /bin/busybox true || exit; i=$((i + 1)); done; echo $i',
+  md5sum: `yes '${LINE.trim()}' | head -c ${md5Length} | md5sum`,
+  signals: Object.values(SIGNALS)
+    .map(
+      ({ code }) =>
+        `echo ${Buffer.from(program(code)).toString('base64')} | base64 -d >/tmp/program; chmod +x /tmp/program; /tmp/program >/dev/null 2>&1; echo $?`,
+    )
+    .join('; rm /tmp/program; '),
+  gzip: 'dd if=/bin/busybox of=/tmp/copy bs=5000 2>/dev/null && gzip -c /tmp/copy | gunzip -c | cmp - /bin/busybox && echo same',
+  sleep: 'sleep 2; echo slept',
+  complaints:
+    'dmesg | grep -iE "warning|bug:|oops|unchecked MSR|call trace|soft lockup|segfault at" | grep -v "program\\["',
+});
+
+/** The list as a shell's script. */
+const scriptOf = (commands: Readonly<Record<string, string>>) =>
+  Object.entries(commands)
+    .map(([name, command]) => `echo "=== ${name}"; ${command}`)
+    .join('\n');
+
+export interface GuestCase {
+  hypervisor: string;
+  architecture: 'amd64' | 'i386';
+  /** What `uname -r` prints. */
+  release: RegExp;
+  /** More options of `polyvisor run`. */
+  options?: readonly string[];
+}
+
+/** Boots Debian's guest of `architecture` and looks at what it did with the list. */
+export function examineGuest({ hypervisor: name, architecture, release, options = [] }: GuestCase): void {
+  describe(`Debian ${[architecture, ...options].join(' ')} under ${name}`, () => {
+    // Translated code is 64-bit code so far: the other kind gets less to do.
+    const md5Length = (architecture === 'i386' ? 16 : 64) * MEBIBYTE;
+    const commands = sections(architecture === 'i386' ? tinyProgram32 : tinyProgram, md5Length);
+    let result: CommandResult;
+    let found: Record<string, string>;
+    const times: { text: string; time: number }[] = [];
+
+    before(async () => {
+      const words = ['run', '-H', name, '--arch', architecture, ...options, '--timeout', '240'];
+      result = await polyvisor([...words, '--exec', `${scriptOf(commands)}\nexit 42`], {
+        limit: 300,
+        onOutput: (text, time) => void times.push({ text, time }),
+      });
+      const parts = result.stdout.split(/^=== (\w+)\n/m).slice(1);
+      found = Object.fromEntries(
+        parts.flatMap((part, index) => (index % 2 === 0 ? [[part, parts[index + 1].trim()]] : [])),
+      );
+    });
+
+    test('boots, runs the command and ends with its status', () => {
+      assert.equal(result.status, 42, result.stderr);
+      assert.deepEqual(Object.keys(found), Object.keys(commands));
+      assert.match(found.release, release);
+    });
+
+    test('finds this hypervisor and its clock', () => {
+      const expected = EXPECTED[name];
+      assert.ok(expected, `what does a guest say under ${name}? EXPECTED does not know`);
+      for (const line of expected.dmesg) assert.match(found.dmesg, line);
+      assert.match(found.clocksource, expected.clocksource);
+    });
+
+    test('forks and executes 300 times', () => assert.equal(found.forks, '300'));
+
+    test("has the host's MD5 of many lines", () => {
+      const text = LINE.repeat(Math.ceil(md5Length / LINE.length)).slice(0, md5Length);
+      assert.equal(found.md5sum, `${createHash('md5').update(text).digest('hex')}  -`);
+    });
+
+    test('gets the signals it earns', () => {
+      const statuses = Object.values(SIGNALS).map(({ status }) => `${status}`);
+      assert.deepEqual(found.signals.split('\n'), statuses);
+    });
+
+    test('packs and unpacks', () => assert.equal(found.gzip, 'same'));
+
+    test("sleeps 2 seconds by the host's clock", () => {
+      const at = (text: string) => times.find(entry => entry.text.includes(text))?.time ?? Number.NaN;
+      const slept = (at('slept') - at('=== sleep')) / 1000;
+      assert.ok(slept > 1.9 && slept < 3.5, `${slept} s`);
+    });
+
+    test('has nothing to complain about', () => assert.equal(found.complaints, ''));
+
+    test('takes less than 200 MB beyond its RAM', () => {
+      assert.ok(result.peakMemory < MEMORY + OVERHEAD, `${Math.round(result.peakMemory / MEBIBYTE)} MiB`);
+    });
+  });
+}
