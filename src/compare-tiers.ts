@@ -73,6 +73,9 @@ export async function compareTiers(
     get statistics() {
       return second.machine.statistics;
     },
+    get instructions() {
+      return second.machine.instructions;
+    },
     describe: () => second.machine.describe(),
     log: second.machine.log,
   };

@@ -52,6 +52,11 @@ export type {
 } from './paravirt/processor.ts';
 export type { EntryState } from './boot/entry.ts';
 
+// A hypervisor that is a WebAssembly binary: docs/write-a-hypervisor.md.
+export { binaryHypervisor } from './plugins/binary.ts';
+export type { Watch } from './plugins/guard.ts';
+export { Guard, PluginError } from './plugins/guard.ts';
+
 // Looking at one: what it changes, and what crosses it.
 export type { Comparison } from './paravirt/compare.ts';
 export { compare, GROUPS, tableOf } from './paravirt/compare.ts';

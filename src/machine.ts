@@ -3,12 +3,15 @@
  * options, then `createMachine` (what is plugged into what), then `run`.
  */
 import { buildAcpiTables } from './boot/acpi.ts';
+import { createBios } from './boot/bios/bios.ts';
+import { TRAP_PORT } from './boot/bios/image.ts';
 import { pcMemoryMap } from './boot/e820.ts';
 import { parseKernel } from './boot/image.ts';
-import { loadKernel } from './boot/load.ts';
+import { ImageError } from './boot/image-error.ts';
+import { type BootEntry, type BootModule, loadKernel } from './boot/load.ts';
 import { HostTime, MachineClock, VirtualTime } from './clock.ts';
 import { type Assembled, compareTiers } from './compare-tiers.ts';
-import { createPcBoard } from './devices/board.ts';
+import { createPcBoard, VGA_WINDOW } from './devices/board.ts';
 import type { Device, Slot } from './devices/device.ts';
 import { createLocalApicBoard } from './devices/local-apic-board.ts';
 import { Engine, type EngineEnvironment } from './engine/engine.ts';
@@ -26,6 +29,7 @@ import { Bus, type Width } from './memory/bus.ts';
 import { native, nothing } from './paravirt/native.ts';
 import type { HypervisorContext, HypervisorModule, Paravirt } from './paravirt/operations.ts';
 import type { RegisterName } from './paravirt/processor.ts';
+import { createTallies } from './tallies.ts';
 
 export interface MachineOptions {
   /** The kernel image: bzImage, vmlinux (ELF), or whatever `parseKernel` knows. */
@@ -34,6 +38,10 @@ export interface MachineOptions {
   /** Appended to what the hypervisor's console needs; `commandLine` replaces the whole line. */
   append?: string;
   commandLine?: string;
+  /** Files for a multiboot kernel, behind the initrd. */
+  modules?: readonly BootModule[];
+  /** By which of its entries the kernel is booted, on a PC; the shortest way when left out. */
+  entry?: BootEntry;
   /** RAM in bytes, a multiple of 4096. Default 256 MiB. */
   memory?: number;
   /** A name of `hypervisors/list.ts`, or a module of the embedder's own. Default `bare`. */
@@ -63,6 +71,12 @@ export interface Statistics {
   exits: Record<string, number>;
   /** Counts of ops of the waist that were functions, by `group.op`. */
   operations: Record<string, number>;
+  /** Accesses by port: `in 0x3f8`, `out 0x3f8`. */
+  ports: Record<string, number>;
+  /** Accesses by model-specific register: `read IA32_EFER`, `write 0x830`. */
+  msrs: Record<string, number>;
+  /** By the hypercall's name. */
+  hypercalls: Record<string, number>;
   /** What the second tier has translated, where there is one: regions, guest instructions, modules, milliseconds it took, … */
   translation?: Record<string, number>;
 }
@@ -75,6 +89,8 @@ export interface Machine {
   /** Types into the console. */
   type(text: string | Uint8Array): void;
   readonly statistics: Statistics;
+  /** As in `statistics`, for who looks often. */
+  readonly instructions: number;
   /** Registers, the last instructions' addresses, pending interrupts: for people. */
   describe(): string;
   readonly log: readonly string[];
@@ -85,8 +101,6 @@ const DEFAULT_MEMORY = 256 << 20;
 const TSC_FREQUENCY = 1_000_000_000;
 /** Where firmware tables go: below 1 MiB, where guests look for the root pointer. */
 const ACPI_ADDRESS = 0xe0000;
-/** VGA's window: no RAM there. */
-const VGA_WINDOW = { start: 0xa0000, end: 0xc0000 };
 /** With the virtual clock the epoch is fixed, so that runs repeat: 2026-01-01. */
 const VIRTUAL_EPOCH = 1_767_225_600_000_000_000n;
 /** Instructions between two looks at a host's clock, and host time between two turns of the event loop. */
@@ -132,13 +146,13 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     engine.requestExit();
   };
   const kill = (reason: string): void => end({ kind: 'killed', reason });
-  const request = (what: 'power-off' | 'reset' | 'crash', status?: number): void =>
+  const request = (what: 'power-off' | 'reset' | 'crash', detail?: number | string): void =>
     end(
       what === 'crash'
-        ? { kind: 'panic', reason: 'the guest reported a crash' }
+        ? { kind: 'panic', reason: typeof detail === 'string' ? detail : 'the guest reported a crash' }
         : what === 'reset'
           ? { kind: 'reset' }
-          : { kind: 'power-off', ...(status === undefined ? {} : { status }) },
+          : { kind: 'power-off', ...(typeof detail === 'number' ? { status: detail } : {}) },
     );
 
   /** Ends the sleep of a halted machine. */
@@ -167,6 +181,8 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     console,
     disks: options.disks ?? [],
     mmio,
+    ports,
+    edge: gsi => board?.edge(gsi),
     log,
     kill,
     request,
@@ -202,6 +218,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
   // ── what the processor asks ───────────────────────────────────────────────────────────────────────────────────────
   const exits: Record<string, number> = {};
   const operations: Record<string, number> = {};
+  const tallies = createTallies(pv.cpu, nativeMsrs);
   const count = (table: Record<string, number>, key: string): void => void (table[key] = (table[key] ?? 0) + 1);
   const natively = (leaf: number, subleaf: number) =>
     cpuid(leaf, subleaf, { apicId: 0, osxsave: (cpu.get32(state.CR4) & (1 << 18)) !== 0, apic: board !== undefined });
@@ -213,11 +230,13 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
   const environment: EngineEnvironment = {
     portRead(port, bytes) {
       count(exits, 'port in');
+      tallies.in.add(port);
       if (port + bytes > 0x10000) return splitBytes(bytes, i => ports.read((port + i) & 0xffff, 1));
       return ports.read(port, bytes as Width) >>> 0;
     },
     portWrite(port, bytes, value) {
       count(exits, 'port out');
+      tallies.out.add(port);
       ports.write(port, bytes as Width, value >>> 0);
     },
     mmioRead(address, width) {
@@ -240,6 +259,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     },
     readMsr(index) {
       count(exits, 'msr read');
+      tallies.read.add(index);
       const own = pv.cpu.msrs[index];
       if (own) return own.read?.(processor);
       const found = nativeMsrs[index];
@@ -250,6 +270,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     },
     writeMsr(index, value) {
       count(exits, 'msr write');
+      tallies.write.add(index);
       const own = pv.cpu.msrs[index];
       if (own) return own.write?.(processor, value) ?? false;
       const found = nativeMsrs[index];
@@ -262,12 +283,14 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
       count(exits, 'hypercall');
       if (pv.cpu.hypercall === native) return false;
       count(operations, 'cpu.hypercall');
+      tallies.hypercall(processor);
       if (pv.cpu.hypercall !== nothing) pv.cpu.hypercall(processor);
       return true;
     },
     syscall() {
       if (pv.cpu.syscall === native) return false;
       count(operations, 'cpu.syscall');
+      tallies.hypercall(processor);
       if (pv.cpu.syscall !== nothing) pv.cpu.syscall(processor);
       return true;
     },
@@ -286,8 +309,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     exception(exception) {
       if (pv.irq.exception === native) return false;
       count(operations, 'irq.exception');
-      if (pv.irq.exception !== nothing) pv.irq.exception(processor, exception);
-      return true;
+      return pv.irq.exception === nothing || pv.irq.exception(processor, exception);
     },
     pageFault(exception) {
       if (pv.mmu.pageFault === native || pv.mmu.pageFault === nothing) return false;
@@ -364,16 +386,19 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
   const commandLine = options.commandLine ?? `console=${pv.boot.console}${options.append ? ` ${options.append}` : ''}`;
   const boot = { image, initrd: options.initrd, commandLine, memory, log };
   let entry: import('./boot/entry.ts').EntryState;
-  if (typeof pv.boot.load === 'function') entry = pv.boot.load(boot, context);
-  else {
-    const tables = buildAcpiTables(board!.description, ACPI_ADDRESS);
+  if (typeof pv.boot.load === 'function') {
+    if (options.entry)
+      throw new ImageError(`${pv.name} has an entry of its own; leave out which of the kernel's to take`);
+    entry = pv.boot.load(boot, context);
+  } else {
+    const tables = buildAcpiTables(board!.description, ACPI_ADDRESS, pv.boot.devices);
     memory.copyIn(tables.address, tables.bytes);
-    entry = loadKernel(memory, image, {
-      initrd: options.initrd,
-      commandLine,
-      rsdp: tables.address,
-      memoryMap: pcMemoryMap(ramSize),
-    });
+    const memoryMap = pcMemoryMap(ramSize);
+    const bios = createBios({ processor, memory, memoryMap, clock, console, log, request });
+    board!.slot.ports('bios', TRAP_PORT, 1, bios);
+    const { initrd, modules } = options;
+    const load = { initrd, modules, commandLine, rsdp: tables.address, memoryMap };
+    entry = loadKernel(memory, image, load, options.entry);
   }
   // EFER and CR4 before CR0: paging is turned on in one step.
   const order: RegisterName[] = ['efer', 'cr4', 'cr3', 'cr0'];
@@ -479,8 +504,12 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
         haltedTime: haltedNanoseconds,
         exits: { ...exits },
         operations: { ...operations },
+        ...tallies.named(),
         ...(engine.jit && { translation: { ...engine.jit.statistics } }),
       };
+    },
+    get instructions() {
+      return engine.instructions;
     },
     describe: () => describe(processor, engine),
     log: log.lines,

@@ -32,6 +32,10 @@ const REFUSALS: readonly { words: string[]; status: number; says: RegExp }[] = [
   { words: ['run', '--timeout', '-1'], status: 64, says: /--timeout -1/ },
   { words: ['run', '--clock', 'wall'], status: 64, says: /--clock wall/ },
   { words: ['run', '--engine', 'git'], status: 64, says: /--engine git: did you mean jit/ },
+  { words: ['run', '--arch', 'i368'], status: 64, says: /--arch i368: did you mean i386/ },
+  { words: ['run', '--flavour', '686'], status: 64, says: /--flavour 686: .*there are cloud-amd64, amd64/ },
+  { words: ['guest', '--arch', 'i386', '--flavour', '586'], status: 64, says: /did you mean 686\?/ },
+  { words: ['run', '--entry', 'reel'], status: 64, says: /--entry reel: did you mean real/ },
   { words: ['run', '--exec', ' '], status: 64, says: /command is empty/ },
   { words: ['run', 'vmlinuz'], status: 64, says: /too many arguments/ },
   { words: ['run', '--disk', `${text},format=qcow2`], status: 64, says: /only raw images/ },
@@ -60,7 +64,15 @@ describe('refusals', () => {
 });
 
 test('--help everywhere', async () => {
-  for (const words of [['--help'], ['run', '--help'], ['list', '--help'], ['guest', '--help'], ['help', 'run']]) {
+  for (const words of [
+    ['--help'],
+    ['run', '--help'],
+    ['list', '--help'],
+    ['guest', '--help'],
+    ['matrix', '--help'],
+    ['trace', '--help'],
+    ['help', 'run'],
+  ]) {
     const { status, stdout } = await polyvisor(words);
     assert.equal(status, 0, words.join(' '));
     assert.match(stdout, /^Usage: polyvisor/, words.join(' '));

@@ -2,9 +2,24 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { assemblyScriptDeclarations, cHeader, hypervisorGuide } from '../tools/binary-interface.ts';
 import { interfaceDocument } from '../tools/interface-document.ts';
 
-test('docs/interface.md is what the tables say', () => {
-  const text = readFileSync(new URL('../../docs/interface.md', import.meta.url), 'utf8');
-  assert.equal(text, interfaceDocument(), 'npm run docs makes it anew');
+const MADE: Readonly<Record<string, () => string>> = {
+  'docs/interface.md': interfaceDocument,
+  'docs/write-a-hypervisor.md': hypervisorGuide,
+  'docs/polyvisor_1.h': cHeader,
+  'examples/acme-binary/polyvisor_1.ts': assemblyScriptDeclarations,
+};
+
+for (const [file, make] of Object.entries(MADE))
+  test(`${file} is what the tables say`, () => {
+    const text = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
+    assert.equal(text, make(), 'npm run docs makes it anew');
+  });
+
+test("every op has its comment in the guide's table", () => {
+  const rows = hypervisorGuide().match(/^\| `\w+\.\w+` \|.*$/gm) ?? [];
+  assert.ok(rows.length >= 15);
+  for (const row of rows) assert.match(row, /\| [A-Z][^|]{20,} \|$/);
 });

@@ -3,32 +3,12 @@
  * these interfaces: x86_64-xen as a PV guest, i386-xen_pvh as a PVH guest. Each comes to its prompt and answers.
  */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
-import { readDeb } from '../src/boot/guest/deb.ts';
-import { createApt } from '../src/host/node/apt.ts';
-import { cacheFolder, publish, withWorkFolder } from '../src/host/node/cache.ts';
 import { createMachine } from '../src/machine.ts';
+import { packageFiles } from './debian-package.ts';
 
-const PACKAGE = 'grub-xen-host';
-const FOLDER = 'usr/lib/grub-xen/';
 /** Seconds. GRUB waits for its timers busily, and they follow the virtual clock. */
 const TIMEOUT = 240;
-
-/** The package's images by file name; fetched with apt once and then kept. */
-async function images(): Promise<Map<string, Uint8Array>> {
-  const kept = join(cacheFolder(), 'packages', `${PACKAGE}.deb`);
-  if (!existsSync(kept))
-    await withWorkFolder(cacheFolder(), async (folder, onInterrupt) => {
-      const apt = createApt(folder, 'amd64', onInterrupt);
-      await apt.update();
-      const { version } = await apt.show(PACKAGE);
-      publish(await apt.download(PACKAGE, version), kept);
-    });
-  const files = await readDeb(readFileSync(kept), path => path.startsWith(FOLDER));
-  return new Map(files.map(({ path, data }) => [path.slice(FOLDER.length), data]));
-}
 
 /** Boots `kernel`, types each of `lines` at a prompt, and gives what the console showed. */
 async function talk(kernel: Uint8Array, hypervisor: string, lines: readonly string[]): Promise<string> {
@@ -53,7 +33,7 @@ async function talk(kernel: Uint8Array, hypervisor: string, lines: readonly stri
 describe('GRUB for Xen', () => {
   let found: Map<string, Uint8Array>;
   before(async () => {
-    found = await images();
+    found = await packageFiles('grub-xen-host', 'usr/lib/grub-xen/');
   });
 
   for (const [file, hypervisor] of [

@@ -57,7 +57,7 @@ const ENDINGS: readonly { name: string; code: number[]; exit: Exit['kind'] }[] =
   { name: 'a reset by the keyboard controller', code: [0xb0, 0xfe, 0xe6, 0x64, ...FOR_EVER], exit: 'reset' },
 ];
 
-for (const hypervisor of ['bare', 'kvm'])
+for (const hypervisor of ['bare', 'kvm', 'vmware', 'hyperv'])
   describe(`${hypervisor}`, () => {
     for (const { name, code, exit } of ENDINGS)
       test(`${name} ends the run`, async () => {
@@ -111,6 +111,77 @@ describe('what a guest asks its hypervisor', () => {
   test('kvm answers', async () => {
     assert.deepEqual(await endOf(signature, 'kvm'), { kind: 'power-off', status: 'K'.charCodeAt(0) });
     assert.deepEqual(await endOf(unknownCall, 'kvm'), { kind: 'power-off', status: 1 });
+  });
+
+  const dword = (value: number) => [0, 8, 16, 24].map(shift => (value >>> shift) & 0xff);
+  const mov = { eax: 0xb8, ecx: 0xb9, edx: 0xba, ebx: 0xbb } as const;
+  const load = (registers: Partial<Record<keyof typeof mov, number>>) =>
+    Object.entries(registers).flatMap(([name, value]) => [mov[name as keyof typeof mov], ...dword(value)]);
+  const IN_EAX_DX = [0xed];
+  const VMMCALL = [0x0f, 0x01, 0xd9];
+
+  test('vmware answers by its port and by VMMCALL', async () => {
+    const question = load({ eax: 0x564d5868, ebx: 0xffffffff, ecx: 10, edx: 0x5658 });
+    /** lea ecx, [eax + ebx]; mov eax, ecx: the version and the magic number in one */
+    const both = [0x8d, 0x0c, 0x18, 0x89, 0xc8];
+    for (const way of [IN_EAX_DX, VMMCALL])
+      assert.deepEqual(await endOf([...question, ...way, ...both, ...OUT_AL_TO_EXIT_PORT], 'vmware'), {
+        kind: 'power-off',
+        status: 0x6e, // 6 + 0x68
+      });
+    assert.equal((await endOf([...question.with(1, 0), ...VMMCALL], 'vmware')).kind, 'triple-fault', 'not the magic');
+  });
+
+  const wrmsr = (index: number, low: number, high = 0) => [
+    ...load({ ecx: index, eax: low, edx: high }),
+    ...[0x0f, 0x30],
+  ];
+
+  test("hyperv answers a 32-bit caller through the page it has put into the guest's memory", async () => {
+    const PAGE = 0x5000;
+    /** mov ebx, PAGE; call ebx */
+    const call = [...load({ ebx: PAGE }), 0xff, 0xd3];
+    const code = [
+      ...[0xbc, ...dword(0x4000)], // mov esp
+      ...wrmsr(0x40000000, 1),
+      ...wrmsr(0x40000001, PAGE | 1),
+      ...load({ eax: 0x1234, edx: 0, ecx: 0 }),
+      ...call,
+      ...OUT_AL_TO_EXIT_PORT,
+    ];
+    assert.deepEqual(await endOf(code, 'hyperv'), { kind: 'power-off', status: 2 });
+  });
+
+  test('hyperv tells what a guest that crashes says of it', async () => {
+    const code = [...wrmsr(0x40000102, 0xcafe, 1), ...wrmsr(0x40000105, 0, 1 << 31), ...FOR_EVER];
+    assert.deepEqual(await endOf(code, 'hyperv'), {
+      kind: 'panic',
+      reason: '(crash registers: P0 0x0, P1 0x0, P2 0x10000cafe, P3 0x0, P4 0x0)',
+    });
+  });
+
+  test("hyperv's timer wakes a guest that has halted", async () => {
+    /** Where the code for vector 0x30 is put; its IDT entry is at 0x2180. The PVH entry has no GDT: here is one, too. */
+    const handler = 0x3000;
+    const store = (address: number, value: number) => [0xc7, 0x05, ...dword(address), ...dword(value)];
+    const code = [
+      ...[0xbc, ...dword(0x8000)], // mov esp
+      ...store(handler, 0xba6642b0), // mov al, 0x42; mov dx, …
+      ...store(handler + 4, 0xf4ee0501), // … EXIT_PORT; out dx, al; hlt
+      ...store(0x1808, 0x0000ffff), // selector 8: flat 32-bit code
+      ...store(0x180c, 0x00cf9b00),
+      ...store(0x7000, 0x1800000f), // the GDT's limit and base
+      ...[0x0f, 0x01, 0x15, ...dword(0x7000)], // lgdt
+      ...store(0x2180, 0x00080000 | handler),
+      ...store(0x2184, 0x00008e00), // present, 32-bit interrupt gate
+      ...store(0x7000, 0x200007ff), // the IDT's
+      ...[0x0f, 0x01, 0x1d, ...dword(0x7000)], // lidt
+      ...wrmsr(0x400000b0, 0x1309), // direct, vector 0x30, auto-enable, enabled
+      ...wrmsr(0x400000b1, 20_000),
+      ...[0xfb, 0xf4], // sti; hlt
+      ...FOR_EVER,
+    ];
+    assert.deepEqual(await endOf(code, 'hyperv'), { kind: 'power-off', status: 0x42 });
   });
 
   test('bare hardware has no hypervisor', async () => {

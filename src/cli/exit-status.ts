@@ -8,6 +8,8 @@ import type { Exit } from '../exits.ts';
 export const status = {
   /** The guest powered itself off, or the user ended the run with Ctrl-A x. */
   ok: 0,
+  /** Of `matrix`: a cell that should have booted did not, or got worse than the baseline. */
+  cells: 1,
   /** The command line is wrong. */
   usage: 64,
   /** A kernel, initrd or disk image that is none or does not go together. */

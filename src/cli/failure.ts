@@ -39,3 +39,14 @@ export function withFile<T>(what: string, exitStatus: number, work: () => T): T 
     throw new Failure(`${what}: ${MEANINGS[error.code!] ?? error.message}`, exitStatus);
   }
 }
+
+/** The same for work that takes its time. */
+export async function withFileLater<T>(what: string, exitStatus: number, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    return withFile(what, exitStatus, () => {
+      throw error;
+    });
+  }
+}

@@ -2,11 +2,11 @@
 import { writeFileSync } from 'node:fs';
 import process from 'node:process';
 import { formatSize } from '../boot/image-error.ts';
-import { GUEST_KERNELS, type Guest, type GuestArchitecture } from '../host/node/guest.ts';
+import { GUEST_KERNELS, type Guest } from '../host/node/guest.ts';
 import { status } from './exit-status.ts';
-import { Failure, withFile } from './failure.ts';
+import { withFile } from './failure.ts';
 import { fetchGuest } from './fetch-guest.ts';
-import { nearest } from './nearest.ts';
+import { parseGuestKernel } from './values.ts';
 
 export interface GuestCommandOptions {
   /** Debian's name of the architecture. */
@@ -26,22 +26,13 @@ export const guestKernels = Object.entries(GUEST_KERNELS)
 
 /** @throws Failure when the guest cannot be had */
 export async function guestCommand(options: GuestCommandOptions = {}): Promise<Guest> {
-  const architecture = architectureNamed(options.arch ?? 'amd64');
-  const guest = await fetchGuest({ architecture, flavour: options.flavour, refresh: !options.cached });
+  const kernel = parseGuestKernel(options.arch ?? 'amd64', options.flavour);
+  const guest = await fetchGuest({ ...kernel, refresh: !options.cached });
   const { json } = options;
   const text = `${JSON.stringify(guest, undefined, 2)}\n`;
   if (typeof json === 'string') withFile(json, status.output, () => writeFileSync(json, text));
   process.stdout.write(json === true ? text : describe(guest));
   return guest;
-}
-
-function architectureNamed(name: string): GuestArchitecture {
-  if (name in GUEST_KERNELS) return name as GuestArchitecture;
-  const names = Object.keys(GUEST_KERNELS);
-  const similar = nearest(name, names);
-  throw new Failure(
-    `no guest for the architecture ${name}${similar ? `: did you mean ${similar}?` : ''}; there is ${names.join(', ')}`,
-  );
 }
 
 function describe(guest: Guest): string {

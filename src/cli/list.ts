@@ -1,7 +1,11 @@
 /** `polyvisor list`: the hypervisors and what each changes, read off the tables that also run. */
 import { bareTable, type Comparison, compare, GROUPS, hypervisors, tableOf } from '../index.ts';
 
-export function listHypervisors(options: { json?: boolean }): void {
+export function listHypervisors(options: { json?: boolean; rom?: boolean }): void {
+  if (options.rom) {
+    for (const { name, rom } of hypervisors) if (rom) process.stdout.write(`${name}\n\n${rom()}\n`);
+    return;
+  }
   const all = hypervisors.map(module => compare(tableOf(module), bareTable));
   process.stdout.write(options.json ? `${JSON.stringify(all, null, 2)}\n` : `${all.map(describe).join('\n\n')}\n`);
 }

@@ -2,13 +2,18 @@
  * The command line: which words there are and what becomes of errors. Each command's work is a module of its own that is
  * loaded when it is called, so that --help costs nothing.
  */
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { ImageError } from '../boot/image-error.ts';
 import { status, statusHelp } from './exit-status.ts';
 import { Failure, isHostError } from './failure.ts';
 import type { GuestCommandOptions } from './guest.ts';
+import type { MatrixOptions } from './matrix-settings.ts';
 import type { RunOptions } from './settings.ts';
+import type { TraceDiffOptions, TraceShowOptions } from './trace.ts';
+import { packageVersion } from './version.ts';
+
+/** The first of each architecture is its default. */
+const FLAVOURS = 'cloud-amd64, amd64; 686-pae, 686';
 
 /** Runs the command and ends the process. */
 export async function main(words: readonly string[]): Promise<void> {
@@ -40,9 +45,16 @@ function createProgram(finish: (exitStatus: number) => void): Command {
   program
     .command('run')
     .description("boot a kernel; with no options, Debian's, to a shell")
-    .option('-H, --hypervisor <name>', 'whose guest interface: see "polyvisor list"', 'bare')
+    .option('-H, --hypervisor <name|file>', 'whose guest interface: see "polyvisor list"; or a file with one', 'bare')
     .option('-k, --kernel <file>', 'bzImage or vmlinux (default: Debian\'s, fetched once by "polyvisor guest")')
     .option('-i, --initrd <file>', "initial RAM disk (default: the default guest's, with the default kernel)")
+    .option('--module <file words>', 'a file for a multiboot kernel; may be given more than once', collect)
+    .option('--arch <architecture>', "the default guest's: amd64 or i386", 'amd64')
+    .option('--flavour <name>', `which of Debian's kernels: ${FLAVOURS}`)
+    .option(
+      '--entry <entry>',
+      'how the kernel is entered: pvh, linux, packed, real or multiboot (default: the shortest way)',
+    )
     .option('-a, --append <text>', "more words for the kernel's command line")
     .option('-m, --memory <size>', 'RAM, such as 512M or 1G', '256M')
     .option('-d, --disk <file[,ro][,format=raw]>', 'a raw disk image; may be given more than once', collect)
@@ -50,7 +62,8 @@ function createProgram(finish: (exitStatus: number) => void): Command {
     .option('--engine <engine>', '"jit", "interpreter", or "both" to run one against the other')
     .option('-e, --exec <command>', "run COMMAND in the default guest's shell, print its output, end with its status")
     .option('-t, --timeout <seconds>', 'end the run after so many seconds')
-    .option('--trace <file>', "write every crossing of the hypervisor's interface to FILE, a line of JSON each")
+    .option('--trace <file>', 'write every crossing of the hypervisor\'s interface to FILE, for "polyvisor trace"')
+    .option('--symbols <file>', "with --trace: the kernel's System.map (default: the kernel's own table)")
     .option('--json <file>', 'write a summary of the run to FILE')
     .option('-v, --verbose', "with --exec: the kernel's console on stderr; and what the guest asks for in vain")
     .addOption(debugOption())
@@ -61,11 +74,41 @@ function createProgram(finish: (exitStatus: number) => void): Command {
     });
 
   program
+    .command('matrix')
+    .description('boot kernels under every hypervisor, a process a cell, and report what became of each')
+    .argument('[kernel...]', "files, or flavours of Debian's such as 686-pae (default: cloud-amd64)")
+    .option('-H, --hypervisor <list>', 'names separated by commas (default: all)')
+    .option('-i, --initrd <file>', "initial RAM disk instead of the default guest's")
+    .option('-a, --append <text>', "more words for the kernels' command lines")
+    .option('-m, --memory <size>', 'RAM of each cell', '256M')
+    .option('--test <file>', "a shell script whose exit status is the cell's, instead of the built-in test")
+    .option('--until <text>', 'no test: a cell has passed when its console shows TEXT')
+    .option('--clock <clock>', 'guest time: "host" follows the wall, "virtual" counts instructions', 'host')
+    .option('--engine <engine>', '"jit" or "interpreter"')
+    .option('-j, --jobs <number>', 'cells at a time (default: one a core)')
+    .option('-t, --timeout <seconds>', 'the longest a cell may take', '300')
+    .option('--limit <instructions>', 'the most a cell may execute, such as 10G: the same on any host')
+    .option('--baseline <file>', 'an earlier --json to compare with')
+    .option('--tolerance <share>', 'how much more a cell may cost than in the baseline', '2%')
+    .option('--json <file>', 'write the results to FILE: docs/matrix.md says in which shape')
+    .option('--junit <file>', 'write JUnit XML to FILE')
+    .option('--html <file>', 'write the report to FILE, a page by itself')
+    .option('--markdown', 'print the report as Markdown')
+    .option('--trace <folder>', "write every crossing of the hypervisors' interfaces to FOLDER, a file a cell")
+    .addOption(debugOption())
+    .addHelpText('after', '\nExit status: 0 if every cell that should boot passed and none got worse, else 1.')
+    .action(async (kernels: string[], options: MatrixOptions) => {
+      const { matrix } = await import('./matrix.ts');
+      finish(await matrix(kernels, options));
+    });
+
+  program
     .command('list')
     .description('list the hypervisors and what each changes')
     .option('--json', 'as JSON')
+    .option('--rom', 'the code of those that are a ROM, as it is assembled')
     .addOption(debugOption())
-    .action(async (options: { json?: boolean }) => {
+    .action(async (options: { json?: boolean; rom?: boolean }) => {
       const { listHypervisors } = await import('./list.ts');
       listHypervisors(options);
     });
@@ -74,7 +117,7 @@ function createProgram(finish: (exitStatus: number) => void): Command {
     .command('guest')
     .description("fetch Debian's kernel and make the default guest of it, or look for a newer one")
     .option('--arch <architecture>', 'amd64 or i386', 'amd64')
-    .option('--flavour <name>', "which of Debian's kernels: cloud-amd64, amd64; 686-pae, 686")
+    .option('--flavour <name>', `which of Debian's kernels: ${FLAVOURS}`)
     .option('--cached', 'ask the archives only if there is none in the cache')
     .option('--json [file]', 'print what was made as JSON, or write it to FILE')
     .addOption(debugOption())
@@ -83,7 +126,51 @@ function createProgram(finish: (exitStatus: number) => void): Command {
       await guestCommand(options);
     });
 
-  for (const command of [program, ...program.commands]) {
+  program
+    .command('conform')
+    .description('ask a hypervisor, of the list or from a file, whether it does what every hypervisor must')
+    .argument('<name|file>', 'a name, or a .wasm, .js or .ts file')
+    .option('--json <file>', 'write the results to FILE')
+    .addOption(debugOption())
+    .action(async (hypervisor: string, options: { json?: string }) => {
+      const { conform } = await import('./conform.ts');
+      finish(await conform(hypervisor, options));
+    });
+
+  const trace = program.command('trace').description('look at what --trace wrote');
+  trace
+    .command('show')
+    .description('print the crossings, a line each: instructions, where, what')
+    .argument('<file>', 'a trace')
+    .option('--match <expression>', 'only lines that match a regular expression')
+    .addOption(debugOption())
+    .action(async (file: string, options: TraceShowOptions) => {
+      const { showTrace } = await import('./trace.ts');
+      showTrace(file, options);
+    });
+  trace
+    .command('diff')
+    .description('say what one run asked that the other did not, and in which order; ends with 1 where they differ')
+    .argument('<before>', 'a trace')
+    .argument('<after>', 'another one')
+    .option('--all', 'all differences, however many')
+    .addOption(debugOption())
+    .action(async (before: string, after: string, options: TraceDiffOptions) => {
+      const { diffTraces } = await import('./trace.ts');
+      finish(diffTraces(before, after, options));
+    });
+  trace
+    .command('export')
+    .description('write a trace in the format of Chrome and Perfetto')
+    .argument('<file>', 'a trace')
+    .argument('<output>', 'a JSON file')
+    .addOption(debugOption())
+    .action(async (file: string, output: string) => {
+      const { exportTrace } = await import('./trace.ts');
+      exportTrace(file, output);
+    });
+
+  for (const command of [program, ...program.commands, ...trace.commands]) {
     if (command !== program) command.copyInheritedSettings(program);
     command.showHelpAfterError(`(${commandPath(command)} --help lists what there is)`).allowExcessArguments(false);
   }
@@ -117,9 +204,4 @@ function say(message: string, exitStatus: number, details: unknown = false): num
   process.stderr.write(`polyvisor: ${message}\n`);
   if (details instanceof Error) process.stderr.write(`${details.stack}\n`);
   return exitStatus;
-}
-
-function packageVersion(): string {
-  const file = new URL('../../../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }

@@ -56,6 +56,9 @@ export function writeSummary(file: string, { ending, machine, options, wallTime 
       instructions: statistics.instructions,
       exits: statistics.exits,
       operations: statistics.operations,
+      hypercalls: statistics.hypercalls,
+      msrs: statistics.msrs,
+      ports: statistics.ports,
     }),
     log: machine?.log ?? [],
   };

@@ -1,5 +1,5 @@
 /** `polyvisor run`: one machine on this terminal, from the files named to the exit status. */
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { nodeClock } from '../host/node/clock.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
 import { openDiskFile } from '../host/node/disk-file.ts';
@@ -10,7 +10,8 @@ import { loadImages } from './images.ts';
 import { reportEnding, writeSummary } from './report.ts';
 import { createSession } from './session.ts';
 import { parseSettings, type RunOptions, type Settings } from './settings.ts';
-import { openTraceFile, type TraceFile } from './trace-file.ts';
+import { createMachineInThread } from './thread.ts';
+import { openTraceFile, symbolsFor, type TraceFile } from './trace-file.ts';
 
 /** @returns the exit status. @throws Failure, ImageError */
 export async function run(options: RunOptions): Promise<number> {
@@ -22,7 +23,8 @@ export async function run(options: RunOptions): Promise<number> {
   const disks: Disk[] = [];
   const trace = settings.trace === undefined ? undefined : openTraceFile(settings.trace);
   try {
-    for (const { path, readOnly } of settings.disks)
+    // A hypervisor from a file runs in a thread, which opens the disks itself.
+    for (const { path, readOnly } of typeof settings.hypervisor === 'string' ? [] : settings.disks)
       disks.push(withFile(path, status.noInput, () => openDiskFile(path, { readOnly })));
     const { machine, session } = await prepare(settings, disks, trace);
     collectGarbage(); // The kernel's file and what came out of it: all that counts is in the guest's memory now.
@@ -38,23 +40,41 @@ export async function run(options: RunOptions): Promise<number> {
 
 /** The machine with its kernel placed, and the terminal's side of it. */
 async function prepare(settings: Settings, disks: readonly Disk[], trace: TraceFile | undefined) {
-  const { hypervisor, memory, clock, engine, verbose } = settings;
+  const { hypervisor, entry, memory, clock, engine, verbose } = settings;
   const images = await loadImages(settings);
   const session = createSession({ ...settings, ownGuest: images.ownGuest });
+  const common = {
+    kernel: images.kernel,
+    initrd: images.initrd,
+    modules: images.modules,
+    append: [session.parameters, settings.append].filter(Boolean).join(' '),
+    entry,
+    memory,
+    engine,
+  };
+  const { console } = session;
+  const onLog = (line: string) => void (verbose && process.stderr.write(`polyvisor: ${line}\n`));
   const machine = await cannotBoot(images.name, () =>
-    createMachine({
-      kernel: images.kernel,
-      initrd: images.initrd,
-      append: [session.parameters, settings.append].filter(Boolean).join(' '),
-      memory,
-      hypervisor: trace ? traced(hypervisor, trace.add) : hypervisor,
-      clock: clock === 'host' ? nodeClock : 'virtual',
-      console: session.console,
-      disks,
-      engine,
-      onLog: line => void (verbose && process.stderr.write(`polyvisor: ${line}\n`)),
-    }),
+    typeof hypervisor === 'string'
+      ? createMachineInThread(
+          { ...common, file: hypervisor, clock, disks: settings.disks },
+          { console, onLog, onCrossing: trace?.add },
+        )
+      : createMachine({
+          ...common,
+          hypervisor: trace ? traced(hypervisor, trace.add) : hypervisor,
+          clock: clock === 'host' ? nodeClock : 'virtual',
+          console,
+          disks,
+          onLog,
+        }),
   );
+  if (trace) {
+    const map = settings.symbols;
+    const symbols = map === undefined ? undefined : withFile(map, status.noInput, () => readFileSync(map));
+    const name = typeof hypervisor === 'string' ? hypervisor : hypervisor.name;
+    trace.begin(machine, { hypervisor: name, kernel: images.name, clock }, await symbolsFor(images.kernel, symbols));
+  }
   return { machine, session };
 }
 

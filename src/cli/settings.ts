@@ -1,13 +1,30 @@
 /** What `polyvisor run` was asked to do: the options as typed, and as checked values. */
+import { BOOT_ENTRIES, type BootEntry } from '../boot/load.ts';
 import type { HypervisorModule } from '../index.ts';
 import { Failure } from './failure.ts';
-import { type DiskOption, oneOf, parseDisk, parseHypervisor, parseMemory, parseSeconds } from './values.ts';
+import {
+  type DiskOption,
+  type GuestKernel,
+  isFileName,
+  type ModuleOption,
+  oneOf,
+  parseDisk,
+  parseGuestKernel,
+  parseHypervisor,
+  parseMemory,
+  parseModule,
+  parseSeconds,
+} from './values.ts';
 
 /** As commander hands them over: texts. */
 export interface RunOptions {
   hypervisor: string;
   kernel?: string;
   initrd?: string;
+  module?: string[];
+  arch: string;
+  flavour?: string;
+  entry?: string;
   append?: string;
   memory: string;
   disk?: string[];
@@ -16,6 +33,7 @@ export interface RunOptions {
   exec?: string;
   timeout?: string;
   trace?: string;
+  symbols?: string;
   json?: string;
   verbose?: boolean;
 }
@@ -24,9 +42,15 @@ export const ENGINES = ['jit', 'interpreter', 'both'] as const;
 export const CLOCKS = ['host', 'virtual'] as const;
 
 export interface Settings {
-  hypervisor: HypervisorModule;
+  /** One of the list, or the name of a file that has one. */
+  hypervisor: HypervisorModule | string;
   kernel: string | undefined;
   initrd: string | undefined;
+  /** Files for a multiboot kernel, with their words. */
+  modules: ModuleOption[];
+  /** Which of Debian's kernels is the default guest's. */
+  guest: GuestKernel;
+  entry: BootEntry | undefined;
   append: string | undefined;
   /** Bytes. */
   memory: number;
@@ -37,6 +61,8 @@ export interface Settings {
   /** Seconds. */
   timeout: number | undefined;
   trace: string | undefined;
+  /** A System.map. */
+  symbols: string | undefined;
   json: string | undefined;
   verbose: boolean;
 }
@@ -45,9 +71,12 @@ export interface Settings {
 export function parseSettings(options: RunOptions): Settings {
   if (options.exec !== undefined && options.exec.trim() === '') throw new Failure('--exec: the command is empty');
   return {
-    hypervisor: parseHypervisor(options.hypervisor),
+    hypervisor: isFileName(options.hypervisor) ? options.hypervisor : parseHypervisor(options.hypervisor),
     kernel: options.kernel,
     initrd: options.initrd,
+    modules: (options.module ?? []).map(parseModule),
+    guest: parseGuestKernel(options.arch, options.flavour),
+    entry: options.entry === undefined ? undefined : oneOf('--entry', BOOT_ENTRIES)(options.entry),
     append: options.append,
     memory: parseMemory(options.memory),
     disks: (options.disk ?? []).map(parseDisk),
@@ -56,6 +85,7 @@ export function parseSettings(options: RunOptions): Settings {
     exec: options.exec,
     timeout: options.timeout === undefined ? undefined : parseSeconds(options.timeout),
     trace: options.trace,
+    symbols: options.symbols,
     json: options.json,
     verbose: options.verbose ?? false,
   };

@@ -1,5 +1,6 @@
 /** The values options take: sizes, seconds, disks, names. Each parser throws a Failure that says what it expected. */
 
+import { GUEST_KERNELS, type GuestArchitecture } from '../host/node/guest.ts';
 import { findHypervisor, hypervisors } from '../hypervisors/list.ts';
 import type { HypervisorModule } from '../paravirt/operations.ts';
 import { Failure } from './failure.ts';
@@ -52,6 +53,19 @@ export function parseDisk(text: string): DiskOption {
   return { path, readOnly };
 }
 
+export interface ModuleOption {
+  path: string;
+  /** What the kernel finds with it: all that was given. */
+  words: string;
+}
+
+/** `FILE WORDS`, as in a boot loader's menu. */
+export function parseModule(text: string): ModuleOption {
+  const [path] = text.trim().split(/\s/);
+  if (!path) throw new Failure('--module: the name of a file comes first');
+  return { path, words: text.trim() };
+}
+
 /** A parser for an option that takes one of `choices`. */
 export function oneOf<T extends string>(option: string, choices: readonly T[]): (text: string) => T {
   return text => {
@@ -61,11 +75,27 @@ export function oneOf<T extends string>(option: string, choices: readonly T[]): 
   };
 }
 
+/** True for what can only be meant as a file: names of hypervisors have neither dots nor slashes. */
+export const isFileName = (text: string): boolean => /[./\\]/.test(text);
+
 export function parseHypervisor(text: string): HypervisorModule {
   const found = findHypervisor(text);
   if (found) return found;
   const names = hypervisors.map(hypervisor => hypervisor.name);
   throw new Failure(`unknown hypervisor "${text}": ${unknown(text, names)}`);
+}
+
+/** Which of Debian's kernels. */
+export interface GuestKernel {
+  architecture: GuestArchitecture;
+  /** Undefined: the architecture's first. */
+  flavour: string | undefined;
+}
+
+export function parseGuestKernel(arch: string, flavour: string | undefined): GuestKernel {
+  const architecture = oneOf('--arch', Object.keys(GUEST_KERNELS) as GuestArchitecture[])(arch);
+  const flavours: readonly string[] = GUEST_KERNELS[architecture].map(kernel => kernel.flavour);
+  return { architecture, flavour: flavour === undefined ? undefined : oneOf('--flavour', flavours)(flavour) };
 }
 
 function unknown(text: string, names: readonly string[]): string {

@@ -87,7 +87,7 @@ export interface ProcessorServices {
   log: Log;
   tsc: { read(): bigint; readonly frequency: number };
   kill(reason: string): void;
-  request(what: 'power-off' | 'reset' | 'crash'): void;
+  request(what: 'power-off' | 'reset' | 'crash', reason?: string): void;
 }
 
 export class EngineProcessor implements Processor {
@@ -98,7 +98,7 @@ export class EngineProcessor implements Processor {
   readonly tsc: { read(): bigint; readonly frequency: number };
   interrupts: InterruptSource | undefined;
   readonly kill: (reason: string) => void;
-  readonly request: (what: 'power-off' | 'reset' | 'crash') => void;
+  readonly request: (what: 'power-off' | 'reset' | 'crash', reason?: string) => void;
   readonly #engine: Engine;
 
   constructor(id: number, engine: Engine, services: ProcessorServices) {
