@@ -6,8 +6,14 @@ import { BLOCK_LIMIT, handlerKey, type InterpreterModule } from './interpreter/l
 import * as record from './interpreter/record.ts';
 import {
   BLOCK_AREA,
-  BLOCK_ENTRIES,
+  BLOCK_ENTRY,
+  BLOCK_HEAT,
+  BLOCK_NONE,
+  BLOCK_RECORD,
+  BLOCK_SET,
+  BLOCK_SETS,
   BLOCK_TABLE,
+  BLOCK_WAYS,
   type Layout,
   PAGE_CODE,
   PAGE_RAM,
@@ -100,6 +106,10 @@ export class Blocks {
     this.#view = new DataView(buffer);
     this.#bytes = new Uint8Array(buffer);
     this.#modules = modules;
+    this.#clearTables();
+  }
+  #clearTables(): void {
+    this.#bytes.fill(0xff, BLOCK_AREA, BLOCK_AREA + 3 * BLOCK_TABLE);
   }
 
   static tableBase(code: CodeSize): number {
@@ -209,8 +219,7 @@ export class Blocks {
       const code = ([16, 32, 64] as const)[start % 4]!;
       const physical = Math.floor(start / 4);
       if (this.#known[code].get(physical) === block) this.#known[code].delete(physical);
-      const entry = this.#entry(physical, code);
-      if (this.#view.getUint32(entry + 4, true) === block) this.#view.setUint32(entry + 4, 0, true);
+      this.#leave(physical, code, block);
     }
     this.#bytes[this.#layout.pageKind + page] = PAGE_RAM;
     this.#view.setBigUint64(this.#layout.codeChunks + page * 8, 0n, true);
@@ -227,7 +236,7 @@ export class Blocks {
   flush(): void {
     for (const page of [...this.#pages.keys()]) this.invalidate(page);
     this.flushes++;
-    this.#bytes.fill(0, BLOCK_AREA, BLOCK_AREA + 3 * BLOCK_TABLE);
+    this.#clearTables();
     this.#next = RECORD_AREA;
   }
 
@@ -257,8 +266,7 @@ export class Blocks {
     if (!at) return;
     this.#regions[code].delete(physical);
     this.#view.setUint16(at + record.HANDLER, record.STALE, true);
-    const entry = this.#entry(physical, code);
-    if (this.#view.getUint32(entry + 4, true) === at) this.#view.setUint32(entry + 4, 0, true);
+    this.#leave(physical, code, at);
   }
   /** Notes that translated code came from the page, so that writes to it are seen. */
   markCode(page: number, from: number, to: number): void {
@@ -269,13 +277,25 @@ export class Blocks {
     for (let i = 0; i < count; i++) this.#view.setUint16(block + i * RECORD_SIZE + record.HANDLER, record.STALE, true);
   }
 
-  #entry(physical: number, code: CodeSize): number {
-    return Blocks.tableBase(code) + ((physical ^ (physical >>> 14)) & (BLOCK_ENTRIES - 1)) * 8;
+  /** The set that a block at the address is entered in: the interpreter's `run` computes the same. */
+  #set(physical: number, code: CodeSize): number {
+    return Blocks.tableBase(code) + ((physical ^ (physical >>> 14)) & (BLOCK_SETS - 1)) * BLOCK_SET;
   }
+  /** Enters a block, or the region that stands for it, as its set's first; the one that was first becomes the second. */
   #enter(physical: number, code: CodeSize, block: number): void {
-    const entry = this.#entry(physical, code);
-    this.#view.setUint32(entry, physical, true);
-    this.#view.setUint32(entry + 4, this.#regions[code].get(physical) ?? block, true);
+    const set = this.#set(physical, code);
+    const view = this.#view;
+    let way = 0;
+    while (way < BLOCK_WAYS - 1 && view.getUint32(set + way * BLOCK_ENTRY, true) !== physical) way++;
+    this.#bytes.copyWithin(set + BLOCK_ENTRY, set, set + way * BLOCK_ENTRY);
+    view.setUint32(set, physical, true);
+    view.setUint32(set + BLOCK_RECORD, this.#regions[code].get(physical) ?? block, true);
+    view.setUint32(set + BLOCK_HEAT, 0, true);
+  }
+  #leave(physical: number, code: CodeSize, block: number): void {
+    const set = this.#set(physical, code);
+    for (let entry = set; entry < set + BLOCK_SET; entry += BLOCK_ENTRY)
+      if (this.#view.getUint32(entry + BLOCK_RECORD, true) === block) this.#view.setUint32(entry, BLOCK_NONE, true);
   }
   /** Notes that [from, to) of `page` is code of `block`. */
   #mark(page: number, block: number, from: number, to: number): void {

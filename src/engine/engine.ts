@@ -8,7 +8,7 @@ import type { Exception } from '../paravirt/processor.ts';
 import { Blocks } from './blocks.ts';
 import { BLOCK_LIMIT, buildInterpreter, type InterpreterModule } from './interpreter/loop.ts';
 import * as record from './interpreter/record.ts';
-import { Jit } from './jit/jit.ts';
+import { HOT_LOOKUPS, Jit } from './jit/jit.ts';
 import { type Layout, layout, PAGE_DEVICE, RECORD_SIZE } from './layout.ts';
 import { helpers, pureHelpers } from './x86/all-helpers.ts';
 import { debugOffset } from './x86/control.ts';
@@ -84,8 +84,8 @@ export class Engine {
   #slice = 0;
   #debt = 0;
   #inside = false;
-  /** The last run ended because its instructions were spent. */
-  #spent = false;
+  /** Count of instructions at which to look where the guest is. */
+  #sampleAt = SAMPLE;
   #exitWanted = false;
   #halted = false;
   #dead = false;
@@ -124,6 +124,7 @@ export class Engine {
     this.blocks.onCodePage = page => this.tlb.revokeWrites(shape.guestOrigin + page * 4096);
     this.tlb.select('current');
     if (options.jit) {
+      this.cpu.set32(state.HOT, HOT_LOOKUPS);
       const of = (code: CodeSize) => (code === 64 ? this.#wide : this.#narrow);
       this.jit = new Jit({
         layout: shape,
@@ -242,8 +243,11 @@ export class Engine {
         if (trap && before === this.recentCount) this.#debugTrap(0x4000);
       } else if (left < BLOCK_LIMIT) this.#exactly(left);
       else {
-        this.#enter(0, Math.min(left, this.jit ? SAMPLE : 0x3fffffff));
-        if (this.#spent) this.jit?.sample(cpu.rip, cpu.mode);
+        this.#enter(0, Math.min(left, this.jit ? Math.max(this.#sampleAt - this.#done, BLOCK_LIMIT) : 0x3fffffff));
+        if (this.jit && this.#done >= this.#sampleAt) {
+          this.#sampleAt = this.#done + SAMPLE;
+          this.jit.sample(cpu.rip, cpu.mode);
+        }
       }
       if (this.#watchHits) this.#debugTrap(0);
       if (this.#exitWanted) return 'attention';
@@ -334,7 +338,6 @@ export class Engine {
     this.#slice = fuel;
     this.#debt = 0;
     this.#inside = true;
-    this.#spent = false;
     const why = instance.exports.run(block);
     this.#inside = false;
     if (this.#planted) {
@@ -347,7 +350,6 @@ export class Engine {
     const at = cpu.get32(state.RECORD);
     switch (why) {
       case record.EXIT_BUDGET:
-        this.#spent = true;
         return;
       case record.EXIT_STOP:
       case record.EXIT_FAULT:
@@ -366,6 +368,9 @@ export class Engine {
         return;
       case record.EXIT_TRANSLATE:
         this.#translate();
+        return;
+      case record.EXIT_HOT:
+        this.jit!.request(cpu.rip, cpu.mode);
         return;
     }
   }

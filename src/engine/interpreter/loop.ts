@@ -2,7 +2,17 @@
  * The interpreter: one WebAssembly module made from the table. `run` is a loop with a br_table over the hot handlers; the
  * others are functions of their own, because V8 never optimises a loop of hundreds of kilobytes.
  */
-import { BLOCK_ENTRIES, type Layout, RECORD_SIZE, TLB_ADDEND, TLB_EXECUTE } from '../layout.ts';
+import {
+  BLOCK_ENTRY,
+  BLOCK_HEAT,
+  BLOCK_RECORD,
+  BLOCK_SET,
+  BLOCK_SETS,
+  type Layout,
+  RECORD_SIZE,
+  TLB_ADDEND,
+  TLB_EXECUTE,
+} from '../layout.ts';
 import { Body, Module } from '../wasm/module.ts';
 import { Builder } from '../x86/builder.ts';
 import { defineBulk } from '../x86/bulk.ts';
@@ -431,15 +441,15 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
     set(rec, 0);
     exit(record.EXIT_FETCH_FAULT);
   });
-  // Block table: entry for the physical address.
+  // Block table: the entry for the physical address.
   run.get(physical);
   run.get(physical);
   run.i32(14);
   run.op('i32.shr_u');
   run.op('i32.xor');
-  run.i32(BLOCK_ENTRIES - 1);
+  run.i32(BLOCK_SETS - 1);
   run.op('i32.and');
-  run.i32(3);
+  run.i32(Math.log2(BLOCK_SET));
   run.op('i32.shl');
   run.i32(0);
   run.memory('i32.load', STATE + state.BLOCK_BASE);
@@ -448,31 +458,53 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   run.memory('i32.load', 0);
   run.get(physical);
   run.op('i32.ne');
+  run.if();
   run.get(entry);
-  run.memory('i32.load', 4);
-  run.op('i32.eqz');
-  run.op('i32.or');
+  run.i32(BLOCK_ENTRY);
+  run.op('i32.add');
+  run.tee(entry);
+  run.memory('i32.load', 0);
+  run.get(physical);
+  run.op('i32.ne');
   run.if();
   saveRip();
   set(rec, 0);
   exit(record.EXIT_TRANSLATE);
   run.end();
+  run.end();
   run.get(entry);
-  run.memory('i32.load', 4);
-  run.set(rec);
-  run.get(raw);
-  run.if();
-  set(raw, 0);
-  run.get(rec);
+  run.memory('i32.load', BLOCK_RECORD);
+  run.tee(rec);
   run.memory('i32.load16_u', record.HANDLER);
   run.i32(record.TRANSLATED);
   run.op('i32.eq');
+  run.if();
+  run.get(raw);
   run.if();
   run.get(rec);
   run.memory('i32.load', record.NOT_TAKEN);
   run.set(rec);
   run.end();
+  run.else();
+  // A place that is looked up often is worth translating.
+  run.get(entry);
+  run.get(entry);
+  run.memory('i32.load', BLOCK_HEAT);
+  run.i32(1);
+  run.op('i32.add');
+  run.tee(link);
+  run.memory('i32.store', BLOCK_HEAT);
+  run.get(link);
+  run.i32(0);
+  run.memory('i32.load', STATE + state.HOT);
+  run.op('i32.eq');
+  run.if();
+  saveRip();
+  set(rec, 0);
+  exit(record.EXIT_HOT);
   run.end();
+  run.end();
+  set(raw, 0);
   // Within one page the link holds as long as both blocks do; across pages translations may change.
   run.get(slot);
   run.if();

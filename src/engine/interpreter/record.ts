@@ -55,3 +55,5 @@ export const EXIT_STOP = 3;
 export const EXIT_FETCH_FAULT = 4;
 /** A CROSSING record found another page. */
 export const EXIT_CROSSING = 5;
+/** The block at RIP has been looked up HOT times: it is worth translating. */
+export const EXIT_HOT = 6;

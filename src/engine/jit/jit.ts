@@ -10,6 +10,8 @@ import { findRegion, type Region } from './region.ts';
 
 /** Slices that must end in the same place before it counts as hot. */
 const HOT = 8;
+/** Times that a block must be looked up (by region exits, indirect branches, jumps to other pages) before it counts as hot. */
+export const HOT_LOOKUPS = 1500;
 /** Places to remember. */
 const HEAT_LIMIT = 8192;
 /** Regions a fresh module holds at most, and slices to wait for more of them. */
@@ -92,6 +94,16 @@ export class Jit {
       }
     }
     if (this.#queue.length && (++this.#waited >= PATIENCE || this.#queue.length >= BATCH)) this.#compile();
+  }
+
+  /** The block at `linear` has been looked up HOT_LOOKUPS times. */
+  request(linear: bigint, code: CodeSize): void {
+    if (code !== 64) return;
+    const physical = this.#host.code(linear);
+    const key = physical * 4 + code / 32;
+    if (physical < 0 || this.#installed.has(key) || (this.#patched.get(key) ?? 0) >= PATCHED_LIMIT) return;
+    this.#queue.push({ linear, physical, code });
+    if (this.#queue.length >= BATCH) this.#compile();
   }
 
   /** Translates what starts at `linear` at once, hot or not: for tests. @returns false if there is nothing to translate. */

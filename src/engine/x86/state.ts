@@ -127,6 +127,8 @@ export const REGION_INSTRUCTIONS = 0x738;
 export const REGION_REFUSALS = 0x740;
 /** RIP after the last STI: interrupts wait until the instruction there has been executed. u64. */
 export const STI_SHADOW = 0x748;
+/** Times that a block is looked up before the engine is told (EXIT_HOT); 0: never. u32. */
+export const HOT = 0x750;
 export const STATE_SIZE = 0x800;
 
 /** RFLAGS bits (SDM 1, 3.4.3). */
