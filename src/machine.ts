@@ -12,6 +12,7 @@ import { createPcBoard } from './devices/board.ts';
 import type { Device, Slot } from './devices/device.ts';
 import { createLocalApicBoard } from './devices/local-apic-board.ts';
 import { Engine, type EngineEnvironment } from './engine/engine.ts';
+import type { TranslatorFactory } from './engine/jit/translator.ts';
 import { EngineProcessor } from './engine/processor.ts';
 import { cpuid } from './engine/x86/cpuid.ts';
 import { nativeMsrs } from './engine/x86/msrs.ts';
@@ -46,6 +47,8 @@ export interface MachineOptions {
   devices?: (slot: Slot) => readonly Device[];
   /** `jit` (default where it is built in), `interpreter`, or `both`: one against the other. */
   engine?: 'jit' | 'interpreter' | 'both';
+  /** Where the JIT translates, e.g. `workerTranslator` of `polyvisor/node`. Default: on the guest's own thread. */
+  translator?: TranslatorFactory;
   /** Called with every line of the log (unknown ports, MSRs, hypercalls: once each). */
   onLog?: (line: string) => void;
 }
@@ -110,7 +113,10 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
   const outside = options.console;
   const image = await parseKernel(options.kernel);
   const log = createLog(options.onLog);
-  const engine = new Engine(ramSize, { jit: options.engine !== 'interpreter' });
+  const engine = new Engine(ramSize, {
+    jit: options.engine !== 'interpreter',
+    ...(options.translator && { translator: options.translator }),
+  });
   const { cpu, memory } = engine;
 
   // ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -421,6 +427,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     const finish = (exit: Exit): Exit => {
       board?.flush();
       hostNanoseconds += hostNow() - started;
+      if (exit.kind !== 'stopped') engine.close();
       return exit;
     };
     for (;;) {

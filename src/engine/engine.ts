@@ -9,8 +9,10 @@ import { Blocks } from './blocks.ts';
 import { BLOCK_LIMIT, buildInterpreter, type InterpreterModule } from './interpreter/loop.ts';
 import * as record from './interpreter/record.ts';
 import { HOT_LOOKUPS, Jit } from './jit/jit.ts';
+import { REGION_LIMIT } from './jit/region.ts';
+import { LocalTranslator, type TranslatorFactory } from './jit/translator.ts';
 import { type Layout, layout, PAGE_DEVICE, RECORD_SIZE } from './layout.ts';
-import { helpers, pureHelpers } from './x86/all-helpers.ts';
+import { helpers } from './x86/all-helpers.ts';
 import { debugOffset } from './x86/control.ts';
 import { Cpu, type Environment, FAULT } from './x86/cpu.ts';
 import type { CodeSize } from './x86/decode.ts';
@@ -95,7 +97,7 @@ export class Engine {
   /** DR6 bits of data breakpoints hit by the current instruction. */
   #watchHits = 0;
 
-  constructor(ramSize: number, options: { jit: boolean } = { jit: true }) {
+  constructor(ramSize: number, options: { jit: boolean; translator?: TranslatorFactory } = { jit: true }) {
     const shape = layout(ramSize);
     this.layout = shape;
     const wasmMemory = new WebAssembly.Memory({ initial: shape.wasmPages });
@@ -132,16 +134,15 @@ export class Engine {
         memory: wasmMemory,
         blocks: this.blocks,
         source: this.#source,
+        translator: (options.translator ?? (setup => new LocalTranslator(setup)))({
+          ramSize,
+          helpers: wide.module.helpers,
+        }),
         code: linear => this.#executable(linear),
         table: code => of(code).exports.table,
-        helper: code => of(code).imports.helper,
         functions: code => {
           const { bulkMovs, bulkStos, walk } = of(code).exports;
-          return { bulkMovs, bulkStos, walk };
-        },
-        pureHelper: (code, name) => {
-          const number = pureHelpers.has(name) ? of(code).module.helpers.indexOf(name) : -1;
-          return number < 0 ? undefined : number;
+          return { bulkMovs, bulkStos, walk, helper: of(code).imports.helper };
         },
       });
     }
@@ -168,6 +169,11 @@ export class Engine {
   stopForGood(): void {
     this.#dead = true;
     this.requestExit();
+  }
+
+  /** The guest has ended: gives back what runs beside it. */
+  close(): void {
+    this.jit?.close();
   }
 
   /** Ends the current `run` in WebAssembly at the end of the block, or after the instruction where that is in device memory. */
@@ -243,8 +249,10 @@ export class Engine {
         if (trap && before === this.recentCount) this.#debugTrap(0x4000);
       } else if (left < BLOCK_LIMIT) this.#exactly(left);
       else {
-        this.#enter(0, Math.min(left, this.jit ? Math.max(this.#sampleAt - this.#done, BLOCK_LIMIT) : 0x3fffffff));
-        if (this.jit && this.#done >= this.#sampleAt) {
+        const slice = this.jit ? this.#sampleAt - this.#done : 0x3fffffff;
+        cpu.set32(state.EXACT, left <= slice ? 1 : 0);
+        this.#enter(0, Math.min(left, slice));
+        if (this.jit && this.#done >= this.#sampleAt - REGION_LIMIT) {
           this.#sampleAt = this.#done + SAMPLE;
           this.jit.sample(cpu.rip, cpu.mode);
         }

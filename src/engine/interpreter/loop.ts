@@ -2,6 +2,8 @@
  * The interpreter: one WebAssembly module made from the table. `run` is a loop with a br_table over the hot handlers; the
  * others are functions of their own, because V8 never optimises a loop of hundreds of kilobytes.
  */
+
+import { REGION_LIMIT } from '../jit/region.ts';
 import {
   BLOCK_ENTRY,
   BLOCK_HEAT,
@@ -300,6 +302,22 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
       case record.TRANSLATED:
         setTargetHere();
         saveRip();
+        // Translated code counts whole stretches: near the budget's end the interpreter takes over.
+        fuel();
+        run.i64(BigInt(REGION_LIMIT));
+        run.op('i64.le_s');
+        run.if();
+        run.i32(0);
+        run.memory('i32.load', STATE + state.EXACT);
+        run.op('i32.eqz');
+        run.if();
+        exit(record.EXIT_BUDGET);
+        run.end();
+        run.get(rec);
+        run.memory('i32.load', record.NOT_TAKEN);
+        run.set(rec);
+        run.br(next);
+        run.end();
         addTo(state.REGION_ENTRIES, () => run.i64(1n));
         addTo(state.REGION_INSTRUCTIONS, fuel);
         run.get(rec);

@@ -297,11 +297,11 @@ function regionBody(
   });
   body.get(locals.interpret);
 
-  return withPrologue(body, prologue(layout, region, locals, limit));
+  return withPrologue(body, prologue(layout, region, locals));
 }
 
 /** What comes before the region's code, once it is known what that uses. Returns 1 if the region cannot be entered now. */
-function prologue(layout: Layout, region: Region, locals: RegionLocals, limit: number): (body: Body) => void {
+function prologue(layout: Layout, region: Region, locals: RegionLocals): (body: Body) => void {
   return body => {
     const load = (type: string, at: number) => {
       body.i32(0);
@@ -313,11 +313,9 @@ function prologue(layout: Layout, region: Region, locals: RegionLocals, limit: n
       body.return();
       body.end();
     };
+    // The interpreter enters with fuel for REGION_LIMIT.
     load('i32.load', state.FUEL);
-    body.tee(locals.fuel);
-    body.i32(limit);
-    body.op('i32.lt_s');
-    refuse();
+    body.set(locals.fuel);
     const units = new Set(
       region.blocks.flatMap(block => block.code.map(({ instruction }) => instruction.form!.row.unit)),
     );

@@ -46,7 +46,7 @@ export interface Region {
   sites: Block[];
 }
 
-export const REGION_INSTRUCTIONS = 400;
+export const REGION_LIMIT = 400;
 const REGION_PAGES = 4;
 
 export interface CodeReader {
@@ -54,8 +54,8 @@ export interface CodeReader {
   page(delta: number): number;
   /** True if the interpreter has been at the guest-physical address: code that never ran is left out. */
   executed(physical: number): boolean;
-  /** Index in `bytes` of guest-physical address 0. */
-  origin: number;
+  /** Index in `bytes` of a guest-physical page. */
+  at(physical: number): number;
   bytes: Uint8Array;
 }
 
@@ -96,14 +96,15 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
     if (physical < 0) return undefined;
     const instruction = new Instruction();
     const at = offset - delta * 4096;
-    const base = reader.origin + physical;
+    const base = reader.at(physical);
     let result = decode(reader.bytes, base + at, base + 4096, code, instruction);
     if (result === 'short') {
       const following = pageOf(delta + 1);
       if (following < 0) return undefined;
       const have = 4096 - at;
       tail.set(reader.bytes.subarray(base + at, base + 4096));
-      tail.set(reader.bytes.subarray(reader.origin + following, reader.origin + following + 15), have);
+      const from = reader.at(following);
+      tail.set(reader.bytes.subarray(from, from + 15), have);
       result = decode(tail, 0, have + 15, code, instruction);
     }
     return typeof result === 'number' ? instruction : undefined;
@@ -114,9 +115,9 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
   const leaders = new Set<number>([entry]);
   const sites = new Set<number>();
   const queue = [entry];
-  while (queue.length && found.size < REGION_INSTRUCTIONS) {
+  while (queue.length && found.size < REGION_LIMIT) {
     let offset = queue.shift()!;
-    while (!found.has(offset) && found.size < REGION_INSTRUCTIONS) {
+    while (!found.has(offset) && found.size < REGION_LIMIT) {
       const instruction = read(offset);
       if (!instruction) break;
       found.set(offset, instruction);

@@ -129,6 +129,8 @@ export const REGION_REFUSALS = 0x740;
 export const STI_SHADOW = 0x748;
 /** Times that a block is looked up before the engine is told (EXIT_HOT); 0: never. u32. */
 export const HOT = 0x750;
+/** Not 0: the budget's last instructions are to be executed, by the interpreter; 0: stop a little early. u32. */
+export const EXACT = 0x754;
 export const STATE_SIZE = 0x800;
 
 /** RFLAGS bits (SDM 1, 3.4.3). */

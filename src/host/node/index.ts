@@ -5,3 +5,4 @@ export { createTerminalConsole } from './console-terminal.ts';
 export { openDiskFile } from './disk-file.ts';
 export type { Guest, GuestOptions, GuestProgress } from './guest.ts';
 export { ensureGuest } from './guest.ts';
+export { workerTranslator } from './translator.ts';
