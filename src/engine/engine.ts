@@ -8,8 +8,7 @@ import type { Exception } from '../paravirt/processor.ts';
 import { Blocks } from './blocks.ts';
 import { BLOCK_LIMIT, buildInterpreter, type InterpreterModule } from './interpreter/loop.ts';
 import * as record from './interpreter/record.ts';
-import { HOT_LOOKUPS, Jit } from './jit/jit.ts';
-import { REGION_LIMIT } from './jit/region.ts';
+import { HOT, Jit } from './jit/jit.ts';
 import { LocalTranslator, type TranslatorFactory } from './jit/translator.ts';
 import { type Layout, layout, PAGE_DEVICE, RECORD_SIZE } from './layout.ts';
 import { helpers } from './x86/all-helpers.ts';
@@ -36,8 +35,8 @@ export interface EngineEnvironment extends Environment {
   tripleFault(): void;
 }
 
-/** Instructions between two looks at where the guest is. */
-const SAMPLE = 16_000;
+/** Instructions between two looks at what has been translated meanwhile. */
+const LOOK = 16_000;
 
 export type RunExit = 'budget' | 'halt' | 'attention';
 
@@ -86,8 +85,6 @@ export class Engine {
   #slice = 0;
   #debt = 0;
   #inside = false;
-  /** Count of instructions at which to look where the guest is. */
-  #sampleAt = SAMPLE;
   #exitWanted = false;
   #halted = false;
   #dead = false;
@@ -126,7 +123,7 @@ export class Engine {
     this.blocks.onCodePage = page => this.tlb.revokeWrites(shape.guestOrigin + page * 4096);
     this.tlb.select('current');
     if (options.jit) {
-      this.cpu.set32(state.HOT, HOT_LOOKUPS);
+      this.cpu.set32(state.HOT, HOT);
       const of = (code: CodeSize) => (code === 64 ? this.#wide : this.#narrow);
       this.jit = new Jit({
         layout: shape,
@@ -249,13 +246,10 @@ export class Engine {
         if (trap && before === this.recentCount) this.#debugTrap(0x4000);
       } else if (left < BLOCK_LIMIT) this.#exactly(left);
       else {
-        const slice = this.jit ? this.#sampleAt - this.#done : 0x3fffffff;
+        const slice = this.jit ? LOOK : 0x3fffffff;
         cpu.set32(state.EXACT, left <= slice ? 1 : 0);
         this.#enter(0, Math.min(left, slice));
-        if (this.jit && this.#done >= this.#sampleAt - REGION_LIMIT) {
-          this.#sampleAt = this.#done + SAMPLE;
-          this.jit.sample(cpu.rip, cpu.mode);
-        }
+        this.jit?.look();
       }
       if (this.#watchHits) this.#debugTrap(0);
       if (this.#exitWanted) return 'attention';

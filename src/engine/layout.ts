@@ -19,17 +19,16 @@ export const TLB_EMPTY = 0x10000;
 export const TLB_AREA = TLB_EMPTY + TLB_BANK;
 
 /**
- * Block tables, one a code size (16, 32, 64): sets of two entries of {u32 guest-physical address, u32 record, u32 times that
- * the block was looked up, u32 unused}. A free entry's address is BLOCK_NONE.
+ * Block tables, one a code size (16, 32, 64): sets of two entries of {u32 guest-physical address, u32 record}. A free entry's
+ * address is BLOCK_NONE.
  */
 export const BLOCK_SETS = 32768;
-export const BLOCK_ENTRY = 16;
+export const BLOCK_ENTRY = 8;
 export const BLOCK_WAYS = 2;
 export const BLOCK_SET = BLOCK_ENTRY * BLOCK_WAYS;
 export const BLOCK_TABLE = BLOCK_SETS * BLOCK_SET;
 export const BLOCK_NONE = 0xffffffff;
 export const BLOCK_RECORD = 4;
-export const BLOCK_HEAT = 8;
 export const BLOCK_AREA = TLB_AREA + TLB_BANK * TLB_BANKS;
 
 /** Decoded records. */

@@ -6,7 +6,6 @@
 import { REGION_LIMIT } from '../jit/region.ts';
 import {
   BLOCK_ENTRY,
-  BLOCK_HEAT,
   BLOCK_RECORD,
   BLOCK_SET,
   BLOCK_SETS,
@@ -205,6 +204,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   run.end();
 
   const next = run.loop();
+  const enter = run.block(); // into the block `rec` at `target`
   const resolve = run.block();
   const go = run.block(); // charge and follow the link at `slot` (0: none) to `target`
   const fault = run.block();
@@ -253,7 +253,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         run.if();
         run.get(link);
         run.set(rec);
-        run.br(next);
+        run.br(enter);
         run.end();
         run.br(resolve);
         break;
@@ -299,18 +299,20 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         advance();
         break;
       }
-      case record.TRANSLATED:
-        setTargetHere();
-        saveRip();
+      case record.TRANSLATED: {
+        const again = run.loop();
         // Translated code counts whole stretches: near the budget's end the interpreter takes over.
-        fuel();
-        run.i64(BigInt(REGION_LIMIT));
-        run.op('i64.le_s');
+        run.i32(0);
+        run.memory('i32.load', STATE + state.FUEL);
+        run.i32(REGION_LIMIT);
+        run.op('i32.le_s');
         run.if();
         run.i32(0);
         run.memory('i32.load', STATE + state.EXACT);
         run.op('i32.eqz');
         run.if();
+        setTargetHere();
+        saveRip();
         exit(record.EXIT_BUDGET);
         run.end();
         run.get(rec);
@@ -321,7 +323,6 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         addTo(state.REGION_ENTRIES, () => run.i64(1n));
         addTo(state.REGION_INSTRUCTIONS, fuel);
         run.get(rec);
-        run.memory('i32.load', record.NOT_TAKEN);
         run.get(rec);
         run.memory('i32.load', record.TAKEN);
         run.callIndirect(handlerType);
@@ -331,13 +332,39 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
           fuel();
           run.op('i64.sub');
         });
-        addTo(state.REGION_REFUSALS, () => {
-          run.get(raw);
-          run.op('i64.extend_i32_u');
-        });
         run.i32(0);
         run.memory('i64.load', STATE + state.RIP);
         run.set(target);
+        // Straight on to the next region, if there is one.
+        const out = run.block();
+        run.get(raw);
+        run.brIf(out);
+        emitEntry(run, target, entry);
+        run.get(entry);
+        run.memory('i64.load', TLB_EXECUTE);
+        run.get(target);
+        run.op('i64.xor');
+        run.i64(4095n);
+        run.op('i64.gt_u');
+        run.brIf(out);
+        physicalFromEntry();
+        blockSet();
+        run.memory('i32.load', 0);
+        run.get(physical);
+        run.op('i32.ne');
+        run.brIf(out);
+        run.get(entry);
+        run.memory('i32.load', BLOCK_RECORD);
+        run.tee(link);
+        run.memory('i32.load16_u', record.HANDLER);
+        run.i32(record.TRANSLATED);
+        run.op('i32.ne');
+        run.brIf(out);
+        run.get(link);
+        run.set(rec);
+        setPage();
+        run.br(again);
+        run.end();
         charge(() => run.i32(0));
         run.if();
         saveRip();
@@ -345,7 +372,9 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         run.end();
         set(slot, 0);
         run.br(resolve);
+        run.end();
         break;
+      }
       case record.UNDEFINED:
         run.i32(0);
         run.get(rec);
@@ -449,7 +478,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   run.if();
   run.get(link);
   run.set(rec);
-  run.br(next);
+  run.br(enter);
   run.end();
   run.end();
 
@@ -459,20 +488,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
     set(rec, 0);
     exit(record.EXIT_FETCH_FAULT);
   });
-  // Block table: the entry for the physical address.
-  run.get(physical);
-  run.get(physical);
-  run.i32(14);
-  run.op('i32.shr_u');
-  run.op('i32.xor');
-  run.i32(BLOCK_SETS - 1);
-  run.op('i32.and');
-  run.i32(Math.log2(BLOCK_SET));
-  run.op('i32.shl');
-  run.i32(0);
-  run.memory('i32.load', STATE + state.BLOCK_BASE);
-  run.op('i32.add');
-  run.tee(entry);
+  blockSet();
   run.memory('i32.load', 0);
   run.get(physical);
   run.op('i32.ne');
@@ -492,37 +508,20 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   run.end();
   run.get(entry);
   run.memory('i32.load', BLOCK_RECORD);
-  run.tee(rec);
+  run.set(rec);
+  run.get(raw);
+  run.if();
+  set(raw, 0);
+  run.get(rec);
   run.memory('i32.load16_u', record.HANDLER);
   run.i32(record.TRANSLATED);
   run.op('i32.eq');
-  run.if();
-  run.get(raw);
   run.if();
   run.get(rec);
   run.memory('i32.load', record.NOT_TAKEN);
   run.set(rec);
   run.end();
-  run.else();
-  // A place that is looked up often is worth translating.
-  run.get(entry);
-  run.get(entry);
-  run.memory('i32.load', BLOCK_HEAT);
-  run.i32(1);
-  run.op('i32.add');
-  run.tee(link);
-  run.memory('i32.store', BLOCK_HEAT);
-  run.get(link);
-  run.i32(0);
-  run.memory('i32.load', STATE + state.HOT);
-  run.op('i32.eq');
-  run.if();
-  saveRip();
-  set(rec, 0);
-  exit(record.EXIT_HOT);
   run.end();
-  run.end();
-  set(raw, 0);
   // Within one page the link holds as long as both blocks do; across pages translations may change.
   run.get(slot);
   run.if();
@@ -538,12 +537,27 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   run.memory('i32.store', 0);
   run.end();
   run.end();
+  setPage();
+  run.end(); // enter
+  // A block that is entered often is worth translating.
+  run.get(rec);
+  run.i32(record.HEADER);
+  run.op('i32.sub');
+  run.tee(entry);
+  run.get(entry);
+  run.memory('i32.load', record.HEADER_HEAT);
+  run.i32(1);
+  run.op('i32.add');
+  run.tee(link);
+  run.memory('i32.store', record.HEADER_HEAT);
+  run.get(link);
   run.i32(0);
-  run.get(target);
-  run.i64(-4096n);
-  run.op('i64.and');
-  run.memory('i64.store', STATE + state.PAGE);
-  run.br(next);
+  run.memory('i32.load', STATE + state.HOT);
+  run.op('i32.ne');
+  run.brIf(next);
+  saveRip();
+  set(rec, 0);
+  exit(record.EXIT_HOT);
   run.end(); // loop
   run.unreachable();
   module.function(run, 'run');
@@ -551,6 +565,41 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
 
   return { bytes: module.encode(), handlers, helpers: helpers.names, names };
 
+  /** PAGE = the page of `target`. */
+  function setPage(): void {
+    run.i32(0);
+    run.get(target);
+    run.i64(-4096n);
+    run.op('i64.and');
+    run.memory('i64.store', STATE + state.PAGE);
+  }
+  /** physical = where the TLB entry `entry` has `target`. */
+  function physicalFromEntry(): void {
+    run.get(target);
+    run.op('i32.wrap_i64');
+    run.get(entry);
+    run.memory('i32.load', TLB_ADDEND);
+    run.op('i32.add');
+    run.i32(layout.guestOrigin);
+    run.op('i32.sub');
+    run.set(physical);
+  }
+  /** entry = the block table's first entry for `physical`; leaves it on the stack. */
+  function blockSet(): void {
+    run.get(physical);
+    run.get(physical);
+    run.i32(14);
+    run.op('i32.shr_u');
+    run.op('i32.xor');
+    run.i32(BLOCK_SETS - 1);
+    run.op('i32.and');
+    run.i32(Math.log2(BLOCK_SET));
+    run.op('i32.shl');
+    run.i32(0);
+    run.memory('i32.load', STATE + state.BLOCK_BASE);
+    run.op('i32.add');
+    run.tee(entry);
+  }
   function fuel(): void {
     run.i32(0);
     run.memory('i64.load32_s', STATE + state.FUEL);
@@ -607,14 +656,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
     run.memory('i32.load', STATE + state.PHYSICAL);
     run.set(physical);
     run.else();
-    run.get(target);
-    run.op('i32.wrap_i64');
-    run.get(entry);
-    run.memory('i32.load', TLB_ADDEND);
-    run.op('i32.add');
-    run.i32(layout.guestOrigin);
-    run.op('i32.sub');
-    run.set(physical);
+    physicalFromEntry();
     run.end();
   }
 }

@@ -1,7 +1,6 @@
 /**
- * The second tier: notices where the guest spends its time, has those regions translated, several at once, and takes them
- * back when their code is written to. Hot is what a block table's look-ups keep finding (`request`) and where the guest is
- * when it is looked at from time to time (`sample`: loops that never leave their page are not looked up).
+ * The second tier: is told which blocks the interpreter enters often, has the regions around them translated, several at
+ * once, and takes them back when their code is written to.
  */
 import type { Blocks, CodeSource } from '../blocks.ts';
 import type { Layout } from '../layout.ts';
@@ -9,15 +8,13 @@ import type { CodeSize } from '../x86/decode.ts';
 import { findRegion, type Region } from './region.ts';
 import type { TranslationRequest, Translator } from './translator.ts';
 
-/** Times that a block must be looked up (by region exits, indirect branches, jumps to other pages) before it counts as hot. */
-export const HOT_LOOKUPS = 1500;
-/** Looks that must find the guest in the same place before it counts as hot. */
-const HOT = 8;
-/** Places to remember. */
-const HEAT_LIMIT = 8192;
-/** Regions that go into one module at most, and looks to wait for more of them. */
-const BATCH = 32;
-const PATIENCE = 100;
+/** Times that the interpreter must enter a block before it counts as hot. */
+export const HOT = 20000;
+/** … and before it is worth being part of a region. */
+const WARM = 1000;
+/** Regions that go into one module at most, and looks (`look`) to wait for more of them. */
+const BATCH = 64;
+const PATIENCE = 200;
 /** Regions that may wait for their module: more of them would be stale before they come. */
 const OUTSTANDING = 96;
 /** A place whose region was invalidated this often is left to the interpreter. */
@@ -55,7 +52,6 @@ const keyOf = (physical: number, code: CodeSize) => physical * 4 + code / 32;
 
 export class Jit {
   readonly #host: JitHost;
-  readonly #heat = new Map<number, number>();
   readonly #patched = new Map<number, number>();
   #queue: Candidate[] = [];
   #waited = 0;
@@ -74,34 +70,28 @@ export class Jit {
     host.translator.onModule = (module, ids) => this.#install(module, ids);
   }
 
-  /** The guest is at `linear`: called every few thousand instructions. */
-  sample(linear: bigint, code: CodeSize): void {
+  /** Called every few thousand instructions: takes what has been translated, and goes on. */
+  look(): void {
     this.#host.translator.poll();
+    if (this.#queue.length && ++this.#waited >= PATIENCE) this.#translate(WARM);
+  }
+  /** The block at `linear` has been entered HOT times. */
+  request(linear: bigint, code: CodeSize): void {
     const physical = code === 64 ? this.#host.code(linear) : -1; // segments: the interpreter's, for now
     const key = keyOf(physical, code);
-    if (physical >= 0 && !this.#entries.has(key)) {
-      // Places that were seen once in a while are forgotten.
-      if (this.#heat.size > HEAT_LIMIT) this.#heat.clear();
-      const heat = (this.#heat.get(key) ?? 0) + 1;
-      this.#heat.set(key, heat);
-      if (heat === HOT) this.#want({ linear, physical, code });
-    }
-    if (this.#queue.length && ++this.#waited >= PATIENCE) this.#translate();
-  }
-  /** The block at `linear` has been looked up HOT_LOOKUPS times. */
-  request(linear: bigint, code: CodeSize): void {
-    const physical = code === 64 ? this.#host.code(linear) : -1;
-    if (physical >= 0) this.#want({ linear, physical, code });
+    if (physical < 0 || this.#entries.has(key) || (this.#patched.get(key) ?? 0) >= PATCHED_LIMIT) return;
+    this.#queue.push({ linear, physical, code });
+    if (this.#queue.length >= BATCH) this.#translate(WARM);
   }
   /** Translates what starts at `linear` at once, hot or not: for tests. @returns false if there is nothing to translate. */
   translate(linear: bigint, code: CodeSize): boolean {
     const physical = this.#host.code(linear);
     if (physical < 0) return false;
     const { blocks, source } = this.#host;
-    if (!blocks.known(physical, code) && !blocks.translate(linear, physical, code, source)) return false;
+    if (blocks.heat(physical, code) < 0 && !blocks.translate(linear, physical, code, source)) return false;
     const before = this.statistics.regions;
     this.#queue = [{ linear, physical, code }];
-    this.#translate();
+    this.#translate(0);
     return this.statistics.regions > before;
   }
 
@@ -109,14 +99,8 @@ export class Jit {
     this.#host.translator.close();
   }
 
-  #want(candidate: Candidate): void {
-    const key = keyOf(candidate.physical, candidate.code);
-    if (this.#entries.has(key) || (this.#patched.get(key) ?? 0) >= PATCHED_LIMIT) return;
-    this.#queue.push(candidate);
-    if (this.#queue.length >= BATCH) this.#translate();
-  }
-  /** Finds the regions of what is queued and hands them to the translator. */
-  #translate(): void {
+  /** Finds the regions of what is queued, of blocks entered `warm` times, and hands them to the translator. */
+  #translate(warm: number): void {
     const { translator } = this.#host;
     if (translator.outstanding >= OUTSTANDING || this.#entries.size >= LIVE_LIMIT) return;
     const started = performance.now();
@@ -127,7 +111,7 @@ export class Jit {
       // The address may be mapped elsewhere by now.
       if (this.#host.code(linear) !== physical || this.#entries.has(keyOf(physical, code))) continue;
       const executed: number[] = [];
-      const region = this.#find(candidate, executed);
+      const region = this.#find(candidate, warm, executed);
       if (!region) continue;
       const entry: Entry = { ...candidate, pages: region.pages.map(page => page.physical >>> 12), index: -1 };
       const id = ++this.#requests;
@@ -143,7 +127,7 @@ export class Jit {
     if (requests.length) translator.translate(requests);
     this.statistics.milliseconds += performance.now() - started;
   }
-  #find({ linear, physical, code }: Candidate, executed: number[]): Region | undefined {
+  #find({ linear, physical, code }: Candidate, warm: number, executed: number[]): Region | undefined {
     const { layout, bytes, blocks } = this.#host;
     const page = linear & ~4095n;
     return findRegion(
@@ -151,9 +135,9 @@ export class Jit {
         bytes,
         page: delta => (delta === 0 ? physical & ~4095 : this.#host.code(page + BigInt(delta * 4096))),
         executed: at => {
-          const known = blocks.known(at, code);
-          if (known) executed.push(at);
-          return known;
+          const wanted = blocks.heat(at, code) >= warm;
+          if (wanted) executed.push(at);
+          return wanted;
         },
         at: at => layout.guestOrigin + at,
       },
@@ -216,7 +200,6 @@ export class Jit {
     this.#entries.delete(key);
     for (const page of pages) this.#byPage.get(page)?.delete(entry);
     this.#patched.set(key, (this.#patched.get(key) ?? 0) + 1);
-    this.#heat.set(key, 0);
     this.statistics.invalidated++;
     if (index < 0) return;
     this.#host.blocks.removeRegion(physical, code);

@@ -46,13 +46,13 @@ export interface Region {
   sites: Block[];
 }
 
-export const REGION_LIMIT = 400;
+export const REGION_LIMIT = 100;
 const REGION_PAGES = 4;
 
 export interface CodeReader {
   /** Guest-physical address of the page `delta` pages after the entry's; -1 if it has no executable RAM. */
   page(delta: number): number;
-  /** True if the interpreter has been at the guest-physical address: code that never ran is left out. */
+  /** True if the guest-physical address may start a block: code that hardly ever ran is left out. */
   executed(physical: number): boolean;
   /** Index in `bytes` of a guest-physical page. */
   at(physical: number): number;

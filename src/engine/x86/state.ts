@@ -121,13 +121,12 @@ export const UNIT_TRAP = 0x710;
 export const WATCHING = 0x71c;
 /** Guest-physical address of the last slow translation, u64. */
 export const PHYSICAL = 0x720;
-/** Counters of translated code, u64 each: entries, instructions executed in it, exits that asked for the interpreter. */
+/** Counters of translated code, u64 each: entries, instructions executed in it. */
 export const REGION_ENTRIES = 0x730;
 export const REGION_INSTRUCTIONS = 0x738;
-export const REGION_REFUSALS = 0x740;
 /** RIP after the last STI: interrupts wait until the instruction there has been executed. u64. */
 export const STI_SHADOW = 0x748;
-/** Times that a block is looked up before the engine is told (EXIT_HOT); 0: never. u32. */
+/** Times that the interpreter enters a block before the engine is told (EXIT_HOT); 0: never. u32. */
 export const HOT = 0x750;
 /** Not 0: the budget's last instructions are to be executed, by the interpreter; 0: stop a little early. u32. */
 export const EXACT = 0x754;
