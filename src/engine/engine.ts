@@ -45,6 +45,7 @@ interface Instance {
     walk(linear: bigint, access: number): bigint;
     bulkMovs: unknown;
     bulkStos: unknown;
+    careful: unknown;
     table: WebAssembly.Table;
   };
   imports: ReturnType<Engine['imports']>;
@@ -136,8 +137,8 @@ export class Engine {
         table: code => of(code).exports.table,
         helper: code => of(code).imports.helper,
         functions: code => {
-          const { bulkMovs, bulkStos, walk } = of(code).exports;
-          return { bulkMovs, bulkStos, walk };
+          const { bulkMovs, bulkStos, walk, careful } = of(code).exports;
+          return { bulkMovs, bulkStos, walk, careful };
         },
         pureHelper: (code, name) => {
           const number = pureHelpers.has(name) ? of(code).module.helpers.indexOf(name) : -1;
