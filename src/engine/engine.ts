@@ -46,6 +46,7 @@ interface Instance {
     walk(linear: bigint, access: number): bigint;
     bulkMovs: unknown;
     bulkStos: unknown;
+    careful: unknown;
     table: WebAssembly.Table;
   };
   imports: ReturnType<Engine['imports']>;
@@ -138,8 +139,8 @@ export class Engine {
         code: linear => this.#executable(linear),
         table: code => of(code).exports.table,
         functions: code => {
-          const { bulkMovs, bulkStos, walk } = of(code).exports;
-          return { bulkMovs, bulkStos, walk, helper: of(code).imports.helper };
+          const { bulkMovs, bulkStos, walk, careful } = of(code).exports;
+          return { bulkMovs, bulkStos, walk, careful, helper: of(code).imports.helper };
         },
       });
     }

@@ -17,6 +17,7 @@ import {
 import { Body, Module } from '../wasm/module.ts';
 import { Builder } from '../x86/builder.ts';
 import { defineBulk } from '../x86/bulk.ts';
+import { defineCareful } from '../x86/careful.ts';
 import { type Form, forms } from '../x86/decode.ts';
 import { switchToMmx } from '../x86/instructions/vector.ts';
 import { ACCESS_EXECUTE, emitEntry, emitPaging, type Imports } from '../x86/paging.ts';
@@ -106,6 +107,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
     helper: imports.helper,
     segment: module.function(segmentBody(), 'segment'),
     bulk: defineBulk(module, layout, paging.walk),
+    careful: defineCareful(module, imports.helper, helpers.number),
   };
 
   const all = variants(wide);

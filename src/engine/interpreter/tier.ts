@@ -3,6 +3,7 @@ import { TLB_ADDEND, TLB_READ, TLB_WRITE } from '../layout.ts';
 import type { Body } from '../wasm/module.ts';
 import { type Builder, type FlagSource, LOADS, STORES, type Tier, type Value } from '../x86/builder.ts';
 import { emitBulk } from '../x86/bulk.ts';
+import { CAREFUL } from '../x86/careful.ts';
 import type { Form } from '../x86/decode.ts';
 import type { Operand } from '../x86/instructions/row.ts';
 import {
@@ -45,6 +46,8 @@ export interface Leaving {
 export interface Functions extends Paging {
   /** helper(id) -> 1 if it faulted. */
   helper: number;
+  /** By number (careful.ts). */
+  careful: readonly number[];
   bulk: Record<'movs' | 'stos', number>;
   /** segment(number, offset i64, bytes, write) -> linear i64; FAULT on a violation. */
   segment: number;
@@ -286,6 +289,19 @@ export class InterpreterTier implements Tier {
       this.#leaving.fault(b.body);
       b.body.end();
     });
+  }
+  careful(b: Builder, name: string, x: Value, y: Value): Value {
+    b.use(x, y);
+    const result = b.temporary('v128');
+    b.effect(() => {
+      this.#saveRecord(b.body);
+      b.emit(x);
+      b.emit(y);
+      b.body.call(this.#functions.careful[CAREFUL.indexOf(name)]!);
+      b.body.set(result);
+      this.#faultIfSet(b);
+    });
+    return b.local('v128', result);
   }
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value {
     return emitBulk(b, this.#functions.bulk[kind], bytes, to, from, count);

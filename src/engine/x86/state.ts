@@ -106,6 +106,8 @@ export const VECTOR = 0x430; // four of them
 /** Between the two halves of an x87 store (x87/transfer.ts): the status word to come, and whether memory is written. u32. */
 export const FPU_PENDING = 0x480;
 export const FPU_WRITES = 0x484;
+/** Not 0: the last careful float operation (careful.ts) met or made a denormal number. u32. */
+export const FLOAT_DENORMAL = 0x488;
 /** Where helpers put, or find, an image that goes to or comes from memory (FNSTENV, FNSAVE, FXSAVE …): 512 bytes. */
 export const FPU_IMAGE = 0x500;
 /** A 16-byte scratch for 128-bit accesses on the slow path. */
