@@ -312,6 +312,11 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         run.i32(0);
         run.memory('i32.load', STATE + state.EXACT);
         run.op('i32.eqz');
+        run.i32(0);
+        run.memory('i32.load', STATE + state.FUEL);
+        run.i32(BLOCK_LIMIT);
+        run.op('i32.lt_s');
+        run.op('i32.or');
         run.if();
         setTargetHere();
         saveRip();
