@@ -10,6 +10,7 @@
 import type { Body } from '../wasm/module.ts';
 import { type Opcode, opcodes, type ValueType } from '../wasm/opcodes.ts';
 import * as state from './state.ts';
+import type { TrapName } from './traps.ts';
 
 type Kind = 'const' | 'local' | 'op' | 'read' | 'select' | 'lane' | 'shuffle';
 
@@ -73,6 +74,8 @@ export interface Tier {
   raise(b: Builder, vector: Value, code: Value | undefined): void;
   /** Calls helper `name`; returns when it did not fault. */
   helper(b: Builder, name: string): void;
+  /** Tries the fast path of traps.ts: 1 if it did everything and the state's RIP says where to go on; 0: the helper has to. */
+  trap(b: Builder, name: TrapName, next: Value | undefined): Value;
   /** `count` elements of `bytes` moved or filled upwards at once: how many were done, 0 if it has to be one by one. */
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value;
   /** Goes on at linear address `target`; ends the block. */
