@@ -320,6 +320,10 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     tripleFault: () => end({ kind: 'triple-fault', reason: engine.recent.slice(-3).join('; ') }),
   };
   engine.environment = environment;
+  engine.native = {
+    exceptions: pv.irq.exception === native && (pv.mmu.pageFault === native || pv.mmu.pageFault === nothing),
+    syscalls: pv.cpu.syscall === native,
+  };
   cpu.environment = environment;
   /** SplitMix64: a run repeats exactly with the virtual clock; with a host's it starts elsewhere each time. */
   let seed = host ? BigInt(Math.floor(Math.random() * 2 ** 53)) : 0n;

@@ -15,10 +15,11 @@ import { helpers } from './x86/all-helpers.ts';
 import { debugOffset } from './x86/control.ts';
 import { Cpu, type Environment, FAULT } from './x86/cpu.ts';
 import type { CodeSize } from './x86/decode.ts';
+import { describeExceptions, hasErrorCode, noteException, SHOWS_RF } from './x86/exceptions.ts';
 import { ACCESS_EXECUTE, ACCESS_PROBE, ACCESS_QUIET, writeEmptyBank } from './x86/paging.ts';
 import * as state from './x86/state.ts';
-import { Tlb } from './x86/tlb.ts';
-import { deliverException, hasErrorCode } from './x86/transfers.ts';
+import { ONE_SPACE, Tlb } from './x86/tlb.ts';
+import { deliverException } from './x86/transfers.ts';
 
 const { STATE } = state;
 
@@ -44,6 +45,8 @@ interface Instance {
   exports: {
     run(record: number): number;
     walk(linear: bigint, access: number): bigint;
+    /** In the module for 64-bit code. */
+    deliver(vector: number, code: number): number;
     bulkMovs: unknown;
     bulkStos: unknown;
     careful: unknown;
@@ -72,8 +75,6 @@ export class Engine {
   readonly tlb: Tlb;
   readonly layout: Layout;
   environment!: EngineEnvironment;
-  /** The last exceptions delivered, newest last, for people. */
-  readonly recent: string[] = [];
 
   /** Undefined with the interpreter alone. */
   readonly jit: Jit | undefined;
@@ -115,14 +116,15 @@ export class Engine {
     };
     this.#wide = instantiate(wide);
     this.#narrow = instantiate(narrow);
-    this.cpu.walker = { walk: this.#wide.exports.walk };
+    const { walk, deliver } = this.#wide.exports;
+    this.cpu.functions = { walk, deliver };
     this.cpu.requestExit = () => this.requestExit();
     this.cpu.codeWritten = (address, length) => this.#codeWritten(address, length);
     this.memory.onWrite = (address, length) => {
       if (this.blocks.holdsCode(address, length)) this.#codeWritten(address, length);
     };
     this.blocks.onCodePage = page => this.tlb.revokeWrites(shape.guestOrigin + page * 4096);
-    this.tlb.select('current');
+    this.tlb.select(ONE_SPACE);
     if (options.jit) {
       this.cpu.set32(state.HOT, HOT);
       const of = (code: CodeSize) => (code === 64 ? this.#wide : this.#narrow);
@@ -154,6 +156,22 @@ export class Engine {
     const at = this.cpu.get32(state.RECORD);
     return this.#done + spent + (at ? this.cpu.bytes[at + record.POSITION]! : 0);
   }
+  /** The last exceptions delivered, newest last, for people. */
+  get recent(): string[] {
+    return describeExceptions(this.#view);
+  }
+  /** Events delivered so far: tells a step that faulted from one that retired. */
+  get deliveries(): number {
+    return this.cpu.get32(state.DELIVERIES);
+  }
+  countDelivery(): void {
+    this.cpu.set32(state.DELIVERIES, this.deliveries + 1);
+  }
+  /** What `environment` does not want to see first. Until this is said it is asked about everything. */
+  set native(events: { exceptions: boolean; syscalls: boolean }) {
+    const exceptions = events.exceptions ? state.NATIVE_EXCEPTIONS : 0;
+    this.cpu.set32(state.NATIVE, exceptions | (events.syscalls ? state.NATIVE_SYSCALLS : 0));
+  }
   get halted(): boolean {
     return this.#halted;
   }
@@ -181,7 +199,12 @@ export class Engine {
     if (!this.#inside) return;
     const fuel = this.#view.getInt32(STATE + state.FUEL, true);
     this.#debt += fuel;
-    this.#view.setInt32(STATE + state.FUEL, 0, true);
+    this.#setFuel(0);
+  }
+
+  #setFuel(fuel: number): void {
+    this.#view.setInt32(STATE + state.FUEL, fuel, true);
+    this.#view.setFloat64(STATE + state.GOAL, this.#done + this.#slice - this.#debt, true);
   }
 
   /** Marks guest pages as devices': [from, to) in guest-physical bytes. */
@@ -240,11 +263,11 @@ export class Engine {
         const trap = (cpu.get32(state.FLAGS_REST) & state.TF) !== 0;
         cpu.interruptShadow = false;
         if (stepping && this.#codeBreakpoint()) continue;
-        const before = this.recentCount;
+        const before = this.deliveries;
         this.#exactly(1);
         cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~state.RF);
         // An instruction that faulted has not been stepped over.
-        if (trap && before === this.recentCount) this.#debugTrap(0x4000);
+        if (trap && before === this.deliveries) this.#debugTrap(0x4000);
       } else if (left < BLOCK_LIMIT) this.#exactly(left);
       else {
         const slice = this.jit ? LOOK : 0x3fffffff;
@@ -282,8 +305,6 @@ export class Engine {
     bytes[entry]! &= ~2;
     this.tlb.invalidate(linear);
   }
-  /** Counts deliveries: tells a step that faulted from one that retired. */
-  recentCount = 0;
 
   /** What the interpreter's modules import. */
   imports(module: InterpreterModule) {
@@ -337,9 +358,9 @@ export class Engine {
     const instance = cpu.mode === 64 ? this.#wide : this.#narrow;
     cpu.set32(state.BLOCK_BASE, Blocks.tableBase(cpu.mode));
     cpu.set32(state.RECORD, 0);
-    this.#view.setInt32(STATE + state.FUEL, fuel, true);
     this.#slice = fuel;
     this.#debt = 0;
+    this.#setFuel(fuel);
     this.#inside = true;
     const why = instance.exports.run(block);
     this.#inside = false;
@@ -424,14 +445,14 @@ export class Engine {
     const { cpu } = this;
     const goal = this.#done + count;
     for (let guard = 0; this.#done < goal && guard < 4 * BLOCK_LIMIT; guard++) {
-      const faults = this.recentCount;
+      const faults = this.deliveries;
       const block = this.#translate();
       if (!block) return;
       const stop = this.blocks.recordAt(block, goal - this.#done);
       if (stop) this.#plant(stop);
       cpu.set64(state.PAGE, cpu.rip & ~4095n);
       this.#enter(block, goal - this.#done);
-      if (this.#exitWanted || faults !== this.recentCount || this.#halted || this.#dead) return;
+      if (this.#exitWanted || faults !== this.deliveries || this.#halted || this.#dead) return;
     }
   }
   #plant(at: number): void {
@@ -464,15 +485,11 @@ export class Engine {
   /** Delivers an exception at RIP. */
   deliver(exception: Exception): void {
     const { cpu } = this;
-    this.recentCount++;
-    if (this.recent.length >= 32) this.recent.shift();
+    this.countDelivery();
     const { vector, code, address } = exception;
-    this.recent.push(
-      `vector ${vector}${code === undefined ? '' : ` code 0x${code.toString(16)}`}${address === undefined ? '' : ` address 0x${address.toString(16)}`} at 0x${cpu.rip.toString(16)} cpl ${cpu.cpl} instruction ${this.#done}`,
-    );
-    // Faults show RF in the frame, so that an instruction breakpoint does not fire twice (SDM 3B 17.3.1.1).
-    if (vector !== 1 && vector !== 3 && vector !== 4)
-      cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) | state.RF);
+    const { rip, cpl } = cpu;
+    noteException(this.#view, { vector, code, address, rip, cpl, instructions: this.#done });
+    if ((SHOWS_RF >>> vector) & 1) cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) | state.RF);
     if (this.environment.exception(exception)) return;
     if (vector === 14 && address !== undefined) cpu.set64(state.CR2, address);
     if (!deliverException(cpu, vector, code, 'exception')) {

@@ -14,6 +14,14 @@ export const TLB_ENTRIES = 2048;
 export const TLB_BANK = TLB_ENTRY * TLB_ENTRIES;
 export const TLB_BANKS = 24;
 
+/**
+ * Which entries of a set of banks have been filled since it was last emptied: two lists a set, of pages that are the address
+ * space's own and of global ones. A list: u32 count, or more than TLB_NOTES if there were too many, then the entries' addresses.
+ */
+export const TLB_NOTES_AREA = 0x2000;
+export const TLB_NOTES_LIST = 0xc00;
+export const TLB_NOTES = TLB_NOTES_LIST / 4 - 1;
+
 /** An empty bank, copied over one that is to be flushed. */
 export const TLB_EMPTY = 0x10000;
 export const TLB_AREA = TLB_EMPTY + TLB_BANK;
@@ -71,4 +79,5 @@ export function layout(ramSize: number): Layout {
   };
 }
 
-if (STATE + STATE_SIZE > TLB_EMPTY) throw new Error('layout: the state overlaps the TLB');
+if (STATE + STATE_SIZE > TLB_NOTES_AREA || TLB_NOTES_AREA + (TLB_BANKS / 3) * 2 * TLB_NOTES_LIST > TLB_EMPTY)
+  throw new Error('layout: the state, the TLB and its notes overlap');

@@ -22,6 +22,7 @@ import { type Form, forms } from '../x86/decode.ts';
 import { switchToMmx } from '../x86/instructions/vector.ts';
 import { ACCESS_EXECUTE, emitEntry, emitPaging, type Imports } from '../x86/paging.ts';
 import * as state from '../x86/state.ts';
+import { emitTraps } from '../x86/traps.ts';
 import * as record from './record.ts';
 import { type Functions, helperNumbering, InterpreterTier, type Leaving, type Variant } from './tier.ts';
 
@@ -106,6 +107,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
     ...paging,
     helper: imports.helper,
     segment: module.function(segmentBody(), 'segment'),
+    traps: wide ? emitTraps(module, layout, paging.walk) : undefined,
     bulk: defineBulk(module, layout, paging.walk),
     careful: defineCareful(module, imports.helper, helpers.number),
   };
@@ -465,6 +467,11 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   run.br(go);
 
   run.end(); // fault
+  if (functions.traps) {
+    setTargetHere();
+    saveRip();
+    deliverFault(position);
+  }
   exit(record.EXIT_FAULT);
 
   run.end(); // go
@@ -492,6 +499,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   run.end(); // resolve: find the block at `target`
   lookUpCode(() => {
     saveRip();
+    deliverFault(() => run.i32(0));
     set(rec, 0);
     exit(record.EXIT_FETCH_FAULT);
   });
@@ -606,6 +614,25 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
     run.memory('i32.load', STATE + state.BLOCK_BASE);
     run.op('i32.add');
     run.tee(entry);
+  }
+  /** Goes on at the handler of the fault at RIP, if that can be delivered here (traps.ts). */
+  function deliverFault(done: () => void): void {
+    if (!functions.traps) return;
+    done();
+    run.call(functions.traps.fault);
+    run.if();
+    set(rec, 0);
+    set(slot, 0);
+    set(raw, 0);
+    run.i32(0);
+    run.memory('i64.load', STATE + state.RIP);
+    run.set(target);
+    charge(() => run.i32(0));
+    run.if();
+    exit(record.EXIT_BUDGET);
+    run.end();
+    run.br(next);
+    run.end();
   }
   function fuel(): void {
     run.i32(0);

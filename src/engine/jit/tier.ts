@@ -423,6 +423,10 @@ export class JitTier implements Tier {
       b.body.end();
     });
   }
+  trap(b: Builder): Value {
+    this.raise(b);
+    return b.i32(1);
+  }
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value {
     return emitBulk(b, this.#functions.bulk[kind], bytes, to, from, count);
   }

@@ -10,6 +10,7 @@
 import type { Body } from '../wasm/module.ts';
 import { type Opcode, opcodes, type ValueType } from '../wasm/opcodes.ts';
 import * as state from './state.ts';
+import type { TrapName } from './traps.ts';
 
 type Kind = 'const' | 'local' | 'op' | 'read' | 'select' | 'lane' | 'shuffle';
 
@@ -80,6 +81,8 @@ export interface Tier {
   careful(b: Builder, name: string, x: Value, y: Value): Value;
   /** Leaves behind the instruction, which is complete, if `careful` met a denormal number: for tiers that remember tame lanes. */
   settle?(b: Builder): void;
+  /** Tries the fast path of traps.ts: 1 if it did everything and the state's RIP says where to go on; 0: the helper has to. */
+  trap(b: Builder, name: TrapName, next: Value | undefined): Value;
   /** `count` elements of `bytes` moved or filled upwards at once: how many were done, 0 if it has to be one by one. */
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value;
   /** Goes on at linear address `target`; ends the block. */

@@ -131,8 +131,23 @@ export const STI_SHADOW = 0x748;
 /** Times that the interpreter enters a block before the engine is told (EXIT_HOT); 0: never. u32. */
 export const HOT = 0x750;
 /** Not 0: the budget's last instructions are to be executed, by the interpreter; 0: stop a little early. u32. */
-export const EXACT = 0x754;
-export const STATE_SIZE = 0x800;
+export const EXACT = 0x770;
+/** Which events translated code may deal with itself, since nobody wants to see them first: NATIVE_ bits, u32. */
+export const NATIVE = 0x754;
+export const NATIVE_EXCEPTIONS = 1;
+export const NATIVE_SYSCALLS = 2;
+/** Not 0: NMI is held off until IRET. u32. */
+export const NMI_BLOCKED = 0x758;
+/** Events delivered so far, interrupts included, u32. */
+export const DELIVERIES = 0x75c;
+/** f64: instructions executed once FUEL has come down to 0. Less FUEL: those executed so far. */
+export const GOAL = 0x760;
+/** Exceptions delivered so far, u32, and the last of them in a ring: exceptions.ts. */
+export const EXCEPTIONS = 0x768;
+/** Address of the notes of the set of TLB banks in use (layout.ts), u32. */
+export const NOTES = 0x76c;
+export const RECENT = 0x800;
+export const STATE_SIZE = 0x1000;
 
 /** RFLAGS bits (SDM 1, 3.4.3). */
 export const CF = 1;
