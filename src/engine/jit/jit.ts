@@ -53,7 +53,7 @@ const keyOf = (physical: number, code: CodeSize) => physical * 4 + code / 32;
 export class Jit {
   readonly #host: JitHost;
   readonly #patched = new Map<number, number>();
-  #queue: Candidate[] = [];
+  #batch: TranslationRequest[] = [];
   #waited = 0;
   /** By `keyOf`. */
   readonly #entries = new Map<number, Entry>();
@@ -73,15 +73,13 @@ export class Jit {
   /** Called every few thousand instructions: takes what has been translated, and goes on. */
   look(): void {
     this.#host.translator.poll();
-    if (this.#queue.length && ++this.#waited >= PATIENCE) this.#translate(WARM);
+    if (this.#batch.length && ++this.#waited >= PATIENCE) this.#submit();
   }
   /** The block at `linear` has been entered HOT times. */
   request(linear: bigint, code: CodeSize): void {
     const physical = code === 64 ? this.#host.code(linear) : -1; // segments: the interpreter's, for now
-    const key = keyOf(physical, code);
-    if (physical < 0 || this.#entries.has(key) || (this.#patched.get(key) ?? 0) >= PATCHED_LIMIT) return;
-    this.#queue.push({ linear, physical, code });
-    if (this.#queue.length >= BATCH) this.#translate(WARM);
+    if (physical >= 0) this.#want({ linear, physical, code }, WARM);
+    if (this.#batch.length >= BATCH) this.#submit();
   }
   /** Translates what starts at `linear` at once, hot or not: for tests. @returns false if there is nothing to translate. */
   translate(linear: bigint, code: CodeSize): boolean {
@@ -89,43 +87,46 @@ export class Jit {
     if (physical < 0) return false;
     const { blocks, source } = this.#host;
     if (blocks.heat(physical, code) < 0 && !blocks.translate(linear, physical, code, source)) return false;
-    const before = this.statistics.regions;
-    this.#queue = [{ linear, physical, code }];
-    this.#translate(0);
-    return this.statistics.regions > before;
+    const wanted = this.#want({ linear, physical, code }, 0);
+    if (wanted) this.#submit();
+    return wanted;
   }
-
   close(): void {
     this.#host.translator.close();
   }
 
-  /** Finds the regions of what is queued, of blocks entered `warm` times, and hands them to the translator. */
-  #translate(warm: number): void {
-    const { translator } = this.#host;
-    if (translator.outstanding >= OUTSTANDING || this.#entries.size >= LIVE_LIMIT) return;
+  /**
+   * Finds the region around the place, of blocks entered `warm` times, and puts it into the next batch: now, while the address
+   * space is the one in which it is hot. @returns false if there is none, or it is there already.
+   */
+  #want(candidate: Candidate, warm: number): boolean {
     const started = performance.now();
-    this.#waited = 0;
-    const requests: TranslationRequest[] = [];
-    for (const candidate of this.#queue.splice(0, BATCH)) {
-      const { linear, physical, code } = candidate;
-      // The address may be mapped elsewhere by now.
-      if (this.#host.code(linear) !== physical || this.#entries.has(keyOf(physical, code))) continue;
-      const executed: number[] = [];
-      const region = this.#find(candidate, warm, executed);
-      if (!region) continue;
-      const entry: Entry = { ...candidate, pages: region.pages.map(page => page.physical >>> 12), index: -1 };
-      const id = ++this.#requests;
-      this.#register(entry, region);
-      this.#requested.set(id, entry);
-      const from = (page: number) => this.#host.layout.guestOrigin + page;
-      const pages = region.pages.map(page => ({
-        ...page,
-        bytes: this.#host.bytes.slice(from(page.physical), from(page.physical) + 4096),
-      }));
-      requests.push({ id, entry: physical & 4095, code, pages, executed });
-    }
-    if (requests.length) translator.translate(requests);
+    const { physical, code } = candidate;
+    const key = keyOf(physical, code);
+    if (this.#entries.has(key) || (this.#patched.get(key) ?? 0) >= PATCHED_LIMIT || this.#entries.size >= LIVE_LIMIT)
+      return false;
+    const executed: number[] = [];
+    const region = this.#find(candidate, warm, executed);
+    if (!region) return false;
+    const entry: Entry = { ...candidate, pages: region.pages.map(page => page.physical >>> 12), index: -1 };
+    const id = ++this.#requests;
+    this.#register(entry, region);
+    this.#requested.set(id, entry);
+    const from = (page: number) => this.#host.layout.guestOrigin + page;
+    const pages = region.pages.map(page => ({
+      ...page,
+      bytes: this.#host.bytes.slice(from(page.physical), from(page.physical) + 4096),
+    }));
+    this.#batch.push({ id, entry: physical & 4095, code, pages, executed });
     this.statistics.milliseconds += performance.now() - started;
+    return true;
+  }
+  /** Hands what has been gathered to the translator. */
+  #submit(): void {
+    const { translator } = this.#host;
+    if (translator.outstanding >= OUTSTANDING) return;
+    this.#waited = 0;
+    translator.translate(this.#batch.splice(0, BATCH));
   }
   #find({ linear, physical, code }: Candidate, warm: number, executed: number[]): Region | undefined {
     const { layout, bytes, blocks } = this.#host;

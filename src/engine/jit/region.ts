@@ -213,7 +213,7 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
   visit(first);
   const all = [...reached];
   const instructions = all.reduce((sum, block) => sum + block.code.length, 0);
-  if (instructions < 2) return undefined;
+  if (!instructions) return undefined;
   return {
     entry: first,
     blocks: all,
