@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { Session } from 'node:inspector';
 import { nodeClock } from '../src/host/node/clock.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../src/host/node/collect-garbage.ts';
+import { workerTranslator } from '../src/host/node/translator.ts';
 import { createMachine, type MachineOptions } from '../src/index.ts';
 import type { Answer, Question } from './counters.ts';
 
@@ -24,6 +25,7 @@ const machine = await createMachine({
   kernel: readFileSync(options.kernel),
   initrd: readFileSync(options.initrd),
   clock: nodeClock,
+  translator: workerTranslator,
   console: {
     // A line at a time and at once: the host takes its times from what it sees.
     write(data) {

@@ -15,6 +15,7 @@ import { createPcBoard, VGA_WINDOW } from './devices/board.ts';
 import type { Device, Slot } from './devices/device.ts';
 import { createLocalApicBoard } from './devices/local-apic-board.ts';
 import { Engine, type EngineEnvironment } from './engine/engine.ts';
+import type { TranslatorFactory } from './engine/jit/translator.ts';
 import { EngineProcessor } from './engine/processor.ts';
 import { cpuid } from './engine/x86/cpuid.ts';
 import { nativeMsrs } from './engine/x86/msrs.ts';
@@ -54,6 +55,8 @@ export interface MachineOptions {
   devices?: (slot: Slot) => readonly Device[];
   /** `jit` (default where it is built in), `interpreter`, or `both`: one against the other. */
   engine?: 'jit' | 'interpreter' | 'both';
+  /** Where the JIT translates, e.g. `workerTranslator` of `polyvisor/node`. Default: on the guest's own thread. */
+  translator?: TranslatorFactory;
   /** Called with every line of the log (unknown ports, MSRs, hypercalls: once each). */
   onLog?: (line: string) => void;
 }
@@ -124,7 +127,10 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
   const outside = options.console;
   const image = await parseKernel(options.kernel);
   const log = createLog(options.onLog);
-  const engine = new Engine(ramSize, { jit: options.engine !== 'interpreter' });
+  const engine = new Engine(ramSize, {
+    jit: options.engine !== 'interpreter',
+    ...(options.translator && { translator: options.translator }),
+  });
   const { cpu, memory } = engine;
 
   // ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -336,6 +342,10 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     tripleFault: () => end({ kind: 'triple-fault', reason: engine.recent.slice(-3).join('; ') }),
   };
   engine.environment = environment;
+  engine.native = {
+    exceptions: pv.irq.exception === native && (pv.mmu.pageFault === native || pv.mmu.pageFault === nothing),
+    syscalls: pv.cpu.syscall === native,
+  };
   cpu.environment = environment;
   /** SplitMix64: a run repeats exactly with the virtual clock; with a host's it starts elsewhere each time. */
   let seed = host ? BigInt(Math.floor(Math.random() * 2 ** 53)) : 0n;
@@ -446,6 +456,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     const finish = (exit: Exit): Exit => {
       board?.flush();
       hostNanoseconds += hostNow() - started;
+      if (exit.kind !== 'stopped') engine.close();
       return exit;
     };
     for (;;) {

@@ -3,6 +3,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { nodeClock } from '../host/node/clock.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
 import { openDiskFile } from '../host/node/disk-file.ts';
+import { workerTranslator } from '../host/node/translator.ts';
 import { createMachine, type Disk, ImageError, traced } from '../index.ts';
 import { status, statusOf } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
@@ -66,6 +67,7 @@ async function prepare(settings: Settings, disks: readonly Disk[], trace: TraceF
           clock: clock === 'host' ? nodeClock : 'virtual',
           console,
           disks,
+          translator: workerTranslator,
           onLog,
         }),
   );

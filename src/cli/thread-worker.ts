@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { nodeClock } from '../host/node/clock.ts';
 import { openDiskFile } from '../host/node/disk-file.ts';
 import { loadHypervisor } from '../host/node/load-hypervisor.ts';
+import { workerTranslator } from '../host/node/translator.ts';
 import { createMachine, type Machine, traced } from '../index.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { status } from './exit-status.ts';
@@ -33,6 +34,7 @@ async function prepare(): Promise<{ machine: Machine; type(data: Uint8Array): vo
   };
   let type = (_data: Uint8Array) => {};
   const machine = await createMachine({
+    translator: workerTranslator,
     ...rest,
     hypervisor: trace ? traced(hypervisor, note) : hypervisor,
     clock: clock === 'host' ? nodeClock : 'virtual',

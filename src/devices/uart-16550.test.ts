@@ -195,6 +195,22 @@ test('without FIFOs a byte is a byte', () => {
   assert.equal(read(0), 0x62);
 });
 
+test('a guest of three wires finds typed bytes when it looks for them', () => {
+  const { read, write, type, clock } = setUp();
+  type('ab');
+  assert.equal(read(5) & 1, 1);
+  assert.equal(read(0), 0x61);
+  clock.advance(1e9);
+  assert.equal(read(5) & 1, 1);
+  assert.equal(read(0), 0x62);
+  assert.equal(read(5) & 1, 0);
+  write(4, 1); // DTR alone: it knows the modem lines and does not want any yet.
+  type('c');
+  assert.equal(read(5) & 1, 0);
+  write(4, 3);
+  assert.equal(read(5) & 1, 1);
+});
+
 test('a reset flushes output and forgets the rest', () => {
   const { print, written, uart, read, write, line } = setUp();
   write(4, 0x08);

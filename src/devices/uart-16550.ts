@@ -89,6 +89,8 @@ export class Uart16550 implements Device, ByteRegisters {
   /** What was typed and does not fit yet: as it came, the first one read up to `#inputAt`. */
   readonly #input: Uint8Array[] = [];
   #inputAt = 0;
+  /** The guest has touched its end of the modem lines. */
+  #usesModemLines = false;
   #feedAt = 0;
   #feedAlarm: Alarm | undefined;
   #timeoutAlarm: Alarm | undefined;
@@ -110,7 +112,7 @@ export class Uart16550 implements Device, ByteRegisters {
   reset(): void {
     this.flush();
     this.#ier = this.#lcr = this.#mcr = this.#lsrErrors = this.#msrDeltas = this.#scratch = 0;
-    this.#fifosOn = this.#emptyPending = false;
+    this.#fifosOn = this.#emptyPending = this.#usesModemLines = false;
     this.#trigger = 1;
     this.#divisor = 12;
     this.#clearReceiver();
@@ -130,6 +132,7 @@ export class Uart16550 implements Device, ByteRegisters {
   readByte(offset: number): number {
     switch (offset) {
       case LSR: {
+        if (!this.#usesModemLines) this.#feed(true);
         const status = LSR_TRANSMITTER | this.#lsrErrors | (this.#fifoCount > 0 ? LSR_DATA_READY : 0);
         if (this.#lsrErrors) {
           this.#lsrErrors = 0;
@@ -183,6 +186,7 @@ export class Uart16550 implements Device, ByteRegisters {
         this.#lcr = value;
         break;
       case MCR:
+        this.#usesModemLines = true;
         this.#writeModemControl(value & 0x1f);
         break;
       case SCR:
@@ -280,11 +284,11 @@ export class Uart16550 implements Device, ByteRegisters {
 
   /**
    * Moves typed bytes into the receiver. The sender honours RTS, so that what was typed before the guest had set up its
-   * driver, which empties the FIFO, is not lost; a guest that never heard of RTS can enable the interrupt instead.
+   * driver, which empties the FIFO, is not lost; a guest that never heard of RTS can enable the interrupt instead, or look.
    */
-  #feed(): void {
+  #feed(polled = false): void {
     if (this.#input.length === 0 || this.#fifoCount > 0 || this.#mcr & MCR_LOOPBACK) return;
-    if (!(this.#mcr & MCR_RTS) && !(this.#ier & IER_RECEIVED)) return;
+    if (!polled && !(this.#mcr & MCR_RTS) && !(this.#ier & IER_RECEIVED)) return;
     const now = this.#clock.now();
     if (now < this.#feedAt) {
       this.#feedAlarm ??= this.#clock.alarm(this.#feedAt, () => {

@@ -6,8 +6,13 @@ import { BLOCK_LIMIT, handlerKey, type InterpreterModule } from './interpreter/l
 import * as record from './interpreter/record.ts';
 import {
   BLOCK_AREA,
-  BLOCK_ENTRIES,
+  BLOCK_ENTRY,
+  BLOCK_NONE,
+  BLOCK_RECORD,
+  BLOCK_SET,
+  BLOCK_SETS,
   BLOCK_TABLE,
+  BLOCK_WAYS,
   type Layout,
   PAGE_CODE,
   PAGE_RAM,
@@ -64,6 +69,10 @@ function registerByte(file: File, number: number, rex: boolean): number {
   }
 }
 
+const CODE_SIZES: readonly CodeSize[] = [16, 32, 64];
+/** A block takes this at most: its header, and three records an instruction, with two to end it. */
+const BLOCK_BYTES = record.HEADER + (BLOCK_LIMIT + 2) * 3 * RECORD_SIZE;
+
 /** What `translate` needs to know of the rest. */
 export interface CodeSource {
   /** Guest-physical address of the page after, for execution; -1 if it cannot be fetched. */
@@ -80,9 +89,6 @@ export class Blocks {
   #next = RECORD_AREA;
   /** By page number: the blocks with bytes in it. */
   readonly #pages = new Map<number, number[]>();
-  // By record index of the block's first record.
-  readonly #counts = new Uint16Array(RECORD_BYTES / RECORD_SIZE);
-  readonly #starts = new Float64Array(RECORD_BYTES / RECORD_SIZE);
   /** Blocks by code size and physical address. */
   readonly #known: Record<CodeSize, Map<number, number>> = { 16: new Map(), 32: new Map(), 64: new Map() };
   /** Entries of translated regions: TRANSLATED records. */
@@ -100,15 +106,21 @@ export class Blocks {
     this.#view = new DataView(buffer);
     this.#bytes = new Uint8Array(buffer);
     this.#modules = modules;
+    this.#clearTables();
+  }
+  #clearTables(): void {
+    this.#bytes.fill(0xff, BLOCK_AREA, BLOCK_AREA + 3 * BLOCK_TABLE);
   }
 
   static tableBase(code: CodeSize): number {
     return BLOCK_AREA + BLOCK_TABLE * (code === 16 ? 0 : code === 32 ? 1 : 2);
   }
 
-  /** True if there is a block at the physical address. */
-  known(physical: number, code: CodeSize): boolean {
-    return this.#known[code].has(physical);
+  /** How often the interpreter has entered the block at the physical address; -1 if there is none, without end for a region. */
+  heat(physical: number, code: CodeSize): number {
+    if (this.#regions[code].has(physical)) return Number.POSITIVE_INFINITY;
+    const block = this.#known[code].get(physical);
+    return block ? this.#view.getUint32(block - record.HEADER + record.HEADER_HEAT, true) : -1;
   }
   /** The block at a physical address, entered in the table that `run` looks in; 0 if there is none yet. */
   find(physical: number, code: CodeSize): number {
@@ -119,11 +131,11 @@ export class Blocks {
 
   /** Makes the block at `physical`; 0 if its first instruction reaches into a page that cannot be fetched. */
   translate(linear: bigint, physical: number, code: CodeSize, source: CodeSource): number {
-    if (this.#next + (BLOCK_LIMIT + 2) * 3 * RECORD_SIZE > RECORD_AREA + RECORD_BYTES) this.flush();
+    if (this.#next + BLOCK_BYTES > RECORD_AREA + RECORD_BYTES) this.flush();
     const module = this.#modules[code];
     const page = physical >>> 12;
     const base = this.#layout.guestOrigin + page * 4096;
-    const block = this.#next;
+    const block = this.#next + record.HEADER;
     const ins = this.#instruction;
     let at = physical & 4095;
     let out = block;
@@ -172,9 +184,7 @@ export class Blocks {
     }
     this.#next = out;
     this.translated++;
-    const index = (block - RECORD_AREA) / RECORD_SIZE;
-    this.#counts[index] = (out - block) / RECORD_SIZE;
-    this.#starts[index] = physical * 4 + (code === 16 ? 0 : code === 32 ? 1 : 2);
+    this.#header(block, physical, code, (out - block) / RECORD_SIZE);
     this.#known[code].set(physical, block);
     this.#enter(physical, code, block);
     const last =
@@ -186,9 +196,7 @@ export class Blocks {
 
   /** The record of a block at which `position` instructions are done: 0 if the block has no more than that. */
   recordAt(block: number, position: number): number {
-    const count = this.#counts[(block - RECORD_AREA) / RECORD_SIZE]!;
-    for (let i = 0; i < count; i++) {
-      const at = block + i * RECORD_SIZE;
+    for (let at = block, end = this.#end(block); at < end; at += RECORD_SIZE) {
       if (this.#bytes[at + record.POSITION]! === position) return at;
     }
     return 0;
@@ -203,14 +211,12 @@ export class Blocks {
     this.onDrop(page);
     for (const block of blocks) {
       if (block === 0) continue; // a region's mark
-      const index = (block - RECORD_AREA) / RECORD_SIZE;
       this.#stale(block);
-      const start = this.#starts[index]!;
-      const code = ([16, 32, 64] as const)[start % 4]!;
-      const physical = Math.floor(start / 4);
+      const header = block - record.HEADER;
+      const code = CODE_SIZES[this.#bytes[header + record.HEADER_CODE]!]!;
+      const physical = this.#view.getUint32(header + record.HEADER_PHYSICAL, true);
       if (this.#known[code].get(physical) === block) this.#known[code].delete(physical);
-      const entry = this.#entry(physical, code);
-      if (this.#view.getUint32(entry + 4, true) === block) this.#view.setUint32(entry + 4, 0, true);
+      this.#leave(physical, code, block);
     }
     this.#bytes[this.#layout.pageKind + page] = PAGE_RAM;
     this.#view.setBigUint64(this.#layout.codeChunks + page * 8, 0n, true);
@@ -227,7 +233,7 @@ export class Blocks {
   flush(): void {
     for (const page of [...this.#pages.keys()]) this.invalidate(page);
     this.flushes++;
-    this.#bytes.fill(0, BLOCK_AREA, BLOCK_AREA + 3 * BLOCK_TABLE);
+    this.#clearTables();
     this.#next = RECORD_AREA;
   }
 
@@ -236,14 +242,15 @@ export class Blocks {
    * when the function refuses; `linear` is where the code is mapped now.
    */
   installRegion(linear: bigint, physical: number, code: CodeSize, index: number, source: CodeSource): boolean {
-    if (this.#next + (BLOCK_LIMIT + 3) * 3 * RECORD_SIZE > RECORD_AREA + RECORD_BYTES) return false;
+    if (this.#next + BLOCK_BYTES + record.HEADER + RECORD_SIZE > RECORD_AREA + RECORD_BYTES) return false;
     const old = this.#known[code].get(physical);
     const copy = this.translate(linear, physical, code, source);
     if (!copy) return false;
     // Who has a link to the old block looks it up anew.
     if (old) this.#stale(old);
-    const out = this.#next;
-    this.#next += RECORD_SIZE;
+    const out = this.#next + record.HEADER;
+    this.#next = out + RECORD_SIZE;
+    this.#header(out, physical, code, 1);
     this.#head(out, record.TRANSLATED, physical & 4095, 0, 0);
     this.#view.setUint32(out + record.TAKEN, index, true);
     this.#view.setUint32(out + record.NOT_TAKEN, copy, true);
@@ -257,25 +264,46 @@ export class Blocks {
     if (!at) return;
     this.#regions[code].delete(physical);
     this.#view.setUint16(at + record.HANDLER, record.STALE, true);
-    const entry = this.#entry(physical, code);
-    if (this.#view.getUint32(entry + 4, true) === at) this.#view.setUint32(entry + 4, 0, true);
+    this.#leave(physical, code, at);
   }
   /** Notes that translated code came from the page, so that writes to it are seen. */
   markCode(page: number, from: number, to: number): void {
     this.#mark(page, 0, from, to);
   }
   #stale(block: number): void {
-    const count = this.#counts[(block - RECORD_AREA) / RECORD_SIZE]!;
-    for (let i = 0; i < count; i++) this.#view.setUint16(block + i * RECORD_SIZE + record.HANDLER, record.STALE, true);
+    for (let at = block, end = this.#end(block); at < end; at += RECORD_SIZE)
+      this.#view.setUint16(at + record.HANDLER, record.STALE, true);
+  }
+  #header(block: number, physical: number, code: CodeSize, count: number): void {
+    const header = block - record.HEADER;
+    this.#view.setUint32(header + record.HEADER_PHYSICAL, physical, true);
+    this.#view.setUint16(header + record.HEADER_COUNT, count, true);
+    this.#bytes[header + record.HEADER_CODE] = CODE_SIZES.indexOf(code);
+    this.#view.setUint32(header + record.HEADER_HEAT, 0, true);
+  }
+  /** Where a block's records end. */
+  #end(block: number): number {
+    return block + this.#view.getUint16(block - record.HEADER + record.HEADER_COUNT, true) * RECORD_SIZE;
   }
 
-  #entry(physical: number, code: CodeSize): number {
-    return Blocks.tableBase(code) + ((physical ^ (physical >>> 14)) & (BLOCK_ENTRIES - 1)) * 8;
+  /** The set that a block at the address is entered in: the interpreter's `run` computes the same. */
+  #set(physical: number, code: CodeSize): number {
+    return Blocks.tableBase(code) + ((physical ^ (physical >>> 14)) & (BLOCK_SETS - 1)) * BLOCK_SET;
   }
+  /** Enters a block, or the region that stands for it, as its set's first; the one that was first becomes the second. */
   #enter(physical: number, code: CodeSize, block: number): void {
-    const entry = this.#entry(physical, code);
-    this.#view.setUint32(entry, physical, true);
-    this.#view.setUint32(entry + 4, this.#regions[code].get(physical) ?? block, true);
+    const set = this.#set(physical, code);
+    const view = this.#view;
+    let way = 0;
+    while (way < BLOCK_WAYS - 1 && view.getUint32(set + way * BLOCK_ENTRY, true) !== physical) way++;
+    this.#bytes.copyWithin(set + BLOCK_ENTRY, set, set + way * BLOCK_ENTRY);
+    view.setUint32(set, physical, true);
+    view.setUint32(set + BLOCK_RECORD, this.#regions[code].get(physical) ?? block, true);
+  }
+  #leave(physical: number, code: CodeSize, block: number): void {
+    const set = this.#set(physical, code);
+    for (let entry = set; entry < set + BLOCK_SET; entry += BLOCK_ENTRY)
+      if (this.#view.getUint32(entry + BLOCK_RECORD, true) === block) this.#view.setUint32(entry, BLOCK_NONE, true);
   }
   /** Notes that [from, to) of `page` is code of `block`. */
   #mark(page: number, block: number, from: number, to: number): void {

@@ -8,16 +8,18 @@ import type { Exception } from '../paravirt/processor.ts';
 import { Blocks } from './blocks.ts';
 import { BLOCK_LIMIT, buildInterpreter, type InterpreterModule } from './interpreter/loop.ts';
 import * as record from './interpreter/record.ts';
-import { Jit } from './jit/jit.ts';
+import { HOT, Jit } from './jit/jit.ts';
+import { LocalTranslator, type TranslatorFactory } from './jit/translator.ts';
 import { type Layout, layout, PAGE_DEVICE, RECORD_SIZE } from './layout.ts';
-import { helpers, pureHelpers } from './x86/all-helpers.ts';
+import { helpers } from './x86/all-helpers.ts';
 import { debugOffset } from './x86/control.ts';
 import { Cpu, type Environment, FAULT } from './x86/cpu.ts';
 import type { CodeSize } from './x86/decode.ts';
+import { describeExceptions, hasErrorCode, noteException, SHOWS_RF } from './x86/exceptions.ts';
 import { ACCESS_EXECUTE, ACCESS_PROBE, ACCESS_QUIET, writeEmptyBank } from './x86/paging.ts';
 import * as state from './x86/state.ts';
-import { Tlb } from './x86/tlb.ts';
-import { deliverException, hasErrorCode } from './x86/transfers.ts';
+import { ONE_SPACE, Tlb } from './x86/tlb.ts';
+import { deliverException } from './x86/transfers.ts';
 
 const { STATE } = state;
 
@@ -34,8 +36,8 @@ export interface EngineEnvironment extends Environment {
   tripleFault(): void;
 }
 
-/** Instructions between two looks at where the guest is. */
-const SAMPLE = 16_000;
+/** Instructions between two looks at what has been translated meanwhile. */
+const LOOK = 16_000;
 
 export type RunExit = 'budget' | 'halt' | 'attention';
 
@@ -43,8 +45,11 @@ interface Instance {
   exports: {
     run(record: number): number;
     walk(linear: bigint, access: number): bigint;
+    /** In the module for 64-bit code. */
+    deliver(vector: number, code: number): number;
     bulkMovs: unknown;
     bulkStos: unknown;
+    careful: unknown;
     table: WebAssembly.Table;
   };
   imports: ReturnType<Engine['imports']>;
@@ -70,8 +75,6 @@ export class Engine {
   readonly tlb: Tlb;
   readonly layout: Layout;
   environment!: EngineEnvironment;
-  /** The last exceptions delivered, newest last, for people. */
-  readonly recent: string[] = [];
 
   /** Undefined with the interpreter alone. */
   readonly jit: Jit | undefined;
@@ -84,8 +87,6 @@ export class Engine {
   #slice = 0;
   #debt = 0;
   #inside = false;
-  /** The last run ended because its instructions were spent. */
-  #spent = false;
   #exitWanted = false;
   #halted = false;
   #dead = false;
@@ -95,7 +96,7 @@ export class Engine {
   /** DR6 bits of data breakpoints hit by the current instruction. */
   #watchHits = 0;
 
-  constructor(ramSize: number, options: { jit: boolean } = { jit: true }) {
+  constructor(ramSize: number, options: { jit: boolean; translator?: TranslatorFactory } = { jit: true }) {
     const shape = layout(ramSize);
     this.layout = shape;
     const wasmMemory = new WebAssembly.Memory({ initial: shape.wasmPages });
@@ -115,15 +116,17 @@ export class Engine {
     };
     this.#wide = instantiate(wide);
     this.#narrow = instantiate(narrow);
-    this.cpu.walker = { walk: this.#wide.exports.walk };
+    const { walk, deliver } = this.#wide.exports;
+    this.cpu.functions = { walk, deliver };
     this.cpu.requestExit = () => this.requestExit();
     this.cpu.codeWritten = (address, length) => this.#codeWritten(address, length);
     this.memory.onWrite = (address, length) => {
       if (this.blocks.holdsCode(address, length)) this.#codeWritten(address, length);
     };
     this.blocks.onCodePage = page => this.tlb.revokeWrites(shape.guestOrigin + page * 4096);
-    this.tlb.select('current');
+    this.tlb.select(ONE_SPACE);
     if (options.jit) {
+      this.cpu.set32(state.HOT, HOT);
       const of = (code: CodeSize) => (code === 64 ? this.#wide : this.#narrow);
       this.jit = new Jit({
         layout: shape,
@@ -131,16 +134,15 @@ export class Engine {
         memory: wasmMemory,
         blocks: this.blocks,
         source: this.#source,
+        translator: (options.translator ?? (setup => new LocalTranslator(setup)))({
+          ramSize,
+          helpers: wide.module.helpers,
+        }),
         code: linear => this.#executable(linear),
         table: code => of(code).exports.table,
-        helper: code => of(code).imports.helper,
         functions: code => {
-          const { bulkMovs, bulkStos, walk } = of(code).exports;
-          return { bulkMovs, bulkStos, walk };
-        },
-        pureHelper: (code, name) => {
-          const number = pureHelpers.has(name) ? of(code).module.helpers.indexOf(name) : -1;
-          return number < 0 ? undefined : number;
+          const { bulkMovs, bulkStos, walk, careful } = of(code).exports;
+          return { bulkMovs, bulkStos, walk, careful, helper: of(code).imports.helper };
         },
       });
     }
@@ -153,6 +155,22 @@ export class Engine {
     const spent = this.#slice - this.#debt - this.#view.getInt32(STATE + state.FUEL, true);
     const at = this.cpu.get32(state.RECORD);
     return this.#done + spent + (at ? this.cpu.bytes[at + record.POSITION]! : 0);
+  }
+  /** The last exceptions delivered, newest last, for people. */
+  get recent(): string[] {
+    return describeExceptions(this.#view);
+  }
+  /** Events delivered so far: tells a step that faulted from one that retired. */
+  get deliveries(): number {
+    return this.cpu.get32(state.DELIVERIES);
+  }
+  countDelivery(): void {
+    this.cpu.set32(state.DELIVERIES, this.deliveries + 1);
+  }
+  /** What `environment` does not want to see first. Until this is said it is asked about everything. */
+  set native(events: { exceptions: boolean; syscalls: boolean }) {
+    const exceptions = events.exceptions ? state.NATIVE_EXCEPTIONS : 0;
+    this.cpu.set32(state.NATIVE, exceptions | (events.syscalls ? state.NATIVE_SYSCALLS : 0));
   }
   get halted(): boolean {
     return this.#halted;
@@ -169,6 +187,11 @@ export class Engine {
     this.requestExit();
   }
 
+  /** The guest has ended: gives back what runs beside it. */
+  close(): void {
+    this.jit?.close();
+  }
+
   /** Ends the current `run` in WebAssembly at the end of the block, or after the instruction where that is in device memory. */
   requestExit(): void {
     this.#exitWanted = true;
@@ -176,7 +199,12 @@ export class Engine {
     if (!this.#inside) return;
     const fuel = this.#view.getInt32(STATE + state.FUEL, true);
     this.#debt += fuel;
-    this.#view.setInt32(STATE + state.FUEL, 0, true);
+    this.#setFuel(0);
+  }
+
+  #setFuel(fuel: number): void {
+    this.#view.setInt32(STATE + state.FUEL, fuel, true);
+    this.#view.setFloat64(STATE + state.GOAL, this.#done + this.#slice - this.#debt, true);
   }
 
   /** Marks guest pages as devices': [from, to) in guest-physical bytes. */
@@ -235,15 +263,17 @@ export class Engine {
         const trap = (cpu.get32(state.FLAGS_REST) & state.TF) !== 0;
         cpu.interruptShadow = false;
         if (stepping && this.#codeBreakpoint()) continue;
-        const before = this.recentCount;
+        const before = this.deliveries;
         this.#exactly(1);
         cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~state.RF);
         // An instruction that faulted has not been stepped over.
-        if (trap && before === this.recentCount) this.#debugTrap(0x4000);
+        if (trap && before === this.deliveries) this.#debugTrap(0x4000);
       } else if (left < BLOCK_LIMIT) this.#exactly(left);
       else {
-        this.#enter(0, Math.min(left, this.jit ? SAMPLE : 0x3fffffff));
-        if (this.#spent) this.jit?.sample(cpu.rip, cpu.mode);
+        const slice = this.jit ? LOOK : 0x3fffffff;
+        cpu.set32(state.EXACT, left <= slice ? 1 : 0);
+        this.#enter(0, Math.min(left, slice));
+        this.jit?.look();
       }
       if (this.#watchHits) this.#debugTrap(0);
       if (this.#exitWanted) return 'attention';
@@ -275,8 +305,6 @@ export class Engine {
     bytes[entry]! &= ~2;
     this.tlb.invalidate(linear);
   }
-  /** Counts deliveries: tells a step that faulted from one that retired. */
-  recentCount = 0;
 
   /** What the interpreter's modules import. */
   imports(module: InterpreterModule) {
@@ -330,11 +358,10 @@ export class Engine {
     const instance = cpu.mode === 64 ? this.#wide : this.#narrow;
     cpu.set32(state.BLOCK_BASE, Blocks.tableBase(cpu.mode));
     cpu.set32(state.RECORD, 0);
-    this.#view.setInt32(STATE + state.FUEL, fuel, true);
     this.#slice = fuel;
     this.#debt = 0;
+    this.#setFuel(fuel);
     this.#inside = true;
-    this.#spent = false;
     const why = instance.exports.run(block);
     this.#inside = false;
     if (this.#planted) {
@@ -347,7 +374,6 @@ export class Engine {
     const at = cpu.get32(state.RECORD);
     switch (why) {
       case record.EXIT_BUDGET:
-        this.#spent = true;
         return;
       case record.EXIT_STOP:
       case record.EXIT_FAULT:
@@ -366,6 +392,9 @@ export class Engine {
         return;
       case record.EXIT_TRANSLATE:
         this.#translate();
+        return;
+      case record.EXIT_HOT:
+        this.jit!.request(cpu.rip, cpu.mode);
         return;
     }
   }
@@ -416,14 +445,14 @@ export class Engine {
     const { cpu } = this;
     const goal = this.#done + count;
     for (let guard = 0; this.#done < goal && guard < 4 * BLOCK_LIMIT; guard++) {
-      const faults = this.recentCount;
+      const faults = this.deliveries;
       const block = this.#translate();
       if (!block) return;
       const stop = this.blocks.recordAt(block, goal - this.#done);
       if (stop) this.#plant(stop);
       cpu.set64(state.PAGE, cpu.rip & ~4095n);
       this.#enter(block, goal - this.#done);
-      if (this.#exitWanted || faults !== this.recentCount || this.#halted || this.#dead) return;
+      if (this.#exitWanted || faults !== this.deliveries || this.#halted || this.#dead) return;
     }
   }
   #plant(at: number): void {
@@ -456,15 +485,11 @@ export class Engine {
   /** Delivers an exception at RIP. */
   deliver(exception: Exception): void {
     const { cpu } = this;
-    this.recentCount++;
-    if (this.recent.length >= 32) this.recent.shift();
+    this.countDelivery();
     const { vector, code, address } = exception;
-    this.recent.push(
-      `vector ${vector}${code === undefined ? '' : ` code 0x${code.toString(16)}`}${address === undefined ? '' : ` address 0x${address.toString(16)}`} at 0x${cpu.rip.toString(16)} cpl ${cpu.cpl} instruction ${this.#done}`,
-    );
-    // Faults show RF in the frame, so that an instruction breakpoint does not fire twice (SDM 3B 17.3.1.1).
-    if (vector !== 1 && vector !== 3 && vector !== 4)
-      cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) | state.RF);
+    const { rip, cpl } = cpu;
+    noteException(this.#view, { vector, code, address, rip, cpl, instructions: this.#done });
+    if ((SHOWS_RF >>> vector) & 1) cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) | state.RF);
     if (this.environment.exception(exception)) return;
     if (vector === 14 && address !== undefined) cpu.set64(state.CR2, address);
     if (!deliverException(cpu, vector, code, 'exception')) {

@@ -14,13 +14,29 @@ export const TLB_ENTRIES = 2048;
 export const TLB_BANK = TLB_ENTRY * TLB_ENTRIES;
 export const TLB_BANKS = 24;
 
+/**
+ * Which entries of a set of banks have been filled since it was last emptied: two lists a set, of pages that are the address
+ * space's own and of global ones. A list: u32 count, or more than TLB_NOTES if there were too many, then the entries' addresses.
+ */
+export const TLB_NOTES_AREA = 0x2000;
+export const TLB_NOTES_LIST = 0xc00;
+export const TLB_NOTES = TLB_NOTES_LIST / 4 - 1;
+
 /** An empty bank, copied over one that is to be flushed. */
 export const TLB_EMPTY = 0x10000;
 export const TLB_AREA = TLB_EMPTY + TLB_BANK;
 
-/** Block tables, one a code size (16, 32, 64): entries of {u32 guest-physical address, u32 record or 0}. */
-export const BLOCK_ENTRIES = 65536;
-export const BLOCK_TABLE = BLOCK_ENTRIES * 8;
+/**
+ * Block tables, one a code size (16, 32, 64): sets of two entries of {u32 guest-physical address, u32 record}. A free entry's
+ * address is BLOCK_NONE.
+ */
+export const BLOCK_SETS = 32768;
+export const BLOCK_ENTRY = 8;
+export const BLOCK_WAYS = 2;
+export const BLOCK_SET = BLOCK_ENTRY * BLOCK_WAYS;
+export const BLOCK_TABLE = BLOCK_SETS * BLOCK_SET;
+export const BLOCK_NONE = 0xffffffff;
+export const BLOCK_RECORD = 4;
 export const BLOCK_AREA = TLB_AREA + TLB_BANK * TLB_BANKS;
 
 /** Decoded records. */
@@ -63,4 +79,5 @@ export function layout(ramSize: number): Layout {
   };
 }
 
-if (STATE + STATE_SIZE > TLB_EMPTY) throw new Error('layout: the state overlaps the TLB');
+if (STATE + STATE_SIZE > TLB_NOTES_AREA || TLB_NOTES_AREA + (TLB_BANKS / 3) * 2 * TLB_NOTES_LIST > TLB_EMPTY)
+  throw new Error('layout: the state, the TLB and its notes overlap');

@@ -23,6 +23,7 @@ import {
 } from './x86/paging.ts';
 import { setSegment } from './x86/segments.ts';
 import * as state from './x86/state.ts';
+import { rootSpace } from './x86/tlb.ts';
 import { deliver } from './x86/transfers.ts';
 
 const FIELDS: Record<Exclude<RegisterName, 'rip' | 'flags' | 'cr8'>, number> = {
@@ -223,7 +224,7 @@ export class EngineProcessor implements Processor {
       (access.user ? ACCESS_USER : ACCESS_IMPLICIT) |
       (access.execute ? ACCESS_EXECUTE : 0) |
       ACCESS_PROBE;
-    const physical = cpu.walker.walk(BigInt.asUintN(64, linear), bits);
+    const physical = cpu.functions.walk(BigInt.asUintN(64, linear), bits);
     if (physical >= 0n) return Number(physical);
     const vector = cpu.get32(state.FAULT) & 0xff;
     const code = cpu.get32(state.FAULT_CODE);
@@ -233,7 +234,7 @@ export class EngineProcessor implements Processor {
   /** Guest-physical address or -1, without a word. */
   #find(linear: bigint, write: boolean, user: boolean): number {
     const bits = (write ? ACCESS_WRITE : 0) | (user ? ACCESS_USER : ACCESS_IMPLICIT) | ACCESS_PROBE | ACCESS_QUIET;
-    return Number(this.#engine.cpu.walker.walk(BigInt.asUintN(64, linear), bits));
+    return Number(this.#engine.cpu.functions.walk(BigInt.asUintN(64, linear), bits));
   }
   read(linear: bigint, length: number, access: { user?: boolean } = {}): Uint8Array | undefined {
     const out = new Uint8Array(length);
@@ -266,7 +267,7 @@ export class EngineProcessor implements Processor {
   }
   interrupt(vector: number): void {
     const { cpu } = this.#engine;
-    this.#engine.recentCount++;
+    this.#engine.countDelivery();
     try {
       deliver(cpu, vector, undefined, 'external');
     } catch (thrown) {
@@ -288,14 +289,14 @@ export class EngineProcessor implements Processor {
     switchRoot(this.#engine.cpu, cr3);
   }
   flushRoot(cr3: bigint): void {
-    this.#engine.tlb.drop(`root ${cr3}`);
+    this.#engine.tlb.drop(rootSpace(cr3));
   }
 
   stepWithWritable(page: number): boolean {
     const engine = this.#engine;
-    const before = engine.recentCount;
+    const before = engine.deliveries;
     engine.stepWithWritable(page);
-    return engine.recentCount === before;
+    return engine.deliveries === before;
   }
   halt(): void {
     this.#engine.halt();

@@ -2,14 +2,27 @@
  * The interpreter: one WebAssembly module made from the table. `run` is a loop with a br_table over the hot handlers; the
  * others are functions of their own, because V8 never optimises a loop of hundreds of kilobytes.
  */
-import { BLOCK_ENTRIES, type Layout, RECORD_SIZE, TLB_ADDEND, TLB_EXECUTE } from '../layout.ts';
+
+import { REGION_LIMIT } from '../jit/region.ts';
+import {
+  BLOCK_ENTRY,
+  BLOCK_RECORD,
+  BLOCK_SET,
+  BLOCK_SETS,
+  type Layout,
+  RECORD_SIZE,
+  TLB_ADDEND,
+  TLB_EXECUTE,
+} from '../layout.ts';
 import { Body, Module } from '../wasm/module.ts';
 import { Builder } from '../x86/builder.ts';
 import { defineBulk } from '../x86/bulk.ts';
+import { defineCareful } from '../x86/careful.ts';
 import { type Form, forms } from '../x86/decode.ts';
 import { switchToMmx } from '../x86/instructions/vector.ts';
 import { ACCESS_EXECUTE, emitEntry, emitPaging, type Imports } from '../x86/paging.ts';
 import * as state from '../x86/state.ts';
+import { emitTraps } from '../x86/traps.ts';
 import * as record from './record.ts';
 import { type Functions, helperNumbering, InterpreterTier, type Leaving, type Variant } from './tier.ts';
 
@@ -94,7 +107,9 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
     ...paging,
     helper: imports.helper,
     segment: module.function(segmentBody(), 'segment'),
+    traps: wide ? emitTraps(module, layout, paging.walk) : undefined,
     bulk: defineBulk(module, layout, paging.walk),
+    careful: defineCareful(module, imports.helper, helpers.number),
   };
 
   const all = variants(wide);
@@ -193,6 +208,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   run.end();
 
   const next = run.loop();
+  const enter = run.block(); // into the block `rec` at `target`
   const resolve = run.block();
   const go = run.block(); // charge and follow the link at `slot` (0: none) to `target`
   const fault = run.block();
@@ -241,7 +257,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         run.if();
         run.get(link);
         run.set(rec);
-        run.br(next);
+        run.br(enter);
         run.end();
         run.br(resolve);
         break;
@@ -287,13 +303,35 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         advance();
         break;
       }
-      case record.TRANSLATED:
+      case record.TRANSLATED: {
+        const again = run.loop();
+        // Translated code counts whole stretches: near the budget's end the interpreter takes over.
+        run.i32(0);
+        run.memory('i32.load', STATE + state.FUEL);
+        run.i32(REGION_LIMIT);
+        run.op('i32.le_s');
+        run.if();
+        run.i32(0);
+        run.memory('i32.load', STATE + state.EXACT);
+        run.op('i32.eqz');
+        run.i32(0);
+        run.memory('i32.load', STATE + state.FUEL);
+        run.i32(BLOCK_LIMIT);
+        run.op('i32.lt_s');
+        run.op('i32.or');
+        run.if();
         setTargetHere();
         saveRip();
+        exit(record.EXIT_BUDGET);
+        run.end();
+        run.get(rec);
+        run.memory('i32.load', record.NOT_TAKEN);
+        run.set(rec);
+        run.br(next);
+        run.end();
         addTo(state.REGION_ENTRIES, () => run.i64(1n));
         addTo(state.REGION_INSTRUCTIONS, fuel);
         run.get(rec);
-        run.memory('i32.load', record.NOT_TAKEN);
         run.get(rec);
         run.memory('i32.load', record.TAKEN);
         run.callIndirect(handlerType);
@@ -303,13 +341,39 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
           fuel();
           run.op('i64.sub');
         });
-        addTo(state.REGION_REFUSALS, () => {
-          run.get(raw);
-          run.op('i64.extend_i32_u');
-        });
         run.i32(0);
         run.memory('i64.load', STATE + state.RIP);
         run.set(target);
+        // Straight on to the next region, if there is one.
+        const out = run.block();
+        run.get(raw);
+        run.brIf(out);
+        emitEntry(run, target, entry);
+        run.get(entry);
+        run.memory('i64.load', TLB_EXECUTE);
+        run.get(target);
+        run.op('i64.xor');
+        run.i64(4095n);
+        run.op('i64.gt_u');
+        run.brIf(out);
+        physicalFromEntry();
+        blockSet();
+        run.memory('i32.load', 0);
+        run.get(physical);
+        run.op('i32.ne');
+        run.brIf(out);
+        run.get(entry);
+        run.memory('i32.load', BLOCK_RECORD);
+        run.tee(link);
+        run.memory('i32.load16_u', record.HANDLER);
+        run.i32(record.TRANSLATED);
+        run.op('i32.ne');
+        run.brIf(out);
+        run.get(link);
+        run.set(rec);
+        setPage();
+        run.br(again);
+        run.end();
         charge(() => run.i32(0));
         run.if();
         saveRip();
@@ -317,7 +381,9 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         run.end();
         set(slot, 0);
         run.br(resolve);
+        run.end();
         break;
+      }
       case record.UNDEFINED:
         run.i32(0);
         run.get(rec);
@@ -401,6 +467,11 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   run.br(go);
 
   run.end(); // fault
+  if (functions.traps) {
+    setTargetHere();
+    saveRip();
+    deliverFault(position);
+  }
   exit(record.EXIT_FAULT);
 
   run.end(); // go
@@ -421,44 +492,37 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   run.if();
   run.get(link);
   run.set(rec);
-  run.br(next);
+  run.br(enter);
   run.end();
   run.end();
 
   run.end(); // resolve: find the block at `target`
   lookUpCode(() => {
     saveRip();
+    deliverFault(() => run.i32(0));
     set(rec, 0);
     exit(record.EXIT_FETCH_FAULT);
   });
-  // Block table: entry for the physical address.
+  blockSet();
+  run.memory('i32.load', 0);
   run.get(physical);
-  run.get(physical);
-  run.i32(14);
-  run.op('i32.shr_u');
-  run.op('i32.xor');
-  run.i32(BLOCK_ENTRIES - 1);
-  run.op('i32.and');
-  run.i32(3);
-  run.op('i32.shl');
-  run.i32(0);
-  run.memory('i32.load', STATE + state.BLOCK_BASE);
+  run.op('i32.ne');
+  run.if();
+  run.get(entry);
+  run.i32(BLOCK_ENTRY);
   run.op('i32.add');
   run.tee(entry);
   run.memory('i32.load', 0);
   run.get(physical);
   run.op('i32.ne');
-  run.get(entry);
-  run.memory('i32.load', 4);
-  run.op('i32.eqz');
-  run.op('i32.or');
   run.if();
   saveRip();
   set(rec, 0);
   exit(record.EXIT_TRANSLATE);
   run.end();
+  run.end();
   run.get(entry);
-  run.memory('i32.load', 4);
+  run.memory('i32.load', BLOCK_RECORD);
   run.set(rec);
   run.get(raw);
   run.if();
@@ -488,12 +552,27 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   run.memory('i32.store', 0);
   run.end();
   run.end();
+  setPage();
+  run.end(); // enter
+  // A block that is entered often is worth translating.
+  run.get(rec);
+  run.i32(record.HEADER);
+  run.op('i32.sub');
+  run.tee(entry);
+  run.get(entry);
+  run.memory('i32.load', record.HEADER_HEAT);
+  run.i32(1);
+  run.op('i32.add');
+  run.tee(link);
+  run.memory('i32.store', record.HEADER_HEAT);
+  run.get(link);
   run.i32(0);
-  run.get(target);
-  run.i64(-4096n);
-  run.op('i64.and');
-  run.memory('i64.store', STATE + state.PAGE);
-  run.br(next);
+  run.memory('i32.load', STATE + state.HOT);
+  run.op('i32.ne');
+  run.brIf(next);
+  saveRip();
+  set(rec, 0);
+  exit(record.EXIT_HOT);
   run.end(); // loop
   run.unreachable();
   module.function(run, 'run');
@@ -501,6 +580,60 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
 
   return { bytes: module.encode(), handlers, helpers: helpers.names, names };
 
+  /** PAGE = the page of `target`. */
+  function setPage(): void {
+    run.i32(0);
+    run.get(target);
+    run.i64(-4096n);
+    run.op('i64.and');
+    run.memory('i64.store', STATE + state.PAGE);
+  }
+  /** physical = where the TLB entry `entry` has `target`. */
+  function physicalFromEntry(): void {
+    run.get(target);
+    run.op('i32.wrap_i64');
+    run.get(entry);
+    run.memory('i32.load', TLB_ADDEND);
+    run.op('i32.add');
+    run.i32(layout.guestOrigin);
+    run.op('i32.sub');
+    run.set(physical);
+  }
+  /** entry = the block table's first entry for `physical`; leaves it on the stack. */
+  function blockSet(): void {
+    run.get(physical);
+    run.get(physical);
+    run.i32(14);
+    run.op('i32.shr_u');
+    run.op('i32.xor');
+    run.i32(BLOCK_SETS - 1);
+    run.op('i32.and');
+    run.i32(Math.log2(BLOCK_SET));
+    run.op('i32.shl');
+    run.i32(0);
+    run.memory('i32.load', STATE + state.BLOCK_BASE);
+    run.op('i32.add');
+    run.tee(entry);
+  }
+  /** Goes on at the handler of the fault at RIP, if that can be delivered here (traps.ts). */
+  function deliverFault(done: () => void): void {
+    if (!functions.traps) return;
+    done();
+    run.call(functions.traps.fault);
+    run.if();
+    set(rec, 0);
+    set(slot, 0);
+    set(raw, 0);
+    run.i32(0);
+    run.memory('i64.load', STATE + state.RIP);
+    run.set(target);
+    charge(() => run.i32(0));
+    run.if();
+    exit(record.EXIT_BUDGET);
+    run.end();
+    run.br(next);
+    run.end();
+  }
   function fuel(): void {
     run.i32(0);
     run.memory('i64.load32_s', STATE + state.FUEL);
@@ -557,14 +690,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
     run.memory('i32.load', STATE + state.PHYSICAL);
     run.set(physical);
     run.else();
-    run.get(target);
-    run.op('i32.wrap_i64');
-    run.get(entry);
-    run.memory('i32.load', TLB_ADDEND);
-    run.op('i32.add');
-    run.i32(layout.guestOrigin);
-    run.op('i32.sub');
-    run.set(physical);
+    physicalFromEntry();
     run.end();
   }
 }

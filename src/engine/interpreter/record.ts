@@ -28,6 +28,16 @@ export const IMMEDIATE = 16;
 export const TAKEN = 24;
 export const NOT_TAKEN = 28;
 
+/**
+ * What stands before a block's first record, 16 bytes: u32 guest-physical address of its code, u16 number of records, u8 code
+ * size (0: 16 bits, 1: 32, 2: 64), u32 times that the interpreter has entered it.
+ */
+export const HEADER = 16;
+export const HEADER_PHYSICAL = 0;
+export const HEADER_COUNT = 4;
+export const HEADER_CODE = 6;
+export const HEADER_HEAT = 8;
+
 /** Handlers that are not instructions. */
 export const STALE = 0;
 /** Leaves the loop: planted by the engine to stop at an exact instruction. */
@@ -55,3 +65,5 @@ export const EXIT_STOP = 3;
 export const EXIT_FETCH_FAULT = 4;
 /** A CROSSING record found another page. */
 export const EXIT_CROSSING = 5;
+/** The block at RIP has been entered HOT times: it is worth translating. */
+export const EXIT_HOT = 6;

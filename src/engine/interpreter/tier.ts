@@ -1,8 +1,9 @@
 /** The interpreter's half of an instruction's meaning: operands read from a decoded record, registers in memory. */
 import { TLB_ADDEND, TLB_READ, TLB_WRITE } from '../layout.ts';
 import type { Body } from '../wasm/module.ts';
-import { type Builder, type FlagSource, LOADS, STORES, type Tier, type Value } from '../x86/builder.ts';
+import { type Builder, LOADS, STORES, type Tier, type Value } from '../x86/builder.ts';
 import { emitBulk } from '../x86/bulk.ts';
+import { CAREFUL } from '../x86/careful.ts';
 import type { Form } from '../x86/decode.ts';
 import type { Operand } from '../x86/instructions/row.ts';
 import {
@@ -16,6 +17,8 @@ import {
 import { type OperandSpec, operandBits } from '../x86/operands.ts';
 import { emitEntry, type Paging } from '../x86/paging.ts';
 import * as state from '../x86/state.ts';
+import { StateTier } from '../x86/state-tier.ts';
+import type { TrapName, Traps } from '../x86/traps.ts';
 import * as record from './record.ts';
 
 const { STATE } = state;
@@ -45,7 +48,11 @@ export interface Leaving {
 export interface Functions extends Paging {
   /** helper(id) -> 1 if it faulted. */
   helper: number;
+  /** By number (careful.ts). */
+  careful: readonly number[];
   bulk: Record<'movs' | 'stos', number>;
+  /** Of the module for 64-bit code. */
+  traps: Traps | undefined;
   /** segment(number, offset i64, bytes, write) -> linear i64; FAULT on a violation. */
   segment: number;
 }
@@ -61,7 +68,7 @@ export function helperNumbering(): { number(name: string): number; names: string
   };
 }
 
-export class InterpreterTier implements Tier {
+export class InterpreterTier extends StateTier implements Tier {
   readonly wide: boolean;
   readonly #variant: Variant;
   readonly #leaving: Leaving;
@@ -71,22 +78,12 @@ export class InterpreterTier implements Tier {
   left = false;
 
   constructor(variant: Variant, leaving: Leaving, functions: Functions, helpers: (name: string) => number) {
+    super();
     this.wide = variant.wide;
     this.#variant = variant;
     this.#leaving = leaving;
     this.#functions = functions;
     this.#helpers = helpers;
-  }
-
-  // Registers named by the row.
-
-  gpr(b: Builder, index: number, bits: number, high: boolean): Value {
-    return b.state(state.GPR + 8 * index + (high ? 1 : 0), bits);
-  }
-  setGpr(b: Builder, index: number, bits: number, high: boolean, value: Value): void {
-    const offset = state.GPR + 8 * index + (high ? 1 : 0);
-    if (bits === 32) b.setState(offset, b.zx(value, 32), 64);
-    else b.setState(offset, value, bits);
   }
 
   // Registers named by the record.
@@ -249,23 +246,6 @@ export class InterpreterTier implements Tier {
     body.op('i32.add');
   }
 
-  // Flags: stored at once.
-
-  setFlags(b: Builder, source: FlagSource): void {
-    const aux = source.aux();
-    b.setState(state.FLAG_RESULT, source.result);
-    b.setState32(state.FLAG_AUX, aux);
-  }
-  flagResult(b: Builder): Value {
-    return b.state(state.FLAG_RESULT);
-  }
-  flagAux(b: Builder): Value {
-    return b.state32(state.FLAG_AUX);
-  }
-  condition(): undefined {
-    return undefined;
-  }
-
   // Leaving.
 
   raise(b: Builder, vector: Value, code: Value | undefined): void {
@@ -286,6 +266,29 @@ export class InterpreterTier implements Tier {
       this.#leaving.fault(b.body);
       b.body.end();
     });
+  }
+  careful(b: Builder, name: string, x: Value, y: Value): Value {
+    b.use(x, y);
+    const result = b.temporary('v128');
+    b.effect(() => {
+      this.#saveRecord(b.body);
+      b.emit(x);
+      b.emit(y);
+      b.body.call(this.#functions.careful[CAREFUL.indexOf(name)]!);
+      b.body.set(result);
+      this.#faultIfSet(b);
+    });
+    return b.local('v128', result);
+  }
+  trap(b: Builder, name: TrapName, next: Value | undefined): Value {
+    const done = b.temporary('i32');
+    if (next) b.use(next);
+    b.effect(() => {
+      if (next) b.emit(next);
+      b.body.call(this.#functions.traps![name]);
+      b.body.set(done);
+    });
+    return b.local('i32', done);
   }
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value {
     return emitBulk(b, this.#functions.bulk[kind], bytes, to, from, count);

@@ -12,7 +12,7 @@ const { STATE } = state;
 const REGISTERS = 16;
 
 /** Indices that every module has alike, so that a region's code can move from one module to another. */
-const FUNCTIONS = { helper: 0, bulk: { movs: 1, stos: 2 }, walk: 3, aux: 4 };
+const FUNCTIONS = { helper: 0, bulk: { movs: 1, stos: 2 }, walk: 3, careful: 4, aux: 5 };
 
 /** A region as the bytes of a function: (unused i32) -> 1 if the interpreter has to execute the instruction at RIP. */
 export function compileRegion(layout: Layout, region: Region, wide: boolean, pure: PureHelpers): Uint8Array {
@@ -26,6 +26,7 @@ export function linkRegions(layout: Layout, regions: readonly Uint8Array[]): Uin
   const movs = module.import('env', 'bulkMovs', ['i64', 'i64', 'i64', 'i32'], ['i64']);
   const stos = module.import('env', 'bulkStos', ['i64', 'i64', 'i64', 'i32'], ['i64']);
   const walk = module.import('env', 'walk', ['i64', 'i32'], ['i64']);
+  const careful = module.import('env', 'careful', ['i32', 'v128', 'v128'], ['v128']);
   const aux = module.function(auxBody());
   const { bulk } = FUNCTIONS;
   if (
@@ -33,6 +34,7 @@ export function linkRegions(layout: Layout, regions: readonly Uint8Array[]): Uin
     movs !== bulk.movs ||
     stos !== bulk.stos ||
     walk !== FUNCTIONS.walk ||
+    careful !== FUNCTIONS.careful ||
     aux !== FUNCTIONS.aux
   )
     throw new Error('jit: regions are linked to other functions');
@@ -113,6 +115,8 @@ function regionBody(
   const locals: RegionLocals = {
     registers: new Array(REGISTERS).fill(undefined),
     written: new Set(),
+    vectors: new Array(REGISTERS).fill(undefined),
+    writtenVectors: new Set(),
     base: body.local('i64'),
     tlb: body.local('i32'),
     fuel: body.local('i32'),
@@ -174,6 +178,10 @@ function regionBody(
         charge(done);
         leaveTo(offset);
       },
+      next() {
+        charge(done + 1);
+        leaveTo(offset + block.code[done]!.instruction.length);
+      },
       jump(b, target) {
         // Direct jumps are edges; only returns and indirect ones need the value.
         if (block.ending === 'next') return;
@@ -212,7 +220,7 @@ function regionBody(
         block = node;
         lookup = target;
         done = 0;
-        tier.pending = undefined;
+        tier.beginBlock();
         for (const { instruction, offset: at } of node.code) {
           offset = at;
           tier.left = false;
@@ -281,6 +289,8 @@ function regionBody(
   };
   for (const register of locals.written)
     store('i64.store', state.GPR + 8 * register, () => body.get(locals.registers[register]!));
+  for (const register of locals.writtenVectors)
+    store('v128.store', state.XMM + 16 * register, () => body.get(locals.vectors[register]!));
   store('i64.store', state.RIP, () => {
     body.get(locals.exitRip);
     if (!wide) {
@@ -297,11 +307,11 @@ function regionBody(
   });
   body.get(locals.interpret);
 
-  return withPrologue(body, prologue(layout, region, locals, limit));
+  return withPrologue(body, prologue(layout, region, locals));
 }
 
 /** What comes before the region's code, once it is known what that uses. Returns 1 if the region cannot be entered now. */
-function prologue(layout: Layout, region: Region, locals: RegionLocals, limit: number): (body: Body) => void {
+function prologue(layout: Layout, region: Region, locals: RegionLocals): (body: Body) => void {
   return body => {
     const load = (type: string, at: number) => {
       body.i32(0);
@@ -313,11 +323,9 @@ function prologue(layout: Layout, region: Region, locals: RegionLocals, limit: n
       body.return();
       body.end();
     };
+    // The interpreter enters with fuel for REGION_LIMIT.
     load('i32.load', state.FUEL);
-    body.tee(locals.fuel);
-    body.i32(limit);
-    body.op('i32.lt_s');
-    refuse();
+    body.set(locals.fuel);
     const units = new Set(
       region.blocks.flatMap(block => block.code.map(({ instruction }) => instruction.form!.row.unit)),
     );
@@ -378,6 +386,11 @@ function prologue(layout: Layout, region: Region, locals: RegionLocals, limit: n
     locals.registers.forEach((local, register) => {
       if (local === undefined) return;
       load('i64.load', state.GPR + 8 * register);
+      body.set(local);
+    });
+    locals.vectors.forEach((local, register) => {
+      if (local === undefined) return;
+      load('v128.load', state.XMM + 16 * register);
       body.set(local);
     });
     load('i64.load', state.FLAG_RESULT);

@@ -1,29 +1,26 @@
 /**
- * The second tier: notices where the guest spends its time (by looking at RIP whenever a slice of instructions ends), has those
- * regions translated, several at once, and takes them back when their code is written to.
+ * The second tier: is told which blocks the interpreter enters often, has the regions around them translated, several at
+ * once, and takes them back when their code is written to.
  */
 import type { Blocks, CodeSource } from '../blocks.ts';
 import type { Layout } from '../layout.ts';
 import type { CodeSize } from '../x86/decode.ts';
-import { compileRegion, linkRegions } from './compile.ts';
 import { findRegion, type Region } from './region.ts';
+import type { TranslationRequest, Translator } from './translator.ts';
 
-/** Slices that must end in the same place before it counts as hot. */
-const HOT = 8;
-/** Places to remember. */
-const HEAT_LIMIT = 8192;
-/** Regions a fresh module holds at most, and slices to wait for more of them. */
-const BATCH = 32;
-const PATIENCE = 300;
-/**
- * Modules of one generation that are merged into one of the next: each module's code starts on pages of its own, and calls
- * between a thousand of them miss every cache (engine-numbers 2: 300 ns a transfer, against 4 within a module).
- */
-const GENERATION = 6;
+/** Times that the interpreter must enter a block before it counts as hot. */
+export const HOT = 20000;
+/** … and before it is worth being part of a region. */
+const WARM = 1000;
+/** Regions that go into one module at most, and looks (`look`) to wait for more of them. */
+const BATCH = 64;
+const PATIENCE = 200;
+/** Regions that may wait for their module: more of them would be stale before they come. */
+const OUTSTANDING = 96;
 /** A place whose region was invalidated this often is left to the interpreter. */
 const PATCHED_LIMIT = 6;
 /** Live regions: V8 keeps a mapping a module on Node below 24 (engine-numbers 1). */
-const REGION_LIMIT = 12000;
+const LIVE_LIMIT = 12000;
 
 export interface JitHost {
   layout: Layout;
@@ -31,14 +28,12 @@ export interface JitHost {
   memory: WebAssembly.Memory;
   blocks: Blocks;
   source: CodeSource;
+  translator: Translator;
   /** Guest-physical address of executable RAM at a linear address; -1 where there is none. */
   code(linear: bigint): number;
   table(code: CodeSize): WebAssembly.Table;
-  /** The helper import, and the number of a helper that touches only vector and x87 state. */
-  helper(code: CodeSize): (id: number) => number;
-  pureHelper(code: CodeSize, name: string): number | undefined;
-  /** The interpreter's functions that regions call. */
-  functions(code: CodeSize): { bulkMovs: unknown; bulkStos: unknown; walk: unknown };
+  /** The interpreter's functions that regions call, by the names that they import. */
+  functions(code: CodeSize): Record<string, unknown>;
 }
 
 interface Candidate {
@@ -46,120 +41,119 @@ interface Candidate {
   physical: number;
   code: CodeSize;
 }
-interface Installed {
-  physical: number;
-  code: CodeSize;
-  /** In the table. */
-  index: number;
+/** A region that is being translated, or that the guest may enter. */
+interface Entry extends Candidate {
   pages: number[];
-  body: Uint8Array;
+  /** In the table; -1 until its module has come. */
+  index: number;
 }
-/** A module's regions; some may have been invalidated since. */
-interface Linked {
-  regions: Installed[];
-}
+
+const keyOf = (physical: number, code: CodeSize) => physical * 4 + code / 32;
 
 export class Jit {
   readonly #host: JitHost;
-  readonly #heat = new Map<number, number>();
   readonly #patched = new Map<number, number>();
-  #queue: Candidate[] = [];
+  #batch: TranslationRequest[] = [];
   #waited = 0;
-  readonly #installed = new Map<number, Installed>();
-  readonly #byPage = new Map<number, Set<Installed>>();
+  /** By `keyOf`. */
+  readonly #entries = new Map<number, Entry>();
+  readonly #byPage = new Map<number, Set<Entry>>();
+  /** By the number of its request. */
+  readonly #requested = new Map<number, Entry>();
+  #requests = 0;
   readonly #free: Record<CodeSize, number[]> = { 16: [], 32: [], 64: [] };
-  /** Live modules by generation. */
-  readonly #generations: Linked[][] = [];
-  readonly statistics = { regions: 0, instructions: 0, modules: 0, bytes: 0, invalidated: 0, milliseconds: 0 };
+  readonly statistics = { regions: 0, instructions: 0, modules: 0, invalidated: 0, milliseconds: 0 };
 
   constructor(host: JitHost) {
     this.#host = host;
     host.blocks.onDrop = page => this.#drop(page);
+    host.translator.onModule = (module, ids) => this.#install(module, ids);
   }
 
-  /** The guest was at `linear` when a slice ended. */
-  sample(linear: bigint, code: CodeSize): void {
-    if (code !== 64) return; // segments: the interpreter's, for now
-    const physical = this.#host.code(linear);
-    if (physical >= 0) {
-      const key = physical * 4 + code / 32;
-      if (!this.#installed.has(key)) {
-        // Places that were seen once in a while are forgotten.
-        if (this.#heat.size > HEAT_LIMIT) this.#heat.clear();
-        const heat = (this.#heat.get(key) ?? 0) + 1;
-        this.#heat.set(key, heat);
-        if (heat === HOT && (this.#patched.get(key) ?? 0) < PATCHED_LIMIT) this.#queue.push({ linear, physical, code });
-      }
-    }
-    if (this.#queue.length && (++this.#waited >= PATIENCE || this.#queue.length >= BATCH)) this.#compile();
+  /** Called every few thousand instructions: takes what has been translated, and goes on. */
+  look(): void {
+    this.#host.translator.poll();
+    if (this.#batch.length && ++this.#waited >= PATIENCE) this.#submit();
   }
-
+  /** The block at `linear` has been entered HOT times. */
+  request(linear: bigint, code: CodeSize): void {
+    const physical = code === 64 ? this.#host.code(linear) : -1; // segments: the interpreter's, for now
+    if (physical >= 0) this.#want({ linear, physical, code }, WARM);
+    if (this.#batch.length >= BATCH) this.#submit();
+  }
   /** Translates what starts at `linear` at once, hot or not: for tests. @returns false if there is nothing to translate. */
   translate(linear: bigint, code: CodeSize): boolean {
     const physical = this.#host.code(linear);
     if (physical < 0) return false;
     const { blocks, source } = this.#host;
-    if (!blocks.known(physical, code) && !blocks.translate(linear, physical, code, source)) return false;
-    const before = this.statistics.regions;
-    this.#queue = [{ linear, physical, code }];
-    this.#compile();
-    return this.statistics.regions > before;
+    if (blocks.heat(physical, code) < 0 && !blocks.translate(linear, physical, code, source)) return false;
+    const wanted = this.#want({ linear, physical, code }, 0);
+    if (wanted) this.#submit();
+    return wanted;
+  }
+  close(): void {
+    this.#host.translator.close();
   }
 
-  #compile(): void {
+  /**
+   * Finds the region around the place, of blocks entered `warm` times, and puts it into the next batch: now, while the address
+   * space is the one in which it is hot. @returns false if there is none, or it is there already.
+   */
+  #want(candidate: Candidate, warm: number): boolean {
     const started = performance.now();
-    const { layout, bytes, blocks } = this.#host;
-    const batch = this.#queue.splice(0, BATCH);
-    this.#waited = 0;
-    const found: { candidate: Candidate; region: Region }[] = [];
-    const pending: { entry: Installed; linear: bigint }[] = [];
-    for (const candidate of batch) {
-      const { linear, physical, code } = candidate;
-      const page = linear & ~4095n;
-      // The address may be mapped elsewhere by now.
-      if (this.#host.code(linear) !== physical) continue;
-      const region = findRegion(
-        {
-          origin: layout.guestOrigin,
-          bytes,
-          page: delta => (delta === 0 ? physical & ~4095 : this.#host.code(page + BigInt(delta * 4096))),
-          executed: at => blocks.known(at, code),
-        },
-        physical & 4095,
-        code,
-      );
-      if (region) found.push({ candidate, region });
-    }
-    if (!found.length || this.#installed.size + found.length > REGION_LIMIT) return;
-    const table = this.#host.table(64);
-    const installed: Installed[] = [];
-    for (const { candidate, region } of found) {
-      const { linear, physical, code } = candidate;
-      if (!blocks.known(physical, code)) continue; // dropped by a flush meanwhile
-      const body = compileRegion(layout, region, true, name => this.#host.pureHelper(64, name));
-      const index = this.#free[code].pop() ?? table.grow(1);
-      const entry: Installed = { physical, code, index, pages: region.pages.map(p => p.physical >>> 12), body };
-      installed.push(entry);
-      this.statistics.regions++;
-      this.statistics.instructions += region.instructions;
-      this.statistics.bytes += body.length;
-      this.#register(entry, region);
-      pending.push({ entry, linear });
-    }
-    this.#link(installed, 0);
-    // Only now that the table has the functions may the interpreter go there.
-    for (const { entry, linear } of pending)
-      if (!blocks.installRegion(linear, entry.physical, entry.code, entry.index, this.#host.source))
-        this.#remove(entry);
+    const { physical, code } = candidate;
+    const key = keyOf(physical, code);
+    if (this.#entries.has(key) || (this.#patched.get(key) ?? 0) >= PATCHED_LIMIT || this.#entries.size >= LIVE_LIMIT)
+      return false;
+    const executed: number[] = [];
+    const region = this.#find(candidate, warm, executed);
+    if (!region) return false;
+    const entry: Entry = { ...candidate, pages: region.pages.map(page => page.physical >>> 12), index: -1 };
+    const id = ++this.#requests;
+    this.#register(entry, region);
+    this.#requested.set(id, entry);
+    const from = (page: number) => this.#host.layout.guestOrigin + page;
+    const pages = region.pages.map(page => ({
+      ...page,
+      bytes: this.#host.bytes.slice(from(page.physical), from(page.physical) + 4096),
+    }));
+    this.#batch.push({ id, entry: physical & 4095, code, pages, executed });
     this.statistics.milliseconds += performance.now() - started;
+    return true;
   }
-
-  /** Notes where a region's code lies. */
-  #register(entry: Installed, region: Region): void {
+  /** Hands what has been gathered to the translator. */
+  #submit(): void {
+    const { translator } = this.#host;
+    if (translator.outstanding >= OUTSTANDING) return;
+    this.#waited = 0;
+    translator.translate(this.#batch.splice(0, BATCH));
+  }
+  #find({ linear, physical, code }: Candidate, warm: number, executed: number[]): Region | undefined {
+    const { layout, bytes, blocks } = this.#host;
+    const page = linear & ~4095n;
+    return findRegion(
+      {
+        bytes,
+        page: delta => (delta === 0 ? physical & ~4095 : this.#host.code(page + BigInt(delta * 4096))),
+        executed: at => {
+          const wanted = blocks.heat(at, code) >= warm;
+          if (wanted) executed.push(at);
+          return wanted;
+        },
+        at: at => layout.guestOrigin + at,
+      },
+      physical & 4095,
+      code,
+    );
+  }
+  /** Notes where a region's code lies: it is taken back when that is written to, even before its module has come. */
+  #register(entry: Entry, region: Region): void {
     const { blocks } = this.#host;
-    this.#installed.set(entry.physical * 4 + entry.code / 32, entry);
-    for (const { delta, physical: at } of region.pages) {
-      const number = at >>> 12;
+    this.#entries.set(keyOf(entry.physical, entry.code), entry);
+    this.statistics.regions++;
+    this.statistics.instructions += region.instructions;
+    for (const { delta, physical } of region.pages) {
+      const number = physical >>> 12;
       for (const block of region.blocks)
         for (const { instruction, offset } of block.code) {
           const from = offset - delta * 4096;
@@ -171,28 +165,27 @@ export class Jit {
       else this.#byPage.set(number, new Set([entry]));
     }
   }
-  /** Makes one module of the regions and puts its functions in the table; merges modules when there are many of a generation. */
-  #link(regions: Installed[], generation: number): void {
-    if (!regions.length) return;
-    const bytes = linkRegions(
-      this.#host.layout,
-      regions.map(region => region.body),
-    );
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      env: { memory: this.#host.memory, helper: this.#host.helper(64), ...this.#host.functions(64) },
-    });
-    const table = this.#host.table(64);
-    regions.forEach((region, i) => table.set(region.index, instance.exports[`r${i}`]));
+  /** A module has come: its functions go into the table, and then the interpreter may go there. */
+  #install(module: WebAssembly.Module, ids: readonly number[]): void {
+    const { memory, blocks, source } = this.#host;
+    const entries = ids.map(id => this.#requested.get(id));
+    for (const id of ids) this.#requested.delete(id);
+    const code = entries.find(entry => entry && this.#isLive(entry))?.code;
+    if (code === undefined) return;
+    const started = performance.now();
+    const { exports } = new WebAssembly.Instance(module, { env: { memory, ...this.#host.functions(code) } });
+    const table = this.#host.table(code);
     this.statistics.modules++;
-    const peers = (this.#generations[generation] ??= []);
-    peers.push({ regions });
-    if (peers.length < GENERATION) return;
-    this.#generations[generation] = [];
-    const live = peers.flatMap(peer => peer.regions.filter(region => this.#isLive(region)));
-    this.#link(live, generation + 1);
+    entries.forEach((entry, i) => {
+      if (!entry || !this.#isLive(entry)) return;
+      entry.index = this.#free[code].pop() ?? table.grow(1);
+      table.set(entry.index, exports[`r${i}`]);
+      if (!blocks.installRegion(entry.linear, entry.physical, code, entry.index, source)) this.#remove(entry);
+    });
+    this.statistics.milliseconds += performance.now() - started;
   }
-  #isLive(region: Installed): boolean {
-    return this.#installed.get(region.physical * 4 + region.code / 32) === region;
+  #isLive(entry: Entry): boolean {
+    return this.#entries.get(keyOf(entry.physical, entry.code)) === entry;
   }
 
   /** The code of a page was written to. */
@@ -202,16 +195,16 @@ export class Jit {
     this.#byPage.delete(page);
     for (const entry of here) if (this.#isLive(entry)) this.#remove(entry);
   }
-  #remove(entry: Installed): void {
+  #remove(entry: Entry): void {
     const { physical, code, index, pages } = entry;
-    const key = physical * 4 + code / 32;
-    this.#installed.delete(key);
+    const key = keyOf(physical, code);
+    this.#entries.delete(key);
+    for (const page of pages) this.#byPage.get(page)?.delete(entry);
+    this.#patched.set(key, (this.#patched.get(key) ?? 0) + 1);
+    this.statistics.invalidated++;
+    if (index < 0) return;
     this.#host.blocks.removeRegion(physical, code);
     this.#host.table(code).set(index, null);
     this.#free[code].push(index);
-    for (const page of pages) this.#byPage.get(page)?.delete(entry);
-    this.#patched.set(key, (this.#patched.get(key) ?? 0) + 1);
-    this.#heat.set(key, 0);
-    this.statistics.invalidated++;
   }
 }

@@ -46,16 +46,16 @@ export interface Region {
   sites: Block[];
 }
 
-export const REGION_INSTRUCTIONS = 400;
+export const REGION_LIMIT = 100;
 const REGION_PAGES = 4;
 
 export interface CodeReader {
   /** Guest-physical address of the page `delta` pages after the entry's; -1 if it has no executable RAM. */
   page(delta: number): number;
-  /** True if the interpreter has been at the guest-physical address: code that never ran is left out. */
+  /** True if the guest-physical address may start a block: code that hardly ever ran is left out. */
   executed(physical: number): boolean;
-  /** Index in `bytes` of guest-physical address 0. */
-  origin: number;
+  /** Index in `bytes` of a guest-physical page. */
+  at(physical: number): number;
   bytes: Uint8Array;
 }
 
@@ -96,14 +96,15 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
     if (physical < 0) return undefined;
     const instruction = new Instruction();
     const at = offset - delta * 4096;
-    const base = reader.origin + physical;
+    const base = reader.at(physical);
     let result = decode(reader.bytes, base + at, base + 4096, code, instruction);
     if (result === 'short') {
       const following = pageOf(delta + 1);
       if (following < 0) return undefined;
       const have = 4096 - at;
       tail.set(reader.bytes.subarray(base + at, base + 4096));
-      tail.set(reader.bytes.subarray(reader.origin + following, reader.origin + following + 15), have);
+      const from = reader.at(following);
+      tail.set(reader.bytes.subarray(from, from + 15), have);
       result = decode(tail, 0, have + 15, code, instruction);
     }
     return typeof result === 'number' ? instruction : undefined;
@@ -114,9 +115,9 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
   const leaders = new Set<number>([entry]);
   const sites = new Set<number>();
   const queue = [entry];
-  while (queue.length && found.size < REGION_INSTRUCTIONS) {
+  while (queue.length && found.size < REGION_LIMIT) {
     let offset = queue.shift()!;
-    while (!found.has(offset) && found.size < REGION_INSTRUCTIONS) {
+    while (!found.has(offset) && found.size < REGION_LIMIT) {
       const instruction = read(offset);
       if (!instruction) break;
       found.set(offset, instruction);
@@ -212,7 +213,7 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
   visit(first);
   const all = [...reached];
   const instructions = all.reduce((sum, block) => sum + block.code.length, 0);
-  if (instructions < 2) return undefined;
+  if (!instructions) return undefined;
   return {
     entry: first,
     blocks: all,

@@ -26,6 +26,14 @@ export interface Emitter<N extends Node> {
 export function emitStructured<N extends Node>(emitter: Emitter<N>, nodes: readonly N[], entry: N): void {
   const { body } = emitter;
   const targets = new Map<N, Target>();
+  const predecessors = new Map<Node, N[]>();
+  for (const node of nodes)
+    for (const successor of node.successors) {
+      const known = predecessors.get(successor);
+      if (known) known.push(node);
+      else predecessors.set(successor, [node]);
+    }
+  const entered = (node: N, from: (predecessor: N) => boolean) => predecessors.get(node)?.some(from) ?? false;
   const lookup = (node: N): Target => {
     const target = targets.get(node);
     if (!target) throw new Error('structure: a branch to a node that is out of reach');
@@ -34,7 +42,7 @@ export function emitStructured<N extends Node>(emitter: Emitter<N>, nodes: reado
 
   /** Emits `set`, entered at `header` alone. */
   function emitSet(set: ReadonlySet<N>, header: N): void {
-    const cyclic = [...set].some(node => node.successors.includes(header));
+    const cyclic = entered(header, from => set.has(from));
     const before = targets.get(header);
     if (cyclic) targets.set(header, { label: body.loop(), backwards: true });
     emitParts(set, [header], new Set([header]), () => emitter.node(header, lookup));
@@ -85,20 +93,18 @@ export function emitStructured<N extends Node>(emitter: Emitter<N>, nodes: reado
     const parts = components(set, isHeader, headers).filter(part => dispatched || part[0] !== headers[0]);
     const entries = parts.map(part => {
       const inside = new Set(part);
-      const outside = part.filter(
-        node =>
-          (dispatched && isHeader.has(node)) ||
-          [...set].some(from => !inside.has(from) && !isHeader.has(node) && from.successors.includes(node)),
+      const fronts = part.filter(node =>
+        isHeader.has(node) ? dispatched : entered(node, from => set.has(from) && !inside.has(from)),
       );
-      return { part, inside, entered: outside };
+      return { part, inside, fronts };
     });
     const labels = entries.map(() => 0);
     for (let i = entries.length - 1; i >= 0; i--) labels[i] = body.block();
     const own = new Map<N, Target>();
     const saved: [N, Target | undefined][] = [];
-    entries.forEach(({ entered }, i) => {
-      const local = entered.length > 1 ? body.local('i32') : -1;
-      entered.forEach((node, value) => {
+    entries.forEach(({ fronts }, i) => {
+      const local = fronts.length > 1 ? body.local('i32') : -1;
+      fronts.forEach((node, value) => {
         const target: Target = {
           label: labels[i]!,
           backwards: false,
@@ -113,13 +119,13 @@ export function emitStructured<N extends Node>(emitter: Emitter<N>, nodes: reado
       });
     });
     first(own);
-    entries.forEach(({ part, inside, entered }) => {
+    entries.forEach(({ part, inside, fronts }) => {
       body.end();
-      const dispatch = own.get(entered[0]!)?.dispatch;
+      const dispatch = own.get(fronts[0]!)?.dispatch;
       if (part.length === 1 && !(part[0]!.successors.includes(part[0]!) && !isHeader.has(part[0]!)))
         emitter.node(part[0]!, lookup);
-      else if (entered.length > 1) emitDispatched(inside, entered, dispatch!.local);
-      else emitSet(inside, entered[0]!);
+      else if (fronts.length > 1) emitDispatched(inside, fronts, dispatch!.local);
+      else emitSet(inside, fronts[0]!);
     });
     for (const [node, target] of saved) {
       if (target) targets.set(node, target);

@@ -7,8 +7,9 @@ import { TLB_ADDEND, TLB_ENTRIES, TLB_READ, TLB_WRITE } from '../layout.ts';
 import type { Body } from '../wasm/module.ts';
 import { type Builder, type FlagSource, LOADS, STORES, type Tier, type Value } from '../x86/builder.ts';
 import { emitBulk } from '../x86/bulk.ts';
+import { CAREFUL } from '../x86/careful.ts';
 import type { Instruction } from '../x86/decode.ts';
-import type { Operand } from '../x86/instructions/row.ts';
+import type { Lanes, Operand } from '../x86/instructions/row.ts';
 import {
   BaseOperand,
   GeneralRegister,
@@ -31,6 +32,9 @@ export interface RegionLocals {
   /** i64 locals of the general registers; made when first used. */
   registers: (number | undefined)[];
   written: Set<number>;
+  /** v128 locals of the XMM registers, likewise. */
+  vectors: (number | undefined)[];
+  writtenVectors: Set<number>;
   /** Linear address of the entry's page. */
   base: number;
   tlb: number;
@@ -49,6 +53,8 @@ export interface RegionLocals {
 export interface Leaving {
   /** Leaves with the interpreter to execute the current instruction, from any depth of blocks. */
   interpret(body: Body): void;
+  /** Leaves behind the current instruction, which is complete. */
+  next(body: Body): void;
   /** To a linear address, dynamic. */
   jump(b: Builder, target: Value): void;
   branch(b: Builder, condition: Value): void;
@@ -56,6 +62,7 @@ export interface Leaving {
 
 export interface JitFunctions {
   helper: number;
+  careful: number;
   bulk: Record<'movs' | 'stos', number>;
 }
 
@@ -75,6 +82,8 @@ export class JitTier implements Tier {
   pending: { kind: FlagSource['kind']; bits: number; carryIn: boolean } | undefined;
   /** The meaning has left unconditionally. */
   left = false;
+  /** XMM registers without denormal numbers, in such lanes: known within a block. */
+  readonly #tame = new Map<number, Lanes>();
 
   constructor(wide: boolean, locals: RegionLocals, leaving: Leaving, functions: JitFunctions, pure: PureHelpers) {
     this.wide = wide;
@@ -84,6 +93,11 @@ export class JitTier implements Tier {
     this.#pure = pure;
   }
 
+  /** Nothing is known at the start of a block. */
+  beginBlock(): void {
+    this.pending = undefined;
+    this.#tame.clear();
+  }
   begin(instruction: Instruction, offset: number): void {
     this.#instruction = instruction;
     this.#offset = offset;
@@ -119,6 +133,32 @@ export class JitTier implements Tier {
       () => {},
       () => b.body.set(local),
     );
+  }
+
+  vector(b: Builder, index: number): Value {
+    const local = (this.locals.vectors[index] ??= b.body.local('v128'));
+    return b.read(`vector ${index}`, 'v128', body => body.get(local));
+  }
+  setVector(b: Builder, index: number, value: Value): void {
+    const local = (this.locals.vectors[index] ??= b.body.local('v128'));
+    this.locals.writtenVectors.add(index);
+    const source = value.kind === 'read' ? VECTOR_PLACE.exec(String(value.place)) : null;
+    const known = source && this.#tame.get(Number(source[1]));
+    if (known) this.#tame.set(index, known);
+    else this.#tame.delete(index);
+    b.write(
+      `vector ${index}`,
+      value,
+      () => {},
+      () => b.body.set(local),
+    );
+  }
+
+  isTame(index: number, lanes: Lanes): boolean {
+    return this.#tame.get(index)?.startsWith(lanes) ?? false;
+  }
+  setTame(index: number, lanes: Lanes): void {
+    if (!this.isTame(index, lanes)) this.#tame.set(index, lanes);
   }
 
   #register(b: Builder, number: number, bits: number): Operand {
@@ -345,13 +385,47 @@ export class JitTier implements Tier {
       body.i32(id);
       body.call(this.#functions.helper);
       body.if();
-      // It wants to fault: the interpreter will find the same.
-      body.i32(0);
-      body.i32(0);
-      body.memory('i32.store', STATE + state.FAULT);
-      this.#leaving.interpret(body);
+      this.#refault(body);
       body.end();
     });
+  }
+  careful(b: Builder, name: string, x: Value, y: Value): Value {
+    b.use(x, y);
+    const { body } = b;
+    const result = b.temporary('v128');
+    b.effect(() => {
+      body.i32(CAREFUL.indexOf(name));
+      b.emit(x);
+      b.emit(y);
+      body.call(this.#functions.careful);
+      body.set(result);
+      body.i32(0);
+      body.memory('i32.load', STATE + state.FAULT);
+      body.if();
+      this.#refault(body);
+      body.end();
+    });
+    return b.local('v128', result);
+  }
+  /** A call wants to fault: the interpreter will find the same. */
+  #refault(body: Body): void {
+    body.i32(0);
+    body.i32(0);
+    body.memory('i32.store', STATE + state.FAULT);
+    this.#leaving.interpret(body);
+  }
+  settle(b: Builder): void {
+    b.effect(() => {
+      b.body.i32(0);
+      b.body.memory('i32.load', STATE + state.FLOAT_DENORMAL);
+      b.body.if();
+      this.#leaving.next(b.body);
+      b.body.end();
+    });
+  }
+  trap(b: Builder): Value {
+    this.raise(b);
+    return b.i32(1);
   }
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value {
     return emitBulk(b, this.#functions.bulk[kind], bytes, to, from, count);
@@ -412,17 +486,17 @@ export class JitTier implements Tier {
       case 'Z':
         return this.#register(b, i.reg, bits);
       case 'W':
-        return i.isMemory ? memory() : new VectorRegister(b, state.XMM, i.rm, bits);
+        return i.isMemory ? memory() : new XmmRegister(b, this, i.rm, bits);
       case 'U':
-        return new VectorRegister(b, state.XMM, i.rm, bits);
+        return new XmmRegister(b, this, i.rm, bits);
       case 'V':
-        return new VectorRegister(b, state.XMM, i.reg, bits);
+        return new XmmRegister(b, this, i.reg, bits);
       case 'Q':
-        return i.isMemory ? memory() : new VectorRegister(b, state.FPU_REGISTERS, i.rm & 7, bits);
+        return i.isMemory ? memory() : new MmxRegister(b, i.rm & 7, bits);
       case 'N':
-        return new VectorRegister(b, state.FPU_REGISTERS, i.rm & 7, bits);
+        return new MmxRegister(b, i.rm & 7, bits);
       case 'P':
-        return new VectorRegister(b, state.FPU_REGISTERS, i.reg & 7, bits);
+        return new MmxRegister(b, i.reg & 7, bits);
       case 'S':
       case 'C':
       case 'D':
@@ -474,23 +548,54 @@ export class JitTier implements Tier {
   }
 }
 
-/** A register of a file that stays in memory. */
-class VectorRegister extends BaseOperand {
+const VECTOR_PLACE = /^vector (\d+)$/;
+
+class XmmRegister extends BaseOperand {
   readonly kind = 'register';
   readonly #b: Builder;
-  readonly #at: number;
+  readonly #tier: JitTier;
   readonly #number: number;
-  constructor(b: Builder, file: number, number: number, bits: number) {
+  constructor(b: Builder, tier: JitTier, number: number, bits: number) {
     super(bits);
     this.#b = b;
-    this.#at = file + 16 * number;
+    this.#tier = tier;
     this.#number = number;
   }
   override get(): Value {
-    return this.#b.state(this.#at, this.bits);
+    return this.#b.state(state.XMM + 16 * this.#number, this.bits);
   }
   override set(value: Value): void {
-    this.#b.setState(this.#at, value, this.bits);
+    this.#b.setState(state.XMM + 16 * this.#number, value, this.bits);
+  }
+  override isTame(lanes: Lanes): boolean {
+    return this.#tier.isTame(this.#number, lanes);
+  }
+  override setTame(lanes: Lanes): void {
+    this.#tier.setTame(this.#number, lanes);
+  }
+  override number(): Value {
+    return this.#b.const(this.#number);
+  }
+}
+
+/** An MMX register: these stay in memory. */
+class MmxRegister extends BaseOperand {
+  readonly kind = 'register';
+  readonly #b: Builder;
+  readonly #number: number;
+  constructor(b: Builder, number: number, bits: number) {
+    super(bits);
+    this.#b = b;
+    this.#number = number;
+  }
+  override get(): Value {
+    return this.#b.state(state.FPU_REGISTERS + 16 * this.#number, this.bits);
+  }
+  override set(value: Value): void {
+    const at = state.FPU_REGISTERS + 16 * this.#number;
+    this.#b.setState(at, value, this.bits);
+    // It is the significand of an x87 register, whose exponent becomes all ones (SDM 1, 9.2).
+    this.#b.setState(at + 8, this.#b.const(0xffff), 16);
   }
   override number(): Value {
     return this.#b.const(this.#number);

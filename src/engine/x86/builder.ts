@@ -10,6 +10,7 @@
 import type { Body } from '../wasm/module.ts';
 import { type Opcode, opcodes, type ValueType } from '../wasm/opcodes.ts';
 import * as state from './state.ts';
+import type { TrapName } from './traps.ts';
 
 type Kind = 'const' | 'local' | 'op' | 'read' | 'select' | 'lane' | 'shuffle';
 
@@ -59,6 +60,9 @@ export interface Tier {
   readonly wide: boolean;
   gpr(b: Builder, index: number, bits: number, high: boolean): Value;
   setGpr(b: Builder, index: number, bits: number, high: boolean, value: Value): void;
+  /** XMM registers, whole, where they do not stand in the state. */
+  vector?(b: Builder, index: number): Value;
+  setVector?(b: Builder, index: number, value: Value): void;
   /** The linear address of `offset` in a segment; limits and rights are checked for `bytes` where there are such. */
   linear(b: Builder, segment: number, offset: Value, bytes: number, write: boolean): Value;
   /** Loads from a linear address; faults leave the instruction. `lock` asks for write permission too. */
@@ -73,6 +77,12 @@ export interface Tier {
   raise(b: Builder, vector: Value, code: Value | undefined): void;
   /** Calls helper `name`; returns when it did not fault. */
   helper(b: Builder, name: string): void;
+  /** Calls function `name` (careful.ts) of two v128; returns when it did not fault. */
+  careful(b: Builder, name: string, x: Value, y: Value): Value;
+  /** Leaves behind the instruction, which is complete, if `careful` met a denormal number: for tiers that remember tame lanes. */
+  settle?(b: Builder): void;
+  /** Tries the fast path of traps.ts: 1 if it did everything and the state's RIP says where to go on; 0: the helper has to. */
+  trap(b: Builder, name: TrapName, next: Value | undefined): Value;
   /** `count` elements of `bytes` moved or filled upwards at once: how many were done, 0 if it has to be one by one. */
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value;
   /** Goes on at linear address `target`; ends the block. */
@@ -229,12 +239,22 @@ export class Builder {
 
   /** A field of the state, zero-extended. `bits` 128 gives a v128. */
   state(offset: number, bits = 64): Value {
+    if (this.tier.vector && placeOf(offset) === 'xmm')
+      return lowBits(this, this.tier.vector(this, (offset - state.XMM) / 16), bits);
     return this.read(placeOf(offset), bits === 128 ? 'v128' : 'i64', body => {
       body.i32(0);
       body.memory(LOADS[bits]!, state.STATE + offset);
     });
   }
   setState(offset: number, value: Value, bits = 64): void {
+    if (this.tier.setVector && placeOf(offset) === 'xmm') {
+      const index = (offset - state.XMM) / 16;
+      return this.tier.setVector(
+        this,
+        index,
+        bits === 128 ? value : withLowBits(this, this.state(offset, 128), value, bits),
+      );
+    }
     this.write(
       placeOf(offset),
       value,
@@ -461,6 +481,13 @@ export class Builder {
     this.tier.helper(this, name);
     return this.state(state.RESULT);
   }
+  /** Answers like helper `name` of two vectors (careful.ts), which it calls only where WebAssembly does not know the answer. */
+  careful(name: string, x: Value, y: Value): Value {
+    return this.tier.careful(this, name, x, y);
+  }
+  settle(): void {
+    this.tier.settle?.(this);
+  }
   /** The next instruction's offset in CS: what CALL pushes. */
   nextOffset(): Value {
     const next = this.tier.next(this);
@@ -629,6 +656,22 @@ function placeOf(offset: number): Place {
   if (offset >= state.FPU_REGISTERS && offset < state.FPU_REGISTERS + 128) return 'x87';
   return offset;
 }
+
+/** The low `bits` (8-64, zero-extended, or 128) of a v128, and a v128 with those replaced. */
+function lowBits(b: Builder, x: Value, bits: number): Value {
+  if (bits === 128) return x;
+  if (bits === 64) return b.lane('i64x2.extract_lane', 0, x);
+  return b.wide(b.lane(LANES[bits]!.extract, 0, x));
+}
+function withLowBits(b: Builder, x: Value, value: Value, bits: number): Value {
+  if (bits === 64) return b.lane('i64x2.replace_lane', 0, x, value);
+  return b.lane(LANES[bits]!.replace, 0, x, b.narrow(value));
+}
+const LANES: Record<number, { extract: string; replace: string }> = {
+  8: { extract: 'i8x16.extract_lane_u', replace: 'i8x16.replace_lane' },
+  16: { extract: 'i16x8.extract_lane_u', replace: 'i16x8.replace_lane' },
+  32: { extract: 'i32x4.extract_lane', replace: 'i32x4.replace_lane' },
+};
 
 export const LOADS: Record<number, string> = {
   8: 'i64.load8_u',

@@ -3,6 +3,7 @@ import { type Cpu, isCanonical } from './cpu.ts';
 import type { Helper } from './helper.ts';
 import { GP } from './segments.ts';
 import * as state from './state.ts';
+import { ONE_SPACE, pcidSpace, rootSpace } from './tlb.ts';
 
 const CR0_PE = 1;
 const CR0_NW = 1 << 29;
@@ -22,11 +23,14 @@ const EFER_LMA = 0x400;
 const CR4_KNOWN = 0x1ff | (1 << 9) | (1 << 10) | (1 << 11) | (1 << 16) | CR4_PCIDE | (1 << 18) | (1 << 20) | (1 << 21);
 /** Bits whose change drops all translations (SDM 3A 4.10.4.1). */
 const CR4_FLUSHING = (1 << 4) | CR4_PAE | CR4_PGE | CR4_PCIDE | (1 << 20) | (1 << 21);
+/** MOV to CR3: the PCID's translations stay; and the bits that must be 0 with MAXPHYADDR 40. */
+const CR3_KEEP = 1n << 63n;
+const CR3_RESERVED = 1n << 40n;
 const CR0_FLUSHING = CR0_PG | (1 << 16) | CR0_PE;
 
-/** The TLB's name for an address space: the PCID if CR4.PCIDE, else one for all. */
-function space(cpu: Cpu): string {
-  return cpu.get32(state.CR4) & CR4_PCIDE ? `pcid ${cpu.get32(state.CR3) & 0xfff}` : 'current';
+/** The TLB's name for the current address space: the PCID if CR4.PCIDE, else one for all. */
+function space(cpu: Cpu): number {
+  return cpu.get32(state.CR4) & CR4_PCIDE ? pcidSpace(cpu.get32(state.CR3) & 0xfff) : ONE_SPACE;
 }
 
 export function setCr0(cpu: Cpu, value: number): void {
@@ -77,9 +81,9 @@ export function setCr4(cpu: Cpu, wanted: bigint): void {
 /** MOV to CR3: bit 63 with CR4.PCIDE keeps the PCID's translations (SDM 3A 4.10.4.1). */
 export function setCr3(cpu: Cpu, value: bigint): void {
   const pcids = cpu.get32(state.CR4) & CR4_PCIDE;
-  const keep = pcids && (value >> 63n) & 1n;
-  if (pcids) value &= ~(1n << 63n);
-  if (cpu.longMode && value >> 40n) cpu.raise(GP, 0);
+  const keep = pcids && value >= CR3_KEEP;
+  if (keep) value -= CR3_KEEP;
+  if (cpu.longMode && value >= CR3_RESERVED) cpu.raise(GP, 0);
   cpu.set64(state.CR3, cpu.longMode ? value : value & 0xffffffffn);
   cpu.tlb.select(space(cpu));
   if (!keep) cpu.tlb.flush((cpu.get32(state.CR4) & CR4_PGE) !== 0);
@@ -89,7 +93,7 @@ export function setCr3(cpu: Cpu, value: bigint): void {
 /** Loads a root that a hypervisor vouches for: translations made under it are still good. */
 export function switchRoot(cpu: Cpu, value: bigint): void {
   cpu.set64(state.CR3, value);
-  cpu.tlb.select(`root ${value}`);
+  cpu.tlb.select(rootSpace(value));
   cpu.updateBank();
 }
 
@@ -223,7 +227,7 @@ export const controlHelpers: Record<string, Helper> = {
     const [kind, pcid, address] = [cpu.argument(0), cpu.argument(1), cpu.argument(2)];
     if (kind > 3n || pcid >> 12n || (kind === 0n && !isCanonical(address))) cpu.raise(GP, 0);
     if (kind === 0n) return cpu.tlb.invalidate(address);
-    if (kind === 1n) cpu.tlb.drop(cpu.get32(state.CR4) & CR4_PCIDE ? `pcid ${pcid}` : 'current');
+    if (kind === 1n) cpu.tlb.drop(cpu.get32(state.CR4) & CR4_PCIDE ? pcidSpace(Number(pcid)) : ONE_SPACE);
     else cpu.tlb.flushAll(); // 2: all with globals; 3: all without: dropping more is allowed
   },
   cpuid: context => {

@@ -46,8 +46,11 @@ export interface Environment {
   kill(reason: string): void;
 }
 
-interface WalkFunctions {
+/** What helpers call of the interpreter's module. */
+interface Functions {
   walk(linear: bigint, access: number): bigint;
+  /** Delivers a vector if that is an ordinary case (traps.ts): 1; otherwise 0, and nothing has changed. */
+  deliver(vector: number, code: number): number;
 }
 
 export class Cpu implements HelperContext {
@@ -59,15 +62,13 @@ export class Cpu implements HelperContext {
   readonly tlb: Tlb;
   readonly pageKind: number;
   environment!: Environment;
-  walker!: WalkFunctions;
+  functions!: Functions;
   /** Stop at the end of the block: interrupts, mode changes. Set by engine.ts. */
   requestExit: () => void = () => {};
   /** Drop translations of code in the page. */
   codeWritten: (address: number, length: number) => void = () => {};
   /** STI and MOV SS hold interrupts off for one instruction. */
   interruptShadow = false;
-  /** NMI is held off until IRET. */
-  nmiBlocked = false;
 
   constructor(buffer: ArrayBuffer, memory: GuestMemory, tlb: Tlb, pageKind: number) {
     this.view = new DataView(buffer);
@@ -168,6 +169,13 @@ export class Cpu implements HelperContext {
   get iopl(): number {
     return (this.get32(state.FLAGS_REST) >> 12) & 3;
   }
+  /** NMI is held off until IRET. */
+  get nmiBlocked(): boolean {
+    return this.get32(state.NMI_BLOCKED) !== 0;
+  }
+  set nmiBlocked(value: boolean) {
+    this.set32(state.NMI_BLOCKED, value ? 1 : 0);
+  }
   get interruptFlag(): boolean {
     return (this.get32(state.FLAGS_REST) & state.IF) !== 0;
   }
@@ -228,7 +236,7 @@ export class Cpu implements HelperContext {
 
   /** Guest-physical address of a byte at `linear`; raises the fault. */
   translate(linear: bigint, access: number): number {
-    const physical = this.walker.walk(linear, access);
+    const physical = this.functions.walk(linear, access);
     if (physical < 0n) throw FAULT; // walk has set FAULT
     return Number(physical);
   }

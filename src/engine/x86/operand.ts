@@ -1,6 +1,6 @@
 /** What operands of both tiers have in common: each answers the calls that its letter allows and refuses the others. */
 import type { Builder, Value } from './builder.ts';
-import type { Operand } from './instructions/row.ts';
+import type { Lanes, Operand } from './instructions/row.ts';
 
 export abstract class BaseOperand implements Operand {
   abstract readonly kind: 'register' | 'memory' | 'immediate';
@@ -32,6 +32,10 @@ export abstract class BaseOperand implements Operand {
   advance(_bytes: Value): void {
     impossible();
   }
+  isTame(_lanes: Lanes): boolean {
+    return false;
+  }
+  setTame(_lanes: Lanes): void {}
   number(): Value {
     return impossible();
   }

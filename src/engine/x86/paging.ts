@@ -12,10 +12,13 @@ import {
   TLB_ENTRIES,
   TLB_EXECUTE,
   TLB_FLAGS,
+  TLB_NOTES,
+  TLB_NOTES_LIST,
   TLB_READ,
   TLB_WRITE,
 } from '../layout.ts';
-import { Body, type Module } from '../wasm/module.ts';
+import type { Body, Module } from '../wasm/module.ts';
+import { Hand } from './hand.ts';
 import * as state from './state.ts';
 
 const { STATE } = state;
@@ -100,45 +103,6 @@ export function emitPaging(module: Module, layout: Layout, imports: Imports): Pa
   const slowLoad = module.function(slowLoadBody(layout, imports, walk), 'slowLoad');
   const slowStore = module.function(slowStoreBody(layout, imports, walk), 'slowStore');
   return { walk, slowLoad, slowStore };
-}
-
-/** Small conveniences over Body for hand-written functions. */
-class Hand extends Body {
-  readonly state32 = (offset: number) => {
-    this.i32(0);
-    this.memory('i32.load', STATE + offset);
-  };
-  readonly state64 = (offset: number) => {
-    this.i32(0);
-    this.memory('i64.load', STATE + offset);
-  };
-  /** True (i32) if any bit of `mask` is set in a 32-bit state field. */
-  readonly flag = (offset: number, mask: number) => {
-    this.state32(offset);
-    this.i32(mask);
-    this.op('i32.and');
-    this.i32(0);
-    this.op('i32.ne');
-  };
-  readonly setState32 = (offset: number, value: () => void) => {
-    this.i32(0);
-    value();
-    this.memory('i32.store', STATE + offset);
-  };
-  readonly setState64 = (offset: number, value: () => void) => {
-    this.i32(0);
-    value();
-    this.memory('i64.store', STATE + offset);
-  };
-  readonly when = (then: () => void, otherwise?: () => void) => {
-    this.if();
-    then();
-    if (otherwise) {
-      this.else();
-      otherwise();
-    }
-    this.end();
-  };
 }
 
 function walkBody(layout: Layout): Body {
@@ -746,6 +710,7 @@ function walkBody(layout: Layout): Body {
       b.get(entry);
       b.get(global);
       b.memory('i32.store', TLB_FLAGS);
+      emitNote(b, entry, global);
     });
   });
   b.setState64(state.PHYSICAL, () => b.get(physical));
@@ -777,6 +742,41 @@ function walkBody(layout: Layout): Body {
   b.end(); // outer
   b.i64(-1n);
   return b;
+}
+
+/** Notes that an entry has been filled, so that a flush finds it. */
+function emitNote(b: Hand, entry: number, global: number): void {
+  const list = b.local('i32');
+  const count = b.local('i32');
+  b.state32(state.NOTES);
+  b.get(global);
+  b.i32(TLB_NOTES_LIST);
+  b.op('i32.mul');
+  b.op('i32.add');
+  b.tee(list);
+  b.memory('i32.load', 0);
+  b.tee(count);
+  b.i32(TLB_NOTES);
+  b.op('i32.le_u');
+  b.when(() => {
+    b.get(list);
+    b.get(count);
+    b.i32(1);
+    b.op('i32.add');
+    b.memory('i32.store', 0);
+    b.get(count);
+    b.i32(TLB_NOTES);
+    b.op('i32.ne');
+    b.when(() => {
+      b.get(list);
+      b.get(count);
+      b.i32(2);
+      b.op('i32.shl');
+      b.op('i32.add');
+      b.get(entry);
+      b.memory('i32.store', 4);
+    });
+  });
 }
 
 /** Emits a call of `walk` for the linear address in `local` and returns from the function if it faults. */

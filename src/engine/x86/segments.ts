@@ -30,6 +30,10 @@ export const GP = 13;
 export const NP = 11;
 export const SS_FAULT = 12;
 export const TS_FAULT = 10;
+/** Attributes of the flat segments that SYSCALL and SYSENTER load. */
+export const FLAT_CODE_64 = 0xa09b00;
+export const FLAT_CODE_32 = 0xc09b00;
+export const FLAT_DATA = 0xc09300;
 /** In a segment's attributes: code, or data that expands down; D/B. */
 const TYPE_DOWN = 1 << 10;
 const TYPE_CODE_OR_DOWN = TYPE_DOWN | (1 << 11);

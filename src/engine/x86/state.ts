@@ -106,6 +106,8 @@ export const VECTOR = 0x430; // four of them
 /** Between the two halves of an x87 store (x87/transfer.ts): the status word to come, and whether memory is written. u32. */
 export const FPU_PENDING = 0x480;
 export const FPU_WRITES = 0x484;
+/** Not 0: the last careful float operation (careful.ts) met or made a denormal number. u32. */
+export const FLOAT_DENORMAL = 0x488;
 /** Where helpers put, or find, an image that goes to or comes from memory (FNSTENV, FNSAVE, FXSAVE …): 512 bytes. */
 export const FPU_IMAGE = 0x500;
 /** A 16-byte scratch for 128-bit accesses on the slow path. */
@@ -121,13 +123,31 @@ export const UNIT_TRAP = 0x710;
 export const WATCHING = 0x71c;
 /** Guest-physical address of the last slow translation, u64. */
 export const PHYSICAL = 0x720;
-/** Counters of translated code, u64 each: entries, instructions executed in it, exits that asked for the interpreter. */
+/** Counters of translated code, u64 each: entries, instructions executed in it. */
 export const REGION_ENTRIES = 0x730;
 export const REGION_INSTRUCTIONS = 0x738;
-export const REGION_REFUSALS = 0x740;
 /** RIP after the last STI: interrupts wait until the instruction there has been executed. u64. */
 export const STI_SHADOW = 0x748;
-export const STATE_SIZE = 0x800;
+/** Times that the interpreter enters a block before the engine is told (EXIT_HOT); 0: never. u32. */
+export const HOT = 0x750;
+/** Not 0: the budget's last instructions are to be executed, by the interpreter; 0: stop a little early. u32. */
+export const EXACT = 0x770;
+/** Which events translated code may deal with itself, since nobody wants to see them first: NATIVE_ bits, u32. */
+export const NATIVE = 0x754;
+export const NATIVE_EXCEPTIONS = 1;
+export const NATIVE_SYSCALLS = 2;
+/** Not 0: NMI is held off until IRET. u32. */
+export const NMI_BLOCKED = 0x758;
+/** Events delivered so far, interrupts included, u32. */
+export const DELIVERIES = 0x75c;
+/** f64: instructions executed once FUEL has come down to 0. Less FUEL: those executed so far. */
+export const GOAL = 0x760;
+/** Exceptions delivered so far, u32, and the last of them in a ring: exceptions.ts. */
+export const EXCEPTIONS = 0x768;
+/** Address of the notes of the set of TLB banks in use (layout.ts), u32. */
+export const NOTES = 0x76c;
+export const RECENT = 0x800;
+export const STATE_SIZE = 0x1000;
 
 /** RFLAGS bits (SDM 1, 3.4.3). */
 export const CF = 1;

@@ -1,20 +1,39 @@
 /**
  * The TLB's banks. A bank holds the translations of one address space for one class of access: user, kernel, kernel with
  * RFLAGS.AC set. Switching address spaces is then a change of three base addresses; banks are reused least recently used
- * first. An address space is named by its caller: the PCID, or the root's address where a hypervisor sees every change.
+ * first. Flushes find what there is to flush in the notes that the page walk takes (paging.ts).
  */
-import { TLB_AREA, TLB_BANK, TLB_BANKS, TLB_EMPTY, TLB_ENTRIES, TLB_ENTRY, TLB_FLAGS, TLB_READ } from '../layout.ts';
+import {
+  TLB_AREA,
+  TLB_BANK,
+  TLB_BANKS,
+  TLB_EMPTY,
+  TLB_ENTRIES,
+  TLB_ENTRY,
+  TLB_FLAGS,
+  TLB_NOTES,
+  TLB_NOTES_AREA,
+  TLB_NOTES_LIST,
+  TLB_READ,
+} from '../layout.ts';
 import * as state from './state.ts';
 
 const CLASSES = 3;
+const SETS = TLB_BANKS / CLASSES;
+const GLOBAL = 1;
+
+/** Address spaces' names. Without PCIDs there is one; where a hypervisor sees every change of a table, each root has its own. */
+export const ONE_SPACE = -1;
+export const pcidSpace = (pcid: number): number => pcid;
+const PCIDS = 4096;
+export const rootSpace = (cr3: bigint): number => PCIDS + Number(cr3);
 
 export class Tlb {
   readonly #bytes: Uint8Array;
   readonly #words: Uint32Array;
-  readonly #view: DataView;
   /** Address space of each set of three banks; undefined: free. */
-  readonly #owner: (string | undefined)[] = new Array(TLB_BANKS / CLASSES).fill(undefined);
-  readonly #used: number[] = new Array(TLB_BANKS / CLASSES).fill(0);
+  readonly #owner: (number | undefined)[] = new Array(SETS).fill(undefined);
+  readonly #used: number[] = new Array(SETS).fill(0);
   #tick = 0;
   #current = 0;
   flushes = 0;
@@ -22,48 +41,47 @@ export class Tlb {
   constructor(buffer: ArrayBuffer) {
     this.#bytes = new Uint8Array(buffer);
     this.#words = new Uint32Array(buffer);
-    this.#view = new DataView(buffer);
+    // Nothing is known of the banks yet.
+    for (let set = 0; set < SETS; set++) this.#words[notes(set, false)] = TLB_NOTES + 1;
   }
 
   /** Makes `space` the current address space; its translations are as they were left. */
-  select(space: string): void {
+  select(space: number): void {
     let set = this.#owner.indexOf(space);
     if (set < 0) {
       set = this.#used.indexOf(Math.min(...this.#used));
       this.#owner[set] = space;
-      this.#flushSet(set);
+      this.#empty(set);
     }
     this.#used[set] = ++this.#tick;
     this.#current = set;
-    for (let kind = 0; kind < CLASSES; kind++)
-      this.#view.setUint32(state.STATE + state.CLASS_BASE + 4 * kind, this.#base(set, kind), true);
+    const words = this.#words;
+    for (let kind = 0; kind < CLASSES; kind++) words[(state.STATE + state.CLASS_BASE) / 4 + kind] = baseOf(set, kind);
+    words[(state.STATE + state.NOTES) / 4] = notes(set, false) * 4;
   }
   /** Forgets all translations of `space`. */
-  drop(space: string): void {
+  drop(space: number): void {
     const set = this.#owner.indexOf(space);
     if (set < 0) return;
-    if (set === this.#current) return this.#flushSet(set);
+    if (set === this.#current) return this.#empty(set);
     this.#owner[set] = undefined;
     this.#used[set] = 0;
   }
   /** Drops the current space's translations, but for global pages if `keepGlobal`. */
   flush(keepGlobal: boolean): void {
     this.flushes++;
-    if (!keepGlobal) return this.#flushSet(this.#current);
-    const words = this.#words;
-    for (let kind = 0; kind < CLASSES; kind++) {
-      const base = this.#base(this.#current, kind);
-      for (let index = 0; index < TLB_ENTRIES; index++) {
-        const entry = (base + index * TLB_ENTRY) >> 2;
-        if (!(words[entry + TLB_FLAGS / 4]! & 1)) this.#clear(entry, index);
-      }
-    }
+    const set = this.#current;
+    if (!keepGlobal) return this.#empty(set);
+    if (this.#emptyNoted(set, false)) return;
+    for (let entry = baseOf(set, 0); entry < baseOf(set, CLASSES); entry += TLB_ENTRY)
+      if (!(this.#words[(entry + TLB_FLAGS) >> 2]! & GLOBAL)) this.#clear(entry);
+    this.#words[notes(set, false)] = 0;
   }
   /** Drops every translation there is. */
   flushAll(): void {
     this.flushes++;
-    for (let set = 0; set < this.#owner.length; set++) {
-      if (set === this.#current) this.#flushSet(set);
+    for (let set = 0; set < SETS; set++) {
+      if (set === this.#current) this.#empty(set);
       else {
         this.#owner[set] = undefined;
         this.#used[set] = 0;
@@ -72,19 +90,20 @@ export class Tlb {
   }
   /** Drops one page in all address spaces: global translations may be anywhere. */
   invalidate(linear: bigint): void {
-    const page = linear >> 12n;
-    const index = Number((page ^ (linear >> 23n)) & BigInt(TLB_ENTRIES - 1));
-    for (let set = 0; set < this.#owner.length; set++)
+    // Bits 12-22 and 23-33, as emitEntry (paging.ts) mixes them.
+    const low = Number(BigInt.asUintN(34, linear));
+    const index = ((low / 2 ** 12) ^ (low / 2 ** 23)) & (TLB_ENTRIES - 1);
+    for (let set = 0; set < SETS; set++)
       if (this.#owner[set] !== undefined)
-        for (let kind = 0; kind < CLASSES; kind++) this.#clear((this.#base(set, kind) + index * TLB_ENTRY) >> 2, index);
+        for (let kind = 0; kind < CLASSES; kind++) this.#clear(baseOf(set, kind) + index * TLB_ENTRY);
   }
   /** Takes write permission for a page of guest RAM (at `host` in the WebAssembly memory) out of every bank. */
   revokeWrites(host: number): void {
     const words = this.#words;
-    for (let set = 0; set < this.#owner.length; set++) {
+    for (let set = 0; set < SETS; set++) {
       if (this.#owner[set] === undefined) continue;
       for (
-        let entry = this.#base(set, 0) >> 2, index = 0, end = this.#base(set, CLASSES) >> 2;
+        let entry = baseOf(set, 0) >> 2, index = 0, end = baseOf(set, CLASSES) >> 2;
         entry < end;
         entry += 8, index++
       )
@@ -92,19 +111,43 @@ export class Tlb {
     }
   }
 
-  #base(set: number, kind: number): number {
-    return TLB_AREA + (set * CLASSES + kind) * TLB_BANK;
-  }
-  #flushSet(set: number): void {
+  /** Drops all translations in a set. */
+  #empty(set: number): void {
+    const own = this.#emptyNoted(set, false);
+    if (this.#emptyNoted(set, true) && own) return;
     for (let kind = 0; kind < CLASSES; kind++)
-      this.#bytes.copyWithin(this.#base(set, kind), TLB_EMPTY, TLB_EMPTY + TLB_BANK);
+      this.#bytes.copyWithin(baseOf(set, kind), TLB_EMPTY, TLB_EMPTY + TLB_BANK);
+    this.#words[notes(set, false)] = 0;
+    this.#words[notes(set, true)] = 0;
   }
-  #clear(entry: number, index: number): void {
-    for (let tag = TLB_READ / 4; tag < 6; tag += 2) this.#setTag(entry + tag, index);
+  /** Drops what is on a list and still of its kind; false, and nothing is done, if the list has overflown. */
+  #emptyNoted(set: number, global: boolean): boolean {
+    const words = this.#words;
+    const list = notes(set, global);
+    const count = words[list]!;
+    if (count > TLB_NOTES) return false;
+    for (let i = 1; i <= count; i++) {
+      const entry = words[list + i]!;
+      if (((words[(entry + TLB_FLAGS) >> 2]! & GLOBAL) !== 0) === global) this.#clear(entry);
+    }
+    words[list] = 0;
+    return true;
+  }
+  #clear(entry: number): void {
+    const index = ((entry - TLB_AREA) / TLB_ENTRY) & (TLB_ENTRIES - 1);
+    for (let tag = TLB_READ / 4; tag < 6; tag += 2) this.#setTag((entry >> 2) + tag, index);
   }
   #setTag(word: number, index: number): void {
     // emptyTag(index) without a bigint.
     this.#words[word] = index === 0 ? 0x1000 : 0;
     this.#words[word + 1] = 0;
   }
+}
+
+function baseOf(set: number, kind: number): number {
+  return TLB_AREA + (set * CLASSES + kind) * TLB_BANK;
+}
+/** Index in 32-bit words of a set's list. */
+function notes(set: number, global: boolean): number {
+  return (TLB_NOTES_AREA + (2 * set + (global ? 1 : 0)) * TLB_NOTES_LIST) / 4;
 }

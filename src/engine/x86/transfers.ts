@@ -3,6 +3,7 @@
  * descriptors and task gates raise #GP: no system since the 386's days uses them, and long mode has none.
  */
 import { type Cpu, FAULT, isCanonical } from './cpu.ts';
+import { hasErrorCode, NO_CODE } from './exceptions.ts';
 import type { Helper } from './helper.ts';
 import {
   type Descriptor,
@@ -10,6 +11,9 @@ import {
   descriptorDpl,
   descriptorLimit,
   descriptorType,
+  FLAT_CODE_32,
+  FLAT_CODE_64,
+  FLAT_DATA,
   GP,
   isPresent,
   NP,
@@ -26,16 +30,7 @@ import * as state from './state.ts';
 const RSP = 4;
 const L = 1 << 21;
 const D = 1 << 22;
-/** Attributes of the flat segments that SYSCALL and SYSENTER load. */
-const FLAT_CODE_64 = 0xa09b00;
-const FLAT_CODE_32 = 0xc09b00;
-const FLAT_DATA = 0xc09300;
 const DPL3 = 0x6000;
-
-/** Vectors that push an error code (SDM 3A table 6-1). */
-export function hasErrorCode(vector: number): boolean {
-  return vector === 8 || (vector >= 10 && vector <= 14) || vector === 17 || vector === 21;
-}
 
 /** A cursor that pushes on a stack that is not yet the current one. */
 class Pusher {
@@ -373,7 +368,9 @@ function iret(cpu: Cpu, bits: number): void {
   if (bits === 16) change &= 0xffff;
   if (oldCpl === 0) change |= state.IOPL | (bits === 16 ? 0 : state.VIF | state.VIP);
   if (oldCpl <= iopl) change |= state.IF;
-  cpu.flags = (cpu.flags & ~change) | (flags & change) | 2;
+  // The instruction that follows clears RF again, which nobody but an armed breakpoint (DR7) can tell: then it is stepped over.
+  const kept = cpu.get32(state.DR + 40) & 0xff ? flags : flags & ~state.RF;
+  cpu.flags = (cpu.flags & ~change) | (kept & change) | 2;
   cpu.updateBank();
 }
 function returnToV86(cpu: Cpu, stack: Popper, offset: bigint, selector: number, flags: number): void {
@@ -403,6 +400,7 @@ export type EventKind = 'exception' | 'external' | 'software';
  */
 export function deliver(cpu: Cpu, vector: number, code: number | undefined, kind: EventKind): void {
   const external = kind === 'software' ? 0 : 1;
+  if (external && cpu.functions.deliver(vector, code ?? NO_CODE)) return;
   if (!cpu.protectedMode) return deliverReal(cpu, vector);
   const long = cpu.longMode;
   const size = long ? 16 : 8;

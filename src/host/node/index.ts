@@ -6,3 +6,4 @@ export { openDiskFile } from './disk-file.ts';
 export type { Guest, GuestOptions, GuestProgress } from './guest.ts';
 export { ensureGuest } from './guest.ts';
 export { loadHypervisor } from './load-hypervisor.ts';
+export { workerTranslator } from './translator.ts';

@@ -1,5 +1,6 @@
 /** Control transfer (SDM 1, 5.1.7). Far transfers and interrupts are helpers: they change more than RIP. */
 import type { Builder, Value } from '../builder.ts';
+import type { TrapName } from '../traps.ts';
 import type { Meaning, Row } from './row.ts';
 import { popFrom, push, stackOffset, stackOffsetBy } from './stack.ts';
 
@@ -49,6 +50,15 @@ const transfer =
       ...operands.map(o => (o.kind === 'register' ? b.const(o.bits) : o.get())),
       b.const(0),
     );
+    b.tier.resume(b);
+  };
+/** One of the ways into the kernel and back, which has a fast path in 64-bit mode. */
+const trap =
+  (name: TrapName): Meaning =>
+  (b, size) => {
+    if (!b.tier.wide || (size && size.bits !== 64)) return transfer(name)(b, ...(size ? [size] : []));
+    const done = b.tier.trap(b, name, name === 'syscall' ? b.tier.next(b) : undefined);
+    b.when(b.no(done), () => b.helper(name, ...(size ? [b.const(64)] : [])));
     b.tier.resume(b);
   };
 /** Far JMP and CALL through memory: offset, then selector. AMD has no m16:64; REX.W only widens what CALL pushes. */
@@ -148,7 +158,7 @@ export const branchRows: Row[] = [
   { name: 'callf', opcode: 0x9a, operands: 'Ap', writes: [], meaning: farDirect('far_call'), mode: 'i64', ends: true },
   { name: 'retf', opcode: 0xcb, operands: 'Fv', writes: [], meaning: transfer('far_return'), ends: true },
   { name: 'retf', opcode: 0xca, operands: 'Fv,Iw', writes: [], meaning: transfer('far_return'), ends: true },
-  { name: 'iret', opcode: 0xcf, operands: 'Fv', writes: [], meaning: transfer('iret'), ends: true },
+  { name: 'iret', opcode: 0xcf, operands: 'Fv', writes: [], meaning: trap('iret'), ends: true },
   { name: 'int3', opcode: 0xcc, operands: '', meaning: transfer('software_interrupt', b => b.const(3)), ends: true },
   {
     name: 'int',
@@ -179,7 +189,7 @@ export const branchRows: Row[] = [
     name: 'syscall',
     opcode: 0x0f05,
     operands: '',
-    meaning: transfer('syscall'),
+    meaning: trap('syscall'),
     ends: true,
     feature: 'syscall',
     untested: system,
@@ -189,7 +199,7 @@ export const branchRows: Row[] = [
     opcode: 0x0f07,
     operands: 'Fy',
     writes: [],
-    meaning: transfer('sysret'),
+    meaning: trap('sysret'),
     ends: true,
     privileged: true,
     feature: 'syscall',

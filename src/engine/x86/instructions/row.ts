@@ -4,6 +4,9 @@
  */
 import type { Builder, Value } from '../builder.ts';
 
+/** All lanes of a vector as floats, or the lowest alone. */
+export type Lanes = 'f32x4' | 'f64x2' | 'f32' | 'f64';
+
 /** An operand as a meaning sees it. */
 export interface Operand {
   readonly kind: 'register' | 'memory' | 'immediate';
@@ -31,6 +34,10 @@ export interface Operand {
   step(): void;
   /** String operands: moves RSI or RDI up by so many bytes. */
   advance(bytes: Value): void;
+  /** True if the lanes are known to hold no denormal number. Translated code remembers that of its XMM registers. */
+  isTame(lanes: Lanes): boolean;
+  /** Notes it for what comes after the instruction. */
+  setTame(lanes: Lanes): void;
   /** The register's number (0-15; decided at translation time in one tier, at run time in the other: an i64 value). */
   number(): Value;
 }

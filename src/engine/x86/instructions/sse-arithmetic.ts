@@ -13,6 +13,7 @@ import {
   vectorOf,
   withLowest,
 } from './float-check.ts';
+import { type Basic, packedArithmetic, pairwiseArithmetic, scalarArithmetic, selected } from './float-fast.ts';
 import type { Feature, Meaning, Row } from './row.ts';
 import { bytes, choose } from './vector.ts';
 import { row, sse41, x66 } from './vector-columns.ts';
@@ -52,7 +53,7 @@ const attempted =
   (name: string, form: Form, attempt: Attempted): Meaning =>
   (b, dst, src) => {
     const y = vectorOf(b, src!);
-    const x = form.packed && attempt === squareRoot ? y : dst!.get();
+    const x = dst!.get();
     const { result, fast } = attempt(b, new LaneCheck(b, form.format, form.packed), form.format, x, y);
     b.when(
       fast,
@@ -75,49 +76,42 @@ const rounded =
   };
 /** A sum of normal numbers is zero only if it is exactly zero: what is not, is at least the smallest denormal. */
 const add = rounded('add', (_b, check, _x, _y, result) => check.isZero(result));
-const subtract = rounded('sub', (_b, check, _x, _y, result) => check.isZero(result));
 const multiply = rounded('mul', (b, check, x, y) => b.op('v128.or', check.isZero(x), check.isZero(y)));
-const divide = rounded('div', (_b, check, x) => check.isZero(x));
-
-const squareRoot: Attempted = (b, check, format, _x, y) => ({
-  result: b.op(`${format.shape}.sqrt`, y),
-  fast: b.both(roundingIsSilent(b), check.holds(b.op('v128.or', check.isPositiveNormal(y), check.isZero(y)))),
-});
 
 /** MIN and MAX answer with the second operand where neither is smaller: what pmin and pmax do with operands exchanged. */
 const extreme =
-  (operation: 'pmin' | 'pmax'): Attempted =>
-  (b, check, format, x, y) => ({
-    result: b.op(`${format.shape}.${operation}`, y, x),
-    fast: check.holds(check.isOrdinary(x), check.isOrdinary(y)),
-  });
+  (name: 'min' | 'max', form: Form): Meaning =>
+  (b, dst, src) => {
+    const result = (x: Value, y: Value) => b.op(`${form.format.shape}.p${name}`, y, x);
+    selected(b, form.format, form.packed, [dst!, src!], { name, result, leavesNumbers: true });
+  };
 
-const OPERATIONS: [string, number, Attempted][] = [
-  ['sqrt', 0x0f51, squareRoot],
-  ['add', 0x0f58, add],
-  ['mul', 0x0f59, multiply],
-  ['sub', 0x0f5c, subtract],
-  ['min', 0x0f5d, extreme('pmin')],
-  ['div', 0x0f5e, divide],
-  ['max', 0x0f5f, extreme('pmax')],
+const basic =
+  (operation: Basic) =>
+  ({ format, packed }: Form): Meaning =>
+    packed ? packedArithmetic(operation, format) : scalarArithmetic(operation, format);
+
+const OPERATIONS: [string, number, (form: Form) => Meaning][] = [
+  ['sqrt', 0x0f51, basic('sqrt')],
+  ['add', 0x0f58, basic('add')],
+  ['mul', 0x0f59, basic('mul')],
+  ['sub', 0x0f5c, basic('sub')],
+  ['min', 0x0f5d, form => extreme('min', form)],
+  ['div', 0x0f5e, basic('div')],
+  ['max', 0x0f5f, form => extreme('max', form)],
 ];
 
 /** The low halves or pairs of neighbours: HADD and HSUB work on even and odd numbers. */
 const horizontally =
-  (attempt: Attempted): Attempted =>
-  (b, check, format, x, y) => {
-    const [even, odd] =
-      format.bits === 64
-        ? [
-            [0, 2],
-            [1, 3],
-          ]
-        : [
-            [0, 2, 4, 6],
-            [1, 3, 5, 7],
-          ];
+  (operation: 'add' | 'sub') =>
+  ({ format }: Form): Meaning =>
+  (b, dst, src) => {
     const size = format.bits / 8;
-    return attempt(b, check, format, choose(b, x, y, size, even!), choose(b, x, y, size, odd!));
+    const even = Array.from({ length: 16 / size }, (_, i) => 2 * i);
+    const y = src!.get();
+    const x = dst!.get();
+    const odd = even.map(n => n + 1);
+    dst!.set(pairwiseArithmetic(b, operation, format, choose(b, x, y, size, even), choose(b, x, y, size, odd)));
   };
 /** ADDSUB subtracts in even lanes, adds in odd ones: it adds y with the even signs changed. */
 const alternating: Attempted = (b, check, format, x, y) => {
@@ -126,10 +120,10 @@ const alternating: Attempted = (b, check, format, x, y) => {
   return add(b, check, format, x, b.op('v128.xor', y, signs));
 };
 
-const SSE3_OPERATIONS: [string, number, Attempted][] = [
-  ['hadd', 0x0f7c, horizontally(add)],
-  ['hsub', 0x0f7d, horizontally(subtract)],
-  ['addsub', 0x0fd0, alternating],
+const SSE3_OPERATIONS: [string, number, (form: Form) => Meaning][] = [
+  ['hadd', 0x0f7c, horizontally('add')],
+  ['hsub', 0x0f7d, horizontally('sub')],
+  ['addsub', 0x0fd0, form => attempted(`addsub${form.suffix}`, form, alternating)],
 ];
 const SSE3_FORMS: readonly Form[] = [
   { ...FORMS[1]!, feature: 'sse3' },
@@ -209,19 +203,18 @@ const dotProduct =
   };
 
 export const floatArithmeticRows: Row[] = [
-  ...OPERATIONS.flatMap(([operation, opcode, attempt]) =>
+  ...OPERATIONS.flatMap(([operation, opcode, meaning]) =>
     FORMS.flatMap(form => {
       const name = operation + form.suffix;
       const { prefix, operands, feature } = form;
-      const meaning = attempted(name, form, attempt);
-      return rowsOf(form, { name, opcode, prefix, operands, meaning, feature, unit: 'sse' });
+      return rowsOf(form, { name, opcode, prefix, operands, meaning: meaning(form), feature, unit: 'sse' });
     }),
   ),
-  ...SSE3_OPERATIONS.flatMap(([operation, opcode, attempt]) =>
+  ...SSE3_OPERATIONS.flatMap(([operation, opcode, meaning]) =>
     SSE3_FORMS.map((form): Row => {
       const name = operation + form.suffix;
       const { prefix, operands, feature } = form;
-      return { name, opcode, prefix, operands, meaning: attempted(name, form, attempt), feature, unit: 'sse' };
+      return { name, opcode, prefix, operands, meaning: meaning(form), feature, unit: 'sse' };
     }),
   ),
   ...(['rsqrt', 'rcp'] as const).flatMap((operation, i) =>

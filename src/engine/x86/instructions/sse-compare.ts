@@ -1,6 +1,6 @@
 /** Floating-point comparisons of SSE and SSE2 (SDM 1, 5.5.1.3 and 5.6.1.3). */
 import type { Builder, Value } from '../builder.ts';
-import { RESULT } from '../state.ts';
+import { ARGUMENT, RESULT } from '../state.ts';
 import {
   DOUBLE,
   everyLane,
@@ -11,8 +11,8 @@ import {
   SINGLE,
   scalarSource,
   vectorOf,
-  withLowest,
 } from './float-check.ts';
+import { selected } from './float-fast.ts';
 import type { Meaning, Row } from './row.ts';
 import { f2, f3, none, reads, row, sse, sse2, x66 } from './vector-columns.ts';
 
@@ -21,25 +21,19 @@ import { f2, f3, none, reads, row, sse, sse2, x66 } from './vector-columns.ts';
  * are ignored. Without NaNs, UNORD is never.
  */
 const compare =
-  (name: string, format: Format, packed: boolean): Meaning =>
+  (format: Format, packed: boolean): Meaning =>
   (b, dst, src, immediate) => {
-    const y = vectorOf(b, src!);
-    const x = dst!.get();
     const predicate = b.narrow(immediate!.get());
+    b.setState(ARGUMENT, immediate!.get());
     const bit = (n: number) => b.both(b.op('i32.shr_u', predicate, b.i32(n)), b.i32(1));
-    const is = (operation: string) => b.op(`${format.shape}.${operation}`, x, y);
-    const never = everyLane(b, format, 0n);
-    const lessOrEqual = b.select(bit(0), never, is('le'));
-    const straight = b.select(bit(1), lessOrEqual, b.select(bit(0), is('lt'), is('eq')));
-    const opposite = b.select(bit(2), everyLane(b, format, -1n), never);
-    const result = b.op('v128.xor', straight, opposite);
-    const check = new LaneCheck(b, format, packed);
-    const merged = (mask: Value) => (packed ? mask : withLowest(b, format, x, lowest(b, format, mask)));
-    b.when(
-      check.holds(check.isOrdinary(x), check.isOrdinary(y)),
-      () => dst!.set(merged(result)),
-      () => dst!.set(merged(inSoftware(b, name, x, y, immediate!.get()))),
-    );
+    const result = (x: Value, y: Value) => {
+      const is = (operation: string) => b.op(`${format.shape}.${operation}`, x, y);
+      const never = everyLane(b, format, 0n);
+      const lessOrEqual = b.select(bit(0), never, is('le'));
+      const straight = b.select(bit(1), lessOrEqual, b.select(bit(0), is('lt'), is('eq')));
+      return b.op('v128.xor', straight, b.select(bit(2), everyLane(b, format, -1n), never));
+    };
+    selected(b, format, packed, [dst!, src!], { name: 'cmp', result, leavesNumbers: false });
   };
 
 /** Sets ZF, PF and CF as `flags` (i32, laid out as RFLAGS) has them; OF, SF and AF clear. Shorter than flagsFromBits. */
@@ -75,10 +69,10 @@ const compareToFlags =
   };
 
 export const floatCompareRows: Row[] = [
-  row('cmpps', 0x0fc2, 'Vx,Wx,Ib', compare('cmpps', SINGLE, true), none, sse),
-  row('cmppd', 0x0fc2, 'Vx,Wx,Ib', compare('cmppd', DOUBLE, true), x66, sse2),
-  ...scalarSource(row('cmpss', 0x0fc2, 'Vss,Wss,Ib', compare('cmpss', SINGLE, false), f3, sse)),
-  ...scalarSource(row('cmpsd', 0x0fc2, 'Vsd,Wsd,Ib', compare('cmpsd', DOUBLE, false), f2, sse2)),
+  row('cmpps', 0x0fc2, 'Vx,Wx,Ib', compare(SINGLE, true), none, sse),
+  row('cmppd', 0x0fc2, 'Vx,Wx,Ib', compare(DOUBLE, true), x66, sse2),
+  ...scalarSource(row('cmpss', 0x0fc2, 'Vss,Wss,Ib', compare(SINGLE, false), f3, sse)),
+  ...scalarSource(row('cmpsd', 0x0fc2, 'Vsd,Wsd,Ib', compare(DOUBLE, false), f2, sse2)),
   ...scalarSource(row('ucomiss', 0x0f2e, 'Vss,Wss', compareToFlags('ucomiss', SINGLE), none, sse, reads)),
   ...scalarSource(row('ucomisd', 0x0f2e, 'Vsd,Wsd', compareToFlags('ucomisd', DOUBLE), x66, sse2, reads)),
   ...scalarSource(row('comiss', 0x0f2f, 'Vss,Wss', compareToFlags('comiss', SINGLE), none, sse, reads)),

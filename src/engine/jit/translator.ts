@@ -1,0 +1,101 @@
+/**
+ * Where regions become WebAssembly modules: in the guest's way (`LocalTranslator`) or beside it, in a worker that runs a
+ * `Translation` of its own. What goes across is plain data and finished modules.
+ */
+import { layout } from '../layout.ts';
+import { pureHelpers } from '../x86/all-helpers.ts';
+import type { CodeSize } from '../x86/decode.ts';
+import { compileRegion, linkRegions } from './compile.ts';
+import { findRegion } from './region.ts';
+
+/** A region to be translated: its entry, copies of the pages it may lie in, and where the interpreter has been in them. */
+export interface TranslationRequest {
+  id: number;
+  /** Offset of the entry in page 0. */
+  entry: number;
+  code: CodeSize;
+  /** `delta` counts pages from the entry's; `physical` is the page's guest-physical address. */
+  pages: { delta: number; physical: number; bytes: Uint8Array }[];
+  /** Guest-physical addresses that may start a block. */
+  executed: number[];
+}
+
+export interface TranslatorSetup {
+  ramSize: number;
+  /** Names of the interpreter's helpers by number: what a region's calls mean. */
+  helpers: readonly string[];
+}
+
+export interface Translator {
+  /** Regions whose module has not been handed over yet. */
+  readonly outstanding: number;
+  /** Called, from `translate` or `poll`, with a module whose functions `r0`, `r1` … are the regions in the order of `ids`. */
+  onModule: (module: WebAssembly.Module, ids: readonly number[]) => void;
+  /** Starts to make one module of the regions. */
+  translate(requests: readonly TranslationRequest[]): void;
+  /** Hands over what is finished. Cheap: called thousands of times a second. */
+  poll(): void;
+  close(): void;
+}
+export type TranslatorFactory = (setup: TranslatorSetup) => Translator;
+
+/** The work itself, wherever it is done. */
+export class Translation {
+  readonly #layout: ReturnType<typeof layout>;
+  readonly #pure: (name: string) => number | undefined;
+
+  constructor(setup: TranslatorSetup) {
+    this.#layout = layout(setup.ramSize);
+    this.#pure = name => {
+      const number = pureHelpers.has(name) ? setup.helpers.indexOf(name) : -1;
+      return number < 0 ? undefined : number;
+    };
+  }
+
+  /** One module's bytes. Throws where the requests' copies do not hold the regions they were made for. */
+  module(requests: readonly TranslationRequest[]): Uint8Array<ArrayBuffer> {
+    const bodies = requests.map(request => {
+      const region = findRegion(readerOf(request), request.entry, request.code);
+      if (!region) throw new Error(`jit: request ${request.id} holds no region`);
+      return compileRegion(this.#layout, region, request.code === 64, this.#pure);
+    });
+    return linkRegions(this.#layout, bodies);
+  }
+}
+
+function readerOf({ pages, executed }: TranslationRequest) {
+  const bytes = new Uint8Array(pages.length * 4096);
+  const at = new Map<number, number>();
+  const byDelta = new Map<number, number>();
+  pages.forEach((page, i) => {
+    bytes.set(page.bytes, i * 4096);
+    at.set(page.physical, i * 4096);
+    byDelta.set(page.delta, page.physical);
+  });
+  const starts = new Set(executed);
+  return {
+    bytes,
+    page: (delta: number) => byDelta.get(delta) ?? -1,
+    executed: (physical: number) => starts.has(physical),
+    at: (physical: number) => at.get(physical) ?? 0,
+  };
+}
+
+/** Translates at once: where there are no workers, and where a test wants to know when. */
+export class LocalTranslator implements Translator {
+  readonly outstanding = 0;
+  readonly #translation: Translation;
+  onModule: Translator['onModule'] = () => {};
+
+  constructor(setup: TranslatorSetup) {
+    this.#translation = new Translation(setup);
+  }
+  translate(requests: readonly TranslationRequest[]): void {
+    this.onModule(
+      new WebAssembly.Module(this.#translation.module(requests)),
+      requests.map(request => request.id),
+    );
+  }
+  poll(): void {}
+  close(): void {}
+}

@@ -1,0 +1,351 @@
+/**
+ * SSE's float operations with care: WebAssembly functions for what the rows' fast paths (instructions/float-check.ts) turn
+ * down. They know infinities, NaNs, denormal numbers and exact results, and answer as long as no exception has to be noted
+ * that MXCSR does not hold already; the rest they ask of the helper of their name (sse-float.ts), which computes in software.
+ *
+ * A function takes two v128 and gives one; all lanes count (of a scalar there are copies in all of them). CMPxx has its predicate in ARGUMENT[0], where the helper wants it
+ * too. If the guest has to take an exception, FAULT is set afterwards. FLOAT_DENORMAL tells whether there was a denormal
+ * number, or a result as small.
+ */
+import { Body, type Module } from '../wasm/module.ts';
+import { Builder, type Tier, type Value } from './builder.ts';
+import {
+  DOUBLE,
+  everyLane,
+  type Format,
+  infinity,
+  LaneCheck,
+  roundingIsSilent,
+  SINGLE,
+  smallestNormal,
+} from './instructions/float-check.ts';
+import { choose } from './instructions/vector.ts';
+import { ARGUMENT, FLOAT_DENORMAL, MXCSR, VECTOR } from './state.ts';
+
+/** MXCSR's exception flags (SDM 1, figure 10-3). */
+const IE = 1;
+const DE = 2;
+const ZE = 4;
+const OE = 8;
+const UE = 0x10;
+const PE = 0x20;
+const DAZ = 0x40;
+const MASKS_SHIFT = 7;
+const ROUNDING = 0x6000;
+const FTZ_SHIFT = 15;
+
+/** Lanes as the functions see them; masks are v128. */
+class Lanes {
+  readonly b: Builder;
+  readonly format: Format;
+  readonly x: Value;
+  readonly y: Value;
+  readonly check: LaneCheck;
+  constructor(b: Builder, format: Format) {
+    this.b = b;
+    this.format = format;
+    this.x = b.local('v128', 0);
+    this.y = b.local('v128', 1);
+    this.check = new LaneCheck(b, format, true);
+  }
+  float(name: string, ...parts: Value[]): Value {
+    return this.b.op(`${this.format.shape}.${name}`, ...parts);
+  }
+  integer(name: string, ...parts: Value[]): Value {
+    return this.b.op(`${this.format.integers}.${name}`, ...parts);
+  }
+  and(...masks: Value[]): Value {
+    return masks.reduce((p, q) => this.b.op('v128.and', p, q));
+  }
+  or(...masks: Value[]): Value {
+    return masks.reduce((p, q) => this.b.op('v128.or', p, q));
+  }
+  /** p where q is not. */
+  except(p: Value, q: Value): Value {
+    return this.b.op('v128.andnot', p, q);
+  }
+  /** The bit that tells quiet NaNs from signalling ones. */
+  quietBit(): Value {
+    return everyLane(this.b, this.format, this.format.bits === 64 ? 1n << 51n : 1n << 22n);
+  }
+  isNan(v: Value): Value {
+    return this.float('ne', v, v);
+  }
+  isSignalling(v: Value): Value {
+    const noQuietBit = this.integer('eq', this.and(v, this.quietBit()), everyLane(this.b, this.format, 0n));
+    return this.and(this.isNan(v), noQuietBit);
+  }
+  isInfinite(v: Value): Value {
+    return this.float('eq', this.float('abs', v), infinity(this.b, this.format));
+  }
+  /** Denormal, or the smallest normal number, which may be a rounded denormal one. */
+  isTiny(v: Value): Value {
+    return this.except(
+      this.float('le', this.float('abs', v), smallestNormal(this.b, this.format)),
+      this.check.isZero(v),
+    );
+  }
+  isDenormal(v: Value): Value {
+    return this.except(
+      this.float('lt', this.float('abs', v), smallestNormal(this.b, this.format)),
+      this.check.isZero(v),
+    );
+  }
+  any(mask: Value): Value {
+    return this.b.op('v128.any_true', mask);
+  }
+  /** `flags` if there is such a lane, otherwise 0. */
+  flagged(mask: Value, flags: number): Value {
+    return this.b.op('i32.mul', this.any(mask), this.b.i32(flags));
+  }
+}
+
+/** An operation as it goes in all lanes. */
+interface Operation {
+  /** Of the helpers that do it in software: name + 'ps' or 'pd'. */
+  name: string;
+  /** What WebAssembly makes of the operands. */
+  result(l: Lanes): Value;
+  /** Exceptions that the lanes raise at least those of, PE for inexact results aside. */
+  flags(l: Lanes, result: Value): Value;
+  /** The answer, with NaNs as SSE chooses them. */
+  answer(l: Lanes, result: Value): Value;
+  /** Results are rounded: a truth value (i32) that is 1 only if none had to be. */
+  exact?(l: Lanes, result: Value): Value;
+  /** Lanes where a zero result of ordinary operands is exact; without it, the function has no short way. */
+  exactZero?(l: Lanes, result: Value): Value;
+}
+
+const either = (b: Builder, ...flags: Value[]) => flags.reduce((p, q) => b.either(p, q));
+const eitherNan = (l: Lanes) => l.or(l.isNan(l.x), l.isNan(l.y));
+const denormalFlag = (l: Lanes) => l.flagged(l.except(l.or(l.isDenormal(l.x), l.isDenormal(l.y)), eitherNan(l)), DE);
+
+/** Of an operation that rounds. A NaN operand is the answer, made quiet, the first before the second. */
+function arithmetic(
+  name: string,
+  result: (l: Lanes) => Value,
+  exactZero: (l: Lanes, result: Value) => Value,
+  exact: (l: Lanes, result: Value) => Value,
+): Operation {
+  const made = (l: Lanes, r: Value) => l.except(l.isNan(r), eitherNan(l));
+  return {
+    name,
+    result,
+    exactZero,
+    exact,
+    flags(l, r) {
+      const fromFinite = l.except(l.isInfinite(r), l.or(l.isInfinite(l.x), l.isInfinite(l.y)));
+      const byZero = name === 'div' ? l.check.isZero(l.y) : undefined;
+      const small = l.except(l.or(l.isTiny(r), l.except(l.check.isZero(r), exactZero(l, r))), eitherNan(l));
+      return either(
+        l.b,
+        l.flagged(l.or(l.isSignalling(l.x), l.isSignalling(l.y), made(l, r)), IE),
+        denormalFlag(l),
+        byZero ? l.flagged(l.and(fromFinite, byZero), ZE) : l.b.i32(0),
+        l.flagged(byZero ? l.except(fromFinite, byZero) : fromFinite, OE | PE),
+        l.flagged(small, UE | PE),
+      );
+    },
+    answer(l, r) {
+      const { b, x, y, format } = l;
+      const quiet = (v: Value) => l.or(v, l.quietBit());
+      // The default NaN: negative, quiet, nothing else (SDM 1, table 4-3).
+      const indefinite = everyLane(b, format, format.bits === 64 ? 0xfff8n << 48n : 0xffc00000n);
+      const own = b.op('v128.bitselect', indefinite, r, made(l, r));
+      const second = b.op('v128.bitselect', quiet(y), own, l.isNan(y));
+      return b.op('v128.bitselect', quiet(x), second, l.isNan(x));
+    },
+  };
+}
+
+/** True (i32) if p * q == r without rounding, in all lanes; false if that is not sure. */
+function isProduct(l: Lanes, p: Value, q: Value, r: Value): Value {
+  const { b, format } = l;
+  if (format.bits === 32) {
+    // The product of two singles fits a double.
+    const upper = (v: Value) => choose(b, v, v, 4, [2, 3, 2, 3]);
+    const wide = (v: Value) => b.op('f64x2.promote_low_f32x4', v);
+    const same = (u: Value, v: Value, w: Value) =>
+      b.op('i64x2.all_true', b.op('f64x2.eq', b.op('f64x2.mul', wide(u), wide(v)), wide(w)));
+    return b.both(same(p, q, r), same(upper(p), upper(q), upper(r)));
+  }
+  // Significant bits: of both together no more than fit, or one has a single one.
+  const top = b.const(1n << 52n);
+  const zeros = (v: Value, lane: number) => b.op('i64.ctz', b.or(b.lane('i64x2.extract_lane', lane, v), top));
+  const fits = [0, 1].map(lane => {
+    const [u, v] = [zeros(p, lane), zeros(q, lane)];
+    const single = b.either(b.eq(u, b.const(52)), b.eq(v, b.const(52)));
+    return b.either(single, b.op('i64.ge_u', b.add(u, v), b.const(53)));
+  });
+  const equal = b.op('i64x2.all_true', l.float('eq', l.float('mul', p, q), r));
+  return b.both(equal, b.both(fits[0]!, fits[1]!));
+}
+/** r = p + q without rounding: taking either away from r leaves the other. */
+const isSum = (l: Lanes, p: Value, q: Value, r: Value) =>
+  l.integer('all_true', l.and(l.float('eq', l.float('sub', r, p), q), l.float('eq', l.float('sub', r, q), p)));
+
+const isDifference = (l: Lanes, r: Value) =>
+  l.integer('all_true', l.and(l.float('eq', l.float('sub', l.x, r), l.y), l.float('eq', l.float('add', r, l.y), l.x)));
+
+/** MIN and MAX: the second operand unless the first is less or greater. Any NaN is invalid. */
+const selection = (name: string, operation: string): Operation => ({
+  name,
+  result: l => l.float(operation, l.y, l.x),
+  flags: l => either(l.b, l.flagged(eitherNan(l), IE), denormalFlag(l)),
+  answer: (_l, result) => result,
+});
+
+/** CMPxx: predicates 1 and 2 and their opposites take any NaN to be invalid, the others signalling ones. */
+const comparison: Operation = {
+  name: 'cmp',
+  result(l) {
+    const { b, x, y, format } = l;
+    const predicate = b.narrow(b.state(ARGUMENT, 8));
+    const bit = (n: number) => b.both(b.op('i32.shr_u', predicate, b.i32(n)), b.i32(1));
+    const lessOrEqual = b.select(bit(0), eitherNan(l), l.float('le', x, y));
+    const straight = b.select(bit(1), lessOrEqual, b.select(bit(0), l.float('lt', x, y), l.float('eq', x, y)));
+    return b.op('v128.xor', straight, b.select(bit(2), everyLane(b, format, -1n), everyLane(b, format, 0n)));
+  },
+  flags(l) {
+    const { b } = l;
+    const kind = b.both(b.narrow(b.state(ARGUMENT, 8)), b.i32(3));
+    const signals = b.op('i32.lt_u', b.op('i32.sub', kind, b.i32(1)), b.i32(2));
+    return either(
+      b,
+      l.flagged(l.or(l.isSignalling(l.x), l.isSignalling(l.y)), IE),
+      b.both(signals, l.flagged(eitherNan(l), IE)),
+      denormalFlag(l),
+    );
+  },
+  answer: (_l, result) => result,
+};
+
+const OPERATIONS: readonly Operation[] = [
+  arithmetic(
+    'add',
+    l => l.float('add', l.x, l.y),
+    (l, r) => l.check.isZero(r),
+    (l, r) => isSum(l, l.x, l.y, r),
+  ),
+  arithmetic(
+    'sub',
+    l => l.float('sub', l.x, l.y),
+    (l, r) => l.check.isZero(r),
+    (l, r) => isDifference(l, r),
+  ),
+  arithmetic(
+    'mul',
+    l => l.float('mul', l.x, l.y),
+    l => l.or(l.check.isZero(l.x), l.check.isZero(l.y)),
+    (l, r) => isProduct(l, l.x, l.y, r),
+  ),
+  arithmetic(
+    'div',
+    l => l.float('div', l.x, l.y),
+    l => l.or(l.check.isZero(l.x), l.isInfinite(l.y)),
+    (l, r) => isProduct(l, r, l.y, l.x),
+  ),
+  arithmetic(
+    'sqrt',
+    l => l.float('sqrt', l.y),
+    l => l.check.isZero(l.y),
+    (l, r) => isProduct(l, r, r, l.y),
+  ),
+  selection('min', 'pmin'),
+  selection('max', 'pmax'),
+  comparison,
+];
+
+/** One function: (x, y) -> answer. */
+function carefulBody(operation: Operation, format: Format, helper: number, id: number): Body {
+  const body = new Body(['v128', 'v128'], ['v128']);
+  const helperTier = {
+    wide: true,
+    helper(b: Builder) {
+      b.effect(() => {
+        body.i32(id);
+        body.call(helper);
+        body.if();
+        body.get(0);
+        body.return();
+        body.end();
+      });
+    },
+  };
+  // Nothing else of a tier is asked for: no registers, no guest's memory, no control flow.
+  const b = new Builder(body, helperTier as unknown as Tier);
+  const l = new Lanes(b, format);
+  const { x, y, check } = l;
+  const leave = (answer: Value) => {
+    b.use(answer);
+    b.effect(() => {
+      b.emit(answer);
+      body.return();
+    });
+  };
+  const result = operation.result(l);
+  if (operation.exactZero) {
+    // The commonest: a zero, which the fast path does not take.
+    b.setState32(FLOAT_DENORMAL, b.i32(0));
+    const silent = check.isSilent(result, operation.exactZero(l, result));
+    const lanes = check.holds(check.isOrdinary(x), check.isOrdinary(y), silent);
+    b.when(b.both(lanes, roundingIsSilent(b)), () => leave(result));
+  }
+  const small = l.any(l.or(l.isTiny(x), l.isTiny(y), l.isTiny(result)));
+  b.setState32(FLOAT_DENORMAL, small);
+  const mxcsr = b.state32(MXCSR);
+  const bit = (n: number) => b.both(b.op('i32.shr_u', mxcsr, b.i32(n)), b.i32(1));
+  const silent = b.both(mxcsr, b.op('i32.shr_u', mxcsr, b.i32(MASKS_SHIFT)));
+  // With DAZ and FTZ denormal numbers are not what WebAssembly takes them for.
+  const trouble = either(
+    b,
+    b.op('i32.shl', b.both(mxcsr, b.i32(DAZ)), b.i32(20)),
+    b.op('i32.shl', bit(FTZ_SHIFT), b.i32(31)),
+  );
+  const allowed = b.select(b.both(small, b.op('i32.ne', trouble, b.i32(0))), b.i32(0), silent);
+  const needed = operation.flags(l, result);
+  const missing = b.both(needed, b.op('i32.xor', allowed, b.i32(-1)));
+  const nearest = b.op('i32.eqz', b.both(mxcsr, b.i32(ROUNDING)));
+  // MXCSR's rounding does not matter where nothing is rounded.
+  const { exact } = operation;
+  b.when(b.both(b.op('i32.eqz', missing), exact ? nearest : b.i32(1)), () => {
+    if (!exact) return leave(operation.answer(l, result));
+    b.when(b.both(allowed, b.i32(PE)), () => leave(operation.answer(l, result)));
+    b.when(exact(l, result), () => leave(operation.answer(l, result)));
+  });
+  b.setState(VECTOR, x, 128);
+  b.setState(VECTOR + 16, y, 128);
+  b.helper(nameOf(operation, format));
+  const answer = b.state(VECTOR + 48, 128);
+  b.setState32(FLOAT_DENORMAL, b.either(small, l.any(l.isTiny(answer))));
+  leave(answer);
+  b.finish();
+  body.unreachable();
+  return body;
+}
+
+const FUNCTIONS = OPERATIONS.flatMap(operation => [SINGLE, DOUBLE].map(format => ({ operation, format })));
+const nameOf = ({ name }: Operation, format: Format) => `${name}p${format.bits === 64 ? 'd' : 's'}`;
+/** Names of the functions: `addps`, `addpd`, … in the order of their numbers. */
+export const CAREFUL: readonly string[] = FUNCTIONS.map(({ operation, format }) => nameOf(operation, format));
+
+/** Adds the functions to the interpreter's module, and one that chooses among them by number, for translated code: `careful`. */
+export function defineCareful(module: Module, helper: number, number: (name: string) => number): readonly number[] {
+  const functions = FUNCTIONS.map(({ operation, format }) =>
+    module.function(carefulBody(operation, format, helper, number(nameOf(operation, format)))),
+  );
+  const chooser = new Body(['i32', 'v128', 'v128'], ['v128']);
+  const labels = functions.map(() => chooser.block()).reverse();
+  chooser.get(0);
+  chooser.brTable(labels, labels.at(-1)!);
+  for (const fn of functions) {
+    chooser.end();
+    chooser.get(1);
+    chooser.get(2);
+    chooser.call(fn);
+    chooser.return();
+  }
+  chooser.unreachable();
+  module.function(chooser, 'careful');
+  return functions;
+}

@@ -1,0 +1,112 @@
+/** The last exceptions delivered, for people: numbers in a ring in the state, put into words only when somebody asks. */
+import type { Hand } from './hand.ts';
+import * as state from './state.ts';
+
+const { STATE } = state;
+
+const ENTRIES = 32;
+const ENTRY = 64;
+/** An entry: instructions executed before it, f64; RIP and the address (page faults), u64; vector, i32; error code, i32, or NO_CODE. */
+const COUNT = 0;
+const RIP = 8;
+const ADDRESS = 16;
+const VECTOR = 24;
+const CODE = 28;
+/** u32: the privilege level it came from, and HAS_ADDRESS. */
+const LEVEL = 32;
+const HAS_ADDRESS = 4;
+
+/** Stands for the error code of exceptions that push none. */
+export const NO_CODE = -1;
+
+/** Vectors that push an error code (SDM 3A table 6-1), a bit each. */
+export const WITH_ERROR_CODE = [8, 10, 11, 12, 13, 14, 17, 21].reduce((mask, vector) => mask | (1 << vector), 0);
+export function hasErrorCode(vector: number): boolean {
+  return vector < 32 && ((WITH_ERROR_CODE >>> vector) & 1) !== 0;
+}
+/** Faults: their frame shows RF, so that an instruction breakpoint does not fire twice (SDM 3B 17.3.1.1). */
+export const SHOWS_RF = ~((1 << 1) | (1 << 3) | (1 << 4));
+
+export interface Noted {
+  vector: number;
+  code: number | undefined;
+  address: bigint | undefined;
+  rip: bigint;
+  cpl: number;
+  /** Instructions executed before. */
+  instructions: number;
+}
+
+export function noteException(view: DataView, noted: Noted): void {
+  const { vector, code, address, rip, cpl, instructions } = noted;
+  const number = view.getUint32(STATE + state.EXCEPTIONS, true);
+  view.setUint32(STATE + state.EXCEPTIONS, number + 1, true);
+  const at = STATE + state.RECENT + (number % ENTRIES) * ENTRY;
+  view.setFloat64(at + COUNT, instructions, true);
+  view.setBigUint64(at + RIP, rip, true);
+  view.setBigUint64(at + ADDRESS, address ?? 0n, true);
+  view.setInt32(at + VECTOR, vector, true);
+  view.setInt32(at + CODE, code ?? NO_CODE, true);
+  view.setUint32(at + LEVEL, cpl | (address === undefined ? 0 : HAS_ADDRESS), true);
+}
+
+/** Emits the same. Locals: vector and code (i32), RIP (i64), CPL (i32); `entry` is a scratch. */
+export function emitNoteException(
+  b: Hand,
+  { vector, code, rip, cpl, entry }: Record<'vector' | 'code' | 'rip' | 'cpl' | 'entry', number>,
+): void {
+  b.state32(state.EXCEPTIONS);
+  b.i32(ENTRIES - 1);
+  b.op('i32.and');
+  b.i32(Math.log2(ENTRY));
+  b.op('i32.shl');
+  b.set(entry);
+  b.setState32(state.EXCEPTIONS, () => {
+    b.state32(state.EXCEPTIONS);
+    b.i32(1);
+    b.op('i32.add');
+  });
+  const field = (offset: number, store: string, value: () => void) => {
+    b.get(entry);
+    value();
+    b.memory(store, STATE + state.RECENT + offset);
+  };
+  field(COUNT, 'f64.store', () => {
+    b.i32(0);
+    b.memory('f64.load', STATE + state.GOAL);
+    b.state32(state.FUEL);
+    b.op('f64.convert_i32_s');
+    b.op('f64.sub');
+  });
+  field(RIP, 'i64.store', () => b.get(rip));
+  field(ADDRESS, 'i64.store', () => b.state64(state.CR2));
+  field(VECTOR, 'i32.store', () => b.get(vector));
+  field(CODE, 'i32.store', () => b.get(code));
+  field(LEVEL, 'i32.store', () => {
+    b.get(vector);
+    b.i32(14);
+    b.op('i32.eq');
+    b.i32(Math.log2(HAS_ADDRESS));
+    b.op('i32.shl');
+    b.get(cpl);
+    b.op('i32.or');
+  });
+}
+
+/** A line each, the newest last. */
+export function describeExceptions(view: DataView): string[] {
+  const end = view.getUint32(STATE + state.EXCEPTIONS, true);
+  const lines: string[] = [];
+  for (let number = Math.max(0, end - ENTRIES); number < end; number++) {
+    const at = STATE + state.RECENT + (number % ENTRIES) * ENTRY;
+    const code = view.getInt32(at + CODE, true);
+    const level = view.getUint32(at + LEVEL, true);
+    const address = view.getBigUint64(at + ADDRESS, true);
+    lines.push(
+      `vector ${view.getInt32(at + VECTOR, true)}${code === NO_CODE ? '' : ` code 0x${code.toString(16)}`}${
+        level & HAS_ADDRESS ? ` address 0x${address.toString(16)}` : ''
+      } at 0x${view.getBigUint64(at + RIP, true).toString(16)} cpl ${level & 3} instruction ${view.getFloat64(at + COUNT, true)}`,
+    );
+  }
+  return lines;
+}

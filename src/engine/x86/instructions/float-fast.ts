@@ -1,0 +1,198 @@
+/**
+ * The shortest sure way through SSE's common arithmetic: WebAssembly's operation, and a look at the exponents of the result and
+ * of operands that may be denormal. float-check.ts says when the answer stands; here zeros do not pass either, because a
+ * test for them costs more than they do in careful.ts, where all goes that is turned down. Operands known to be tame (row.ts)
+ * are not looked at: infinities and NaNs among them show in the result, a zero in the quotient at least.
+ *
+ * Scalars are computed as such: junk in the other lanes could be denormal numbers, which are slow.
+ */
+import type { Builder, Value } from '../builder.ts';
+import {
+  everyLane,
+  type Format,
+  LaneCheck,
+  lowest,
+  roundingIsSilent,
+  smallestNormal,
+  vectorOf,
+  withLowest,
+} from './float-check.ts';
+import type { Lanes, Meaning, Operand } from './row.ts';
+
+export type Basic = 'add' | 'sub' | 'mul' | 'div' | 'sqrt';
+
+const isDouble = (format: Format) => format.bits === 64;
+/** The largest finite number, and the number after the smallest normal one. */
+const largest = (format: Format) => (isDouble(format) ? (0x7ffn << 52n) - 1n : (0xffn << 23n) - 1n);
+const smallest = (format: Format) => (isDouble(format) ? (1n << 52n) + 1n : (1n << 23n) + 1n);
+
+const carefulName = (name: string, format: Format) => `${name}p${isDouble(format) ? 'd' : 's'}`;
+const scalarLanes = (format: Format): Lanes => (isDouble(format) ? 'f64' : 'f32');
+
+// ── all lanes ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A truth value: lanes of `result` are not normal numbers, or lanes of `operands` are zero or denormal. */
+function packedOutOfRange(b: Builder, format: Format, result: Value, operands: readonly Value[]): Value {
+  const { integers, shape, bits } = format;
+  const op = (name: string, ...parts: Value[]) => b.op(`${integers}.${name}`, ...parts);
+  const every = (value: bigint) => everyLane(b, format, value);
+  const magnitude = (v: Value) => b.op('v128.and', v, every((1n << BigInt(bits - 1)) - 1n));
+  // One signed comparison tells what is below the smallest (it wraps) and what is above the largest.
+  const lowestInteger = -(1n << BigInt(bits - 1));
+  const moved = op('add', magnitude(result), every(lowestInteger - smallest(format)));
+  const bad = op('gt_s', moved, every(lowestInteger + largest(format) - smallest(format)));
+  if (!operands.length) return b.op('v128.any_true', bad);
+  const least = operands.map(magnitude).reduce((p, q) => b.op(`${shape}.pmin`, p, q));
+  return b.op('v128.any_true', b.op('v128.or', bad, b.op(`${shape}.le`, least, smallestNormal(b, format))));
+}
+
+/** Operands that have to be looked at. */
+const wild = (operands: readonly [Operand, Value][], lanes: Lanes) =>
+  operands.filter(([operand]) => !operand.isTame(lanes)).map(([, value]) => value);
+
+/** dst = dst operation src; SQRT takes src alone. */
+export const packedArithmetic =
+  (operation: Basic, format: Format): Meaning =>
+  (b, dst, src) => {
+    const lanes = format.shape;
+    const y = src!.get();
+    const root = operation === 'sqrt';
+    const x = root ? y : dst!.get();
+    const result = root ? b.op(`${lanes}.sqrt`, y) : b.op(`${lanes}.${operation}`, x, y);
+    const operands = wild(
+      root
+        ? [[src!, y]]
+        : [
+            [dst!, x],
+            [src!, y],
+          ],
+      lanes,
+    );
+    const bad = packedOutOfRange(b, format, result, operands);
+    b.when(
+      b.both(roundingIsSilent(b), b.no(bad)),
+      () => dst!.set(result),
+      () => {
+        dst!.set(b.careful(carefulName(operation, format), x, y));
+        b.settle();
+      },
+    );
+    src!.setTame(lanes);
+    dst!.setTame(lanes);
+  };
+
+/** HADD and HSUB: even and odd numbers of both operands. */
+export function pairwiseArithmetic(b: Builder, operation: Basic, format: Format, x: Value, y: Value): Value {
+  const answer = b.variable(b.op(`${format.shape}.${operation}`, x, y));
+  const bad = packedOutOfRange(b, format, answer.get(), [x, y]);
+  b.when(b.either(bad, b.no(roundingIsSilent(b))), () => answer.set(b.careful(carefulName(operation, format), x, y)));
+  return answer.get();
+}
+
+// ── lane 0 ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The exponent and sign of a number, as i32. */
+function exponent(b: Builder, format: Format, number: Value): Value {
+  if (isDouble(format)) return b.narrow(b.shr(b.op('i64.reinterpret_f64', number), b.const(52)));
+  return b.op('i32.shr_u', b.op('i32.reinterpret_f32', number), b.i32(23));
+}
+const exponentMask = (format: Format) => (isDouble(format) ? 0x7ff : 0xff);
+
+/** The number that a scalar operand gives: lane 0 of a whole register, or memory. */
+function scalarOf(b: Builder, format: Format, operand: Operand): Value {
+  const value = operand.get();
+  if (operand.bits === 128) return lowest(b, format, value);
+  return isDouble(format) ? b.op('f64.reinterpret_i64', value) : b.op('f32.reinterpret_i32', b.narrow(value));
+}
+
+/** The same, of ADDSS and its kin (operands as scalarSource gives them). */
+export const scalarArithmetic =
+  (operation: Basic, format: Format): Meaning =>
+  (b, dst, src) => {
+    const lanes = scalarLanes(format);
+    const mask = exponentMask(format);
+    const y = scalarOf(b, format, src!);
+    const old = dst!.get();
+    const root = operation === 'sqrt';
+    const x = root ? y : lowest(b, format, old);
+    const result = root ? b.op(`${lanes}.sqrt`, y) : b.op(`${lanes}.${operation}`, x, y);
+    // Exponents 2 to the largest: the smallest normal number has 1, and so have some that do not matter.
+    const normal = b.op(
+      'i32.lt_u',
+      b.both(b.op('i32.sub', exponent(b, format, result), b.i32(2)), b.i32(mask)),
+      b.i32(mask - 2),
+    );
+    const operands = wild(
+      root
+        ? [[src!, y]]
+        : [
+            [dst!, x],
+            [src!, y],
+          ],
+      lanes,
+    );
+    const fast = operands.reduce(
+      (all, number) => b.both(all, b.op('i32.ne', b.both(exponent(b, format, number), b.i32(mask)), b.i32(0))),
+      b.both(roundingIsSilent(b), normal),
+    );
+    const splat = (number: Value) => b.op(`${format.shape}.splat`, number);
+    b.when(
+      fast,
+      () => dst!.set(withLowest(b, format, old, result)),
+      () => {
+        const answer = b.careful(carefulName(operation, format), splat(x), splat(y));
+        dst!.set(withLowest(b, format, old, lowest(b, format, answer)));
+        b.settle();
+      },
+    );
+    if (src!.bits === 128) src!.setTame(lanes);
+    dst!.setTame(lanes);
+  };
+
+// ── minimum, maximum, comparisons ─────────────────────────────────────────────────────────────────────────────────
+
+/** A truth value: the numbers that count are ordinary. Tame ones are, unless they are NaNs. */
+export function areOrdinary(
+  b: Builder,
+  format: Format,
+  packed: boolean,
+  operands: readonly (readonly [Operand, Value])[],
+): Value {
+  const check = new LaneCheck(b, format, packed);
+  const lanes = packed ? format.shape : scalarLanes(format);
+  const masks = operands.map(([operand, value]) =>
+    operand.isTame(lanes) ? b.op(`${format.shape}.eq`, value, value) : check.isOrdinary(value),
+  );
+  return check.holds(...masks);
+}
+
+/**
+ * dst = `result` of (dst, src) if their numbers are ordinary. `careful` names the function that answers otherwise; MIN and MAX
+ * then leave tame lanes, comparisons masks.
+ */
+export function selected(
+  b: Builder,
+  format: Format,
+  packed: boolean,
+  [dst, src]: readonly [Operand, Operand],
+  { name, result, leavesNumbers }: { name: string; result: (x: Value, y: Value) => Value; leavesNumbers: boolean },
+): void {
+  const y = vectorOf(b, src);
+  const x = dst.get();
+  const merged = (answer: Value) => (packed ? answer : withLowest(b, format, x, lowest(b, format, answer)));
+  const every = (v: Value) => (packed ? v : b.op(`${format.shape}.splat`, lowest(b, format, v)));
+  b.when(
+    areOrdinary(b, format, packed, [
+      [dst, x],
+      [src, y],
+    ]),
+    () => dst.set(merged(result(x, y))),
+    () => {
+      dst.set(merged(b.careful(carefulName(name, format), every(x), every(y))));
+      b.settle();
+    },
+  );
+  const lanes = packed ? format.shape : scalarLanes(format);
+  if (src.bits === 128) src.setTame(lanes);
+  if (leavesNumbers) dst.setTame(lanes);
+}

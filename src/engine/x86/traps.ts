@@ -1,0 +1,451 @@
+/**
+ * The ordinary ways into a 64-bit kernel and back, as WebAssembly functions: SYSCALL, SYSRET, IRET, and exceptions and interrupts
+ * through the IDT. Each does the whole of its work and answers 1, or finds something out of the ordinary (other modes, a fault
+ * on the way, device memory, single steps, an interrupt that waits), answers 0 and has changed nothing: transfers.ts, which knows
+ * all cases, does it then. Written after the same pages: SDM 3A 5.8.8, 6.12, 6.14; SDM 2, SYSCALL, SYSRET, IRET.
+ */
+import type { Layout } from '../layout.ts';
+import { Body, type Module } from '../wasm/module.ts';
+import type { ValueType } from '../wasm/opcodes.ts';
+import { Builder, type Tier, type Value } from './builder.ts';
+import { emitNoteException, NO_CODE, SHOWS_RF, WITH_ERROR_CODE } from './exceptions.ts';
+import { Hand } from './hand.ts';
+import { ACCESS_IMPLICIT, ACCESS_WRITE } from './paging.ts';
+import { reachBody } from './reach.ts';
+import { FLAT_CODE_64, FLAT_DATA } from './segments.ts';
+import * as state from './state.ts';
+import { StateTier } from './state-tier.ts';
+
+const RCX = 1;
+const RSP = 4;
+const R11 = 11;
+const CR4_SMAP = 1 << 21;
+const EFER_SCE = 1;
+const DPL3 = 0x6000;
+/** In a descriptor's second word: G, D/B, L, P, S, code, conforming (or expand-down), writable, accessed. */
+const G = 1 << 23;
+const D = 1 << 22;
+const L = 1 << 21;
+const P = 1 << 15;
+const DPL = 3 << 13;
+const S = 1 << 12;
+const CODE = 1 << 11;
+const CONFORMING = 1 << 10;
+const WRITABLE = 1 << 9;
+const ACCESSED = 1 << 8;
+/** A gate's type (bits 8-12 of its second word): 14, interrupt gate, or with bit 8 set 15, trap gate. */
+const GATE_TYPE = 0x1e00;
+const GATE = 0x0e00;
+/** RFLAGS bits that IRET at CPL 0 and SYSRET take from what they are given (SDM 2A, IRET; 2B, SYSRET). */
+const IRET_FLAGS = 0x3d7fd7;
+const SYSRET_FLAGS = 0x3c7fd7;
+
+export type TrapName = 'syscall' | 'sysret' | 'iret';
+export interface Traps extends Record<TrapName, number> {
+  /** (instructions done in the block i32) -> 1: the fault in the state has been delivered to the handler at RIP. */
+  fault: number;
+}
+
+/** @param walk Paging.walk. Exports `deliver` (vector, error code or NO_CODE) -> 1 or 0. */
+export function emitTraps(module: Module, layout: Layout, walk: number): Traps {
+  const reach = module.function(reachBody(layout, walk));
+  const make = (parameters: ValueType[], fill: (f: FastPath) => void, name?: string) => {
+    const f = new FastPath(parameters, reach);
+    fill(f);
+    return module.function(f.finish(), name);
+  };
+  const deliver = make(['i32', 'i32'], emitDeliver, 'deliver');
+  return {
+    syscall: make(['i64'], emitSyscall),
+    sysret: make([], emitSysret),
+    iret: make([], emitIret),
+    fault: module.function(faultBody(deliver)),
+  };
+}
+
+/** Of a tier, fast paths use what works on the state alone. */
+class TrapTier extends StateTier implements Tier {
+  readonly wide = true;
+  readonly linear = unused;
+  readonly load = unused;
+  readonly store = unused;
+  readonly raise = unused;
+  readonly helper = unused;
+  readonly careful = unused;
+  readonly trap = unused;
+  readonly bulk = unused;
+  readonly jump = unused;
+  readonly branch = unused;
+  readonly here = unused;
+  readonly next = unused;
+  readonly resume = unused;
+  readonly attend = unused;
+  readonly attendAccess = unused;
+}
+function unused(): never {
+  throw new Error('a fast path is no instruction');
+}
+
+/** A function under construction: what the paths have in common. */
+class FastPath {
+  readonly b: Builder;
+  readonly #body: Body;
+  readonly #reach: number;
+  constructor(parameters: ValueType[], reach: number) {
+    this.#body = new Body(parameters, ['i32']);
+    this.#reach = reach;
+    this.b = new Builder(this.#body, new TrapTier());
+  }
+  parameter(index: number, type: ValueType): Value {
+    return this.b.local(type, index);
+  }
+  finish(): Body {
+    this.b.finish();
+    this.#body.i32(1);
+    return this.#body;
+  }
+
+  /** Only before the first change. */
+  refuseIf(condition: Value): void {
+    this.b.when(condition, () =>
+      this.b.effect(() => {
+        this.#body.i32(0);
+        this.#body.return();
+      }),
+    );
+  }
+  /** Refuses unless the bits of `mask` in `x` are as in `wanted`. */
+  refuseUnless(x: Value, mask: number, wanted: number): void {
+    const { b } = this;
+    this.refuseIf(b.op('i32.ne', b.both(x, b.i32(mask)), b.i32(wanted)));
+  }
+  refuseUnlessCanonical(x: Value): void {
+    const { b } = this;
+    this.refuseIf(b.ne(b.sar(b.shl(x, b.const(16)), b.const(16)), x));
+  }
+
+  /** `size` bytes at a linear address; refuses where reach.ts does. */
+  reach(linear: Value, size: number, access: number): Structure {
+    const { b } = this;
+    const at = b.temporary('i32');
+    b.use(linear);
+    b.effect(() => {
+      b.emit(linear);
+      this.#body.i32(size);
+      this.#body.i32(access);
+      this.#body.call(this.#reach);
+      this.#body.set(at);
+    });
+    this.refuseIf(b.no(b.local('i32', at)));
+    return new Structure(b, at);
+  }
+  /** The descriptor that a selector names in the GDT; refuses null and the LDT's. */
+  descriptor(selector: Value): { low: Value; high: Value } {
+    const { b } = this;
+    this.refuseIf(b.no(b.both(selector, b.i32(0xfffc))));
+    this.refuseIf(b.both(selector, b.i32(4)));
+    const offset = b.both(selector, b.i32(0xfff8));
+    this.refuseIf(b.op('i32.gt_u', b.op('i32.add', offset, b.i32(7)), b.state32(state.GDT_LIMIT)));
+    const found = this.reach(b.add(b.state(state.GDT_BASE), b.wide(offset)), 8, ACCESS_IMPLICIT);
+    return { low: found.get32(0), high: found.get32(4) };
+  }
+  setSegment(segment: number, selector: Value, base: Value, limit: Value, attributes: Value): void {
+    const { b } = this;
+    b.setState(state.SELECTOR + 4 * segment, b.wide(selector), 16);
+    b.setState(state.SEGMENT_BASE + 8 * segment, base);
+    b.setState32(state.SEGMENT_LIMIT + 4 * segment, limit);
+    b.setState32(state.SEGMENT_ATTRIBUTES + 4 * segment, attributes);
+  }
+
+  /** RFLAGS. */
+  flags(): Value {
+    const { b } = this;
+    return b.either(b.state32(state.FLAGS_REST), b.arithmeticFlags());
+  }
+  setFlags(flags: Value): void {
+    const { b } = this;
+    b.setState32(state.FLAGS_REST, b.either(b.both(flags, b.i32(~state.ARITHMETIC_FLAGS)), b.i32(2)));
+    b.flagsFromBits(flags);
+  }
+  /** CPL and the TLB bank that goes with it and RFLAGS.AC: after the flags. */
+  setLevel(cpl: Value): void {
+    const { b } = this;
+    const rest = b.state32(state.FLAGS_REST);
+    const ac = b.both(b.op('i32.shr_u', rest, b.i32(Math.log2(state.AC))), b.i32(1));
+    const smap = b.op('i32.shr_u', b.state32(state.CR4), b.i32(Math.log2(CR4_SMAP)));
+    const kernel = b.select(b.both(ac, smap), b.state32(state.CLASS_BASE + 8), b.state32(state.CLASS_BASE + 4));
+    const user = b.op('i32.eq', cpl, b.i32(3));
+    b.setState32(state.TLB_BASE, b.select(user, b.state32(state.CLASS_BASE), kernel));
+    b.setState32(state.CPL, cpl);
+  }
+}
+
+/** Guest memory that has been reached. */
+class Structure {
+  readonly #b: Builder;
+  readonly #at: number;
+  constructor(b: Builder, at: number) {
+    this.#b = b;
+    this.#at = at;
+  }
+  get32(offset: number): Value {
+    return this.#get('i32', 'i32.load', offset);
+  }
+  get64(offset: number): Value {
+    return this.#get('i64', 'i64.load', offset);
+  }
+  #get(type: ValueType, load: string, offset: number): Value {
+    return this.#b.read(undefined, type, body => {
+      body.get(this.#at);
+      body.memory(load, offset);
+    });
+  }
+  set64(offset: number, value: Value): void {
+    const b = this.#b;
+    b.use(value);
+    b.effect(() => {
+      b.body.get(this.#at);
+      b.emit(value);
+      b.body.memory('i64.store', offset);
+    });
+  }
+}
+
+function descriptorBase(b: Builder, low: Value, high: Value): Value {
+  const middle = b.op('i32.shl', b.both(high, b.i32(0xff)), b.i32(16));
+  return b.wide(b.either(b.either(b.op('i32.shr_u', low, b.i32(16)), middle), b.both(high, b.i32(0xff000000 | 0))));
+}
+function descriptorLimit(b: Builder, low: Value, high: Value): Value {
+  const limit = b.either(b.both(low, b.i32(0xffff)), b.both(high, b.i32(0xf0000)));
+  const pages = b.either(b.op('i32.shl', limit, b.i32(12)), b.i32(0xfff));
+  return b.select(b.both(high, b.i32(G)), pages, limit);
+}
+const descriptorDpl = (b: Builder, high: Value): Value => b.both(b.op('i32.shr_u', high, b.i32(13)), b.i32(3));
+/** As setFromDescriptor (segments.ts) keeps them. */
+const descriptorAttributes = (b: Builder, high: Value): Value => b.both(high, b.i32(0xf0ff00));
+
+function emitSyscall(f: FastPath): void {
+  const { b } = f;
+  f.refuseUnless(b.state32(state.NATIVE), state.NATIVE_SYSCALLS, state.NATIVE_SYSCALLS);
+  f.refuseUnless(b.state32(state.EFER), EFER_SCE, EFER_SCE);
+  f.refuseUnless(b.state32(state.MODE), -1, 64);
+  const flags = f.flags();
+  b.setGpr(RCX, f.parameter(0, 'i64'));
+  b.setGpr(R11, b.wide(b.both(flags, b.i32(~state.RF))));
+  f.setFlags(b.both(flags, b.op('i32.xor', b.either(b.state32(state.FMASK), b.i32(state.RF)), b.i32(-1))));
+  const selector = b.both(b.state32(state.STAR + 4), b.i32(0xfffc));
+  setFlat(f, selector, b.op('i32.add', selector, b.i32(8)), 0);
+  f.setLevel(b.i32(0));
+  b.setState(state.RIP, b.state(state.LSTAR));
+}
+
+/** To 64-bit code; the row has seen to CPL. */
+function emitSysret(f: FastPath): void {
+  const { b } = f;
+  f.refuseUnless(b.state32(state.EFER), EFER_SCE, EFER_SCE);
+  f.refuseUnless(b.state32(state.MODE), -1, 64);
+  f.refuseIf(b.state32(state.ATTENTION));
+  const target = b.gpr(RCX);
+  f.refuseUnlessCanonical(target);
+  const flags = b.both(b.narrow(b.gpr(R11)), b.i32(SYSRET_FLAGS));
+  f.refuseIf(b.both(flags, b.i32(state.TF)));
+  f.setFlags(flags);
+  const selectors = b.op('i32.shr_u', b.state32(state.STAR + 4), b.i32(16));
+  const above = (bytes: number) => b.either(b.op('i32.add', selectors, b.i32(bytes)), b.i32(3));
+  setFlat(f, above(16), above(8), DPL3);
+  f.setLevel(b.i32(3));
+  b.setState(state.RIP, target);
+}
+function setFlat(f: FastPath, code: Value, stack: Value, dpl: number): void {
+  const { b } = f;
+  f.setSegment(state.CS, code, b.const(0), b.i32(-1), b.i32(FLAT_CODE_64 | dpl));
+  f.setSegment(state.SS, stack, b.const(0), b.i32(-1), b.i32(FLAT_DATA | dpl));
+}
+
+/** IRETQ from the kernel to 64-bit code at the same or an outer level. */
+function emitIret(f: FastPath): void {
+  const { b } = f;
+  f.refuseUnless(b.state32(state.MODE), -1, 64);
+  f.refuseIf(b.either(b.state32(state.CPL), b.either(b.state32(state.ATTENTION), b.state32(state.NMI_BLOCKED))));
+  f.refuseUnless(b.state32(state.FLAGS_REST), state.NT, 0);
+  const frame = f.reach(b.gpr(RSP), 40, 0);
+  const target = frame.get64(0);
+  const cs = b.both(frame.get32(8), b.i32(0xffff));
+  const flags = frame.get32(16);
+  const ss = b.both(frame.get32(32), b.i32(0xffff));
+  f.refuseUnless(flags, state.TF, 0);
+  // Only armed breakpoints give RF a meaning (transfers.ts, iret).
+  f.refuseUnless(b.state32(state.DR + 40), 0xff, 0);
+  f.refuseUnlessCanonical(target);
+  const rpl = b.both(cs, b.i32(3));
+  const code = f.descriptor(cs);
+  f.refuseUnless(code.high, P | S | CODE | CONFORMING | ACCESSED | L | D, P | S | CODE | ACCESSED | L);
+  f.refuseIf(b.op('i32.ne', descriptorDpl(b, code.high), rpl));
+  // Null is a stack segment to return to below level 3 (SDM 2A, IRET).
+  const base = b.variable(b.const(0));
+  const limit = b.variable(b.i32(0));
+  const attributes = b.variable(b.either(b.op('i32.shl', rpl, b.i32(13)), b.i32(D)));
+  b.when(
+    b.both(ss, b.i32(0xfffc)),
+    () => {
+      const data = f.descriptor(ss);
+      f.refuseUnless(data.high, P | S | CODE | WRITABLE | ACCESSED, P | S | WRITABLE | ACCESSED);
+      f.refuseIf(b.op('i32.ne', descriptorDpl(b, data.high), rpl));
+      f.refuseIf(b.op('i32.ne', b.both(ss, b.i32(3)), rpl));
+      base.set(descriptorBase(b, data.low, data.high));
+      limit.set(descriptorLimit(b, data.low, data.high));
+      attributes.set(descriptorAttributes(b, data.high));
+    },
+    () => f.refuseIf(b.op('i32.eq', rpl, b.i32(3))),
+  );
+  // Segments of more privilege than where it goes would have to be made null.
+  for (const segment of [state.ES, state.DS, state.FS, state.GS]) {
+    const kept = b.state32(state.SEGMENT_ATTRIBUTES + 4 * segment);
+    const inner = b.op('i32.lt_u', descriptorDpl(b, kept), rpl);
+    f.refuseIf(b.both(b.op('i32.shr_u', kept, b.i32(Math.log2(P))), inner));
+  }
+  const kept = b.both(b.state32(state.FLAGS_REST), b.i32(~IRET_FLAGS));
+  f.setFlags(b.either(kept, b.both(flags, b.i32(IRET_FLAGS & ~state.RF))));
+  f.setSegment(
+    state.CS,
+    cs,
+    descriptorBase(b, code.low, code.high),
+    descriptorLimit(b, code.low, code.high),
+    descriptorAttributes(b, code.high),
+  );
+  f.setSegment(state.SS, ss, base.get(), limit.get(), attributes.get());
+  f.setLevel(rpl);
+  b.setState(state.RIP, target);
+  b.setGpr(RSP, frame.get64(24));
+}
+
+/** An exception or external interrupt in 64-bit mode, through a gate to 64-bit code at level 0. */
+function emitDeliver(f: FastPath): void {
+  const { b } = f;
+  const code = f.parameter(1, 'i32');
+  f.refuseUnless(b.state32(state.MODE), -1, 64);
+  const offset = b.op('i32.shl', f.parameter(0, 'i32'), b.i32(4));
+  f.refuseIf(b.op('i32.gt_u', b.op('i32.add', offset, b.i32(15)), b.state32(state.IDT_LIMIT)));
+  const gate = f.reach(b.add(b.state(state.IDT_BASE), b.wide(offset)), 16, ACCESS_IMPLICIT);
+  const low = gate.get32(0);
+  const high = gate.get32(4);
+  f.refuseUnless(high, P | GATE_TYPE, P | GATE);
+  const entry = b.either(b.both(low, b.i32(0xffff)), b.both(high, b.i32(0xffff0000 | 0)));
+  const target = b.or(b.wide(entry), b.shl(b.wide(gate.get32(8)), b.const(32)));
+  f.refuseUnlessCanonical(target);
+  const selector = b.op('i32.shr_u', low, b.i32(16));
+  const segment = f.descriptor(selector);
+  const wanted = P | S | CODE | ACCESSED | L;
+  f.refuseUnless(segment.high, P | DPL | S | CODE | CONFORMING | ACCESSED | L | D, wanted);
+
+  // The stack: another one from the TSS if the gate names one or the level changes (SDM 3A 6.14.4, 6.14.5).
+  const cpl = b.state32(state.CPL);
+  const ist = b.both(high, b.i32(7));
+  const sp = b.variable(b.gpr(RSP));
+  b.when(b.either(ist, cpl), () => {
+    const place = b.select(ist, b.op('i32.add', b.op('i32.shl', ist, b.i32(3)), b.i32(0x1c)), b.i32(4));
+    const limit = b.state32(state.SEGMENT_LIMIT + 4 * state.TR);
+    f.refuseIf(b.op('i32.gt_u', b.op('i32.add', place, b.i32(7)), limit));
+    const stack = f.reach(b.add(b.state(state.TR_BASE), b.wide(place)), 8, ACCESS_IMPLICIT).get64(0);
+    f.refuseUnlessCanonical(stack);
+    sp.set(stack);
+  });
+  const top = b.and(sp.get(), b.const(-16));
+  const frame = f.reach(b.sub(top, b.const(48)), 48, ACCESS_IMPLICIT | ACCESS_WRITE);
+  const hasCode = b.op('i32.ge_s', code, b.i32(0));
+
+  frame.set64(40, b.state(state.SELECTOR + 4 * state.SS, 16));
+  frame.set64(32, b.gpr(RSP));
+  frame.set64(24, b.wide(f.flags()));
+  frame.set64(16, b.state(state.SELECTOR + 4 * state.CS, 16));
+  frame.set64(8, b.state(state.RIP));
+  b.when(hasCode, () => frame.set64(0, b.wide(code)));
+  b.setGpr(RSP, b.sub(top, b.select(hasCode, b.const(48), b.const(40))));
+  const always = state.TF | state.NT | state.RF | state.VM;
+  const kept = b.select(b.both(high, b.i32(1 << 8)), b.i32(~always), b.i32(~(always | state.IF)));
+  b.setState32(state.FLAGS_REST, b.both(b.state32(state.FLAGS_REST), kept));
+  b.when(cpl, () => f.setSegment(state.SS, b.i32(0), b.const(0), b.i32(0), b.i32(D)));
+  f.setSegment(
+    state.CS,
+    b.both(selector, b.i32(~3)),
+    descriptorBase(b, segment.low, segment.high),
+    descriptorLimit(b, segment.low, segment.high),
+    descriptorAttributes(b, segment.high),
+  );
+  f.setLevel(b.i32(0));
+  b.setState(state.RIP, target);
+}
+
+/** The fault that the state holds, at RIP: what engine.ts does for it, where nobody else wants to see it. */
+function faultBody(deliver: number): Body {
+  const b = new Hand(['i32'], ['i32']);
+  const done = 0;
+  const vector = b.local('i32');
+  const code = b.local('i32');
+  const rest = b.local('i32');
+  const cpl = b.local('i32');
+  const rip = b.local('i64');
+  const entry = b.local('i32');
+  const among = (mask: number) => {
+    b.i32(mask);
+    b.get(vector);
+    b.op('i32.shr_u');
+    b.i32(1);
+    b.op('i32.and');
+  };
+  b.flag(state.NATIVE, state.NATIVE_EXCEPTIONS);
+  b.op('i32.eqz');
+  b.when(() => {
+    b.i32(0);
+    b.return();
+  });
+  b.state32(state.FAULT);
+  b.i32(0xff);
+  b.op('i32.and');
+  b.set(vector);
+  b.state32(state.FAULT_CODE);
+  b.i32(NO_CODE);
+  among(WITH_ERROR_CODE);
+  b.select();
+  b.set(code);
+  b.state32(state.CPL);
+  b.set(cpl);
+  b.state64(state.RIP);
+  b.set(rip);
+  b.state32(state.FLAGS_REST);
+  b.set(rest);
+  among(SHOWS_RF);
+  b.when(() =>
+    b.setState32(state.FLAGS_REST, () => {
+      b.get(rest);
+      b.i32(state.RF);
+      b.op('i32.or');
+    }),
+  );
+  b.get(vector);
+  b.get(code);
+  b.call(deliver);
+  b.op('i32.eqz');
+  b.when(() => {
+    b.setState32(state.FLAGS_REST, () => b.get(rest));
+    b.i32(0);
+    b.return();
+  });
+  b.setState32(state.FAULT, () => b.i32(0));
+  b.setState32(state.DELIVERIES, () => {
+    b.state32(state.DELIVERIES);
+    b.i32(1);
+    b.op('i32.add');
+  });
+  // The fault counts as an instruction, so that a guest that only faults still gets through its budget.
+  b.setState32(state.FUEL, () => {
+    b.state32(state.FUEL);
+    b.get(done);
+    b.op('i32.sub');
+    b.i32(1);
+    b.op('i32.sub');
+  });
+  emitNoteException(b, { vector, code, rip, cpl, entry });
+  b.i32(1);
+  return b;
+}

@@ -1,0 +1,71 @@
+/** Translation beside the guest: a worker thread makes the modules, and the guest goes on in the interpreter until they come. */
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import {
+  LocalTranslator,
+  type TranslationRequest,
+  type Translator,
+  type TranslatorFactory,
+  type TranslatorSetup,
+} from '../../engine/jit/translator.ts';
+
+export interface WorkerSetup {
+  setup: TranslatorSetup;
+  port: MessagePort;
+  /** How many modules have been posted: `poll` looks here before it asks the port. */
+  finished: Int32Array;
+}
+
+/** For `MachineOptions.translator`: a worker a machine. Where it cannot start or fails, translation goes on without it. */
+export const workerTranslator: TranslatorFactory = setup => new WorkerTranslator(setup);
+
+class WorkerTranslator implements Translator {
+  onModule: Translator['onModule'] = () => {};
+  readonly #port: MessagePort;
+  readonly #worker: Worker;
+  readonly #finished = new Int32Array(new SharedArrayBuffer(4));
+  readonly #waiting = new Map<number, TranslationRequest>();
+  #taken = 0;
+  #local: Translator | undefined;
+
+  constructor(setup: TranslatorSetup) {
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    const workerData: WorkerSetup = { setup, port: port2, finished: this.#finished };
+    this.#worker = new Worker(new URL('./translator-worker.js', import.meta.url), {
+      workerData,
+      transferList: [port2],
+    });
+    // Neither keeps the process alive.
+    this.#worker.unref();
+    this.#port.unref();
+    this.#worker.on('error', () => {
+      this.#local = new LocalTranslator(setup);
+      this.#local.onModule = (module, ids) => this.onModule(module, ids);
+      this.#local.translate([...this.#waiting.values()]);
+      this.#waiting.clear();
+    });
+  }
+  get outstanding(): number {
+    return this.#waiting.size;
+  }
+  translate(requests: readonly TranslationRequest[]): void {
+    if (this.#local) return this.#local.translate(requests);
+    for (const request of requests) this.#waiting.set(request.id, request);
+    this.#port.postMessage(requests);
+  }
+  poll(): void {
+    while (this.#taken !== Atomics.load(this.#finished, 0)) {
+      const message = receiveMessageOnPort(this.#port)?.message as
+        | { module: WebAssembly.Module; ids: number[] }
+        | undefined;
+      if (!message) return;
+      this.#taken++;
+      for (const id of message.ids) this.#waiting.delete(id);
+      this.onModule(message.module, message.ids);
+    }
+  }
+  close(): void {
+    void this.#worker.terminate();
+    this.#port.close();
+  }
+}
