@@ -11,7 +11,7 @@ import { createMachine, type MachineOptions } from '../src/machine.ts';
 import { packageFiles } from './debian-package.ts';
 
 /** Bytes: the program keeps the first four MiB to itself. */
-const MEMORY = 6 << 20;
+const MEMORY = 5 << 20;
 /** Seconds. */
 const TIMEOUT = 400;
 /** In the menu behind the first key, the second ends the current test. */

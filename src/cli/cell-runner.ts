@@ -13,6 +13,8 @@ export interface CellEvents {
 
 /** A cell ends itself at its time limit; a process that has not within this many ms more is beyond help. */
 const GRACE = 30_000;
+/** How long a process may stay after its answer, in ms. */
+const LINGER = 5000;
 /** What a process prints that is no message is kept up to here, in characters, for the case that it dies. */
 const LAST_WORDS = 2000;
 const PROGRAM = new URL('./cell-process.js', import.meta.url);
@@ -41,6 +43,7 @@ export function runCells(
       const spec = specs[index]!;
       let last: CellProgress | undefined;
       let words = '';
+      let answer: CellResult | undefined;
       let settled = false;
       let expired = false;
       const settle = (result: CellResult) => {
@@ -82,18 +85,23 @@ export function runCells(
         if (message.kind === 'progress') {
           last = message.progress;
           events.progress(index, last);
-        } else if (message.kind === 'result') settle(message.result);
-        else settle(lost(`a mistake in polyvisor itself: ${message.message}`));
+        } else {
+          // It ends by itself now; whoever waits for the matrix shall find nothing running.
+          answer =
+            message.kind === 'result' ? message.result : lost(`a mistake in polyvisor itself: ${message.message}`);
+          setTimeout(handle.kill, LINGER).unref();
+        }
       });
       child.on('error', error => settle(lost(`its process failed: ${error.message}`)));
       child.on('close', (code, signal) =>
         settle(
-          lost(
-            stopped ??
-              (expired
-                ? 'its process did not answer any more'
-                : `its process was ended ${signal ? `by ${signal}` : `with status ${code}`}`),
-          ),
+          answer ??
+            lost(
+              stopped ??
+                (expired
+                  ? 'its process did not answer any more'
+                  : `its process was ended ${signal ? `by ${signal}` : `with status ${code}`}`),
+            ),
         ),
       );
       child.send(spec, error => error && settle(lost(`its process took no order: ${error.message}`)));

@@ -208,6 +208,7 @@ test('a guest of three wires finds typed bytes when it looks for them', () => {
   type('c');
   assert.equal(read(5) & 1, 0);
   write(4, 3);
+  clock.advance(1e9);
   assert.equal(read(5) & 1, 1);
 });
 

@@ -89,8 +89,8 @@ export class Uart16550 implements Device, ByteRegisters {
   /** What was typed and does not fit yet: as it came, the first one read up to `#inputAt`. */
   readonly #input: Uint8Array[] = [];
   #inputAt = 0;
-  /** The guest has touched its end of the modem lines. */
-  #usesModemLines = false;
+  /** The guest sets up FIFOs or modem lines, as drivers do; without, it may be one that just looks. */
+  #hasDriver = false;
   #feedAt = 0;
   #feedAlarm: Alarm | undefined;
   #timeoutAlarm: Alarm | undefined;
@@ -112,7 +112,7 @@ export class Uart16550 implements Device, ByteRegisters {
   reset(): void {
     this.flush();
     this.#ier = this.#lcr = this.#mcr = this.#lsrErrors = this.#msrDeltas = this.#scratch = 0;
-    this.#fifosOn = this.#emptyPending = this.#usesModemLines = false;
+    this.#fifosOn = this.#emptyPending = this.#hasDriver = false;
     this.#trigger = 1;
     this.#divisor = 12;
     this.#clearReceiver();
@@ -132,7 +132,7 @@ export class Uart16550 implements Device, ByteRegisters {
   readByte(offset: number): number {
     switch (offset) {
       case LSR: {
-        if (!this.#usesModemLines) this.#feed(true);
+        if (!this.#hasDriver) this.#feed(true);
         const status = LSR_TRANSMITTER | this.#lsrErrors | (this.#fifoCount > 0 ? LSR_DATA_READY : 0);
         if (this.#lsrErrors) {
           this.#lsrErrors = 0;
@@ -180,13 +180,14 @@ export class Uart16550 implements Device, ByteRegisters {
         else this.#writeEnable(value & 0x0f);
         break;
       case IIR_FCR:
+        this.#hasDriver = true;
         this.#writeFifoControl(value);
         break;
       case LCR:
         this.#lcr = value;
         break;
       case MCR:
-        this.#usesModemLines = true;
+        this.#hasDriver = true;
         this.#writeModemControl(value & 0x1f);
         break;
       case SCR:
