@@ -13,6 +13,7 @@ import { type Layout, layout, PAGE_DEVICE, RECORD_SIZE } from './layout.ts';
 import { helpers, pureHelpers } from './x86/all-helpers.ts';
 import { debugOffset } from './x86/control.ts';
 import { Cpu, type Environment, FAULT } from './x86/cpu.ts';
+import { writeCrcTables } from './x86/crc32.ts';
 import type { CodeSize } from './x86/decode.ts';
 import { ACCESS_EXECUTE, ACCESS_PROBE, ACCESS_QUIET, writeEmptyBank } from './x86/paging.ts';
 import * as state from './x86/state.ts';
@@ -43,9 +44,8 @@ interface Instance {
   exports: {
     run(record: number): number;
     walk(linear: bigint, access: number): bigint;
-    bulkMovs: unknown;
-    bulkStos: unknown;
-    careful: unknown;
+    /** More of what translated code imports. */
+    [name: string]: unknown;
     table: WebAssembly.Table;
   };
   imports: ReturnType<Engine['imports']>;
@@ -103,6 +103,7 @@ export class Engine {
     const { buffer } = wasmMemory;
     this.#view = new DataView(buffer);
     writeEmptyBank(this.#view);
+    writeCrcTables(this.#view);
     this.memory = new GuestMemory(buffer, shape.guestOrigin, ramSize);
     this.tlb = new Tlb(buffer);
     this.cpu = new Cpu(buffer, this.memory, this.tlb, shape.pageKind);
@@ -136,10 +137,7 @@ export class Engine {
         code: linear => this.#executable(linear),
         table: code => of(code).exports.table,
         helper: code => of(code).imports.helper,
-        functions: code => {
-          const { bulkMovs, bulkStos, walk, careful } = of(code).exports;
-          return { bulkMovs, bulkStos, walk, careful };
-        },
+        functions: code => of(code).exports,
         pureHelper: (code, name) => {
           const number = pureHelpers.has(name) ? of(code).module.helpers.indexOf(name) : -1;
           return number < 0 ? undefined : number;

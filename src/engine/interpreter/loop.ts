@@ -20,6 +20,7 @@ import { defineCareful } from '../x86/careful.ts';
 import { type Form, forms } from '../x86/decode.ts';
 import { switchToMmx } from '../x86/instructions/vector.ts';
 import { ACCESS_EXECUTE, emitEntry, emitPaging, type Imports } from '../x86/paging.ts';
+import { definePureFunctions } from '../x86/pure-functions.ts';
 import * as state from '../x86/state.ts';
 import * as record from './record.ts';
 import { type Functions, helperNumbering, InterpreterTier, type Leaving, type Variant } from './tier.ts';
@@ -106,6 +107,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
     helper: imports.helper,
     segment: module.function(segmentBody(), 'segment'),
     bulk: defineBulk(module, layout, paging.walk),
+    pure: definePureFunctions(module),
     careful: defineCareful(module, imports.helper, helpers.number),
   };
 

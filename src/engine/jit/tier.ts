@@ -19,6 +19,7 @@ import {
   ValueOperand,
 } from '../x86/operand.ts';
 import { type OperandSpec, operandBits } from '../x86/operands.ts';
+import { emitPureCall, type PureFunction, type PureIndices } from '../x86/pure-functions.ts';
 import * as state from '../x86/state.ts';
 
 const { STATE } = state;
@@ -63,6 +64,7 @@ export interface Leaving {
 export interface JitFunctions {
   helper: number;
   careful: number;
+  pure: PureIndices;
   bulk: Record<'movs' | 'stos', number>;
 }
 
@@ -388,6 +390,9 @@ export class JitTier implements Tier {
       this.#refault(body);
       body.end();
     });
+  }
+  call(b: Builder, name: PureFunction, values: readonly Value[]): Value {
+    return emitPureCall(b, this.#functions.pure, name, values);
   }
   careful(b: Builder, name: string, x: Value, y: Value): Value {
     b.use(x, y);

@@ -9,6 +9,7 @@
 
 import type { Body } from '../wasm/module.ts';
 import { type Opcode, opcodes, type ValueType } from '../wasm/opcodes.ts';
+import type { PureFunction } from './pure-functions.ts';
 import * as state from './state.ts';
 
 type Kind = 'const' | 'local' | 'op' | 'read' | 'select' | 'lane' | 'shuffle';
@@ -76,6 +77,8 @@ export interface Tier {
   raise(b: Builder, vector: Value, code: Value | undefined): void;
   /** Calls helper `name`; returns when it did not fault. */
   helper(b: Builder, name: string): void;
+  /** The value of a function (pure-functions.ts). */
+  call(b: Builder, name: PureFunction, values: readonly Value[]): Value;
   /** Calls function `name` (careful.ts) of two v128; returns when it did not fault. */
   careful(b: Builder, name: string, x: Value, y: Value): Value;
   /** Leaves behind the instruction, which is complete, if `careful` met a denormal number: for tiers that remember tame lanes. */
@@ -477,6 +480,10 @@ export class Builder {
     this.effect(() => this.#saveReads(limit));
     this.tier.helper(this, name);
     return this.state(state.RESULT);
+  }
+  /** The value of function `name` (pure-functions.ts). */
+  call(name: PureFunction, ...values: Value[]): Value {
+    return this.tier.call(this, name, values);
   }
   /** Answers like helper `name` of two vectors (careful.ts), which it calls only where WebAssembly does not know the answer. */
   careful(name: string, x: Value, y: Value): Value {

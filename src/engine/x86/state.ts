@@ -133,6 +133,9 @@ export const STI_SHADOW = 0x748;
 export const HOT = 0x750;
 export const STATE_SIZE = 0x800;
 
+/** Absolute address of CRC32's tables (crc32.ts), 8 KiB. */
+export const CRC_TABLES = 0x2000;
+
 /** RFLAGS bits (SDM 1, 3.4.3). */
 export const CF = 1;
 export const PF = 1 << 2;
