@@ -3,7 +3,7 @@
  * down. They know infinities, NaNs, denormal numbers and exact results, and answer as long as no exception has to be noted
  * that MXCSR does not hold already; the rest they ask of the helper of their name (sse-float.ts), which computes in software.
  *
- * A function takes two v128 and gives one; all lanes count (of a scalar there are copies in all of them). CMPxx has its predicate in ARGUMENT[0], where the helper wants it
+ * A function takes two v128 (SQRT its operand twice) and gives one; all lanes count (of a scalar there are copies in all of them). CMPxx has its predicate in ARGUMENT[0], where the helper wants it
  * too. If the guest has to take an exception, FAULT is set afterwards. FLOAT_DENORMAL tells whether there was a denormal
  * number, or a result as small.
  */
