@@ -2,6 +2,7 @@
 import { type Layout, TLB_ADDEND, TLB_ENTRIES, TLB_EXECUTE } from '../layout.ts';
 import { Body, Module } from '../wasm/module.ts';
 import { Builder } from '../x86/builder.ts';
+import { raiseWaiting, switchToMmx } from '../x86/instructions/vector.ts';
 import { ACCESS_EXECUTE, ACCESS_QUIET } from '../x86/paging.ts';
 import { PURE_FUNCTIONS, type PureFunction } from '../x86/pure-functions.ts';
 import * as state from '../x86/state.ts';
@@ -240,7 +241,10 @@ function regionBody(
           tier.begin(instruction, at);
           const { form } = instruction;
           if (form!.row.privileged) b.raiseIf(b.state32(state.CPL), 13, 0);
+          const mmx = form!.row.unit === 'mmx';
+          if (mmx) raiseWaiting(b);
           form!.row.meaning(b, ...form!.operands.map((spec, i) => tier.operand(b, spec, i)));
+          if (mmx) switchToMmx(b);
           b.finish();
           done++;
           if (tier.left) return;

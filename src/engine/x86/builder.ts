@@ -67,6 +67,8 @@ export interface Tier {
   linear(b: Builder, segment: number, offset: Value, bytes: number, write: boolean): Value;
   /** Loads from a linear address; faults leave the instruction. `lock` asks for write permission too. */
   load(b: Builder, address: Value, bits: number, forWrite: boolean): Value;
+  /** As `load` of 32 or 64 bits, but gives a float of that size, or a vector with zeros above; where there is a short way. */
+  loadAs?(b: Builder, address: Value, bits: number, type: 'f32' | 'f64' | 'v128'): Value;
   store(b: Builder, address: Value, bits: number, value: Value): void;
   setFlags(b: Builder, source: FlagSource): void;
   flagResult(b: Builder): Value;
