@@ -305,6 +305,9 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         break;
       }
       case record.TRANSLATED: {
+        // A region that cannot be entered leaves RIP alone.
+        setTargetHere();
+        saveRip();
         const again = run.loop();
         // Translated code counts whole stretches: near the budget's end the interpreter takes over.
         run.i32(0);
@@ -321,8 +324,6 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         run.op('i32.lt_s');
         run.op('i32.or');
         run.if();
-        setTargetHere();
-        saveRip();
         exit(record.EXIT_BUDGET);
         run.end();
         run.get(rec);
