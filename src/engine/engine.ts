@@ -14,6 +14,7 @@ import { type Layout, layout, PAGE_DEVICE, RECORD_SIZE } from './layout.ts';
 import { helpers } from './x86/all-helpers.ts';
 import { debugOffset } from './x86/control.ts';
 import { Cpu, type Environment, FAULT } from './x86/cpu.ts';
+import { writeCrcTables } from './x86/crc32.ts';
 import type { CodeSize } from './x86/decode.ts';
 import { describeExceptions, hasErrorCode, noteException, SHOWS_RF } from './x86/exceptions.ts';
 import { ACCESS_EXECUTE, ACCESS_PROBE, ACCESS_QUIET, writeEmptyBank } from './x86/paging.ts';
@@ -47,9 +48,8 @@ interface Instance {
     walk(linear: bigint, access: number): bigint;
     /** In the module for 64-bit code. */
     deliver(vector: number, code: number): number;
-    bulkMovs: unknown;
-    bulkStos: unknown;
-    careful: unknown;
+    /** More of what translated code imports. */
+    [name: string]: unknown;
     table: WebAssembly.Table;
   };
   imports: ReturnType<Engine['imports']>;
@@ -103,6 +103,7 @@ export class Engine {
     const { buffer } = wasmMemory;
     this.#view = new DataView(buffer);
     writeEmptyBank(this.#view);
+    writeCrcTables(this.#view);
     this.memory = new GuestMemory(buffer, shape.guestOrigin, ramSize);
     this.tlb = new Tlb(buffer);
     this.cpu = new Cpu(buffer, this.memory, this.tlb, shape.pageKind);
@@ -140,10 +141,7 @@ export class Engine {
         }),
         code: linear => this.#executable(linear),
         table: code => of(code).exports.table,
-        functions: code => {
-          const { bulkMovs, bulkStos, walk, careful } = of(code).exports;
-          return { bulkMovs, bulkStos, walk, careful, helper: of(code).imports.helper };
-        },
+        functions: code => ({ ...of(code).exports, helper: of(code).imports.helper }),
       });
     }
     this.reset();

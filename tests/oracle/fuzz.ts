@@ -1,5 +1,6 @@
 /**
- * Random sequences of instructions, engine against the processor underneath: `npm run fuzz -- [SEED] [SECONDS]`. The
+ * Random sequences of instructions, engine against the processor underneath: `npm run fuzz -- [SEED] [SECONDS]
+ * [WORD] [--jit]`, with the rows whose file or key contains the word, and with the second tier for 64-bit sequences. The
  * processor runs a sequence instruction by instruction, each starting where the one before left off; the engine runs it in
  * one go, so that what one instruction leaves for the next (lazy flags, the x87 stack, translated blocks) is tried too.
  * Prints the first difference with its disassembly and ends with status 1.
@@ -18,7 +19,7 @@ import { FLAGS, MODES, type Mode, RIP, SELECTORS } from './layout.ts';
 import { isUndefined } from './masks.ts';
 import { memoryChanges, type NativeCase, openNative } from './native.ts';
 import { Random } from './random.ts';
-import { RETIRED } from './vectors.ts';
+import { fileOf, RETIRED, rowKey } from './vectors.ts';
 
 const SEQUENCES = 512;
 const LENGTH = 12;
@@ -42,8 +43,19 @@ interface Sequence {
   over: boolean;
 }
 
+/** These leave no flag undefined. */
+const DEFINES_FLAGS = /^(add|sub|cmp|neg)$/;
+
+const arguments_ = process.argv.slice(2).filter(argument => argument !== '--jit');
+const [seedText = '1', secondsText = '10', word = ''] = arguments_;
+const jit = process.argv.includes('--jit');
+const isWanted = (row: Row) => fileOf(row).includes(word) || rowKey(row).includes(word) || DEFINES_FLAGS.test(row.name);
+
 const byMode = new Map<Mode, Row[]>(
-  MODES.map(mode => [mode, rows.filter(row => isFuzzable(row, mode) && (!row.feature || offered.has(row.feature)))]),
+  MODES.map(mode => [
+    mode,
+    rows.filter(row => isWanted(row) && isFuzzable(row, mode) && (!row.feature || offered.has(row.feature))),
+  ]),
 );
 
 function begin(mode: Mode, seed: number): Sequence | undefined {
@@ -62,9 +74,6 @@ function begin(mode: Mode, seed: number): Sequence | undefined {
     over: false,
   };
 }
-
-/** These leave no flag undefined. */
-const DEFINES_FLAGS = /^(add|sub|cmp|neg)$/;
 
 /**
  * The next instruction of a sequence; undefined when the dice found none. What leaves flags undefined is followed by one
@@ -91,9 +100,8 @@ function report(sequence: Sequence, seed: number, text: string[]): never {
   process.exit(1);
 }
 
-const [seedText = '1', secondsText = '10'] = process.argv.slice(2);
 const native = openNative();
-const guest = new OracleGuest();
+const guest = new OracleGuest(jit);
 const end = Date.now() + Number(secondsText) * 1000;
 let seed = Number(seedText);
 let instructions = 0;
@@ -101,7 +109,7 @@ let sequencesRun = 0;
 while (Date.now() < end) {
   const batch: [Sequence, number][] = [];
   while (batch.length < SEQUENCES) {
-    const sequence = begin(MODES[seed % 3]!, seed);
+    const sequence = begin(jit ? 64 : MODES[seed % 3]!, seed);
     if (sequence) batch.push([sequence, seed]);
     seed++;
   }
@@ -134,7 +142,9 @@ while (Date.now() < end) {
     instructions += sequence.codes.length;
     const code = Uint8Array.from(sequence.codes.flatMap(piece => [...piece]));
     const actual = sequence.start.slice();
-    const answer = guest.runThrough(actual, new DataView(actual.buffer), sequence.mode, code);
+    const image = new DataView(actual.buffer);
+    const translated = jit && sequence.mode === 64 && guest.runTranslated(actual, image, 64, code, undefined);
+    const answer = translated || guest.runThrough(actual, image, sequence.mode, code);
     if (sequence.flagsUndefined) ignoreFlags(sequence.now, actual);
     const found = differences(sequence.start, sequence.now, actual);
     if (answer.vector !== RETIRED || answer.trouble)

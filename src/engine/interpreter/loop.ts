@@ -19,8 +19,9 @@ import { Builder } from '../x86/builder.ts';
 import { defineBulk } from '../x86/bulk.ts';
 import { defineCareful } from '../x86/careful.ts';
 import { type Form, forms } from '../x86/decode.ts';
-import { switchToMmx } from '../x86/instructions/vector.ts';
+import { raiseWaiting, switchToMmx } from '../x86/instructions/vector.ts';
 import { ACCESS_EXECUTE, emitEntry, emitPaging, type Imports } from '../x86/paging.ts';
+import { definePureFunctions } from '../x86/pure-functions.ts';
 import * as state from '../x86/state.ts';
 import { emitTraps } from '../x86/traps.ts';
 import * as record from './record.ts';
@@ -83,8 +84,7 @@ export function emitPrologue(b: Builder, form: Form): void {
     const trap = b.state32(state.UNIT_TRAP + 4 * ['x87', 'mmx', 'sse'].indexOf(row.unit));
     b.when(trap, () => b.tier.raise(b, trap, undefined));
   }
-  // MMX registers are x87 registers: an x87 exception that waits comes first (FPU_STATUS's ES).
-  if (row.unit === 'mmx') b.raiseIf(b.narrow(b.and(b.state(state.FPU_STATUS, 16), b.const(0x80))), 16);
+  if (row.unit === 'mmx') raiseWaiting(b);
 }
 /** What an instruction that did not fault has done besides its meaning. */
 export function emitEpilogue(b: Builder, form: Form): void {
@@ -109,6 +109,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
     segment: module.function(segmentBody(), 'segment'),
     traps: wide ? emitTraps(module, layout, paging.walk) : undefined,
     bulk: defineBulk(module, layout, paging.walk),
+    pure: definePureFunctions(module),
     careful: defineCareful(module, imports.helper, helpers.number),
   };
 
@@ -304,6 +305,9 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         break;
       }
       case record.TRANSLATED: {
+        // A region that cannot be entered leaves RIP alone.
+        setTargetHere();
+        saveRip();
         const again = run.loop();
         // Translated code counts whole stretches: near the budget's end the interpreter takes over.
         run.i32(0);
@@ -320,8 +324,6 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         run.op('i32.lt_s');
         run.op('i32.or');
         run.if();
-        setTargetHere();
-        saveRip();
         exit(record.EXIT_BUDGET);
         run.end();
         run.get(rec);

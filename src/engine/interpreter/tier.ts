@@ -16,6 +16,7 @@ import {
 } from '../x86/operand.ts';
 import { type OperandSpec, operandBits } from '../x86/operands.ts';
 import { emitEntry, type Paging } from '../x86/paging.ts';
+import { emitPureCall, type PureFunction, type PureIndices } from '../x86/pure-functions.ts';
 import * as state from '../x86/state.ts';
 import { StateTier } from '../x86/state-tier.ts';
 import type { TrapName, Traps } from '../x86/traps.ts';
@@ -48,6 +49,7 @@ export interface Leaving {
 export interface Functions extends Paging {
   /** helper(id) -> 1 if it faulted. */
   helper: number;
+  pure: PureIndices;
   /** By number (careful.ts). */
   careful: readonly number[];
   bulk: Record<'movs' | 'stos', number>;
@@ -266,6 +268,9 @@ export class InterpreterTier extends StateTier implements Tier {
       this.#leaving.fault(b.body);
       b.body.end();
     });
+  }
+  call(b: Builder, name: PureFunction, values: readonly Value[]): Value {
+    return emitPureCall(b, this.#functions.pure, name, values);
   }
   careful(b: Builder, name: string, x: Value, y: Value): Value {
     b.use(x, y);

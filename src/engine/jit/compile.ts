@@ -2,7 +2,9 @@
 import { type Layout, TLB_ADDEND, TLB_ENTRIES, TLB_EXECUTE } from '../layout.ts';
 import { Body, Module } from '../wasm/module.ts';
 import { Builder } from '../x86/builder.ts';
+import { raiseWaiting, switchToMmx } from '../x86/instructions/vector.ts';
 import { ACCESS_EXECUTE, ACCESS_QUIET } from '../x86/paging.ts';
+import { PURE_FUNCTIONS, type PureFunction } from '../x86/pure-functions.ts';
 import * as state from '../x86/state.ts';
 import type { Block, Region } from './region.ts';
 import { emitStructured, type Target } from './structure.ts';
@@ -12,7 +14,14 @@ const { STATE } = state;
 const REGISTERS = 16;
 
 /** Indices that every module has alike, so that a region's code can move from one module to another. */
-const FUNCTIONS = { helper: 0, bulk: { movs: 1, stos: 2 }, walk: 3, careful: 4, aux: 5 };
+const FUNCTIONS = {
+  helper: 0,
+  bulk: { movs: 1, stos: 2 },
+  walk: 3,
+  careful: 4,
+  pure: { compareStrings: 5, crc32: 6 },
+  aux: 7,
+};
 
 /** A region as the bytes of a function: (unused i32) -> 1 if the interpreter has to execute the instruction at RIP. */
 export function compileRegion(layout: Layout, region: Region, wide: boolean, pure: PureHelpers): Uint8Array {
@@ -27,6 +36,10 @@ export function linkRegions(layout: Layout, regions: readonly Uint8Array[]): Uin
   const stos = module.import('env', 'bulkStos', ['i64', 'i64', 'i64', 'i32'], ['i64']);
   const walk = module.import('env', 'walk', ['i64', 'i32'], ['i64']);
   const careful = module.import('env', 'careful', ['i32', 'v128', 'v128'], ['v128']);
+  const pure = Object.entries(PURE_FUNCTIONS).map(([name, { parameters, result }]) => ({
+    name: name as PureFunction,
+    index: module.import('env', name, parameters, [result]),
+  }));
   const aux = module.function(auxBody());
   const { bulk } = FUNCTIONS;
   if (
@@ -35,6 +48,7 @@ export function linkRegions(layout: Layout, regions: readonly Uint8Array[]): Uin
     stos !== bulk.stos ||
     walk !== FUNCTIONS.walk ||
     careful !== FUNCTIONS.careful ||
+    pure.some(({ name, index }) => index !== FUNCTIONS.pure[name]) ||
     aux !== FUNCTIONS.aux
   )
     throw new Error('jit: regions are linked to other functions');
@@ -227,7 +241,10 @@ function regionBody(
           tier.begin(instruction, at);
           const { form } = instruction;
           if (form!.row.privileged) b.raiseIf(b.state32(state.CPL), 13, 0);
+          const mmx = form!.row.unit === 'mmx';
+          if (mmx) raiseWaiting(b);
           form!.row.meaning(b, ...form!.operands.map((spec, i) => tier.operand(b, spec, i)));
+          if (mmx) switchToMmx(b);
           b.finish();
           done++;
           if (tier.left) return;

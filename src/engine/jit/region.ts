@@ -62,7 +62,6 @@ export interface CodeReader {
 /** True if the region cannot go on past the instruction: the interpreter has to execute it. */
 function isForeign(instruction: Instruction): boolean {
   const { row } = instruction.form!;
-  if (row.unit === 'mmx') return true;
   if (!row.ends || row.straight) return false;
   return flowOf(instruction) === undefined;
 }

@@ -5,6 +5,7 @@
  */
 import { TLB_ADDEND, TLB_ENTRIES, TLB_READ, TLB_WRITE } from '../layout.ts';
 import type { Body } from '../wasm/module.ts';
+import type { ValueType } from '../wasm/opcodes.ts';
 import { type Builder, type FlagSource, LOADS, STORES, type Tier, type Value } from '../x86/builder.ts';
 import { emitBulk } from '../x86/bulk.ts';
 import { CAREFUL } from '../x86/careful.ts';
@@ -19,6 +20,7 @@ import {
   ValueOperand,
 } from '../x86/operand.ts';
 import { type OperandSpec, operandBits } from '../x86/operands.ts';
+import { emitPureCall, type PureFunction, type PureIndices } from '../x86/pure-functions.ts';
 import * as state from '../x86/state.ts';
 
 const { STATE } = state;
@@ -63,6 +65,7 @@ export interface Leaving {
 export interface JitFunctions {
   helper: number;
   careful: number;
+  pure: PureIndices;
   bulk: Record<'movs' | 'stos', number>;
 }
 
@@ -232,17 +235,22 @@ export class JitTier implements Tier {
     body.op('i32.add');
   }
   load(b: Builder, address: Value, bits: number, forWrite: boolean): Value {
+    return this.#load(b, address, bits, forWrite, bits === 128 ? 'v128' : 'i64', LOADS[bits]!);
+  }
+  loadAs(b: Builder, address: Value, bits: number, type: 'f32' | 'f64' | 'v128'): Value {
+    return this.#load(b, address, bits, false, type, type === 'v128' ? `v128.load${bits}_zero` : `${type}.load`);
+  }
+  #load(b: Builder, address: Value, bits: number, forWrite: boolean, type: ValueType, instruction: string): Value {
     b.use(address);
     const { body } = b;
     const at = b.temporary('i64');
     const host = b.temporary('i32');
-    const type = bits === 128 ? 'v128' : 'i64';
     const result = b.temporary(type);
     b.effect(() => {
       b.emit(address);
       body.set(at);
       this.#translate(b, at, host, bits, forWrite ? TLB_WRITE : TLB_READ);
-      body.memory(LOADS[bits]!, 0);
+      body.memory(instruction, 0);
       body.set(result);
     });
     return b.local(type, result);
@@ -388,6 +396,9 @@ export class JitTier implements Tier {
       this.#refault(body);
       body.end();
     });
+  }
+  call(b: Builder, name: PureFunction, values: readonly Value[]): Value {
+    return emitPureCall(b, this.#functions.pure, name, values);
   }
   careful(b: Builder, name: string, x: Value, y: Value): Value {
     b.use(x, y);

@@ -6,7 +6,6 @@ import type { Helper } from './helper.ts';
 import { integerHelpers } from './integer-helpers.ts';
 import { segmentHelpers } from './segments.ts';
 import { sseFloatHelpers } from './sse-float.ts';
-import { stringCompareHelpers } from './string-compare.ts';
 import { transferHelpers } from './transfers.ts';
 import { x87Helpers } from './x87.ts';
 
@@ -16,12 +15,11 @@ export const helpers: Readonly<Record<string, Helper>> = {
   ...integerHelpers,
   ...segmentHelpers,
   ...sseFloatHelpers,
-  ...stringCompareHelpers,
   ...transferHelpers,
   ...x87Helpers,
 };
 
 /** Helpers that read and write only vector, x87 and flag-free state: translated code keeps its registers in locals across them. */
 export const pureHelpers: ReadonlySet<string> = new Set(
-  [x87Helpers, sseFloatHelpers, stringCompareHelpers, cryptoHelpers].flatMap(table => Object.keys(table)),
+  [x87Helpers, sseFloatHelpers, cryptoHelpers].flatMap(table => Object.keys(table)),
 );

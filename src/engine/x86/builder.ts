@@ -9,6 +9,7 @@
 
 import type { Body } from '../wasm/module.ts';
 import { type Opcode, opcodes, type ValueType } from '../wasm/opcodes.ts';
+import type { PureFunction } from './pure-functions.ts';
 import * as state from './state.ts';
 import type { TrapName } from './traps.ts';
 
@@ -67,6 +68,8 @@ export interface Tier {
   linear(b: Builder, segment: number, offset: Value, bytes: number, write: boolean): Value;
   /** Loads from a linear address; faults leave the instruction. `lock` asks for write permission too. */
   load(b: Builder, address: Value, bits: number, forWrite: boolean): Value;
+  /** As `load` of 32 or 64 bits, but gives a float of that size, or a vector with zeros above; where there is a short way. */
+  loadAs?(b: Builder, address: Value, bits: number, type: 'f32' | 'f64' | 'v128'): Value;
   store(b: Builder, address: Value, bits: number, value: Value): void;
   setFlags(b: Builder, source: FlagSource): void;
   flagResult(b: Builder): Value;
@@ -77,6 +80,8 @@ export interface Tier {
   raise(b: Builder, vector: Value, code: Value | undefined): void;
   /** Calls helper `name`; returns when it did not fault. */
   helper(b: Builder, name: string): void;
+  /** The value of a function (pure-functions.ts). */
+  call(b: Builder, name: PureFunction, values: readonly Value[]): Value;
   /** Calls function `name` (careful.ts) of two v128; returns when it did not fault. */
   careful(b: Builder, name: string, x: Value, y: Value): Value;
   /** Leaves behind the instruction, which is complete, if `careful` met a denormal number: for tiers that remember tame lanes. */
@@ -480,6 +485,10 @@ export class Builder {
     this.effect(() => this.#saveReads(limit));
     this.tier.helper(this, name);
     return this.state(state.RESULT);
+  }
+  /** The value of function `name` (pure-functions.ts). */
+  call(name: PureFunction, ...values: Value[]): Value {
+    return this.tier.call(this, name, values);
   }
   /** Answers like helper `name` of two vectors (careful.ts), which it calls only where WebAssembly does not know the answer. */
   careful(name: string, x: Value, y: Value): Value {

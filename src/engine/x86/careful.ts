@@ -3,7 +3,7 @@
  * down. They know infinities, NaNs, denormal numbers and exact results, and answer as long as no exception has to be noted
  * that MXCSR does not hold already; the rest they ask of the helper of their name (sse-float.ts), which computes in software.
  *
- * A function takes two v128 and gives one; all lanes count (of a scalar there are copies in all of them). CMPxx has its predicate in ARGUMENT[0], where the helper wants it
+ * A function takes two v128 (SQRT its operand twice) and gives one; all lanes count (of a scalar there are copies in all of them). CMPxx has its predicate in ARGUMENT[0], where the helper wants it
  * too. If the guest has to take an exception, FAULT is set afterwards. FLOAT_DENORMAL tells whether there was a denormal
  * number, or a result as small.
  */
@@ -32,7 +32,7 @@ const PE = 0x20;
 const DAZ = 0x40;
 const MASKS_SHIFT = 7;
 const ROUNDING = 0x6000;
-const FTZ_SHIFT = 15;
+const FTZ = 0x8000;
 
 /** Lanes as the functions see them; masks are v128. */
 class Lanes {
@@ -104,6 +104,8 @@ class Lanes {
 interface Operation {
   /** Of the helpers that do it in software: name + 'ps' or 'pd'. */
   name: string;
+  /** Exceptions that lanes can raise at most, if no number in them is tiny or rounded to zero. */
+  ordinaryFlags: number;
   /** What WebAssembly makes of the operands. */
   result(l: Lanes): Value;
   /** Exceptions that the lanes raise at least those of, PE for inexact results aside. */
@@ -130,6 +132,7 @@ function arithmetic(
   const made = (l: Lanes, r: Value) => l.except(l.isNan(r), eitherNan(l));
   return {
     name,
+    ordinaryFlags: IE | OE | PE | (name === 'div' ? ZE : 0),
     result,
     exactZero,
     exact,
@@ -190,6 +193,7 @@ const isDifference = (l: Lanes, r: Value) =>
 /** MIN and MAX: the second operand unless the first is less or greater. Any NaN is invalid. */
 const selection = (name: string, operation: string): Operation => ({
   name,
+  ordinaryFlags: IE,
   result: l => l.float(operation, l.y, l.x),
   flags: l => either(l.b, l.flagged(eitherNan(l), IE), denormalFlag(l)),
   answer: (_l, result) => result,
@@ -198,6 +202,7 @@ const selection = (name: string, operation: string): Operation => ({
 /** CMPxx: predicates 1 and 2 and their opposites take any NaN to be invalid, the others signalling ones. */
 const comparison: Operation = {
   name: 'cmp',
+  ordinaryFlags: IE,
   result(l) {
     const { b, x, y, format } = l;
     const predicate = b.narrow(b.state(ARGUMENT, 8));
@@ -294,20 +299,19 @@ function carefulBody(operation: Operation, format: Format, helper: number, id: n
   const small = l.any(l.or(l.isTiny(x), l.isTiny(y), l.isTiny(result)));
   b.setState32(FLOAT_DENORMAL, small);
   const mxcsr = b.state32(MXCSR);
-  const bit = (n: number) => b.both(b.op('i32.shr_u', mxcsr, b.i32(n)), b.i32(1));
   const silent = b.both(mxcsr, b.op('i32.shr_u', mxcsr, b.i32(MASKS_SHIFT)));
+  const nearest = b.op('i32.eqz', b.both(mxcsr, b.i32(ROUNDING)));
+  const { exact, exactZero, ordinaryFlags } = operation;
+  // Infinities and NaNs where such have been before.
+  const vanished = exactZero ? l.any(l.except(check.isZero(result), exactZero(l, result))) : b.i32(0);
+  const noted = b.op('i32.eq', b.both(silent, b.i32(ordinaryFlags)), b.i32(ordinaryFlags));
+  b.when(b.both(b.both(noted, nearest), b.no(b.either(small, vanished))), () => leave(operation.answer(l, result)));
   // With DAZ and FTZ denormal numbers are not what WebAssembly takes them for.
-  const trouble = either(
-    b,
-    b.op('i32.shl', b.both(mxcsr, b.i32(DAZ)), b.i32(20)),
-    b.op('i32.shl', bit(FTZ_SHIFT), b.i32(31)),
-  );
-  const allowed = b.select(b.both(small, b.op('i32.ne', trouble, b.i32(0))), b.i32(0), silent);
+  const flushes = b.op('i32.ne', b.both(mxcsr, b.i32(DAZ | FTZ)), b.i32(0));
+  const allowed = b.select(b.both(small, flushes), b.i32(0), silent);
   const needed = operation.flags(l, result);
   const missing = b.both(needed, b.op('i32.xor', allowed, b.i32(-1)));
-  const nearest = b.op('i32.eqz', b.both(mxcsr, b.i32(ROUNDING)));
   // MXCSR's rounding does not matter where nothing is rounded.
-  const { exact } = operation;
   b.when(b.both(b.op('i32.eqz', missing), exact ? nearest : b.i32(1)), () => {
     if (!exact) return leave(operation.answer(l, result));
     b.when(b.both(allowed, b.i32(PE)), () => leave(operation.answer(l, result)));

@@ -11,6 +11,9 @@ export abstract class BaseOperand implements Operand {
   get(): Value {
     return impossible();
   }
+  getAs(_type: 'f32' | 'f64' | 'v128'): Value | undefined {
+    return undefined;
+  }
   set(_value: Value): void {
     impossible();
   }
@@ -126,6 +129,11 @@ export class MemoryOperand extends BaseOperand {
     return this.#how.writes
       ? this.#b.loadForWrite(this.#checked(), this.bits)
       : this.#b.load(this.#checked(), this.bits);
+  }
+  override getAs(type: 'f32' | 'f64' | 'v128'): Value | undefined {
+    const { tier } = this.#b;
+    if (!tier.loadAs || this.#how.writes || (this.bits !== 32 && this.bits !== 64)) return undefined;
+    return tier.loadAs(this.#b, this.#checked(), this.bits, type);
   }
   override set(value: Value): void {
     this.#b.store(this.#checked(), this.bits, value);

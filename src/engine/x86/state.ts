@@ -149,6 +149,9 @@ export const NOTES = 0x76c;
 export const RECENT = 0x800;
 export const STATE_SIZE = 0x1000;
 
+/** Absolute address of CRC32's tables (crc32.ts), 8 KiB. */
+export const CRC_TABLES = 0x2000;
+
 /** RFLAGS bits (SDM 1, 3.4.3). */
 export const CF = 1;
 export const PF = 1 << 2;

@@ -72,6 +72,7 @@ class TrapTier extends StateTier implements Tier {
   readonly raise = unused;
   readonly helper = unused;
   readonly careful = unused;
+  readonly call = unused;
   readonly trap = unused;
   readonly bulk = unused;
   readonly jump = unused;

@@ -100,6 +100,8 @@ const exponentMask = (format: Format) => (isDouble(format) ? 0x7ff : 0xff);
 
 /** The number that a scalar operand gives: lane 0 of a whole register, or memory. */
 function scalarOf(b: Builder, format: Format, operand: Operand): Value {
+  const loaded = operand.getAs(isDouble(format) ? 'f64' : 'f32');
+  if (loaded) return loaded;
   const value = operand.get();
   if (operand.bits === 128) return lowest(b, format, value);
   return isDouble(format) ? b.op('f64.reinterpret_i64', value) : b.op('f32.reinterpret_i32', b.narrow(value));

@@ -17,6 +17,8 @@ export interface Operand {
    * memory operand that the row also writes (`writes`), the access already asks for write permission.
    */
   get(): Value;
+  /** 32 or 64 bits of memory as a float, or as a vector with zeros above, where the tier has a shorter way than `get`. */
+  getAs(type: 'f32' | 'f64' | 'v128'): Value | undefined;
   /**
    * Stores: general registers as the architecture does (32 bits clear the upper half); vector registers only the low `bits`,
    * the rest stays.

@@ -23,7 +23,7 @@ import {
 
 const move: Meaning = (_b, dst, src) => dst!.set(src!.get());
 /** A scalar from memory clears the rest of the register. */
-const moveExtended: Meaning = (b, dst, src) => dst!.set(extended(b, src!.get()));
+const moveExtended: Meaning = (b, dst, src) => dst!.set(src!.getAs('v128') ?? extended(b, src!.get()));
 
 /** The low half of dst becomes src, its high half stays. */
 const moveToLow: Meaning = (b, dst, src) => dst!.set(b.lane('i64x2.replace_lane', 0, dst!.get(), src!.get()));

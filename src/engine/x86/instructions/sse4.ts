@@ -1,10 +1,24 @@
 /** SSE4.1 and SSE4.2 on integers, and the single instructions of their time: POPCNT, CRC32, MOVBE (SDM 1, 5.10 and 5.11). */
 import type { Builder, Value } from '../builder.ts';
-import { RESULT, VECTOR, XMM } from '../state.ts';
+import { XMM } from '../state.ts';
+import { FIRST_ENDS, IMPLICIT, SECOND_ENDS } from '../string-compare.ts';
 import type { Meaning, Row } from './row.ts';
 import { multiplyEven } from './sse-integer.ts';
 import { extract, insert } from './sse-shuffle.ts';
-import { bytes, choose, counting, doubled, high, low, type Operation, splat, unary, whole, zero } from './vector.ts';
+import {
+  bytes,
+  choose,
+  counting,
+  doubled,
+  extended,
+  high,
+  low,
+  type Operation,
+  splat,
+  unary,
+  whole,
+  zero,
+} from './vector.ts';
 import { f2, f3, memory, reads, register, row, sse41, sse42, unaligned, x66 } from './vector-columns.ts';
 
 // ── blending ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -125,14 +139,53 @@ const ptest: Meaning = (b, dst, src) => {
 const compareStrings =
   (explicit: boolean, answer: 'index' | 'mask'): Meaning =>
   (b, first, second, immediate, size) => {
-    b.setState(VECTOR + 16, second!.get(), 128);
-    b.setState(VECTOR, first!.get(), 128);
-    const lengths = explicit ? [b.sx(b.gpr(0, size!.bits), size!.bits), b.sx(b.gpr(2, size!.bits), size!.bits)] : [];
-    const name = `pcmp${explicit ? 'e' : 'i'}str${answer === 'index' ? 'i' : 'm'}`;
-    const index = b.helper(name, immediate!.get(), ...lengths);
-    b.flagsFromBits(b.state32(RESULT + 8));
-    if (answer === 'index') b.setGpr(1, index, 32);
-    else b.setState(XMM, b.state(VECTOR + 48, 128), 128);
+    const y = second!.get();
+    const x = first!.get();
+    const control = b.narrow(immediate!.get());
+    const bit = (of: Value, n: number) => b.both(b.op('i32.shr_u', of, b.i32(n)), b.i32(1));
+    const words = bit(control, 0);
+    const count = b.op('i32.shr_u', b.i32(16), words);
+    /** An explicit length: its magnitude, at most `count`. */
+    const length = (register: number) => {
+      if (!explicit) return b.i32(IMPLICIT);
+      const signed = b.sx(b.gpr(register, size!.bits), size!.bits);
+      const magnitude = b.select(b.lts(signed, b.const(0)), b.sub(b.const(0), signed), signed);
+      return b.narrow(b.select(b.ltu(magnitude, b.wide(count)), magnitude, b.wide(count)));
+    };
+    const result = b.call('compareStrings', x, y, control, length(0), length(2));
+    const bits = b.both(result, b.i32(0xffff));
+    const any = b.op('i32.ne', bits, b.i32(0));
+    const flags: [Value, number][] = [
+      [bit(result, SECOND_ENDS), 6],
+      [bit(result, FIRST_ENDS), 7],
+      [bit(result, 0), 11],
+    ];
+    b.flagsFromBits(flags.reduce((all, [flag, n]) => b.either(all, b.op('i32.shl', flag, b.i32(n))), any));
+    // Immediate bit 6: the highest rather than the lowest; whole characters of ones rather than bits.
+    if (answer === 'index') {
+      const highest = b.op('i32.sub', b.i32(31), b.op('i32.clz', bits));
+      const index = b.select(bit(control, 6), highest, b.op('i32.ctz', bits));
+      b.setGpr(1, b.wide(b.select(any, index, count)), 32);
+      return;
+    }
+    const own = (mask: Value, shape: string, constant: Value) =>
+      b.op(`${shape}.eq`, b.op('v128.and', mask, constant), constant);
+    const spread = b.op('i16x8.splat', bits);
+    const inBytes = choose(b, spread, spread, 1, [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]);
+    const characters = b.select(
+      words,
+      own(
+        spread,
+        'i16x8',
+        bytes(b, i => (i & 1 ? 0 : 1 << (i >> 1))),
+      ),
+      own(
+        inBytes,
+        'i8x16',
+        bytes(b, i => 1 << (i & 7)),
+      ),
+    );
+    b.setState(XMM, b.select(bit(control, 6), characters, extended(b, b.wide(bits))), 128);
   };
 
 // ── general registers ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -143,7 +196,7 @@ const popcnt: Meaning = (b, dst, src) => {
   dst!.set(b.op('i64.popcnt', x));
 };
 const crc32: Meaning = (b, dst, src) =>
-  dst!.set(b.helper('crc32', b.zx(dst!.get(), 32), src!.get(), b.const(src!.bits / 8)));
+  dst!.set(b.wide(b.call('crc32', b.narrow(dst!.get()), src!.get(), b.i32(src!.bits / 8))));
 
 /** The bytes of x in reverse. */
 function reversed(b: Builder, x: Value, bits: number): Value {

@@ -77,6 +77,11 @@ export function splat(b: Builder, shape: 'i8x16' | 'i16x8' | 'i32x4', value: Val
   return b.op(`${shape}.splat`, b.narrow(value));
 }
 
+/** MMX registers are x87 registers: an x87 exception that waits comes first (FPU_STATUS's ES). */
+export function raiseWaiting(b: Builder): void {
+  b.raiseIf(b.narrow(b.and(b.state(FPU_STATUS, 16), b.const(0x80))), 16);
+}
+
 /** The x87 becomes MMX: its stack starts at 0 and all its registers are in use (SDM 1, 9.5.1). */
 export function switchToMmx(b: Builder): void {
   b.setState(FPU_STATUS, b.and(b.state(FPU_STATUS, 16), b.const(~0x3800)), 16);

@@ -1,0 +1,38 @@
+/**
+ * WebAssembly functions that rows call for a value (`b.call`): what is too long to stand in every place that needs it, and touches
+ * no state. They are the interpreter's; translated code imports them.
+ */
+import type { Module } from '../wasm/module.ts';
+import type { ValueType } from '../wasm/opcodes.ts';
+import type { Builder, Value } from './builder.ts';
+import { crc32Body } from './crc32.ts';
+import { compareStringsBody } from './string-compare.ts';
+
+/** By name: parameters and result. */
+export const PURE_FUNCTIONS = {
+  compareStrings: { parameters: ['v128', 'v128', 'i32', 'i32', 'i32'], result: 'i32' },
+  crc32: { parameters: ['i32', 'i64', 'i32'], result: 'i32' },
+} as const satisfies Record<string, { parameters: readonly ValueType[]; result: ValueType }>;
+
+export type PureFunction = keyof typeof PURE_FUNCTIONS;
+/** Function indices in a module. */
+export type PureIndices = Readonly<Record<PureFunction, number>>;
+
+export function definePureFunctions(module: Module): PureIndices {
+  return {
+    compareStrings: module.function(compareStringsBody(), 'compareStrings'),
+    crc32: module.function(crc32Body(), 'crc32'),
+  };
+}
+
+export function emitPureCall(b: Builder, indices: PureIndices, name: PureFunction, values: readonly Value[]): Value {
+  const type = PURE_FUNCTIONS[name].result;
+  b.use(...values);
+  const result = b.temporary(type);
+  b.effect(() => {
+    for (const value of values) b.emit(value);
+    b.body.call(indices[name]);
+    b.body.set(result);
+  });
+  return b.local(type, result);
+}
