@@ -15,6 +15,7 @@ import { debugOffset } from './x86/control.ts';
 import { Cpu, type Environment, FAULT } from './x86/cpu.ts';
 import type { CodeSize } from './x86/decode.ts';
 import { describeExceptions, hasErrorCode, noteException, SHOWS_RF } from './x86/exceptions.ts';
+import { helperRegisters } from './x86/helper.ts';
 import { ACCESS_EXECUTE, ACCESS_PROBE, ACCESS_QUIET, writeEmptyBank } from './x86/paging.ts';
 import * as state from './x86/state.ts';
 import { ONE_SPACE, Tlb } from './x86/tlb.ts';
@@ -46,6 +47,7 @@ interface Instance {
     walk(linear: bigint, access: number): bigint;
     /** In the module for 64-bit code. */
     deliver(vector: number, code: number): number;
+    fill: unknown;
     bulkMovs: unknown;
     bulkStos: unknown;
     table: WebAssembly.Table;
@@ -138,11 +140,11 @@ export class Engine {
         table: code => of(code).exports.table,
         helper: code => of(code).imports.helper,
         functions: code => {
-          const { bulkMovs, bulkStos, walk } = of(code).exports;
-          return { bulkMovs, bulkStos, walk };
+          const { bulkMovs, bulkStos, walk, fill } = of(code).exports;
+          return { bulkMovs, bulkStos, walk, fill };
         },
         pureHelper: (code, name) => {
-          const number = pureHelpers.has(name) ? of(code).module.helpers.indexOf(name) : -1;
+          const number = pureHelpers.has(name) || name in helperRegisters ? of(code).module.helpers.indexOf(name) : -1;
           return number < 0 ? undefined : number;
         },
       });

@@ -36,11 +36,11 @@ export interface JitHost {
   /** Guest-physical address of executable RAM at a linear address; -1 where there is none. */
   code(linear: bigint): number;
   table(code: CodeSize): WebAssembly.Table;
-  /** The helper import, and the number of a helper that touches only vector and x87 state. */
+  /** The helper import, and the number of a helper that translated code may call. */
   helper(code: CodeSize): (id: number) => number;
   pureHelper(code: CodeSize, name: string): number | undefined;
   /** The interpreter's functions that regions call. */
-  functions(code: CodeSize): { bulkMovs: unknown; bulkStos: unknown; walk: unknown };
+  functions(code: CodeSize): { bulkMovs: unknown; bulkStos: unknown; walk: unknown; fill: unknown };
 }
 
 interface Candidate {
