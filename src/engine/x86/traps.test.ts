@@ -91,7 +91,7 @@ class Guest {
       word(IDT + 16 * vector + 8, HANDLER >> 32n);
     }
     word(TSS + 4, KERNEL + BigInt(STACK));
-    word(TSS + 0x24, KERNEL + BigInt(STACK + 0x1000));
+    for (let ist = 1; ist <= 7; ist++) word(TSS + 0x1c + 8 * ist, KERNEL + BigInt(STACK + 0x1000 * ist));
     for (const [at, value] of item.memory) word(at, value);
 
     cpu.set64(state.CR4, 0x620n | (item.smap ? 1n << 21n : 0n));
@@ -227,15 +227,10 @@ test('whatever the tables, stacks and flags: with and without the fast paths the
       ]!;
       item.memory.push([GDT + entry, flip(value, 64)]);
     });
-    once(4, () => {
-      const at = IDT + 16 * random.of([6, 14]) + 4;
-      item.memory.push([
-        at & ~7,
-        (HANDLER & 0xffffn) |
-          (8n << 16n) |
-          (flip(0xffff8e00n & 0xffffn, 16) << 32n) |
-          (((HANDLER >> 16n) & 0xffffn) << 48n),
-      ]);
+    once(3, () => {
+      const at = IDT + 16 * (way === 'page fault' ? 14 : 6);
+      const type = random.below(2) ? flip(0x8e00n, 16) : 0x8e00n + BigInt(random.below(8));
+      item.memory.push([at, (HANDLER & 0xffffn) | (8n << 16n) | (type << 32n) | (((HANDLER >> 16n) & 0xffffn) << 48n)]);
     });
     once(5, () => item.memory.push([TSS + 4, flip(KERNEL + BigInt(STACK), 64)]));
     once(8, () => (item.idtLimit = random.below(0x100)));
