@@ -47,7 +47,6 @@ interface Instance {
     walk(linear: bigint, access: number): bigint;
     /** In the module for 64-bit code. */
     deliver(vector: number, code: number): number;
-    fill: unknown;
     bulkMovs: unknown;
     bulkStos: unknown;
     table: WebAssembly.Table;
@@ -140,8 +139,8 @@ export class Engine {
         table: code => of(code).exports.table,
         helper: code => of(code).imports.helper,
         functions: code => {
-          const { bulkMovs, bulkStos, walk, fill } = of(code).exports;
-          return { bulkMovs, bulkStos, walk, fill };
+          const { bulkMovs, bulkStos, walk } = of(code).exports;
+          return { bulkMovs, bulkStos, walk };
         },
         pureHelper: (code, name) => {
           const number = pureHelpers.has(name) || name in helperRegisters ? of(code).module.helpers.indexOf(name) : -1;

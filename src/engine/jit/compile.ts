@@ -12,7 +12,7 @@ const { STATE } = state;
 const REGISTERS = 16;
 
 /** Indices that every module has alike, so that a region's code can move from one module to another. */
-const FUNCTIONS = { helper: 0, bulk: { movs: 1, stos: 2 }, walk: 3, fill: 4, aux: 5 };
+const FUNCTIONS = { helper: 0, bulk: { movs: 1, stos: 2 }, walk: 3, aux: 4 };
 
 /** A region as the bytes of a function: (unused i32) -> 1 if the interpreter has to execute the instruction at RIP. */
 export function compileRegion(layout: Layout, region: Region, wide: boolean, pure: PureHelpers): Uint8Array {
@@ -26,7 +26,6 @@ export function linkRegions(layout: Layout, regions: readonly Uint8Array[]): Uin
   const movs = module.import('env', 'bulkMovs', ['i64', 'i64', 'i64', 'i32'], ['i64']);
   const stos = module.import('env', 'bulkStos', ['i64', 'i64', 'i64', 'i32'], ['i64']);
   const walk = module.import('env', 'walk', ['i64', 'i32'], ['i64']);
-  const fill = module.import('env', 'fill', ['i64', 'i32', 'i32', 'i32'], ['i32']);
   const aux = module.function(auxBody());
   const { bulk } = FUNCTIONS;
   if (
@@ -34,7 +33,6 @@ export function linkRegions(layout: Layout, regions: readonly Uint8Array[]): Uin
     movs !== bulk.movs ||
     stos !== bulk.stos ||
     walk !== FUNCTIONS.walk ||
-    fill !== FUNCTIONS.fill ||
     aux !== FUNCTIONS.aux
   )
     throw new Error('jit: regions are linked to other functions');

@@ -40,7 +40,7 @@ export interface JitHost {
   helper(code: CodeSize): (id: number) => number;
   pureHelper(code: CodeSize, name: string): number | undefined;
   /** The interpreter's functions that regions call. */
-  functions(code: CodeSize): { bulkMovs: unknown; bulkStos: unknown; walk: unknown; fill: unknown };
+  functions(code: CodeSize): { bulkMovs: unknown; bulkStos: unknown; walk: unknown };
 }
 
 interface Candidate {

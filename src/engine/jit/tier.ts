@@ -19,7 +19,6 @@ import {
   ValueOperand,
 } from '../x86/operand.ts';
 import { type OperandSpec, operandBits } from '../x86/operands.ts';
-import { ACCESS_WRITE } from '../x86/paging.ts';
 import * as state from '../x86/state.ts';
 
 const { STATE } = state;
@@ -60,8 +59,6 @@ export interface Leaving {
 
 export interface JitFunctions {
   helper: number;
-  /** Paging.fill. */
-  fill: number;
   bulk: Record<'movs' | 'stos', number>;
 }
 
@@ -189,15 +186,8 @@ export class JitTier implements Tier {
     body.i64(BigInt(4096 - bits / 8));
     body.op('i64.gt_u');
     body.if();
-    body.get(at);
-    body.get(host);
-    body.i32(tag === TLB_WRITE ? ACCESS_WRITE : 0);
-    body.i32(bits / 8);
-    body.call(this.#functions.fill);
-    body.op('i32.eqz');
-    body.if();
+    // No call that fills the TLB here: V8 would keep every register ready to be saved around it, at every access.
     this.#leaving.interpret(body);
-    body.end();
     body.end();
     body.get(at);
     body.op('i32.wrap_i64');

@@ -59,8 +59,6 @@ export interface Imports {
 }
 
 export interface Paging {
-  /** (linear i64, its TLB entry i32, ACCESS_WRITE or 0, size i32) -> 1 if the entry holds it now. Raises nothing. */
-  fill: number;
   /** (linear i64, access i32) -> physical i64, or -1 with FAULT set. */
   walk: number;
   /** (linear i64, size i32, forWrite i32) -> i64. Check FAULT. 128-bit values go to SLOW_VECTOR. */
@@ -104,34 +102,7 @@ export function emitPaging(module: Module, layout: Layout, imports: Imports): Pa
   const walk = module.function(walkBody(layout), 'walk');
   const slowLoad = module.function(slowLoadBody(layout, imports, walk), 'slowLoad');
   const slowStore = module.function(slowStoreBody(layout, imports, walk), 'slowStore');
-  const fill = module.function(fillBody(walk), 'fill');
-  return { walk, slowLoad, slowStore, fill };
-}
-
-function fillBody(walk: number): Body {
-  const b = new Hand(['i64', 'i32', 'i32', 'i32'], ['i32']);
-  const [linear, entry, access, size] = [0, 1, 2, 3];
-  b.get(linear);
-  b.get(access);
-  b.i32(ACCESS_QUIET);
-  b.op('i32.or');
-  b.call(walk);
-  b.drop();
-  b.get(entry);
-  b.i32(TLB_WRITE);
-  b.i32(TLB_READ);
-  b.get(access);
-  b.select();
-  b.op('i32.add');
-  b.memory('i64.load', 0);
-  b.get(linear);
-  b.op('i64.xor');
-  b.i32(4096);
-  b.get(size);
-  b.op('i32.sub');
-  b.op('i64.extend_i32_u');
-  b.op('i64.le_u');
-  return b;
+  return { walk, slowLoad, slowStore };
 }
 
 function walkBody(layout: Layout): Body {
