@@ -389,6 +389,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     count(exits, 'interrupt');
     engine.wake();
     processor.interrupt(vector);
+    cpu.set32(state.ATTENTION, interruptWaits() ? 1 : 0);
     if (delivered !== native && delivered !== nothing) delivered(processor, vector);
   }
 

@@ -196,6 +196,7 @@ function regionBody(
         charge(done + 1);
         leaveTo(offset + block.code[done]!.instruction.length);
       },
+      done: () => done,
       jump(b, target) {
         // Direct jumps are edges; only returns and indirect ones need the value.
         if (block.ending === 'next') return;

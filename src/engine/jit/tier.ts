@@ -10,6 +10,7 @@ import { type Builder, type FlagSource, LOADS, STORES, type Tier, type Value } f
 import { emitBulk } from '../x86/bulk.ts';
 import { CAREFUL } from '../x86/careful.ts';
 import type { Instruction } from '../x86/decode.ts';
+import { helperRegisters } from '../x86/helper.ts';
 import type { Lanes, Operand } from '../x86/instructions/row.ts';
 import {
   BaseOperand,
@@ -57,6 +58,8 @@ export interface Leaving {
   interpret(body: Body): void;
   /** Leaves behind the current instruction, which is complete. */
   next(body: Body): void;
+  /** Instructions of the block before the current one. */
+  done(): number;
   /** To a linear address, dynamic. */
   jump(b: Builder, target: Value): void;
   branch(b: Builder, condition: Value): void;
@@ -69,7 +72,7 @@ export interface JitFunctions {
   bulk: Record<'movs' | 'stos', number>;
 }
 
-/** Helpers that touch only vector and x87 state: callable with registers in locals. */
+/** Numbers of the helpers that are callable with registers in locals: of vector and x87 state, and those of `helperRegisters`. */
 export type PureHelpers = (name: string) => number | undefined;
 
 export class JitTier implements Tier {
@@ -226,6 +229,7 @@ export class JitTier implements Tier {
     body.i64(BigInt(4096 - bits / 8));
     body.op('i64.gt_u');
     body.if();
+    // No call that fills the TLB here: V8 would keep every register ready to be saved around it, at every access.
     this.#leaving.interpret(body);
     body.end();
     body.get(at);
@@ -388,13 +392,17 @@ export class JitTier implements Tier {
   helper(b: Builder, name: string): void {
     const id = this.#pure(name);
     if (id === undefined) return this.raise(b);
+    const registers = helperRegisters[name];
+    if (registers) this.#spill(b, registers.reads);
     b.effect(() => {
       const { body } = b;
       body.i32(id);
       body.call(this.#functions.helper);
+      if (registers) this.#reloadFuel(b);
       body.if();
       this.#refault(body);
       body.end();
+      for (const register of registers?.writes ?? []) this.#reload(b, register);
     });
   }
   call(b: Builder, name: PureFunction, values: readonly Value[]): Value {
@@ -437,6 +445,40 @@ export class JitTier implements Tier {
   trap(b: Builder): Value {
     this.raise(b);
     return b.i32(1);
+  }
+  /** Before a helper that reads registers and may ask for the time. */
+  #spill(b: Builder, reads: readonly number[]): void {
+    const done = this.#leaving.done();
+    b.effect(() => {
+      const { body } = b;
+      for (const register of reads) {
+        body.i32(0);
+        body.get(this.#local(b, register));
+        body.memory('i64.store', STATE + state.GPR + 8 * register);
+      }
+      body.i32(0);
+      body.get(this.locals.fuel);
+      body.i32(done);
+      body.op('i32.sub');
+      body.memory('i32.store', STATE + state.FUEL);
+      body.i32(0);
+      body.i32(0);
+      body.memory('i32.store', STATE + state.RECORD);
+    });
+  }
+  /** After it: it may have asked for the run to end. */
+  #reloadFuel({ body }: Builder): void {
+    body.i32(0);
+    body.memory('i32.load', STATE + state.FUEL);
+    body.i32(this.#leaving.done());
+    body.op('i32.add');
+    body.set(this.locals.fuel);
+  }
+  #reload(b: Builder, register: number): void {
+    b.body.i32(0);
+    b.body.memory('i64.load', STATE + state.GPR + 8 * register);
+    b.body.set(this.#local(b, register));
+    this.locals.written.add(register);
   }
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value {
     return emitBulk(b, this.#functions.bulk[kind], bytes, to, from, count);

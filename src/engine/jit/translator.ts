@@ -5,6 +5,7 @@
 import { layout } from '../layout.ts';
 import { pureHelpers } from '../x86/all-helpers.ts';
 import type { CodeSize } from '../x86/decode.ts';
+import { helperRegisters } from '../x86/helper.ts';
 import { compileRegion, linkRegions } from './compile.ts';
 import { findRegion } from './region.ts';
 
@@ -47,7 +48,7 @@ export class Translation {
   constructor(setup: TranslatorSetup) {
     this.#layout = layout(setup.ramSize);
     this.#pure = name => {
-      const number = pureHelpers.has(name) ? setup.helpers.indexOf(name) : -1;
+      const number = pureHelpers.has(name) || name in helperRegisters ? setup.helpers.indexOf(name) : -1;
       return number < 0 ? undefined : number;
     };
   }

@@ -159,22 +159,11 @@ function afterFlags(cpu: Cpu): void {
 }
 
 export const controlHelpers: Record<string, Helper> = {
+  /** Those that are no field of the state. */
   read_control: context => {
     const cpu = context as Cpu;
-    switch (cpu.argument32(0)) {
-      case 0:
-        return cpu.setResult(cpu.get64(state.CR0));
-      case 2:
-        return cpu.setResult(cpu.get64(state.CR2));
-      case 3:
-        return cpu.setResult(cpu.get64(state.CR3));
-      case 4:
-        return cpu.setResult(cpu.get64(state.CR4));
-      case 8:
-        return cpu.setResult32(cpu.environment.taskPriority());
-      default:
-        cpu.raise(6);
-    }
+    if (cpu.argument32(0) !== 8) cpu.raise(6);
+    cpu.setResult32(cpu.environment.taskPriority());
   },
   write_control: context => {
     const cpu = context as Cpu;
@@ -330,7 +319,8 @@ export const controlHelpers: Record<string, Helper> = {
 
 function timestamp(cpu: Cpu): void {
   if (cpu.get32(state.CR4) & 4 && cpu.cpl > 0) cpu.raise(GP, 0);
-  const value = cpu.environment.tsc();
-  cpu.setGpr32(0, Number(value & 0xffffffffn));
-  cpu.setGpr32(2, Number((value >> 32n) & 0xffffffffn));
+  // Through memory: a bigint's halves cost two more bigints each.
+  cpu.setResult(cpu.environment.tsc());
+  cpu.setGpr32(0, cpu.get32(state.RESULT));
+  cpu.setGpr32(2, cpu.get32(state.RESULT + 4));
 }

@@ -14,4 +14,18 @@ export interface HelperContext extends StateViews {
   raise(vector: number, code?: number): never;
 }
 
+/**
+ * Helpers that change nothing but the general registers named here, but may ask for the time: translated code, which keeps
+ * registers in locals, calls them, too. Numbers as the manual has them; arguments and results are the state's as always.
+ */
+export const helperRegisters: Readonly<Record<string, { reads: readonly number[]; writes: readonly number[] }>> = {
+  rdtsc: { reads: [], writes: [0, 2] },
+  rdtscp: { reads: [], writes: [0, 1, 2] },
+  rdmsr: { reads: [1], writes: [0, 2] },
+  rdpmc: { reads: [1], writes: [0, 2] },
+  cpuid: { reads: [0, 1], writes: [0, 1, 2, 3] },
+  read_control: { reads: [], writes: [] },
+  random: { reads: [], writes: [] },
+};
+
 export type Helper = (context: HelperContext) => void;
