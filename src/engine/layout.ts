@@ -1,5 +1,5 @@
 /** How the engine divides its WebAssembly memory. Addresses in bytes; guest RAM comes last, at `guestOrigin`. */
-import { STATE, STATE_SIZE } from './x86/state.ts';
+import { CRC_TABLES, STATE, STATE_SIZE } from './x86/state.ts';
 
 /** A TLB entry: tag for reads, for writes, for execution (u64 each: the page's linear address), then the addend, flags. */
 export const TLB_ENTRY = 32;
@@ -79,5 +79,9 @@ export function layout(ramSize: number): Layout {
   };
 }
 
-if (STATE + STATE_SIZE > TLB_NOTES_AREA || TLB_NOTES_AREA + (TLB_BANKS / 3) * 2 * TLB_NOTES_LIST > TLB_EMPTY)
-  throw new Error('layout: the state, the TLB and its notes overlap');
+if (
+  STATE + STATE_SIZE > TLB_NOTES_AREA ||
+  TLB_NOTES_AREA + (TLB_BANKS / 3) * 2 * TLB_NOTES_LIST > CRC_TABLES ||
+  CRC_TABLES + 8192 > TLB_EMPTY
+)
+  throw new Error('layout: the state, the notes of the TLB, the tables of CRC32 and the TLB overlap');

@@ -290,7 +290,8 @@ export class OracleGuest {
       engine.run(engine.instructions + SLICE);
     const answer = this.#answer;
     if (answer.vector === INT3_VECTOR) {
-      engine.cpu.ip -= engine.cpu.ip - 1n === behind ? 2n : 1n;
+      // A jump over the NOP ends where the NOP does.
+      engine.cpu.ip -= engine.cpu.ip - 1n === behind && end !== behind ? 2n : 1n;
       answer.vector = RETIRED;
     } else if (answer.vector === DEBUG_VECTOR && engine.cpu.ip === behind) {
       // A POPF that set TF: the trap comes after the NOP.

@@ -150,7 +150,7 @@ export const RECENT = 0x800;
 export const STATE_SIZE = 0x1000;
 
 /** Absolute address of CRC32's tables (crc32.ts), 8 KiB. */
-export const CRC_TABLES = 0x2000;
+export const CRC_TABLES = 0xe000;
 
 /** RFLAGS bits (SDM 1, 3.4.3). */
 export const CF = 1;

@@ -23,7 +23,7 @@ class WorkerTranslator implements Translator {
   readonly #port: MessagePort;
   readonly #worker: Worker;
   readonly #finished = new Int32Array(new SharedArrayBuffer(4));
-  readonly #waiting = new Map<number, TranslationRequest>();
+  readonly #waiting = new Set<number>();
   #taken = 0;
   #local: Translator | undefined;
 
@@ -41,7 +41,7 @@ class WorkerTranslator implements Translator {
     this.#worker.on('error', () => {
       this.#local = new LocalTranslator(setup);
       this.#local.onModule = (module, ids) => this.onModule(module, ids);
-      this.#local.translate([...this.#waiting.values()]);
+      // What it had is lost: these places stay with the interpreter.
       this.#waiting.clear();
     });
   }
@@ -50,8 +50,11 @@ class WorkerTranslator implements Translator {
   }
   translate(requests: readonly TranslationRequest[]): void {
     if (this.#local) return this.#local.translate(requests);
-    for (const request of requests) this.#waiting.set(request.id, request);
-    this.#port.postMessage(requests);
+    for (const { id } of requests) this.#waiting.add(id);
+    this.#port.postMessage(
+      requests,
+      requests.flatMap(({ pages }) => pages.map(({ bytes }) => bytes.buffer as ArrayBuffer)),
+    );
   }
   poll(): void {
     while (this.#taken !== Atomics.load(this.#finished, 0)) {
