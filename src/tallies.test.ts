@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FakeProcessor } from '../tests/fake-processor.ts';
+import { FakeProcessor } from './conformance/fake-processor.ts';
 import { bareTable } from './hypervisors/bare/index.ts';
 import { createTallies } from './tallies.ts';
 

@@ -6,8 +6,8 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { before, describe, test } from 'node:test';
 import { makeElf } from '../src/boot/testing.ts';
+import { tinyProgram } from '../src/conformance/tiny-elf.ts';
 import { type CommandResult, polyvisor } from './command.ts';
-import { tinyProgram } from './tiny-elf.ts';
 
 /** What the guest must say about where it runs: lines of dmesg and the clock source it chose. */
 const EXPECTED: Readonly<Record<string, { dmesg: RegExp[]; clocksource: RegExp }>> = {

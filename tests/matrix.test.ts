@@ -7,12 +7,12 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { tinyKernel } from '../src/conformance/tiny-elf.ts';
 import { ensureGuest } from '../src/host/node/guest.ts';
 import { parseKernel } from '../src/index.ts';
 import { type CellResult, type MatrixReport, PHASES } from '../src/matrix/result.ts';
 import { SCRIPTED_TESTS } from '../src/matrix/test-script.ts';
 import { type CommandResult, polyvisor } from './command.ts';
-import { tinyKernel } from './tiny-elf.ts';
 
 const timeout = 500_000;
 const folder = mkdtempSync(join(tmpdir(), 'polyvisor-matrix-'));

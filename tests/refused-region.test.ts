@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { tinyKernel } from '../src/conformance/tiny-elf.ts';
 import { createMachine } from '../src/index.ts';
-import { tinyKernel } from './tiny-elf.ts';
 
 const source = fileURLToPath(new URL('../../guests/refused-region/start.S', import.meta.url));
 const EXIT_PORT = 0x501;

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { tinyKernel } from '../src/conformance/tiny-elf.ts';
 import {
   type Console,
   createMachine,
@@ -13,7 +14,6 @@ import {
   type Machine,
   type Slot,
 } from '../src/index.ts';
-import { tinyKernel } from './tiny-elf.ts';
 
 const EXIT_PORT = 0x501;
 /** mov dx, EXIT_PORT; out dx, al; hlt */

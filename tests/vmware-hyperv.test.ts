@@ -1,8 +1,8 @@
 /** What Debian's kernel and its programs find only under VMware and Hyper-V. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { tinyProgram } from '../src/conformance/tiny-elf.ts';
 import { polyvisor } from './command.ts';
-import { tinyProgram } from './tiny-elf.ts';
 
 const run = (hypervisor: string, command: string, ...options: string[]) =>
   polyvisor(['run', '-H', hypervisor, '--timeout', '120', ...options, '--exec', command], { limit: 180 });

@@ -210,7 +210,6 @@ export class Blocks {
     this.#pages.delete(page);
     this.onDrop(page);
     for (const block of blocks) {
-      if (block === 0) continue; // a region's mark
       this.#stale(block);
       const header = block - record.HEADER;
       const code = CODE_SIZES[this.#bytes[header + record.HEADER_CODE]!]!;
@@ -305,11 +304,11 @@ export class Blocks {
     for (let entry = set; entry < set + BLOCK_SET; entry += BLOCK_ENTRY)
       if (this.#view.getUint32(entry + BLOCK_RECORD, true) === block) this.#view.setUint32(entry, BLOCK_NONE, true);
   }
-  /** Notes that [from, to) of `page` is code of `block`. */
+  /** Notes that [from, to) of `page` is code of `block`, or of a region (0). */
   #mark(page: number, block: number, from: number, to: number): void {
     const blocks = this.#pages.get(page);
-    if (blocks) blocks.push(block);
-    else this.#pages.set(page, [block]);
+    if (!blocks) this.#pages.set(page, block ? [block] : []);
+    else if (block) blocks.push(block);
     const kind = this.#layout.pageKind + page;
     if (this.#bytes[kind] !== PAGE_CODE) {
       this.#bytes[kind] = PAGE_CODE;

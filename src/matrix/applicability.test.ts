@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { tinyKernel } from '../../tests/tiny-elf.ts';
 import { parseKernel } from '../boot/image.ts';
 import { createSymbols } from '../boot/symbols.ts';
+import { tinyKernel } from '../conformance/tiny-elf.ts';
 import { bareTable } from '../hypervisors/bare/index.ts';
 import { derive } from '../paravirt/derive.ts';
 import type { HypervisorModule } from '../paravirt/operations.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FakeProcessor, fakeContext } from '../../tests/fake-processor.ts';
+import { FakeProcessor, fakeContext } from '../conformance/fake-processor.ts';
 import { bareTable } from '../hypervisors/bare/index.ts';
 import { derive } from './derive.ts';
 import { native } from './native.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createRandom } from '../../../tests/random.ts';
+import { createRandom } from '../../conformance/random.ts';
 import type { Disk } from '../../host/disk.ts';
 import { createLog } from '../../host/log.ts';
 import { GuestMemory } from '../../memory/memory.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { FakeStoreClient, type StoreMessage } from '../../../tests/fake-store-client.ts';
-import { createRandom } from '../../../tests/random.ts';
+import { createRandom } from '../../conformance/random.ts';
 import { createLog } from '../../host/log.ts';
 import { GuestMemory } from '../../memory/memory.ts';
 import { StoreError, Xenstore } from './xenstore.ts';

@@ -1,7 +1,7 @@
 /** The fast paths of traps.ts beside transfers.ts, which knows all cases: whatever the guest's tables hold, both do the same. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createRandom } from '../../../tests/random.ts';
+import { createRandom } from '../../conformance/random.ts';
 import type { Exception } from '../../paravirt/processor.ts';
 import { Engine, type EngineEnvironment } from '../engine.ts';
 import * as state from './state.ts';

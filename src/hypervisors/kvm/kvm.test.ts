@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FakeProcessor, fakeContext } from '../../../tests/fake-processor.ts';
+import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
 import { kvm } from './index.ts';
 
 const MSR_KVM_WALL_CLOCK = 0x11;

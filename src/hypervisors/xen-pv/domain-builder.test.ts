@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FakeProcessor, fakeContext } from '../../../tests/fake-processor.ts';
-import { KERNEL_ADDRESS, tinyKernel } from '../../../tests/tiny-elf.ts';
 import { ImageError, type KernelImage, parseKernel } from '../../boot/image.ts';
+import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
+import { KERNEL_ADDRESS, tinyKernel } from '../../conformance/tiny-elf.ts';
 import { buildDomain, hypercallPageContents, refusesImage } from './domain-builder.ts';
 
 const VIRTUAL_BASE = 0xffffffff80000000n;

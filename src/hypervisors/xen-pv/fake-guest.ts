@@ -3,9 +3,9 @@
  * guest's real page tables. Tests make hypercalls as the guest's kernel would and look at what came of them.
  */
 
-import { FakeProcessor, fakeContext } from '../../../tests/fake-processor.ts';
-import { tinyKernel } from '../../../tests/tiny-elf.ts';
 import { parseKernel } from '../../boot/image.ts';
+import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
+import { tinyKernel } from '../../conformance/tiny-elf.ts';
 import type { Exception, RegisterName, SegmentName } from '../../paravirt/processor.ts';
 import { createCpu } from './cpu.ts';
 import { buildDomain } from './domain-builder.ts';

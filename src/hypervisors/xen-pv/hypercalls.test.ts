@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createRandom } from '../../../tests/random.ts';
+import { createRandom } from '../../conformance/random.ts';
 import { EFAULT, EINVAL, ENODEV, ENOSYS, EPERM, ESRCH } from '../xen/constants.ts';
 import { ARGUMENT_FRAME, ARGUMENTS, createFakeGuest, type FakeGuest, FREE, VIRTUAL_BASE } from './fake-guest.ts';
 import { hypercallNames } from './hypercalls.ts';

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FakeProcessor, fakeContext } from '../../../tests/fake-processor.ts';
 import { FakeStoreClient } from '../../../tests/fake-store-client.ts';
-import { createRandom } from '../../../tests/random.ts';
-import { tinyKernel } from '../../../tests/tiny-elf.ts';
 import { parseKernel } from '../../boot/image.ts';
+import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
+import { createRandom } from '../../conformance/random.ts';
+import { tinyKernel } from '../../conformance/tiny-elf.ts';
 import type { Disk } from '../../host/disk.ts';
 import { EEXIST, EFAULT, EINVAL, ENOENT, ENOSYS, EPERM, ETIME } from '../xen/constants.ts';
 import { xenPvh } from './index.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FakeProcessor, fakeContext } from '../../../tests/fake-processor.ts';
+import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
 import { EEXIST, EINVAL, ENOENT, ENOSPC, VIRQ_DEBUG, VIRQ_TIMER } from './constants.ts';
 import { Domain, type DomainKind, SHARED_FRAMES } from './domain.ts';
 
