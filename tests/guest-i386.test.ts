@@ -15,6 +15,10 @@ for (const [hypervisor, { flavour, release }, ...entry] of [
   ['bare', PAE],
   ['kvm', NON_PAE, '--entry', 'linux'],
   ['kvm', PAE, '--entry', 'real'],
+  ['vmware', NON_PAE],
+  ['vmware', PAE, '--entry', 'linux'],
+  ['hyperv', NON_PAE, '--entry', 'linux'],
+  ['hyperv', PAE],
 ] as const)
   examineGuest({
     hypervisor,
