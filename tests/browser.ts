@@ -132,6 +132,6 @@ export class Browser {
     const closed = new Promise(resolve => this.#child.once('close', resolve));
     this.#child.kill('SIGKILL');
     await closed;
-    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 200 });
   }
 }

@@ -29,6 +29,8 @@ export async function run(options: RunOptions): Promise<number> {
       disks.push(withFile(path, status.noInput, () => openDiskFile(path, { readOnly })));
     const { machine, session } = await prepare(settings, disks, trace);
     collectGarbage(); // The kernel's file and what came out of it: all that counts is in the guest's memory now.
+    // Once more when the run has begun: what is freed in the background the first time is not always given back.
+    setTimeout(collectGarbage, 1000).unref();
     const ending = await session.run(machine);
     reportEnding(ending, machine, session.unseen);
     if (json) writeSummary(json, { ending, machine, options: { ...options }, wallTime: performance.now() / 1000 });
