@@ -331,18 +331,11 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         run.set(rec);
         run.br(next);
         run.end();
-        addTo(state.REGION_ENTRIES, () => run.i64(1n));
-        addTo(state.REGION_INSTRUCTIONS, fuel);
         run.get(rec);
         run.get(rec);
         run.memory('i32.load', record.TAKEN);
         run.callIndirect(handlerType);
         run.set(raw);
-        addTo(state.REGION_INSTRUCTIONS, () => {
-          run.i64(0n);
-          fuel();
-          run.op('i64.sub');
-        });
         run.i32(0);
         run.memory('i64.load', STATE + state.RIP);
         run.set(target);
@@ -635,19 +628,6 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
     run.end();
     run.br(next);
     run.end();
-  }
-  function fuel(): void {
-    run.i32(0);
-    run.memory('i64.load32_s', STATE + state.FUEL);
-  }
-  /** A 64-bit counter in the state grows by what `value` leaves on the stack. */
-  function addTo(counter: number, value: () => void): void {
-    run.i32(0);
-    run.i32(0);
-    run.memory('i64.load', STATE + counter);
-    value();
-    run.op('i64.add');
-    run.memory('i64.store', STATE + counter);
   }
   function advance(): void {
     run.get(rec);

@@ -828,7 +828,7 @@ function halves(b: Hand, local: number): void {
 }
 
 /** True on the stack if the access of `size` at `linear` spans two pages. */
-function crosses(b: Hand, linear: number, size: number): void {
+export function crosses(b: Hand, linear: number, size: number): void {
   b.get(linear);
   b.op('i32.wrap_i64');
   b.i32(4095);

@@ -2,7 +2,7 @@
 import { type Layout, PAGE_CODE, PAGE_RAM, TLB_ADDEND, TLB_READ, TLB_WRITE } from '../layout.ts';
 import type { Body } from '../wasm/module.ts';
 import { Hand } from './hand.ts';
-import { ACCESS_IMPLICIT, ACCESS_QUIET, ACCESS_WRITE, emitEntry } from './paging.ts';
+import { ACCESS_IMPLICIT, ACCESS_QUIET, ACCESS_WRITE, crosses, emitEntry } from './paging.ts';
 import * as state from './state.ts';
 
 /**
@@ -27,14 +27,7 @@ export function reachBody(layout: Layout, walk: number): Body {
       b.return();
     });
 
-  b.get(linear);
-  b.op('i32.wrap_i64');
-  b.i32(4095);
-  b.op('i32.and');
-  b.get(size);
-  b.op('i32.add');
-  b.i32(4096);
-  b.op('i32.gt_u');
+  crosses(b, linear, size);
   refuse();
   // Implicit accesses have the rights of the kernel without RFLAGS.AC, and so its translations (SDM 3A 4.6.1).
   b.state32(state.TLB_BASE);

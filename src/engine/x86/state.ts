@@ -123,9 +123,6 @@ export const UNIT_TRAP = 0x710;
 export const WATCHING = 0x71c;
 /** Guest-physical address of the last slow translation, u64. */
 export const PHYSICAL = 0x720;
-/** Counters of translated code, u64 each: entries, instructions executed in it. */
-export const REGION_ENTRIES = 0x730;
-export const REGION_INSTRUCTIONS = 0x738;
 /** RIP after the last STI: interrupts wait until the instruction there has been executed. u64. */
 export const STI_SHADOW = 0x748;
 /** Times that the interpreter enters a block before the engine is told (EXIT_HOT); 0: never. u32. */
