@@ -1,6 +1,7 @@
 /** Runs bin/polyvisor as a user would, in a process of its own with a time limit. */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -70,7 +71,7 @@ export function polyvisor(words: readonly string[], options: CommandOptions = {}
     child.on('close', (code, signal) => {
       clearInterval(watch);
       clearTimeout(timer);
-      const status = code ?? 128 + (signal === 'SIGKILL' ? 9 : 0);
+      const status = code ?? 128 + constants.signals[signal!];
       resolve({ status, stdout, stderr, seconds: (performance.now() - start) / 1000, peakMemory, expired });
     });
   });

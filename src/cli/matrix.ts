@@ -38,14 +38,15 @@ export async function matrix(words: readonly string[], options: MatrixOptions): 
   const view = createMatrixView(specs);
   const started = performance.now();
   const date = new Date().toISOString();
-  const runner = runCells(specs, ready, settings.jobs, view);
   let signal: keyof typeof SIGNALS | undefined;
   const onSignal = (name: NodeJS.Signals) => {
     if (signal) process.exit(130); // Asked twice: not even the reports are waited for.
     signal = name as keyof typeof SIGNALS;
     runner.stop(`ended by ${name}`);
   };
+  // Listened for before there is a cell: a signal that comes while the first one starts would end this process alone.
   for (const name of Object.keys(SIGNALS)) process.on(name, onSignal);
+  const runner = runCells(specs, ready, settings.jobs, view);
   const cells = await runner.results;
   view.close();
 
