@@ -135,6 +135,7 @@ export class Engine {
         memory: wasmMemory,
         blocks: this.blocks,
         source: this.#source,
+        forgetJumps: () => this.tlb.forgetJumps(),
         translator: (options.translator ?? (setup => new LocalTranslator(setup)))({
           ramSize,
           helpers: wide.module.helpers,

@@ -39,8 +39,23 @@ export const BLOCK_NONE = 0xffffffff;
 export const BLOCK_RECORD = 4;
 export const BLOCK_AREA = TLB_AREA + TLB_BANK * TLB_BANKS;
 
+/**
+ * Jump caches, one for 32-bit code and one for 64-bit code: where translated code goes on at a linear address. Entries of {u64
+ * linear address, u64 key << 16 | index in the table of regions}. An entry counts while its key is that of the TLB bank in use.
+ */
+export const JUMP_CACHE = BLOCK_AREA + BLOCK_TABLE * 3;
+export const JUMP_ENTRY = 16;
+export const JUMP_ENTRIES = 4096;
+export const JUMP_TARGET = 8;
+export const JUMP_CACHE_BYTES = JUMP_ENTRY * JUMP_ENTRIES;
+/**
+ * The banks' keys, u64 each, by the bank's address / 64 KiB; in place 0 the last one that was given. A bank gets a new key
+ * whenever a page that it had for execution leaves it.
+ */
+export const TLB_KEYS = JUMP_CACHE + 2 * JUMP_CACHE_BYTES;
+
 /** Decoded records. */
-export const RECORD_AREA = BLOCK_AREA + BLOCK_TABLE * 3;
+export const RECORD_AREA = TLB_KEYS + 0x1000;
 export const RECORD_SIZE = 32;
 export const RECORD_BYTES = 20 << 20;
 

@@ -20,4 +20,5 @@ declare namespace WebAssembly {
     get(index: number): unknown;
   }
   function compile(bytes: Uint8Array<ArrayBuffer>): Promise<Module>;
+  function validate(bytes: Uint8Array<ArrayBuffer>): boolean;
 }

@@ -20,10 +20,12 @@ import { defineBulk } from '../x86/bulk.ts';
 import { defineCareful } from '../x86/careful.ts';
 import { type Form, forms } from '../x86/decode.ts';
 import { raiseWaiting, switchToMmx } from '../x86/instructions/vector.ts';
+import { settleFlagsBody } from '../x86/lazy-flags.ts';
 import { ACCESS_EXECUTE, emitEntry, emitPaging, type Imports } from '../x86/paging.ts';
 import { definePureFunctions } from '../x86/pure-functions.ts';
 import * as state from '../x86/state.ts';
 import { emitTraps } from '../x86/traps.ts';
+import { JumpCache } from './jump-cache.ts';
 import * as record from './record.ts';
 import { type Functions, helperNumbering, InterpreterTier, type Leaving, type Variant } from './tier.ts';
 
@@ -102,6 +104,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
     watch: module.import('env', 'watch', ['i32', 'i32', 'i32', 'i32'], []),
   };
   const handlerType = module.type(['i32'], ['i32']);
+  const jumps = new JumpCache(wide);
   const paging = emitPaging(module, layout, imports);
   const functions: Functions = {
     ...paging,
@@ -112,6 +115,9 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
     pure: definePureFunctions(module),
     careful: defineCareful(module, imports.helper, helpers.number),
   };
+
+  const settleFlags = module.function(settleFlagsBody());
+  module.function(jumps.chainBody(handlerType), 'chain');
 
   const all = variants(wide);
   const hotCount = all.findIndex(variant => !isHot(variant));
@@ -336,6 +342,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         run.memory('i32.load', record.TAKEN);
         run.callIndirect(handlerType);
         run.set(raw);
+        run.call(settleFlags);
         run.i32(0);
         run.memory('i64.load', STATE + state.RIP);
         run.set(target);
@@ -367,6 +374,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         run.get(link);
         run.set(rec);
         setPage();
+        jumps.note(run, target, rec);
         run.br(again);
         run.end();
         charge(() => run.i32(0));

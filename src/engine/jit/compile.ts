@@ -1,5 +1,6 @@
 /** From regions to a WebAssembly module: one function a region, several regions a module. */
 import { type Layout, TLB_ADDEND, TLB_ENTRIES, TLB_EXECUTE } from '../layout.ts';
+import { hasTailCalls } from '../wasm/features.ts';
 import { Body, Module } from '../wasm/module.ts';
 import { Builder } from '../x86/builder.ts';
 import { raiseWaiting, switchToMmx } from '../x86/instructions/vector.ts';
@@ -8,7 +9,7 @@ import { PURE_FUNCTIONS, type PureFunction } from '../x86/pure-functions.ts';
 import * as state from '../x86/state.ts';
 import type { Block, Region } from './region.ts';
 import { emitStructured, type Target } from './structure.ts';
-import { JitTier, KIND_ADD, KIND_KNOWN, type PureHelpers, type RegionLocals } from './tier.ts';
+import { JitTier, type PureHelpers, type RegionLocals } from './tier.ts';
 
 const { STATE } = state;
 const REGISTERS = 16;
@@ -20,7 +21,7 @@ const FUNCTIONS = {
   walk: 3,
   careful: 4,
   pure: { compareStrings: 5, crc32: 6 },
-  aux: 7,
+  chain: 7,
 };
 
 /** A region as the bytes of a function: (unused i32) -> 1 if the interpreter has to execute the instruction at RIP. */
@@ -40,7 +41,7 @@ export function linkRegions(layout: Layout, regions: readonly Uint8Array[]): Uin
     name: name as PureFunction,
     index: module.import('env', name, parameters, [result]),
   }));
-  const aux = module.function(auxBody());
+  const chain = module.import('env', 'chain', ['i64'], ['i32']);
   const { bulk } = FUNCTIONS;
   if (
     helper !== FUNCTIONS.helper ||
@@ -49,73 +50,11 @@ export function linkRegions(layout: Layout, regions: readonly Uint8Array[]): Uin
     walk !== FUNCTIONS.walk ||
     careful !== FUNCTIONS.careful ||
     pure.some(({ name, index }) => index !== FUNCTIONS.pure[name]) ||
-    aux !== FUNCTIONS.aux
+    chain !== FUNCTIONS.chain
   )
     throw new Error('jit: regions are linked to other functions');
   regions.forEach((body, i) => module.encoded(body, ['i32'], ['i32'], `r${i}`));
   return module.encode();
-}
-
-/** FLAG_AUX of lazy flags: (kind, x, y, result, known) -> aux. */
-function auxBody(): Body {
-  const b = new Body(['i32', 'i64', 'i64', 'i64', 'i32'], ['i32']);
-  const [kind, x, y, r, known] = [0, 1, 2, 3, 4];
-  const carries = b.local('i64');
-  b.get(kind);
-  b.i32(KIND_KNOWN);
-  b.op('i32.eq');
-  b.if();
-  b.get(known);
-  b.return();
-  b.end();
-  // add: (x & y) | ((x | y) & ~r); sub: the same with ~x and r for ~r… written out for both.
-  const not = (local: number) => {
-    b.get(local);
-    b.i64(-1n);
-    b.op('i64.xor');
-  };
-  b.get(x);
-  b.get(y);
-  b.op('i64.and');
-  b.get(x);
-  b.get(y);
-  b.op('i64.or');
-  not(r);
-  b.op('i64.and');
-  b.op('i64.or');
-  not(x);
-  b.get(y);
-  b.get(r);
-  b.op('i64.or');
-  b.op('i64.and');
-  b.get(y);
-  b.get(r);
-  b.op('i64.and');
-  b.op('i64.or');
-  b.get(kind);
-  b.i32(KIND_ADD);
-  b.op('i32.and');
-  b.select();
-  b.set(carries);
-  b.get(carries);
-  b.i64(64n);
-  b.get(kind);
-  b.i32(0x7f);
-  b.op('i32.and');
-  b.op('i64.extend_i32_u');
-  b.op('i64.sub');
-  b.op('i64.shl');
-  b.i64(32n);
-  b.op('i64.shr_u');
-  b.op('i32.wrap_i64');
-  b.i32(0xc0000000 | 0);
-  b.op('i32.and');
-  b.get(carries);
-  b.op('i32.wrap_i64');
-  b.i32(8);
-  b.op('i32.and');
-  b.op('i32.or');
-  return b;
 }
 
 function regionBody(
@@ -309,21 +248,23 @@ function regionBody(
     store('i64.store', state.GPR + 8 * register, () => body.get(locals.registers[register]!));
   for (const register of locals.writtenVectors)
     store('v128.store', state.XMM + 16 * register, () => body.get(locals.vectors[register]!));
-  store('i64.store', state.RIP, () => {
+  if (!wide) {
     body.get(locals.exitRip);
-    if (!wide) {
-      body.i64(0xffffffffn);
-      body.op('i64.and');
-    }
-  });
+    body.i64(0xffffffffn);
+    body.op('i64.and');
+    body.set(locals.exitRip);
+  }
+  store('i64.store', state.RIP, () => body.get(locals.exitRip));
   store('i32.store', state.FUEL, () => body.get(locals.fuel));
-  store('i64.store', state.FLAG_RESULT, () => body.get(locals.flagResult));
-  store('i32.store', state.FLAG_AUX, () => {
-    for (const local of [locals.flagKind, locals.flagX, locals.flagY, locals.flagResult, locals.flagAux])
-      body.get(local);
-    body.call(functions.aux);
-  });
+  for (const [at, type, local] of flagState(locals)) store(`${type}.store`, at, () => body.get(local));
   body.get(locals.interpret);
+  body.if();
+  body.i32(1);
+  body.return();
+  body.end();
+  body.get(locals.exitRip);
+  if (hasTailCalls) body.returnCall(functions.chain);
+  else body.call(functions.chain);
 
   return withPrologue(body, prologue(layout, region, locals));
 }
@@ -411,11 +352,21 @@ function prologue(layout: Layout, region: Region, locals: RegionLocals): (body: 
       load('v128.load', state.XMM + 16 * register);
       body.set(local);
     });
-    load('i64.load', state.FLAG_RESULT);
-    body.set(locals.flagResult);
-    load('i32.load', state.FLAG_AUX);
-    body.set(locals.flagAux);
+    for (const [at, type, local] of flagState(locals)) {
+      load(`${type}.load`, at);
+      body.set(local);
+    }
   };
+}
+/** What the flags came from: where it stands between regions, and its locals. */
+function flagState(locals: RegionLocals): [at: number, type: 'i32' | 'i64', local: number][] {
+  return [
+    [state.FLAG_RESULT, 'i64', locals.flagResult],
+    [state.FLAG_AUX, 'i32', locals.flagAux],
+    [state.FLAG_KIND, 'i32', locals.flagKind],
+    [state.FLAG_X, 'i64', locals.flagX],
+    [state.FLAG_Y, 'i64', locals.flagY],
+  ];
 }
 /** Puts code in front of a finished body. Labels are relative, so nothing moves. */
 function withPrologue(body: Body, emit: (body: Body) => void): Body {

@@ -29,6 +29,8 @@ export interface JitHost {
   blocks: Blocks;
   source: CodeSource;
   translator: Translator;
+  /** What leads to regions by linear address is to be forgotten. */
+  forgetJumps(): void;
   /** Guest-physical address of executable RAM at a linear address; -1 where there is none. */
   code(linear: bigint): number;
   table(code: CodeSize): WebAssembly.Table;
@@ -204,6 +206,7 @@ export class Jit {
     this.statistics.invalidated++;
     if (index < 0) return;
     this.#host.blocks.removeRegion(physical, code);
+    this.#host.forgetJumps();
     this.#host.table(code).set(index, null);
     this.#free[code].push(index);
   }

@@ -12,6 +12,7 @@ import { CAREFUL } from '../x86/careful.ts';
 import type { Instruction } from '../x86/decode.ts';
 import { helperRegisters } from '../x86/helper.ts';
 import type { Lanes, Operand } from '../x86/instructions/row.ts';
+import { KIND_ADD, KIND_KNOWN, KIND_SUB } from '../x86/lazy-flags.ts';
 import {
   BaseOperand,
   GeneralRegister,
@@ -25,11 +26,6 @@ import { emitPureCall, type PureFunction, type PureIndices } from '../x86/pure-f
 import * as state from '../x86/state.ts';
 
 const { STATE } = state;
-
-/** Kinds of lazy flags, in the local `kind`: how FLAG_AUX follows from x, y and the result. Low 7 bits: operand width. */
-export const KIND_KNOWN = 0;
-export const KIND_ADD = 0x80;
-export const KIND_SUB = 0x100;
 
 export interface RegionLocals {
   /** i64 locals of the general registers; made when first used. */

@@ -175,6 +175,15 @@ export class Body {
     this.code.u32(type);
     this.code.u32(table);
   }
+  returnCall(fn: number): void {
+    this.code.byte(0x12);
+    this.code.u32(fn);
+  }
+  returnCallIndirect(type: number, table = 0): void {
+    this.code.byte(0x13);
+    this.code.u32(type);
+    this.code.u32(table);
+  }
   return(): void {
     this.code.byte(0x0f);
   }

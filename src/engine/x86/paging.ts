@@ -8,10 +8,12 @@ import {
   PAGE_CODE,
   PAGE_RAM,
   TLB_ADDEND,
+  TLB_BANK,
   TLB_EMPTY,
   TLB_ENTRIES,
   TLB_EXECUTE,
   TLB_FLAGS,
+  TLB_KEYS,
   TLB_NOTES,
   TLB_NOTES_LIST,
   TLB_READ,
@@ -698,7 +700,12 @@ function walkBody(layout: Layout): Body {
         b.op('i32.and');
         unwatched();
       });
+      const before = b.local('i64');
+      b.get(entry);
+      b.memory('i64.load', TLB_EXECUTE);
+      b.set(before);
       tag(TLB_EXECUTE, () => b.get(executeOk));
+      emitKey(b, entry, before, none);
       b.get(entry);
       b.get(physical);
       b.get(linear);
@@ -742,6 +749,38 @@ function walkBody(layout: Layout): Body {
   b.end(); // outer
   b.i64(-1n);
   return b;
+}
+
+/** A page that was there for execution `before`, and is not now, takes the bank's key with it (layout.ts). */
+function emitKey(b: Hand, entry: number, before: number, none: number): void {
+  b.get(before);
+  b.get(none);
+  b.op('i64.ne');
+  b.get(before);
+  b.get(entry);
+  b.memory('i64.load', TLB_EXECUTE);
+  b.op('i64.ne');
+  b.op('i32.and');
+  b.when(() => {
+    const key = b.local('i64');
+    b.i32(0);
+    b.i32(0);
+    b.memory('i64.load', TLB_KEYS);
+    b.i64(1n);
+    b.op('i64.add');
+    b.tee(key);
+    b.memory('i64.store', TLB_KEYS);
+    emitKeyPlace(b);
+    b.get(key);
+    b.memory('i64.store', TLB_KEYS);
+  });
+}
+/** Leaves the place of the current bank's key in TLB_KEYS. */
+export function emitKeyPlace(body: Body): void {
+  body.i32(0);
+  body.memory('i32.load', STATE + state.TLB_BASE);
+  body.i32(Math.log2(TLB_BANK / 8));
+  body.op('i32.shr_u');
 }
 
 /** Notes that an entry has been filled, so that a flush finds it. */

@@ -10,7 +10,9 @@ import {
   TLB_EMPTY,
   TLB_ENTRIES,
   TLB_ENTRY,
+  TLB_EXECUTE,
   TLB_FLAGS,
+  TLB_KEYS,
   TLB_NOTES,
   TLB_NOTES_AREA,
   TLB_NOTES_LIST,
@@ -43,6 +45,7 @@ export class Tlb {
     this.#words = new Uint32Array(buffer);
     // Nothing is known of the banks yet.
     for (let set = 0; set < SETS; set++) this.#words[notes(set, false)] = TLB_NOTES + 1;
+    this.forgetJumps();
   }
 
   /** Makes `space` the current address space; its translations are as they were left. */
@@ -111,12 +114,29 @@ export class Tlb {
     }
   }
 
+  /** Whatever translated code has noted about where jumps lead (JUMP_CACHE) counts no more. */
+  forgetJumps(): void {
+    for (let set = 0; set < SETS; set++) for (let kind = 0; kind < CLASSES; kind++) this.#renewKey(baseOf(set, kind));
+  }
+  /** Gives the bank that `address` lies in a new key. */
+  #renewKey(address: number): void {
+    const words = this.#words;
+    const last = TLB_KEYS / 4;
+    words[last]!++;
+    if (words[last] === 0) words[last + 1]!++;
+    const key = last + 2 * Math.floor(address / TLB_BANK);
+    words[key] = words[last]!;
+    words[key + 1] = words[last + 1]!;
+  }
+
   /** Drops all translations in a set. */
   #empty(set: number): void {
     const own = this.#emptyNoted(set, false);
     if (this.#emptyNoted(set, true) && own) return;
-    for (let kind = 0; kind < CLASSES; kind++)
+    for (let kind = 0; kind < CLASSES; kind++) {
       this.#bytes.copyWithin(baseOf(set, kind), TLB_EMPTY, TLB_EMPTY + TLB_BANK);
+      this.#renewKey(baseOf(set, kind));
+    }
     this.#words[notes(set, false)] = 0;
     this.#words[notes(set, true)] = 0;
   }
@@ -135,15 +155,20 @@ export class Tlb {
   }
   #clear(entry: number): void {
     const index = ((entry - TLB_AREA) / TLB_ENTRY) & (TLB_ENTRIES - 1);
+    const execute = (entry + TLB_EXECUTE) >> 2;
+    if (this.#words[execute] !== emptyLow(index) || this.#words[execute + 1] !== 0) this.#renewKey(entry);
     for (let tag = TLB_READ / 4; tag < 6; tag += 2) this.#setTag((entry >> 2) + tag, index);
   }
   #setTag(word: number, index: number): void {
-    // emptyTag(index) without a bigint.
-    this.#words[word] = index === 0 ? 0x1000 : 0;
+    this.#words[word] = emptyLow(index);
     this.#words[word + 1] = 0;
   }
 }
 
+/** The low half of emptyTag(index) (paging.ts); the high half is 0. */
+function emptyLow(index: number): number {
+  return index === 0 ? 0x1000 : 0;
+}
 function baseOf(set: number, kind: number): number {
   return TLB_AREA + (set * CLASSES + kind) * TLB_BANK;
 }
