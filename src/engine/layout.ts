@@ -54,8 +54,13 @@ export const JUMP_CACHE_BYTES = JUMP_ENTRY * JUMP_ENTRIES;
  */
 export const TLB_KEYS = JUMP_CACHE + 2 * JUMP_CACHE_BYTES;
 
+/** Where the interpreter's latest indirect jumps and calls went: u32 count, and from 16 on a ring of {u64 from, u64 to}. */
+export const JUMPS = TLB_KEYS + 0x100;
+export const JUMPS_RING = 16;
+export const JUMPS_ENTRIES = 256;
+
 /** Decoded records. */
-export const RECORD_AREA = TLB_KEYS + 0x1000;
+export const RECORD_AREA = TLB_KEYS + 0x2000;
 export const RECORD_SIZE = 32;
 export const RECORD_BYTES = 20 << 20;
 

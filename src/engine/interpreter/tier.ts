@@ -1,5 +1,5 @@
 /** The interpreter's half of an instruction's meaning: operands read from a decoded record, registers in memory. */
-import { TLB_ADDEND, TLB_READ, TLB_WRITE } from '../layout.ts';
+import { JUMPS, JUMPS_ENTRIES, JUMPS_RING, TLB_ADDEND, TLB_READ, TLB_WRITE } from '../layout.ts';
 import type { Body } from '../wasm/module.ts';
 import { type Builder, LOADS, STORES, type Tier, type Value } from '../x86/builder.ts';
 import { emitBulk } from '../x86/bulk.ts';
@@ -302,9 +302,39 @@ export class InterpreterTier extends StateTier implements Tier {
     b.use(target);
     this.left = true;
     const link = this.#isDirect() ? record.TAKEN : undefined;
+    const indirect = !link && ['jmp', 'call'].includes(this.#variant.form.row.name);
+    if (indirect) this.#noteJump(b, target);
     b.effect(() => {
       b.emit(target);
       this.#leaving.go(b.body, link);
+    });
+  }
+  /** For whoever translates the code: where its indirect jumps lead. */
+  #noteJump(b: Builder, target: Value): void {
+    const from = this.here(b);
+    b.use(from, target);
+    b.effect(() => {
+      const { body } = b;
+      const at = b.temporary('i32');
+      const memory = (type: string, offset: number) => body.memory(type, JUMPS + offset);
+      body.i32(0);
+      body.i32(0);
+      memory('i32.load', 0);
+      body.i32(1);
+      body.op('i32.add');
+      body.tee(at);
+      memory('i32.store', 0);
+      body.get(at);
+      body.i32(JUMPS_ENTRIES - 1);
+      body.op('i32.and');
+      body.i32(4);
+      body.op('i32.shl');
+      body.tee(at);
+      b.emit(from);
+      memory('i64.store', JUMPS_RING);
+      body.get(at);
+      b.emit(target);
+      memory('i64.store', JUMPS_RING + 8);
     });
   }
   branch(b: Builder, condition: Value, target: Value): void {

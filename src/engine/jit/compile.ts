@@ -199,23 +199,18 @@ function regionBody(
             edge(node.next, direct ? node.end + Number(last.instruction.immediate) : node.end);
             return;
           }
-          case 'return':
+          case 'dynamic':
             charge(node.code.length);
-            for (const site of region.sites) {
-              if (!node.successors.includes(site)) continue;
+            for (const to of node.targets) {
               body.get(locals.exitRip);
               body.get(locals.base);
-              body.i64(BigInt(site.start));
+              body.i64(BigInt(to.start));
               body.op('i64.add');
               body.op('i64.eq');
               body.if();
-              edge(site, site.start);
+              edge(to, to.start);
               body.end();
             }
-            body.br(exit);
-            return;
-          case 'indirect':
-            charge(node.code.length);
             body.br(exit);
             return;
           case 'interpret':
@@ -282,7 +277,7 @@ function prologue(layout: Layout, region: Region, locals: RegionLocals): (body: 
       body.return();
       body.end();
     };
-    // The interpreter enters with fuel for REGION_LIMIT.
+    // Whoever enters has made sure of fuel for LARGE_REGION_LIMIT.
     load('i32.load', state.FUEL);
     body.set(locals.fuel);
     const units = new Set(

@@ -3,7 +3,7 @@
  * once, and takes them back when their code is written to.
  */
 import type { Blocks, CodeSource } from '../blocks.ts';
-import type { Layout } from '../layout.ts';
+import { JUMPS, JUMPS_ENTRIES, JUMPS_RING, type Layout } from '../layout.ts';
 import type { CodeSize } from '../x86/decode.ts';
 import { findRegion, type Region } from './region.ts';
 import type { TranslationRequest, Translator } from './translator.ts';
@@ -108,7 +108,8 @@ export class Jit {
     if (this.#entries.has(key) || (this.#patched.get(key) ?? 0) >= PATCHED_LIMIT || this.#entries.size >= LIVE_LIMIT)
       return false;
     const executed: number[] = [];
-    const region = this.#find(candidate, warm, executed);
+    const targets: TranslationRequest['targets'] = [];
+    const region = this.#find(candidate, warm, executed, targets);
     if (!region) return false;
     const entry: Entry = { ...candidate, pages: region.pages.map(page => page.physical >>> 12), index: -1 };
     const id = ++this.#requests;
@@ -119,7 +120,7 @@ export class Jit {
       ...page,
       bytes: this.#host.bytes.slice(from(page.physical), from(page.physical) + 4096),
     }));
-    this.#batch.push({ id, entry: physical & 4095, code, pages, executed });
+    this.#batch.push({ id, entry: physical & 4095, code, pages, executed, targets });
     this.statistics.milliseconds += performance.now() - started;
     return true;
   }
@@ -130,7 +131,12 @@ export class Jit {
     this.#waited = 0;
     translator.translate(this.#batch.splice(0, BATCH));
   }
-  #find({ linear, physical, code }: Candidate, warm: number, executed: number[]): Region | undefined {
+  #find(
+    { linear, physical, code }: Candidate,
+    warm: number,
+    executed: number[],
+    targets: TranslationRequest['targets'],
+  ): Region | undefined {
     const { layout, bytes, blocks } = this.#host;
     const page = linear & ~4095n;
     return findRegion(
@@ -142,11 +148,25 @@ export class Jit {
           if (wanted) executed.push(at);
           return wanted;
         },
+        targets: offset => {
+          const to = this.#jumpsFrom(page + BigInt(offset)).map(target => Number(BigInt.asIntN(64, target - page)));
+          if (to.length) targets.push([offset, to]);
+          return to;
+        },
         at: at => layout.guestOrigin + at,
       },
       physical & 4095,
       code,
     );
+  }
+  /** Where the indirect jump or call at a linear address went lately, the most frequent first. */
+  #jumpsFrom(linear: bigint): bigint[] {
+    const { bytes } = this.#host;
+    const ring = new BigUint64Array(bytes.buffer, JUMPS + JUMPS_RING, 2 * JUMPS_ENTRIES);
+    const counts = new Map<bigint, number>();
+    for (let i = 0; i < ring.length; i += 2)
+      if (ring[i] === linear) counts.set(ring[i + 1]!, (counts.get(ring[i + 1]!) ?? 0) + 1);
+    return [...counts].sort(([, x], [, y]) => y - x).map(([target]) => target);
   }
   /** Notes where a region's code lies: it is taken back when that is written to, even before its module has come. */
   #register(entry: Entry, region: Region): void {

@@ -10,10 +10,8 @@ export type Ending =
   | 'next'
   /** Jcc, LOOP, REP: `taken` and `next`. */
   | 'branch'
-  /** A near return: to one of the region's return sites, or out. */
-  | 'return'
-  /** An indirect jump or call: out. */
-  | 'indirect'
+  /** A near return, an indirect jump or call: to one of `targets`, or out. */
+  | 'dynamic'
   /** Out, with the interpreter to execute the instruction at `end`. */
   | 'interpret'
   /** Out to `end`: the region's limit. */
@@ -32,6 +30,8 @@ export interface Block {
   ending: Ending;
   taken: Block | undefined;
   next: Block | undefined;
+  /** Where a dynamic ending may lead within the region: the most frequent first. */
+  targets: Block[];
   /** Where control may go within the region. */
   successors: Block[];
 }
@@ -42,18 +42,22 @@ export interface Region {
   /** Pages with code of the region: number relative to the entry's page, guest-physical address. */
   pages: { delta: number; physical: number }[];
   instructions: number;
-  /** Return sites of the region's calls. */
-  sites: Block[];
 }
 
-export const REGION_LIMIT = 100;
+/** Instructions of a region at most; the second where an indirect jump leads to many places of it. */
+const REGION_LIMIT = 100;
+export const LARGE_REGION_LIMIT = 250;
 const REGION_PAGES = 4;
+/** Return sites that a return is compared with. */
+const SITES = 12;
 
 export interface CodeReader {
   /** Guest-physical address of the page `delta` pages after the entry's; -1 if it has no executable RAM. */
   page(delta: number): number;
   /** True if the guest-physical address may start a block: code that hardly ever ran is left out. */
   executed(physical: number): boolean;
+  /** Where the indirect jump or call at an offset from the entry's page went lately: offsets, the most frequent first. */
+  targets(offset: number): readonly number[];
   /** Index in `bytes` of a guest-physical page. */
   at(physical: number): number;
   bytes: Uint8Array;
@@ -113,10 +117,12 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
   const found = new Map<number, Instruction>();
   const leaders = new Set<number>([entry]);
   const sites = new Set<number>();
+  const dynamic = new Map<number, readonly number[]>();
   const queue = [entry];
-  while (queue.length && found.size < REGION_LIMIT) {
+  let limit = REGION_LIMIT;
+  while (queue.length && found.size < limit) {
     let offset = queue.shift()!;
-    while (!found.has(offset) && found.size < REGION_LIMIT) {
+    while (!found.has(offset) && found.size < limit) {
       const instruction = read(offset);
       if (!instruction) break;
       found.set(offset, instruction);
@@ -129,13 +135,20 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
       }
       const target = next + Number(instruction.immediate);
       const lead = (to: number) => {
-        const at = pageOf(Math.floor(to / 4096));
-        if (at < 0 || !reader.executed(at + (to & 4095))) return;
+        const delta = Math.floor(to / 4096);
+        const at = pages.get(delta) ?? reader.page(delta);
+        if (at < 0 || !reader.executed(at + (to & 4095)) || pageOf(delta) < 0) return;
         leaders.add(to);
         queue.push(to);
       };
       if (flow === 'jump' || flow === 'branch' || flow === 'call') lead(target);
       if (flow === 'repeat') lead(offset);
+      if (flow === 'indirect jump' || flow === 'indirect call') {
+        const targets = reader.targets(offset);
+        if (targets.length > 2) limit = LARGE_REGION_LIMIT;
+        dynamic.set(offset, targets);
+        for (const to of targets) lead(to);
+      }
       if (flow === 'branch' || flow === 'repeat') lead(next);
       if (flow === 'call') {
         sites.add(next);
@@ -157,6 +170,7 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
       ending: 'leave',
       taken: undefined,
       next: undefined,
+      targets: [],
       successors: [],
     };
     for (let offset = start; ; ) {
@@ -175,13 +189,7 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
       const flow = flowOf(instruction);
       if (flow) {
         block.ending =
-          flow === 'jump' || flow === 'call'
-            ? 'next'
-            : flow === 'branch' || flow === 'repeat'
-              ? 'branch'
-              : flow === 'return'
-                ? 'return'
-                : 'indirect';
+          flow === 'jump' || flow === 'call' ? 'next' : flow === 'branch' || flow === 'repeat' ? 'branch' : 'dynamic';
         break;
       }
     }
@@ -196,16 +204,17 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
     else if (block.ending === 'next' || block.ending === 'branch') block.next = blocks.get(block.end);
     if (flow === 'branch') block.taken = blocks.get(target!);
     if (flow === 'repeat') block.taken = blocks.get(last!.offset);
+    if (block.ending === 'dynamic') {
+      const to = flow === 'return' ? [...sites].slice(0, SITES) : dynamic.get(last!.offset)!;
+      block.targets = to.flatMap(target => blocks.get(target) ?? []);
+    }
   }
-  // Only what can be reached, with returns leading to the sites of calls.
-  const siteBlocks = [...sites].flatMap(site => blocks.get(site) ?? []).slice(0, 12);
+  // Only what can be reached.
   const reached = new Set<Block>();
   const visit = (block: Block): void => {
     if (reached.has(block)) return;
     reached.add(block);
-    block.successors = [...new Set([block.taken, block.next, ...(block.ending === 'return' ? siteBlocks : [])])].filter(
-      b => b !== undefined,
-    );
+    block.successors = [...new Set([block.taken, block.next, ...block.targets])].filter(b => b !== undefined);
     for (const successor of block.successors) visit(successor);
   };
   const first = blocks.get(entry)!;
@@ -218,6 +227,5 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
     blocks: all,
     pages: [...pages].map(([delta, physical]) => ({ delta, physical })),
     instructions,
-    sites: siteBlocks.filter(site => reached.has(site)),
   };
 }

@@ -19,6 +19,8 @@ export interface TranslationRequest {
   pages: { delta: number; physical: number; bytes: Uint8Array }[];
   /** Guest-physical addresses that may start a block. */
   executed: number[];
+  /** Where indirect jumps and calls went: offsets from page 0, as `CodeReader.targets` has them. */
+  targets: [from: number, to: readonly number[]][];
 }
 
 export interface TranslatorSetup {
@@ -64,7 +66,7 @@ export class Translation {
   }
 }
 
-function readerOf({ pages, executed }: TranslationRequest) {
+function readerOf({ pages, executed, targets }: TranslationRequest) {
   const bytes = new Uint8Array(pages.length * 4096);
   const at = new Map<number, number>();
   const byDelta = new Map<number, number>();
@@ -74,10 +76,12 @@ function readerOf({ pages, executed }: TranslationRequest) {
     byDelta.set(page.delta, page.physical);
   });
   const starts = new Set(executed);
+  const jumps = new Map(targets);
   return {
     bytes,
     page: (delta: number) => byDelta.get(delta) ?? -1,
     executed: (physical: number) => starts.has(physical),
+    targets: (offset: number) => jumps.get(offset) ?? [],
     at: (physical: number) => at.get(physical) ?? 0,
   };
 }
