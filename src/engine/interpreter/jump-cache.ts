@@ -2,7 +2,7 @@
  * From region to region: the jump cache (layout.ts) says which function goes on at a linear address. It is filled by the
  * interpreter, which finds regions by physical address, and read by every region that is left.
  */
-import { LARGE_REGION_LIMIT } from '../jit/region.ts';
+import { REGION_LIMIT } from '../jit/region.ts';
 import { JUMP_CACHE, JUMP_CACHE_BYTES, JUMP_ENTRIES, JUMP_ENTRY, JUMP_TARGET, TLB_KEYS } from '../layout.ts';
 import { hasTailCalls } from '../wasm/features.ts';
 import type { Body } from '../wasm/module.ts';
@@ -75,7 +75,7 @@ export class JumpCache {
     b.op('i64.eq');
     b.op('i32.and');
     b.state32(state.FUEL);
-    b.i32(LARGE_REGION_LIMIT);
+    b.i32(REGION_LIMIT);
     b.op('i32.gt_s');
     b.op('i32.and');
     b.when(() => {

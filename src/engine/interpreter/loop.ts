@@ -3,7 +3,7 @@
  * others are functions of their own, because V8 never optimises a loop of hundreds of kilobytes.
  */
 
-import { LARGE_REGION_LIMIT } from '../jit/region.ts';
+import { REGION_LIMIT } from '../jit/region.ts';
 import {
   BLOCK_ENTRY,
   BLOCK_RECORD,
@@ -318,7 +318,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         // Translated code counts whole stretches: near the budget's end the interpreter takes over.
         run.i32(0);
         run.memory('i32.load', STATE + state.FUEL);
-        run.i32(LARGE_REGION_LIMIT);
+        run.i32(REGION_LIMIT);
         run.op('i32.le_s');
         run.if();
         run.i32(0);

@@ -277,7 +277,7 @@ function prologue(layout: Layout, region: Region, locals: RegionLocals): (body: 
       body.return();
       body.end();
     };
-    // Whoever enters has made sure of fuel for LARGE_REGION_LIMIT.
+    // Whoever enters has made sure of fuel for REGION_LIMIT.
     load('i32.load', state.FUEL);
     body.set(locals.fuel);
     const units = new Set(

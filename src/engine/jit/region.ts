@@ -44,9 +44,8 @@ export interface Region {
   instructions: number;
 }
 
-/** Instructions of a region at most; the second where an indirect jump leads to many places of it. */
-const REGION_LIMIT = 100;
-export const LARGE_REGION_LIMIT = 250;
+/** Instructions of a region at most: in larger ones V8's optimiser takes more than they give. */
+export const REGION_LIMIT = 100;
 const REGION_PAGES = 4;
 /** Return sites that a return is compared with. */
 const SITES = 12;
@@ -119,10 +118,9 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
   const sites = new Set<number>();
   const dynamic = new Map<number, readonly number[]>();
   const queue = [entry];
-  let limit = REGION_LIMIT;
-  while (queue.length && found.size < limit) {
+  while (queue.length && found.size < REGION_LIMIT) {
     let offset = queue.shift()!;
-    while (!found.has(offset) && found.size < limit) {
+    while (!found.has(offset) && found.size < REGION_LIMIT) {
       const instruction = read(offset);
       if (!instruction) break;
       found.set(offset, instruction);
@@ -145,7 +143,6 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
       if (flow === 'repeat') lead(offset);
       if (flow === 'indirect jump' || flow === 'indirect call') {
         const targets = reader.targets(offset);
-        if (targets.length > 2) limit = LARGE_REGION_LIMIT;
         dynamic.set(offset, targets);
         for (const to of targets) lead(to);
       }
