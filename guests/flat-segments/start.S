@@ -21,7 +21,7 @@
 #define SHIFTED 0x18 /* base 4096 */
 #define LIMITED 0x20 /* ends before DATA */
 #define READ_ONLY 0x28
-#define THREAD 0x30 /* bases, but no limits */
+#define THREAD 0x30 /* a base not at the start of a page, but no limit */
 #define OTHER_THREAD 0x38
 #define AROUND 0x40 /* base 1 MiB below 4 GiB */
 #define DOWN 0x48 /* expands down to 4096 */
@@ -200,8 +200,8 @@ gdt:    .quad 0
         .quad 0x00cf93001000ffff
         .quad 0x00c0930000000200
         .quad 0x00cf91000000ffff
-        .quad 0x00cf93210000ffff
-        .quad 0x00cf93220000ffff
+        .quad 0x00cf93210010ffff
+        .quad 0x00cf93220020ffff
         .quad 0xffcf93f00000ffff
         .quad 0x00c0970000000000
         .quad 0x00cf9b100000ffff
