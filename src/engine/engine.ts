@@ -37,6 +37,8 @@ export interface EngineEnvironment extends Environment {
   tripleFault(): void;
 }
 
+/** ES, CS, SS and DS, as 32-bit code that is worth translating has them. */
+const ALL_FLAT = (1 << state.ES) | (1 << state.CS) | (1 << state.SS) | (1 << state.DS);
 /** Instructions between two looks at what has been translated meanwhile. */
 const LOOK = 16_000;
 
@@ -141,8 +143,10 @@ export class Engine {
           helpers: wide.module.helpers,
         }),
         code: linear => this.#executable(linear),
+        translates: code => code === 64 || (code === 32 && (this.cpu.get32(state.FLAT) & ALL_FLAT) === ALL_FLAT),
         table: code => of(code).exports.table,
-        functions: code => ({ ...of(code).exports, helper: of(code).imports.helper }),
+        // The same for both sizes of code: nothing in them depends on the mode but through the state.
+        functions: { ...this.#wide.exports, helper: this.#wide.imports.helper },
       });
     }
     this.reset();
@@ -355,6 +359,7 @@ export class Engine {
   #enter(block: number, fuel: number): void {
     const { cpu } = this;
     const instance = cpu.mode === 64 ? this.#wide : this.#narrow;
+    if (instance === this.#narrow) cpu.noteSegments();
     cpu.set32(state.BLOCK_BASE, Blocks.tableBase(cpu.mode));
     cpu.set32(state.RECORD, 0);
     this.#slice = fuel;

@@ -1,6 +1,6 @@
 /**
  * Random sequences of instructions, engine against the processor underneath: `npm run fuzz -- [SEED] [SECONDS]
- * [WORD] [--jit]`, with the rows whose file or key contains the word, and with the second tier for 64-bit sequences. The
+ * [WORD] [--jit]`, with the rows whose file or key contains the word, and with the second tier instead for 64- and 32-bit ones. The
  * processor runs a sequence instruction by instruction, each starting where the one before left off; the engine runs it in
  * one go, so that what one instruction leaves for the next (lazy flags, the x87 stack, translated blocks) is tried too.
  * Prints the first difference with its disassembly and ends with status 1.
@@ -109,7 +109,7 @@ let sequencesRun = 0;
 while (Date.now() < end) {
   const batch: [Sequence, number][] = [];
   while (batch.length < SEQUENCES) {
-    const sequence = begin(jit ? 64 : MODES[seed % 3]!, seed);
+    const sequence = begin(MODES[seed % (jit ? 2 : 3)]!, seed);
     if (sequence) batch.push([sequence, seed]);
     seed++;
   }
@@ -143,7 +143,7 @@ while (Date.now() < end) {
     const code = Uint8Array.from(sequence.codes.flatMap(piece => [...piece]));
     const actual = sequence.start.slice();
     const image = new DataView(actual.buffer);
-    const translated = jit && sequence.mode === 64 && guest.runTranslated(actual, image, 64, code, undefined);
+    const translated = jit && guest.runTranslated(actual, image, sequence.mode, code, undefined);
     const answer = translated || guest.runThrough(actual, image, sequence.mode, code);
     if (sequence.flagsUndefined) ignoreFlags(sequence.now, actual);
     const found = differences(sequence.start, sequence.now, actual);

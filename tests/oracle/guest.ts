@@ -327,6 +327,7 @@ export class OracleGuest {
     }
     cpu.set64(state.SEGMENT_BASE + 8 * FS, view.getBigUint64(FSBASE, true));
     cpu.set64(state.SEGMENT_BASE + 8 * GS, view.getBigUint64(GSBASE, true));
+    cpu.noteSegments();
     cpu.setCpl(3);
     cpu.updateMode();
     cpu.flags = view.getUint32(FLAGS, true);

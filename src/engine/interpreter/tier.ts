@@ -72,6 +72,7 @@ export function helperNumbering(): { number(name: string): number; names: string
 
 export class InterpreterTier extends StateTier implements Tier {
   readonly wide: boolean;
+  readonly flat: boolean;
   readonly #variant: Variant;
   readonly #leaving: Leaving;
   readonly #functions: Functions;
@@ -82,6 +83,7 @@ export class InterpreterTier extends StateTier implements Tier {
   constructor(variant: Variant, leaving: Leaving, functions: Functions, helpers: (name: string) => number) {
     super();
     this.wide = variant.wide;
+    this.flat = variant.wide;
     this.#variant = variant;
     this.#leaving = leaving;
     this.#functions = functions;
@@ -296,7 +298,15 @@ export class InterpreterTier extends StateTier implements Tier {
     return b.local('i32', done);
   }
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value {
-    return emitBulk(b, this.#functions.bulk[kind], bytes, to, from, count);
+    const all = () => emitBulk(b, this.#functions.bulk[kind], bytes, to, from, count);
+    if (this.wide) return all();
+    // The operands' addresses have been checked for one element; FS and GS may wrap in the middle of a page.
+    const flat = b.both(b.state32(state.FLAT), b.i32((1 << state.FS) - 1));
+    const segment = b.read(undefined, 'i32', body => this.#address(body, record.SEGMENT));
+    const source = kind === 'movs' ? b.op('i32.shr_u', flat, segment) : flat;
+    const done = b.variable(b.const(0));
+    b.when(b.both(b.both(flat, source), b.i32(1 << state.ES)), () => done.set(all()));
+    return done.get();
   }
   jump(b: Builder, target: Value): void {
     b.use(target);

@@ -71,6 +71,7 @@ function regionBody(
     vectors: new Array(REGISTERS).fill(undefined),
     writtenVectors: new Set(),
     base: body.local('i64'),
+    segments: new Set(wide ? [] : [state.CS]),
     tlb: body.local('i32'),
     fuel: body.local('i32'),
     flagResult: body.local('i64'),
@@ -261,11 +262,11 @@ function regionBody(
   if (hasTailCalls) body.returnCall(functions.chain);
   else body.call(functions.chain);
 
-  return withPrologue(body, prologue(layout, region, locals));
+  return withPrologue(body, prologue(layout, region, wide, locals));
 }
 
 /** What comes before the region's code, once it is known what that uses. Returns 1 if the region cannot be entered now. */
-function prologue(layout: Layout, region: Region, locals: RegionLocals): (body: Body) => void {
+function prologue(layout: Layout, region: Region, wide: boolean, locals: RegionLocals): (body: Body) => void {
   return body => {
     const load = (type: string, at: number) => {
       body.i32(0);
@@ -288,6 +289,15 @@ function prologue(layout: Layout, region: Region, locals: RegionLocals): (body: 
         load('i32.load', state.UNIT_TRAP + 4 * index);
         refuse();
       }
+    if (!wide) {
+      const flat = [...locals.segments].reduce((bits, segment) => bits | (1 << segment), 0);
+      load('i32.load', state.FLAT);
+      body.i32(flat);
+      body.op('i32.and');
+      body.i32(flat);
+      body.op('i32.ne');
+      refuse();
+    }
     load('i64.load', state.PAGE);
     body.set(locals.base);
     load('i32.load', state.TLB_BASE);
@@ -299,6 +309,10 @@ function prologue(layout: Layout, region: Region, locals: RegionLocals): (body: 
         body.get(locals.base);
         body.i64(BigInt(delta * 4096));
         body.op('i64.add');
+        if (!wide) {
+          body.i64(0xffffffffn);
+          body.op('i64.and');
+        }
       };
       const entry = () => {
         page();

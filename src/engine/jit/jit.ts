@@ -33,9 +33,11 @@ export interface JitHost {
   forgetJumps(): void;
   /** Guest-physical address of executable RAM at a linear address; -1 where there is none. */
   code(linear: bigint): number;
+  /** May code that runs now be translated? 32-bit code may under flat segments, 16-bit code never. */
+  translates(code: CodeSize): boolean;
   table(code: CodeSize): WebAssembly.Table;
   /** The interpreter's functions that regions call, by the names that they import. */
-  functions(code: CodeSize): Record<string, unknown>;
+  functions: Record<string, unknown>;
 }
 
 interface Candidate {
@@ -79,13 +81,13 @@ export class Jit {
   }
   /** The block at `linear` has been entered HOT times. */
   request(linear: bigint, code: CodeSize): void {
-    const physical = code === 64 ? this.#host.code(linear) : -1; // segments: the interpreter's, for now
+    const physical = this.#host.translates(code) ? this.#host.code(linear) : -1;
     if (physical >= 0) this.#want({ linear, physical, code }, WARM);
     if (this.#batch.length >= BATCH) this.#submit();
   }
   /** Translates what starts at `linear` at once, hot or not: for tests. @returns false if there is nothing to translate. */
   translate(linear: bigint, code: CodeSize): boolean {
-    const physical = this.#host.code(linear);
+    const physical = this.#host.translates(code) ? this.#host.code(linear) : -1;
     if (physical < 0) return false;
     const { blocks, source } = this.#host;
     if (blocks.heat(physical, code) < 0 && !blocks.translate(linear, physical, code, source)) return false;
@@ -142,7 +144,10 @@ export class Jit {
     return findRegion(
       {
         bytes,
-        page: delta => (delta === 0 ? physical & ~4095 : this.#host.code(page + BigInt(delta * 4096))),
+        page: delta =>
+          delta === 0
+            ? physical & ~4095
+            : this.#host.code(BigInt.asUintN(code === 64 ? 64 : 32, page + BigInt(delta * 4096))),
         executed: at => {
           const wanted = blocks.heat(at, code) >= warm;
           if (wanted) executed.push(at);
@@ -192,14 +197,14 @@ export class Jit {
     const { memory, blocks, source } = this.#host;
     const entries = ids.map(id => this.#requested.get(id));
     for (const id of ids) this.#requested.delete(id);
-    const code = entries.find(entry => entry && this.#isLive(entry))?.code;
-    if (code === undefined) return;
+    if (!entries.some(entry => entry && this.#isLive(entry))) return;
     const started = performance.now();
-    const { exports } = new WebAssembly.Instance(module, { env: { memory, ...this.#host.functions(code) } });
-    const table = this.#host.table(code);
+    const { exports } = new WebAssembly.Instance(module, { env: { memory, ...this.#host.functions } });
     this.statistics.modules++;
     entries.forEach((entry, i) => {
       if (!entry || !this.#isLive(entry)) return;
+      const { code } = entry;
+      const table = this.#host.table(code);
       entry.index = this.#free[code].pop() ?? table.grow(1);
       table.set(entry.index, exports[`r${i}`]);
       if (!blocks.installRegion(entry.linear, entry.physical, code, entry.index, source)) this.#remove(entry);

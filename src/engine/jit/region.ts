@@ -72,6 +72,8 @@ type Flow = 'jump' | 'call' | 'branch' | 'repeat' | 'return' | 'indirect jump' |
 function flowOf(instruction: Instruction): Flow | undefined {
   const { row, operands } = instruction.form!;
   const direct = operands[0]?.place === 'J';
+  // In 32-bit code, a branch to IP instead of EIP.
+  if (direct && instruction.operandSize === 16) return undefined;
   if (row.name === 'jmp') return direct ? 'jump' : 'indirect jump';
   if (row.name === 'call') return direct ? 'call' : 'indirect call';
   if (row.name === 'ret') return 'return';

@@ -36,6 +36,8 @@ export interface RegionLocals {
   writtenVectors: Set<number>;
   /** Linear address of the entry's page. */
   base: number;
+  /** Segments that 32-bit code uses: those of the region must be flat. */
+  segments: Set<number>;
   tlb: number;
   fuel: number;
   flagResult: number;
@@ -73,6 +75,7 @@ export type PureHelpers = (name: string) => number | undefined;
 
 export class JitTier implements Tier {
   readonly wide: boolean;
+  readonly flat = true;
   readonly locals: RegionLocals;
   readonly #leaving: Leaving;
   readonly #functions: JitFunctions;
@@ -171,7 +174,13 @@ export class JitTier implements Tier {
 
   #memory(b: Builder, bits: number, writes: boolean, aligned: boolean): Operand {
     const offset = () => this.#effective(b);
-    return new MemoryOperand(b, bits, () => this.#inSegment(b, offset()), { writes, aligned, offset });
+    const inSegment = (at: Value) => this.#inSegment(b, at, bits);
+    return new MemoryOperand(b, bits, () => inSegment(offset()), {
+      writes,
+      aligned,
+      offset,
+      ...(this.wide ? {} : { displaced: (bytes: Value) => inSegment(b.zx(b.add(offset(), bytes), 32)) }),
+    });
   }
   /** base + index * scale + displacement, in the address size. */
   #effective(b: Builder): Value {
@@ -193,12 +202,22 @@ export class JitTier implements Tier {
     sum = sum ? b.add(sum, displacement) : displacement;
     return i.addressSize === 64 ? sum : b.zx(sum, i.addressSize);
   }
-  #inSegment(b: Builder, offset: Value): Value {
-    const i = this.#instruction;
-    return i.override ? b.add(offset, b.state(state.SEGMENT_BASE + 8 * i.segment)) : offset;
+  #inSegment(b: Builder, offset: Value, bits: number): Value {
+    const { override, segment } = this.#instruction;
+    if (!this.wide) return this.linear(b, segment, offset, bits / 8);
+    return override ? b.add(offset, b.state(state.SEGMENT_BASE + 8 * segment)) : offset;
   }
-  linear(b: Builder, segment: number, offset: Value): Value {
-    return segment >= state.FS ? b.add(offset, b.state(state.SEGMENT_BASE + 8 * segment)) : offset;
+  /** The linear address of `offset` in a segment that is flat. */
+  linear(b: Builder, segment: number, offset: Value, bytes: number): Value {
+    const within = segment >= state.FS ? b.add(offset, b.state(state.SEGMENT_BASE + 8 * segment)) : offset;
+    if (this.wide) return within;
+    this.locals.segments.add(segment);
+    // A code segment may not be written, and perhaps not be read.
+    if (segment === state.CS) this.raise(b);
+    if (segment < state.FS) return within;
+    // An access may not wrap, but the linear address does.
+    b.raiseIf(b.ltu(b.const(0x100000000 - bytes), offset), 13, 0);
+    return b.zx(within, 32);
   }
 
   /** Leaves the region unless the TLB has `at`; otherwise its address in the WebAssembly memory is in `host`. */
@@ -477,6 +496,8 @@ export class JitTier implements Tier {
     this.locals.written.add(register);
   }
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value {
+    // As in the interpreter.
+    if (!this.wide && kind === 'movs' && this.#instruction.segment >= state.FS) return b.const(0);
     return emitBulk(b, this.#functions.bulk[kind], bytes, to, from, count);
   }
   jump(b: Builder, target: Value): void {
@@ -486,10 +507,15 @@ export class JitTier implements Tier {
     this.#leaving.branch(b, condition);
   }
   here(b: Builder): Value {
-    return b.add(b.local('i64', this.locals.base), b.const(this.#offset));
+    return this.#at(b, this.#offset);
   }
   next(b: Builder): Value {
-    return b.add(b.local('i64', this.locals.base), b.const(this.#offset + this.#instruction.length));
+    return this.#at(b, this.#offset + this.#instruction.length);
+  }
+  /** The linear address at an offset from the region's page. */
+  #at(b: Builder, offset: number): Value {
+    const sum = b.add(b.local('i64', this.locals.base), b.const(offset));
+    return this.wide ? sum : b.zx(sum, 32);
   }
   resume(b: Builder): void {
     this.raise(b);
@@ -557,9 +583,9 @@ export class JitTier implements Tier {
       case 'A':
         return new ValueOperand(bits, () => b.const(i.immediate));
       case 'J':
-        return new ValueOperand(bits, () => b.add(this.next(b), b.const(i.immediate)));
+        return new ValueOperand(bits, () => this.#at(b, this.#offset + i.length + Number(i.immediate)));
       case 'O':
-        return new MemoryOperand(b, bits, () => this.#inSegment(b, b.const(i.immediate)), {
+        return new MemoryOperand(b, bits, () => this.#inSegment(b, b.const(i.immediate), bits), {
           writes: index === 0,
           aligned: false,
         });
@@ -569,7 +595,11 @@ export class JitTier implements Tier {
       case 'table':
       case 'destination': {
         const at = () =>
-          this.#inSegment(b, b.zx(spec.place === 'table' ? b.add(b.gpr(3), b.gpr(0, 8)) : b.gpr(7), i.addressSize));
+          this.#inSegment(
+            b,
+            b.zx(spec.place === 'table' ? b.add(b.gpr(3), b.gpr(0, 8)) : b.gpr(7), i.addressSize),
+            bits,
+          );
         return new MemoryOperand(b, bits, at, { writes: index === 0 && spec.place === 'destination', aligned: false });
       }
       case 'counter':
@@ -584,7 +614,9 @@ export class JitTier implements Tier {
     const { addressSize } = this.#instruction;
     const register = place === 'X' ? 6 : 7;
     const offset = () => b.gpr(register, addressSize);
-    return new MemoryOperand(b, bits, () => (place === 'X' ? this.#inSegment(b, offset()) : offset()), {
+    const where = () =>
+      place === 'X' ? this.#inSegment(b, offset(), bits) : this.linear(b, state.ES, offset(), bits / 8);
+    return new MemoryOperand(b, bits, where, {
       writes: false,
       aligned: false,
       advance: bytes => b.setGpr(register, b.add(b.gpr(register, addressSize), bytes), addressSize),

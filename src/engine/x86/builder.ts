@@ -59,6 +59,8 @@ export interface FlagSource {
 export interface Tier {
   /** 64 in the long-mode tables, 32 in those of all other modes. */
   readonly wide: boolean;
+  /** Offsets in ES, CS, SS and DS are linear addresses, and the stack pointer is as wide as they are: without asking anybody. */
+  readonly flat: boolean;
   gpr(b: Builder, index: number, bits: number, high: boolean): Value;
   setGpr(b: Builder, index: number, bits: number, high: boolean, value: Value): void;
   /** XMM registers, whole, where they do not stand in the state. */
@@ -500,7 +502,7 @@ export class Builder {
   /** The next instruction's offset in CS: what CALL pushes. */
   nextOffset(): Value {
     const next = this.tier.next(this);
-    return this.tier.wide ? next : this.sub(next, this.state(state.SEGMENT_BASE + 8 * state.CS));
+    return this.tier.flat ? next : this.sub(next, this.state(state.SEGMENT_BASE + 8 * state.CS));
   }
   /** Goes on at an offset in CS (a linear address in 64-bit mode). */
   jump(target: Value): void {
@@ -510,7 +512,7 @@ export class Builder {
     this.tier.branch(this, condition, this.#inCode(target));
   }
   #inCode(offset: Value): Value {
-    return this.tier.wide ? offset : this.zx(this.add(offset, this.state(state.SEGMENT_BASE + 8 * state.CS)), 32);
+    return this.tier.flat ? offset : this.zx(this.add(offset, this.state(state.SEGMENT_BASE + 8 * state.CS)), 32);
   }
 
   // ── for tiers ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,6 +13,13 @@ import type { Tlb } from './tlb.ts';
 
 const { STATE } = state;
 
+/** In a segment's attributes: present, code or data, and for data that it grows upwards and may be written; D/B. */
+const CODE_MASK = 0x9800;
+const CODE = 0x9800;
+const DATA_MASK = 0x9e00;
+const DATA = 0x9200;
+const BIG = 1 << 22;
+
 /** What leaves a helper when the guest faults. One object: nothing is allocated, no stack is recorded. */
 export const FAULT = Symbol('guest fault');
 
@@ -313,6 +320,26 @@ export class Cpu implements HelperContext {
 
   // What follows from changed registers.
 
+  /**
+   * Whether every offset in the segment may be read and written, in CS executed, and is, but for FS and GS, the linear address
+   * itself: FLAT says so. Called whenever the segment's hidden part has changed.
+   */
+  noteSegment(segment: number): void {
+    const attributes = this.get32(state.SEGMENT_ATTRIBUTES + 4 * segment);
+    const base = segmentBaseOffset(segment);
+    const flat =
+      (segment === state.CS ? (attributes & CODE_MASK) === CODE : (attributes & DATA_MASK) === DATA) &&
+      this.get32(state.SEGMENT_LIMIT + 4 * segment) === 0xffffffff &&
+      (segment >= state.FS || (this.get32(base) | this.get32(base + 4)) === 0) &&
+      (segment !== state.SS || (attributes & BIG) !== 0);
+    const others = this.get32(state.FLAT) & ~(1 << segment);
+    this.set32(state.FLAT, flat ? others | (1 << segment) : others);
+  }
+  /** The same for all: 64-bit code's own ways into the kernel and back (traps.ts) do not keep FLAT. */
+  noteSegments(): void {
+    for (let segment = state.ES; segment <= state.GS; segment++) this.noteSegment(segment);
+  }
+
   /** The TLB bank for the current CPL and AC. */
   updateBank(): void {
     const kind = this.cpl === 3 ? 0 : this.get32(state.FLAGS_REST) & state.AC ? 2 : 1;
@@ -329,12 +356,12 @@ export class Cpu implements HelperContext {
   updateMode(): void {
     const cs = this.get32(state.SEGMENT_ATTRIBUTES + 4 * state.CS);
     const long = this.longMode && (cs & (1 << 21)) !== 0;
-    const mode = long ? 64 : cs & (1 << 22) ? 32 : 16;
+    const mode = long ? 64 : cs & BIG ? 32 : 16;
     if (mode !== this.mode) {
       this.set32(state.MODE, mode);
       this.requestExit();
     }
-    const big = (this.get32(state.SEGMENT_ATTRIBUTES + 4 * state.SS) & (1 << 22)) !== 0;
+    const big = (this.get32(state.SEGMENT_ATTRIBUTES + 4 * state.SS) & BIG) !== 0;
     this.set64(state.STACK_MASK, long ? 0xffffffffffffffffn : big ? 0xffffffffn : 0xffffn);
   }
   /** Which instructions CR0 and CR4 forbid (SDM 3A 2.5). */

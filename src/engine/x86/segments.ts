@@ -86,6 +86,7 @@ export function setSegment(
   cpu.set64(segmentBaseOffset(segment), base);
   cpu.set32(state.SEGMENT_LIMIT + 4 * segment, limit);
   cpu.set32(state.SEGMENT_ATTRIBUTES + 4 * segment, attributes);
+  if (segment <= state.GS) cpu.noteSegment(segment);
 }
 export function setFromDescriptor(cpu: Cpu, segment: number, selector: number, d: Descriptor): void {
   setSegment(cpu, segment, selector, descriptorBase(d), descriptorLimit(d), d.high & 0xf0ff00);
@@ -105,6 +106,7 @@ export function loadSegment(cpu: Cpu, segment: number, selector: number): void {
     // The hidden limit and attributes stay as they are: "unreal mode".
     cpu.set16(state.SELECTOR + 4 * segment, selector);
     cpu.set64(segmentBaseOffset(segment), BigInt(selector) << 4n);
+    cpu.noteSegment(segment);
     return;
   }
   if (cpu.v86) return setRealSegment(cpu, segment, selector);

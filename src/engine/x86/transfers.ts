@@ -154,6 +154,7 @@ function farReal(cpu: Cpu, selector: number, offset: bigint): void {
         state.SEGMENT_ATTRIBUTES + 4 * state.CS,
         0x9b00 | (cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * state.CS) & D),
       );
+    cpu.noteSegment(state.CS);
   }
   cpu.updateMode();
   cpu.ip = offset;

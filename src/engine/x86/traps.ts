@@ -66,6 +66,7 @@ export function emitTraps(module: Module, layout: Layout, walk: number): Traps {
 /** Of a tier, fast paths use what works on the state alone. */
 class TrapTier extends StateTier implements Tier {
   readonly wide = true;
+  readonly flat = true;
   readonly linear = unused;
   readonly load = unused;
   readonly store = unused;

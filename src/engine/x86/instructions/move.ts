@@ -2,7 +2,7 @@
 import type { Builder, Value } from '../builder.ts';
 import * as state from '../state.ts';
 import type { Meaning, Row } from './row.ts';
-import { pop, popFrom, push, stackOffset } from './stack.ts';
+import { pop, popFrom, push, setPointer, stackOffset, wrapped } from './stack.ts';
 
 const mov: Meaning = (_b, dst, src) => dst!.set(src!.get());
 const movsx: Meaning = (b, dst, src) => dst!.set(b.sx(src!.get(), src!.bits));
@@ -100,11 +100,11 @@ export function rflags(b: Builder): Value {
   return b.wide(b.either(b.arithmeticFlags(), b.state32(state.FLAGS_REST)));
 }
 const pushf: Meaning = (b, size) => {
-  if (!b.tier.wide) b.helper('check_v86_iopl');
+  if (!b.tier.flat) b.helper('check_v86_iopl');
   push(b, size!.bits, b.and(rflags(b), b.const(~(state.VM | state.RF))));
 };
 const popf: Meaning = (b, size) => {
-  if (!b.tier.wide) b.helper('check_v86_iopl');
+  if (!b.tier.flat) b.helper('check_v86_iopl');
   const value = popFrom(b, size!.bits, 0);
   // What may change depends on CPL, IOPL and operand size: SDM 2B, POPF. What kernels do all day is short: arithmetic flags and
   // IF at CPL 0, with no interrupt waiting for it.
@@ -140,11 +140,9 @@ const enter: Meaning = (b, size, allocation, level) =>
 const leave: Meaning = (b, size) => {
   const { bits } = size!;
   // The new stack pointer is taken from RBP, by the stack's own width.
-  const mask = b.state(state.STACK_MASK);
-  const frame = b.tier.wide ? b.gpr(5) : b.and(b.gpr(5), mask);
+  const frame = wrapped(b, b.gpr(5));
   const value = b.load(b.tier.linear(b, state.SS, frame, bits / 8, false), bits);
-  const after = b.add(frame, b.const(bits / 8));
-  b.setGpr(4, b.tier.wide ? after : b.or(b.and(after, mask), b.and(b.gpr(4), b.not(mask))));
+  setPointer(b, wrapped(b, b.add(frame, b.const(bits / 8))));
   b.setGpr(5, value, bits);
 };
 const pusha: Meaning = (b, size) => void b.helper('pusha', b.const(size!.bits));

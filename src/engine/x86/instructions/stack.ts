@@ -6,13 +6,17 @@ const RSP = 4;
 
 /** The stack pointer moved by `bytes` (negative: a push), wrapped to the stack's width. */
 function moved(b: Builder, bytes: number): Value {
-  const next = b.add(b.gpr(RSP), b.const(bytes));
-  return b.tier.wide ? next : b.and(next, b.state(state.STACK_MASK));
+  return wrapped(b, b.add(b.gpr(RSP), b.const(bytes)));
 }
-function setPointer(b: Builder, offset: Value): void {
-  if (b.tier.wide) return b.setGpr(RSP, offset);
-  const mask = b.state(state.STACK_MASK);
-  b.setGpr(RSP, b.or(b.and(b.gpr(RSP), b.not(mask)), offset));
+/** An offset in the stack segment, wrapped to the stack's width. */
+export function wrapped(b: Builder, offset: Value): Value {
+  if (b.tier.wide) return offset;
+  return b.tier.flat ? b.zx(offset, 32) : b.and(offset, b.state(state.STACK_MASK));
+}
+/** Sets the stack pointer, or SP alone, to an offset that is wrapped. Outside 64-bit mode the upper half becomes 0. */
+export function setPointer(b: Builder, offset: Value): void {
+  if (b.tier.flat) return b.setGpr(RSP, offset, b.tier.wide ? 64 : 32);
+  b.setGpr(RSP, b.or(b.and(b.gpr(RSP, 32), b.not(b.state(state.STACK_MASK))), offset), 32);
 }
 
 /** Stores below the stack pointer, then moves it: a fault leaves it where it was. */
@@ -36,6 +40,5 @@ export function stackOffset(b: Builder, bytes: number): void {
 }
 /** The same by a number known only at run time (RET n). */
 export function stackOffsetBy(b: Builder, bytes: Value): void {
-  const next = b.add(b.gpr(RSP), bytes);
-  setPointer(b, b.tier.wide ? next : b.and(next, b.state(state.STACK_MASK)));
+  setPointer(b, wrapped(b, b.add(b.gpr(RSP), bytes)));
 }

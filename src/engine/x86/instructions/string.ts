@@ -72,7 +72,8 @@ function repeated(one: Meaning, options: { until?: 'zero' | 'nonzero'; bulk?: 'm
       again.set(more);
     };
     b.when(b.no(b.eqz(count)), () => {
-      if (!options.bulk || !b.tier.wide) return single();
+      // Offsets of 16 bits may wrap in the middle of a page.
+      if (!options.bulk || counter.bits === 16) return single();
       // Both ways below use the addresses: they are worked out before the ways part.
       for (const operand of strings) operand.address();
       const done = b.variable(b.const(0));

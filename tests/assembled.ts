@@ -1,0 +1,19 @@
+/** The code of one of the assembly files in guests/, made with the host's tools. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export function assembled(name: string): Uint8Array {
+  const source = fileURLToPath(new URL(`../../guests/${name}/start.S`, import.meta.url));
+  const folder = mkdtempSync(join(tmpdir(), 'polyvisor-'));
+  try {
+    const [object, binary] = [join(folder, 'start.o'), join(folder, 'start.bin')];
+    execFileSync('gcc', ['-c', '-m64', '-o', object, source]);
+    execFileSync('objcopy', ['-O', 'binary', '-j', '.text', object, binary]);
+    return readFileSync(binary);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
