@@ -145,8 +145,8 @@ export class Engine {
         code: linear => this.#executable(linear),
         translates: code => code === 64 || (code === 32 && (this.cpu.get32(state.FLAT) & ALL_FLAT) === ALL_FLAT),
         table: code => of(code).exports.table,
-        // The same for both sizes of code: nothing in them depends on the mode but through the state.
-        functions: { ...this.#wide.exports, helper: this.#wide.imports.helper },
+        // The same for both sizes of code, but for the way on: nothing else depends on the mode but through the state.
+        functions: { ...this.#narrow.exports, ...this.#wide.exports, helper: this.#wide.imports.helper },
       });
     }
     this.reset();

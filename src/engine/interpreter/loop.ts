@@ -117,7 +117,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   };
 
   const settleFlags = module.function(settleFlagsBody());
-  module.function(jumps.chainBody(handlerType), 'chain');
+  module.function(jumps.chainBody(handlerType), `chain${wide ? 64 : 32}`);
 
   const all = variants(wide);
   const hotCount = all.findIndex(variant => !isHot(variant));

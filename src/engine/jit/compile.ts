@@ -21,7 +21,8 @@ const FUNCTIONS = {
   walk: 3,
   careful: 4,
   pure: { compareStrings: 5, crc32: 6 },
-  chain: 7,
+  chain32: 7,
+  chain64: 8,
 };
 
 /** A region as the bytes of a function: (unused i32) -> 1 if the interpreter has to execute the instruction at RIP. */
@@ -41,7 +42,7 @@ export function linkRegions(layout: Layout, regions: readonly Uint8Array[]): Uin
     name: name as PureFunction,
     index: module.import('env', name, parameters, [result]),
   }));
-  const chain = module.import('env', 'chain', ['i64'], ['i32']);
+  const [chain32, chain64] = ['chain32', 'chain64'].map(name => module.import('env', name, ['i64'], ['i32']));
   const { bulk } = FUNCTIONS;
   if (
     helper !== FUNCTIONS.helper ||
@@ -50,7 +51,8 @@ export function linkRegions(layout: Layout, regions: readonly Uint8Array[]): Uin
     walk !== FUNCTIONS.walk ||
     careful !== FUNCTIONS.careful ||
     pure.some(({ name, index }) => index !== FUNCTIONS.pure[name]) ||
-    chain !== FUNCTIONS.chain
+    chain32 !== FUNCTIONS.chain32 ||
+    chain64 !== FUNCTIONS.chain64
   )
     throw new Error('jit: regions are linked to other functions');
   regions.forEach((body, i) => module.encoded(body, ['i32'], ['i32'], `r${i}`));
@@ -259,8 +261,9 @@ function regionBody(
   body.return();
   body.end();
   body.get(locals.exitRip);
-  if (hasTailCalls) body.returnCall(functions.chain);
-  else body.call(functions.chain);
+  const chain = wide ? functions.chain64 : functions.chain32;
+  if (hasTailCalls) body.returnCall(chain);
+  else body.call(chain);
 
   return withPrologue(body, prologue(layout, region, wide, locals));
 }
