@@ -130,7 +130,7 @@ export const HOT = 0x750;
 /** Not 0: the budget's last instructions are to be executed, by the interpreter; 0: stop a little early. u32. */
 export const EXACT = 0x770;
 /** Bit n: segment n (ES to GS) is flat (cpu.ts, noteSegment), so that translated 32-bit code may use it unchecked. u32. */
-export const FLAT = 0x774;
+export const FLAT = 0x788;
 /** Which events translated code may deal with itself, since nobody wants to see them first: NATIVE_ bits, u32. */
 export const NATIVE = 0x754;
 export const NATIVE_EXCEPTIONS = 1;
