@@ -125,12 +125,16 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     throw new Error(`memory: ${ramSize} bytes is not a multiple of 4096 from 1 MiB to 3 GiB`);
   // Nothing that outlives this function may hold on to the images: closures see `outside`, never `options`.
   const outside = options.console;
-  const image = await parseKernel(options.kernel);
-  const log = createLog(options.onLog);
+  // Before the kernel is unpacked: V8 compiles meanwhile.
   const engine = new Engine(ramSize, {
     jit: options.engine !== 'interpreter',
     ...(options.translator && { translator: options.translator }),
   });
+  const image = await parseKernel(options.kernel).catch(error => {
+    engine.close();
+    throw error;
+  });
+  const log = createLog(options.onLog);
   const { cpu, memory } = engine;
 
   // ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
