@@ -3,10 +3,12 @@
  * missing, delivers faults and stops at exactly the instruction it is asked to stop at.
  */
 
+import type { ArtifactCache } from '../host/artifact-cache.ts';
 import { GuestMemory } from '../memory/memory.ts';
 import type { Exception } from '../paravirt/processor.ts';
 import { Blocks } from './blocks.ts';
 import { BLOCK_LIMIT, buildInterpreter, type InterpreterModule } from './interpreter/loop.ts';
+import { pack, unpack } from './interpreter/packed.ts';
 import * as record from './interpreter/record.ts';
 import { HOT, Jit } from './jit/jit.ts';
 import { LocalTranslator, type TranslatorFactory } from './jit/translator.ts';
@@ -47,6 +49,14 @@ const WARM_UP = 500;
 
 export type RunExit = 'budget' | 'halt' | 'attention';
 
+export interface EngineOptions {
+  jit: boolean;
+  /** Default: on the guest's own thread. */
+  translator?: TranslatorFactory | undefined;
+  /** Where the interpreter's modules are kept. */
+  cache?: ArtifactCache | undefined;
+}
+
 interface Instance {
   exports: {
     run(record: number): number;
@@ -69,11 +79,13 @@ interface Compiled {
   warm: boolean;
 }
 const compiled = new Map<string, Compiled>();
-function compile(shape: Layout, wide: boolean): Compiled {
-  const key = `${shape.ramSize} ${wide}`;
+function compile(shape: Layout, wide: boolean, cache: ArtifactCache | undefined): Compiled {
+  const key = `interpreter-${wide ? 64 : 32}-${shape.ramSize}`;
   let found = compiled.get(key);
   if (!found) {
-    const module = buildInterpreter(shape, wide);
+    const kept = cache?.load(key);
+    const module = kept ? unpack(kept) : buildInterpreter(shape, wide);
+    if (!kept) cache?.save(key, pack(module));
     compiled.set(key, (found = { module, code: new WebAssembly.Module(module.bytes), warm: false }));
   }
   return found;
@@ -107,7 +119,7 @@ export class Engine {
   /** DR6 bits of data breakpoints hit by the current instruction. */
   #watchHits = 0;
 
-  constructor(ramSize: number, options: { jit: boolean; translator?: TranslatorFactory } = { jit: true }) {
+  constructor(ramSize: number, options: EngineOptions = { jit: true }) {
     const shape = layout(ramSize);
     this.layout = shape;
     const wasmMemory = new WebAssembly.Memory({ initial: shape.wasmPages });
@@ -118,8 +130,8 @@ export class Engine {
     this.memory = new GuestMemory(buffer, shape.guestOrigin, ramSize);
     this.tlb = new Tlb(buffer);
     this.cpu = new Cpu(buffer, this.memory, this.tlb, shape.pageKind);
-    const wide = compile(shape, true);
-    const narrow = compile(shape, false);
+    const wide = compile(shape, true, options.cache);
+    const narrow = compile(shape, false, options.cache);
     this.blocks = new Blocks(shape, buffer, { 16: narrow.module, 32: narrow.module, 64: wide.module });
     const instantiate = ({ module, code }: Compiled): Instance => {
       const imports = this.imports(module);
