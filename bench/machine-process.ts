@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { Session } from 'node:inspector';
+import { diskCache } from '../src/host/node/artifact-cache.ts';
 import { nodeClock } from '../src/host/node/clock.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../src/host/node/collect-garbage.ts';
 import { workerTranslator } from '../src/host/node/translator.ts';
@@ -26,6 +27,7 @@ const machine = await createMachine({
   initrd: readFileSync(options.initrd),
   clock: nodeClock,
   translator: workerTranslator,
+  cache: diskCache,
   console: {
     // A line at a time and at once: the host takes its times from what it sees.
     write(data) {

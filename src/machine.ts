@@ -21,6 +21,7 @@ import { cpuid } from './engine/x86/cpuid.ts';
 import { nativeMsrs } from './engine/x86/msrs.ts';
 import * as state from './engine/x86/state.ts';
 import type { Exit } from './exits.ts';
+import type { ArtifactCache } from './host/artifact-cache.ts';
 import type { HostClock } from './host/clock.ts';
 import type { Console } from './host/console.ts';
 import type { Disk } from './host/disk.ts';
@@ -57,6 +58,8 @@ export interface MachineOptions {
   engine?: 'jit' | 'interpreter' | 'both';
   /** Where the JIT translates, e.g. `workerTranslator` of `polyvisor/node`. Default: on the guest's own thread. */
   translator?: TranslatorFactory;
+  /** Where the engine keeps what is the same at every start, e.g. `diskCache` of `polyvisor/node`. Default: nowhere. */
+  cache?: ArtifactCache;
   /** Called with every line of the log (unknown ports, MSRs, hypercalls: once each). */
   onLog?: (line: string) => void;
 }
@@ -125,12 +128,17 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     throw new Error(`memory: ${ramSize} bytes is not a multiple of 4096 from 1 MiB to 3 GiB`);
   // Nothing that outlives this function may hold on to the images: closures see `outside`, never `options`.
   const outside = options.console;
-  const image = await parseKernel(options.kernel);
-  const log = createLog(options.onLog);
+  // Before the kernel is unpacked: V8 compiles meanwhile.
   const engine = new Engine(ramSize, {
     jit: options.engine !== 'interpreter',
-    ...(options.translator && { translator: options.translator }),
+    translator: options.translator,
+    cache: options.cache,
   });
+  const image = await parseKernel(options.kernel).catch(error => {
+    engine.close();
+    throw error;
+  });
+  const log = createLog(options.onLog);
   const { cpu, memory } = engine;
 
   // ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────

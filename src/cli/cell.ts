@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { commandArchive, commandParameters, joinArchives, OutputParser } from '../boot/exec-protocol.ts';
 import { annotate } from '../boot/symbols.ts';
+import { diskCache } from '../host/node/artifact-cache.ts';
 import { nodeClock } from '../host/node/clock.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
 import { createMachine, ImageError, type Machine, tableOf, traced } from '../index.ts';
@@ -149,6 +150,7 @@ async function boot(spec: CellSpec, onProgress: (progress: CellProgress) => void
       console: { write, onInput() {} },
       disks: spec.builtIn ? [createMemoryDisk('matrix', DISK_SIZE, DISK_LABEL)] : [],
       engine: spec.engine,
+      cache: diskCache,
     });
     if (trace) {
       const { kernel: name, hypervisor, clock } = spec;

@@ -1,5 +1,6 @@
 /** `polyvisor run`: one machine on this terminal, from the files named to the exit status. */
 import { closeSync, openSync, readFileSync } from 'node:fs';
+import { diskCache } from '../host/node/artifact-cache.ts';
 import { nodeClock } from '../host/node/clock.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
 import { openDiskFile } from '../host/node/disk-file.ts';
@@ -70,6 +71,7 @@ async function prepare(settings: Settings, disks: readonly Disk[], trace: TraceF
           console,
           disks,
           translator: workerTranslator,
+          cache: diskCache,
           onLog,
         }),
   );

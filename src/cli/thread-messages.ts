@@ -11,7 +11,7 @@ import type { DiskOption } from './values.ts';
 
 /** What a machine is made of, as far as it can be sent. */
 export interface ThreadOptions
-  extends Omit<MachineOptions, 'hypervisor' | 'clock' | 'console' | 'disks' | 'devices' | 'onLog'> {
+  extends Omit<MachineOptions, 'hypervisor' | 'clock' | 'console' | 'disks' | 'devices' | 'cache' | 'onLog'> {
   /** The hypervisor's file. */
   file: string;
   clock: 'host' | 'virtual';

@@ -1,5 +1,6 @@
 /** The thread in which a machine runs whose hypervisor is a file: see thread.ts. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { diskCache } from '../host/node/artifact-cache.ts';
 import { nodeClock } from '../host/node/clock.ts';
 import { openDiskFile } from '../host/node/disk-file.ts';
 import { loadHypervisor } from '../host/node/load-hypervisor.ts';
@@ -35,6 +36,7 @@ async function prepare(): Promise<{ machine: Machine; type(data: Uint8Array): vo
   let type = (_data: Uint8Array) => {};
   const machine = await createMachine({
     translator: workerTranslator,
+    cache: diskCache,
     ...rest,
     hypervisor: trace ? traced(hypervisor, note) : hypervisor,
     clock: clock === 'host' ? nodeClock : 'virtual',

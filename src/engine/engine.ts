@@ -3,10 +3,12 @@
  * missing, delivers faults and stops at exactly the instruction it is asked to stop at.
  */
 
+import type { ArtifactCache } from '../host/artifact-cache.ts';
 import { GuestMemory } from '../memory/memory.ts';
 import type { Exception } from '../paravirt/processor.ts';
 import { Blocks } from './blocks.ts';
 import { BLOCK_LIMIT, buildInterpreter, type InterpreterModule } from './interpreter/loop.ts';
+import { pack, unpack } from './interpreter/packed.ts';
 import * as record from './interpreter/record.ts';
 import { HOT, Jit } from './jit/jit.ts';
 import { LocalTranslator, type TranslatorFactory } from './jit/translator.ts';
@@ -42,7 +44,20 @@ const ALL_FLAT = (1 << state.ES) | (1 << state.CS) | (1 << state.SS) | (1 << sta
 /** Instructions between two looks at what has been translated meanwhile. */
 const LOOK = 16_000;
 
+/** EB FE. */
+const JUMP_TO_ITSELF = [0xeb, 0xfe];
+/** Turns of a loop after which V8 is sure to have noticed that it is one. */
+const WARM_UP = 500;
+
 export type RunExit = 'budget' | 'halt' | 'attention';
+
+export interface EngineOptions {
+  jit: boolean;
+  /** Default: on the guest's own thread. */
+  translator?: TranslatorFactory | undefined;
+  /** Where the interpreter's modules are kept. */
+  cache?: ArtifactCache | undefined;
+}
 
 interface Instance {
   exports: {
@@ -59,13 +74,21 @@ interface Instance {
 }
 
 /** Compiled interpreters by RAM size and mode: the module depends on nothing else, so machines share it. */
-const compiled = new Map<string, { module: InterpreterModule; code: WebAssembly.Module }>();
-function compile(shape: Layout, wide: boolean): { module: InterpreterModule; code: WebAssembly.Module } {
-  const key = `${shape.ramSize} ${wide}`;
+interface Compiled {
+  module: InterpreterModule;
+  code: WebAssembly.Module;
+  /** V8 knows that its loop is hot. */
+  warm: boolean;
+}
+const compiled = new Map<string, Compiled>();
+function compile(shape: Layout, wide: boolean, cache: ArtifactCache | undefined): Compiled {
+  const key = `interpreter-${wide ? 64 : 32}-${shape.ramSize}`;
   let found = compiled.get(key);
   if (!found) {
-    const module = buildInterpreter(shape, wide);
-    compiled.set(key, (found = { module, code: new WebAssembly.Module(module.bytes) }));
+    const kept = cache?.load(key);
+    const module = kept ? unpack(kept) : buildInterpreter(shape, wide);
+    if (!kept) cache?.save(key, pack(module));
+    compiled.set(key, (found = { module, code: new WebAssembly.Module(module.bytes), warm: false }));
   }
   return found;
 }
@@ -98,7 +121,7 @@ export class Engine {
   /** DR6 bits of data breakpoints hit by the current instruction. */
   #watchHits = 0;
 
-  constructor(ramSize: number, options: { jit: boolean; translator?: TranslatorFactory } = { jit: true }) {
+  constructor(ramSize: number, options: EngineOptions = { jit: true }) {
     const shape = layout(ramSize);
     this.layout = shape;
     const wasmMemory = new WebAssembly.Memory({ initial: shape.wasmPages });
@@ -109,10 +132,10 @@ export class Engine {
     this.memory = new GuestMemory(buffer, shape.guestOrigin, ramSize);
     this.tlb = new Tlb(buffer);
     this.cpu = new Cpu(buffer, this.memory, this.tlb, shape.pageKind);
-    const wide = compile(shape, true);
-    const narrow = compile(shape, false);
+    const wide = compile(shape, true, options.cache);
+    const narrow = compile(shape, false, options.cache);
     this.blocks = new Blocks(shape, buffer, { 16: narrow.module, 32: narrow.module, 64: wide.module });
-    const instantiate = ({ module, code }: ReturnType<typeof compile>): Instance => {
+    const instantiate = ({ module, code }: Compiled): Instance => {
       const imports = this.imports(module);
       const instance = new WebAssembly.Instance(code, { env: { memory: wasmMemory, ...imports } });
       return { module, imports, exports: instance.exports as unknown as Instance['exports'] };
@@ -128,6 +151,8 @@ export class Engine {
     };
     this.blocks.onCodePage = page => this.tlb.revokeWrites(shape.guestOrigin + page * 4096);
     this.tlb.select(ONE_SPACE);
+    if (!wide.warm) this.#warmUp();
+    wide.warm = true;
     if (options.jit) {
       this.cpu.set32(state.HOT, HOT);
       const of = (code: CodeSize) => (code === 64 ? this.#wide : this.#narrow);
@@ -150,6 +175,19 @@ export class Engine {
       });
     }
     this.reset();
+  }
+
+  /**
+   * Has V8 begin to optimise the interpreter's loop, beside this thread, while the machine is still being put together: until
+   * that is done, a loop so large runs at a tenth of its speed. Nothing of it is left but in V8.
+   */
+  #warmUp(): void {
+    this.cpu.set32(state.MODE, 64);
+    this.memory.bytes.set(JUMP_TO_ITSELF);
+    for (let turn = 0; turn < 2; turn++) this.#enter(0, WARM_UP); // The first time the block is not there yet.
+    this.memory.bytes.fill(0, 0, JUMP_TO_ITSELF.length);
+    this.blocks.flush();
+    this.#done = 0;
   }
 
   /** Executed instructions, exact even while one of them asks. */

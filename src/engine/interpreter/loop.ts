@@ -46,8 +46,6 @@ export interface InterpreterModule {
   handlers: Uint16Array;
   /** Helper names by number: what the `helper` import is called with. */
   helpers: readonly string[];
-  /** Handlers by number, for people. */
-  names: readonly string[];
 }
 
 function variants(wide: boolean): Variant[] {
@@ -581,7 +579,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   module.function(run, 'run');
   module.defineTable(elements);
 
-  return { bytes: module.encode(), handlers, helpers: helpers.names, names };
+  return { bytes: module.encode(), handlers, helpers: helpers.names };
 
   /** PAGE = the page of `target`. */
   function setPage(): void {

@@ -106,44 +106,57 @@ function mapOf(opcode: number): number {
   if (opcode >> 8 === 0x0f3a) return 3;
   return opcode >> 8 === 0x0f ? 1 : 0;
 }
+/** A form that an opcode may mean, and what decides that: worked out once, for the table is made at every start. */
+interface Candidate {
+  form: Form;
+  only: 'memory' | 'register' | undefined;
+  /** How much of the instruction's bytes the row names. */
+  points: number;
+}
 function build(long: boolean): { cells: Cell[]; modrm: Uint8Array } {
-  const candidates = new Map<number, Form[]>();
+  const candidates = new Map<number, Candidate[]>();
   for (const form of forms) {
     const { row } = form;
     if (row.mode === (long ? 'i64' : 'o64') || row.rexW) continue;
     if (row.feature && !offered.has(row.feature)) continue;
+    const points =
+      (row.prefix !== undefined ? 8 : 0) +
+      (row.modrm !== undefined ? 4 : 0) +
+      (row.group !== undefined ? 2 : 0) +
+      (row.form ? 1 : 0);
+    const candidate = { form, only: row.form ?? formOf(form), points };
     const start = mapOf(row.opcode) * 256 + (row.opcode & 0xff);
     const count = form.operands.some(spec => spec.place === 'Z') ? 8 : 1;
     for (let i = 0; i < count; i++) {
       const list = candidates.get(start + i);
-      if (list) list.push(form);
-      else candidates.set(start + i, [form]);
+      if (list) list.push(candidate);
+      else candidates.set(start + i, [candidate]);
     }
   }
   const cells: Cell[] = new Array(4 * 256 * 4);
   const modrm = new Uint8Array(4 * 256);
   for (const [key, list] of candidates) {
-    const needsModrm = list.some(form => form.modrm);
+    const needsModrm = list.some(({ form }) => form.modrm);
+    // Unless a row names a whole ModRM byte, its reg field and whether it means memory tell all.
+    const whole = list.some(({ form }) => form.row.modrm !== undefined);
     modrm[key] = needsModrm ? 1 : 0;
+    const anyPrefix = list.every(({ form }) => form.row.prefix === undefined);
     PREFIXES.forEach((prefix, prefixIndex) => {
+      if (anyPrefix && prefixIndex > 0) {
+        cells[key * 4 + prefixIndex] = cells[key * 4];
+        return;
+      }
+      const fitting = list.filter(({ form: { row } }) => row.prefix === undefined || row.prefix === prefix);
       const best = (byte: number): Form | undefined => {
         let found: Form | undefined;
         let score = -1;
-        for (const form of list) {
+        for (const { form, only, points } of fitting) {
           const { row } = form;
-          if (row.prefix !== undefined && row.prefix !== prefix) continue;
           if (form.modrm) {
             if (row.modrm !== undefined && row.modrm !== byte) continue;
             if (row.group !== undefined && row.group !== ((byte >> 3) & 7)) continue;
-            const memory = byte < 0xc0;
-            const only = row.form ?? formOf(form);
-            if (only && (only === 'memory') !== memory) continue;
+            if (only && (only === 'memory') !== byte < 0xc0) continue;
           }
-          const points =
-            (row.prefix !== undefined ? 8 : 0) +
-            (row.modrm !== undefined ? 4 : 0) +
-            (row.group !== undefined ? 2 : 0) +
-            (row.form ? 1 : 0);
           // Of two that fit alike, the one without register operands: 0x90 is NOP, not XCHG EAX, EAX.
           if (points > score || (points === score && form.operands.length === 0)) {
             score = points;
@@ -152,7 +165,15 @@ function build(long: boolean): { cells: Cell[]; modrm: Uint8Array } {
         }
         return found;
       };
-      cells[key * 4 + prefixIndex] = needsModrm ? Array.from({ length: 256 }, (_, byte) => best(byte)) : best(0);
+      if (!needsModrm) cells[key * 4 + prefixIndex] = best(0);
+      else {
+        const cell: (Form | undefined)[] = [];
+        for (let byte = 0; byte < 256; byte++) {
+          const alike = byte < 0xc0 ? byte & 0x38 : byte & 0xf8;
+          cell.push(whole || alike === byte ? best(byte) : cell[alike]);
+        }
+        cells[key * 4 + prefixIndex] = cell;
+      }
     });
   }
   return { cells, modrm };

@@ -1,4 +1,5 @@
 /** What Node.js gives a machine: `import { … } from 'polyvisor/node'`. */
+export { diskCache } from './artifact-cache.ts';
 export { nodeClock } from './clock.ts';
 export type { TerminalConsole } from './console-terminal.ts';
 export { createTerminalConsole } from './console-terminal.ts';

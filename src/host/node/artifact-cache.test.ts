@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { extname, join } from 'node:path';
+import { afterEach, beforeEach, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { createArtifactCache } from './artifact-cache.ts';
+
+describe('the cache of artifacts', () => {
+  let folder: string;
+  let cache: string;
+  let code: string;
+  const data = Uint8Array.of(1, 2, 3, 250);
+  const write = (text: string) => writeFileSync(join(code, `table${extname(fileURLToPath(import.meta.url))}`), text);
+  const open = () => createArtifactCache(cache, code);
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'polyvisor-'));
+    cache = join(folder, 'cache');
+    code = join(folder, 'code');
+    mkdirSync(code);
+    write('one');
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+  const versions = () => readdirSync(join(cache, 'engine'));
+
+  test('gives back what was saved, to another process as well', () => {
+    assert.equal(open().load('a'), undefined);
+    open().save('a', data);
+    assert.deepEqual(open().load('a'), data);
+    assert.equal(open().load('b'), undefined);
+    assert.deepEqual(readdirSync(join(cache, 'engine', versions()[0]!)), ['a']);
+  });
+
+  test('knows nothing of what other code has made', () => {
+    open().save('a', data);
+    write('two');
+    assert.equal(open().load('a'), undefined);
+    write('one');
+    assert.deepEqual(open().load('a'), data);
+  });
+
+  test('takes no file that is not what was written', () => {
+    open().save('a', data);
+    const file = join(cache, 'engine', versions()[0]!, 'a');
+    const whole = readFileSync(file);
+    for (const damaged of [whole.subarray(0, whole.length - 1), whole.subarray(0, 3), whole.map(byte => byte ^ 1)]) {
+      writeFileSync(file, damaged);
+      assert.equal(open().load('a'), undefined);
+    }
+  });
+
+  test('forgets the versions of the code that were used longest ago', () => {
+    for (let version = 0; version < 6; version++) {
+      write(`version ${version}`);
+      const before = existsSync(cache) ? versions() : [];
+      open().save('a', data);
+      const made = versions().find(name => !before.includes(name))!;
+      utimesSync(join(cache, 'engine', made), version, version);
+    }
+    assert.equal(versions().length, 4);
+    assert.deepEqual(open().load('a'), data);
+  });
+
+  test('does without a folder that cannot be written to', () => {
+    writeFileSync(cache, 'a file');
+    open().save('a', data);
+    assert.equal(open().load('a'), undefined);
+  });
+});
