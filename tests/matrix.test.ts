@@ -133,8 +133,9 @@ describe('a test that never ends under one hypervisor', { timeout }, () => {
     );
     const difference = await polyvisor(['trace', 'diff', bare!, kvm!]);
     assert.equal(difference.status, 1, difference.stderr);
-    assert.match(difference.stdout, /^ +0 +1 {2}cpu\.msr write MSR_KVM_STEAL_TIME$/m);
-    assert.match(difference.stdout, /^\+ .*kvm/m);
+    assert.match(difference.stdout, /^ +0 +1 {2}cpu\.msr write MSR_KVM_STEAL_TIME +kvm_guest_cpu_init \+1$/m);
+    assert.match(difference.stdout, /^The kernel: \d+ questions new, \d+ gone/m);
+    assert.match(difference.stdout, /^\+ .*MSR_KVM_STEAL_TIME, by kvm_guest_cpu_init$/m);
     const same = await polyvisor(['trace', 'diff', kvm!, kvm!]);
     assert.equal(same.status, 0);
     assert.match(same.stdout, /No difference/);

@@ -5,7 +5,7 @@ import { annotate } from '../boot/symbols.ts';
 import { diskCache } from '../host/node/artifact-cache.ts';
 import { nodeClock } from '../host/node/clock.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
-import { createMachine, ImageError, type Machine, tableOf, traced } from '../index.ts';
+import { createMachine, ImageError, type Machine, parseKernel, tableOf, traced } from '../index.ts';
 import { createExcerpt } from '../matrix/excerpt.ts';
 import { createFinder } from '../matrix/found.ts';
 import { createMemoryDisk } from '../matrix/memory-disk.ts';
@@ -154,7 +154,7 @@ async function boot(spec: CellSpec, onProgress: (progress: CellProgress) => void
     });
     if (trace) {
       const { kernel: name, hypervisor, clock } = spec;
-      trace.begin(machine, { hypervisor, kernel: name, clock }, await symbolsFor(kernel, undefined));
+      trace.begin(machine, { hypervisor, kernel: name, clock }, symbolsFor(await parseKernel(kernel), undefined));
     }
     collectGarbage();
     decisions.start(machine, spec.timeout);
@@ -192,7 +192,7 @@ async function boot(spec: CellSpec, onProgress: (progress: CellProgress) => void
       counts,
       console: excerpt.text,
       consoleBytes: watch.bytes,
-      ...(bad && { state: annotate(machine.describe(), await symbolsFor(kernel, undefined)) }),
+      ...(bad && { state: annotate(machine.describe(), symbolsFor(await parseKernel(kernel), undefined)) }),
     };
   } finally {
     decisions.finish();

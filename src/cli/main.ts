@@ -13,7 +13,7 @@ import type { TraceDiffOptions, TraceShowOptions } from './trace.ts';
 import { packageVersion } from './version.ts';
 
 /** The first of each architecture is its default. */
-const FLAVOURS = 'cloud-amd64, amd64; 686-pae, 686';
+const FLAVOURS = 'cloud-amd64, amd64; 686-pae, 686; or its package, linux-image-…';
 
 /** Runs the command and ends the process. */
 export async function main(words: readonly string[]): Promise<void> {
@@ -76,7 +76,7 @@ function createProgram(finish: (exitStatus: number) => void): Command {
   program
     .command('matrix')
     .description('boot kernels under every hypervisor, a process a cell, and report what became of each')
-    .argument('[kernel...]', "files, or flavours of Debian's such as 686-pae (default: cloud-amd64)")
+    .argument('[kernel...]', "files, or Debian's: flavours such as 686-pae, packages (default: cloud-amd64)")
     .option('-H, --hypervisor <list>', 'names separated by commas (default: all)')
     .option('-i, --initrd <file>', "initial RAM disk instead of the default guest's")
     .option('-a, --append <text>', "more words for the kernels' command lines")
@@ -154,6 +154,7 @@ function createProgram(finish: (exitStatus: number) => void): Command {
     .argument('<before>', 'a trace')
     .argument('<after>', 'another one')
     .option('--all', 'all differences, however many')
+    .option('--steps', 'also every step in order, where loops and interrupts leave their marks')
     .addOption(debugOption())
     .action(async (before: string, after: string, options: TraceDiffOptions) => {
       const { diffTraces } = await import('./trace.ts');

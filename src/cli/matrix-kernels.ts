@@ -1,8 +1,8 @@
 /** The kernels of a matrix: files, or the names of Debian's that the default guest can be made of. */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { ImageError } from '../boot/image-error.ts';
-import { GUEST_KERNELS, type Guest, type GuestArchitecture } from '../host/node/guest.ts';
+import { GUEST_KERNELS, type Guest, guestKernel } from '../host/node/guest.ts';
 import { type KernelImage, parseKernel } from '../index.ts';
 import type { KernelInfo } from '../matrix/result.ts';
 import { status } from './exit-status.ts';
@@ -17,21 +17,16 @@ export interface MatrixKernel extends KernelInfo {
   error: string;
 }
 
-/** Debian's flavours, with the architecture of each. */
-const FLAVOURS = Object.entries(GUEST_KERNELS).flatMap(([architecture, kernels]) =>
-  kernels.map(({ flavour }) => ({ architecture: architecture as GuestArchitecture, flavour })),
-);
-
 /**
- * @param words files, or flavours such as `686-pae`; Debian's first one when there are none
+ * @param words files, or Debian's kernels by flavour (`686-pae`) or package; the default guest's when there are none
  * @param initrd instead of the default guest's
  */
 export async function findKernels(words: readonly string[], initrd: string | undefined): Promise<MatrixKernel[]> {
   if (initrd !== undefined) withFile(initrd, status.noInput, () => readFileSync(initrd));
   const kernels: MatrixKernel[] = [];
-  for (const word of words.length > 0 ? words : [FLAVOURS[0]!.flavour]) {
-    const flavour = existsSync(word) ? undefined : FLAVOURS.find(kind => kind.flavour === word);
-    const guest = flavour && (await fetchGuest(flavour));
+  for (const word of words.length > 0 ? words : [GUEST_KERNELS.amd64[0].flavour]) {
+    const debian = statSync(word, { throwIfNoEntry: false })?.isFile() ? undefined : guestKernel(word);
+    const guest = debian && (await fetchGuest(debian));
     kernels.push(await findKernel(guest?.kernel ?? word, guest, initrd, kernels));
   }
   return kernels;
@@ -71,8 +66,9 @@ function readKernel(file: string): Uint8Array {
     return withFile(file, status.noInput, () => readFileSync(file));
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
-    const names = FLAVOURS.map(({ flavour }) => flavour).join(', ');
-    throw new Failure(`${error.message}; a kernel is a file, or one of Debian's: ${names}`, error.status);
+    const names = Object.values(GUEST_KERNELS).flatMap(kernels => kernels.map(({ flavour }) => flavour));
+    const which = `${names.join(', ')}, or its package, linux-image-…`;
+    throw new Failure(`${error.message}; a kernel is a file, or one of Debian's: ${which}`, error.status);
   }
 }
 

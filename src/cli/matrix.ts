@@ -3,6 +3,7 @@ import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { factsOf, notBuiltFor } from '../matrix/applicability.ts';
 import { BaselineError, compareWithBaseline, parseBaseline } from '../matrix/baseline.ts';
+import { describeChange, groupChanges } from '../matrix/changes.ts';
 import { htmlReport } from '../matrix/html.ts';
 import { junitReport } from '../matrix/junit.ts';
 import { markdownReport } from '../matrix/markdown.ts';
@@ -139,12 +140,17 @@ function write(file: string | undefined, text: string): void {
   if (file) withFile(file, status.output, () => writeFileSync(file, text));
 }
 
-/** For a terminal that has seen the cells go by: what differs from the baseline, and the sum. */
+/** For a terminal that has seen the cells go by: the sum, and what differs from the baseline. */
 function plainReport(report: MatrixReport): string {
-  const lines: string[] = [];
-  for (const note of report.baseline?.notes ?? []) lines.push(note);
-  for (const { kernel, hypervisor, changes } of report.cells)
-    for (const { what, before, after, worse } of changes ?? [])
-      lines.push(`${worse ? 'worse' : 'changed'}: ${kernel} ${hypervisor}: ${what}: ${before} -> ${after}`);
+  const lines = [...(report.baseline?.notes ?? [])];
+  for (const { kernel, hypervisors, changes } of groupChanges(report)) {
+    lines.push('', `${kernel} on ${hypervisors.join(', ')}:`);
+    const width = Math.max(...changes.map(({ what }) => what.length));
+    for (const change of changes)
+      lines.push(
+        `  ${change.worse ? 'worse  ' : 'changed'}  ${change.what.padEnd(width)}  ${describeChange(change, '->')}`,
+      );
+  }
+  if (lines.length > 0) lines.push('');
   return `${[...lines, summarise(report)].join('\n')}\n`;
 }

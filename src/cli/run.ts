@@ -5,7 +5,7 @@ import { nodeClock } from '../host/node/clock.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
 import { openDiskFile } from '../host/node/disk-file.ts';
 import { workerTranslator } from '../host/node/translator.ts';
-import { createMachine, type Disk, ImageError, traced } from '../index.ts';
+import { createMachine, type Disk, ImageError, parseKernel, traced } from '../index.ts';
 import { status, statusOf } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
 import { loadImages } from './images.ts';
@@ -79,7 +79,9 @@ async function prepare(settings: Settings, disks: readonly Disk[], trace: TraceF
     const map = settings.symbols;
     const symbols = map === undefined ? undefined : withFile(map, status.noInput, () => readFileSync(map));
     const name = typeof hypervisor === 'string' ? hypervisor : hypervisor.name;
-    trace.begin(machine, { hypervisor: name, kernel: images.name, clock }, await symbolsFor(images.kernel, symbols));
+    const image = await parseKernel(images.kernel);
+    const kernel = image.setup ? image.description : images.name;
+    trace.begin(machine, { hypervisor: name, kernel, clock }, symbolsFor(image, symbols));
   }
   return { machine, session };
 }

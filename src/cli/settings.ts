@@ -1,10 +1,10 @@
 /** What `polyvisor run` was asked to do: the options as typed, and as checked values. */
 import { BOOT_ENTRIES, type BootEntry } from '../boot/load.ts';
+import type { GuestKernel, GuestOptions } from '../host/node/guest.ts';
 import type { HypervisorModule } from '../index.ts';
 import { Failure } from './failure.ts';
 import {
   type DiskOption,
-  type GuestKernel,
   isFileName,
   type ModuleOption,
   oneOf,
@@ -49,7 +49,7 @@ export interface Settings {
   /** Files for a multiboot kernel, with their words. */
   modules: ModuleOption[];
   /** Which of Debian's kernels is the default guest's. */
-  guest: GuestKernel;
+  guest: Pick<GuestOptions, keyof GuestKernel>;
   entry: BootEntry | undefined;
   append: string | undefined;
   /** Bytes. */

@@ -1,6 +1,6 @@
 /** --trace: every crossing of the waist, written as it happens (trace/format.ts says how). */
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { parseKernel } from '../boot/image.ts';
+import type { KernelImage } from '../boot/image.ts';
 import { kernelSymbols, parseSystemMap, type Symbols } from '../boot/symbols.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { createTraceWriter, type TraceHeader } from '../trace/format.ts';
@@ -46,7 +46,6 @@ export function openTraceFile(path: string): TraceFile {
 }
 
 /** The symbols of the System.map, where one is named, or else the kernel's own. */
-export async function symbolsFor(kernel: Uint8Array, systemMap: Uint8Array | undefined): Promise<Symbols> {
-  if (systemMap) return parseSystemMap(new TextDecoder().decode(systemMap));
-  return kernelSymbols(await parseKernel(kernel));
+export function symbolsFor(kernel: KernelImage, systemMap: Uint8Array | undefined): Symbols {
+  return systemMap ? parseSystemMap(new TextDecoder().decode(systemMap)) : kernelSymbols(kernel);
 }

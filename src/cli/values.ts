@@ -1,6 +1,7 @@
 /** The values options take: sizes, seconds, disks, names. Each parser throws a Failure that says what it expected. */
 
-import { GUEST_KERNELS, type GuestArchitecture } from '../host/node/guest.ts';
+import type { GuestOptions } from '../host/node/guest.ts';
+import { GUEST_KERNELS, type GuestArchitecture, type GuestKernel, guestKernel } from '../host/node/guest.ts';
 import { findHypervisor, hypervisors } from '../hypervisors/list.ts';
 import type { HypervisorModule } from '../paravirt/operations.ts';
 import { Failure } from './failure.ts';
@@ -85,15 +86,11 @@ export function parseHypervisor(text: string): HypervisorModule {
   throw new Failure(`unknown hypervisor "${text}": ${unknown(text, names)}`);
 }
 
-/** Which of Debian's kernels. */
-export interface GuestKernel {
-  architecture: GuestArchitecture;
-  /** Undefined: the architecture's first. */
-  flavour: string | undefined;
-}
-
-export function parseGuestKernel(arch: string, flavour: string | undefined): GuestKernel {
+/** Which of Debian's kernels, by architecture and flavour or by its package's name. */
+export function parseGuestKernel(arch: string, flavour: string | undefined): Pick<GuestOptions, keyof GuestKernel> {
   const architecture = oneOf('--arch', Object.keys(GUEST_KERNELS) as GuestArchitecture[])(arch);
+  const named = flavour === undefined ? undefined : guestKernel(flavour);
+  if (named?.flavour.startsWith('linux-image-')) return named;
   const flavours: readonly string[] = GUEST_KERNELS[architecture].map(kernel => kernel.flavour);
   return { architecture, flavour: flavour === undefined ? undefined : oneOf('--flavour', flavours)(flavour) };
 }

@@ -107,15 +107,15 @@ function compareCells(
     if (x === undefined || y === undefined || x <= 0) return;
     const share = y / x - 1;
     if (Math.abs(share) > tolerance)
-      changes.push({ what, before: format(x), after: `${format(y)} (${formatShare(share)})`, worse: share > 0 });
+      changes.push({ what, before: format(x), after: `${format(y)} (${formatShare(share)})`, worse: share > 0, share });
   };
   if (costs) {
+    if (tests) cost('in all, instructions', before.total.instructions, after.total.instructions, formatCount);
     for (const phase of after.phases) {
       const same = before.phases.find(other => other.phase === phase.phase);
       if (phase.phase !== 'test' || tests)
         cost(`${phase.phase}, instructions`, same?.instructions, phase.instructions, formatCount);
     }
-    if (tests) cost('in all, instructions', before.total.instructions, after.total.instructions, formatCount);
   }
   if (tests)
     for (const test of after.tests) {

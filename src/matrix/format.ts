@@ -1,6 +1,7 @@
 /** Numbers for people, the same in every report. */
 
 export function formatSeconds(seconds: number): string {
+  if (seconds < 0) return `-${formatSeconds(-seconds)}`;
   if (seconds < 0.0995) return `${(seconds * 1000).toFixed(seconds < 0.00995 ? 1 : 0)} ms`;
   return seconds < 99.95 ? `${seconds.toFixed(seconds < 9.995 ? 2 : 1)} s` : `${Math.round(seconds)} s`;
 }

@@ -2,6 +2,7 @@
  * The report as one HTML page that can be put in a mail: no other file, no script. Text of guests and of files is escaped
  * wherever it goes.
  */
+import { groupChanges } from './changes.ts';
 import { escapeHtml } from './escape.ts';
 import { formatSeconds, plural } from './format.ts';
 import { cellDetails } from './html-cell.ts';
@@ -74,12 +75,13 @@ function gridCell(cell: CellResult, id: string): string {
   return `<a class="cell ${kind}" href="#${id}" title="${title}">${text}<small>${escapeHtml(detail) || '&nbsp;'}</small></a>`;
 }
 
-function baselineSection({ baseline, cells }: MatrixReport): string {
+function baselineSection(report: MatrixReport): string {
+  const { baseline } = report;
   if (!baseline) return '';
-  const rows = cells.flatMap(({ kernel, hypervisor, changes }) =>
-    (changes ?? []).map(
+  const rows = groupChanges(report).flatMap(({ kernel, hypervisors, changes }) =>
+    changes.map(
       ({ what, before, after, worse }) =>
-        `<tr><td>${escapeHtml(kernel)}</td><td>${escapeHtml(hypervisor)}</td><td${worse ? ' class="wrong"' : ''}>${escapeHtml(what)}</td>` +
+        `<tr><td>${escapeHtml(kernel)}</td><td>${escapeHtml(hypervisors.join(', '))}</td><td${worse ? ' class="wrong"' : ''}>${escapeHtml(what)}</td>` +
         `<td>${escapeHtml(before)}</td><td>${escapeHtml(after)}</td></tr>`,
     ),
   );

@@ -1,4 +1,5 @@
 /** The report in Markdown: for a pull request's comment or a CI system's summary. */
+import { describeChange, groupChanges } from './changes.ts';
 import { formatCount, formatSeconds, plural } from './format.ts';
 import { type CellResult, isGood, type MatrixReport } from './result.ts';
 import { summarise, testNames } from './summary.ts';
@@ -23,19 +24,21 @@ export function markdownReport(report: MatrixReport): string {
     if (last) parts.push(`\n\`\`\`\`text\n${last}\n\`\`\`\`\n`);
   }
 
-  const changed = cells.filter(({ changes }) => changes?.length);
   if (report.baseline) {
     const { date, polyvisor, tolerance, notes } = report.baseline;
     parts.push(
       `\n### Against the baseline of ${date.slice(0, 10)} (polyvisor ${polyvisor}, tolerance ${tolerance * 100} %)\n\n`,
     );
     for (const note of notes) parts.push(`- ${escapeText(note)}\n`);
-    if (changed.length === 0) parts.push('- nothing has changed\n');
-    for (const cell of changed)
-      for (const { what, before, after, worse } of cell.changes!)
+    const groups = groupChanges(report);
+    if (groups.length === 0) parts.push('- nothing has changed\n');
+    for (const { kernel, hypervisors, changes } of groups) {
+      parts.push(`\n${escapeText(kernel)} on ${hypervisors.join(', ')}:\n\n`);
+      for (const change of changes)
         parts.push(
-          `- ${worse ? '**worse**: ' : ''}${escapeText(cell.kernel)} on ${cell.hypervisor}: ${escapeText(what)}: ${escapeText(before)} → ${escapeText(after)}\n`,
+          `- ${change.worse ? '**worse**: ' : ''}${escapeText(change.what)}: ${escapeText(describeChange(change))}\n`,
         );
+    }
   }
 
   const booted = cells.filter(({ phases }) => phases.length > 0);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { BaselineError, compareWithBaseline, parseBaseline } from './baseline.ts';
+import { describeChange, groupChanges } from './changes.ts';
 import { createExcerpt } from './excerpt.ts';
 import { formatCount, formatSeconds } from './format.ts';
 import { createFinder } from './found.ts';
@@ -268,7 +269,7 @@ describe('baselines', () => {
       { what: 'clocksource', before: 'tsc', after: 'hpet', worse: false },
       { what: 'feature', before: 'MSR_EXAMPLE_CLOCK', after: 'not used any more', worse: true },
       { what: 'feature', before: 'none', after: 'MSR_EXAMPLE_NEW', worse: false },
-      { what: 'drivers, instructions', before: '400 M', after: '600 M (+50 %)', worse: true },
+      { what: 'drivers, instructions', before: '400 M', after: '600 M (+50 %)', worse: true, share: 0.5 },
     ]);
     assert.deepEqual(
       second!.changes?.map(({ what, worse }) => [what, worse]),
@@ -278,6 +279,38 @@ describe('baselines', () => {
       ],
     );
     assert.equal(isSuccess(report), false);
+  });
+
+  test('what all cells of a kernel share is said once, with the range of it', () => {
+    const report = compared(({ cells }) => {
+      for (const [index, { phases, found }] of cells.filter(({ phases }) => phases.length > 0).entries()) {
+        phases[2]!.instructions *= 1.5 + index / 10;
+        found.clocksource = 'hpet';
+        found.features = [...found.features, `MSR_NEW_${index}`];
+      }
+    });
+    const booted = report.cells.filter(({ changes }) => changes);
+    assert.ok(booted.length > 1 && booted.every(({ kernel }) => kernel === booted[0]!.kernel));
+    const [shared, ...own] = groupChanges(report);
+    assert.deepEqual(
+      shared?.hypervisors,
+      booted.map(({ hypervisor }) => hypervisor),
+    );
+    assert.deepEqual(
+      shared?.changes.map(({ what }) => what),
+      ['clocksource', 'drivers, instructions'],
+    );
+    const [clocksource, drivers] = shared!.changes.map(change => describeChange(change));
+    assert.match(clocksource!, /→ hpet$/);
+    assert.match(drivers!, /^\+50 % to \+\d+ %$/);
+    assert.deepEqual(
+      own.map(({ hypervisors }) => hypervisors.length),
+      booted.map(() => 1),
+    );
+    assert.deepEqual(
+      own[1]?.changes.map(({ what, after }) => [what, after]),
+      [['feature', 'MSR_NEW_1']],
+    );
   });
 
   test('a cell that was green and is red is worse, one that was red already is not', () => {

@@ -120,6 +120,8 @@ export interface Change {
   after: string;
   /** Worse: beyond the tolerance, or lost. */
   worse: boolean;
+  /** Of a cost, how much more: 0.5 is half as much again. */
+  share?: number;
 }
 
 export interface KernelInfo {

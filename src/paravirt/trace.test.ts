@@ -67,6 +67,48 @@ test('what crosses is written down, with where and when, and answered as before'
   assert.ok(crossings.every(({ time, address }) => time === 50 && address === 0x1234n));
 });
 
+test('a call that does not come back has no result', () => {
+  const leave = derive(bareTable, {
+    name: 'toy',
+    title,
+    cpu: { hypercall: cpu => cpu.set('rip', 0x99n), hypercalls: {} },
+  });
+  const { cpu, crossings, table } = setUp({ ...toy, make: () => leave });
+  assert.ok(typeof table.cpu.hypercall === 'function');
+  table.cpu.hypercall(cpu);
+  assert.equal(cpu.get('rip'), 0x99n);
+  assert.equal(crossings[0]!.address, 0x1234n);
+  assert.equal('result' in crossings[0]!, false);
+});
+
+test('where RIP is not at a register, its reader or writer is whom the stack names', () => {
+  const { cpu, crossings, table } = setUp(toy);
+  const TEXT = 0xffffffff81000000n;
+  const [MSR_CODE, CALL] = [TEXT + 0x100n, TEXT + 0x205n];
+  const code = new Map([
+    [MSR_CODE, Uint8Array.of(0x89, 0xf0, 0x0f, 0x30)],
+    [CALL - 7n, Uint8Array.of(0x90, 0x90, 0xe8, 0, 0, 0, 0)],
+  ]);
+  cpu.set('rsp', TEXT + 0xfe8n);
+  cpu.read = (linear, length) => {
+    const bytes = new Uint8Array(length);
+    if (linear === cpu.get('rsp')) new DataView(bytes.buffer).setBigUint64(8, CALL, true);
+    bytes.set((code.get(linear) ?? new Uint8Array()).subarray(0, length));
+    return bytes;
+  };
+  cpu.set('rip', TEXT);
+  table.cpu.msrs[0x10].read!(cpu);
+  cpu.set('rip', MSR_CODE);
+  table.cpu.msrs[0x10].write!(cpu, 1n);
+  assert.deepEqual(
+    crossings.map(({ address, callers }) => [address, callers]),
+    [
+      [CALL, []],
+      [MSR_CODE, [CALL]],
+    ],
+  );
+});
+
 test('ops that are native stay native: the translator may still write them inline', () => {
   const { table } = setUp({ ...toy, make: () => bareTable });
   assert.equal(table.cpu.hypercall, native);

@@ -2,6 +2,7 @@
  * A hypervisor that writes down what crosses the waist. It is the given one with every op that is a function put into another
  * that reports first; CPUID is reported where it is native, too, since the question crosses in any case.
  */
+import { callersOf } from './callers.ts';
 import type { Op } from './native.ts';
 import type { HypervisorModule, Msr, Paravirt } from './operations.ts';
 import type { Processor } from './processor.ts';
@@ -13,6 +14,8 @@ export interface Crossing {
   operation: string;
   /** Where the guest was: RIP as the op found it. */
   address: bigint;
+  /** Return addresses on a kernel's stack, the innermost first (callers.ts). */
+  callers: bigint[];
   /** The register's or the hypercall's name. */
   name?: string;
   arguments: Record<string, number | bigint>;
@@ -27,9 +30,30 @@ export function traced(module: HypervisorModule, sink: Sink): HypervisorModule {
   return { ...module, make: context => tracedTable(module.make(context), sink) };
 }
 
+const whereAndWhen = (cpu: Processor) => ({
+  time: cpu.clock.now(),
+  address: cpu.get('rip'),
+  callers: callersOf(cpu),
+});
+
+/** Bytes in which RDMSR or WRMSR stands where the guest is at it. */
+const NEAR = 32;
+
+/**
+ * Where the guest is at a register. The engine keeps RIP exact only for ops that may change it; at RDMSR and WRMSR it may be
+ * where the last indirect jump went. A kernel has these two in functions of their own: who called one is on its stack.
+ */
+function whereAtRegister(cpu: Processor): Partial<Crossing> {
+  const address = cpu.get('rip');
+  const code = cpu.read(address, NEAR, { user: cpu.cpl === 3 });
+  const near = code?.some((byte, index) => byte === 0x0f && (code[index + 1]! & ~2) === 0x30);
+  const callers = callersOf(cpu);
+  return near || callers.length === 0 ? { address, callers } : { address: callers[0]!, callers: callers.slice(1) };
+}
+
 function tracedTable(table: Paravirt, sink: Sink): Paravirt {
   const report = (cpu: Processor, operation: string, args: Crossing['arguments'], more: Partial<Crossing> = {}) =>
-    sink({ time: cpu.clock.now(), operation, address: cpu.get('rip'), arguments: args, ...more });
+    sink({ ...whereAndWhen(cpu), operation, arguments: args, ...more });
 
   /** `op` with a report of its arguments before it, where it is a function. */
   const before = <Rest extends unknown[], Result>(
@@ -56,11 +80,12 @@ function tracedTable(table: Paravirt, sink: Sink): Paravirt {
       const registers = known && convention ? convention.registers(cpu).slice(0, known.arguments.length) : REGISTERS;
       for (const [index, register] of registers.entries())
         args[(convention && known?.arguments[index]) || register] = cpu.get(register);
-      const crossing: Crossing = { time: cpu.clock.now(), operation, address: cpu.get('rip'), arguments: args };
+      const crossing: Crossing = { ...whereAndWhen(cpu), operation, arguments: args };
       if (known) crossing.name = known.name;
       op(cpu);
-      // A program's system call has no answer yet.
-      sink(number === undefined ? crossing : { ...crossing, result: cpu.get('rax') });
+      // A program's system call has no answer yet, and a call that goes elsewhere (IRET) has none at all.
+      const answered = number !== undefined && cpu.get('rip') === crossing.address;
+      sink(answered ? { ...crossing, result: cpu.get('rax') } : crossing);
     };
   };
 
@@ -70,12 +95,12 @@ function tracedTable(table: Paravirt, sink: Sink): Paravirt {
     if (msr.read)
       copy.read = cpu => {
         const result = msr.read!(cpu);
-        report(cpu, 'cpu.msr read', { index }, { name, result });
+        report(cpu, 'cpu.msr read', { index }, { ...whereAtRegister(cpu), name, result });
         return result;
       };
     if (msr.write)
       copy.write = (cpu, value) => {
-        report(cpu, 'cpu.msr write', { index, value }, { name });
+        report(cpu, 'cpu.msr write', { index, value }, { ...whereAtRegister(cpu), name });
         return msr.write!(cpu, value);
       };
     return copy;

@@ -1,155 +1,169 @@
 /**
- * Two traces side by side. First what was asked how often, and where only one asked; then the order of events, in which runs
- * of the same question from the same function count as one, so that a loop that goes round once more is no difference.
+ * Two traces side by side: what was asked how often and by which functions, how it was refused, and in which order things
+ * were asked for the first time. The first times are a boot's skeleton: loops, interrupts and schedules, which differ between
+ * any two runs, leave no mark on it. steps.ts compares every step.
  */
 import { functionOf, questionOf } from './describe.ts';
 import type { Trace, TraceRecord } from './format.ts';
+import { longestCommonSubsequence } from './subsequence.ts';
+
+/** Whom a question is for: most telling first. `event`: nobody asked, it came; `program`: a program of the guest's was at work. */
+export const KINDS = ['hypervisor', 'processor', 'event', 'program'] as const;
+export type QuestionKind = (typeof KINDS)[number];
 
 export interface CountDifference {
   question: string;
+  kind: QuestionKind;
   before: number;
   after: number;
-  /** Functions that asked in one run only: with how often. */
+  /** Functions that did not ask equally often, those that differ most first. */
   callers: { function: string; before: number; after: number }[];
+  /** Results that mean an error (-1 to -4095), with how often, where that differs. */
+  errors: { result: number; before: number; after: number }[];
 }
 
-export interface Step {
+/** When a question was asked first. */
+export interface First {
   question: string;
   function: string;
-  count: number;
-  /** When it was first asked. */
   instructions: number;
 }
 
-export interface Hunk {
-  /** The step before, in both. */
-  context: Step | undefined;
-  before: Step[];
-  after: Step[];
+/** A place where the two orders differ. */
+export interface OrderDifference {
+  /** What both asked before it. */
+  context: First | undefined;
+  /** What only the first trace has, and only the second. */
+  before: First[];
+  after: First[];
+  /** What both have, in the second trace at this place: with what it came after in the first. */
+  moved: { first: First; since: First | undefined }[];
 }
 
 export interface TraceComparison {
-  /** All questions, those that differ most first; equal ones last. */
+  /** All questions, in the order of KINDS; what only one asks comes first, equal ones last. */
   counts: CountDifference[];
-  hunks: Hunk[];
-  /** Steps that are the same in both, and all. */
-  same: number;
-  steps: { before: number; after: number };
+  order: OrderDifference[];
+  /** Questions whose first times are in the same order. */
+  inOrder: number;
 }
 
 export function compareTraces(before: Trace, after: Trace): TraceComparison {
-  const [first, second] = [stepsOf(before.records), stepsOf(after.records)];
-  const { hunks, same } = align(first, second);
-  return {
-    counts: compareCounts(before.records, after.records),
-    hunks,
-    same,
-    steps: { before: first.length, after: second.length },
-  };
+  return { counts: compareCounts(before.records, after.records), ...compareOrder(before, after) };
 }
+
+/** Leaves of CPUID that hypervisors answer (SDM 2A, CPUID: no processor uses them). */
+const HYPERVISOR_LEAF = /^cpu\.cpuid leaf=4[0-9a-f]{7}\b/;
+/** Comes when it comes. */
+const EVENT = /^(?:irq|time)\.|^mmu\.pageFault/;
+
+function kindOf(question: string, { by }: TraceRecord): QuestionKind {
+  if (by === 'program') return 'program';
+  if (EVENT.test(question)) return 'event';
+  return question.startsWith('cpu.cpuid') && !HYPERVISOR_LEAF.test(question) ? 'processor' : 'hypervisor';
+}
+
+type Pair = [before: number, after: number];
 
 function compareCounts(before: readonly TraceRecord[], after: readonly TraceRecord[]): CountDifference[] {
-  const questions = new Map<string, { before: number; after: number; callers: Map<string, [number, number]> }>();
-  for (const [side, records] of [before, after].entries())
-    for (const record of records) {
+  interface Entry {
+    question: string;
+    kind: QuestionKind;
+    counts: Pair;
+    callers: Map<string, Pair>;
+    errors: Map<number, Pair>;
+  }
+  const entries = new Map<string, Entry>();
+  const count = <Key>(map: Map<Key, Pair>, key: Key, side: 0 | 1) => {
+    const pair = map.get(key);
+    if (pair) pair[side]++;
+    else map.set(key, side === 0 ? [1, 0] : [0, 1]);
+  };
+  for (const side of [0, 1] as const)
+    for (const record of side === 0 ? before : after) {
       const question = questionOf(record);
-      let entry = questions.get(question);
-      if (!entry) questions.set(question, (entry = { before: 0, after: 0, callers: new Map() }));
-      entry[side === 0 ? 'before' : 'after']++;
-      const caller = functionOf(record);
-      let counts = entry.callers.get(caller);
-      if (!counts) entry.callers.set(caller, (counts = [0, 0]));
-      counts[side]!++;
+      const kind = kindOf(question, record);
+      const key = `${kind} ${question}`;
+      let entry = entries.get(key);
+      if (!entry) {
+        entry = { question, kind, counts: [0, 0], callers: new Map(), errors: new Map() };
+        entries.set(key, entry);
+      }
+      entry.counts[side]++;
+      count(entry.callers, functionOf(record), side);
+      const error = errorOf(record);
+      if (error !== undefined) count(entry.errors, error, side);
     }
-  const list = [...questions].map(([question, { before, after, callers }]) => ({
+  const list = [...entries.values()].map(({ question, kind, counts: [before, after], callers, errors }) => ({
     question,
+    kind,
     before,
     after,
-    callers: [...callers]
+    callers: differing(callers).map(([name, [x, y]]) => ({ function: name, before: x, after: y })),
+    // That one asked more often is no news of how it was answered.
+    errors: [...errors]
       .filter(([, [x, y]]) => (x === 0) !== (y === 0))
-      .map(([name, [x, y]]) => ({ function: name, before: x, after: y })),
+      .map(([result, [x, y]]) => ({ result, before: x, after: y })),
   }));
   /** What only one side asks weighs most, then how much the counts differ. */
-  const weight = ({ before, after }: CountDifference) =>
-    before === after
-      ? 0
-      : before === 0 || after === 0
-        ? 1e9 + before + after
-        : Math.abs(Math.log(after / before)) + 1e-6;
-  return list.sort((a, b) => weight(b) - weight(a) || b.before - a.before || (a.question < b.question ? -1 : 1));
+  const weight = ({ before, after, errors }: CountDifference) =>
+    before === 0 || after === 0
+      ? 1e9 + before + after
+      : Math.abs(Math.log(after / before)) + (errors.length > 0 ? 1e-6 : 0);
+  return list.sort(
+    (a, b) =>
+      KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind) ||
+      weight(b) - weight(a) ||
+      b.before - a.before ||
+      (a.question < b.question ? -1 : 1),
+  );
 }
 
-/** Events that come when they come: no part of the order. */
-const ASYNCHRONOUS = /^irq\.delivered|^time\.|^mmu\.pageFault|^irq\.exception/;
+function differing(callers: ReadonlyMap<string, Pair>): [string, Pair][] {
+  const distance = ([, [x, y]]: [string, Pair]) => Math.abs(x - y);
+  return [...callers].filter(entry => distance(entry) > 0).sort((a, b) => distance(b) - distance(a));
+}
 
-function stepsOf(records: readonly TraceRecord[]): Step[] {
-  const steps: Step[] = [];
+/** A small negative number, as Linux and Xen report errors; undefined for all other results. */
+function errorOf({ result }: TraceRecord): number | undefined {
+  if (result === undefined) return undefined;
+  const value = Number(BigInt.asIntN(64, result));
+  return value < 0 && value >= -4095 ? value : undefined;
+}
+
+/** A guest chooses what it asks: of more different questions than this, the order of the first ones is compared. */
+const MOST_FIRSTS = 4000;
+
+function firstsOf(records: readonly TraceRecord[]): First[] {
+  const firsts = new Map<string, First>();
   for (const record of records) {
     const question = questionOf(record);
-    // A program's faults and system calls come in the order of its schedule.
-    if (ASYNCHRONOUS.test(question) || !(record.place.symbol || record.place.address >> 63n)) continue;
-    const caller = functionOf(record);
-    const last = steps.at(-1);
-    if (last && last.question === question && last.function === caller) last.count++;
-    else steps.push({ question, function: caller, count: 1, instructions: record.instructions });
+    const kind = kindOf(question, record);
+    if (kind === 'event' || kind === 'program' || firsts.has(question)) continue;
+    firsts.set(question, { question, function: functionOf(record), instructions: record.instructions });
+    if (firsts.size === MOST_FIRSTS) break;
   }
-  return steps;
+  return [...firsts.values()];
 }
 
-/** How far ahead the next step that both have is looked for, and how many in a row must agree there. */
-const WINDOW = 3000;
-const AGREEING = 3;
-
-/**
- * Aligns by looking ahead: at a difference, the nearest place where AGREEING steps in a row are the same in both. Not the
- * shortest edit, but linear in the length, and what it names is what a reader would point at.
- */
-function align(before: readonly Step[], after: readonly Step[]): { hunks: Hunk[]; same: number } {
-  const numbers = new Map<string, number>();
-  const numbered = (steps: readonly Step[]) =>
-    steps.map(({ question, function: caller }) => {
-      const key = `${caller}\0${question}`;
-      if (!numbers.has(key)) numbers.set(key, numbers.size);
-      return numbers.get(key)!;
-    });
-  const [x, y] = [numbered(before), numbered(after)];
-  const agree = (i: number, j: number) => {
-    for (let k = 0; k < AGREEING; k++) {
-      if (i + k >= x.length && j + k >= y.length) return true;
-      if (x[i + k] !== y[j + k]) return false;
-    }
-    return true;
-  };
-  const resynchronise = (i: number, j: number): [number, number] => {
-    const places = new Map<number, number[]>();
-    for (let b = j; b < Math.min(y.length, j + WINDOW); b++) {
-      const list = places.get(y[b]!);
-      if (list) list.push(b);
-      else places.set(y[b]!, [b]);
-    }
-    let best: [number, number] = [x.length, y.length];
-    let least = Number.POSITIVE_INFINITY;
-    for (let a = i; a < Math.min(x.length, i + WINDOW) && a - i < least; a++)
-      for (const b of places.get(x[a]!) ?? []) {
-        const distance = a - i + (b - j);
-        if (distance >= least) break;
-        if (agree(a, b)) [best, least] = [[a, b], distance];
-      }
-    return best;
-  };
-
-  const hunks: Hunk[] = [];
-  let same = 0;
-  for (let [i, j] = [0, 0]; i < x.length || j < y.length; ) {
-    if (i < x.length && j < y.length && x[i] === y[j]) {
-      same++;
-      i++;
-      j++;
-      continue;
-    }
-    const [a, b] = resynchronise(i, j);
-    hunks.push({ context: before[i - 1], before: before.slice(i, a), after: after.slice(j, b) });
-    [i, j] = [a, b];
+function compareOrder(before: Trace, after: Trace): { order: OrderDifference[]; inOrder: number } {
+  const [x, y] = [firstsOf(before.records), firstsOf(after.records)];
+  const [inX, inY] = [x, y].map(list => new Map(list.map(({ question }, index) => [question, index])));
+  const common = longestCommonSubsequence(
+    x.map(({ question }) => question),
+    y.map(({ question }) => question),
+  );
+  const order: OrderDifference[] = [];
+  let [i, j] = [0, 0];
+  for (const [nextI, nextJ] of [...common, [x.length, y.length] as const]) {
+    const gone = x.slice(i, nextI).filter(({ question }) => !inY!.has(question));
+    const other = y.slice(j, nextJ);
+    const fresh = other.filter(({ question }) => !inX!.has(question));
+    const moved = other
+      .filter(({ question }) => inX!.has(question))
+      .map(first => ({ first, since: x[inX!.get(first.question)! - 1] }));
+    if (gone.length + other.length > 0) order.push({ context: y[j - 1], before: gone, after: fresh, moved });
+    [i, j] = [nextI + 1, nextJ + 1];
   }
-  return { hunks, same };
+  return { order, inOrder: common.length };
 }

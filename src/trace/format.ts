@@ -3,7 +3,8 @@
  *
  *     polyvisor trace 1 {"hypervisor":"kvm","kernel":"…"}     what was traced
  *     K NUMBER OPERATION NAME ARGUMENT…                       a kind of crossing; NAME is - where there is none
- *     A NUMBER ADDRESS SYMBOL                                 where the guest was; SYMBOL is - where none is known
+ *     A NUMBER ADDRESS SYMBOL CALLER                          where the guest was; SYMBOL is - where none is known, and
+ *                                                             CALLER is there where the symbol is a wrapper's
  *     KIND PLACE INSTRUCTIONS TIME VALUE… =RESULT             a crossing
  *
  * Numbers of kinds and places are in base 36. INSTRUCTIONS and TIME (ns of the guest's) count from the crossing before, in
@@ -11,6 +12,7 @@
  */
 import type { Symbols } from '../boot/symbols.ts';
 import type { Crossing } from '../paravirt/trace.ts';
+import { isWrapper } from './wrappers.ts';
 
 export const TRACE_VERSION = 1;
 const MAGIC = 'polyvisor trace';
@@ -30,11 +32,17 @@ export interface TraceKind {
 export interface TracePlace {
   address: bigint;
   symbol: string | undefined;
+  /** Who called, as a symbol: where `symbol` is a function that asks on behalf of others. */
+  caller: string | undefined;
 }
+
+/** Who was at work: code before the kernel's own addresses exist, the kernel, or a program of the guest's. */
+export type Author = 'entry' | 'kernel' | 'program';
 
 export interface TraceRecord {
   kind: TraceKind;
   place: TracePlace;
+  by: Author;
   /** Since the machine's start. */
   instructions: number;
   /** Guest time in ns. */
@@ -54,7 +62,7 @@ const MOST_PLACES = 1 << 17;
 /** @param write gets text, in pieces of a line or more */
 export function createTraceWriter(write: (text: string) => void, header: TraceHeader, symbols?: Symbols) {
   const kinds = new Map<string, string>();
-  const places = new Map<bigint, string>();
+  const places = new Map<string, string>();
   let lastInstructions = 0;
   let lastTime = 0;
   let nextPlace = 0;
@@ -70,20 +78,29 @@ export function createTraceWriter(write: (text: string) => void, header: TraceHe
     }
     return number;
   };
-  const placeOf = (address: bigint): string => {
-    let number = places.get(address);
+  /** The innermost caller that asked for itself. */
+  const callerOf = ({ address, callers }: Crossing): bigint | undefined => {
+    if (!symbols || !isWrapper(symbols.nameAt(address))) return undefined;
+    return callers.find(caller => symbols.at(caller) !== undefined && !isWrapper(symbols.nameAt(caller)));
+  };
+  const placeOf = (crossing: Crossing): string => {
+    const { address } = crossing;
+    const caller = callerOf(crossing);
+    const key = `${address} ${caller ?? ''}`;
+    let number = places.get(key);
     if (number === undefined) {
       if (places.size === MOST_PLACES) places.clear();
       number = (nextPlace++).toString(36);
-      places.set(address, number);
-      write(`A ${number} ${address.toString(16)} ${symbols?.at(address) ?? '-'}\n`);
+      places.set(key, number);
+      const symbol = symbols?.at(address) ?? '-';
+      write(`A ${number} ${address.toString(16)} ${symbol}${caller === undefined ? '' : ` ${symbols!.at(caller)}`}\n`);
     }
     return number;
   };
 
   return (crossing: Crossing, instructions: number): void => {
     const kind = kindOf(crossing);
-    const place = placeOf(crossing.address);
+    const place = placeOf(crossing);
     const time = Math.floor(crossing.time);
     let text = `${kind} ${place} ${(instructions - lastInstructions).toString(36)} ${(time - lastTime).toString(36)}`;
     for (const value of Object.values(crossing.arguments)) text += ` ${value.toString(16)}`;
@@ -112,6 +129,8 @@ export function parseTrace(text: string): Trace {
   const places = new Map<string, TracePlace>();
   const records: TraceRecord[] = [];
   let [instructions, time, number] = [0, 0, 1];
+  /** The kernel has reached its own addresses. */
+  let up = false;
   for (let at = firstEnd + 1; firstEnd >= 0; number++) {
     const end = text.indexOf('\n', at);
     if (end < 0) break;
@@ -128,6 +147,7 @@ export function parseTrace(text: string): Trace {
       places.set(words[1]!, {
         address: parseHex(words[2]!, number),
         symbol: words[3] === '-' ? undefined : words[3],
+        caller: words[4],
       });
     else {
       const [kind, place] = [kinds.get(words[0]!), places.get(words[1]!)];
@@ -138,9 +158,12 @@ export function parseTrace(text: string): Trace {
       time += Number.parseInt(words[3]!, 36);
       const rest = words.slice(4);
       const last = rest.at(-1)?.startsWith('=') ? rest.pop()!.slice(1) : undefined;
+      const inKernel = place.symbol !== undefined || isKernelAddress(place.address);
+      up ||= inKernel;
       records.push({
         kind,
         place,
+        by: inKernel ? 'kernel' : up ? 'program' : 'entry',
         instructions,
         time,
         values: rest.map(value => parseHex(value, number)),
@@ -150,6 +173,10 @@ export function parseTrace(text: string): Trace {
   }
   return { header, records };
 }
+
+/** Linux's part of the address space: the upper half, or with 32 bits the upper gigabyte. */
+const isKernelAddress = (address: bigint) =>
+  address >> 63n === 1n || (address >= 0xc0000000n && address <= 0xffffffffn);
 
 function parseHeader(text: string): TraceHeader {
   try {

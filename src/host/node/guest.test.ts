@@ -19,7 +19,7 @@ import { after, beforeEach, describe, test } from 'node:test';
 import { BUSYBOX, makeDeb, makeModule } from '../../boot/guest/testing.ts';
 import { ImageError } from '../../boot/image-error.ts';
 import { cacheFolder } from './cache.ts';
-import { ensureGuest, GUEST_KERNELS } from './guest.ts';
+import { ensureGuest, GUEST_KERNELS, guestKernel } from './guest.ts';
 
 const PATH = process.env.PATH;
 const root = mkdtempSync(join(tmpdir(), 'polyvisor-guest-'));
@@ -138,6 +138,29 @@ esac`,
     assert.deepEqual([second.version, second.cached], ['6.1.9-1', false]);
     assert.ok(!existsSync(first.kernel));
     assert.equal((await ensureGuest({ cache: place.cache, refresh: true })).cached, true);
+  });
+
+  test("a kernel package's name is a kernel of its own, and the default one stays", async () => {
+    const usual = await ensureGuest({ cache: place.cache });
+    await offer('6.12.9+deb12-cloud-amd64', '6.12.9-1');
+    const kernel = guestKernel('linux-image-6.12.9+deb12-cloud-amd64');
+    assert.equal(kernel?.architecture, 'amd64');
+    const other = await ensureGuest({ cache: place.cache, ...kernel });
+    assert.deepEqual([other.release, other.version], ['6.12.9+deb12-cloud-amd64', '6.12.9-1']);
+    assert.deepEqual(other.modules, ['virtio_blk']);
+    assert.deepEqual(await ensureGuest({ cache: place.cache }), { ...usual, cached: true });
+    assert.deepEqual(await ensureGuest({ cache: place.cache, ...kernel }), { ...other, cached: true });
+    assert.match(
+      await failure(guestKernel('linux-image-6.2-cloud-amd64')),
+      /no linux-image-6\.2-cloud-amd64 for amd64/,
+    );
+  });
+
+  test('words that name a kernel', () => {
+    assert.deepEqual(guestKernel('686-pae'), { architecture: 'i386', flavour: '686-pae' });
+    assert.equal(guestKernel('linux-image-6.1.0-50-686')?.architecture, 'i386');
+    for (const word of ['rt', 'linux-image-amd64', 'linux-image-6.1/../x-amd64', 'linux-image-6.1-arm64', ''])
+      assert.equal(guestKernel(word), undefined, word);
   });
 
   test('without a network a guest in the cache stays in use, and without one the error says what to do', async () => {

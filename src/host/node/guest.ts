@@ -32,6 +32,24 @@ export const GUEST_KERNELS = {
 
 export type GuestArchitecture = keyof typeof GUEST_KERNELS;
 
+/** What names a kernel of Debian's. */
+export interface GuestKernel {
+  architecture: GuestArchitecture;
+  flavour: string;
+}
+
+/** Packages of other versions, for those who compare: `linux-image-6.1.0-50-cloud-amd64`, `linux-image-6.12-amd64`. */
+const KERNEL_PACKAGE = /^linux-image-\d[\w.+~-]*?-(?:(amd64)|(686(?:-pae)?))$/;
+
+/** The kernel that `word` names: one of GUEST_KERNELS by its flavour, or any version's by its package's name. */
+export function guestKernel(word: string): GuestKernel | undefined {
+  for (const [architecture, kernels] of Object.entries(GUEST_KERNELS))
+    if (kernels.some(({ flavour }) => flavour === word))
+      return { architecture: architecture as GuestArchitecture, flavour: word };
+  const match = KERNEL_PACKAGE.exec(word);
+  return match ? { architecture: match[1] ? 'amd64' : 'i386', flavour: word } : undefined;
+}
+
 export interface Guest {
   architecture: GuestArchitecture;
   flavour: string;
@@ -60,7 +78,7 @@ export interface GuestProgress {
 
 export interface GuestOptions {
   architecture?: GuestArchitecture;
-  /** One of GUEST_KERNELS[architecture]; the first when left out. */
+  /** One of GUEST_KERNELS[architecture], or a kernel package's name; the first of the former when left out. */
   flavour?: string;
   /** Ask the archives whether there is a newer kernel, also when there is a guest already. */
   refresh?: boolean;
@@ -101,8 +119,9 @@ export async function ensureGuest(options: GuestOptions = {}): Promise<Guest> {
 }
 
 function locate(architecture: GuestArchitecture = 'amd64', flavour?: string, cache = cacheFolder()) {
-  const kernels = GUEST_KERNELS[architecture];
-  const chosen = flavour === undefined ? kernels[0] : kernels.find(kernel => kernel.flavour === flavour);
+  const kernels: readonly { flavour: string; package: string }[] = GUEST_KERNELS[architecture];
+  const named = flavour !== undefined && KERNEL_PACKAGE.test(flavour) && { flavour, package: flavour };
+  const chosen = named || (flavour === undefined ? kernels[0] : kernels.find(kernel => kernel.flavour === flavour));
   if (!chosen) {
     const names = kernels.map(kernel => kernel.flavour).join(', ');
     throw new ImageError(`no ${architecture} kernel of Debian's is called ${flavour}; there is ${names}`);
@@ -135,8 +154,10 @@ async function fetchPackages(
   };
   await apt.update(report('lists', "Asking apt for Debian's package lists"));
   const meta = await apt.show(metaPackage);
-  const concrete = meta.depends.find(name => /^linux-image-\d/.test(name));
-  if (!concrete) throw new ImageError(`Debian's ${metaPackage} names no kernel; ${INSTEAD}`);
+  // A package without the version in its name depends on the newest one that has it.
+  const concrete =
+    meta.depends.find(name => /^linux-image-\d/.test(name)) ?? (KERNEL_PACKAGE.test(metaPackage) ? metaPackage : '');
+  if (concrete === '') throw new ImageError(`Debian's ${metaPackage} names no kernel; ${INSTEAD}`);
 
   const get = async (name: string, step: 'kernel' | 'busybox') => {
     const { version, size } = await apt.show(name);
@@ -222,8 +243,9 @@ function prune(cache: string, folder: string, current: string): void {
   }
   const used = new Set<string>();
   for (const architecture of Object.keys(GUEST_KERNELS)) {
-    for (const { flavour } of GUEST_KERNELS[architecture as GuestArchitecture]) {
-      const packages = readJson<Packages>(join(cache, 'guests', architecture, flavour, 'packages.json'));
+    const flavours = join(cache, 'guests', architecture);
+    for (const flavour of existsSync(flavours) ? readdirSync(flavours) : []) {
+      const packages = readJson<Packages>(join(flavours, flavour, 'packages.json'));
       if (packages) used.add(packages.kernel.file).add(packages.busybox.file);
     }
   }
