@@ -49,6 +49,18 @@ export class JumpCache {
     body.op('i64.or');
     body.memory('i64.store', this.#base + JUMP_TARGET);
   }
+  /** A region at `linear` may have refused to be entered: it has to look at all its pages the next time. */
+  forget(body: Body, linear: number): void {
+    this.#place(body, linear);
+    body.memory('i64.load', this.#base);
+    body.get(linear);
+    body.op('i64.eq');
+    body.if();
+    this.#place(body, linear);
+    body.i64(0n);
+    body.memory('i64.store', this.#base + JUMP_TARGET);
+    body.end();
+  }
   /**
    * (linear i64) -> i32: goes on in the region at the address, which is RIP, if the cache has it and there is fuel for it.
    * Returns what that returns, or 0.

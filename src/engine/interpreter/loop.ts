@@ -347,7 +347,10 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         // Straight on to the next region, if there is one.
         const out = run.block();
         run.get(raw);
-        run.brIf(out);
+        run.if();
+        jumps.forget(run, target);
+        run.br(out);
+        run.end();
         emitEntry(run, target, entry);
         run.get(entry);
         run.memory('i64.load', TLB_EXECUTE);

@@ -9,7 +9,7 @@ import { PURE_FUNCTIONS, type PureFunction } from '../x86/pure-functions.ts';
 import * as state from '../x86/state.ts';
 import type { Block, Region } from './region.ts';
 import { emitStructured, type Target } from './structure.ts';
-import { JitTier, type PureHelpers, type RegionLocals } from './tier.ts';
+import { type FlagOrigin, JitTier, type PureHelpers, type RegionLocals } from './tier.ts';
 
 const { STATE } = state;
 const REGISTERS = 16;
@@ -25,10 +25,13 @@ const FUNCTIONS = {
   chain64: 8,
 };
 
-/** A region as the bytes of a function: (unused i32) -> 1 if the interpreter has to execute the instruction at RIP. */
+/** A region as the bytes of a function: (i32: 0 if the jump cache led here) -> 1 if the interpreter has to execute the instruction at RIP. */
 export function compileRegion(layout: Layout, region: Region, wide: boolean, pure: PureHelpers): Uint8Array {
   return regionBody(layout, region, wide, pure, FUNCTIONS).encode();
 }
+
+/** The parameter. */
+const FROM_INTERPRETER = 0;
 
 /** A module of regions: functions `r0`, `r1`, … */
 export function linkRegions(layout: Layout, regions: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
@@ -168,6 +171,9 @@ function regionBody(
     pure,
   );
   const b = new Builder(body, tier);
+  /** What is known of the flags at a block's end. */
+  const origins = new Map<Block, FlagOrigin | undefined>();
+  const onlyPredecessors = predecessors(region);
 
   exit = body.block();
   emitStructured<Block>(
@@ -177,7 +183,9 @@ function regionBody(
         block = node;
         lookup = target;
         done = 0;
-        tier.beginBlock();
+        const before = onlyPredecessors.get(node);
+        tier.beginBlock(before && origins.get(before));
+        origins.set(node, tier.pending);
         for (const { instruction, offset: at } of node.code) {
           offset = at;
           tier.left = false;
@@ -190,6 +198,7 @@ function regionBody(
           if (mmx) switchToMmx(b);
           b.finish();
           done++;
+          origins.set(node, tier.pending);
           if (tier.left) return;
         }
         switch (node.ending) {
@@ -268,6 +277,19 @@ function regionBody(
   return withPrologue(body, prologue(layout, region, wide, locals));
 }
 
+/** The only block that leads to another, of those that have just one. */
+function predecessors({ blocks, entry }: Region): Map<Block, Block> {
+  const only = new Map<Block, Block>();
+  const several = new Set([entry]);
+  for (const block of blocks)
+    for (const successor of block.successors) {
+      if (only.has(successor)) several.add(successor);
+      only.set(successor, block);
+    }
+  for (const block of several) only.delete(block);
+  return only;
+}
+
 /** What comes before the region's code, once it is known what that uses. Returns 1 if the region cannot be entered now. */
 function prologue(layout: Layout, region: Region, wide: boolean, locals: RegionLocals): (body: Body) => void {
   return body => {
@@ -305,9 +327,13 @@ function prologue(layout: Layout, region: Region, wide: boolean, locals: RegionL
     body.set(locals.base);
     load('i32.load', state.TLB_BASE);
     body.set(locals.tlb);
-    // The other pages must still be mapped where they were.
-    for (const { delta, physical } of region.pages) {
-      if (delta === 0) continue;
+    // The other pages must still be mapped where they were: the jump cache would not have led here otherwise.
+    const others = region.pages.filter(({ delta }) => delta !== 0);
+    if (others.length) {
+      body.get(FROM_INTERPRETER);
+      body.if();
+    }
+    for (const { delta, physical } of others) {
       const page = () => {
         body.get(locals.base);
         body.i64(BigInt(delta * 4096));
@@ -354,6 +380,7 @@ function prologue(layout: Layout, region: Region, wide: boolean, locals: RegionL
       body.end();
       refuse();
     }
+    if (others.length) body.end();
     locals.registers.forEach((local, register) => {
       if (local === undefined) return;
       load('i64.load', state.GPR + 8 * register);

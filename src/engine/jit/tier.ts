@@ -50,6 +50,12 @@ export interface RegionLocals {
   interpret: number;
 }
 
+export interface FlagOrigin {
+  kind: FlagSource['kind'];
+  bits: number;
+  carryIn: boolean;
+}
+
 /** What the tier tells the compiler. */
 export interface Leaving {
   /** Leaves with the interpreter to execute the current instruction, from any depth of blocks. */
@@ -83,8 +89,8 @@ export class JitTier implements Tier {
   #instruction!: Instruction;
   /** Offset of the instruction from the entry's page. */
   #offset = 0;
-  /** What the flags came from, where that is known: within a block, after its first instruction that sets them. */
-  pending: { kind: FlagSource['kind']; bits: number; carryIn: boolean } | undefined;
+  /** What the flags came from, where that is known. */
+  pending: FlagOrigin | undefined;
   /** The meaning has left unconditionally. */
   left = false;
   /** XMM registers without denormal numbers, in such lanes: known within a block. */
@@ -98,9 +104,9 @@ export class JitTier implements Tier {
     this.#pure = pure;
   }
 
-  /** Nothing is known at the start of a block. */
-  beginBlock(): void {
-    this.pending = undefined;
+  /** @param pending what is known of the flags at the block's start */
+  beginBlock(pending: FlagOrigin | undefined): void {
+    this.pending = pending;
     this.#tame.clear();
   }
   begin(instruction: Instruction, offset: number): void {
