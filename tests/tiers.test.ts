@@ -7,9 +7,13 @@ import { createMachine } from '../src/index.ts';
 
 const INSTRUCTIONS = 150_000_000;
 
-for (const hypervisor of ['bare', 'xen-pv'])
-  test(`${hypervisor}: interpreter and JIT agree for ${INSTRUCTIONS / 1e6} million instructions of Debian's boot`, async () => {
-    const guest = await ensureGuest();
+for (const [hypervisor, architecture] of [
+  ['bare', 'amd64'],
+  ['xen-pv', 'amd64'],
+  ['bare', 'i386'],
+] as const)
+  test(`${hypervisor}, ${architecture}: interpreter and JIT agree for ${INSTRUCTIONS / 1e6} million instructions of Debian's boot`, async () => {
+    const guest = await ensureGuest({ architecture });
     const machine = await createMachine({
       kernel: readFileSync(guest.kernel),
       initrd: readFileSync(guest.initrd),
@@ -19,4 +23,6 @@ for (const hypervisor of ['bare', 'xen-pv'])
     const exit = await machine.run({ instructions: INSTRUCTIONS });
     assert.deepEqual(exit, { kind: 'stopped' });
     assert.equal(machine.statistics.instructions, INSTRUCTIONS);
+    const { modules = 0 } = machine.statistics.translation ?? {};
+    assert.ok(modules > 0, 'nothing was translated: there was nothing to compare');
   });

@@ -300,8 +300,8 @@ export class InterpreterTier extends StateTier implements Tier {
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value {
     const all = () => emitBulk(b, this.#functions.bulk[kind], bytes, to, from, count);
     if (this.wide) return all();
-    // The operands' addresses have been checked for one element; FS and GS may wrap in the middle of a page.
-    const flat = b.both(b.state32(state.FLAT), b.i32((1 << state.FS) - 1));
+    // The addresses are offsets: for segments where that is the same, which FS and GS need not be; code may be unreadable.
+    const flat = b.both(b.state32(state.FLAT), b.i32((1 << state.ES) | (1 << state.SS) | (1 << state.DS)));
     const segment = b.read(undefined, 'i32', body => this.#address(body, record.SEGMENT));
     const source = kind === 'movs' ? b.op('i32.shr_u', flat, segment) : flat;
     const done = b.variable(b.const(0));
@@ -485,14 +485,15 @@ export class InterpreterTier extends StateTier implements Tier {
   #string(b: Builder, place: 'X' | 'Y', bits: number, writes: boolean): Operand {
     const { addressSize } = this.#variant;
     const register = place === 'X' ? 6 : 7;
+    const offset = () => b.gpr(register, addressSize);
     const where = () => {
-      const offset = b.gpr(register, addressSize);
-      if (place === 'X') return this.#overridden(b, offset, bits / 8, writes);
-      return this.wide ? offset : this.#segmented(b, body => body.i32(state.ES), offset, bits / 8, writes);
+      if (place === 'X') return this.#overridden(b, offset(), bits / 8, writes);
+      return this.wide ? offset() : this.#segmented(b, body => body.i32(state.ES), offset(), bits / 8, writes);
     };
     return new MemoryOperand(b, bits, where, {
       writes: false,
       aligned: false,
+      offset,
       advance: bytes => b.setGpr(register, b.add(b.gpr(register, addressSize), bytes), addressSize),
       step: () => {
         const down = b.both(b.state32(state.FLAGS_REST), b.i32(state.DF));

@@ -74,13 +74,16 @@ function repeated(one: Meaning, options: { until?: 'zero' | 'nonzero'; bulk?: 'm
     b.when(b.no(b.eqz(count)), () => {
       // Offsets of 16 bits may wrap in the middle of a page.
       if (!options.bulk || counter.bits === 16) return single();
-      // Both ways below use the addresses: they are worked out before the ways part.
-      for (const operand of strings) operand.address();
+      // Both ways below use the addresses: they are worked out before the ways part. Where that may fault (and a source's page
+      // fault comes before its destination's limit) a bulk is for flat segments, and offsets do.
+      const { flat } = b.tier;
+      const address = (operand: Operand) => (flat ? operand.address() : operand.offset());
+      if (flat) for (const operand of strings) operand.address();
       const done = b.variable(b.const(0));
       b.when(b.no(b.ltu(count, b.const(BULK))), () => {
         const [to, from] = strings;
-        const source = options.bulk === 'movs' ? from!.address() : b.gpr(0, bits);
-        done.set(b.tier.bulk(b, options.bulk!, bits / 8, to!.address(), source, count));
+        const source = options.bulk === 'movs' ? address(from!) : b.gpr(0, bits);
+        done.set(b.tier.bulk(b, options.bulk!, bits / 8, address(to!), source, count));
       });
       b.when(b.eqz(done.get()), single, () => {
         for (const operand of strings) operand.advance(b.mul(done.get(), b.const(bits / 8)));
