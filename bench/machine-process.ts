@@ -7,6 +7,7 @@ import { Session } from 'node:inspector';
 import { diskCache } from '../src/host/node/artifact-cache.ts';
 import { nodeClock } from '../src/host/node/clock.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../src/host/node/collect-garbage.ts';
+import { preferThisThread } from '../src/host/node/thread-priority.ts';
 import { workerTranslator } from '../src/host/node/translator.ts';
 import { createMachine, type MachineOptions } from '../src/index.ts';
 import type { Answer, Question } from './counters.ts';
@@ -39,6 +40,7 @@ const machine = await createMachine({
     onInput: take => process.stdin.on('data', take),
   },
 });
+preferThisThread();
 collectGarbage();
 
 const profiler = new Session();

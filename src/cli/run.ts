@@ -4,6 +4,7 @@ import { diskCache } from '../host/node/artifact-cache.ts';
 import { nodeClock } from '../host/node/clock.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
 import { openDiskFile } from '../host/node/disk-file.ts';
+import { preferThisThread } from '../host/node/thread-priority.ts';
 import { workerTranslator } from '../host/node/translator.ts';
 import { createMachine, type Disk, ImageError, parseKernel, traced } from '../index.ts';
 import { status, statusOf } from './exit-status.ts';
@@ -29,6 +30,7 @@ export async function run(options: RunOptions): Promise<number> {
     for (const { path, readOnly } of typeof settings.hypervisor === 'string' ? [] : settings.disks)
       disks.push(withFile(path, status.noInput, () => openDiskFile(path, { readOnly })));
     const { machine, session } = await prepare(settings, disks, trace);
+    if (typeof settings.hypervisor !== 'string') preferThisThread();
     collectGarbage(); // The kernel's file and what came out of it: all that counts is in the guest's memory now.
     // Once more when the run has begun: what is freed in the background the first time is not always given back.
     setTimeout(collectGarbage, 1000).unref();

@@ -4,6 +4,7 @@ import { diskCache } from '../host/node/artifact-cache.ts';
 import { nodeClock } from '../host/node/clock.ts';
 import { openDiskFile } from '../host/node/disk-file.ts';
 import { loadHypervisor } from '../host/node/load-hypervisor.ts';
+import { preferThisThread } from '../host/node/thread-priority.ts';
 import { workerTranslator } from '../host/node/translator.ts';
 import { createMachine, type Machine, traced } from '../index.ts';
 import type { Crossing } from '../paravirt/trace.ts';
@@ -44,6 +45,7 @@ async function prepare(): Promise<{ machine: Machine; type(data: Uint8Array): vo
     console: { write: data => send({ kind: 'console', data: data.slice() }), onInput: take => void (type = take) },
     onLog: line => send({ kind: 'log', line }),
   });
+  preferThisThread();
   return { machine, type: data => type(data), flush };
 }
 
