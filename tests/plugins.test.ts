@@ -11,6 +11,7 @@ import { createRandom } from '../src/conformance/random.ts';
 import { tinyKernel } from '../src/conformance/tiny-elf.ts';
 import type { Body } from '../src/engine/wasm/module.ts';
 import { loadHypervisor } from '../src/host/node/load-hypervisor.ts';
+import type { MatrixReport } from '../src/matrix/result.ts';
 import { polyvisor, root } from './command.ts';
 import { manifest, tinyHypervisor } from './tiny-wasm.ts';
 
@@ -53,6 +54,37 @@ describe('the toy, as a module and as a binary', () => {
       assert.equal(summary.hypervisor, 'acme');
       assert.ok(summary.operations['cpu.cpuid'] > 10);
     });
+
+  test('are columns of the matrix, beside a file that loops and one that is none', { timeout: 400_000 }, async () => {
+    const loop = file(
+      'loop(.js',
+      `import { bareTable, derive } from 'polyvisor';
+       const names = { name: 'loop', title: 'never answers' };
+       export default { ...names, make: () => derive(bareTable, { ...names, cpu: { cpuid() { for (;;); } } }) };`,
+    );
+    const none = file('none.js', 'export default 5;');
+    const script = file('script.sh', 'uname -s');
+    const json = join(folder, 'matrix.json');
+    const files = [acme.js, acme.wasm, loop, none];
+    const words = ['matrix', '-H', files.join(), '--test', script, '--json', json, '--clock', 'virtual'];
+    const { status, stderr } = await polyvisor(words, { limit: 380 });
+    assert.equal(status, 1, stderr);
+    const { cells } = JSON.parse(readFileSync(json, 'utf8')) as MatrixReport;
+    assert.deepEqual(
+      cells.map(({ hypervisor, verdict }) => [hypervisor, verdict]),
+      [
+        ['acme.js', 'passed'],
+        ['acme.wasm', 'passed'],
+        ['loop(.js', 'died'],
+        ['none.js', 'unusable'],
+      ],
+    );
+    assert.match(cells[2]!.reason, /loop\(\.js: cpu\.cpuid: has not returned for 5 seconds/);
+    assert.match(cells[3]!.reason, /none\.js: its default export is no hypervisor/);
+    const [module, binary] = cells;
+    assert.ok(module!.counts.operations['cpu.cpuid']! > 10);
+    assert.equal(module!.total.instructions, binary!.total.instructions, 'both are the same hypervisor');
+  });
 
   for (const kind of ['ts', 'js', 'wasm'] as const)
     test(`.${kind}: conforms`, async () => {

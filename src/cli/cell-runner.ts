@@ -26,11 +26,48 @@ export interface CellRunner {
   stop(reason: string): void;
 }
 
-/** @param ready results that need no run, at their place */
+/** Processes that wait for a cell: they load the program while their parent is still reading kernels. */
+export interface CellProcesses {
+  /** One that waits, or a new one. @throws Error where none can be started. */
+  take(): ChildProcess;
+  /** Ends those that still wait. */
+  end(): void;
+}
+
+export function startCellProcesses(count: number): CellProcesses {
+  const start = () => {
+    const child = fork(PROGRAM, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+    // Whoever takes it listens, too; nobody may be there when it fails.
+    child.on('error', () => {});
+    return child;
+  };
+  const waiting: ChildProcess[] = [];
+  try {
+    while (waiting.length < count) waiting.push(start());
+  } catch {
+    // Those that are missing are started when they are needed, and what keeps them from it is said of their cells.
+  }
+  return {
+    take() {
+      for (let child = waiting.shift(); child; child = waiting.shift()) if (child.connected) return child;
+      return start();
+    },
+    end() {
+      for (const child of waiting.splice(0)) child.kill('SIGKILL');
+    },
+  };
+}
+
+/**
+ * @param ready results that need no run, at their place
+ * @param order in which cells are started, as places in `specs`
+ */
 export function runCells(
   specs: readonly CellSpec[],
   ready: readonly (CellResult | undefined)[],
+  order: readonly number[],
   jobs: number,
+  processes: CellProcesses,
   events: CellEvents,
 ): CellRunner {
   const results: CellResult[] = new Array(specs.length);
@@ -57,8 +94,9 @@ export function runCells(
       const lost = (reason: string): CellResult => {
         const phase = PHASES.find(name => name === last?.phase.split(':')[0]) as Phase | undefined;
         const { kernel, hypervisor } = spec;
+        const { reason: said = reason } = /^polyvisor: (?<reason>.*)\n$/m.exec(words)?.groups ?? {};
         const where = last ? ` in ${last.phase}, after ${last.line || 'nothing printed'}` : '';
-        const result = cellWithoutBoot(kernel, hypervisor, expired ? 'hung' : 'died', `${reason}${where}`);
+        const result = cellWithoutBoot(kernel, hypervisor, expired ? 'hung' : 'died', `${said}${where}`);
         return { ...result, console: words, ...(last && { total: last.cost }), ...(phase && { phase }) };
       };
       let child: ChildProcess;
@@ -72,7 +110,7 @@ export function runCells(
         (spec.builtIn ? 2 : 1) * spec.timeout * 1000 + GRACE,
       );
       try {
-        child = fork(PROGRAM, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+        child = processes.take();
       } catch (error) {
         return settle(lost(`its process could not be started: ${(error as Error).message}`));
       }
@@ -109,8 +147,8 @@ export function runCells(
 
   const work = async () => {
     for (;;) {
-      const index = next++;
-      if (index >= specs.length) return;
+      const index = order[next++];
+      if (index === undefined) return;
       const { kernel, hypervisor } = specs[index]!;
       let result = ready[index];
       if (!result && stopped !== undefined) result = cellWithoutBoot(kernel, hypervisor, 'died', stopped);

@@ -4,8 +4,17 @@ import { commandArchive, commandParameters, joinArchives, OutputParser } from '.
 import { annotate } from '../boot/symbols.ts';
 import { diskCache } from '../host/node/artifact-cache.ts';
 import { nodeClock } from '../host/node/clock.ts';
-import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
-import { createMachine, ImageError, type Machine, parseKernel, tableOf, traced } from '../index.ts';
+import { collectGarbage, keepYoungGenerationSmall, optimiseLess } from '../host/node/collect-garbage.ts';
+import { loadHypervisor } from '../host/node/load-hypervisor.ts';
+import {
+  createMachine,
+  type HypervisorModule,
+  ImageError,
+  type Machine,
+  parseKernel,
+  tableOf,
+  traced,
+} from '../index.ts';
 import { createExcerpt } from '../matrix/excerpt.ts';
 import { createFinder } from '../matrix/found.ts';
 import { createMemoryDisk } from '../matrix/memory-disk.ts';
@@ -14,8 +23,10 @@ import { type CellResult, type Cost, cellWithoutBoot, emptyCounts, NO_COST } fro
 import { DISK_LABEL, DISK_SIZE } from '../matrix/test-script.ts';
 import { createTestWatch } from '../matrix/test-watch.ts';
 import { judge } from '../matrix/verdict.ts';
+import { PluginError } from '../plugins/guard.ts';
 import { createConsoleWatch } from './console-watch.ts';
 import { createDecisions } from './decisions.ts';
+import { watchMyself } from './self-watch.ts';
 import { openTraceFile, symbolsFor } from './trace-file.ts';
 import { parseHypervisor } from './values.ts';
 
@@ -24,6 +35,8 @@ export interface CellSpec {
   /** Names, as the report has them. */
   kernel: string;
   hypervisor: string;
+  /** Where the hypervisor is a file: its path. */
+  hypervisorFile: string | undefined;
   kernelFile: string;
   initrdFile: string | undefined;
   /** The test's shell script. */
@@ -62,18 +75,25 @@ const LONGEST_LINE = 4096;
 
 export async function runCell(spec: CellSpec, onProgress: (progress: CellProgress) => void): Promise<CellResult> {
   try {
-    const result = await boot(spec, onProgress);
-    if (spec.builtIn && result.verdict === 'passed') await checkReset(spec, result, onProgress);
+    const { hypervisorFile: file } = spec;
+    const module =
+      file === undefined ? parseHypervisor(spec.hypervisor) : await loadHypervisor(file, watchMyself(file));
+    const result = await boot(spec, module, onProgress);
+    if (spec.builtIn && result.verdict === 'passed') await checkReset(spec, module, result, onProgress);
     return result;
   } catch (error) {
-    if (!(error instanceof ImageError)) throw error;
+    if (!(error instanceof ImageError || error instanceof PluginError)) throw error;
     return cellWithoutBoot(spec.kernel, spec.hypervisor, 'unusable', error.message);
   }
 }
 
-async function boot(spec: CellSpec, onProgress: (progress: CellProgress) => void): Promise<CellResult> {
+async function boot(
+  spec: CellSpec,
+  module: HypervisorModule,
+  onProgress: (progress: CellProgress) => void,
+): Promise<CellResult> {
   keepYoungGenerationSmall();
-  const module = parseHypervisor(spec.hypervisor);
+  optimiseLess();
   const trace = spec.traceFile === undefined ? undefined : openTraceFile(spec.traceFile);
   const decisions = createDecisions();
   const started = performance.now();
@@ -90,7 +110,7 @@ async function boot(spec: CellSpec, onProgress: (progress: CellProgress) => void
   // ── reading along ─────────────────────────────────────────────────────────────────────────────────────────────────
   const excerpt = createExcerpt();
   const watch = createConsoleWatch(() => decisions.suspectPanic(() => watch.panic));
-  const finder = createFinder(spec.hypervisor);
+  const finder = createFinder(module.name);
   const epoch = (spec.clock === 'host' ? Date.now() : VIRTUAL_EPOCH) / 1000;
   const tests = createTestWatch({ now, epoch, fact: finder.fact });
   const phases = createPhaseTracker(now, () => report());
@@ -206,6 +226,7 @@ const VIRTUAL_EPOCH = Date.UTC(2026, 0, 1);
 /** The last item of the built-in test: a second boot, whose first process asks for a reset. */
 async function checkReset(
   spec: CellSpec,
+  module: HypervisorModule,
   result: CellResult,
   onProgress: (progress: CellProgress) => void,
 ): Promise<void> {
@@ -216,7 +237,7 @@ async function checkReset(
     initrd: spec.initrdFile === undefined ? undefined : readFileSync(spec.initrdFile),
     append: [spec.append, 'quiet rdinit=/bin/reboot -- -f'].filter(Boolean).join(' '),
     memory: spec.memory,
-    hypervisor: spec.hypervisor,
+    hypervisor: module,
     clock: spec.clock === 'host' ? nodeClock : 'virtual',
     console: { write: watch.write, onInput() {} },
     engine: spec.engine,

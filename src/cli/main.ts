@@ -77,7 +77,7 @@ function createProgram(finish: (exitStatus: number) => void): Command {
     .command('matrix')
     .description('boot kernels under every hypervisor, a process a cell, and report what became of each')
     .argument('[kernel...]', "files, or Debian's: flavours such as 686-pae, packages (default: cloud-amd64)")
-    .option('-H, --hypervisor <list>', 'names separated by commas (default: all)')
+    .option('-H, --hypervisor <list>', 'names and files with one, separated by commas (default: all)')
     .option('-i, --initrd <file>', "initial RAM disk instead of the default guest's")
     .option('-a, --append <text>', "more words for the kernels' command lines")
     .option('-m, --memory <size>', 'RAM of each cell', '256M')

@@ -1,9 +1,9 @@
 /** The kernels of a matrix: files, or the names of Debian's that the default guest can be made of. */
 import { readFileSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
+import { type KernelImage, parseKernel } from '../boot/image.ts';
 import { ImageError } from '../boot/image-error.ts';
 import { GUEST_KERNELS, type Guest, guestKernel } from '../host/node/guest.ts';
-import { type KernelImage, parseKernel } from '../index.ts';
 import type { KernelInfo } from '../matrix/result.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';

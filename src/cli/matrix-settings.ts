@@ -1,9 +1,13 @@
 /** What `polyvisor matrix` was asked to do: the options as typed, and as checked values. */
+import { accessSync, constants } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { type HypervisorModule, hypervisors } from '../index.ts';
-import { Failure } from './failure.ts';
+import { basename } from 'node:path';
+import { hypervisors } from '../hypervisors/list.ts';
+import type { HypervisorModule } from '../paravirt/operations.ts';
+import { status } from './exit-status.ts';
+import { Failure, withFile } from './failure.ts';
 import { CLOCKS, ENGINES } from './settings.ts';
-import { oneOf, parseHypervisor, parseMemory, parseSeconds } from './values.ts';
+import { isFileName, oneOf, parseHypervisor, parseMemory, parseSeconds } from './values.ts';
 
 /** As commander hands them over: texts. */
 export interface MatrixOptions {
@@ -27,8 +31,17 @@ export interface MatrixOptions {
   trace?: string;
 }
 
+/** A column of the matrix. */
+export interface MatrixHypervisor {
+  name: string;
+  title: string;
+  /** Undefined where it is a file: only the processes of its cells load that. */
+  module?: HypervisorModule;
+  file?: string;
+}
+
 export interface MatrixSettings {
-  hypervisors: HypervisorModule[];
+  hypervisors: MatrixHypervisor[];
   initrd: string | undefined;
   test: string | undefined;
   until: string | undefined;
@@ -83,11 +96,27 @@ export function parseMatrixSettings(options: MatrixOptions): MatrixSettings {
   };
 }
 
-/** `kvm,xen-pv`: each once, in the order given; all when nothing is given. */
-function parseHypervisors(text: string | undefined): HypervisorModule[] {
-  if (text === undefined || text === 'all') return [...hypervisors];
-  const names = text.split(',').map(name => name.trim());
-  return [...new Set(names.filter(Boolean).map(parseHypervisor))];
+const column = (module: HypervisorModule): MatrixHypervisor => ({ name: module.name, title: module.title, module });
+
+/** `kvm,xen-pv,./acme.wasm`: each once, in the order given; all of ours when nothing is given. */
+function parseHypervisors(text: string | undefined): MatrixHypervisor[] {
+  const ours = hypervisors.map(column);
+  if (text === undefined) return ours;
+  const words = new Set(text.split(',').map(name => name.trim()));
+  words.delete('');
+  if (words.size === 0) throw new Failure(`--hypervisor ${text}: names none`);
+  const columns: MatrixHypervisor[] = [];
+  for (const word of words) {
+    if (word === 'all') columns.push(...ours);
+    else if (isFileName(word)) {
+      withFile(word, status.noInput, () => accessSync(word, constants.R_OK));
+      // Two files of one name are told apart by their folders.
+      const short = basename(word);
+      const name = [...words].filter(other => basename(other) === short).length > 1 ? word : short;
+      columns.push({ name, title: 'a hypervisor from a file', file: word });
+    } else columns.push(column(parseHypervisor(word)));
+  }
+  return columns.filter(({ name }, index) => columns.findIndex(other => other.name === name) === index);
 }
 
 function parseJobs(text: string): number {

@@ -10,12 +10,18 @@ import { markdownReport } from '../matrix/markdown.ts';
 import { type CellResult, cellWithoutBoot, FORMAT, type MatrixReport } from '../matrix/result.ts';
 import { isSuccess, summarise } from '../matrix/summary.ts';
 import { builtInTest, wrapScript } from '../matrix/test-script.ts';
+import { tableOf } from '../paravirt/compare.ts';
 import type { CellSpec } from './cell.ts';
-import { runCells } from './cell-runner.ts';
+import { type CellProcesses, runCells, startCellProcesses } from './cell-runner.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
 import { findKernels, type MatrixKernel } from './matrix-kernels.ts';
-import { type MatrixOptions, type MatrixSettings, parseMatrixSettings } from './matrix-settings.ts';
+import {
+  type MatrixHypervisor,
+  type MatrixOptions,
+  type MatrixSettings,
+  parseMatrixSettings,
+} from './matrix-settings.ts';
 import { createMatrixView } from './matrix-view.ts';
 import { packageVersion } from './version.ts';
 
@@ -30,10 +36,26 @@ export async function matrix(words: readonly string[], options: MatrixOptions): 
   if (trace) withFile(trace, status.output, () => mkdirSync(trace, { recursive: true }));
   const before = baseline === undefined ? undefined : readBaseline(baseline);
   const script = settings.test === undefined ? undefined : readScript(settings.test);
-  const kernels = await findKernels(words, settings.initrd);
+  const most = Math.max(1, words.length) * settings.hypervisors.length;
+  const processes = startCellProcesses(Math.min(settings.jobs, most));
+  try {
+    return await runMatrix(words, settings, script, before, processes);
+  } finally {
+    processes.end();
+  }
+}
 
+async function runMatrix(
+  words: readonly string[],
+  settings: MatrixSettings,
+  script: string | undefined,
+  before: MatrixReport | undefined,
+  processes: CellProcesses,
+): Promise<number> {
+  const { json, junit, html, baseline } = settings;
+  const kernels = await findKernels(words, settings.initrd);
   const specs = kernels.flatMap(kernel =>
-    settings.hypervisors.map(({ name }) => specOf(kernel, name, settings, script)),
+    settings.hypervisors.map(hypervisor => specOf(kernel, hypervisor, settings, script)),
   );
   const ready = await judgeImages(kernels, settings);
   const view = createMatrixView(specs);
@@ -47,7 +69,7 @@ export async function matrix(words: readonly string[], options: MatrixOptions): 
   };
   // Listened for before there is a cell: a signal that comes while the first one starts would end this process alone.
   for (const name of Object.keys(SIGNALS)) process.on(name, onSignal);
-  const runner = runCells(specs, ready, settings.jobs, view);
+  const runner = runCells(specs, ready, longestFirst(specs, settings, before), settings.jobs, processes, view);
   const cells = await runner.results;
   view.close();
 
@@ -75,7 +97,7 @@ export async function matrix(words: readonly string[], options: MatrixOptions): 
 
 function specOf(
   kernel: MatrixKernel,
-  hypervisor: string,
+  { name: hypervisor, file }: MatrixHypervisor,
   settings: MatrixSettings,
   script: string | undefined,
 ): CellSpec {
@@ -83,6 +105,7 @@ function specOf(
   return {
     kernel: kernel.name,
     hypervisor,
+    hypervisorFile: file,
     kernelFile: kernel.file,
     initrdFile: kernel.initrd,
     script: script === undefined ? builtInTest : wrapScript(script),
@@ -98,6 +121,25 @@ function specOf(
   };
 }
 
+/**
+ * The order in which cells are started: one that takes long must not be the last, with the other cores idle. How long is known from
+ * a baseline, or else guessed: a hypervisor that deals with page faults has more to do.
+ */
+function longestFirst(
+  specs: readonly CellSpec[],
+  { hypervisors }: MatrixSettings,
+  before: MatrixReport | undefined,
+): number[] {
+  const costs = specs.map(({ kernel, hypervisor }) => {
+    const same = before?.cells.filter(cell => cell.hypervisor === hypervisor && cell.phases.length > 0) ?? [];
+    const known = same.find(cell => cell.kernel === kernel) ?? same[0];
+    const module = hypervisors.find(({ name }) => name === hypervisor)?.module;
+    const busy = module && typeof tableOf(module).mmu.pageFault === 'function';
+    return known?.total.hostTime ?? (busy ? 2 : 1);
+  });
+  return [...specs.keys()].sort((a, b) => costs[b]! - costs[a]! || a - b);
+}
+
 /** What is known of cells before any is booted. */
 async function judgeImages(
   kernels: readonly MatrixKernel[],
@@ -106,14 +148,14 @@ async function judgeImages(
   const results: (CellResult | undefined)[] = [];
   for (const { name, image, error } of kernels) {
     const facts = image && (await factsOf(image));
-    for (const module of hypervisors) {
-      const reason = facts && notBuiltFor(module, facts);
+    for (const { name: hypervisor, module } of hypervisors) {
+      const reason = facts && module && notBuiltFor(module, facts);
       results.push(
         !facts
-          ? cellWithoutBoot(name, module.name, 'unusable', error)
+          ? cellWithoutBoot(name, hypervisor, 'unusable', error)
           : reason === undefined
             ? undefined
-            : cellWithoutBoot(name, module.name, 'not built for it', reason),
+            : cellWithoutBoot(name, hypervisor, 'not built for it', reason),
       );
     }
   }

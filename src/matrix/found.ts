@@ -16,7 +16,7 @@ const COMPLAINS = new RegExp(COMPLAINT);
 export function createFinder(hypervisor: string) {
   const found: Found = { lines: [], features: [], complaints: [] };
   // A kernel calls its hypervisor by the first word of the name we give it, with hyphens or capitals of its own.
-  const word = new RegExp(`\\b${hypervisor.split('-')[0]}`);
+  const word = new RegExp(`\\b${escapeExpression(hypervisor.split('-')[0]!)}`);
   const keep = (list: string[], line: string) => {
     if (list.length < KEPT_LINES && !list.includes(line)) list.push(line.slice(0, LONGEST_LINE));
   };
@@ -47,3 +47,6 @@ export function createFinder(hypervisor: string) {
     },
   };
 }
+
+/** A hypervisor from a file is called what it likes. */
+const escapeExpression = (text: string) => text.replaceAll(/[^\w\s]/g, '\\$&');

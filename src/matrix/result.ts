@@ -31,7 +31,7 @@ export const VERDICTS = {
   crashed: 'triple fault, or the guest asked its hypervisor for the impossible',
   ended: 'the guest powered off too early',
   flooded: 'the guest printed without end',
-  unusable: 'the image cannot be booted at all',
+  unusable: "the image cannot be booted at all, or the hypervisor's file is none",
   died: "the cell's own process ended",
 } as const;
 export type Verdict = keyof typeof VERDICTS;

@@ -1,4 +1,4 @@
-/** Makes V8 take less memory: by giving back what has just become garbage, and by taking less of it. */
+/** Makes V8 take less: memory, by giving back what has become garbage and by making less of it, and time on other cores. */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
@@ -19,4 +19,13 @@ export function collectGarbage(): void {
  */
 export function keepYoungGenerationSmall(): void {
   setFlagsFromString('--semi-space-growth-factor=1');
+}
+
+/**
+ * Lets V8 optimise only JavaScript that runs a lot more than it usually asks for (nine times its budget of 66 KiB of bytecode).
+ * It does so on other cores, of which there are none to spare where each has a guest of its own: a boot's JavaScript, most of it
+ * the translator's, costs half a second less in all, and a quarter more on its own core.
+ */
+export function optimiseLess(): void {
+  setFlagsFromString('--interrupt-budget=600000');
 }
