@@ -192,6 +192,8 @@ export interface GuestHalf {
   option: string;
   /** Functions of it: a kernel with a symbol table and none of these was built without. */
   symbols: readonly string[];
+  /** Functions of it, as regular expressions, that ask the hypervisor on behalf of their caller: a trace names the caller. */
+  stubs?: readonly string[];
 }
 
 /**

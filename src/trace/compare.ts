@@ -53,14 +53,14 @@ export function compareTraces(before: Trace, after: Trace): TraceComparison {
 }
 
 /** Leaves of CPUID that hypervisors answer (SDM 2A, CPUID: no processor uses them). */
-const HYPERVISOR_LEAF = /^cpu\.cpuid leaf=4[0-9a-f]{7}\b/;
+const LEAF_OF_A_HYPERVISOR = /^cpu\.cpuid leaf=4[0-9a-f]{7}\b/;
 /** Comes when it comes. */
 const EVENT = /^(?:irq|time)\.|^mmu\.pageFault/;
 
 function kindOf(question: string, { by }: TraceRecord): QuestionKind {
   if (by === 'program') return 'program';
   if (EVENT.test(question)) return 'event';
-  return question.startsWith('cpu.cpuid') && !HYPERVISOR_LEAF.test(question) ? 'processor' : 'hypervisor';
+  return question.startsWith('cpu.cpuid') && !LEAF_OF_A_HYPERVISOR.test(question) ? 'processor' : 'hypervisor';
 }
 
 type Pair = [before: number, after: number];

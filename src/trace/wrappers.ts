@@ -1,13 +1,15 @@
+import { hypervisors } from '../hypervisors/list.ts';
+
 /**
  * Functions that ask their hypervisor or processor on behalf of whoever called them. What a trace is to name is the caller.
- * The names are Linux's: its paravirt operations, hypercall stubs and helpers for CPUID and MSRs, where they are not inlined.
+ * The names are Linux's: its paravirt operations and helpers for CPUID and MSRs, where they are not inlined, and its hypervisors' (list.ts) stubs.
  */
 const WRAPPERS = new RegExp(
   `^(?:${[
-    'xen_hypercall\\w*|hypercall_page|HYPERVISOR_\\w+|xen_mc_(?:flush|issue|batch)|__xen_mc_entry|xen_extend_mmuext_op',
-    'xen_cpuid|native_cpuid(?:_e[abcd]x)?|__?cpuid(?:_count)?|cpuid(?:_e[abcd]x)?',
-    '(?:native|xen|paravirt|__pv)_(?:do_)?(?:read|write)_msr(?:_safe)?|do_trace_(?:read|write)_msr|(?:read|write)_msr',
-    '(?:kvm|hv|vmware)_(?:do_)?\\w*hypercall\\w*|__hv_hypercall\\w*',
+    'hypercall_page',
+    'native_cpuid(?:_e[abcd]x)?|__?cpuid(?:_count)?|cpuid(?:_e[abcd]x)?',
+    '(?:native|paravirt|__pv)_(?:do_)?(?:read|write)_msr(?:_safe)?|do_trace_(?:read|write)_msr|(?:read|write)_msr',
+    ...hypervisors.flatMap(({ guestHalf }) => guestHalf?.stubs ?? []),
   ].join('|')})$`,
 );
 

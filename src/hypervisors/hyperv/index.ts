@@ -20,7 +20,11 @@ const title = 'Hyper-V: reference time, synthetic interrupts and timers, crash r
 export const hyperv: HypervisorModule = {
   name,
   title,
-  guestHalf: { option: 'CONFIG_HYPERVISOR_GUEST', symbols: ['ms_hyperv_platform', 'ms_hyperv_init_platform'] },
+  guestHalf: {
+    option: 'CONFIG_HYPERVISOR_GUEST',
+    symbols: ['ms_hyperv_platform', 'ms_hyperv_init_platform'],
+    stubs: ['(?:__)?hv_(?:do_)?\\w*hypercall\\w*'],
+  },
   make(context) {
     const identity = createIdentity(context);
     const time = createTime(context);

@@ -15,7 +15,11 @@ const title = 'KVM: kvmclock, steal time, paravirtual end of interrupt';
 export const kvm: HypervisorModule = {
   name,
   title,
-  guestHalf: { option: 'CONFIG_KVM_GUEST', symbols: ['kvm_guest_init', 'kvm_init_platform', 'kvmclock_init'] },
+  guestHalf: {
+    option: 'CONFIG_KVM_GUEST',
+    symbols: ['kvm_guest_init', 'kvm_init_platform', 'kvmclock_init'],
+    stubs: ['kvm_(?:do_)?\\w*hypercall\\w*'],
+  },
   make(context) {
     const clock = createClock(context);
     const steal = createStealTime(context);

@@ -16,7 +16,11 @@ const title = 'VMware: backdoor by port and hypercall, known frequencies, steal 
 export const vmware: HypervisorModule = {
   name,
   title,
-  guestHalf: { option: 'CONFIG_HYPERVISOR_GUEST', symbols: ['vmware_platform', 'vmware_platform_setup'] },
+  guestHalf: {
+    option: 'CONFIG_HYPERVISOR_GUEST',
+    symbols: ['vmware_platform', 'vmware_platform_setup'],
+    stubs: ['vmware_\\w*hypercall\\w*'],
+  },
   make(context) {
     const steal = createStealClock(context);
     const backdoor = createBackdoor(steal.commands);

@@ -19,7 +19,14 @@ const title = 'Xen 4.17, PV: a kernel at CPL 3, checked page tables, hypercalls 
 export const xenPv: HypervisorModule = {
   name,
   title,
-  guestHalf: { option: 'CONFIG_XEN_PV', symbols: ['xen_start_kernel'] },
+  guestHalf: {
+    option: 'CONFIG_XEN_PV',
+    symbols: ['xen_start_kernel'],
+    stubs: [
+      'xen_hypercall\\w*|HYPERVISOR_\\w+|xen_mc_(?:flush|issue|batch)|__xen_mc_entry|xen_extend_mmuext_op',
+      'xen_cpuid|xen_(?:do_)?(?:read|write)_msr(?:_safe)?',
+    ],
+  },
   make() {
     let pv: PvDomain | undefined;
     const state = () => {
