@@ -20,7 +20,7 @@ import { defineBulk } from '../x86/bulk.ts';
 import { defineCareful } from '../x86/careful.ts';
 import { type Form, forms } from '../x86/decode.ts';
 import { raiseWaiting, switchToMmx } from '../x86/instructions/vector.ts';
-import { settleFlagsBody } from '../x86/lazy-flags.ts';
+import { emitKnownFlags, settleFlagsBody } from '../x86/lazy-flags.ts';
 import { ACCESS_EXECUTE, emitEntry, emitPaging, type Imports } from '../x86/paging.ts';
 import { definePureFunctions } from '../x86/pure-functions.ts';
 import * as state from '../x86/state.ts';
@@ -312,6 +312,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         // A region that cannot be entered leaves RIP alone.
         setTargetHere();
         saveRip();
+        emitKnownFlags(run);
         const again = run.loop();
         // Translated code counts whole stretches: near the budget's end the interpreter takes over.
         run.i32(0);
@@ -319,6 +320,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         run.i32(REGION_LIMIT);
         run.op('i32.le_s');
         run.if();
+        run.call(settleFlags);
         run.i32(0);
         run.memory('i32.load', STATE + state.EXACT);
         run.op('i32.eqz');
@@ -340,7 +342,6 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         run.memory('i32.load', record.TAKEN);
         run.callIndirect(handlerType);
         run.set(raw);
-        run.call(settleFlags);
         run.i32(0);
         run.memory('i64.load', STATE + state.RIP);
         run.set(target);
@@ -378,6 +379,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         jumps.note(run, target, rec);
         run.br(again);
         run.end();
+        run.call(settleFlags);
         charge(() => run.i32(0));
         run.if();
         saveRip();

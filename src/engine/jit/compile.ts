@@ -81,9 +81,8 @@ function regionBody(
     fuel: body.local('i32'),
     flagResult: body.local('i64'),
     flagX: body.local('i64'),
-    flagY: body.local('i64'),
-    flagAux: body.local('i32'),
     flagKind: body.local('i32'),
+    flagY: body.local('i64'),
     exitRip: body.local('i64'),
     interpret: body.local('i32'),
   };
@@ -401,10 +400,8 @@ function prologue(layout: Layout, region: Region, wide: boolean, locals: RegionL
 function flagState(locals: RegionLocals): [at: number, type: 'i32' | 'i64', local: number][] {
   return [
     [state.FLAG_RESULT, 'i64', locals.flagResult],
-    [state.FLAG_AUX, 'i32', locals.flagAux],
     [state.FLAG_KIND, 'i32', locals.flagKind],
     [state.FLAG_X, 'i64', locals.flagX],
-    [state.FLAG_Y, 'i64', locals.flagY],
   ];
 }
 /** Puts code in front of a finished body. Labels are relative, so nothing moves. */

@@ -40,11 +40,12 @@ export interface RegionLocals {
   segments: Set<number>;
   tlb: number;
   fuel: number;
+  /** Lazy flags (lazy-flags.ts): the result, an operand or FLAG_AUX itself, the kind… */
   flagResult: number;
   flagX: number;
-  flagY: number;
-  flagAux: number;
   flagKind: number;
+  /** …and the other operand, which counts only where `pending` says so. */
+  flagY: number;
   /** Where to go on when the region is left, and whether the interpreter must execute the instruction there. */
   exitRip: number;
   interpret: number;
@@ -53,7 +54,6 @@ export interface RegionLocals {
 export interface FlagOrigin {
   kind: FlagSource['kind'];
   bits: number;
-  carryIn: boolean;
 }
 
 /** What the tier tells the compiler. */
@@ -300,18 +300,18 @@ export class JitTier implements Tier {
     const { locals } = this;
     const set = (local: number, value: Value) => this.#setFlagLocal(b, local, value);
     const inside = b.conditional;
-    if (!inside && (source.kind === 'add' || source.kind === 'sub')) {
+    if (!inside && !source.carryIn && (source.kind === 'add' || source.kind === 'sub')) {
       // Operands zero-extended; the result says the rest.
       const { x, y } = source;
       set(locals.flagX, x!);
       set(locals.flagY, y!);
       set(locals.flagResult, source.result);
-      this.pending = { kind: source.kind, bits: source.bits, carryIn: source.carryIn ?? false };
+      this.pending = { kind: source.kind, bits: source.bits };
       this.#setKind(b);
       return;
     }
     const aux = source.aux();
-    set(locals.flagAux, aux);
+    set(locals.flagX, b.wide(aux));
     set(locals.flagResult, source.result);
     if (inside) {
       // On one of two paths: the kind is known only at run time from here on.
@@ -319,7 +319,7 @@ export class JitTier implements Tier {
       this.pending = undefined;
       return;
     }
-    this.pending = { kind: source.kind === 'logic' ? 'logic' : 'raw', bits: source.bits, carryIn: false };
+    this.pending = { kind: source.kind === 'logic' ? 'logic' : 'raw', bits: source.bits };
     this.#setKind(b);
   }
   #setKind(b: Builder): void {
@@ -343,18 +343,19 @@ export class JitTier implements Tier {
   }
   flagAux(b: Builder): Value {
     const { locals, pending } = this;
-    if (pending && (pending.kind === 'logic' || pending.kind === 'raw'))
-      return this.#flagLocal(b, locals.flagAux, 'i32');
     const x = this.#flagLocal(b, locals.flagX, 'i64');
-    const y = this.#flagLocal(b, locals.flagY, 'i64');
+    if (pending && (pending.kind === 'logic' || pending.kind === 'raw')) return b.narrow(x);
     const r = this.flagResult(b);
-    if (pending) return b.auxOf(pending.kind as 'add' | 'sub', pending.bits, x, y, r);
-    // The kind is known only at run time.
-    const aux = b.variable(this.#flagLocal(b, locals.flagAux, 'i32'));
+    if (pending)
+      return b.auxOf(pending.kind as 'add' | 'sub', pending.bits, x, this.#flagLocal(b, locals.flagY, 'i64'), r);
+    // The kind is known only at run time: settleFlagsBody does the same.
+    const aux = b.variable(b.narrow(x));
     const kind = this.#flagLocal(b, locals.flagKind, 'i32');
     b.when(b.op('i32.ne', kind, b.i32(KIND_KNOWN)), () => {
+      const isSum = b.both(kind, b.i32(KIND_ADD));
+      const y = b.select(isSum, b.sub(r, x), b.sub(x, r));
       const carries = b.select(
-        b.both(kind, b.i32(KIND_ADD)),
+        isSum,
         b.or(b.and(x, y), b.and(b.or(x, y), b.not(r))),
         b.or(b.and(b.not(x), b.or(y, r)), b.and(y, r)),
       );
@@ -383,9 +384,7 @@ export class JitTier implements Tier {
         6: () => b.lts(s(x), s(y)),
         7: () => b.op('i64.le_s', s(x), s(y)),
       };
-      // After SBB the operands alone do not tell.
-      const known = pending.carryIn ? [2, 4] : [1, 2, 3, 4, 6, 7];
-      if (known.includes(code >> 1)) value = table[code >> 1]?.();
+      value = table[code >> 1]?.();
     } else {
       const logic = pending.kind === 'logic';
       const table: Record<number, (() => Value) | false> = {

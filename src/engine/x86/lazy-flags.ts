@@ -6,58 +6,77 @@ import type { Body } from '../wasm/module.ts';
 import { Hand } from './hand.ts';
 import * as state from './state.ts';
 
-/** FLAG_AUX is as it stands. */
+/** FLAG_X is FLAG_AUX. */
 export const KIND_KNOWN = 0;
-/** FLAG_AUX follows from FLAG_X + FLAG_Y = FLAG_RESULT, with or without a carry in. */
+/** FLAG_RESULT is a sum, and FLAG_X one of the two numbers. */
 export const KIND_ADD = 0x80;
-/** … from FLAG_X - FLAG_Y = FLAG_RESULT. */
+/** FLAG_RESULT is a difference, and FLAG_X what something was subtracted from. */
 export const KIND_SUB = 0x100;
 
-/** () -> (): FLAG_AUX becomes known. */
+/** Before a region: flags that stand in FLAG_AUX are in its terms what they are. */
+export function emitKnownFlags(body: Body): void {
+  body.i32(0);
+  body.i32(0);
+  body.memory('i64.load32_u', state.STATE + state.FLAG_AUX);
+  body.memory('i64.store', state.STATE + state.FLAG_X);
+}
+
+/** After it: () -> (): FLAG_AUX becomes known. */
 export function settleFlagsBody(): Body {
   const b = new Hand([], []);
   const kind = b.local('i32');
+  const isSum = b.local('i32');
   const [x, y, r, carries] = [b.local('i64'), b.local('i64'), b.local('i64'), b.local('i64')];
+  b.state64(state.FLAG_X);
+  b.set(x);
   b.state32(state.FLAG_KIND);
   b.tee(kind);
   b.op('i32.eqz');
-  b.when(() => b.return());
+  b.when(() => {
+    b.setState32(state.FLAG_AUX, () => {
+      b.get(x);
+      b.op('i32.wrap_i64');
+    });
+    b.return();
+  });
   b.setState32(state.FLAG_KIND, () => b.i32(KIND_KNOWN));
-  for (const [local, from] of [
-    [x, state.FLAG_X],
-    [y, state.FLAG_Y],
-    [r, state.FLAG_RESULT],
-  ] as const) {
-    b.state64(from);
-    b.set(local);
-  }
-  const not = (local: number) => {
+  b.state64(state.FLAG_RESULT);
+  b.set(r);
+  b.get(kind);
+  b.i32(KIND_ADD);
+  b.op('i32.and');
+  b.set(isSum);
+
+  type Term = () => void;
+  const get = (local: number) => () => b.get(local);
+  const apply =
+    (operation: 'i64.and' | 'i64.or' | 'i64.sub') =>
+    (left: Term, right: Term): Term =>
+    () => {
+      left();
+      right();
+      b.op(operation);
+    };
+  const [and, or, minus] = [apply('i64.and'), apply('i64.or'), apply('i64.sub')];
+  const not = (local: number) => () => {
     b.get(local);
     b.i64(-1n);
     b.op('i64.xor');
   };
-  const join = (left: () => void, right: () => void, how: 'i64.and' | 'i64.or') => {
-    left();
-    right();
-    b.op(how);
+  const choose = (sum: Term, difference: Term, into: number) => {
+    sum();
+    difference();
+    b.get(isSum);
+    b.select();
+    b.set(into);
   };
-  const get = (local: number) => () => b.get(local);
-  const either = (left: () => void, right: () => void) => () => join(left, right, 'i64.or');
-  const both = (left: () => void, right: () => void) => () => join(left, right, 'i64.and');
-  // The carry out of each bit; for a subtraction, the borrow.
-  either(
-    both(get(x), get(y)),
-    both(either(get(x), get(y)), () => not(r)),
-  )();
-  either(
-    both(() => not(x), either(get(y), get(r))),
-    both(get(y), get(r)),
-  )();
-  b.get(kind);
-  b.i32(KIND_ADD);
-  b.op('i32.and');
-  b.select();
-  b.set(carries);
+  choose(minus(get(r), get(x)), minus(get(x), get(r)), y);
+  // The carry out of each bit; of a subtraction, the borrow.
+  choose(
+    or(and(get(x), get(y)), and(or(get(x), get(y)), not(r))),
+    or(and(not(x), or(get(y), get(r))), and(get(y), get(r))),
+    carries,
+  );
   b.setState32(state.FLAG_AUX, () => {
     b.get(carries);
     b.i64(64n);

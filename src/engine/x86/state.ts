@@ -145,10 +145,9 @@ export const GOAL = 0x760;
 export const EXCEPTIONS = 0x768;
 /** Address of the notes of the set of TLB banks in use (layout.ts), u32. */
 export const NOTES = 0x76c;
-/** Between two regions of translated code only: how FLAG_AUX follows from FLAG_X, FLAG_Y and FLAG_RESULT (lazy-flags.ts), u32. */
+/** Between two regions of translated code only: how FLAG_AUX follows from FLAG_X and FLAG_RESULT (lazy-flags.ts), u32 and u64. */
 export const FLAG_KIND = 0x774;
 export const FLAG_X = 0x778;
-export const FLAG_Y = 0x780;
 export const RECENT = 0x800;
 export const STATE_SIZE = 0x1000;
 
