@@ -63,6 +63,7 @@ interface Instance {
   exports: {
     run(record: number): number;
     walk(linear: bigint, access: number): bigint;
+    revoke(from: number, to: number, host: number): void;
     /** In the module for 64-bit code. */
     deliver(vector: number, code: number): number;
     /** More of what translated code imports. */
@@ -142,8 +143,9 @@ export class Engine {
     };
     this.#wide = instantiate(wide);
     this.#narrow = instantiate(narrow);
-    const { walk, deliver } = this.#wide.exports;
+    const { walk, deliver, revoke } = this.#wide.exports;
     this.cpu.functions = { walk, deliver };
+    this.tlb.revoke = revoke;
     this.cpu.requestExit = () => this.requestExit();
     this.cpu.codeWritten = (address, length) => this.#codeWritten(address, length);
     this.memory.onWrite = (address, length) => {

@@ -8,9 +8,11 @@ import {
   PAGE_CODE,
   PAGE_RAM,
   TLB_ADDEND,
+  TLB_AREA,
   TLB_BANK,
   TLB_EMPTY,
   TLB_ENTRIES,
+  TLB_ENTRY,
   TLB_EXECUTE,
   TLB_FLAGS,
   TLB_KEYS,
@@ -104,7 +106,45 @@ export function emitPaging(module: Module, layout: Layout, imports: Imports): Pa
   const walk = module.function(walkBody(layout), 'walk');
   const slowLoad = module.function(slowLoadBody(layout, imports, walk), 'slowLoad');
   const slowStore = module.function(slowStoreBody(layout, imports, walk), 'slowStore');
+  module.function(revokeBody(), 'revoke');
   return { walk, slowLoad, slowStore };
+}
+
+/** (from i32, to i32, host i32): takes the write tag of entries [from, to) of the TLB whose page is at `host` (tlb.ts). */
+function revokeBody(): Body {
+  const b = new Hand(['i32', 'i32', 'i32'], []);
+  const [entry, end, host] = [0, 1, 2];
+  const next = b.loop();
+  b.get(entry);
+  b.memory('i32.load', TLB_WRITE);
+  b.get(entry);
+  b.memory('i32.load', TLB_ADDEND);
+  b.op('i32.add');
+  b.get(host);
+  b.op('i32.eq');
+  b.when(() => {
+    // As emptyTag has it.
+    b.get(entry);
+    b.i64(0x1000n);
+    b.i64(0n);
+    b.get(entry);
+    b.i32(TLB_AREA);
+    b.op('i32.sub');
+    b.i32(TLB_BANK - 1);
+    b.op('i32.and');
+    b.op('i32.eqz');
+    b.select();
+    b.memory('i64.store', TLB_WRITE);
+  });
+  b.get(entry);
+  b.i32(TLB_ENTRY);
+  b.op('i32.add');
+  b.tee(entry);
+  b.get(end);
+  b.op('i32.lt_u');
+  b.brIf(next);
+  b.end();
+  return b;
 }
 
 function walkBody(layout: Layout): Body {

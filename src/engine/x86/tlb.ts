@@ -39,6 +39,8 @@ export class Tlb {
   #tick = 0;
   #current = 0;
   flushes = 0;
+  /** Takes the write tags of entries [from, to) for the page at `host`: paging.ts has it, for it looks at thousands of entries. */
+  revoke!: (from: number, to: number, host: number) => void;
 
   constructor(buffer: ArrayBuffer) {
     this.#bytes = new Uint8Array(buffer);
@@ -102,16 +104,8 @@ export class Tlb {
   }
   /** Takes write permission for a page of guest RAM (at `host` in the WebAssembly memory) out of every bank. */
   revokeWrites(host: number): void {
-    const words = this.#words;
-    for (let set = 0; set < SETS; set++) {
-      if (this.#owner[set] === undefined) continue;
-      for (
-        let entry = baseOf(set, 0) >> 2, index = 0, end = baseOf(set, CLASSES) >> 2;
-        entry < end;
-        entry += 8, index++
-      )
-        if ((words[entry + 2]! + words[entry + 6]!) >>> 0 === host) this.#setTag(entry + 2, index & (TLB_ENTRIES - 1));
-    }
+    for (let set = 0; set < SETS; set++)
+      if (this.#owner[set] !== undefined) this.revoke(baseOf(set, 0), baseOf(set, CLASSES), host);
   }
 
   /** Whatever translated code has noted about where jumps lead (JUMP_CACHE) counts no more. */
