@@ -102,7 +102,7 @@ describe('the report in Chromium', { skip: chromium ? false : 'chromium is not i
 
   test('what got worse than the baseline is listed', async () => {
     const text = await browser.evaluate<string>(`document.querySelector('.changes').innerText`);
-    assert.match(text, /drivers, instructions\s+400 M\s+600 M \(\+50 %\)/);
+    assert.match(text, /6\.1\.0-1 on \w+\s+✘ drivers, instructions\s+400 M\s+600 M \(\+50 %\)/);
   });
 
   test('consoles are folded, and open by their cell', async () => {

@@ -147,6 +147,21 @@ describe('a test that never ends under one hypervisor', { timeout }, () => {
   });
 });
 
+test("with the virtual clock both Xens' counts repeat to the last digit", { timeout }, async () => {
+  const script = file('twice.sh', 'for i in 1 2 3 4 5; do busybox true; done; sleep 0.05; dmesg | md5sum');
+  const run = async () => {
+    const { status, stderr, report } = await matrix(['-H', 'xen-pv,xen-pvh', '--test', script]);
+    assert.equal(status, 0, stderr);
+    return report.cells.map(({ total, phases, counts }) => [
+      total.instructions,
+      total.guestTime,
+      phases.map(({ instructions }) => instructions),
+      counts,
+    ]);
+  };
+  assert.deepEqual(await run(), await run());
+});
+
 test('a kernel broken for one hypervisor is red there, and green elsewhere', { timeout }, async () => {
   const { elf, xen } = await parseKernel(readFileSync((await ensureGuest()).kernel));
   const entry = elf!.segments.find(

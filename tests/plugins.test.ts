@@ -1,6 +1,6 @@
 /** Hypervisors from files, as a user has them: the toy both ways, and files that do what they must not. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -272,6 +272,22 @@ describe('polyvisor conform', () => {
     ]);
     assert.match(result.stdout, /^ {2}ok {4}a trace changes no answer$/m);
     assert.match(result.stdout, /^\d+ checks: \d+ passed, \d+ skipped, 1 failed$/m);
+  });
+
+  const compiler = ['clang', 'wasm-ld'].every(program => spawnSync(program, ['--version']).status === 0);
+  const skip = compiler ? false : 'clang and lld are not installed';
+  test("the guide's hypervisor in C compiles without a word, and conforms", { skip }, async () => {
+    const guide = readFileSync(join(root, 'docs/write-a-hypervisor.md'), 'utf8');
+    const source = file('mine.c', /```c\n(.*?)```/s.exec(guide)![1]!);
+    const command = /^clang .* -o mine\.wasm mine\.c$/m.exec(guide)![0];
+    const [program, ...words] = command.replace('-I docs', `-I ${join(root, 'docs')}`).split(' ');
+    const wasm = join(folder, 'mine.wasm');
+    const places = words.map(word => (word === 'mine.c' ? source : word === 'mine.wasm' ? wasm : word));
+    const compiled = spawnSync(program!, places, { encoding: 'utf8' });
+    assert.deepEqual([compiled.status, compiled.stderr], [0, '']);
+    const { status, stdout } = await polyvisor(['conform', wasm]);
+    assert.equal(status, 0, stdout);
+    assert.match(stdout, /^ {2}ok {4}an unknown hypercall is refused$/m);
   });
 
   test('a trap is no refusal', async () => {

@@ -30,6 +30,7 @@ table { border-collapse: separate; border-spacing: 4px; font-variant-numeric: ta
 th { text-align: left; font-weight: 600; padding: .25rem .5rem; white-space: nowrap }
 td { padding: .25rem .6rem; vertical-align: top }
 table.lines { border-collapse: collapse } table.lines td, table.lines th { border-bottom: 1px solid var(--line) }
+table.lines th.group { padding-top: 1rem; white-space: normal }
 table.tests th + th { text-align: right }
 table.lines td.number { text-align: right; white-space: nowrap }
 .cell { display: block; min-width: 6.2rem; padding: .55rem .6rem; white-space: nowrap; border-radius: 6px; text-decoration: none; font-weight: 600;
@@ -57,6 +58,7 @@ pre { overflow: auto; max-height: 26rem; margin: .5rem 0 1rem; padding: .6rem; b
 ul { margin: .3rem 0; padding-left: 1.2rem }
 @media (max-width: 40rem) {
   body { padding: .6rem .7rem 3rem; font-size: 14px }
+  .grid th:first-child { min-width: 6rem; padding: .25rem; white-space: normal; overflow-wrap: anywhere }
   .rows { grid-template-columns: max-content 1fr } .rows .value { grid-column: 1 / -1; margin-top: -.25rem; font-size: .8rem }
 }
 @media print { details { break-inside: avoid } }

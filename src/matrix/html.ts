@@ -78,19 +78,20 @@ function gridCell(cell: CellResult, id: string): string {
 function baselineSection(report: MatrixReport): string {
   const { baseline } = report;
   if (!baseline) return '';
-  const rows = groupChanges(report).flatMap(({ kernel, hypervisors, changes }) =>
-    changes.map(
+  const rows = groupChanges(report).flatMap(({ kernel, hypervisors, changes }) => [
+    `<tr><th colspan="3" class="group">${escapeHtml(kernel)} on ${escapeHtml(hypervisors.join(', '))}</th></tr>`,
+    ...changes.map(
       ({ what, before, after, worse }) =>
-        `<tr><td>${escapeHtml(kernel)}</td><td>${escapeHtml(hypervisors.join(', '))}</td><td${worse ? ' class="wrong"' : ''}>${escapeHtml(what)}</td>` +
+        `<tr><td${worse ? ' class="wrong"' : ''}>${worse ? '✘ ' : ''}${escapeHtml(what)}</td>` +
         `<td>${escapeHtml(before)}</td><td>${escapeHtml(after)}</td></tr>`,
     ),
-  );
+  ]);
   const notes = baseline.notes.map(note => `<li>${escapeHtml(note)}</li>`).join('');
   const table =
     rows.length === 0
       ? '<p>Nothing has changed.</p>'
-      : `<div class="wide"><table class="lines changes"><tr><th>kernel</th><th>hypervisor</th><th>what</th><th>before</th><th>now</th></tr>${rows.join('\n')}</table></div>`;
+      : `<div class="wide"><table class="lines changes"><tr><th>what</th><th>before</th><th>now</th></tr>${rows.join('\n')}</table></div>`;
   return `<h2>Against the baseline</h2>
-<p class="faint">${escapeHtml(baseline.file)}, of ${escapeHtml(baseline.date.slice(0, 10))}; worse is what costs more than ${baseline.tolerance * 100} % more, or is lost</p>
+<p class="faint">${escapeHtml(baseline.file)}, of ${escapeHtml(baseline.date.slice(0, 10))}; ✘ worse is what costs more than ${baseline.tolerance * 100} % more, or is lost</p>
 ${notes ? `<ul>${notes}</ul>` : ''}${table}`;
 }
