@@ -36,21 +36,6 @@ const whereAndWhen = (cpu: Processor) => ({
   callers: callersOf(cpu),
 });
 
-/** Bytes in which RDMSR or WRMSR stands where the guest is at it. */
-const NEAR = 32;
-
-/**
- * Where the guest is at a register. The engine keeps RIP exact only for ops that may change it; at RDMSR and WRMSR it may be
- * where the last indirect jump went. A kernel has these two in functions of their own: who called one is on its stack.
- */
-function whereAtRegister(cpu: Processor): Partial<Crossing> {
-  const address = cpu.get('rip');
-  const code = cpu.read(address, NEAR, { user: cpu.cpl === 3 });
-  const near = code?.some((byte, index) => byte === 0x0f && (code[index + 1]! & ~2) === 0x30);
-  const callers = callersOf(cpu);
-  return near || callers.length === 0 ? { address, callers } : { address: callers[0]!, callers: callers.slice(1) };
-}
-
 function tracedTable(table: Paravirt, sink: Sink): Paravirt {
   const report = (cpu: Processor, operation: string, args: Crossing['arguments'], more: Partial<Crossing> = {}) =>
     sink({ ...whereAndWhen(cpu), operation, arguments: args, ...more });
@@ -95,12 +80,12 @@ function tracedTable(table: Paravirt, sink: Sink): Paravirt {
     if (msr.read)
       copy.read = cpu => {
         const result = msr.read!(cpu);
-        report(cpu, 'cpu.msr read', { index }, { ...whereAtRegister(cpu), name, result });
+        report(cpu, 'cpu.msr read', { index }, { name, result });
         return result;
       };
     if (msr.write)
       copy.write = (cpu, value) => {
-        report(cpu, 'cpu.msr write', { index, value }, { ...whereAtRegister(cpu), name });
+        report(cpu, 'cpu.msr write', { index, value }, { name });
         return msr.write!(cpu, value);
       };
     return copy;

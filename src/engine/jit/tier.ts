@@ -469,6 +469,7 @@ export class JitTier implements Tier {
   /** Before a helper that reads registers and may ask for the time. */
   #spill(b: Builder, reads: readonly number[]): void {
     const done = this.#leaving.done();
+    b.setState(state.RIP, this.here(b));
     b.effect(() => {
       const { body } = b;
       for (const register of reads) {

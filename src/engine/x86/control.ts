@@ -221,6 +221,7 @@ export const controlHelpers: Record<string, Helper> = {
   },
   cpuid: context => {
     const cpu = context as Cpu;
+    cpu.rip = cpu.here(); // whoever answers may want to know who asks
     const { eax, ebx, ecx, edx } = cpu.environment.cpuid(cpu.gpr32(0), cpu.gpr32(1));
     cpu.setGpr32(0, eax);
     cpu.setGpr32(3, ebx);
@@ -229,6 +230,7 @@ export const controlHelpers: Record<string, Helper> = {
   },
   rdmsr: context => {
     const cpu = context as Cpu;
+    cpu.rip = cpu.here(); // whoever answers may want to know who asks
     const value = cpu.environment.readMsr(cpu.gpr32(1));
     if (value === undefined) cpu.raise(GP, 0);
     cpu.setGpr32(0, Number(value! & 0xffffffffn));
@@ -236,6 +238,7 @@ export const controlHelpers: Record<string, Helper> = {
   },
   wrmsr: context => {
     const cpu = context as Cpu;
+    cpu.rip = cpu.here(); // whoever answers may want to know who asks
     const value = BigInt(cpu.gpr32(0)) | (BigInt(cpu.gpr32(2)) << 32n);
     if (!cpu.environment.writeMsr(cpu.gpr32(1), value)) cpu.raise(GP, 0);
   },

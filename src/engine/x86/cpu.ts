@@ -137,7 +137,13 @@ export class Cpu implements HelperContext {
     this.words[at + 1] = 0;
   }
 
-  /** Linear address of the instruction after the one whose helper runs. */
+  /** Linear address of the instruction whose helper runs. Translated code has left it in RIP. */
+  here(): bigint {
+    const at = this.get32(state.RECORD);
+    if (!at) return this.rip;
+    return this.wrap(this.get64(state.PAGE) + BigInt(this.view.getUint16(at + record.OFFSET, true)));
+  }
+  /** … of the instruction after it; for helpers that translated code does not call. */
   next(): bigint {
     const at = this.get32(state.RECORD);
     return this.wrap(

@@ -16,14 +16,15 @@ export interface HelperContext extends StateViews {
 
 /**
  * Helpers that change nothing but the general registers named here, but may ask for the time: translated code, which keeps
- * registers in locals, calls them, too. Numbers as the manual has them; arguments and results are the state's as always.
+ * registers in locals, calls them, too. Numbers as the manual has them; arguments and results are the state's as always. RSP
+ * is for those who want to know who asks.
  */
 export const helperRegisters: Readonly<Record<string, { reads: readonly number[]; writes: readonly number[] }>> = {
   rdtsc: { reads: [], writes: [0, 2] },
   rdtscp: { reads: [], writes: [0, 1, 2] },
-  rdmsr: { reads: [1], writes: [0, 2] },
+  rdmsr: { reads: [1, 4], writes: [0, 2] },
   rdpmc: { reads: [1], writes: [0, 2] },
-  cpuid: { reads: [0, 1], writes: [0, 1, 2, 3] },
+  cpuid: { reads: [0, 1, 4], writes: [0, 1, 2, 3] },
   read_control: { reads: [], writes: [] },
   random: { reads: [], writes: [] },
 };
