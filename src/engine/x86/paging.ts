@@ -8,7 +8,6 @@ import {
   PAGE_CODE,
   PAGE_RAM,
   TLB_ADDEND,
-  TLB_AREA,
   TLB_BANK,
   TLB_EMPTY,
   TLB_ENTRIES,
@@ -95,6 +94,16 @@ export function emitEntry(body: Body, linear: number, entry: number): void {
 export function emptyTag(index: number): bigint {
   return index === 0 ? 0x1000n : 0n;
 }
+/** Leaves emptyTag of the TLB entry at `entry` (local): banks start at multiples of their size. */
+function emitEmptyTag(body: Body, entry: number): void {
+  body.i64(emptyTag(0));
+  body.i64(emptyTag(1));
+  body.get(entry);
+  body.i32(TLB_BANK - 1);
+  body.op('i32.and');
+  body.op('i32.eqz');
+  body.select();
+}
 /** Fills the bank that flushes copy from. */
 export function writeEmptyBank(view: DataView): void {
   for (let index = 0; index < TLB_ENTRIES; index++)
@@ -123,17 +132,8 @@ function revokeBody(): Body {
   b.get(host);
   b.op('i32.eq');
   b.when(() => {
-    // As emptyTag has it.
     b.get(entry);
-    b.i64(0x1000n);
-    b.i64(0n);
-    b.get(entry);
-    b.i32(TLB_AREA);
-    b.op('i32.sub');
-    b.i32(TLB_BANK - 1);
-    b.op('i32.and');
-    b.op('i32.eqz');
-    b.select();
+    emitEmptyTag(b, entry);
     b.memory('i64.store', TLB_WRITE);
   });
   b.get(entry);
@@ -707,13 +707,7 @@ function walkBody(layout: Layout): Body {
       b.i64(-4096n);
       b.op('i64.and');
       b.set(page);
-      // The tag that matches nothing: see emptyTag.
-      b.i64(0x1000n);
-      b.i64(0n);
-      b.get(entry);
-      b.state32(state.TLB_BASE);
-      b.op('i32.eq');
-      b.select();
+      emitEmptyTag(b, entry);
       b.set(none);
       const tag = (offset: number, condition: () => void) => {
         b.get(entry);
