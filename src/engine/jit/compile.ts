@@ -1,10 +1,10 @@
 /** From regions to a WebAssembly module: one function a region, several regions a module. */
-import { type Layout, TLB_ADDEND, TLB_ENTRIES, TLB_EXECUTE } from '../layout.ts';
+import { type Layout, TLB_ADDEND, TLB_EXECUTE } from '../layout.ts';
 import { hasTailCalls } from '../wasm/features.ts';
 import { Body, Module } from '../wasm/module.ts';
 import { Builder } from '../x86/builder.ts';
 import { raiseWaiting, switchToMmx } from '../x86/instructions/vector.ts';
-import { ACCESS_EXECUTE, ACCESS_QUIET } from '../x86/paging.ts';
+import { ACCESS_EXECUTE, ACCESS_QUIET, emitEntryOffset } from '../x86/paging.ts';
 import { PURE_FUNCTIONS, type PureFunction } from '../x86/pure-functions.ts';
 import * as state from '../x86/state.ts';
 import type { Block, Region } from './region.ts';
@@ -344,17 +344,7 @@ function prologue(layout: Layout, region: Region, wide: boolean, locals: RegionL
       };
       const entry = () => {
         page();
-        body.i64(12n);
-        body.op('i64.shr_u');
-        page();
-        body.i64(23n);
-        body.op('i64.shr_u');
-        body.op('i64.xor');
-        body.op('i32.wrap_i64');
-        body.i32(TLB_ENTRIES - 1);
-        body.op('i32.and');
-        body.i32(5);
-        body.op('i32.shl');
+        emitEntryOffset(body);
         body.get(locals.tlb);
         body.op('i32.add');
       };

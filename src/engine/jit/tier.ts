@@ -3,7 +3,7 @@
  * Whatever is rare leaves the region (`leave`): the interpreter executes that one instruction, with all its faults, and the
  * region is entered again later. So nothing here can fault, and an instruction must not have changed anything before it leaves.
  */
-import { TLB_ADDEND, TLB_ENTRIES, TLB_READ, TLB_WRITE } from '../layout.ts';
+import { TLB_ADDEND, TLB_READ, TLB_WRITE } from '../layout.ts';
 import type { Body } from '../wasm/module.ts';
 import type { ValueType } from '../wasm/opcodes.ts';
 import { type Builder, type FlagSource, LOADS, STORES, type Tier, type Value } from '../x86/builder.ts';
@@ -22,6 +22,7 @@ import {
   ValueOperand,
 } from '../x86/operand.ts';
 import { type OperandSpec, operandBits } from '../x86/operands.ts';
+import { emitEntryOffset } from '../x86/paging.ts';
 import { emitPureCall, type PureFunction, type PureIndices } from '../x86/pure-functions.ts';
 import * as state from '../x86/state.ts';
 
@@ -230,17 +231,7 @@ export class JitTier implements Tier {
   #translate(b: Builder, at: number, host: number, bits: number, tag: number): void {
     const { body } = b;
     body.get(at);
-    body.i64(12n);
-    body.op('i64.shr_u');
-    body.get(at);
-    body.i64(23n);
-    body.op('i64.shr_u');
-    body.op('i64.xor');
-    body.op('i32.wrap_i64');
-    body.i32(TLB_ENTRIES - 1);
-    body.op('i32.and');
-    body.i32(5);
-    body.op('i32.shl');
+    emitEntryOffset(body);
     body.get(this.locals.tlb);
     body.op('i32.add');
     body.tee(host);

@@ -70,27 +70,25 @@ export interface Paging {
   slowStore: number;
 }
 
-/** Emits the index of `linear` (local) in the TLB and leaves the entry's address in `entry`. */
+/** Turns the linear address on the stack into the offset of its entry in a bank: bits 12 and up are the entry's number. */
+export function emitEntryOffset(body: Body): void {
+  body.op('i32.wrap_i64');
+  body.i32(12 - Math.log2(TLB_ENTRY));
+  body.op('i32.shr_u');
+  body.i32((TLB_ENTRIES - 1) * TLB_ENTRY);
+  body.op('i32.and');
+}
+/** Leaves the address of the TLB's entry for `linear` (local) in `entry`. */
 export function emitEntry(body: Body, linear: number, entry: number): void {
   body.get(linear);
-  body.i64(12n);
-  body.op('i64.shr_u');
-  body.get(linear);
-  body.i64(23n);
-  body.op('i64.shr_u');
-  body.op('i64.xor');
-  body.op('i32.wrap_i64');
-  body.i32(TLB_ENTRIES - 1);
-  body.op('i32.and');
-  body.i32(5);
-  body.op('i32.shl');
+  emitEntryOffset(body);
   body.i32(0);
   body.memory('i32.load', STATE + state.TLB_BASE);
   body.op('i32.add');
   body.set(entry);
 }
 
-/** A page number that no address indexing entry `index` can have, as a tag (see emitEntry). */
+/** A page number that no address indexing entry `index` can have, as a tag (see emitEntryOffset). */
 export function emptyTag(index: number): bigint {
   return index === 0 ? 0x1000n : 0n;
 }

@@ -95,9 +95,7 @@ export class Tlb {
   }
   /** Drops one page in all address spaces: global translations may be anywhere. */
   invalidate(linear: bigint): void {
-    // Bits 12-22 and 23-33, as emitEntry (paging.ts) mixes them.
-    const low = Number(BigInt.asUintN(34, linear));
-    const index = ((low / 2 ** 12) ^ (low / 2 ** 23)) & (TLB_ENTRIES - 1);
+    const index = Number(BigInt.asUintN(32, linear) >> 12n) & (TLB_ENTRIES - 1); // As emitEntryOffset (paging.ts) has it.
     for (let set = 0; set < SETS; set++)
       if (this.#owner[set] !== undefined)
         for (let kind = 0; kind < CLASSES; kind++) this.#clear(baseOf(set, kind) + index * TLB_ENTRY);
