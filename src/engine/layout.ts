@@ -40,15 +40,15 @@ export const BLOCK_RECORD = 4;
 export const BLOCK_AREA = TLB_AREA + TLB_BANK * TLB_BANKS;
 
 /**
- * Jump caches, one for 32-bit code and one for 64-bit code: where translated code goes on at a linear address. Entries of {u64
+ * Jump caches, one for 32-bit code and one for 64-bit code: where translated code goes on at a linear address. Sets of two entries of {u64
  * linear address, u64 key << 16 | index in the table of regions}. An entry counts while its key is that of the TLB bank in use:
  * then the pages of the region are still mapped where they were when it was entered last.
  */
 export const JUMP_CACHE = BLOCK_AREA + BLOCK_TABLE * 3;
 export const JUMP_ENTRY = 16;
-export const JUMP_ENTRIES = 4096;
+export const JUMP_SETS = 2048;
 export const JUMP_TARGET = 8;
-export const JUMP_CACHE_BYTES = JUMP_ENTRY * JUMP_ENTRIES;
+export const JUMP_CACHE_BYTES = JUMP_SETS * 2 * JUMP_ENTRY;
 /**
  * The banks' keys, u64 each, by the bank's address / 64 KiB; in place 0 the last one that was given. A bank gets a new key
  * whenever a page that it had for execution leaves it.
