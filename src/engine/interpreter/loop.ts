@@ -23,6 +23,7 @@ import { raiseWaiting, switchToMmx } from '../x86/instructions/vector.ts';
 import { emitKnownFlags, settleFlagsBody } from '../x86/lazy-flags.ts';
 import { ACCESS_EXECUTE, emitEntry, emitPaging, type Imports } from '../x86/paging.ts';
 import { definePureFunctions } from '../x86/pure-functions.ts';
+import { reachBody } from '../x86/reach.ts';
 import * as state from '../x86/state.ts';
 import { emitTraps } from '../x86/traps.ts';
 import { JumpCache } from './jump-cache.ts';
@@ -104,12 +105,13 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   const handlerType = module.type(['i32'], ['i32']);
   const jumps = new JumpCache(wide);
   const paging = emitPaging(module, layout, imports);
+  const reach = module.function(reachBody(layout, paging.walk));
   const functions: Functions = {
     ...paging,
     helper: imports.helper,
     segment: module.function(segmentBody(), 'segment'),
-    traps: wide ? emitTraps(module, layout, paging.walk) : undefined,
-    bulk: defineBulk(module, layout, paging.walk),
+    traps: wide ? emitTraps(module, reach) : undefined,
+    bulk: defineBulk(module, reach),
     pure: definePureFunctions(module),
     careful: defineCareful(module, imports.helper, helpers.number),
   };

@@ -2,10 +2,10 @@
  * REP MOVS and STOS in bulk: as much as lies in one page at each end, with one memory.copy or memory.fill. Nothing here faults:
  * whatever is out of the ordinary answers 0, and the instruction does one element the ordinary way.
  */
-import { type Layout, PAGE_RAM } from '../layout.ts';
-import { Body, type Module } from '../wasm/module.ts';
+import type { Body, Module } from '../wasm/module.ts';
 import type { Builder, Value } from './builder.ts';
-import { ACCESS_QUIET, ACCESS_WRITE } from './paging.ts';
+import { Hand } from './hand.ts';
+import { ACCESS_WRITE } from './paging.ts';
 import * as state from './state.ts';
 
 /** Calls (to, from or value, count, bytes) -> elements done. */
@@ -23,31 +23,29 @@ export function emitBulk(b: Builder, fn: number, bytes: number, to: Value, from:
   return b.local('i64', result);
 }
 
-export function defineBulk(module: Module, layout: Layout, walk: number): Record<'movs' | 'stos', number> {
+/** @param reach reachBody's function */
+export function defineBulk(module: Module, reach: number): Record<'movs' | 'stos', number> {
   return {
-    movs: module.function(bulkBody(layout, walk, true), 'bulkMovs'),
-    stos: module.function(bulkBody(layout, walk, false), 'bulkStos'),
+    movs: module.function(bulkBody(reach, true), 'bulkMovs'),
+    stos: module.function(bulkBody(reach, false), 'bulkStos'),
   };
 }
 
-function bulkBody(layout: Layout, walk: number, moves: boolean): Body {
-  const b = new Body(['i64', 'i64', 'i64', 'i32'], ['i64']);
+/** Up to so many bytes, a loop is faster than V8's call for memory.copy and memory.fill. */
+const SHORT = 128;
+
+function bulkBody(reach: number, moves: boolean): Body {
+  const b = new Hand(['i64', 'i64', 'i64', 'i32'], ['i64']);
   const [to, from, count, bytes] = [0, 1, 2, 3];
   const destination = b.local('i32');
   const source = b.local('i32');
   const length = b.local('i32');
-  const physical = b.local('i64');
   const elements = b.local('i64');
-  const stateField = (offset: number) => {
-    b.i32(0);
-    b.memory('i32.load', state.STATE + offset);
-  };
-  const refuse = () => {
-    b.if();
-    b.i64(0n);
-    b.return();
-    b.end();
-  };
+  const refuse = () =>
+    b.when(() => {
+      b.i64(0n);
+      b.return();
+    });
   /** elements = min(elements, whole elements left in the page of `address`). */
   const limit = (address: number) => {
     const left = b.local('i64');
@@ -69,34 +67,48 @@ function bulkBody(layout: Layout, walk: number, moves: boolean): Body {
     b.select();
     b.set(elements);
   };
-  /** into = where `address` lies in the WebAssembly memory, if that is plain RAM without translated code. */
+  /** into = where `address` lies in the WebAssembly memory, if that is plain RAM. */
   const host = (address: number, access: number, into: number) => {
     b.get(address);
-    b.i32(access | ACCESS_QUIET);
-    b.call(walk);
-    b.tee(physical);
-    b.i64(BigInt(layout.ramSize));
-    b.op('i64.ge_u'); // also catches -1
+    b.get(length);
+    b.i32(access);
+    b.call(reach);
+    b.tee(into);
+    b.op('i32.eqz');
     refuse();
-    b.get(physical);
-    b.i64(12n);
-    b.op('i64.shr_u');
-    b.op('i32.wrap_i64');
-    b.memory('i32.load8_u', layout.pageKind);
-    b.i32(PAGE_RAM);
-    b.op('i32.ne');
-    refuse();
-    b.get(physical);
-    b.op('i32.wrap_i64');
-    b.i32(layout.guestOrigin);
-    b.op('i32.add');
-    b.set(into);
+  };
+  const advance = (local: number, by: () => void, op = 'i32.add') => {
+    b.get(local);
+    by();
+    b.op(op);
+    b.set(local);
+  };
+  /** Stores `width` bytes at `destination` as long as there are so many left, and moves on. */
+  const storeWhile = (width: number, store: string, value: () => void) => {
+    const out = b.block();
+    const next = b.loop();
+    b.get(length);
+    b.i32(width);
+    b.op('i32.lt_u');
+    b.brIf(out);
+    b.get(destination);
+    value();
+    b.memory(store, 0);
+    advance(destination, () => b.i32(width));
+    if (moves) advance(source, () => b.i32(width));
+    advance(length, () => b.i32(width), 'i32.sub');
+    b.br(next);
+    b.end();
+    b.end();
+  };
+  const isLong = () => {
+    b.get(length);
+    b.i32(SHORT);
+    b.op('i32.gt_u');
   };
 
-  stateField(state.FLAGS_REST);
-  b.i32(state.DF);
-  b.op('i32.and');
-  stateField(state.WATCHING);
+  b.flag(state.FLAGS_REST, state.DF);
+  b.state32(state.WATCHING);
   b.op('i32.or');
   refuse();
   b.get(count);
@@ -121,72 +133,69 @@ function bulkBody(layout: Layout, walk: number, moves: boolean): Body {
     b.get(length);
     b.op('i32.lt_u');
     refuse();
-    b.get(destination);
-    b.get(source);
-    b.get(length);
-    b.memoryCopy();
+    isLong();
+    b.when(
+      () => {
+        b.get(destination);
+        b.get(source);
+        b.get(length);
+        b.memoryCopy();
+      },
+      () => {
+        for (const [width, load, store] of [
+          [8, 'i64.load', 'i64.store'],
+          [1, 'i64.load8_u', 'i64.store8'],
+        ] as const)
+          storeWhile(width, store, () => {
+            b.get(source);
+            b.memory(load, 0);
+          });
+      },
+    );
   } else {
     host(to, ACCESS_WRITE, destination);
-    // `from` is the value: all its bytes alike, or stored one by one.
-    const byte = b.local('i64');
-    b.get(from);
-    b.i64(0xffn);
-    b.op('i64.and');
-    b.set(byte);
-    const mask = b.local('i64');
-    b.i64(-1n);
-    b.i64(64n);
-    b.get(bytes);
-    b.i32(3);
-    b.op('i32.shl');
-    b.op('i64.extend_i32_u');
-    b.op('i64.sub');
-    b.op('i64.shr_u');
-    b.set(mask);
-    b.get(byte);
-    b.i64(0x0101010101010101n);
-    b.op('i64.mul');
-    b.get(from);
-    b.op('i64.xor');
-    b.get(mask);
-    b.op('i64.and');
-    b.op('i64.eqz');
-    b.if();
-    b.get(destination);
-    b.get(byte);
-    b.op('i32.wrap_i64');
-    b.get(length);
-    b.memoryFill();
-    b.else();
-    const end = b.local('i32');
-    b.get(destination);
-    b.get(length);
-    b.op('i32.add');
-    b.set(end);
-    const next = b.loop();
-    for (const [width, store] of [
-      [2, 'i64.store16'],
-      [4, 'i64.store32'],
-      [8, 'i64.store'],
+    // `from` is the value, whose lowest `bytes` bytes count: repeated, it fills eight.
+    for (const [width, all] of [
+      [1, 0x0101010101010101n],
+      [2, 0x0001000100010001n],
+      [4, 0x0000000100000001n],
     ] as const) {
       b.get(bytes);
       b.i32(width);
       b.op('i32.eq');
-      b.if();
-      b.get(destination);
-      b.get(from);
-      b.memory(store, 0);
-      b.end();
+      b.when(() => {
+        b.get(from);
+        b.i64((1n << BigInt(8 * width)) - 1n);
+        b.op('i64.and');
+        b.i64(all);
+        b.op('i64.mul');
+        b.set(from);
+      });
     }
-    b.get(destination);
-    b.get(bytes);
-    b.op('i32.add');
-    b.tee(destination);
-    b.get(end);
-    b.op('i32.lt_u');
-    b.brIf(next);
-    b.end();
-    b.end();
+    isLong();
+    // All bytes alike?
+    b.get(from);
+    b.get(from);
+    b.i64(8n);
+    b.op('i64.rotl');
+    b.op('i64.eq');
+    b.op('i32.and');
+    b.when(
+      () => {
+        b.get(destination);
+        b.get(from);
+        b.op('i32.wrap_i64');
+        b.get(length);
+        b.memoryFill();
+      },
+      () => {
+        storeWhile(8, 'i64.store', () => b.get(from));
+        storeWhile(1, 'i64.store8', () => {
+          b.get(from);
+          advance(from, () => b.i64(8n), 'i64.rotr');
+        });
+      },
+    );
   }
   b.get(elements);
   return b;

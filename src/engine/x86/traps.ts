@@ -4,14 +4,12 @@
  * on the way, device memory, single steps, an interrupt that waits), answers 0 and has changed nothing: transfers.ts, which knows
  * all cases, does it then. Written after the same pages: SDM 3A 5.8.8, 6.12, 6.14; SDM 2, SYSCALL, SYSRET, IRET.
  */
-import type { Layout } from '../layout.ts';
 import { Body, type Module } from '../wasm/module.ts';
 import type { ValueType } from '../wasm/opcodes.ts';
 import { Builder, type Tier, type Value } from './builder.ts';
 import { emitNoteException, NO_CODE, SHOWS_RF, WITH_ERROR_CODE } from './exceptions.ts';
 import { Hand } from './hand.ts';
 import { ACCESS_IMPLICIT, ACCESS_WRITE } from './paging.ts';
-import { reachBody } from './reach.ts';
 import { FLAT_CODE_64, FLAT_DATA } from './segments.ts';
 import * as state from './state.ts';
 import { StateTier } from './state-tier.ts';
@@ -46,9 +44,8 @@ export interface Traps extends Record<TrapName, number> {
   fault: number;
 }
 
-/** @param walk Paging.walk. Exports `deliver` (vector, error code or NO_CODE) -> 1 or 0. */
-export function emitTraps(module: Module, layout: Layout, walk: number): Traps {
-  const reach = module.function(reachBody(layout, walk));
+/** @param reach reachBody's function. Exports `deliver` (vector, error code or NO_CODE) -> 1 or 0. */
+export function emitTraps(module: Module, reach: number): Traps {
   const make = (parameters: ValueType[], fill: (f: FastPath) => void, name?: string) => {
     const f = new FastPath(parameters, reach);
     fill(f);
