@@ -9,9 +9,9 @@ import { fileURLToPath } from 'node:url';
 import { bootFixture, type Fixture } from '../src/conformance/fixture.ts';
 import { createRandom } from '../src/conformance/random.ts';
 import { tinyKernel } from '../src/conformance/tiny-elf.ts';
-import type { Body } from '../src/engine/wasm/module.ts';
 import { loadHypervisor } from '../src/host/node/load-hypervisor.ts';
 import type { MatrixReport } from '../src/matrix/result.ts';
+import type { Body } from '../src/wasm/module.ts';
 import { polyvisor, root } from './command.ts';
 import { manifest, tinyHypervisor } from './tiny-wasm.ts';
 

@@ -1,8 +1,9 @@
 /** The smallest hypervisors there are: WebAssembly files with a manifest and function bodies from a test. */
-import { Body, Bytes } from '../src/engine/wasm/module.ts';
-import type { ValueType } from '../src/engine/wasm/opcodes.ts';
+
 import { IMPORT_MODULE, operationExports, otherExports } from '../src/plugins/abi.ts';
 import { imports } from '../src/plugins/imports.ts';
+import { Body, Bytes } from '../src/wasm/module.ts';
+import type { ValueType } from '../src/wasm/opcodes.ts';
 
 export interface TinyHypervisor {
   manifest?: object | string;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { manifest, type TinyHypervisor, tinyHypervisor } from '../../tests/tiny-wasm.ts';
 import { FakeProcessor, fakeContext } from '../conformance/fake-processor.ts';
-import type { Body } from '../engine/wasm/module.ts';
+import type { Body } from '../wasm/module.ts';
 import { operationExports } from './abi.ts';
 import { binaryHypervisor } from './binary.ts';
 import { Guard } from './guard.ts';

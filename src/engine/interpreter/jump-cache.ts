@@ -2,10 +2,11 @@
  * From region to region: the jump cache (layout.ts) says which function goes on at a linear address. It is filled by the
  * interpreter, which finds regions by physical address, and read by every region that is left.
  */
+
+import { hasTailCalls } from '../../wasm/features.ts';
+import type { Body } from '../../wasm/module.ts';
 import { REGION_LIMIT } from '../jit/region.ts';
 import { JUMP_CACHE, JUMP_CACHE_BYTES, JUMP_ENTRY, JUMP_SETS, JUMP_TARGET, TLB_KEYS } from '../layout.ts';
-import { hasTailCalls } from '../wasm/features.ts';
-import type { Body } from '../wasm/module.ts';
 import { Hand } from '../x86/hand.ts';
 import { emitKeyPlace } from '../x86/paging.ts';
 import * as state from '../x86/state.ts';

@@ -3,6 +3,7 @@
  * others are functions of their own, because V8 never optimises a loop of hundreds of kilobytes.
  */
 
+import { Body, Module } from '../../wasm/module.ts';
 import { REGION_LIMIT } from '../jit/region.ts';
 import {
   BLOCK_ENTRY,
@@ -14,7 +15,6 @@ import {
   TLB_ADDEND,
   TLB_EXECUTE,
 } from '../layout.ts';
-import { Body, Module } from '../wasm/module.ts';
 import { Builder } from '../x86/builder.ts';
 import { defineBulk } from '../x86/bulk.ts';
 import { defineCareful } from '../x86/careful.ts';

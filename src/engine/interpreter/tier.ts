@@ -1,6 +1,7 @@
 /** The interpreter's half of an instruction's meaning: operands read from a decoded record, registers in memory. */
+
+import type { Body } from '../../wasm/module.ts';
 import { JUMPS, JUMPS_ENTRIES, JUMPS_RING, TLB_ADDEND, TLB_READ, TLB_WRITE } from '../layout.ts';
-import type { Body } from '../wasm/module.ts';
 import { type Builder, LOADS, STORES, type Tier, type Value } from '../x86/builder.ts';
 import { emitBulk } from '../x86/bulk.ts';
 import { CAREFUL } from '../x86/careful.ts';

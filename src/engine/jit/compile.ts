@@ -1,7 +1,8 @@
 /** From regions to a WebAssembly module: one function a region, several regions a module. */
+
+import { hasTailCalls } from '../../wasm/features.ts';
+import { Body, Module } from '../../wasm/module.ts';
 import { type Layout, TLB_ADDEND, TLB_EXECUTE } from '../layout.ts';
-import { hasTailCalls } from '../wasm/features.ts';
-import { Body, Module } from '../wasm/module.ts';
 import { Builder } from '../x86/builder.ts';
 import { raiseWaiting, switchToMmx } from '../x86/instructions/vector.ts';
 import { ACCESS_EXECUTE, ACCESS_QUIET, emitEntryOffset } from '../x86/paging.ts';

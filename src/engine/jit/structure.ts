@@ -2,7 +2,7 @@
  * From a graph of blocks to WebAssembly's nested blocks and loops. A set with one header becomes a loop (if anything leads back
  * to the header) around its strongly connected parts in topological order; a part with several headers gets a dispatcher.
  */
-import type { Body } from '../wasm/module.ts';
+import type { Body } from '../../wasm/module.ts';
 
 export interface Node {
   successors: readonly Node[];

@@ -3,9 +3,10 @@
  * Whatever is rare leaves the region (`leave`): the interpreter executes that one instruction, with all its faults, and the
  * region is entered again later. So nothing here can fault, and an instruction must not have changed anything before it leaves.
  */
+
+import type { Body } from '../../wasm/module.ts';
+import type { ValueType } from '../../wasm/opcodes.ts';
 import { TLB_ADDEND, TLB_READ, TLB_WRITE } from '../layout.ts';
-import type { Body } from '../wasm/module.ts';
-import type { ValueType } from '../wasm/opcodes.ts';
 import { type Builder, type FlagSource, LOADS, STORES, type Tier, type Value } from '../x86/builder.ts';
 import { emitBulk } from '../x86/bulk.ts';
 import { CAREFUL } from '../x86/careful.ts';

@@ -7,8 +7,8 @@
  * An instruction that may fault does its loads and its checks before its first write: a fault leaves no trace.
  */
 
-import type { Body } from '../wasm/module.ts';
-import { type Opcode, opcodes, type ValueType } from '../wasm/opcodes.ts';
+import type { Body } from '../../wasm/module.ts';
+import { type Opcode, opcodes, type ValueType } from '../../wasm/opcodes.ts';
 import type { PureFunction } from './pure-functions.ts';
 import * as state from './state.ts';
 import type { TrapName } from './traps.ts';

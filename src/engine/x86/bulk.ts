@@ -2,7 +2,7 @@
  * REP MOVS and STOS in bulk: as much as lies in one page at each end, with one memory.copy or memory.fill. Nothing here faults:
  * whatever is out of the ordinary answers 0, and the instruction does one element the ordinary way.
  */
-import type { Body, Module } from '../wasm/module.ts';
+import type { Body, Module } from '../../wasm/module.ts';
 import type { Builder, Value } from './builder.ts';
 import { Hand } from './hand.ts';
 import { ACCESS_WRITE } from './paging.ts';

@@ -1,7 +1,7 @@
 /** The careful functions against the helpers in software, which know every case: answers, MXCSR and faults. */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import { Body, Module } from '../wasm/module.ts';
+import { Body, Module } from '../../wasm/module.ts';
 import { CAREFUL, defineCareful } from './careful.ts';
 import type { HelperContext } from './helper.ts';
 import { sseFloatHelpers } from './sse-float.ts';

@@ -7,7 +7,7 @@
  * too. If the guest has to take an exception, FAULT is set afterwards. FLOAT_DENORMAL tells whether there was a denormal
  * number, or a result as small.
  */
-import { Body, type Module } from '../wasm/module.ts';
+import { Body, type Module } from '../../wasm/module.ts';
 import { Builder, type Tier, type Value } from './builder.ts';
 import {
   DOUBLE,

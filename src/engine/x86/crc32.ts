@@ -1,5 +1,5 @@
 /** CRC32 (SDM 2A): CRC-32C (Castagnoli), bits reflected, by tables: what each byte leaves after up to seven more. */
-import { Body } from '../wasm/module.ts';
+import { Body } from '../../wasm/module.ts';
 import { CRC_TABLES } from './state.ts';
 
 const POLYNOMIAL = 0x82f63b78;

@@ -1,5 +1,5 @@
 /** Writing WebAssembly by hand where a meaning's vocabulary (builder.ts) would be too coarse. */
-import { Body } from '../wasm/module.ts';
+import { Body } from '../../wasm/module.ts';
 import * as state from './state.ts';
 
 const { STATE } = state;

@@ -2,7 +2,7 @@
  * Flags as translated code keeps them: what they came from, from which FLAG_AUX is made when somebody wants it. The kind holds
  * the operands' width in its low 7 bits.
  */
-import type { Body } from '../wasm/module.ts';
+import type { Body } from '../../wasm/module.ts';
 import { Hand } from './hand.ts';
 import * as state from './state.ts';
 

@@ -3,6 +3,7 @@
  * of times. SDM 3A chapter 4; access rights 4.6; accessed and dirty flags 4.8; error codes 4.7.
  */
 
+import type { Body, Module } from '../../wasm/module.ts';
 import {
   type Layout,
   PAGE_CODE,
@@ -20,7 +21,6 @@ import {
   TLB_READ,
   TLB_WRITE,
 } from '../layout.ts';
-import type { Body, Module } from '../wasm/module.ts';
 import { Hand } from './hand.ts';
 import * as state from './state.ts';
 

@@ -2,8 +2,8 @@
  * WebAssembly functions that rows call for a value (`b.call`): what is too long to stand in every place that needs it, and touches
  * no state. They are the interpreter's; translated code imports them.
  */
-import type { Module } from '../wasm/module.ts';
-import type { ValueType } from '../wasm/opcodes.ts';
+import type { Module } from '../../wasm/module.ts';
+import type { ValueType } from '../../wasm/opcodes.ts';
 import type { Builder, Value } from './builder.ts';
 import { crc32Body } from './crc32.ts';
 import { compareStringsBody } from './string-compare.ts';

@@ -1,6 +1,7 @@
 /** Where a linear address lies in the WebAssembly memory, for code that works on the guest's memory a structure at a time. */
+
+import type { Body } from '../../wasm/module.ts';
 import { type Layout, PAGE_CODE, PAGE_RAM, TLB_ADDEND, TLB_READ, TLB_WRITE } from '../layout.ts';
-import type { Body } from '../wasm/module.ts';
 import { Hand } from './hand.ts';
 import { ACCESS_IMPLICIT, ACCESS_QUIET, ACCESS_WRITE, crosses, emitEntry } from './paging.ts';
 import * as state from './state.ts';

@@ -1,7 +1,7 @@
 /** PCMPxSTRx on the uses it was made for, and CRC-32C's check value. Random cases are in the vectors from a real processor. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Body, Module } from '../wasm/module.ts';
+import { Body, Module } from '../../wasm/module.ts';
 import { crc32Body, writeCrcTables } from './crc32.ts';
 import { compareStringsBody, FIRST_ENDS, IMPLICIT, SECOND_ENDS } from './string-compare.ts';
 

@@ -2,7 +2,7 @@
  * What PCMPESTRI, PCMPESTRM, PCMPISTRI and PCMPISTRM have in common (SDM 2B, 4.1), as a WebAssembly function: how the characters
  * of two strings compare, a bit for each of the second string.
  */
-import { Body } from '../wasm/module.ts';
+import { Body } from '../../wasm/module.ts';
 
 /** Immediate bits 1-0: words rather than bytes; signed. */
 const WORDS = 1;

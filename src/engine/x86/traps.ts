@@ -4,8 +4,8 @@
  * on the way, device memory, single steps, an interrupt that waits), answers 0 and has changed nothing: transfers.ts, which knows
  * all cases, does it then. Written after the same pages: SDM 3A 5.8.8, 6.12, 6.14; SDM 2, SYSCALL, SYSRET, IRET.
  */
-import { Body, type Module } from '../wasm/module.ts';
-import type { ValueType } from '../wasm/opcodes.ts';
+import { Body, type Module } from '../../wasm/module.ts';
+import type { ValueType } from '../../wasm/opcodes.ts';
 import { Builder, type Tier, type Value } from './builder.ts';
 import { emitNoteException, NO_CODE, SHOWS_RF, WITH_ERROR_CODE } from './exceptions.ts';
 import { Hand } from './hand.ts';
