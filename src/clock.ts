@@ -69,37 +69,55 @@ export class VirtualTime {
 
 /** The most that guest time advances while a slice of instructions runs, in nanoseconds: less than a tick at 250 Hz. */
 const STRIDE = 3_000_000;
+/** … and between two readings with fewer than CLOSE instructions between them. */
+const STEP = 3_000;
+const CLOSE = 64;
 
 /**
  * Guest time that follows the host, from 0 on. While the guest executes it advances by no more than STRIDE a slice, however long
  * the host made the slice take: a guest that counts timer interrupts against the TSC would otherwise find most of them missing.
+ * Nor by more than STEP between readings that follow each other closely, for a guest that calibrates one clock by another has
+ * both read at once (Linux's quick_pit_calibrate, which gives up when code of ours that V8 has not compiled yet takes longer).
  * What the host took is gone for the guest, as if the machine had been paused; an idle guest's time runs like the host's.
  */
 export class HostTime {
   readonly #host: HostClock;
+  readonly #instructions: () => number;
   /** The host's time at which guest time was, or would have been, 0. */
   #start: number;
   #slice = 0;
   #stolen = 0;
-  constructor(host: HostClock) {
+  /** The latest reading, and when it was, in instructions. */
+  #latest = 0;
+  #at = 0;
+  /** @param instructions executed so far */
+  constructor(host: HostClock, instructions: () => number) {
     this.#host = host;
+    this.#instructions = instructions;
     this.#start = host.now();
   }
   now = (): number => {
+    const at = this.#instructions();
+    const limit = at - this.#at < CLOSE ? Math.min(this.#latest + STEP, this.#slice + STRIDE) : this.#slice + STRIDE;
+    this.#at = at;
+    this.#latest = this.#until(limit);
+    return this.#latest;
+  };
+  /** Guest time, which gets no later than `limit`. */
+  #until(limit: number): number {
     const now = this.#host.now() - this.#start;
-    const limit = this.#slice + STRIDE;
     if (now <= limit) return now;
     this.#start += now - limit;
     this.#stolen += now - limit;
     return limit;
-  };
+  }
   /** A slice of instructions begins. */
   slice(): void {
-    this.#slice = this.now();
+    this.#slice = this.#latest = this.#until(this.#slice + STRIDE);
   }
   /** The guest has been idle until now. @returns the nanoseconds that the host took since the last call. */
   idled(): number {
-    this.#slice = this.#host.now() - this.#start;
+    this.#slice = this.#latest = this.#host.now() - this.#start;
     const stolen = this.#stolen;
     this.#stolen = 0;
     return stolen;

@@ -144,7 +144,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
   // ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
   const host = typeof options.clock === 'object' ? options.clock : undefined;
   const virtual = host ? undefined : new VirtualTime(() => engine.instructions);
-  const following = host && new HostTime(host);
+  const following = host && new HostTime(host, () => engine.instructions);
   const clock = new MachineClock((virtual ?? following!).now, host ? host.wall() : VIRTUAL_EPOCH);
   clock.onEarlier = () => engine.requestExit();
   let tscOffset = 0n;
