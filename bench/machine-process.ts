@@ -42,6 +42,7 @@ const machine = await createMachine({
 });
 preferThisThread();
 collectGarbage();
+setTimeout(collectGarbage, 1000).unref(); // As `polyvisor run` does, too.
 
 const profiler = new Session();
 profiler.connect();

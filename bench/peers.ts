@@ -1,6 +1,5 @@
 /** Who runs the guest: ourselves, as a user would or with our counters at hand, and others. */
 import { spawnSync } from 'node:child_process';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BenchContext, OURS, type Settings } from './bench.ts';
@@ -21,9 +20,8 @@ export function polyvisor({ kernel, initrd }: Images, { memory, hypervisor, engi
 /** The same machine in a process that tells its counters (machine-process.ts). */
 export function polyvisorWithCounters(images: Images, { memory, hypervisor, engine }: Settings): Command {
   const options = JSON.stringify({ ...images, memory: memory << 20, hypervisor, engine });
-  const threads = `--v8-pool-size=${Math.min(Math.max(availableParallelism() - 1, 1), 4)}`; // As bin/polyvisor has it.
-  const args = [threads, sibling('machine-process.js'), options];
-  return { name: OURS, command: process.execPath, args, answers: true };
+  const args = [sibling('machine-process.js'), options];
+  return { name: OURS, command: join(root, 'bin/guest-node'), args, answers: true };
 }
 
 const QEMU = 'qemu-system-x86_64';
