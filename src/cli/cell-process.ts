@@ -1,4 +1,6 @@
-/** The process in which one cell of the matrix runs: gets its CellSpec from the parent and sends what becomes of it. */
+/** A process in which cells of the matrix run, one after the other: gets a CellSpec from the parent and sends what becomes of it. */
+
+import { collectGarbage } from '../host/node/collect-garbage.ts';
 import type { CellResult } from '../matrix/result.ts';
 import { type CellProgress, type CellSpec, runCell } from './cell.ts';
 
@@ -18,12 +20,12 @@ process.on('disconnect', () => process.exit(1));
 // Ctrl-C goes to the whole group: the parent decides what is to become of its cells.
 for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
 
-process.once('message', async (spec: CellSpec) => {
+process.on('message', async (spec: CellSpec) => {
   try {
     const result = await runCell(spec, progress => void send({ kind: 'progress', progress }));
     await send({ kind: 'result', result });
   } catch (error) {
     await send({ kind: 'mistake', message: error instanceof Error ? error.message : String(error) });
   }
-  process.exit(0);
+  collectGarbage(); // The machine's memory above all.
 });

@@ -1,4 +1,7 @@
-/** Runs cells in processes of their own, so many at a time, and outlives whatever becomes of them. */
+/**
+ * Runs cells in processes, so many at a time, and outlives whatever becomes of them. A process whose cell has come to its end
+ * takes the next one: V8 has compiled the engine there already. One that died, was killed or ran a file's code takes no other.
+ */
 import { type ChildProcess, fork } from 'node:child_process';
 import { type CellResult, cellWithoutBoot, PHASES, type Phase } from '../matrix/result.ts';
 import type { CellProgress, CellSpec } from './cell.ts';
@@ -13,8 +16,6 @@ export interface CellEvents {
 
 /** A cell ends itself at its time limit; a process that has not within this many ms more is beyond help. */
 const GRACE = 30_000;
-/** How long a process may stay after its answer, in ms. */
-const LINGER = 5000;
 /** What a process prints that is no message is kept up to here, in characters, for the case that it dies. */
 const LAST_WORDS = 2000;
 const PROGRAM = new URL('./cell-process.js', import.meta.url);
@@ -30,6 +31,8 @@ export interface CellRunner {
 export interface CellProcesses {
   /** One that waits, or a new one. @throws Error where none can be started. */
   take(): ChildProcess;
+  /** One whose cell has ended: it waits for the next. */
+  give(child: ChildProcess): void;
   /** Ends those that still wait. */
   end(): void;
 }
@@ -52,6 +55,7 @@ export function startCellProcesses(count: number): CellProcesses {
       for (let child = waiting.shift(); child; child = waiting.shift()) if (child.connected) return child;
       return start();
     },
+    give: child => void waiting.push(child),
     end() {
       for (const child of waiting.splice(0)) child.kill('SIGKILL');
     },
@@ -115,23 +119,27 @@ export function runCells(
         return settle(lost(`its process could not be started: ${(error as Error).message}`));
       }
       running.add(handle);
-      for (const stream of [child.stdout, child.stderr])
-        stream?.setEncoding('utf8').on('data', (text: string) => {
-          words = (words + text).slice(-LAST_WORDS);
-        });
-      child.on('message', (message: CellMessage) => {
+      const onWords = (text: string) => {
+        words = (words + text).slice(-LAST_WORDS);
+      };
+      const onMessage = (message: CellMessage) => {
+        if (settled) return;
         if (message.kind === 'progress') {
           last = message.progress;
-          events.progress(index, last);
-        } else {
-          // It ends by itself now; whoever waits for the matrix shall find nothing running.
-          answer =
-            message.kind === 'result' ? message.result : lost(`a mistake in polyvisor itself: ${message.message}`);
-          setTimeout(handle.kill, LINGER).unref();
+          return events.progress(index, last);
         }
-      });
-      child.on('error', error => settle(lost(`its process failed: ${error.message}`)));
-      child.on('close', (code, signal) =>
+        if (message.kind === 'result' && spec.hypervisorFile === undefined) {
+          for (const stream of [child.stdout, child.stderr]) stream?.off('data', onWords);
+          child.off('message', onMessage).off('error', onError).off('close', onClose);
+          settle(message.result);
+          return processes.give(child);
+        }
+        // Whoever waits for the matrix shall find nothing running: once it has gone, it is told of.
+        answer = message.kind === 'result' ? message.result : lost(`a mistake in polyvisor itself: ${message.message}`);
+        handle.kill();
+      };
+      const onError = (error: Error) => settle(lost(`its process failed: ${error.message}`));
+      const onClose = (code: number | null, signal: string | null) =>
         settle(
           answer ??
             lost(
@@ -140,8 +148,9 @@ export function runCells(
                   ? 'its process did not answer any more'
                   : `its process was ended ${signal ? `by ${signal}` : `with status ${code}`}`),
             ),
-        ),
-      );
+        );
+      for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', onWords);
+      child.on('message', onMessage).on('error', onError).on('close', onClose);
       child.send(spec, error => error && settle(lost(`its process took no order: ${error.message}`)));
     });
 

@@ -8,6 +8,9 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 type Decision = 'quit' | 'monitor' | 'timeout' | 'panic' | 'grace' | (typeof SIGNALS)[number] | 'SIGPIPE';
 
+/** What was written before a run ended may fail later, when it decides nothing any more. */
+const ignore = () => {};
+
 /** The first who ends the run for good wins; a wish for the monitor gives way to everything. */
 export function createDecisions() {
   let machine: Machine | undefined;
@@ -61,6 +64,7 @@ export function createDecisions() {
     finish() {
       for (const timer of timers) clearTimeout(timer);
       for (const signal of SIGNALS) process.off(signal, onSignal);
+      process.stdout.off('error', onPipe).off('error', ignore).on('error', ignore);
     },
     /** What the machine's exit means, given who stopped it and what the console last said. */
     explain(exit: Exit, panic: string | undefined): Exit {

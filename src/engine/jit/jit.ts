@@ -79,7 +79,7 @@ export class Jit {
     this.#host.translator.poll();
     if (this.#batch.length && ++this.#waited >= PATIENCE) this.#submit();
   }
-  /** The block at `linear` has been entered HOT times. */
+  /** The block at `linear` has been entered so often that it is hot. */
   request(linear: bigint, code: CodeSize): void {
     const physical = this.#host.translates(code) ? this.#host.code(linear) : -1;
     if (physical >= 0) this.#want({ linear, physical, code }, WARM);
