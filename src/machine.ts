@@ -58,8 +58,6 @@ export interface MachineOptions {
   engine?: 'jit' | 'interpreter' | 'both';
   /** Where the JIT translates, e.g. `workerTranslator` of `polyvisor/node`. Default: on the guest's own thread. */
   translator?: TranslatorFactory;
-  /** How often a block of code must be entered before it is translated. Default: HOT, which is best with a core to spare for V8. */
-  hot?: number;
   /** Where the engine keeps what is the same at every start, e.g. `diskCache` of `polyvisor/node`. Default: nowhere. */
   cache?: ArtifactCache;
   /** Called with every line of the log (unknown ports, MSRs, hypercalls: once each). */
@@ -134,7 +132,6 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
   const engine = new Engine(ramSize, {
     jit: options.engine !== 'interpreter',
     translator: options.translator,
-    hot: options.hot,
     cache: options.cache,
   });
   const image = await parseKernel(options.kernel).catch(error => {

@@ -1,8 +1,14 @@
-/** A process in which cells of the matrix run, one after the other: gets a CellSpec from the parent and sends what becomes of it. */
+/** A process in which cells of the matrix run, one after the other: gets an order from the parent and sends what becomes of it. */
 
 import { collectGarbage } from '../host/node/collect-garbage.ts';
 import type { CellResult } from '../matrix/result.ts';
-import { type CellProgress, type CellSpec, runCell } from './cell.ts';
+import { bootAgain, type CellProgress, type CellSpec, runCell } from './cell.ts';
+
+export interface CellOrder {
+  spec: CellSpec;
+  /** What the cell's first boot came to, if it is the second one that is wanted. */
+  before?: CellResult | undefined;
+}
 
 export type CellMessage =
   | { kind: 'progress'; progress: CellProgress }
@@ -20,9 +26,10 @@ process.on('disconnect', () => process.exit(1));
 // Ctrl-C goes to the whole group: the parent decides what is to become of its cells.
 for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
 
-process.on('message', async (spec: CellSpec) => {
+process.on('message', async ({ spec, before }: CellOrder) => {
   try {
-    const result = await runCell(spec, progress => void send({ kind: 'progress', progress }));
+    const onProgress = (progress: CellProgress) => void send({ kind: 'progress', progress });
+    const result = before ? await bootAgain(spec, before, onProgress) : await runCell(spec, onProgress);
     await send({ kind: 'result', result });
   } catch (error) {
     await send({ kind: 'mistake', message: error instanceof Error ? error.message : String(error) });

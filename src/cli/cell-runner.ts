@@ -5,7 +5,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { type CellResult, cellWithoutBoot, PHASES, type Phase } from '../matrix/result.ts';
 import type { CellProgress, CellSpec } from './cell.ts';
-import type { CellMessage } from './cell-process.ts';
+import type { CellMessage, CellOrder } from './cell-process.ts';
 
 /** What is watched while cells run; all calls come in order for a cell. */
 export interface CellEvents {
@@ -79,7 +79,8 @@ export function runCells(
   let stopped: string | undefined;
   let next = 0;
 
-  const one = (index: number) =>
+  /** Has a process run the cell, or, if that is there already, add to its result. */
+  const one = (index: number, before?: CellResult) =>
     new Promise<CellResult>(resolve => {
       const spec = specs[index]!;
       let last: CellProgress | undefined;
@@ -105,13 +106,12 @@ export function runCells(
       };
       let child: ChildProcess;
       const handle = { kill: () => void child?.kill('SIGKILL') };
-      // A second boot may follow the first.
       const timer = setTimeout(
         () => {
           expired = true;
           handle.kill();
         },
-        (spec.builtIn ? 2 : 1) * spec.timeout * 1000 + GRACE,
+        spec.timeout * 1000 + GRACE,
       );
       try {
         child = processes.take();
@@ -151,22 +151,42 @@ export function runCells(
         );
       for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', onWords);
       child.on('message', onMessage).on('error', onError).on('close', onClose);
-      child.send(spec, error => error && settle(lost(`its process took no order: ${error.message}`)));
+      child.send(
+        { spec, before } satisfies CellOrder,
+        error => error && settle(lost(`its process took no order: ${error.message}`)),
+      );
     });
 
+  /** Cells whose second boot has been put off, so that the last processes end at about the same time. */
+  const unfinished: { index: number; result: CellResult }[] = [];
+  /** First boots that are under way, and who waits for one of them to end. */
+  let booting = 0;
+  const idle: (() => void)[] = [];
+  const end = (index: number, result: CellResult) => {
+    results[index] = result;
+    events.ended(index, result);
+  };
+  const boot = async (index: number): Promise<void> => {
+    const { kernel, hypervisor } = specs[index]!;
+    if (ready[index]) return end(index, ready[index]);
+    if (stopped !== undefined) return end(index, cellWithoutBoot(kernel, hypervisor, 'died', stopped));
+    events.started(index);
+    booting++;
+    const result = await one(index);
+    booting--;
+    if (!(specs[index]!.builtIn && result.verdict === 'passed')) end(index, result);
+    else if (order.length - next >= jobs) end(index, await one(index, result));
+    else unfinished.push({ index, result });
+    for (const wake of idle.splice(0)) wake();
+  };
   const work = async () => {
     for (;;) {
       const index = order[next++];
-      if (index === undefined) return;
-      const { kernel, hypervisor } = specs[index]!;
-      let result = ready[index];
-      if (!result && stopped !== undefined) result = cellWithoutBoot(kernel, hypervisor, 'died', stopped);
-      if (!result) {
-        events.started(index);
-        result = await one(index);
-      }
-      results[index] = result;
-      events.ended(index, result);
+      const waiting = index === undefined ? unfinished.shift() : undefined;
+      if (index !== undefined) await boot(index);
+      else if (waiting) end(waiting.index, await one(waiting.index, waiting.result));
+      else if (booting > 0) await new Promise<void>(resolve => idle.push(resolve));
+      else return;
     }
   };
 

@@ -67,22 +67,35 @@ export interface CellProgress {
 
 /** A guest that prints more than this, in bytes, is not going to say anything new. */
 const CONSOLE_LIMIT = 8 << 20;
-/** Where every core has a guest, what V8 compiles is time taken from one: the whole matrix is quickest like this. */
-const HOT = 60_000;
 /** How long a guest may take to power off after its test, in ms of the host's. */
 const POWER_OFF_GRACE = 20_000;
 const PROGRESS_INTERVAL = 250;
 /** Matched text may come in pieces; a line is not longer than this. */
 const LONGEST_LINE = 4096;
 
-export async function runCell(spec: CellSpec, onProgress: (progress: CellProgress) => void): Promise<CellResult> {
+/** The cell's boot and its test. */
+export function runCell(spec: CellSpec, onProgress: (progress: CellProgress) => void): Promise<CellResult> {
+  return withHypervisor(spec, module => boot(spec, module, onProgress));
+}
+
+/** The last item of the built-in test: a second boot, whose first process asks for a reset. @returns `result` with it */
+export function bootAgain(
+  spec: CellSpec,
+  result: CellResult,
+  onProgress: (progress: CellProgress) => void,
+): Promise<CellResult> {
+  return withHypervisor(spec, module => checkReset(spec, module, result, onProgress));
+}
+
+async function withHypervisor(
+  spec: CellSpec,
+  work: (module: HypervisorModule) => Promise<CellResult>,
+): Promise<CellResult> {
   try {
     const { hypervisorFile: file } = spec;
-    const module =
-      file === undefined ? parseHypervisor(spec.hypervisor) : await loadHypervisor(file, watchMyself(file));
-    const result = await boot(spec, module, onProgress);
-    if (spec.builtIn && result.verdict === 'passed') await checkReset(spec, module, result, onProgress);
-    return result;
+    return await work(
+      file === undefined ? parseHypervisor(spec.hypervisor) : await loadHypervisor(file, watchMyself(file)),
+    );
   } catch (error) {
     if (!(error instanceof ImageError || error instanceof PluginError)) throw error;
     return cellWithoutBoot(spec.kernel, spec.hypervisor, 'unusable', error.message);
@@ -172,7 +185,6 @@ async function boot(
       console: { write, onInput() {} },
       disks: spec.builtIn ? [createMemoryDisk('matrix', DISK_SIZE, DISK_LABEL)] : [],
       engine: spec.engine,
-      hot: HOT,
       cache: diskCache,
     });
     if (trace) {
@@ -226,13 +238,12 @@ async function boot(
 /** The epoch that machine.ts gives a guest on the virtual clock, in ms: 2026-01-01. */
 const VIRTUAL_EPOCH = Date.UTC(2026, 0, 1);
 
-/** The last item of the built-in test: a second boot, whose first process asks for a reset. */
 async function checkReset(
   spec: CellSpec,
   module: HypervisorModule,
   result: CellResult,
   onProgress: (progress: CellProgress) => void,
-): Promise<void> {
+): Promise<CellResult> {
   const started = performance.now();
   const watch = createConsoleWatch();
   const machine = await createMachine({
@@ -244,7 +255,6 @@ async function checkReset(
     clock: spec.clock === 'host' ? nodeClock : 'virtual',
     console: { write: watch.write, onInput() {} },
     engine: spec.engine,
-    hot: HOT,
     cache: diskCache,
   });
   const cost = (): Cost => ({
@@ -260,8 +270,9 @@ async function checkReset(
   clearInterval(timer);
   const passed = exit.kind === 'reset';
   result.tests.push({ name: 'reboot', outcome: passed ? 'passed' : 'failed', ...cost() });
-  if (passed) return;
+  if (passed) return result;
   result.verdict = 'failed';
   result.reason = `reboot: the guest did not reset the machine; it ended by ${exit.kind}`;
   result.tests.at(-1)!.note = result.reason;
+  return result;
 }

@@ -75,7 +75,7 @@ function createProgram(finish: (exitStatus: number) => void): Command {
 
   program
     .command('matrix')
-    .description('boot kernels under every hypervisor, a process a cell, and report what became of each')
+    .description('boot kernels under every hypervisor, a process a core, and report what became of each')
     .argument('[kernel...]', "files, or Debian's: flavours such as 686-pae, packages (default: cloud-amd64)")
     .option('-H, --hypervisor <list>', 'names and files with one, separated by commas (default: all)')
     .option('-i, --initrd <file>', "initial RAM disk instead of the default guest's")

@@ -55,8 +55,6 @@ export interface EngineOptions {
   jit: boolean;
   /** Default: on the guest's own thread. */
   translator?: TranslatorFactory | undefined;
-  /** Times that a block must be entered before it is translated; default: HOT. */
-  hot?: number | undefined;
   /** Where the interpreter's modules are kept. */
   cache?: ArtifactCache | undefined;
 }
@@ -158,7 +156,7 @@ export class Engine {
     if (!wide.warm) this.#warmUp();
     wide.warm = true;
     if (options.jit) {
-      this.cpu.set32(state.HOT, options.hot ?? HOT);
+      this.cpu.set32(state.HOT, HOT);
       const of = (code: CodeSize) => (code === 64 ? this.#wide : this.#narrow);
       this.jit = new Jit({
         layout: shape,

@@ -22,10 +22,12 @@ export function keepYoungGenerationSmall(): void {
 }
 
 /**
- * Lets V8 optimise only JavaScript that runs a lot more than it usually asks for (nine times its budget of 66 KiB of bytecode).
- * It does so on other cores, of which there are none to spare where each has a guest of its own: a boot's JavaScript, most of it
- * the translator's, costs half a second less in all, and a quarter more on its own core.
+ * Lets V8 optimise only what runs a lot more than it usually asks for: JavaScript nine times its budget of 66 KiB of bytecode,
+ * WebAssembly (translated regions, which it compiles quickly first) five times. It does so on other cores, of which there are none
+ * to spare where each has a guest of its own: a boot's JavaScript, most of it the translator's, costs half a second less in all,
+ * and a quarter more on its own core; regions cost 7 % of a cell's time less.
  */
 export function optimiseLess(): void {
   setFlagsFromString('--interrupt-budget=600000');
+  setFlagsFromString('--wasm-tiering-budget=10000000');
 }
