@@ -3,7 +3,7 @@
  * length, LZ4 block}, each at most 8 MiB when unpacked; no checksums, no end mark (lz4_Frame_format.md, "Legacy frame";
  * lz4_Block_format.md). Written out here because the packages that exist either read only the newer frame or do not notice
  * a corrupt block: here every length and distance is checked. In WebAssembly because a kernel is unpacked while V8's optimiser
- * has the interpreter to do, and JavaScript that waits for it takes 400 ms for what takes 60 ms so.
+ * has the interpreter to do, and JavaScript that waits for it takes 400 ms for what takes 100 ms so.
  */
 import { Body, Module } from '../wasm/module.ts';
 import { ImageError } from './image-error.ts';
