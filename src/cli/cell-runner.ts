@@ -16,6 +16,8 @@ export interface CellEvents {
 
 /** A cell ends itself at its time limit; a process that has not within this many ms more is beyond help. */
 const GRACE = 30_000;
+/** How long to wait for the end of a process that takes no order, in ms. */
+const DEAF = 1000;
 /** What a process prints that is no message is kept up to here, in characters, for the case that it dies. */
 const LAST_WORDS = 2000;
 const PROGRAM = new URL('./cell-process.js', import.meta.url);
@@ -151,10 +153,14 @@ export function runCells(
         );
       for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', onWords);
       child.on('message', onMessage).on('error', onError).on('close', onClose);
-      child.send(
-        { spec, before } satisfies CellOrder,
-        error => error && settle(lost(`its process took no order: ${error.message}`)),
-      );
+      child.send({ spec, before } satisfies CellOrder, error => {
+        if (!error) return;
+        // It has ended, as `close` will tell better; or else it is deaf.
+        setTimeout(() => {
+          settle(lost(`its process took no order: ${error.message}`));
+          handle.kill();
+        }, DEAF);
+      });
     });
 
   /** Cells whose second boot has been put off, so that the last processes end at about the same time. */

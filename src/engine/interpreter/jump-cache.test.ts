@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Engine, type EngineEnvironment } from '../engine.ts';
+import { JUMP_CACHE, JUMP_ENTRY, JUMP_SETS } from '../layout.ts';
 import * as state from '../x86/state.ts';
 
 const RAM = 1 << 20;
@@ -72,6 +73,23 @@ describe('the jump cache', () => {
     engine.tlb.select(-1);
     engine.cpu.updateBank();
     assert.equal(turns(1000), 1);
+  });
+  test('has two addresses at a place', () => {
+    const { engine, turns } = loop();
+    const { cpu, memory } = engine;
+    const place = (linear: number) => JUMP_CACHE + ((linear ^ (linear / JUMP_SETS)) % JUMP_SETS) * 2 * JUMP_ENTRY;
+    const neighbour = OTHER + 0x20;
+    assert.equal(place(FUNCTION), place(neighbour));
+    // The loop is to call both: its jump back leads to another call.
+    memory.copyIn(neighbour, adding(2));
+    memory.copyIn(CODE, Uint8Array.of(...LOOP.slice(0, 7), 0xbb, 0x20, 0, 3, 0, 0xff, 0xd3, 0xeb, 0xf0));
+    for (const start of [CODE, RETURN, RETURN + 7, neighbour]) assert.ok(engine.jit!.translate(BigInt(start), 32));
+    cpu.rip = BigInt(CODE);
+    assert.equal(turns(1800), 3 * (1000 / 1800));
+    const noted = [0, JUMP_ENTRY].map(entry =>
+      Number(new DataView(cpu.bytes.buffer).getBigUint64(place(FUNCTION) + entry, true)),
+    );
+    assert.deepEqual(noted.sort(), [FUNCTION, neighbour]);
   });
   test('forgets regions whose code is written to', () => {
     const { engine, turns } = loop();

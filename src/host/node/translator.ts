@@ -1,4 +1,5 @@
 /** Translation beside the guest: a worker thread makes the modules, and the guest goes on in the interpreter until they come. */
+import { availableParallelism } from 'node:os';
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import {
   LocalTranslator,
@@ -15,8 +16,12 @@ export interface WorkerSetup {
   finished: Int32Array;
 }
 
-/** For `MachineOptions.translator`: a worker a machine. Where it cannot start or fails, translation goes on without it. */
-export const workerTranslator: TranslatorFactory = setup => new WorkerTranslator(setup);
+/**
+ * For `MachineOptions.translator`: a worker a machine. Where it cannot start or fails, translation goes on without it; so it does
+ * from the start where there is but one processor, which a worker could only take from the guest.
+ */
+export const workerTranslator: TranslatorFactory = setup =>
+  availableParallelism() > 1 ? new WorkerTranslator(setup) : new LocalTranslator(setup);
 
 class WorkerTranslator implements Translator {
   onModule: Translator['onModule'] = () => {};
