@@ -1,6 +1,6 @@
 /** A process in which cells of the matrix run, one after the other: gets an order from the parent and sends what becomes of it. */
 
-import { collectGarbage } from '../host/node/collect-garbage.ts';
+import { collectGarbage, keepYoungGenerationSmall, optimiseLess } from '../host/node/collect-garbage.ts';
 import type { CellResult } from '../matrix/result.ts';
 import { bootAgain, type CellProgress, type CellSpec, runCell } from './cell.ts';
 
@@ -20,6 +20,9 @@ const send = (message: CellMessage) =>
     if (process.connected) process.send!(message, undefined, {}, () => resolve());
     else resolve();
   });
+
+keepYoungGenerationSmall();
+optimiseLess();
 
 // Nobody is left to hear of the cell.
 process.on('disconnect', () => process.exit(1));

@@ -115,6 +115,7 @@ export function runCells(
         },
         spec.timeout * 1000 + GRACE,
       );
+      if (stopped !== undefined) return settle(lost(stopped));
       try {
         child = processes.take();
       } catch (error) {
@@ -173,10 +174,8 @@ export function runCells(
     events.ended(index, result);
   };
   const boot = async (index: number): Promise<void> => {
-    const { kernel, hypervisor } = specs[index]!;
     if (ready[index]) return end(index, ready[index]);
-    if (stopped !== undefined) return end(index, cellWithoutBoot(kernel, hypervisor, 'died', stopped));
-    events.started(index);
+    if (stopped === undefined) events.started(index);
     booting++;
     const result = await one(index);
     booting--;

@@ -4,7 +4,7 @@ import { commandArchive, commandParameters, joinArchives, OutputParser } from '.
 import { annotate } from '../boot/symbols.ts';
 import { diskCache } from '../host/node/artifact-cache.ts';
 import { nodeClock } from '../host/node/clock.ts';
-import { collectGarbage, keepYoungGenerationSmall, optimiseLess } from '../host/node/collect-garbage.ts';
+import { collectGarbage } from '../host/node/collect-garbage.ts';
 import { loadHypervisor } from '../host/node/load-hypervisor.ts';
 import {
   createMachine,
@@ -107,8 +107,6 @@ async function boot(
   module: HypervisorModule,
   onProgress: (progress: CellProgress) => void,
 ): Promise<CellResult> {
-  keepYoungGenerationSmall();
-  optimiseLess();
   const trace = spec.traceFile === undefined ? undefined : openTraceFile(spec.traceFile);
   const decisions = createDecisions();
   const started = performance.now();

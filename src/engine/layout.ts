@@ -40,8 +40,8 @@ export const BLOCK_RECORD = 4;
 export const BLOCK_AREA = TLB_AREA + TLB_BANK * TLB_BANKS;
 
 /**
- * Jump caches, one for 32-bit code and one for 64-bit code: where translated code goes on at a linear address. Sets of two entries of {u64
- * linear address, u64 key << 16 | index in the table of regions}. An entry counts while its key is that of the TLB bank in use:
+ * Jump caches, one for 32-bit code and one for 64-bit code: where translated code goes on at a linear address. Sets of two
+ * entries of {u64 linear address, u64 key << 16 | index in the table of regions}. An entry counts while its key is that of the TLB bank in use:
  * then the pages of the region are still mapped where they were when it was entered last.
  */
 export const JUMP_CACHE = BLOCK_AREA + BLOCK_TABLE * 3;
