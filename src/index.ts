@@ -65,6 +65,7 @@ export { traced } from './paravirt/trace.ts';
 
 // The contract of a host.
 export type { Alarm, Clock, HostClock } from './host/clock.ts';
+export { RegionLibrary } from './engine/jit/library.ts';
 export type { ArtifactCache } from './host/artifact-cache.ts';
 export type { Console } from './host/console.ts';
 export type { Disk } from './host/disk.ts';

@@ -15,6 +15,7 @@ import { createPcBoard, VGA_WINDOW } from './devices/board.ts';
 import type { Device, Slot } from './devices/device.ts';
 import { createLocalApicBoard } from './devices/local-apic-board.ts';
 import { Engine, type EngineEnvironment } from './engine/engine.ts';
+import type { RegionLibrary } from './engine/jit/library.ts';
 import type { TranslatorFactory } from './engine/jit/translator.ts';
 import { EngineProcessor } from './engine/processor.ts';
 import { cpuid } from './engine/x86/cpuid.ts';
@@ -58,6 +59,8 @@ export interface MachineOptions {
   engine?: 'jit' | 'interpreter' | 'both';
   /** Where the JIT translates, e.g. `workerTranslator` of `polyvisor/node`. Default: on the guest's own thread. */
   translator?: TranslatorFactory;
+  /** Machines that are given the same one, one after the other, share translated code. Default: each has its own. */
+  library?: RegionLibrary;
   /** Where the engine keeps what is the same at every start, e.g. `diskCache` of `polyvisor/node`. Default: nowhere. */
   cache?: ArtifactCache;
   /** Called with every line of the log (unknown ports, MSRs, hypercalls: once each). */
@@ -132,6 +135,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
   const engine = new Engine(ramSize, {
     jit: options.engine !== 'interpreter',
     translator: options.translator,
+    library: options.library,
     cache: options.cache,
   });
   const image = await parseKernel(options.kernel).catch(error => {

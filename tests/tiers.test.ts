@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { ensureGuest } from '../src/host/node/index.ts';
-import { createMachine } from '../src/index.ts';
+import { createMachine, RegionLibrary } from '../src/index.ts';
 
 const INSTRUCTIONS = 150_000_000;
 
@@ -26,3 +26,19 @@ for (const [hypervisor, architecture] of [
     const { modules = 0 } = machine.statistics.translation ?? {};
     assert.ok(modules > 0, 'nothing was translated: there was nothing to compare');
   });
+
+test('what one machine has translated does the same in another one, under another hypervisor', async () => {
+  const guest = await ensureGuest({ architecture: 'amd64' });
+  const options = {
+    kernel: readFileSync(guest.kernel),
+    initrd: readFileSync(guest.initrd),
+    library: new RegionLibrary(),
+  };
+  const first = await createMachine({ ...options, hypervisor: 'kvm' });
+  await first.run({ instructions: INSTRUCTIONS });
+
+  const second = await createMachine({ ...options, hypervisor: 'hyperv', engine: 'both' });
+  assert.deepEqual(await second.run({ instructions: INSTRUCTIONS }), { kind: 'stopped' });
+  const { regions = 0, recalled = 0 } = second.statistics.translation!;
+  assert.ok(recalled > 0.8 * regions, `${recalled} of ${regions} regions came from the library`);
+});

@@ -1,6 +1,9 @@
 /** A process in which cells of the matrix run, one after the other: gets an order from the parent and sends what becomes of it. */
 
+import { diskCache } from '../host/node/artifact-cache.ts';
 import { collectGarbage, keepYoungGenerationSmall, optimiseLess } from '../host/node/collect-garbage.ts';
+import { workerTranslator } from '../host/node/translator.ts';
+import { RegionLibrary } from '../index.ts';
 import type { CellResult } from '../matrix/result.ts';
 import { bootAgain, type CellProgress, type CellSpec, runCell } from './cell.ts';
 
@@ -8,6 +11,8 @@ export interface CellOrder {
   spec: CellSpec;
   /** What the cell's first boot came to, if it is the second one that is wanted. */
   before?: CellResult | undefined;
+  /** No other cell has a use for a second core. */
+  spareCore: boolean;
 }
 
 export type CellMessage =
@@ -22,17 +27,21 @@ const send = (message: CellMessage) =>
   });
 
 keepYoungGenerationSmall();
-optimiseLess();
+const library = new RegionLibrary();
 
 // Nobody is left to hear of the cell.
 process.on('disconnect', () => process.exit(1));
 // Ctrl-C goes to the whole group: the parent decides what is to become of its cells.
 for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
 
-process.on('message', async ({ spec, before }: CellOrder) => {
+process.on('message', async ({ spec, before, spareCore }: CellOrder) => {
+  if (!spareCore) optimiseLess();
+  const workshop = { cache: diskCache, library, ...(spareCore && { translator: workerTranslator }) };
   try {
     const onProgress = (progress: CellProgress) => void send({ kind: 'progress', progress });
-    const result = before ? await bootAgain(spec, before, onProgress) : await runCell(spec, onProgress);
+    const result = before
+      ? await bootAgain(spec, workshop, before, onProgress)
+      : await runCell(spec, workshop, onProgress);
     await send({ kind: 'result', result });
   } catch (error) {
     await send({ kind: 'mistake', message: error instanceof Error ? error.message : String(error) });

@@ -1,8 +1,9 @@
 /**
  * Runs cells in processes, so many at a time, and outlives whatever becomes of them. A process whose cell has come to its end
- * takes the next one: V8 has compiled the engine there already. One that died, was killed or ran a file's code takes no other.
+ * takes the next one: V8 has compiled the engine there already, and most of what its guest runs. One that died, was killed or ran a file's code takes no other.
  */
 import { type ChildProcess, fork } from 'node:child_process';
+import { availableParallelism } from 'node:os';
 import { type CellResult, cellWithoutBoot, PHASES, type Phase } from '../matrix/result.ts';
 import type { CellProgress, CellSpec } from './cell.ts';
 import type { CellMessage, CellOrder } from './cell-process.ts';
@@ -80,6 +81,8 @@ export function runCells(
   const running = new Set<{ kill(): void }>();
   let stopped: string | undefined;
   let next = 0;
+  const atOnce = Math.min(jobs, specs.filter((_, index) => !ready[index]).length);
+  const spareCore = 2 * atOnce <= availableParallelism();
 
   /** Has a process run the cell, or, if that is there already, add to its result. */
   const one = (index: number, before?: CellResult) =>
@@ -154,7 +157,7 @@ export function runCells(
         );
       for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', onWords);
       child.on('message', onMessage).on('error', onError).on('close', onClose);
-      child.send({ spec, before } satisfies CellOrder, error => {
+      child.send({ spec, before, spareCore } satisfies CellOrder, error => {
         if (!error) return;
         // It has ended, as `close` will tell better; or else it is deaf.
         setTimeout(() => {

@@ -2,7 +2,6 @@
 import { readFileSync } from 'node:fs';
 import { commandArchive, commandParameters, joinArchives, OutputParser } from '../boot/exec-protocol.ts';
 import { annotate } from '../boot/symbols.ts';
-import { diskCache } from '../host/node/artifact-cache.ts';
 import { nodeClock } from '../host/node/clock.ts';
 import { collectGarbage } from '../host/node/collect-garbage.ts';
 import { loadHypervisor } from '../host/node/load-hypervisor.ts';
@@ -11,6 +10,7 @@ import {
   type HypervisorModule,
   ImageError,
   type Machine,
+  type MachineOptions,
   parseKernel,
   tableOf,
   traced,
@@ -57,6 +57,9 @@ export interface CellSpec {
   traceFile: string | undefined;
 }
 
+/** What the machines of a process share. */
+export type Workshop = Pick<MachineOptions, 'cache' | 'library' | 'translator'>;
+
 /** What can be seen of a cell while it runs. */
 export interface CellProgress {
   phase: string;
@@ -74,17 +77,22 @@ const PROGRESS_INTERVAL = 250;
 const LONGEST_LINE = 4096;
 
 /** The cell's boot and its test. */
-export function runCell(spec: CellSpec, onProgress: (progress: CellProgress) => void): Promise<CellResult> {
-  return withHypervisor(spec, module => boot(spec, module, onProgress));
+export function runCell(
+  spec: CellSpec,
+  workshop: Workshop,
+  onProgress: (progress: CellProgress) => void,
+): Promise<CellResult> {
+  return withHypervisor(spec, module => boot(spec, module, workshop, onProgress));
 }
 
 /** The last item of the built-in test: a second boot, whose first process asks for a reset. @returns `result` with it */
 export function bootAgain(
   spec: CellSpec,
+  workshop: Workshop,
   result: CellResult,
   onProgress: (progress: CellProgress) => void,
 ): Promise<CellResult> {
-  return withHypervisor(spec, module => checkReset(spec, module, result, onProgress));
+  return withHypervisor(spec, module => checkReset(spec, module, workshop, result, onProgress));
 }
 
 async function withHypervisor(
@@ -105,6 +113,7 @@ async function withHypervisor(
 async function boot(
   spec: CellSpec,
   module: HypervisorModule,
+  workshop: Workshop,
   onProgress: (progress: CellProgress) => void,
 ): Promise<CellResult> {
   const trace = spec.traceFile === undefined ? undefined : openTraceFile(spec.traceFile);
@@ -183,7 +192,7 @@ async function boot(
       console: { write, onInput() {} },
       disks: spec.builtIn ? [createMemoryDisk('matrix', DISK_SIZE, DISK_LABEL)] : [],
       engine: spec.engine,
-      cache: diskCache,
+      ...workshop,
     });
     if (trace) {
       const { kernel: name, hypervisor, clock } = spec;
@@ -239,6 +248,7 @@ const VIRTUAL_EPOCH = Date.UTC(2026, 0, 1);
 async function checkReset(
   spec: CellSpec,
   module: HypervisorModule,
+  workshop: Workshop,
   result: CellResult,
   onProgress: (progress: CellProgress) => void,
 ): Promise<CellResult> {
@@ -253,7 +263,7 @@ async function checkReset(
     clock: spec.clock === 'host' ? nodeClock : 'virtual',
     console: { write: watch.write, onInput() {} },
     engine: spec.engine,
-    cache: diskCache,
+    ...workshop,
   });
   const cost = (): Cost => ({
     hostTime: (performance.now() - started) / 1000,

@@ -11,6 +11,7 @@ import { BLOCK_LIMIT, buildInterpreter, type InterpreterModule } from './interpr
 import { pack, unpack } from './interpreter/packed.ts';
 import * as record from './interpreter/record.ts';
 import { HOT, Jit } from './jit/jit.ts';
+import type { RegionLibrary } from './jit/library.ts';
 import { LocalTranslator, type TranslatorFactory } from './jit/translator.ts';
 import { type Layout, layout, PAGE_DEVICE, RECORD_SIZE } from './layout.ts';
 import { helpers } from './x86/all-helpers.ts';
@@ -55,6 +56,7 @@ export interface EngineOptions {
   jit: boolean;
   /** Default: on the guest's own thread. */
   translator?: TranslatorFactory | undefined;
+  library?: RegionLibrary | undefined;
   /** Where the interpreter's modules are kept. */
   cache?: ArtifactCache | undefined;
 }
@@ -164,6 +166,7 @@ export class Engine {
         memory: wasmMemory,
         blocks: this.blocks,
         source: this.#source,
+        library: options.library,
         forgetJumps: () => this.tlb.forgetJumps(),
         translator: (options.translator ?? (setup => new LocalTranslator(setup)))({
           ramSize,
@@ -463,6 +466,7 @@ export class Engine {
     }
     const known = this.blocks.find(physical, cpu.mode);
     if (known) return known;
+    if (this.jit?.recall(rip, physical, cpu.mode)) return this.blocks.find(physical, cpu.mode);
     const block = this.blocks.translate(rip, physical, cpu.mode, this.#source);
     if (block) return block;
     // The first instruction reaches into a page that cannot be fetched: its fault.

@@ -5,6 +5,7 @@
 import type { Blocks, CodeSource } from '../blocks.ts';
 import { JUMPS, JUMPS_ENTRIES, JUMPS_RING, type Layout } from '../layout.ts';
 import type { CodeSize } from '../x86/decode.ts';
+import { type CodeView, partsOf, type RegionLibrary, type RegionPlace } from './library.ts';
 import { findRegion, type Region } from './region.ts';
 import type { TranslationRequest, Translator } from './translator.ts';
 
@@ -29,6 +30,7 @@ export interface JitHost {
   blocks: Blocks;
   source: CodeSource;
   translator: Translator;
+  library: RegionLibrary | undefined;
   /** What leads to regions by linear address is to be forgotten. */
   forgetJumps(): void;
   /** Guest-physical address of executable RAM at a linear address; -1 where there is none. */
@@ -47,7 +49,7 @@ interface Candidate {
 }
 /** A region that is being translated, or that the guest may enter. */
 interface Entry extends Candidate {
-  pages: number[];
+  place: RegionPlace;
   /** In the table; -1 until its module has come. */
   index: number;
 }
@@ -66,7 +68,9 @@ export class Jit {
   readonly #requested = new Map<number, Entry>();
   #requests = 0;
   readonly #free: Record<CodeSize, number[]> = { 16: [], 32: [], 64: [] };
-  readonly statistics = { regions: 0, instructions: 0, modules: 0, invalidated: 0, milliseconds: 0 };
+  /** The exports of modules from the library, made for this machine. */
+  readonly #recalled = new Map<WebAssembly.Module, Record<string, unknown>>();
+  readonly statistics = { regions: 0, instructions: 0, modules: 0, recalled: 0, invalidated: 0, milliseconds: 0 };
 
   constructor(host: JitHost) {
     this.#host = host;
@@ -82,8 +86,22 @@ export class Jit {
   /** The block at `linear` has been entered so often that it is hot. */
   request(linear: bigint, code: CodeSize): void {
     const physical = this.#host.translates(code) ? this.#host.code(linear) : -1;
-    if (physical >= 0) this.#want({ linear, physical, code }, WARM);
+    if (physical >= 0 && !this.recall(linear, physical, code)) this.#want({ linear, physical, code }, WARM);
     if (this.#batch.length >= BATCH) this.#submit();
+  }
+  /** Code is executed at `linear`, perhaps for the first time. @returns true if the library has a region for it, which is there now */
+  recall(linear: bigint, physical: number, code: CodeSize): boolean {
+    const { library } = this.#host;
+    if (!library || !this.#host.translates(code) || this.#isRefused(physical, code)) return false;
+    const found = library.find(code, physical & 4095, this.#viewAt(linear, physical, code));
+    if (!found) return false;
+    let exports = this.#recalled.get(found.module);
+    if (!exports) this.#recalled.set(found.module, (exports = this.#instantiate(found.module)));
+    const pages = found.pages.map(page => (page.delta === 0 ? { delta: 0, physical: physical & ~4095 } : page));
+    const entry: Entry = { linear, physical, code, place: { ...found, pages }, index: -1 };
+    this.#register(entry);
+    this.statistics.recalled++;
+    return this.#enter(entry, exports[found.name]);
   }
   /** Translates what starts at `linear` at once, hot or not: for tests. @returns false if there is nothing to translate. */
   translate(linear: bigint, code: CodeSize): boolean {
@@ -106,23 +124,19 @@ export class Jit {
   #want(candidate: Candidate, warm: number): boolean {
     const started = performance.now();
     const { physical, code } = candidate;
-    const key = keyOf(physical, code);
-    if (this.#entries.has(key) || (this.#patched.get(key) ?? 0) >= PATCHED_LIMIT || this.#entries.size >= LIVE_LIMIT)
-      return false;
+    if (this.#isRefused(physical, code)) return false;
     const executed: number[] = [];
     const targets: TranslationRequest['targets'] = [];
     const region = this.#find(candidate, warm, executed, targets);
     if (!region) return false;
-    const entry: Entry = { ...candidate, pages: region.pages.map(page => page.physical >>> 12), index: -1 };
+    const { pages, instructions } = region;
+    const place = { code, entry: physical & 4095, pages, parts: partsOf(region), instructions };
+    const entry: Entry = { ...candidate, place, index: -1 };
     const id = ++this.#requests;
-    this.#register(entry, region);
+    this.#register(entry);
     this.#requested.set(id, entry);
-    const from = (page: number) => this.#host.layout.guestOrigin + page;
-    const pages = region.pages.map(page => ({
-      ...page,
-      bytes: this.#host.bytes.slice(from(page.physical), from(page.physical) + 4096),
-    }));
-    this.#batch.push({ id, entry: physical & 4095, code, pages, executed, targets });
+    const copies = pages.map(page => ({ ...page, bytes: this.#read(page.physical, 4096).slice() }));
+    this.#batch.push({ id, entry: place.entry, code, pages: copies, executed, targets });
     this.statistics.milliseconds += performance.now() - started;
     return true;
   }
@@ -144,10 +158,7 @@ export class Jit {
     return findRegion(
       {
         bytes,
-        page: delta =>
-          delta === 0
-            ? physical & ~4095
-            : this.#host.code(BigInt.asUintN(code === 64 ? 64 : 32, page + BigInt(delta * 4096))),
+        page: this.#viewAt(linear, physical, code).page,
         executed: at => {
           const wanted = blocks.heat(at, code) >= warm;
           if (wanted) executed.push(at);
@@ -164,6 +175,27 @@ export class Jit {
       code,
     );
   }
+  /** The memory around a place. */
+  #viewAt(linear: bigint, physical: number, code: CodeSize): CodeView {
+    const page = linear & ~4095n;
+    return {
+      ramSize: this.#host.layout.ramSize,
+      page: delta =>
+        delta === 0
+          ? physical & ~4095
+          : this.#host.code(BigInt.asUintN(code === 64 ? 64 : 32, page + BigInt(delta * 4096))),
+      read: (from, length) => this.#read(from, length),
+    };
+  }
+  #read(physical: number, length: number): Uint8Array {
+    const from = this.#host.layout.guestOrigin + physical;
+    return this.#host.bytes.subarray(from, from + length);
+  }
+  /** There is a region at the place already, or there shall not be one. */
+  #isRefused(physical: number, code: CodeSize): boolean {
+    const key = keyOf(physical, code);
+    return this.#entries.has(key) || (this.#patched.get(key) ?? 0) >= PATCHED_LIMIT || this.#entries.size >= LIVE_LIMIT;
+  }
   /** Where the indirect jump or call at a linear address went lately, the most frequent first. */
   #jumpsFrom(linear: bigint): bigint[] {
     const { bytes } = this.#host;
@@ -174,19 +206,15 @@ export class Jit {
     return [...counts].sort(([, x], [, y]) => y - x).map(([target]) => target);
   }
   /** Notes where a region's code lies: it is taken back when that is written to, even before its module has come. */
-  #register(entry: Entry, region: Region): void {
-    const { blocks } = this.#host;
+  #register(entry: Entry): void {
+    const { pages, parts, instructions } = entry.place;
     this.#entries.set(keyOf(entry.physical, entry.code), entry);
     this.statistics.regions++;
-    this.statistics.instructions += region.instructions;
-    for (const { delta, physical } of region.pages) {
+    this.statistics.instructions += instructions;
+    for (const { delta, physical } of pages) {
       const number = physical >>> 12;
-      for (const block of region.blocks)
-        for (const { instruction, offset } of block.code) {
-          const from = offset - delta * 4096;
-          if (from + instruction.length > 0 && from < 4096)
-            blocks.markCode(number, Math.max(0, from), Math.min(4096, from + instruction.length));
-        }
+      for (const { from, to } of parts.filter(part => part.delta === delta))
+        this.#host.blocks.markCode(number, from, to);
       const here = this.#byPage.get(number);
       if (here) here.add(entry);
       else this.#byPage.set(number, new Set([entry]));
@@ -194,22 +222,39 @@ export class Jit {
   }
   /** A module has come: its functions go into the table, and then the interpreter may go there. */
   #install(module: WebAssembly.Module, ids: readonly number[]): void {
-    const { memory, blocks, source } = this.#host;
     const entries = ids.map(id => this.#requested.get(id));
     for (const id of ids) this.#requested.delete(id);
     if (!entries.some(entry => entry && this.#isLive(entry))) return;
     const started = performance.now();
-    const { exports } = new WebAssembly.Instance(module, { env: { memory, ...this.#host.functions } });
+    const exports = this.#instantiate(module);
     this.statistics.modules++;
     entries.forEach((entry, i) => {
       if (!entry || !this.#isLive(entry)) return;
-      const { code } = entry;
-      const table = this.#host.table(code);
-      entry.index = this.#free[code].pop() ?? table.grow(1);
-      table.set(entry.index, exports[`r${i}`]);
-      if (!blocks.installRegion(entry.linear, entry.physical, code, entry.index, source)) this.#remove(entry);
+      const name = `r${i}`;
+      if (!this.#enter(entry, exports[name])) return;
+      const { pages } = entry.place;
+      const bytes = entry.place.parts.map(({ delta, from, to }) => {
+        const { physical } = pages.find(page => page.delta === delta)!;
+        return this.#read(physical + from, to - from).slice();
+      });
+      this.#host.library?.keep({ ...entry.place, bytes, module, name, ramSize: this.#host.layout.ramSize });
     });
     this.statistics.milliseconds += performance.now() - started;
+  }
+  #instantiate(module: WebAssembly.Module): Record<string, unknown> {
+    const { memory, functions } = this.#host;
+    return new WebAssembly.Instance(module, { env: { memory, ...functions } }).exports;
+  }
+  /** Lets the interpreter go to the function that is a region. */
+  #enter(entry: Entry, translated: unknown): boolean {
+    const { linear, physical, code } = entry;
+    const { blocks, source } = this.#host;
+    const table = this.#host.table(code);
+    entry.index = this.#free[code].pop() ?? table.grow(1);
+    table.set(entry.index, translated);
+    const entered = blocks.installRegion(linear, physical, code, entry.index, source);
+    if (!entered) this.#remove(entry);
+    return entered;
   }
   #isLive(entry: Entry): boolean {
     return this.#entries.get(keyOf(entry.physical, entry.code)) === entry;
@@ -223,10 +268,10 @@ export class Jit {
     for (const entry of here) if (this.#isLive(entry)) this.#remove(entry);
   }
   #remove(entry: Entry): void {
-    const { physical, code, index, pages } = entry;
+    const { physical, code, index, place } = entry;
     const key = keyOf(physical, code);
     this.#entries.delete(key);
-    for (const page of pages) this.#byPage.get(page)?.delete(entry);
+    for (const page of place.pages) this.#byPage.get(page.physical >>> 12)?.delete(entry);
     this.#patched.set(key, (this.#patched.get(key) ?? 0) + 1);
     this.statistics.invalidated++;
     if (index < 0) return;

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { type CodeView, type KeptRegion, RegionLibrary } from './library.ts';
+
+const RAM = 4 << 20;
+const EMPTY_MODULE = new WebAssembly.Module(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]));
+/** Five bytes that end at a page's end, and two on another page. */
+const region: KeptRegion = {
+  code: 64,
+  entry: 4091,
+  pages: [
+    { delta: 0, physical: 0x5000 },
+    { delta: 1, physical: 0x9000 },
+  ],
+  parts: [
+    { delta: 0, from: 4091, to: 4096 },
+    { delta: 1, from: 0, to: 2 },
+  ],
+  instructions: 3,
+  ramSize: RAM,
+  bytes: [new Uint8Array([1, 2, 3, 4, 5]), new Uint8Array([6, 7])],
+  module: EMPTY_MODULE,
+  name: 'r0',
+};
+
+/** A machine with the region's code, mapped at the pages given. */
+function machine(pages = [0x5000, 0x9000]): CodeView & { memory: Uint8Array } {
+  const memory = new Uint8Array(RAM);
+  for (const [delta, physical] of pages.entries())
+    region.parts.forEach((part, i) => {
+      if (part.delta === delta && physical >= 0) memory.set(region.bytes[i]!, physical + part.from);
+    });
+  return {
+    memory,
+    ramSize: RAM,
+    page: delta => pages[delta] ?? -1,
+    read: (physical, length) => memory.subarray(physical, physical + length),
+  };
+}
+
+describe('what another machine has translated', () => {
+  const library = new RegionLibrary();
+  library.keep(region);
+  const find = (view: CodeView) => library.find(64, 4091, view);
+
+  test('is found where the same code is, wherever the page of its entry lies', () => {
+    assert.equal(find(machine()), region);
+    assert.equal(find(machine([0x7000, 0x9000])), region);
+  });
+  test('is not found for another entry or another size of code', () => {
+    assert.equal(library.find(64, 4090, machine()), undefined);
+    assert.equal(library.find(32, 4091, machine()), undefined);
+  });
+  test('is not found where another page lies elsewhere, or is not mapped: the code names its address', () => {
+    assert.equal(find(machine([0x5000, 0xa000])), undefined);
+    assert.equal(find(machine([0x5000, -1])), undefined);
+  });
+  test('is not found where any byte of its code differs; others do not matter', () => {
+    for (const { delta, from, to } of region.parts)
+      for (let at = from; at < to; at++) {
+        const view = machine();
+        view.memory[view.page(delta) + at]! ^= 0x80;
+        assert.equal(find(view), undefined, `byte ${at} of page ${delta}`);
+      }
+    const view = machine();
+    view.memory[0x5000 + 4090] = 1;
+    view.memory[0x9000 + 2] = 1;
+    assert.equal(find(view), region);
+  });
+  test('is not found by a machine with more RAM: its memory is laid out in another way', () => {
+    assert.equal(find({ ...machine(), ramSize: 2 * RAM }), undefined);
+  });
+});
