@@ -26,6 +26,11 @@ export const boot: Bench = {
     if (other) commands.push(other);
 
     const rows: Row[] = MARKS.map(({ name, title }) => ({ group: 'boot', name, title, seconds: {} }));
+    // As on any day but the first: the images are in the page cache, and ours has kept what it translated.
+    for (const command of commands) {
+      progress(`${command.name}, once before`);
+      await timeToMarks(command, limit, SETTLED);
+    }
     for (let attempt = 1; attempt <= runs; attempt++)
       for (const command of commands) {
         progress(`${command.name}, ${attempt} of ${runs}`);
@@ -38,12 +43,16 @@ export const boot: Bench = {
   },
 };
 
-/** Seconds from the process's start to each of MARKS. */
-async function timeToMarks(command: Command, limit: number): Promise<number[]> {
+/** How long a guest is left alone at its prompt before it is ended, in ms. */
+const SETTLED = 1500;
+
+/** Seconds from the process's start to each of MARKS; the process ends `rest` ms later. */
+async function timeToMarks(command: Command, limit: number, rest = 0): Promise<number[]> {
   const console = new ProcessConsole(command);
   try {
     const times: number[] = [];
     for (const { pattern } of MARKS) times.push((await console.waitFor(pattern, limit)).seconds);
+    if (rest) await new Promise(resolve => setTimeout(resolve, rest));
     return times;
   } finally {
     await console.stop();

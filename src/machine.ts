@@ -15,7 +15,7 @@ import { createPcBoard, VGA_WINDOW } from './devices/board.ts';
 import type { Device, Slot } from './devices/device.ts';
 import { createLocalApicBoard } from './devices/local-apic-board.ts';
 import { Engine, type EngineEnvironment } from './engine/engine.ts';
-import type { RegionLibrary } from './engine/jit/library.ts';
+import { libraryName, type RegionLibrary } from './engine/jit/library.ts';
 import type { TranslatorFactory } from './engine/jit/translator.ts';
 import { EngineProcessor } from './engine/processor.ts';
 import { cpuid } from './engine/x86/cpuid.ts';
@@ -59,9 +59,9 @@ export interface MachineOptions {
   engine?: 'jit' | 'interpreter' | 'both';
   /** Where the JIT translates, e.g. `workerTranslator` of `polyvisor/node`. Default: on the guest's own thread. */
   translator?: TranslatorFactory;
-  /** Machines that are given the same one, one after the other, share translated code. Default: each has its own. */
+  /** Machines that are given the same one, one after the other, share translated code. */
   library?: RegionLibrary;
-  /** Where the engine keeps what is the same at every start, e.g. `diskCache` of `polyvisor/node`. Default: nowhere. */
+  /** Where the engine keeps what serves a later start, e.g. `diskCache` of `polyvisor/node`. Default: nowhere. */
   cache?: ArtifactCache;
   /** Called with every line of the log (unknown ports, MSRs, hypercalls: once each). */
   onLog?: (line: string) => void;
@@ -115,6 +115,8 @@ const VIRTUAL_EPOCH = 1_767_225_600_000_000_000n;
 /** Instructions between two looks at a host's clock, and host time between two turns of the event loop. */
 const SLICE = 200_000;
 const TURN = 8_000_000;
+/** Guest time until the next alarm, in nanoseconds, in which something that takes the host 20 ms is not noticed. */
+const LONG_SLEEP = 100_000_000;
 
 /** @throws ImageError (boot/image.ts) for an image that cannot boot here; Error for misuse. */
 export async function createMachine(options: MachineOptions): Promise<Machine> {
@@ -136,6 +138,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     jit: options.engine !== 'interpreter',
     translator: options.translator,
     library: options.library,
+    libraryName: libraryName(options.kernel, ramSize),
     cache: options.cache,
   });
   const image = await parseKernel(options.kernel).catch(error => {
@@ -496,7 +499,10 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
         if (virtual) {
           if (clock.next < Number.POSITIVE_INFINITY) virtual.skipTo(clock.next);
           else await sleep(1e9);
-        } else if (clock.next - clock.now() > 50_000) await sleep(clock.next - clock.now());
+        } else {
+          if (clock.next - clock.now() > LONG_SLEEP) engine.jit?.save();
+          if (clock.next - clock.now() > 50_000) await sleep(clock.next - clock.now());
+        }
         haltedNanoseconds += hostNow() - before;
         idled();
       }

@@ -12,6 +12,8 @@ import type { Readable, Writable } from 'node:stream';
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
 /** A browser that has not answered by then never will, in ms: it may have to share its processor. */
 const LIMIT = 120_000;
+/** How long it may take to end, in ms. */
+const LAST_CALL = 10_000;
 
 /** The program's name, or undefined where none is installed. */
 export function findChromium(): string | undefined {
@@ -130,8 +132,11 @@ export class Browser {
 
   async close(): Promise<void> {
     const closed = new Promise(resolve => this.#child.once('close', resolve));
-    this.#child.kill('SIGKILL');
+    // Asked, it ends its other processes, too; killed, it would leave them writing into the folder for a while.
+    (this.#child.stdio[3] as Writable).write(`${JSON.stringify({ id: ++this.#last, method: 'Browser.close' })}\0`);
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), LAST_CALL);
     await closed;
+    clearTimeout(timer);
     rmSync(this.#folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 200 });
   }
 }

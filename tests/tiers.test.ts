@@ -1,9 +1,10 @@
 /** The two tiers side by side on a real kernel: registers at every slice, all RAM now and then (compare-tiers.ts). */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { before, describe, test } from 'node:test';
+import { libraryName } from '../src/engine/jit/library.ts';
 import { ensureGuest } from '../src/host/node/index.ts';
-import { createMachine, RegionLibrary } from '../src/index.ts';
+import { type ArtifactCache, createMachine, type MachineOptions, RegionLibrary } from '../src/index.ts';
 
 const INSTRUCTIONS = 150_000_000;
 
@@ -27,18 +28,30 @@ for (const [hypervisor, architecture] of [
     assert.ok(modules > 0, 'nothing was translated: there was nothing to compare');
   });
 
-test('what one machine has translated does the same in another one, under another hypervisor', async () => {
-  const guest = await ensureGuest({ architecture: 'amd64' });
-  const options = {
-    kernel: readFileSync(guest.kernel),
-    initrd: readFileSync(guest.initrd),
-    library: new RegionLibrary(),
+describe('what one machine has translated', () => {
+  const library = new RegionLibrary();
+  let options: MachineOptions;
+  before(async () => {
+    const guest = await ensureGuest({ architecture: 'amd64' });
+    options = { kernel: readFileSync(guest.kernel), initrd: readFileSync(guest.initrd) };
+    const first = await createMachine({ ...options, library, hypervisor: 'kvm' });
+    await first.run({ instructions: INSTRUCTIONS });
+  });
+  const agrees = async (more: Partial<MachineOptions>) => {
+    const second = await createMachine({ ...options, ...more, engine: 'both' });
+    assert.deepEqual(await second.run({ instructions: INSTRUCTIONS }), { kind: 'stopped' });
+    const { regions = 0, recalled = 0 } = second.statistics.translation!;
+    assert.ok(recalled > 0.8 * regions, `${recalled} of ${regions} regions came from the library`);
   };
-  const first = await createMachine({ ...options, hypervisor: 'kvm' });
-  await first.run({ instructions: INSTRUCTIONS });
 
-  const second = await createMachine({ ...options, hypervisor: 'hyperv', engine: 'both' });
-  assert.deepEqual(await second.run({ instructions: INSTRUCTIONS }), { kind: 'stopped' });
-  const { regions = 0, recalled = 0 } = second.statistics.translation!;
-  assert.ok(recalled > 0.8 * regions, `${recalled} of ${regions} regions came from the library`);
+  test('does the same in another one, under another hypervisor', () => agrees({ library, hypervisor: 'hyperv' }));
+  test('does the same in a later process', () => {
+    const files = new Map<string, Uint8Array<ArrayBuffer>>();
+    const cache: ArtifactCache = {
+      load: name => files.get(name),
+      save: (name, data) => void files.set(name, data.slice()),
+    };
+    library.save(cache, libraryName(options.kernel, 256 << 20));
+    return agrees({ cache, hypervisor: 'kvm' });
+  });
 });

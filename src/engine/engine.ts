@@ -11,7 +11,7 @@ import { BLOCK_LIMIT, buildInterpreter, type InterpreterModule } from './interpr
 import { pack, unpack } from './interpreter/packed.ts';
 import * as record from './interpreter/record.ts';
 import { HOT, Jit } from './jit/jit.ts';
-import type { RegionLibrary } from './jit/library.ts';
+import { RegionLibrary } from './jit/library.ts';
 import { LocalTranslator, type TranslatorFactory } from './jit/translator.ts';
 import { type Layout, layout, PAGE_DEVICE, RECORD_SIZE } from './layout.ts';
 import { helpers } from './x86/all-helpers.ts';
@@ -56,8 +56,11 @@ export interface EngineOptions {
   jit: boolean;
   /** Default: on the guest's own thread. */
   translator?: TranslatorFactory | undefined;
+  /** Default: one of its own, if it can be kept. */
   library?: RegionLibrary | undefined;
-  /** Where the interpreter's modules are kept. */
+  /** What the library calls the regions of the machine's kernel. */
+  libraryName?: string | undefined;
+  /** Where the interpreter's modules and the library are kept. */
   cache?: ArtifactCache | undefined;
 }
 
@@ -166,7 +169,9 @@ export class Engine {
         memory: wasmMemory,
         blocks: this.blocks,
         source: this.#source,
-        library: options.library,
+        library: options.library ?? (options.cache && new RegionLibrary()),
+        libraryName: options.libraryName ?? 'regions',
+        cache: options.cache,
         forgetJumps: () => this.tlb.forgetJumps(),
         translator: (options.translator ?? (setup => new LocalTranslator(setup)))({
           ramSize,

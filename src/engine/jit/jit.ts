@@ -2,10 +2,11 @@
  * The second tier: is told which blocks the interpreter enters often, has the regions around them translated, several at
  * once, and takes them back when their code is written to.
  */
+import type { ArtifactCache } from '../../host/artifact-cache.ts';
 import type { Blocks, CodeSource } from '../blocks.ts';
 import { JUMPS, JUMPS_ENTRIES, JUMPS_RING, type Layout } from '../layout.ts';
 import type { CodeSize } from '../x86/decode.ts';
-import { type CodeView, partsOf, type RegionLibrary, type RegionPlace } from './library.ts';
+import { type CodeView, partsOf, type RegionLibrary, type RegionModule, type RegionPlace } from './library.ts';
 import { findRegion, type Region } from './region.ts';
 import type { TranslationRequest, Translator } from './translator.ts';
 
@@ -30,7 +31,10 @@ export interface JitHost {
   blocks: Blocks;
   source: CodeSource;
   translator: Translator;
+  /** Where regions are looked up and kept, and the cache's file that they belong into. */
   library: RegionLibrary | undefined;
+  libraryName: string;
+  cache: ArtifactCache | undefined;
   /** What leads to regions by linear address is to be forgotten. */
   forgetJumps(): void;
   /** Guest-physical address of executable RAM at a linear address; -1 where there is none. */
@@ -69,13 +73,15 @@ export class Jit {
   #requests = 0;
   readonly #free: Record<CodeSize, number[]> = { 16: [], 32: [], 64: [] };
   /** The exports of modules from the library, made for this machine. */
-  readonly #recalled = new Map<WebAssembly.Module, Record<string, unknown>>();
+  readonly #recalled = new Map<RegionModule, Record<string, unknown>>();
   readonly statistics = { regions: 0, instructions: 0, modules: 0, recalled: 0, invalidated: 0, milliseconds: 0 };
 
   constructor(host: JitHost) {
     this.#host = host;
     host.blocks.onDrop = page => this.#drop(page);
     host.translator.onModule = (module, ids) => this.#install(module, ids);
+    const { cache, library, libraryName } = host;
+    if (cache && library) host.translator.compile(library.load(cache, libraryName));
   }
 
   /** Called every few thousand instructions: takes what has been translated, and goes on. */
@@ -96,12 +102,15 @@ export class Jit {
     const found = library.find(code, physical & 4095, this.#viewAt(linear, physical, code));
     if (!found) return false;
     let exports = this.#recalled.get(found.module);
-    if (!exports) this.#recalled.set(found.module, (exports = this.#instantiate(found.module)));
+    if (!exports) {
+      if (!found.module.compiled) return false;
+      this.#recalled.set(found.module, (exports = this.#instantiate(found.module.compiled)));
+    }
     const pages = found.pages.map(page => (page.delta === 0 ? { delta: 0, physical: physical & ~4095 } : page));
     const entry: Entry = { linear, physical, code, place: { ...found, pages }, index: -1 };
     this.#register(entry);
     this.statistics.recalled++;
-    return this.#enter(entry, exports[found.name]);
+    return this.#enter(entry, exports[`r${found.number}`]);
   }
   /** Translates what starts at `linear` at once, hot or not: for tests. @returns false if there is nothing to translate. */
   translate(linear: bigint, code: CodeSize): boolean {
@@ -113,7 +122,13 @@ export class Jit {
     if (wanted) this.#submit();
     return wanted;
   }
+  /** Keeps what has been translated for a later process, if there is much that is new. Takes some 20 ms then. */
+  save(): void {
+    const { cache, library, libraryName } = this.#host;
+    if (cache && library) library.save(cache, libraryName);
+  }
   close(): void {
+    this.save();
     this.#host.translator.close();
   }
 
@@ -221,25 +236,28 @@ export class Jit {
     }
   }
   /** A module has come: its functions go into the table, and then the interpreter may go there. */
-  #install(module: WebAssembly.Module, ids: readonly number[]): void {
+  #install(module: RegionModule, ids: readonly number[]): void {
     const entries = ids.map(id => this.#requested.get(id));
     for (const id of ids) this.#requested.delete(id);
     if (!entries.some(entry => entry && this.#isLive(entry))) return;
     const started = performance.now();
-    const exports = this.#instantiate(module);
+    const exports = this.#instantiate(module.compiled!);
     this.statistics.modules++;
-    entries.forEach((entry, i) => {
-      if (!entry || !this.#isLive(entry)) return;
-      const name = `r${i}`;
-      if (!this.#enter(entry, exports[name])) return;
-      const { pages } = entry.place;
-      const bytes = entry.place.parts.map(({ delta, from, to }) => {
-        const { physical } = pages.find(page => page.delta === delta)!;
-        return this.#read(physical + from, to - from).slice();
-      });
-      this.#host.library?.keep({ ...entry.place, bytes, module, name, ramSize: this.#host.layout.ramSize });
+    entries.forEach((entry, number) => {
+      if (entry && this.#isLive(entry) && this.#enter(entry, exports[`r${number}`])) this.#keep(entry, module, number);
     });
     this.statistics.milliseconds += performance.now() - started;
+  }
+  #keep({ place }: Entry, module: RegionModule, number: number): void {
+    const { library, libraryName, layout } = this.#host;
+    if (!library) return;
+    const bytes = place.parts.map(({ delta, from, to }) => {
+      const { physical } = place.pages.find(page => page.delta === delta)!;
+      return this.#read(physical + from, to - from).slice();
+    });
+    const { code, entry, pages, parts, instructions } = place;
+    const { ramSize } = layout;
+    library.keep({ code, entry, pages, parts, instructions, bytes, module, number, ramSize }, libraryName);
   }
   #instantiate(module: WebAssembly.Module): Record<string, unknown> {
     const { memory, functions } = this.#host;

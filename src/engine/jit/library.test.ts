@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { ArtifactCache } from '../../host/artifact-cache.ts';
 import { type CodeView, type KeptRegion, RegionLibrary } from './library.ts';
 
 const RAM = 4 << 20;
-const EMPTY_MODULE = new WebAssembly.Module(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]));
+const EMPTY_MODULE = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
 /** Five bytes that end at a page's end, and two on another page. */
 const region: KeptRegion = {
   code: 64,
@@ -19,8 +20,8 @@ const region: KeptRegion = {
   instructions: 3,
   ramSize: RAM,
   bytes: [new Uint8Array([1, 2, 3, 4, 5]), new Uint8Array([6, 7])],
-  module: EMPTY_MODULE,
-  name: 'r0',
+  module: { bytes: EMPTY_MODULE, compiled: undefined },
+  number: 2,
 };
 
 /** A machine with the region's code, mapped at the pages given. */
@@ -38,9 +39,15 @@ function machine(pages = [0x5000, 0x9000]): CodeView & { memory: Uint8Array } {
   };
 }
 
+/** As a folder would be. */
+function memoryCache(): ArtifactCache & { files: Map<string, Uint8Array<ArrayBuffer>> } {
+  const files = new Map<string, Uint8Array<ArrayBuffer>>();
+  return { files, load: name => files.get(name), save: (name, data) => void files.set(name, data.slice()) };
+}
+
 describe('what another machine has translated', () => {
   const library = new RegionLibrary();
-  library.keep(region);
+  library.keep(region, 'kernel');
   const find = (view: CodeView) => library.find(64, 4091, view);
 
   test('is found where the same code is, wherever the page of its entry lies', () => {
@@ -69,5 +76,36 @@ describe('what another machine has translated', () => {
   });
   test('is not found by a machine with more RAM: its memory is laid out in another way', () => {
     assert.equal(find({ ...machine(), ramSize: 2 * RAM }), undefined);
+  });
+
+  test('is found in a later process, if there is a cache', () => {
+    const cache = memoryCache();
+    library.keep({ ...region, entry: 7, number: 0 }, 'kernel');
+    library.save(cache, 'kernel');
+    const later = new RegionLibrary();
+    const modules = later.load(cache, 'kernel');
+    assert.deepEqual(modules, [region.module], 'both are of one module');
+    assert.deepEqual(later.find(64, 4091, machine()), region);
+    assert.equal(later.find(64, 7, machine())?.number, 0);
+    assert.deepEqual(new RegionLibrary().load(cache, 'another kernel'), []);
+  });
+  test('is saved when there is something new to save', () => {
+    const cache = memoryCache();
+    const small = new RegionLibrary();
+    small.save(cache, 'kernel');
+    assert.equal(cache.files.size, 0);
+    small.keep(region, 'kernel');
+    small.save(cache, 'kernel');
+    assert.equal(cache.files.size, 1);
+    cache.files.clear();
+    small.save(cache, 'kernel');
+    assert.equal(cache.files.size, 0);
+  });
+  test('is kept up to a limit', () => {
+    const small = new RegionLibrary(EMPTY_MODULE.length);
+    small.keep(region, 'kernel');
+    small.keep({ ...region, module: { ...region.module }, entry: 8 }, 'kernel');
+    assert.equal(small.find(64, 4091, machine()), region);
+    assert.equal(small.find(64, 8, machine()), undefined);
   });
 });

@@ -1,9 +1,11 @@
 /**
- * Translated regions that outlive their machine: another one of the same process that comes to the same code has them at once,
- * compiled and optimised. What a region does depends on its code's bytes, on which guest-physical pages those lie in (but for the
- * entry's own, which it never names), and on the size of RAM; all of that is compared.
+ * Translated regions that outlive their machine: another one that comes to the same code has them at once, in the same process or,
+ * with an `ArtifactCache`, in a later one. What a region does depends on its code's bytes, on which guest-physical pages those lie
+ * in (but for the entry's own, which it never names), and on the size of RAM; all of that is compared.
  */
+import type { ArtifactCache } from '../../host/artifact-cache.ts';
 import type { CodeSize } from '../x86/decode.ts';
+import { packRegions, unpackRegions } from './packed-regions.ts';
 import type { Region } from './region.ts';
 
 /** Bytes [from, to) of the page `delta` pages after the entry's. */
@@ -23,6 +25,22 @@ export interface RegionPlace {
   instructions: number;
 }
 
+/** A module of regions: its functions `r0`, `r1` … */
+export interface RegionModule {
+  bytes: Uint8Array<ArrayBuffer>;
+  /** Undefined until that has been done. */
+  compiled: WebAssembly.Module | undefined;
+}
+
+export interface KeptRegion extends RegionPlace {
+  ramSize: number;
+  /** Of `parts`. */
+  bytes: readonly Uint8Array[];
+  module: RegionModule;
+  /** Which of its functions. */
+  number: number;
+}
+
 /** What `find` looks at: a machine's memory, as it is mapped around the place that is asked for. */
 export interface CodeView {
   ramSize: number;
@@ -32,42 +50,66 @@ export interface CodeView {
   read(physical: number, length: number): Uint8Array;
 }
 
-export interface KeptRegion extends RegionPlace {
-  ramSize: number;
-  /** Of `parts`. */
-  bytes: readonly Uint8Array[];
-  module: WebAssembly.Module;
-  /** Of the module's export. */
-  name: string;
-}
-
-/** Regions kept at most: when there are more, all are forgotten, which is simple and hardly ever happens. */
-const CAPACITY = 12000;
+/** Bytes of modules that a library holds unless it is told otherwise: four boots of Linux with what is run after them. */
+const LIMIT = 16 << 20;
+/** Regions that a kernel's file must lack, as a share of those it has, for it to be written anew. */
+const WORTH_SAVING = 0.2;
 
 /** For `MachineOptions.library`: machines that are given the same one share what they translate. */
 export class RegionLibrary {
   /** By code size and entry. */
   readonly #shelves = new Map<number, KeptRegion[]>();
-  #count = 0;
+  /** By the name that a cache has them under. */
+  readonly #named = new Map<string, { regions: KeptRegion[]; saved: number }>();
+  readonly #modules = new Set<RegionModule>();
+  readonly #limit: number;
+  #bytes = 0;
 
-  get size(): number {
-    return this.#count;
+  /** @param limit bytes of modules; what comes when there are more is not kept */
+  constructor(limit: number = LIMIT) {
+    this.#limit = limit;
   }
-  keep(region: KeptRegion): void {
-    if (this.#count >= CAPACITY) this.#forget();
+
+  /** @param name of the cache's file that it belongs into */
+  keep(region: KeptRegion, name: string): void {
+    const { module } = region;
+    if (!this.#modules.has(module)) {
+      if (this.#bytes + module.bytes.length > this.#limit) return;
+      this.#bytes += module.bytes.length;
+      this.#modules.add(module);
+    }
     const key = keyOf(region);
-    const shelf = this.#shelves.get(key) ?? [];
-    this.#shelves.set(key, shelf);
-    shelf.push(region);
-    this.#count++;
+    const shelf = this.#shelves.get(key);
+    if (shelf) shelf.push(region);
+    else this.#shelves.set(key, [region]);
+    this.#file(name).regions.push(region);
   }
   /** The region with its entry at an offset in the view's page 0; undefined if there is none, or its code is not all there. */
   find(code: CodeSize, entry: number, view: CodeView): KeptRegion | undefined {
     return this.#shelves.get(keyOf({ code, entry }))?.find(region => isThere(region, view));
   }
-  #forget(): void {
-    this.#shelves.clear();
-    this.#count = 0;
+
+  /** Reads what has been saved under the name, unless that has been done. @returns its modules that are not compiled yet */
+  load(cache: ArtifactCache, name: string): RegionModule[] {
+    const data = this.#named.has(name) ? undefined : cache.load(name);
+    const file = this.#file(name);
+    if (data) {
+      for (const region of unpackRegions(data)) this.keep(region, name);
+      file.saved = file.regions.length;
+    }
+    return [...new Set(file.regions.map(({ module }) => module))].filter(({ compiled }) => !compiled);
+  }
+  /** Writes what belongs to the name, if it has grown a lot since it was read or written. */
+  save(cache: ArtifactCache, name: string): void {
+    const file = this.#file(name);
+    if (file.regions.length <= file.saved * (1 + WORTH_SAVING)) return;
+    cache.save(name, packRegions(file.regions));
+    file.saved = file.regions.length;
+  }
+  #file(name: string) {
+    const known = this.#named.get(name) ?? { regions: [], saved: 0 };
+    this.#named.set(name, known);
+    return known;
   }
 }
 
@@ -103,4 +145,12 @@ export function partsOf({ blocks, pages }: Region): CodePart[] {
     }
     return parts;
   });
+}
+
+/** A name for what is translated of a kernel: equal images have equal names, others hardly ever (and then nothing is found). */
+export function libraryName(kernel: Uint8Array, ramSize: number): string {
+  // The end of an image is compressed, or symbols: it differs wherever anything does.
+  let hash = 0x811c9dc5; // FNV-1a
+  for (const byte of kernel.subarray(-65536)) hash = Math.imul(hash ^ byte, 0x01000193);
+  return `regions-${ramSize}-${kernel.length}-${(hash >>> 0).toString(16)}`;
 }

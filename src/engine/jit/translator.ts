@@ -7,6 +7,7 @@ import { pureHelpers } from '../x86/all-helpers.ts';
 import type { CodeSize } from '../x86/decode.ts';
 import { helperRegisters } from '../x86/helper.ts';
 import { compileRegion, linkRegions } from './compile.ts';
+import type { RegionModule } from './library.ts';
 import { findRegion } from './region.ts';
 
 /** A region to be translated: its entry, copies of the pages it may lie in, and where the interpreter has been in them. */
@@ -33,9 +34,11 @@ export interface Translator {
   /** Regions whose module has not been handed over yet. */
   readonly outstanding: number;
   /** Called, from `translate` or `poll`, with a module whose functions `r0`, `r1` … are the regions in the order of `ids`. */
-  onModule: (module: WebAssembly.Module, ids: readonly number[]) => void;
+  onModule: (module: RegionModule, ids: readonly number[]) => void;
   /** Starts to make one module of the regions. */
   translate(requests: readonly TranslationRequest[]): void;
+  /** Has modules compiled that have been made earlier, by and by. */
+  compile(modules: readonly RegionModule[]): void;
   /** Hands over what is finished. Cheap: called thousands of times a second. */
   poll(): void;
   close(): void;
@@ -96,10 +99,14 @@ export class LocalTranslator implements Translator {
     this.#translation = new Translation(setup);
   }
   translate(requests: readonly TranslationRequest[]): void {
+    const bytes = this.#translation.module(requests);
     this.onModule(
-      new WebAssembly.Module(this.#translation.module(requests)),
+      { bytes, compiled: new WebAssembly.Module(bytes) },
       requests.map(request => request.id),
     );
+  }
+  compile(modules: readonly RegionModule[]): void {
+    for (const module of modules) module.compiled = new WebAssembly.Module(module.bytes);
   }
   poll(): void {}
   close(): void {}

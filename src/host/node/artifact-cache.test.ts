@@ -21,7 +21,7 @@ describe('the cache of artifacts', () => {
   let code: string;
   const data = Uint8Array.of(1, 2, 3, 250);
   const write = (text: string) => writeFileSync(join(code, `table${extname(fileURLToPath(import.meta.url))}`), text);
-  const open = () => createArtifactCache(cache, code);
+  const open = () => createArtifactCache(cache, [code]);
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'polyvisor-'));
     cache = join(folder, 'cache');
@@ -68,6 +68,17 @@ describe('the cache of artifacts', () => {
     }
     assert.equal(versions().length, 4);
     assert.deepEqual(open().load('a'), data);
+  });
+
+  test('forgets the files that were used longest ago', () => {
+    const files = () => readdirSync(join(cache, 'engine', versions()[0]!));
+    for (let number = 0; number < 40; number++) {
+      open().save(`file ${number}`, data);
+      for (const name of files()) utimesSync(join(cache, 'engine', versions()[0]!, name), 1, 1 + Number(name.slice(5)));
+      assert.deepEqual(open().load('file 0'), data, 'it has just been used');
+    }
+    assert.equal(files().length, 24);
+    assert.ok(files().includes('file 39') && !files().includes('file 1'), files().join());
   });
 
   test('does without a folder that cannot be written to', () => {

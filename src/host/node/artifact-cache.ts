@@ -1,9 +1,9 @@
 /**
- * What the engine makes of its table of instructions, in the cache folder: engine/HASH/NAME, where HASH is that of the code
- * that makes it. A file is the SHA-256 of its contents, then the contents.
+ * What the engine makes of its table of instructions, and of a kernel's code, in the cache folder: engine/HASH/NAME, where HASH
+ * is that of the code that makes it. A file is the SHA-256 of its contents, then the contents.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, extname, join, sep } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
@@ -13,32 +13,39 @@ import { cacheFolder } from './cache.ts';
 const DIGEST_LENGTH = 32;
 /** For how many versions of the code something is kept: the ones used last. */
 const VERSIONS = 4;
+/** How many files a version has: the ones used last. Those of a kernel have some megabytes. */
+const FILES = 24;
 
 const digest = (data: Uint8Array) => createHash('sha256').update(data).digest();
 
-/** Hash of all code of the engine, under which its artifacts are valid. */
-function versionOf(folder: string): string {
+/** Hash of all code in the folders, under which its artifacts are valid. */
+function versionOf(folders: readonly string[]): string {
   const hash = createHash('sha256');
   const extension = extname(fileURLToPath(import.meta.url));
-  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' });
-  for (const name of names.filter(name => name.endsWith(extension) && !name.includes('.test.')).sort()) {
-    const content = readFileSync(join(folder, name));
-    hash.update(`${name.replaceAll(sep, '/')} ${content.length}\n`).update(content);
+  for (const folder of folders) {
+    const names = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+    for (const name of names.filter(name => name.endsWith(extension) && !name.includes('.test.')).sort()) {
+      const content = readFileSync(join(folder, name));
+      hash.update(`${name.replaceAll(sep, '/')} ${content.length}\n`).update(content);
+    }
   }
   return hash.digest('hex').slice(0, 32);
 }
 
-/** @param engine the folder with the engine's code, for tests */
-export function createArtifactCache(cache: string, engine: string): ArtifactCache {
+/** @param code the folders with the code that makes what is kept, for tests */
+export function createArtifactCache(cache: string, code: readonly string[]): ArtifactCache {
   const versions = join(cache, 'engine');
   let folder: string | undefined;
-  const fileOf = (name: string) => join((folder ??= join(versions, versionOf(engine))), name);
+  const fileOf = (name: string) => join((folder ??= join(versions, versionOf(code))), name);
   return {
     load(name) {
       try {
-        const file = new Uint8Array(readFileSync(fileOf(name)));
-        const data = file.subarray(DIGEST_LENGTH);
-        return digest(data).equals(file.subarray(0, DIGEST_LENGTH)) ? data : undefined;
+        const file = fileOf(name);
+        const content = new Uint8Array(readFileSync(file));
+        const data = content.subarray(DIGEST_LENGTH);
+        if (!digest(data).equals(content.subarray(0, DIGEST_LENGTH))) return undefined;
+        utimesSync(file, new Date(), new Date());
+        return data;
       } catch {
         return undefined; // Not there, or not to be read: then it is made.
       }
@@ -51,7 +58,8 @@ export function createArtifactCache(cache: string, engine: string): ArtifactCach
         const work = `${file}.${process.pid}`;
         writeFileSync(work, Buffer.concat([digest(data), data]));
         renameSync(work, file);
-        forgetOthers(versions);
+        forget(dirname(file), FILES);
+        forget(versions, VERSIONS);
       } catch {
         // A full or read-only disk: it will be made again next time.
       }
@@ -59,15 +67,15 @@ export function createArtifactCache(cache: string, engine: string): ArtifactCach
   };
 }
 
-/** Removes what was made by code that has not saved anything for longest. */
-function forgetOthers(versions: string): void {
-  const age = (name: string) => statSync(join(versions, name)).mtimeMs;
-  const byAge = readdirSync(versions).sort((x, y) => age(y) - age(x));
-  for (const name of byAge.slice(VERSIONS)) rmSync(join(versions, name), { recursive: true, force: true });
+/** Removes what has not been used for longest. */
+function forget(folder: string, keep: number): void {
+  const age = (name: string) => statSync(join(folder, name)).mtimeMs;
+  const byAge = readdirSync(folder).sort((x, y) => age(y) - age(x));
+  for (const name of byAge.slice(keep)) rmSync(join(folder, name), { recursive: true, force: true });
 }
 
 /** For `MachineOptions.cache`: in the folder of cache.ts. */
 export const diskCache: ArtifactCache = createArtifactCache(
   cacheFolder(),
-  fileURLToPath(new URL('../../engine', import.meta.url)),
+  ['engine', 'wasm'].map(room => fileURLToPath(new URL(`../../${room}`, import.meta.url))),
 );

@@ -1,16 +1,23 @@
 /** The worker of `workerTranslator`: turns requests into modules, beside the guest. */
 import { setFlagsFromString } from 'node:v8';
 import { workerData } from 'node:worker_threads';
-import { Translation, type TranslationRequest } from '../../engine/jit/translator.ts';
-import type { WorkerSetup } from './translator.ts';
+import { Translation } from '../../engine/jit/translator.ts';
+import type { WorkerAnswer, WorkerOrder, WorkerSetup } from './translator.ts';
 
 const { setup, port, finished } = workerData as WorkerSetup;
 const translation = new Translation(setup);
 // Compiled before it is handed over, not on the guest's thread when a function is first called.
 setFlagsFromString('--no-wasm-lazy-compilation');
 
-port.on('message', (requests: TranslationRequest[]) => {
-  const module = new WebAssembly.Module(translation.module(requests));
-  port.postMessage({ module, ids: requests.map(request => request.id) });
+const answer = (message: WorkerAnswer) => {
+  port.postMessage(message);
   Atomics.add(finished, 0, 1);
+};
+port.on('message', (order: WorkerOrder) => {
+  if ('modules' in order) for (const bytes of order.modules) answer({ compiled: new WebAssembly.Module(bytes) });
+  else {
+    const bytes = translation.module(order.requests);
+    const module = { bytes, compiled: new WebAssembly.Module(bytes) };
+    answer({ module, ids: order.requests.map(request => request.id) });
+  }
 });

@@ -1,6 +1,7 @@
 /** Translation beside the guest: a worker thread makes the modules, and the guest goes on in the interpreter until they come. */
 import { availableParallelism } from 'node:os';
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import type { RegionModule } from '../../engine/jit/library.ts';
 import {
   LocalTranslator,
   type TranslationRequest,
@@ -15,6 +16,10 @@ export interface WorkerSetup {
   /** How many modules have been posted: `poll` looks here before it asks the port. */
   finished: Int32Array;
 }
+/** To the worker: regions to be translated, or modules to be compiled. */
+export type WorkerOrder = { requests: readonly TranslationRequest[] } | { modules: Uint8Array<ArrayBuffer>[] };
+/** From it: a module of regions that were requested, or the modules of an order, one by one. */
+export type WorkerAnswer = { module: RegionModule; ids: number[] } | { compiled: WebAssembly.Module };
 
 /**
  * For `MachineOptions.translator`: a worker a machine. Where it cannot start or fails, translation goes on without it; so it does
@@ -29,6 +34,8 @@ class WorkerTranslator implements Translator {
   readonly #worker: Worker;
   readonly #finished = new Int32Array(new SharedArrayBuffer(4));
   readonly #waiting = new Set<number>();
+  /** In the order in which they come. */
+  readonly #uncompiled: RegionModule[] = [];
   #taken = 0;
   #local: Translator | undefined;
 
@@ -48,6 +55,7 @@ class WorkerTranslator implements Translator {
       this.#local.onModule = (module, ids) => this.onModule(module, ids);
       // What it had is lost: these places stay with the interpreter.
       this.#waiting.clear();
+      this.#local.compile(this.#uncompiled.splice(0));
     });
   }
   get outstanding(): number {
@@ -57,19 +65,26 @@ class WorkerTranslator implements Translator {
     if (this.#local) return this.#local.translate(requests);
     for (const { id } of requests) this.#waiting.add(id);
     this.#port.postMessage(
-      requests,
+      { requests } satisfies WorkerOrder,
       requests.flatMap(({ pages }) => pages.map(({ bytes }) => bytes.buffer as ArrayBuffer)),
     );
   }
+  compile(modules: readonly RegionModule[]): void {
+    if (this.#local) return this.#local.compile(modules);
+    if (modules.length === 0) return;
+    this.#uncompiled.push(...modules);
+    this.#port.postMessage({ modules: modules.map(({ bytes }) => bytes) } satisfies WorkerOrder);
+  }
   poll(): void {
     while (this.#taken !== Atomics.load(this.#finished, 0)) {
-      const message = receiveMessageOnPort(this.#port)?.message as
-        | { module: WebAssembly.Module; ids: number[] }
-        | undefined;
-      if (!message) return;
+      const answer = receiveMessageOnPort(this.#port)?.message as WorkerAnswer | undefined;
+      if (!answer) return;
       this.#taken++;
-      for (const id of message.ids) this.#waiting.delete(id);
-      this.onModule(message.module, message.ids);
+      if ('compiled' in answer) this.#uncompiled.shift()!.compiled = answer.compiled;
+      else {
+        for (const id of answer.ids) this.#waiting.delete(id);
+        this.onModule(answer.module, answer.ids);
+      }
     }
   }
   close(): void {
