@@ -70,7 +70,7 @@ export class VirtualTime {
 /** The most that guest time advances while a slice of instructions runs, in nanoseconds: less than a tick at 250 Hz. */
 const STRIDE = 3_000_000;
 /** … and between two readings with fewer than CLOSE instructions between them. */
-const STEP = 3_000;
+const STEP = 1_500;
 const CLOSE = 64;
 
 /**
