@@ -10,7 +10,7 @@ import { Blocks } from './blocks.ts';
 import { BLOCK_LIMIT, buildInterpreter, type InterpreterModule } from './interpreter/loop.ts';
 import { pack, unpack } from './interpreter/packed.ts';
 import * as record from './interpreter/record.ts';
-import { HOT, Jit } from './jit/jit.ts';
+import { HEAT_STEP, Jit } from './jit/jit.ts';
 import { RegionLibrary } from './jit/library.ts';
 import { LocalTranslator, type TranslatorFactory } from './jit/translator.ts';
 import { type Layout, layout, PAGE_DEVICE, RECORD_SIZE } from './layout.ts';
@@ -158,10 +158,11 @@ export class Engine {
     };
     this.blocks.onCodePage = page => this.tlb.revokeWrites(shape.guestOrigin + page * 4096);
     this.tlb.select(ONE_SPACE);
+    this.cpu.set32(state.HEAT_MASK, -1);
     if (!wide.warm) this.#warmUp();
     wide.warm = true;
     if (options.jit) {
-      this.cpu.set32(state.HOT, HOT);
+      this.cpu.set32(state.HEAT_MASK, HEAT_STEP - 1);
       const of = (code: CodeSize) => (code === 64 ? this.#wide : this.#narrow);
       this.jit = new Jit({
         layout: shape,

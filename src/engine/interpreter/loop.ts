@@ -575,8 +575,8 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   run.memory('i32.store', record.HEADER_HEAT);
   run.get(link);
   run.i32(0);
-  run.memory('i32.load', STATE + state.HOT);
-  run.op('i32.ne');
+  run.memory('i32.load', STATE + state.HEAT_MASK);
+  run.op('i32.and');
   run.brIf(next);
   saveRip();
   set(rec, 0);

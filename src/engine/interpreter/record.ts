@@ -65,5 +65,5 @@ export const EXIT_STOP = 3;
 export const EXIT_FETCH_FAULT = 4;
 /** A CROSSING record found another page. */
 export const EXIT_CROSSING = 5;
-/** The block at RIP has been entered HOT times: it is worth translating. */
+/** The block at RIP has been entered a multiple of HEAT_STEP times: perhaps it is worth translating. */
 export const EXIT_HOT = 6;

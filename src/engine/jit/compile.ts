@@ -83,7 +83,6 @@ function regionBody(
     flagResult: body.local('i64'),
     flagX: body.local('i64'),
     flagKind: body.local('i32'),
-    flagY: body.local('i64'),
     exitRip: body.local('i64'),
     interpret: body.local('i32'),
   };

@@ -10,8 +10,12 @@ import { type CodeView, partsOf, type RegionLibrary, type RegionModule, type Reg
 import { findRegion, type Region } from './region.ts';
 import type { TranslationRequest, Translator } from './translator.ts';
 
-/** Times that the interpreter must enter a block before it counts as hot. */
-export const HOT = 20000;
+/** How often the interpreter has entered a block when it is looked at, again and again. A power of two. */
+export const HEAT_STEP = 4096;
+/** How often it must have entered it for the block to be hot. */
+const HOT = 5 * HEAT_STEP;
+/** Looks with nothing to do for the translator after which less is hot, too: the core that it has is free. */
+const IDLE = 4000;
 /** … and before it is worth being part of a region. */
 const WARM = 1000;
 /** Regions that go into one module at most, and looks (`look`) to wait for more of them. */
@@ -65,6 +69,8 @@ export class Jit {
   readonly #patched = new Map<number, number>();
   #batch: TranslationRequest[] = [];
   #waited = 0;
+  #hot = HOT;
+  #idle = 0;
   /** By `keyOf`. */
   readonly #entries = new Map<number, Entry>();
   readonly #byPage = new Map<number, Set<Entry>>();
@@ -86,14 +92,25 @@ export class Jit {
 
   /** Called every few thousand instructions: takes what has been translated, and goes on. */
   look(): void {
-    this.#host.translator.poll();
-    if (this.#batch.length && ++this.#waited >= PATIENCE) this.#submit();
+    const { translator } = this.#host;
+    translator.poll();
+    if (this.#batch.length > 0) {
+      this.#idle = 0;
+      if (++this.#waited >= PATIENCE) this.#submit();
+    } else if (translator.beside && translator.outstanding === 0 && ++this.#idle >= IDLE) {
+      this.#idle = 0;
+      this.#hot = Math.max(HEAT_STEP, this.#hot - HEAT_STEP);
+    }
   }
-  /** The block at `linear` has been entered so often that it is hot. */
+  /** The block at `linear` has been entered a multiple of HEAT_STEP times. */
   request(linear: bigint, code: CodeSize): void {
     const physical = this.#host.translates(code) ? this.#host.code(linear) : -1;
-    if (physical >= 0 && !this.recall(linear, physical, code)) this.#want({ linear, physical, code }, WARM);
-    if (this.#batch.length >= BATCH) this.#submit();
+    if (physical < 0 || this.recall(linear, physical, code)) return;
+    if (this.#host.blocks.heat(physical, code) < this.#hot) return;
+    this.#want({ linear, physical, code }, WARM);
+    if (this.#batch.length < BATCH) return;
+    this.#hot = HOT;
+    this.#submit();
   }
   /** Code is executed at `linear`, perhaps for the first time. @returns true if the library has a region for it, which is there now */
   recall(linear: bigint, physical: number, code: CodeSize): boolean {

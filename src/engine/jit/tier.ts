@@ -13,7 +13,7 @@ import { CAREFUL } from '../x86/careful.ts';
 import type { Instruction } from '../x86/decode.ts';
 import { helperRegisters } from '../x86/helper.ts';
 import type { Lanes, Operand } from '../x86/instructions/row.ts';
-import { KIND_ADD, KIND_KNOWN, KIND_SUB } from '../x86/lazy-flags.ts';
+import { KIND_ADD, KIND_KNOWN, KIND_LOGIC, KIND_SUB } from '../x86/lazy-flags.ts';
 import {
   BaseOperand,
   GeneralRegister,
@@ -42,12 +42,10 @@ export interface RegionLocals {
   segments: Set<number>;
   tlb: number;
   fuel: number;
-  /** Lazy flags (lazy-flags.ts): the result, an operand or FLAG_AUX itself, the kind… */
+  /** What the flags came from (lazy-flags.ts): FLAG_RESULT, FLAG_X, FLAG_KIND. */
   flagResult: number;
   flagX: number;
   flagKind: number;
-  /** …and the other operand, which counts only where `pending` says so. */
-  flagY: number;
   /** Where to go on when the region is left, and whether the interpreter must execute the instruction there. */
   exitRip: number;
   interpret: number;
@@ -80,6 +78,8 @@ export interface JitFunctions {
 
 /** Numbers of the helpers that are callable with registers in locals: of vector and x87 state, and those of `helperRegisters`. */
 export type PureHelpers = (name: string) => number | undefined;
+
+const KINDS: Record<FlagSource['kind'], number> = { add: KIND_ADD, sub: KIND_SUB, logic: KIND_LOGIC, raw: KIND_KNOWN };
 
 export class JitTier implements Tier {
   readonly wide: boolean;
@@ -270,7 +270,7 @@ export class JitTier implements Tier {
       body.memory(instruction, 0);
       body.set(result);
     });
-    return b.local(type, result);
+    return b.local(type, result, type === 'i64' ? bits : 64);
   }
   store(b: Builder, address: Value, bits: number, value: Value): void {
     b.use(address, value);
@@ -290,34 +290,24 @@ export class JitTier implements Tier {
 
   setFlags(b: Builder, source: FlagSource): void {
     const { locals } = this;
+    const { kind, bits, x, y, r } = source;
     const set = (local: number, value: Value) => this.#setFlagLocal(b, local, value);
-    const inside = b.conditional;
-    if (!inside && !source.carryIn && (source.kind === 'add' || source.kind === 'sub')) {
-      // Operands zero-extended; the result says the rest.
-      const { x, y } = source;
+    if (!b.conditional && !source.carryIn && (kind === 'add' || kind === 'sub')) {
       set(locals.flagX, x!);
-      set(locals.flagY, y!);
-      set(locals.flagResult, source.result);
-      this.pending = { kind: source.kind, bits: source.bits };
-      this.#setKind(b);
-      return;
-    }
-    const aux = source.aux();
-    set(locals.flagX, b.wide(aux));
-    set(locals.flagResult, source.result);
-    if (inside) {
+      set(locals.flagResult, y!);
+      this.pending = { kind, bits };
+    } else if (!b.conditional && kind === 'logic') {
+      set(locals.flagResult, b.zx(r, bits));
+      this.pending = { kind, bits };
+    } else {
+      const aux = source.aux();
+      set(locals.flagX, b.wide(aux));
+      set(locals.flagResult, b.sx(r, bits));
       // On one of two paths: the kind is known only at run time from here on.
-      set(locals.flagKind, b.i32(KIND_KNOWN));
-      this.pending = undefined;
-      return;
+      this.pending = b.conditional ? undefined : { kind: 'raw', bits };
     }
-    this.pending = { kind: source.kind === 'logic' ? 'logic' : 'raw', bits: source.bits };
-    this.#setKind(b);
-  }
-  #setKind(b: Builder): void {
-    const { kind, bits } = this.pending!;
-    const code = kind === 'add' ? KIND_ADD | bits : kind === 'sub' ? KIND_SUB | bits : KIND_KNOWN;
-    this.#setFlagLocal(b, this.locals.flagKind, b.i32(code));
+    const lazy = this.pending && this.pending.kind !== 'raw';
+    set(locals.flagKind, b.i32(lazy ? KINDS[kind] | bits : KIND_KNOWN));
   }
   #setFlagLocal(b: Builder, local: number, value: Value): void {
     b.write(
@@ -331,68 +321,90 @@ export class JitTier implements Tier {
     return b.read(`flags ${local}`, type, body => body.get(local));
   }
   flagResult(b: Builder): Value {
-    return this.#flagLocal(b, this.locals.flagResult, 'i64');
+    const { pending } = this;
+    if (!pending) this.#settleFlags(b);
+    const { x, y } = this.#origin(b);
+    if (pending?.kind === 'add') return b.sx(b.add(x, y), pending.bits);
+    if (pending?.kind === 'sub') return b.sx(b.sub(x, y), pending.bits);
+    return pending?.kind === 'logic' ? b.sx(y, pending.bits) : y;
   }
   flagAux(b: Builder): Value {
-    const { locals, pending } = this;
-    const x = this.#flagLocal(b, locals.flagX, 'i64');
-    if (pending && (pending.kind === 'logic' || pending.kind === 'raw')) return b.narrow(x);
-    const r = this.flagResult(b);
-    if (pending)
-      return b.auxOf(pending.kind as 'add' | 'sub', pending.bits, x, this.#flagLocal(b, locals.flagY, 'i64'), r);
-    // The kind is known only at run time: settleFlagsBody does the same.
-    const aux = b.variable(b.narrow(x));
+    const { pending } = this;
+    if (pending?.kind === 'logic') return b.i32(0);
+    if (!pending) this.#settleFlags(b);
+    const { x, y } = this.#origin(b);
+    if (pending?.kind === 'add') return b.auxOf('add', pending.bits, x, y, b.add(x, y));
+    if (pending?.kind === 'sub') return b.auxOf('sub', pending.bits, x, y, b.sub(x, y));
+    return b.narrow(x);
+  }
+  /** FLAG_X and FLAG_RESULT. */
+  #origin(b: Builder): { x: Value; y: Value } {
+    const { flagX, flagResult } = this.locals;
+    const [x, y] = [this.#flagLocal(b, flagX, 'i64'), this.#flagLocal(b, flagResult, 'i64')];
+    if (this.pending && this.pending.kind !== 'raw') x.width = y.width = this.pending.bits;
+    return { x, y };
+  }
+  /** Where the kind is known only at run time: makes it KIND_KNOWN, as settleFlagsBody does. */
+  #settleFlags(b: Builder): void {
+    const { locals } = this;
+    const { x: first, y } = this.#origin(b);
     const kind = this.#flagLocal(b, locals.flagKind, 'i32');
     b.when(b.op('i32.ne', kind, b.i32(KIND_KNOWN)), () => {
-      const isSum = b.both(kind, b.i32(KIND_ADD));
-      const y = b.select(isSum, b.sub(r, x), b.sub(x, r));
+      const is = (which: number) => b.both(kind, b.i32(which));
+      const x = b.select(is(KIND_LOGIC), b.const(0), first);
+      const r = b.select(is(KIND_SUB), b.sub(x, y), b.add(x, y));
       const carries = b.select(
-        isSum,
-        b.or(b.and(x, y), b.and(b.or(x, y), b.not(r))),
+        is(KIND_SUB),
         b.or(b.and(b.not(x), b.or(y, r)), b.and(y, r)),
+        b.or(b.and(x, y), b.and(b.or(x, y), b.not(r))),
       );
-      const width = b.wide(b.both(kind, b.i32(0x7f)));
-      const top = b.narrow(b.shr(b.shl(carries, b.sub(b.const(64), width)), b.const(32)));
-      aux.set(b.either(b.both(top, b.i32(0xc0000000 | 0)), b.both(b.narrow(carries), b.i32(8))));
+      const unused = b.sub(b.const(64), b.wide(is(0x7f)));
+      const top = b.narrow(b.shr(b.shl(carries, unused), b.const(32)));
+      const aux = b.either(b.both(top, b.i32(0xc0000000 | 0)), b.both(b.narrow(carries), b.i32(8)));
+      this.#setFlagLocal(b, locals.flagX, b.wide(aux));
+      this.#setFlagLocal(b, locals.flagResult, b.sar(b.shl(r, unused), unused));
+      this.#setFlagLocal(b, locals.flagKind, b.i32(KIND_KNOWN));
     });
-    return aux.get();
+    if (!b.conditional) this.pending = { kind: 'raw', bits: 64 };
   }
   condition(b: Builder, code: number): Value | undefined {
-    const { pending, locals } = this;
+    const { pending } = this;
     if (!pending) return undefined;
-    const negate = (code & 1) === 1;
-    const r = () => this.flagResult(b);
+    const { kind, bits } = pending;
+    const { x, y } = this.#origin(b);
     const zero = b.const(0);
-    let value: Value | undefined;
-    if (pending.kind === 'sub') {
-      const x = this.#flagLocal(b, locals.flagX, 'i64');
-      const y = this.#flagLocal(b, locals.flagY, 'i64');
-      const s = (v: Value) => b.sx(v, pending.bits);
-      const table: Record<number, () => Value> = {
+    const less = (p: Value, q: Value) =>
+      bits === 32 ? b.op('i32.lt_s', b.narrow(p), b.narrow(q)) : b.lts(b.sx(p, bits), b.sx(q, bits));
+    const notMore = (p: Value, q: Value) =>
+      bits === 32 ? b.op('i32.le_s', b.narrow(p), b.narrow(q)) : b.op('i64.le_s', b.sx(p, bits), b.sx(q, bits));
+    const tables: Record<FlagSource['kind'], Record<number, () => Value>> = {
+      sub: {
         1: () => b.ltu(x, y),
-        2: () => b.eqz(r()),
+        2: () => b.eq(x, y),
         3: () => b.op('i64.le_u', x, y),
-        4: () => b.lts(r(), zero),
-        6: () => b.lts(s(x), s(y)),
-        7: () => b.op('i64.le_s', s(x), s(y)),
-      };
-      value = table[code >> 1]?.();
-    } else {
-      const logic = pending.kind === 'logic';
-      const table: Record<number, (() => Value) | false> = {
-        0: logic && (() => b.i32(0)),
-        1: logic && (() => b.i32(0)),
-        // A raw result may have its ZF from POPF-like sources, but ZF is always result == 0.
-        2: () => b.eqz(r()),
-        3: logic && (() => b.eqz(r())),
-        4: (logic || pending.kind === 'add') && (() => b.lts(r(), zero)),
-        6: logic && (() => b.lts(r(), zero)),
-        7: logic && (() => b.op('i64.le_s', r(), zero)),
-      };
-      const make = table[code >> 1];
-      value = make ? make() : undefined;
-    }
-    return value && negate ? b.no(value) : value;
+        4: () => less(b.sub(x, y), zero),
+        6: () => less(x, y),
+        7: () => notMore(x, y),
+      },
+      add: {
+        1: () => b.ltu(b.zx(b.add(x, y), bits), x),
+        2: () => b.eqz(b.zx(b.add(x, y), bits)),
+        4: () => less(b.add(x, y), zero),
+      },
+      logic: {
+        0: () => b.i32(0),
+        1: () => b.i32(0),
+        2: () => b.eqz(y),
+        3: () => b.eqz(y),
+        4: () => less(y, zero),
+        6: () => less(y, zero),
+        7: () => notMore(y, zero),
+      },
+      // A raw result may have its ZF from POPF-like sources, but ZF is always result == 0.
+      raw: { 2: () => b.eqz(y) },
+    };
+    const value = tables[kind][code >> 1]?.();
+    return value && (code & 1) === 1 ? b.no(value) : value;
   }
 
   // Leaving.

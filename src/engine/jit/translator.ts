@@ -31,6 +31,8 @@ export interface TranslatorSetup {
 }
 
 export interface Translator {
+  /** It has a core of its own. */
+  readonly beside: boolean;
   /** Regions whose module has not been handed over yet. */
   readonly outstanding: number;
   /** Called, from `translate` or `poll`, with a module whose functions `r0`, `r1` … are the regions in the order of `ids`. */
@@ -91,6 +93,7 @@ function readerOf({ pages, executed, targets }: TranslationRequest) {
 
 /** Translates at once: where there are no workers, and where a test wants to know when. */
 export class LocalTranslator implements Translator {
+  readonly beside = false;
   readonly outstanding = 0;
   readonly #translation: Translation;
   onModule: Translator['onModule'] = () => {};

@@ -25,6 +25,8 @@ export interface Value {
   readonly literal: bigint;
   readonly extra: unknown;
   readonly block: Block;
+  /** i64: no bit from this one on is set, as far as is known. */
+  width: number;
   uses: number;
   local: number;
   /** A read's place: a write to the same place must not overtake it. */
@@ -49,8 +51,8 @@ export interface FlagSource {
   y?: Value;
   /** add, sub: a carry or borrow went in, so that r is not x ± y. */
   carryIn?: boolean;
-  /** The result, sign-extended to 64 bits. */
-  result: Value;
+  /** The result; bits above `bits` do not matter. */
+  r: Value;
   /** Makes FLAG_AUX (i32). */
   aux: () => Value;
 }
@@ -134,10 +136,11 @@ export class Builder {
   v128(bytes: readonly number[]): Value {
     return this.#node('const', 'v128', undefined, [], 0n, undefined, Uint8Array.from(bytes));
   }
-  /** A WebAssembly local that holds a value for good (tiers only). */
-  local(type: ValueType, index: number): Value {
+  /** A WebAssembly local that holds a value for good (tiers only), of so many bits. */
+  local(type: ValueType, index: number, width = 64): Value {
     const value = this.#node('local', type, undefined, []);
     value.local = index;
+    value.width = width;
     return value;
   }
   /** Any of WebAssembly's value instructions by its own name, e.g. `b.op('i8x16.add_sat_s', x, y)`. */
@@ -146,7 +149,11 @@ export class Builder {
     if (!opcode?.result || opcode.memory || opcode.lane) throw new Error(`builder: ${name} is no plain operation`);
     if (parts.length !== opcode.parameters.length || parts.some((part, i) => part.type !== opcode.parameters[i]))
       throw new Error(`builder: ${name} does not take (${parts.map(part => part.type)})`);
-    return fold(this, name, parts) ?? this.#node('op', opcode.result, opcode, parts);
+    const folded = fold(this, name, parts);
+    if (folded) return folded;
+    const value = this.#node('op', opcode.result, opcode, parts);
+    value.width = widthOf(name, parts);
+    return value;
   }
   /** extract_lane and replace_lane. */
   lane(name: string, lane: number, ...parts: Value[]): Value {
@@ -231,7 +238,7 @@ export class Builder {
 
   /** The low `bits` of x, the rest zero. */
   zx(x: Value, bits: number): Value {
-    return bits === 64 ? x : this.and(x, this.const((1n << BigInt(bits)) - 1n));
+    return x.width <= bits ? x : this.and(x, this.const((1n << BigInt(bits)) - 1n));
   }
   /** The low `bits` of x, sign-extended to 64. */
   sx(x: Value, bits: number): Value {
@@ -248,10 +255,12 @@ export class Builder {
   state(offset: number, bits = 64): Value {
     if (this.tier.vector && placeOf(offset) === 'xmm')
       return lowBits(this, this.tier.vector(this, (offset - state.XMM) / 16), bits);
-    return this.read(placeOf(offset), bits === 128 ? 'v128' : 'i64', body => {
+    const value = this.read(placeOf(offset), bits === 128 ? 'v128' : 'i64', body => {
       body.i32(0);
       body.memory(LOADS[bits]!, state.STATE + offset);
     });
+    value.width = Math.min(bits, 64);
+    return value;
   }
   setState(offset: number, value: Value, bits = 64): void {
     if (this.tier.setVector && placeOf(offset) === 'xmm') {
@@ -365,7 +374,7 @@ export class Builder {
       x,
       y,
       carryIn,
-      result: this.sx(r, bits),
+      r,
       aux: () => this.auxOf('add', bits, x, y, r),
     });
   }
@@ -377,13 +386,13 @@ export class Builder {
       x,
       y,
       carryIn,
-      result: this.sx(r, bits),
+      r,
       aux: () => this.auxOf('sub', bits, x, y, r),
     });
   }
   /** Flags of a logical result: CF and OF clear, AF clear. */
   flagsLogic(bits: number, r: Value): void {
-    this.tier.setFlags(this, { kind: 'logic', bits, carryIn: false, result: this.sx(r, bits), aux: () => this.i32(0) });
+    this.tier.setFlags(this, { kind: 'logic', bits, carryIn: false, r, aux: () => this.i32(0) });
   }
   /** SF, ZF, PF from r; CF, OF and AF given as truth values. */
   flagsFrom(bits: number, r: Value, carry: Value, overflow: Value, adjust: Value = this.i32(0)): void {
@@ -395,12 +404,12 @@ export class Builder {
         ),
         this.op('i32.shl', adjust, this.i32(3)),
       );
-    this.tier.setFlags(this, { kind: 'raw', bits, carryIn: false, result: this.sx(r, bits), aux });
+    this.tier.setFlags(this, { kind: 'raw', bits, carryIn: false, r, aux });
   }
   /** All six flags from the bits of a value laid out as RFLAGS (i32). */
   flagsFromBits(flags: Value): void {
     const bit = (n: number) => this.both(this.op('i32.shr_u', flags, this.i32(n)), this.i32(1));
-    const result = this.wide(this.op('i32.xor', bit(6), this.i32(1)));
+    const r = this.wide(this.op('i32.xor', bit(6), this.i32(1)));
     const aux = () => {
       // The result is 0 or 1; SF comes wholly from the sign difference, PF from the parity difference.
       const parity = this.op('i32.xor', bit(2), bit(6)); // PF wanted, against what the result alone gives (ZF)
@@ -412,10 +421,10 @@ export class Builder {
         bit(7),
       ].reduce((x, y) => this.either(x, y));
     };
-    this.tier.setFlags(this, { kind: 'raw', bits: 64, carryIn: false, result, aux });
+    this.tier.setFlags(this, { kind: 'raw', bits: 64, carryIn: false, r, aux });
   }
   carry(): Value {
-    return this.op('i32.shr_u', this.tier.flagAux(this), this.i32(31));
+    return this.tier.condition(this, 2) ?? this.op('i32.shr_u', this.tier.flagAux(this), this.i32(31));
   }
   overflow(): Value {
     const aux = this.tier.flagAux(this);
@@ -605,6 +614,7 @@ export class Builder {
       literal,
       extra,
       block: this.#block,
+      width: kind === 'const' && literal >= 0n ? literal.toString(2).length : 64,
       uses: 0,
       local: -1,
       place,
@@ -698,6 +708,23 @@ export const STORES: Record<number, string> = {
   64: 'i64.store',
   128: 'v128.store',
 };
+
+/** How many of the low bits of an operation's result may be set. */
+function widthOf(name: string, [x, y]: readonly Value[]): number {
+  switch (name) {
+    case 'i64.and':
+      return Math.min(x!.width, y!.width);
+    case 'i64.or':
+    case 'i64.xor':
+      return Math.max(x!.width, y!.width);
+    case 'i64.shr_u':
+      return y!.kind === 'const' ? Math.max(0, x!.width - Number(y!.literal & 63n)) : x!.width;
+    case 'i64.extend_i32_u':
+      return 32;
+    default:
+      return 64;
+  }
+}
 
 /** Constant folding of what meanings and operands make most often; undefined when there is nothing to fold. */
 function fold(b: Builder, name: string, parts: readonly Value[]): Value | undefined {

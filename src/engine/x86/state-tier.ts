@@ -16,7 +16,7 @@ export abstract class StateTier {
 
   setFlags(b: Builder, source: FlagSource): void {
     const aux = source.aux();
-    b.setState(state.FLAG_RESULT, source.result);
+    b.setState(state.FLAG_RESULT, b.sx(source.r, source.bits));
     b.setState32(state.FLAG_AUX, aux);
   }
   flagResult(b: Builder): Value {

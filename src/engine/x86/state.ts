@@ -125,8 +125,8 @@ export const WATCHING = 0x71c;
 export const PHYSICAL = 0x720;
 /** RIP after the last STI: interrupts wait until the instruction there has been executed. u64. */
 export const STI_SHADOW = 0x748;
-/** Times that the interpreter enters a block before the engine is told (EXIT_HOT); 0: never. u32. */
-export const HOT = 0x750;
+/** The engine is told (EXIT_HOT) when none of these bits is set in the number of times that a block has been entered. u32. */
+export const HEAT_MASK = 0x750;
 /** Not 0: the budget's last instructions are to be executed, by the interpreter; 0: stop a little early. u32. */
 export const EXACT = 0x770;
 /** Bit n: segment n (ES to GS) is flat (cpu.ts, noteSegment), so that translated 32-bit code may use it unchecked. u32. */

@@ -46,7 +46,7 @@ function setComparison(b: Builder, flags: Value): void {
     const parity = b.both(b.op('i32.xor', shifted(2), shifted(6)), b.i32(0x100));
     return b.either(carry, parity);
   };
-  b.tier.setFlags(b, { kind: 'raw', bits: 64, result: b.wide(notZero), aux });
+  b.tier.setFlags(b, { kind: 'raw', bits: 64, r: b.wide(notZero), aux });
 }
 
 /** COMISx and UCOMISx: less CF, equal ZF, unordered all three of ZF, PF and CF. */
