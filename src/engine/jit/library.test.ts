@@ -101,6 +101,19 @@ describe('what another machine has translated', () => {
     small.save(cache, 'kernel');
     assert.equal(cache.files.size, 0);
   });
+  test('is saved as far as it came first', () => {
+    const cache = memoryCache();
+    const large = new RegionLibrary();
+    for (let entry = 0; entry < 10; entry++) {
+      const module = { bytes: new Uint8Array(1 << 20), compiled: undefined };
+      large.keep({ ...region, entry, module }, 'kernel');
+      large.save(cache, 'kernel');
+    }
+    const later = new RegionLibrary();
+    assert.equal(later.load(cache, 'kernel').length, 3);
+    for (let entry = 0; entry < 10; entry++)
+      assert.equal(later.find(64, entry, machine()) !== undefined, entry < 3, `entry ${entry}`);
+  });
   test('is kept up to a limit', () => {
     const small = new RegionLibrary(EMPTY_MODULE.length);
     small.keep(region, 'kernel');

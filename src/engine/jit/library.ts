@@ -52,6 +52,11 @@ export interface CodeView {
 
 /** Bytes of modules that a library holds unless it is told otherwise: four boots of Linux with what is run after them. */
 const LIMIT = 16 << 20;
+/**
+ * Bytes of modules that are saved, those that came first: a boot's. All are compiled at the next start, beside the guest, which
+ * takes 0.1 s a megabyte; more of them, of what may not be run then, would keep that core from what is.
+ */
+const SAVED_LIMIT = 3 << 20;
 /** Regions that a kernel's file must lack, as a share of those it has, for it to be written anew. */
 const WORTH_SAVING = 0.2;
 
@@ -102,15 +107,29 @@ export class RegionLibrary {
   /** Writes what belongs to the name, if it has grown a lot since it was read or written. */
   save(cache: ArtifactCache, name: string): void {
     const file = this.#file(name);
-    if (file.regions.length <= file.saved * (1 + WORTH_SAVING)) return;
-    cache.save(name, packRegions(file.regions));
-    file.saved = file.regions.length;
+    const regions = firstOf(file.regions, SAVED_LIMIT);
+    if (regions.length <= file.saved * (1 + WORTH_SAVING)) return;
+    cache.save(name, packRegions(regions));
+    file.saved = regions.length;
   }
   #file(name: string) {
     const known = this.#named.get(name) ?? { regions: [], saved: 0 };
     this.#named.set(name, known);
     return known;
   }
+}
+
+/** As many as are in modules of so many bytes together. */
+function firstOf(regions: readonly KeptRegion[], limit: number): readonly KeptRegion[] {
+  const modules = new Set<RegionModule>();
+  let bytes = 0;
+  for (const [index, { module }] of regions.entries()) {
+    if (modules.has(module)) continue;
+    modules.add(module);
+    bytes += module.bytes.length;
+    if (bytes > limit) return regions.slice(0, index);
+  }
+  return regions;
 }
 
 const keyOf = ({ code, entry }: Pick<RegionPlace, 'code' | 'entry'>) => entry * 4 + code / 32;
