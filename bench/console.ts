@@ -6,6 +6,8 @@ export interface Command {
   name: string;
   command: string;
   args: readonly string[];
+  /** It keeps the host busy while its guest is idle: it is stopped while others are measured. */
+  restless?: boolean;
   /** The process is one of ours that answers questions (counters.ts). */
   answers?: boolean;
 }

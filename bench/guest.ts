@@ -73,6 +73,11 @@ export class BenchGuest {
     return run;
   }
 
+  /** Stops its process, or lets it go on. */
+  pause(stopped: boolean): void {
+    this.#console.child.kill(stopped ? 'SIGSTOP' : 'SIGCONT');
+  }
+
   /** Bytes of the host's memory beside the guest's RAM. @param ram bytes */
   residentBesideRam(ram: number): number | undefined {
     return residentBesideRam(this.#console.child.pid!, ram);

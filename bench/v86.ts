@@ -44,5 +44,5 @@ export async function v86(
   const { kernel, initrd } = images(guest);
   const options = JSON.stringify({ kernel, initrd, library, firmware: FIRMWARE, memory: memory << 20 });
   const program = fileURLToPath(new URL('v86-process.js', import.meta.url));
-  return { name: 'v86', command: process.execPath, args: [program, options] };
+  return { name: 'v86', command: process.execPath, args: [program, options], restless: true };
 }

@@ -18,6 +18,9 @@ import { findWorkloads, hasCompiler, makeWorkloads, runNatively, type Workload }
 
 const TITLES = { shell: 'shell and tools', programs: 'C programs', costs: 'costs of the system' } as const;
 
+/** After the last workload, in ms, until the process's memory is looked at. */
+const SETTLED = 3000;
+
 /** Somebody who runs workloads. */
 interface Contestant {
   command: Command;
@@ -42,6 +45,7 @@ async function measure(context: BenchContext, folder: string) {
 
   const rows: Row[] = [];
   const tables: Table[] = [];
+  let last = 0;
   try {
     for (const workload of workloads) {
       const { name, title, group } = workload;
@@ -66,15 +70,20 @@ async function measure(context: BenchContext, folder: string) {
           }
         }
     }
+    await new Promise(resolve => setTimeout(resolve, SETTLED));
+    last = contestants[0]!.guest?.residentBesideRam(memory << 20) ?? 0;
   } finally {
     for (const { guest } of contestants) await guest?.stop();
   }
   const most = Math.max(...rows.map(row => row.besideRam ?? 0));
   if (context.time === 'processor')
     note("times are the processor's, of all threads of a peer; to compare on a busy host");
-  if (most > 0) note(`${OURS} held at most ${mebibytes(most)} of the host's memory beside the guest's ${memory} MiB`);
+  if (most > 0)
+    note(
+      `${OURS} held ${mebibytes(last)} of the host's memory beside the guest's ${memory} MiB at the end, ${mebibytes(most)} at most`,
+    );
   const native = Object.fromEntries([...answers].map(([name, answer]) => [name, answer?.seconds]));
-  return { tables: [...tables, ...timeTables(rows)], data: { rows, native, besideRam: most }, rows };
+  return { tables: [...tables, ...timeTables(rows)], data: { rows, native, besideRam: { last, most } }, rows };
 }
 
 /**
@@ -87,9 +96,12 @@ async function runOnce(
   expected: string | undefined,
   { limit, profile }: { limit: number; profile: boolean },
 ): Promise<Run> {
+  const { restless } = contestant.command;
   try {
+    if (restless) contestant.guest?.pause(false);
     contestant.guest ??= await BenchGuest.boot(contestant.command, limit);
     const run = await contestant.guest.run(name, { profile });
+    if (restless) contestant.guest.pause(true);
     if (expected === undefined || run.output === expected) return run;
     throw new Error(`${contestant.command.name}: ${name} printed ${run.output}instead of ${expected}`);
   } catch (error) {

@@ -11,7 +11,7 @@ import { BLOCK_LIMIT, buildInterpreter, type InterpreterModule } from './interpr
 import { pack, unpack } from './interpreter/packed.ts';
 import * as record from './interpreter/record.ts';
 import { HEAT_STEP, Jit } from './jit/jit.ts';
-import { RegionLibrary } from './jit/library.ts';
+import { RegionLibrary, SAVED_LIMIT } from './jit/library.ts';
 import { LocalTranslator, type TranslatorFactory } from './jit/translator.ts';
 import { type Layout, layout, PAGE_DEVICE, RECORD_SIZE } from './layout.ts';
 import { helpers } from './x86/all-helpers.ts';
@@ -56,7 +56,7 @@ export interface EngineOptions {
   jit: boolean;
   /** Default: on the guest's own thread. */
   translator?: TranslatorFactory | undefined;
-  /** Default: one of its own, if it can be kept. */
+  /** Default: one of its own for what is saved, if that is possible. */
   library?: RegionLibrary | undefined;
   /** What the library calls the regions of the machine's kernel. */
   libraryName?: string | undefined;
@@ -170,7 +170,7 @@ export class Engine {
         memory: wasmMemory,
         blocks: this.blocks,
         source: this.#source,
-        library: options.library ?? (options.cache && new RegionLibrary()),
+        library: options.library ?? (options.cache && new RegionLibrary(SAVED_LIMIT)),
         libraryName: options.libraryName ?? 'regions',
         cache: options.cache,
         forgetJumps: () => this.tlb.forgetJumps(),

@@ -56,7 +56,7 @@ const LIMIT = 16 << 20;
  * Bytes of modules that are saved, those that came first: a boot's. All are compiled at the next start, beside the guest, which
  * takes 0.1 s a megabyte; more of them, of what may not be run then, would keep that core from what is.
  */
-const SAVED_LIMIT = 3 << 20;
+export const SAVED_LIMIT = 3 << 20;
 /** Regions that a kernel's file must lack, as a share of those it has, for it to be written anew. */
 const WORTH_SAVING = 0.2;
 
