@@ -10,7 +10,8 @@ export const TLB_EXECUTE = 16;
 export const TLB_ADDEND = 24;
 /** u32: bit 0 = global page. */
 export const TLB_FLAGS = 28;
-export const TLB_ENTRIES = 2048;
+/** Direct-mapped: two pages in use that share an entry send each other to the interpreter, and the larger it is, the rarer that. */
+export const TLB_ENTRIES = 4096;
 export const TLB_BANK = TLB_ENTRY * TLB_ENTRIES;
 export const TLB_BANKS = 24;
 
@@ -23,7 +24,7 @@ export const TLB_NOTES_LIST = 0xc00;
 export const TLB_NOTES = TLB_NOTES_LIST / 4 - 1;
 
 /** An empty bank, copied over one that is to be flushed. */
-export const TLB_EMPTY = 0x10000;
+export const TLB_EMPTY = TLB_BANK;
 export const TLB_AREA = TLB_EMPTY + TLB_BANK;
 
 /**
@@ -50,7 +51,7 @@ export const JUMP_SETS = 2048;
 export const JUMP_TARGET = 8;
 export const JUMP_CACHE_BYTES = JUMP_SETS * 2 * JUMP_ENTRY;
 /**
- * The banks' keys, u64 each, by the bank's address / 64 KiB; in place 0 the last one that was given. A bank gets a new key
+ * The banks' keys, u64 each, by the bank's address / TLB_BANK; in place 0 the last one that was given. A bank gets a new key
  * whenever a page that it had for execution leaves it.
  */
 export const TLB_KEYS = JUMP_CACHE + 2 * JUMP_CACHE_BYTES;
