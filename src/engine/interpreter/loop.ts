@@ -70,9 +70,14 @@ function kinds(form: Form): boolean[] {
   return form.row.form ? [form.row.form === 'memory'] : [false, true];
 }
 function isHot(variant: Variant): boolean {
-  const { form, operandSize, addressSize } = variant;
-  if (!form.row.hot) return false;
+  const { form, operandSize, addressSize, memory, wide } = variant;
+  const { hot, size, opcode, operands } = form.row;
+  if (!hot || (hot === 'register' && memory)) return false;
   if (form.operandSized && operandSize === 16) return false;
+  // In 64-bit mode there are no branches and stack operations of 32 bits.
+  if (form.operandSized && operandSize === 32 && size && wide) return false;
+  // From register to register, assemblers take the encoding that could store.
+  if (!memory && ((opcode < 0x100 && /^G[bv],E[bv]$/.test(operands)) || operands === 'Wx,Vx')) return false;
   if (form.addressSized && addressSize !== (variant.wide ? 64 : 32)) return false;
   return true;
 }

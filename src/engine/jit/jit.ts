@@ -18,9 +18,10 @@ const HOT = 5 * HEAT_STEP;
 const IDLE = 4000;
 /** … and before it is worth being part of a region. */
 const WARM = 1000;
-/** Regions that go into one module at most, and looks (`look`) to wait for more of them. */
+/** Regions that go into one module at most, and looks (`look`) to wait for more of them: longer where they are less hot. */
 const BATCH = 64;
 const PATIENCE = 200;
+const MORE_PATIENCE = 2000;
 /** Regions that may wait for their module: more of them would be stale before they come. */
 const OUTSTANDING = 96;
 /** A place whose region was invalidated this often is left to the interpreter. */
@@ -96,7 +97,7 @@ export class Jit {
     translator.poll();
     if (this.#batch.length > 0) {
       this.#idle = 0;
-      if (++this.#waited >= PATIENCE) this.#submit();
+      if (++this.#waited >= (this.#hot < HOT ? MORE_PATIENCE : PATIENCE)) this.#submit();
     } else if (translator.beside && translator.outstanding === 0 && ++this.#idle >= IDLE) {
       this.#idle = 0;
       this.#hot = Math.max(HEAT_STEP, this.#hot - HEAT_STEP);

@@ -48,14 +48,14 @@ const xor = logic((b, x, y) => b.xor(x, y));
 const test: Meaning = (b, x, y) => b.flagsLogic(x!.bits, b.and(x!.get(), y!.get()));
 
 /** The eight operations that share one pattern of opcodes. */
-const EIGHT: readonly { name: string; meaning: Meaning; hot?: true; reads?: true; undefined?: string }[] = [
-  { name: 'add', meaning: add, hot: true },
+const EIGHT: readonly { name: string; meaning: Meaning; hot?: true | 'words'; reads?: true; undefined?: string }[] = [
+  { name: 'add', meaning: add, hot: 'words' },
   { name: 'or', meaning: or, hot: true, undefined: 'AF' },
   { name: 'adc', meaning: adc },
   { name: 'sbb', meaning: sbb },
   { name: 'and', meaning: and, hot: true, undefined: 'AF' },
-  { name: 'sub', meaning: sub, hot: true },
-  { name: 'xor', meaning: xor, hot: true, undefined: 'AF' },
+  { name: 'sub', meaning: sub, hot: 'words' },
+  { name: 'xor', meaning: xor, hot: 'words', undefined: 'AF' },
   { name: 'cmp', meaning: cmp, hot: true, reads: true },
 ];
 
@@ -71,15 +71,16 @@ const eightRows: Row[] = EIGHT.flatMap(({ name, meaning, hot, reads, undefined: 
   });
   const locks = reads ? {} : ({ lock: true } as const);
   const often = hot ? ({ hot: true } as const) : {};
+  const bytesOften = hot === true ? often : {};
   const base = index * 8;
   return [
-    form(base, 'Eb,Gb', { ...locks, ...often }),
+    form(base, 'Eb,Gb', { ...locks, ...bytesOften }),
     form(base + 1, 'Ev,Gv', { ...locks, ...often }),
-    form(base + 2, 'Gb,Eb', often),
+    form(base + 2, 'Gb,Eb', bytesOften),
     form(base + 3, 'Gv,Ev', often),
     form(base + 4, 'AL,Ib'),
     form(base + 5, 'rAX,Iz'),
-    form(0x80, 'Eb,Ib', { group: index, ...locks, ...often }),
+    form(0x80, 'Eb,Ib', { group: index, ...locks, ...bytesOften }),
     form(0x81, 'Ev,Iz', { group: index, ...locks, ...often }),
     form(0x82, 'Eb,Ib', { group: index, mode: 'i64', ...locks }),
     form(0x83, 'Ev,Ibs', { group: index, ...locks, ...often }),
@@ -281,8 +282,8 @@ const extendIntoD: Meaning = (b, accumulator: Operand | undefined) => {
 
 export const arithmeticRows: Row[] = [
   ...eightRows,
-  { name: 'test', opcode: 0x84, operands: 'Eb,Gb', writes: [], meaning: test, hot: true, undefined: 'AF' },
-  { name: 'test', opcode: 0x85, operands: 'Ev,Gv', writes: [], meaning: test, hot: true, undefined: 'AF' },
+  { name: 'test', opcode: 0x84, operands: 'Eb,Gb', writes: [], meaning: test, hot: 'register', undefined: 'AF' },
+  { name: 'test', opcode: 0x85, operands: 'Ev,Gv', writes: [], meaning: test, hot: 'register', undefined: 'AF' },
   { name: 'test', opcode: 0xa8, operands: 'AL,Ib', writes: [], meaning: test, hot: true, undefined: 'AF' },
   { name: 'test', opcode: 0xa9, operands: 'rAX,Iz', writes: [], meaning: test, undefined: 'AF' },
   { name: 'test', opcode: 0xf6, group: 0, operands: 'Eb,Ib', writes: [], meaning: test, hot: true, undefined: 'AF' },
@@ -296,9 +297,9 @@ export const arithmeticRows: Row[] = [
   { name: 'inc', opcode: 0xff, group: 0, operands: 'Ev', meaning: step(true), lock: true, hot: true },
   { name: 'dec', opcode: 0xff, group: 1, operands: 'Ev', meaning: step(false), lock: true, hot: true },
   { name: 'not', opcode: 0xf6, group: 2, operands: 'Eb', meaning: not, lock: true },
-  { name: 'not', opcode: 0xf7, group: 2, operands: 'Ev', meaning: not, lock: true, hot: true },
+  { name: 'not', opcode: 0xf7, group: 2, operands: 'Ev', meaning: not, lock: true, hot: 'register' },
   { name: 'neg', opcode: 0xf6, group: 3, operands: 'Eb', meaning: neg, lock: true },
-  { name: 'neg', opcode: 0xf7, group: 3, operands: 'Ev', meaning: neg, lock: true, hot: true },
+  { name: 'neg', opcode: 0xf7, group: 3, operands: 'Ev', meaning: neg, lock: true, hot: 'register' },
   {
     name: 'mul',
     opcode: 0xf6,
@@ -335,9 +336,9 @@ export const arithmeticRows: Row[] = [
     meaning: multiply(true),
     undefined: 'SF ZF AF PF',
   },
-  { name: 'imul', opcode: 0x0faf, operands: 'Gv,Ev', meaning: imul(false), undefined: 'SF ZF AF PF', hot: true },
+  { name: 'imul', opcode: 0x0faf, operands: 'Gv,Ev', meaning: imul(false), undefined: 'SF ZF AF PF', hot: 'register' },
   { name: 'imul', opcode: 0x69, operands: 'Gv,Ev,Iz', meaning: imul(true), undefined: 'SF ZF AF PF' },
-  { name: 'imul', opcode: 0x6b, operands: 'Gv,Ev,Ibs', meaning: imul(true), undefined: 'SF ZF AF PF', hot: true },
+  { name: 'imul', opcode: 0x6b, operands: 'Gv,Ev,Ibs', meaning: imul(true), undefined: 'SF ZF AF PF', hot: 'register' },
   {
     name: 'div',
     opcode: 0xf6,
@@ -391,7 +392,7 @@ export const arithmeticRows: Row[] = [
     rexW: true,
   },
   { name: 'cbw', opcode: 0x98, operands: 'rAX', writes: [], meaning: extendAccumulator, hot: true },
-  { name: 'cwd', opcode: 0x99, operands: 'rAX', writes: [], meaning: extendIntoD, hot: true },
+  { name: 'cwd', opcode: 0x99, operands: 'rAX', writes: [], meaning: extendIntoD },
   { name: 'daa', opcode: 0x27, operands: '', meaning: decimal('daa'), mode: 'i64', undefined: 'OF' },
   { name: 'das', opcode: 0x2f, operands: '', meaning: decimal('das'), mode: 'i64', undefined: 'OF' },
   { name: 'aaa', opcode: 0x37, operands: '', meaning: decimal('aaa'), mode: 'i64', undefined: 'OF SF ZF PF' },

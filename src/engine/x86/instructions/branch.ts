@@ -80,6 +80,8 @@ const farDirect =
   };
 
 const CONDITIONS = ['o', 'no', 'b', 'nb', 'z', 'nz', 'be', 'nbe', 's', 'ns', 'p', 'np', 'l', 'nl', 'le', 'nle'];
+/** But for overflow and parity. */
+const often = (condition: string): Partial<Row> => (/[op]$/.test(condition) ? {} : { hot: true });
 const system = 'transfers control to the system';
 
 export const branchRows: Row[] = [
@@ -92,7 +94,7 @@ export const branchRows: Row[] = [
       meaning: jcc(code),
       size: 'f64',
       ends: true,
-      hot: true,
+      ...often(cc),
     },
     {
       name: `j${cc}`,
@@ -102,7 +104,7 @@ export const branchRows: Row[] = [
       meaning: jcc(code),
       size: 'f64',
       ends: true,
-      hot: true,
+      ...often(cc),
     },
   ]),
   { name: 'jmp', opcode: 0xe9, operands: 'Jz', writes: [], meaning: jump, size: 'f64', ends: true, hot: true },

@@ -210,7 +210,7 @@ export const moveRows: Row[] = [
       operands: 'Gv,Ev',
       meaning: cmov(code),
       feature: 'cmov',
-      ...(/^n?[bzsl]e?$|^nbe$|^nle$/.test(cc) ? { hot: true } : {}),
+      ...(/[op]$/.test(cc) ? {} : { hot: 'register' }),
     }),
   ),
   ...CONDITIONS.map(
@@ -219,7 +219,7 @@ export const moveRows: Row[] = [
       opcode: 0x0f90 + code,
       operands: 'Eb',
       meaning: setcc(code),
-      ...(/^n?z$/.test(cc) ? { hot: true } : {}),
+      ...(/^n?z$/.test(cc) ? { hot: 'register' } : {}),
     }),
   ),
   { name: 'bswap', opcode: 0x0fc8, operands: 'Zv', meaning: bswap },

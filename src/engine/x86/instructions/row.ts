@@ -130,8 +130,8 @@ export interface Row {
   straight?: true;
   /** Flags the manual leaves undefined, e.g. 'AF OF': masked in the vectors. */
   undefined?: string;
-  /** One of the rows that nearly all execution consists of: inlined in the interpreter's loop. */
-  hot?: true;
+  /** One of the rows that nearly all execution consists of, or its register form is: inlined in the interpreter's loop. */
+  hot?: true | 'register';
   /** Why no vector from user mode on a real processor covers this row; rows with neither vectors nor this fail a test. */
   untested?: string;
 }

@@ -183,7 +183,7 @@ const shiftForms: Row[] = SHIFTS.flatMap(({ name, meaning, undefined: undef, und
     ...(undefinedFlags ? { undefined: undefinedFlags } : {}),
     ...more,
   });
-  const often = hot ? ({ hot: true } as const) : {};
+  const often = hot ? ({ hot: 'register' } as const) : {};
   return [
     row(0xc0, 'Eb,Ib', undef),
     row(0xc1, 'Ev,Ib', undef, often),
