@@ -6,8 +6,8 @@ const MEBIBYTE = 1 << 20;
 const SLACK = 512 * MEBIBYTE;
 
 /**
- * Resident bytes of process `pid` without those of its guest's RAM; undefined where there is no /proc. RAM is inside the
- * first mapping that is large enough: what that holds beyond RAM counts as ours.
+ * Resident bytes of process `pid` without those of its guest's RAM; undefined where there is no /proc. RAM is inside that of
+ * the mappings large enough which holds most (others are but reserved): what it holds beyond RAM counts as ours.
  * @param ram bytes
  */
 export function residentBesideRam(pid: number, ram: number): number | undefined {
@@ -18,7 +18,7 @@ export function residentBesideRam(pid: number, ram: number): number | undefined 
     return undefined;
   }
   let total = 0;
-  let inRam: number | undefined;
+  let inRam = 0;
   let size = 0;
   for (const line of text.split('\n')) {
     const [, name, kibibytes] = /^(Size|Rss): +(\d+) kB/.exec(line) ?? [];
@@ -26,9 +26,9 @@ export function residentBesideRam(pid: number, ram: number): number | undefined 
     if (name !== 'Rss') continue;
     const resident = Number(kibibytes) * 1024;
     total += resident;
-    if (size >= ram && size < ram + SLACK) inRam ??= Math.min(resident, ram);
+    if (size >= ram && size < ram + SLACK) inRam = Math.max(inRam, Math.min(resident, ram));
   }
-  return total - (inRam ?? 0);
+  return total - inRam;
 }
 
 /** Linux counts processor time in this many ticks a second for everybody who asks (USER_HZ). */
