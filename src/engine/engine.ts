@@ -174,6 +174,7 @@ export class Engine {
         libraryName: options.libraryName ?? 'regions',
         cache: options.cache,
         forgetJumps: () => this.tlb.forgetJumps(),
+        instructions: () => this.#done,
         translator: (options.translator ?? (setup => new LocalTranslator(setup)))({
           ramSize,
           helpers: wide.module.helpers,

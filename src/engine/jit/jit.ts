@@ -14,18 +14,21 @@ import type { TranslationRequest, Translator } from './translator.ts';
 export const HEAT_STEP = 4096;
 /** How often it must have entered it for the block to be hot. */
 const HOT = 5 * HEAT_STEP;
-/** Looks with nothing to do for the translator after which less is hot, too: the core that it has is free. */
-const IDLE = 4000;
 /** … and before it is worth being part of a region. */
 const WARM = 1000;
+/** Instructions in which a block that is hot is entered HEAT_STEP times: what takes longer costs next to nothing as it is. */
+const SLOW = 4e9;
+/** Looks with nothing to do for the translator after which less is hot, too: the core that it has is free. */
+const IDLE = 4000;
 /** Regions that go into one module at most, and looks (`look`) to wait for more of them: longer where they are less hot. */
 const BATCH = 64;
 const PATIENCE = 200;
 const MORE_PATIENCE = 2000;
 /** Regions that may wait for their module: more of them would be stale before they come. */
 const OUTSTANDING = 96;
-/** A place whose region was invalidated this often is left to the interpreter. */
-const PATCHED_LIMIT = 6;
+/** A place is left to the interpreter when losing its regions has cost this much: that of six translations. */
+const LOSS_LIMIT = 48;
+const LOSS = { translated: 8, recalled: 1 } as const;
 /** Live regions: V8 keeps a mapping a module on Node below 24 (engine-numbers 1). */
 const LIVE_LIMIT = 12000;
 
@@ -42,6 +45,8 @@ export interface JitHost {
   cache: ArtifactCache | undefined;
   /** What leads to regions by linear address is to be forgotten. */
   forgetJumps(): void;
+  /** Executed so far, roughly. */
+  instructions(): number;
   /** Guest-physical address of executable RAM at a linear address; -1 where there is none. */
   code(linear: bigint): number;
   /** May code that runs now be translated? 32-bit code may under flat segments, 16-bit code never. */
@@ -59,6 +64,7 @@ interface Candidate {
 /** A region that is being translated, or that the guest may enter. */
 interface Entry extends Candidate {
   place: RegionPlace;
+  origin: keyof typeof LOSS;
   /** In the table; -1 until its module has come. */
   index: number;
 }
@@ -67,7 +73,10 @@ const keyOf = (physical: number, code: CodeSize) => physical * 4 + code / 32;
 
 export class Jit {
   readonly #host: JitHost;
-  readonly #patched = new Map<number, number>();
+  /** When blocks were entered a multiple of HEAT_STEP times, in instructions; by `keyOf`. */
+  readonly #heated = new Map<number, number>();
+  /** By `keyOf`. */
+  readonly #losses = new Map<number, number>();
   #batch: TranslationRequest[] = [];
   #waited = 0;
   #hot = HOT;
@@ -107,7 +116,10 @@ export class Jit {
   request(linear: bigint, code: CodeSize): void {
     const physical = this.#host.translates(code) ? this.#host.code(linear) : -1;
     if (physical < 0 || this.recall(linear, physical, code)) return;
-    if (this.#host.blocks.heat(physical, code) < this.#hot) return;
+    const now = this.#host.instructions();
+    const pause = now - (this.#heated.get(keyOf(physical, code)) ?? 0);
+    this.#heated.set(keyOf(physical, code), now);
+    if (pause > SLOW || this.#host.blocks.heat(physical, code) < this.#hot) return;
     this.#want({ linear, physical, code }, WARM);
     if (this.#batch.length < BATCH) return;
     this.#hot = HOT;
@@ -125,7 +137,7 @@ export class Jit {
       this.#recalled.set(found.module, (exports = this.#instantiate(found.module.compiled)));
     }
     const pages = found.pages.map(page => (page.delta === 0 ? { delta: 0, physical: physical & ~4095 } : page));
-    const entry: Entry = { linear, physical, code, place: { ...found, pages }, index: -1 };
+    const entry: Entry = { linear, physical, code, place: { ...found, pages }, origin: 'recalled', index: -1 };
     this.#register(entry);
     this.statistics.recalled++;
     return this.#enter(entry, exports[`r${found.number}`]);
@@ -164,7 +176,7 @@ export class Jit {
     if (!region) return false;
     const { pages, instructions } = region;
     const place = { code, entry: physical & 4095, pages, parts: partsOf(region), instructions };
-    const entry: Entry = { ...candidate, place, index: -1 };
+    const entry: Entry = { ...candidate, place, origin: 'translated', index: -1 };
     const id = ++this.#requests;
     this.#register(entry);
     this.#requested.set(id, entry);
@@ -227,7 +239,7 @@ export class Jit {
   /** There is a region at the place already, or there shall not be one. */
   #isRefused(physical: number, code: CodeSize): boolean {
     const key = keyOf(physical, code);
-    return this.#entries.has(key) || (this.#patched.get(key) ?? 0) >= PATCHED_LIMIT || this.#entries.size >= LIVE_LIMIT;
+    return this.#entries.has(key) || (this.#losses.get(key) ?? 0) >= LOSS_LIMIT || this.#entries.size >= LIVE_LIMIT;
   }
   /** Where the indirect jump or call at a linear address went lately, the most frequent first. */
   #jumpsFrom(linear: bigint): bigint[] {
@@ -304,11 +316,11 @@ export class Jit {
     for (const entry of here) if (this.#isLive(entry)) this.#remove(entry);
   }
   #remove(entry: Entry): void {
-    const { physical, code, index, place } = entry;
+    const { physical, code, index, place, origin } = entry;
     const key = keyOf(physical, code);
     this.#entries.delete(key);
     for (const page of place.pages) this.#byPage.get(page.physical >>> 12)?.delete(entry);
-    this.#patched.set(key, (this.#patched.get(key) ?? 0) + 1);
+    this.#losses.set(key, (this.#losses.get(key) ?? 0) + LOSS[origin]);
     this.statistics.invalidated++;
     if (index < 0) return;
     this.#host.blocks.removeRegion(physical, code);

@@ -13,7 +13,7 @@ import { CAREFUL } from '../x86/careful.ts';
 import type { Instruction } from '../x86/decode.ts';
 import { helperRegisters } from '../x86/helper.ts';
 import type { Lanes, Operand } from '../x86/instructions/row.ts';
-import { KIND_ADD, KIND_KNOWN, KIND_LOGIC, KIND_SUB } from '../x86/lazy-flags.ts';
+import { KIND_ADD, KIND_KNOWN, KIND_LOGIC, KIND_SUB, settled } from '../x86/lazy-flags.ts';
 import {
   BaseOperand,
   GeneralRegister,
@@ -344,25 +344,14 @@ export class JitTier implements Tier {
     if (this.pending && this.pending.kind !== 'raw') x.width = y.width = this.pending.bits;
     return { x, y };
   }
-  /** Where the kind is known only at run time: makes it KIND_KNOWN, as settleFlagsBody does. */
+  /** Where the kind is known only at run time: makes it KIND_KNOWN. */
   #settleFlags(b: Builder): void {
     const { locals } = this;
-    const { x: first, y } = this.#origin(b);
-    const kind = this.#flagLocal(b, locals.flagKind, 'i32');
-    b.when(b.op('i32.ne', kind, b.i32(KIND_KNOWN)), () => {
-      const is = (which: number) => b.both(kind, b.i32(which));
-      const x = b.select(is(KIND_LOGIC), b.const(0), first);
-      const r = b.select(is(KIND_SUB), b.sub(x, y), b.add(x, y));
-      const carries = b.select(
-        is(KIND_SUB),
-        b.or(b.and(b.not(x), b.or(y, r)), b.and(y, r)),
-        b.or(b.and(x, y), b.and(b.or(x, y), b.not(r))),
-      );
-      const unused = b.sub(b.const(64), b.wide(is(0x7f)));
-      const top = b.narrow(b.shr(b.shl(carries, unused), b.const(32)));
-      const aux = b.either(b.both(top, b.i32(0xc0000000 | 0)), b.both(b.narrow(carries), b.i32(8)));
+    const words = { ...this.#origin(b), kind: this.#flagLocal(b, locals.flagKind, 'i32') };
+    b.when(words.kind, () => {
+      const { result, aux } = settled(b, words);
       this.#setFlagLocal(b, locals.flagX, b.wide(aux));
-      this.#setFlagLocal(b, locals.flagResult, b.sar(b.shl(r, unused), unused));
+      this.#setFlagLocal(b, locals.flagResult, result);
       this.#setFlagLocal(b, locals.flagKind, b.i32(KIND_KNOWN));
     });
     if (!b.conditional) this.pending = { kind: 'raw', bits: 64 };

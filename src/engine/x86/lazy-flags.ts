@@ -2,9 +2,10 @@
  * Flags as translated code keeps them: what they came from, from which FLAG_RESULT and FLAG_AUX are made when somebody wants them.
  * The kind holds the width in its low 7 bits; operands and results are zero-extended.
  */
-import type { Body } from '../../wasm/module.ts';
-import { Hand } from './hand.ts';
+import { Body } from '../../wasm/module.ts';
+import { Builder, type Tier, type Value } from './builder.ts';
 import * as state from './state.ts';
+import { StateTier } from './state-tier.ts';
 
 /** FLAG_X is FLAG_AUX, and FLAG_RESULT the result, sign-extended. */
 export const KIND_KNOWN = 0;
@@ -25,96 +26,47 @@ export function emitKnownFlags(body: Body): void {
 
 /** After it: () -> (): FLAG_RESULT and FLAG_AUX become known. */
 export function settleFlagsBody(): Body {
-  const b = new Hand([], []);
-  const kind = b.local('i32');
-  const isDifference = b.local('i32');
-  const [x, y, r, carries, unused] = [b.local('i64'), b.local('i64'), b.local('i64'), b.local('i64'), b.local('i64')];
-  b.state64(state.FLAG_X);
-  b.set(x);
-  b.state32(state.FLAG_KIND);
-  b.tee(kind);
-  b.op('i32.eqz');
-  b.when(() => {
-    b.setState32(state.FLAG_AUX, () => {
-      b.get(x);
-      b.op('i32.wrap_i64');
-    });
-    b.return();
-  });
-  b.setState32(state.FLAG_KIND, () => b.i32(KIND_KNOWN));
-  b.state64(state.FLAG_RESULT);
-  b.set(y);
-  b.i64(64n);
-  b.get(kind);
-  b.i32(0x7f);
-  b.op('i32.and');
-  b.op('i64.extend_i32_u');
-  b.op('i64.sub');
-  b.set(unused);
-  b.get(kind);
-  b.i32(KIND_SUB);
-  b.op('i32.and');
-  b.set(isDifference);
-  // A logical result is the sum of itself and nothing.
-  b.get(kind);
-  b.i32(KIND_LOGIC);
-  b.op('i32.and');
-  b.when(() => {
-    b.i64(0n);
-    b.set(x);
-  });
-
-  type Term = () => void;
-  const get = (local: number) => () => b.get(local);
-  const apply =
-    (operation: 'i64.add' | 'i64.and' | 'i64.or' | 'i64.sub') =>
-    (left: Term, right: Term): Term =>
+  const body = new Body([], []);
+  const b = new Builder(body, new SettlingTier() as unknown as Tier);
+  const words = { x: b.state(state.FLAG_X), y: b.state(state.FLAG_RESULT), kind: b.state32(state.FLAG_KIND) };
+  b.when(
+    b.no(words.kind),
+    () => b.setState32(state.FLAG_AUX, b.narrow(words.x)),
     () => {
-      left();
-      right();
-      b.op(operation);
-    };
-  const [and, or, plus, minus] = [apply('i64.and'), apply('i64.or'), apply('i64.add'), apply('i64.sub')];
-  const not = (local: number) => () => {
-    b.get(local);
-    b.i64(-1n);
-    b.op('i64.xor');
-  };
-  const choose = (difference: Term, sum: Term, into: number) => {
-    difference();
-    sum();
-    b.get(isDifference);
-    b.select();
-    b.set(into);
-  };
-  choose(minus(get(x), get(y)), plus(get(x), get(y)), r);
-  b.setState64(state.FLAG_RESULT, () => {
-    b.get(r);
-    b.get(unused);
-    b.op('i64.shl');
-    b.get(unused);
-    b.op('i64.shr_s');
-  });
-  // The carry out of each bit; of a subtraction, the borrow.
-  choose(
-    or(and(not(x), or(get(y), get(r))), and(get(y), get(r))),
-    or(and(get(x), get(y)), and(or(get(x), get(y)), not(r))),
-    carries,
+      const { result, aux } = settled(b, words);
+      b.setState(state.FLAG_RESULT, result);
+      b.setState32(state.FLAG_AUX, aux);
+      b.setState32(state.FLAG_KIND, b.i32(KIND_KNOWN));
+    },
   );
-  b.setState32(state.FLAG_AUX, () => {
-    b.get(carries);
-    b.get(unused);
-    b.op('i64.shl');
-    b.i64(32n);
-    b.op('i64.shr_u');
-    b.op('i32.wrap_i64');
-    b.i32(0xc0000000 | 0);
-    b.op('i32.and');
-    b.get(carries);
-    b.op('i32.wrap_i64');
-    b.i32(8);
-    b.op('i32.and');
-    b.op('i32.or');
-  });
-  return b;
+  b.finish();
+  return body;
+}
+/** Nothing is asked of it but the state. */
+class SettlingTier extends StateTier {}
+
+/** FLAG_X, FLAG_RESULT and FLAG_KIND. */
+export interface FlagWords {
+  x: Value;
+  y: Value;
+  kind: Value;
+}
+/** FLAG_RESULT and FLAG_AUX (i32) of flags whose kind is known only at run time, where that is not KIND_KNOWN. */
+export function settled(b: Builder, { x: first, y, kind }: FlagWords): { result: Value; aux: Value } {
+  const is = (which: number) => b.both(kind, b.i32(which));
+  // A logical result is the sum of itself and nothing.
+  const x = b.select(is(KIND_LOGIC), b.const(0), first);
+  const r = b.select(is(KIND_SUB), b.sub(x, y), b.add(x, y));
+  // The carry out of each bit; of a subtraction, the borrow.
+  const carries = b.select(
+    is(KIND_SUB),
+    b.or(b.and(b.not(x), b.or(y, r)), b.and(y, r)),
+    b.or(b.and(x, y), b.and(b.or(x, y), b.not(r))),
+  );
+  const unused = b.sub(b.const(64), b.wide(is(0x7f)));
+  const top = b.narrow(b.shr(b.shl(carries, unused), b.const(32)));
+  return {
+    result: b.sar(b.shl(r, unused), unused),
+    aux: b.either(b.both(top, b.i32(0xc0000000 | 0)), b.both(b.narrow(carries), b.i32(8))),
+  };
 }
