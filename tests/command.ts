@@ -32,6 +32,8 @@ export interface CommandOptions {
   env?: Record<string, string>;
   /** Hears every piece of stdout with its time (ms). */
   onOutput?: (text: string, time: number) => void;
+  /** Hears every piece of stderr. */
+  onError?: (text: string) => void;
   /** A signal to send once stdout contains `after`. */
   signal?: { after: string; name: NodeJS.Signals };
 }
@@ -64,7 +66,10 @@ export function polyvisor(words: readonly string[], options: CommandOptions = {}
       }
       if (options.signal && stdout.includes(options.signal.after)) child.kill(options.signal.name);
     });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => void (stderr += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+      options.onError?.(text);
+    });
     child.stdin.on('error', () => {}); // The command may end before it has read everything.
     if (!options.dialogue) child.stdin.end(input);
     child.on('error', reject);

@@ -29,9 +29,11 @@ interface MatrixResult extends CommandResult {
   cell(hypervisor: string, kernel?: string): CellResult;
 }
 
-async function matrix(words: readonly string[]): Promise<MatrixResult> {
+async function matrix(words: readonly string[], onError?: (text: string) => void): Promise<MatrixResult> {
   const json = path('report.json');
-  const result = await polyvisor(['matrix', '--clock', 'virtual', '--json', json, ...words], { limit: 400 });
+  rmSync(json, { force: true });
+  const options = { limit: 400, ...(onError && { onError }) };
+  const result = await polyvisor(['matrix', '--clock', 'virtual', '--json', json, ...words], options);
   const report = JSON.parse(readFileSync(json, 'utf8')) as MatrixReport;
   return {
     ...result,
@@ -222,10 +224,21 @@ describe('bad input', { timeout }, () => {
     assert.match(cell('bare', 'hangs').reason, /its time was up in its entry, before it printed anything/);
   });
 
+  /** Kernels under `bare`, one after the other, the first of which has begun: processes are there before they have a cell. */
+  async function begun(kernels: readonly string[]) {
+    let running!: ReturnType<typeof matrix>;
+    await new Promise<void>(resolve => {
+      running = matrix([...kernels, '-H', 'bare', ...small.slice(0, -1), '1T', '--jobs', '1'], text => {
+        if (text.includes(': started')) resolve();
+      });
+    });
+    return { running, cell: cellProcesses()[0]! };
+  }
+
   test("a cell's process that is killed says so; the others finish", async () => {
     const [hangs, lives] = [path('hangs'), path('lives')];
-    const running = matrix([hangs, lives, '-H', 'bare', ...small.slice(0, -1), '1T', '--jobs', '1']);
-    process.kill((await cellProcess()).pid, 'SIGKILL');
+    const { running, cell: first } = await begun([hangs, lives]);
+    process.kill(first.pid, 'SIGKILL');
     const { status, cell } = await running;
     assert.equal(status, 1);
     assert.equal(cell('bare', 'hangs').verdict, 'died');
@@ -234,9 +247,8 @@ describe('bad input', { timeout }, () => {
   });
 
   test('SIGTERM ends all cells, and the reports are written', async () => {
-    const words = [path('hangs'), path('lives'), '-H', 'bare', ...small.slice(0, -1), '1T', '--jobs', '1'];
-    const running = matrix(words);
-    process.kill((await cellProcess()).parent, 'SIGTERM');
+    const { running, cell } = await begun([path('hangs'), path('lives')]);
+    process.kill(cell.parent, 'SIGTERM');
     const { status, report } = await running;
     assert.equal(status, 143);
     assert.deepEqual(
@@ -297,13 +309,4 @@ function cellProcesses(): { pid: number; parent: number }[] {
         return []; // It has ended meanwhile.
       }
     });
-}
-
-async function cellProcess(): Promise<{ pid: number; parent: number }> {
-  for (let tries = 0; tries < 1200; tries++) {
-    const [found] = cellProcesses();
-    if (found) return found;
-    await new Promise(resolve => setTimeout(resolve, 50));
-  }
-  throw new Error('no cell was started');
 }
