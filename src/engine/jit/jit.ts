@@ -11,13 +11,13 @@ import { findRegion, type Region } from './region.ts';
 import type { TranslationRequest, Translator } from './translator.ts';
 
 /** How often the interpreter has entered a block when it is looked at, again and again. A power of two. */
-export const HEAT_STEP = 4096;
+export const HEAT_STEP = 2048;
 /** How often it must have entered it for the block to be hot. */
-const HOT = 5 * HEAT_STEP;
+const HOT = 10 * HEAT_STEP;
 /** … and before it is worth being part of a region. */
 const WARM = 1000;
 /** Instructions in which a block that is hot is entered HEAT_STEP times: what takes longer costs next to nothing as it is. */
-const SLOW = 4e9;
+const SLOW = 2e9;
 /** Looks with nothing to do for the translator after which less is hot, too: the core that it has is free. */
 const IDLE = 4000;
 /** Regions that go into one module at most, and looks (`look`) to wait for more of them: longer where they are less hot. */
