@@ -8,6 +8,7 @@
 export type { Exit } from './exits.ts';
 export type { Machine, MachineOptions, Statistics } from './machine.ts';
 export { createMachine } from './machine.ts';
+export { RegionLibrary } from './engine/jit/library.ts';
 
 // Images: what a file is before anything runs, and what is wrong with it.
 export type { KernelImage } from './boot/image.ts';
@@ -65,7 +66,6 @@ export { traced } from './paravirt/trace.ts';
 
 // The contract of a host.
 export type { Alarm, Clock, HostClock } from './host/clock.ts';
-export { RegionLibrary } from './engine/jit/library.ts';
 export type { ArtifactCache } from './host/artifact-cache.ts';
 export type { Console } from './host/console.ts';
 export type { Disk } from './host/disk.ts';

@@ -227,10 +227,11 @@ describe('bad input', { timeout }, () => {
   /** Kernels under `bare`, one after the other, the first of which has begun: processes are there before they have a cell. */
   async function begun(kernels: readonly string[]) {
     let running!: ReturnType<typeof matrix>;
-    await new Promise<void>(resolve => {
+    await new Promise<void>((resolve, reject) => {
       running = matrix([...kernels, '-H', 'bare', ...small.slice(0, -1), '1T', '--jobs', '1'], text => {
         if (text.includes(': started')) resolve();
       });
+      running.then(() => reject(new Error('no cell has begun')), reject);
     });
     return { running, cell: cellProcesses()[0]! };
   }

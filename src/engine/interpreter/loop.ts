@@ -78,7 +78,7 @@ function isHot(variant: Variant): boolean {
   if (form.operandSized && operandSize === 32 && size && wide) return false;
   // From register to register, assemblers take the encoding that could store.
   if (!memory && ((opcode < 0x100 && /^G[bv],E[bv]$/.test(operands)) || operands === 'Wx,Vx')) return false;
-  if (form.addressSized && addressSize !== (variant.wide ? 64 : 32)) return false;
+  if (form.addressSized && addressSize !== (wide ? 64 : 32)) return false;
   return true;
 }
 

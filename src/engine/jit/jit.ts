@@ -6,7 +6,7 @@ import type { ArtifactCache } from '../../host/artifact-cache.ts';
 import type { Blocks, CodeSource } from '../blocks.ts';
 import { JUMPS, JUMPS_ENTRIES, JUMPS_RING, type Layout } from '../layout.ts';
 import type { CodeSize } from '../x86/decode.ts';
-import { type CodeView, partsOf, type RegionLibrary, type RegionModule, type RegionPlace } from './library.ts';
+import { type CodeView, keyOf, partsOf, type RegionLibrary, type RegionModule, type RegionPlace } from './library.ts';
 import { findRegion, type Region } from './region.ts';
 import type { TranslationRequest, Translator } from './translator.ts';
 
@@ -69,8 +69,6 @@ interface Entry extends Candidate {
   index: number;
 }
 
-const keyOf = (physical: number, code: CodeSize) => physical * 4 + code / 32;
-
 export class Jit {
   readonly #host: JitHost;
   /** When blocks were entered a multiple of HEAT_STEP times, in instructions; by `keyOf`. */
@@ -116,9 +114,10 @@ export class Jit {
   request(linear: bigint, code: CodeSize): void {
     const physical = this.#host.translates(code) ? this.#host.code(linear) : -1;
     if (physical < 0 || this.recall(linear, physical, code)) return;
+    const key = keyOf(physical, code);
     const now = this.#host.instructions();
-    const pause = now - (this.#heated.get(keyOf(physical, code)) ?? 0);
-    this.#heated.set(keyOf(physical, code), now);
+    const pause = now - (this.#heated.get(key) ?? 0);
+    this.#heated.set(key, now);
     if (pause > SLOW || this.#host.blocks.heat(physical, code) < this.#hot) return;
     this.#want({ linear, physical, code }, WARM);
     if (this.#batch.length < BATCH) return;

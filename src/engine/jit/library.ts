@@ -83,7 +83,7 @@ export class RegionLibrary {
       this.#bytes += module.bytes.length;
       this.#modules.add(module);
     }
-    const key = keyOf(region);
+    const key = keyOf(region.entry, region.code);
     const shelf = this.#shelves.get(key);
     if (shelf) shelf.push(region);
     else this.#shelves.set(key, [region]);
@@ -91,7 +91,7 @@ export class RegionLibrary {
   }
   /** The region with its entry at an offset in the view's page 0; undefined if there is none, or its code is not all there. */
   find(code: CodeSize, entry: number, view: CodeView): KeptRegion | undefined {
-    return this.#shelves.get(keyOf({ code, entry }))?.find(region => isThere(region, view));
+    return this.#shelves.get(keyOf(entry, code))?.find(region => isThere(region, view));
   }
 
   /** Reads what has been saved under the name, unless that has been done. @returns its modules that are not compiled yet */
@@ -132,7 +132,8 @@ function firstOf(regions: readonly KeptRegion[], limit: number): readonly KeptRe
   return regions;
 }
 
-const keyOf = ({ code, entry }: Pick<RegionPlace, 'code' | 'entry'>) => entry * 4 + code / 32;
+/** One number for a place of code: a guest-physical address, or an offset in a page, and the code's size. */
+export const keyOf = (address: number, code: CodeSize): number => address * 4 + code / 32;
 
 function isThere({ ramSize, pages, parts, bytes }: KeptRegion, view: CodeView): boolean {
   return (

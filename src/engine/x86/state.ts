@@ -145,7 +145,7 @@ export const GOAL = 0x760;
 export const EXCEPTIONS = 0x768;
 /** Address of the notes of the set of TLB banks in use (layout.ts), u32. */
 export const NOTES = 0x76c;
-/** Between two regions of translated code only: how FLAG_AUX follows from FLAG_X and FLAG_RESULT (lazy-flags.ts), u32 and u64. */
+/** Between two regions of translated code only: what the flags follow from, with FLAG_RESULT (lazy-flags.ts), u32 and u64. */
 export const FLAG_KIND = 0x774;
 export const FLAG_X = 0x778;
 export const RECENT = 0x800;
