@@ -173,14 +173,14 @@ export class Jit {
     const targets: TranslationRequest['targets'] = [];
     const region = this.#find(candidate, warm, executed, targets);
     if (!region) return false;
-    const { pages, instructions } = region;
+    const { pages, seen, instructions } = region;
     const place = { code, entry: physical & 4095, pages, parts: partsOf(region), instructions };
     const entry: Entry = { ...candidate, place, origin: 'translated', index: -1 };
     const id = ++this.#requests;
     this.#register(entry);
     this.#requested.set(id, entry);
-    const copies = pages.map(page => ({ ...page, bytes: this.#read(page.physical, 4096).slice() }));
-    this.#batch.push({ id, entry: place.entry, code, pages: copies, executed, targets });
+    const copies = seen.map(page => ({ ...page, bytes: this.#read(page.physical, 4096).slice() }));
+    this.#batch.push({ id, entry: place.entry, code, instructions, pages: copies, executed, targets });
     this.statistics.milliseconds += performance.now() - started;
     return true;
   }

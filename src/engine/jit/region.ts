@@ -39,13 +39,23 @@ export interface Block {
 export interface Region {
   entry: Block;
   blocks: Block[];
-  /** Pages with code of the region: number relative to the entry's page, guest-physical address. */
-  pages: { delta: number; physical: number }[];
+  /** Pages with code of the region. */
+  pages: CodePage[];
+  /** Pages that have been looked at: who has these finds the same. */
+  seen: CodePage[];
   instructions: number;
 }
+export interface CodePage {
+  /** Number relative to the entry's page. */
+  delta: number;
+  /** Guest-physical address. */
+  physical: number;
+}
 
-/** Instructions of a region at most: in larger ones V8's optimiser takes more than they give. */
-export const REGION_LIMIT = 100;
+/** Instructions of a region at most: a loop around its entry is whole up to here, for every way out of a region is dear. */
+export const REGION_LIMIT = 300;
+/** … and where there is no such loop: V8's optimiser takes more for larger ones than they give. */
+const USUAL_LIMIT = 100;
 const REGION_PAGES = 4;
 /** Return sites that a return is compared with. */
 const SITES = 12;
@@ -83,6 +93,52 @@ function flowOf(instruction: Instruction): Flow | undefined {
 
 /** Finds the region that starts at `entry` (an offset in its page); undefined if there is nothing worth translating. */
 export function findRegion(reader: CodeReader, entry: number, code: CodeSize): Region | undefined {
+  const around = explore(reader, entry, code);
+  const { found, pages } = around;
+  if (!found.has(entry)) return undefined;
+  const whole = blocksOf(around, entry);
+  if (sizeOf(whole) > USUAL_LIMIT) {
+    // The nearest, and what leads back to the entry.
+    const kept = new Set([...found.keys()].slice(0, USUAL_LIMIT));
+    for (const block of loopOf(whole)) for (const { offset } of block.code) kept.add(offset);
+    for (const offset of found.keys()) if (!kept.has(offset)) found.delete(offset);
+  }
+  const blocks = blocksOf(around, entry);
+  const instructions = sizeOf(blocks);
+  if (!instructions) return undefined;
+  const ends = ({ offset, instruction }: CodeInstruction) => [offset, offset + instruction.length - 1];
+  const used = new Set([0, ...blocks.flatMap(block => block.code.flatMap(ends)).map(offset => offset >> 12)]);
+  const seen = [...pages].map(([delta, physical]) => ({ delta, physical }));
+  return { entry: blocks[0]!, blocks, pages: seen.filter(({ delta }) => used.has(delta)), seen, instructions };
+}
+const sizeOf = (blocks: readonly Block[]): number => blocks.reduce((sum, block) => sum + block.code.length, 0);
+
+/** The blocks that control may come back from to the first one. */
+function loopOf(blocks: readonly Block[]): Set<Block> {
+  const loop = new Set<Block>();
+  for (let before = -1; loop.size > before; ) {
+    before = loop.size;
+    for (const block of blocks) if (block.successors.some(to => to === blocks[0] || loop.has(to))) loop.add(block);
+  }
+  return loop;
+}
+
+/** What there is around an entry. */
+interface Surroundings {
+  /** Instructions, the nearest first. */
+  found: Map<number, Instruction>;
+  /** Where blocks start. */
+  leaders: Set<number>;
+  /** Behind calls. */
+  sites: Set<number>;
+  /** Where an indirect jump or call may go. */
+  dynamic: Map<number, readonly number[]>;
+  /** Guest-physical addresses by delta. */
+  pages: Map<number, number>;
+}
+
+/** Follows control from `entry`. */
+function explore(reader: CodeReader, entry: number, code: CodeSize): Surroundings {
   const pages = new Map<number, number>();
   const pageOf = (delta: number): number => {
     const known = pages.get(delta);
@@ -114,7 +170,6 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
     return typeof result === 'number' ? instruction : undefined;
   };
 
-  // Pass 1: instructions and the offsets where blocks start. Nearest to the entry first.
   const found = new Map<number, Instruction>();
   const leaders = new Set<number>([entry]);
   const sites = new Set<number>();
@@ -156,9 +211,11 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
       break;
     }
   }
-  if (!found.has(entry)) return undefined;
+  return { found, leaders, sites, dynamic, pages };
+}
 
-  // Pass 2: blocks.
+/** Blocks of the instructions found that can be reached from `entry`, whose block comes first. */
+function blocksOf({ found, leaders, sites, dynamic }: Surroundings, entry: number): Block[] {
   const blocks = new Map<number, Block>();
   for (const start of leaders) {
     if (!found.has(start)) continue;
@@ -204,8 +261,9 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
     if (flow === 'branch') block.taken = blocks.get(target!);
     if (flow === 'repeat') block.taken = blocks.get(last!.offset);
     if (block.ending === 'dynamic') {
-      const to = flow === 'return' ? [...sites].slice(0, SITES) : dynamic.get(last!.offset)!;
-      block.targets = to.flatMap(target => blocks.get(target) ?? []);
+      const to = flow === 'return' ? sites : dynamic.get(last!.offset)!;
+      block.targets = [...to].flatMap(target => blocks.get(target) ?? []);
+      if (flow === 'return') block.targets = block.targets.slice(0, SITES);
     }
   }
   // Only what can be reached.
@@ -216,15 +274,6 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
     block.successors = [...new Set([block.taken, block.next, ...block.targets])].filter(b => b !== undefined);
     for (const successor of block.successors) visit(successor);
   };
-  const first = blocks.get(entry)!;
-  visit(first);
-  const all = [...reached];
-  const instructions = all.reduce((sum, block) => sum + block.code.length, 0);
-  if (!instructions) return undefined;
-  return {
-    entry: first,
-    blocks: all,
-    pages: [...pages].map(([delta, physical]) => ({ delta, physical })),
-    instructions,
-  };
+  visit(blocks.get(entry)!);
+  return [...reached];
 }

@@ -95,6 +95,8 @@ export class JitTier implements Tier {
   pending: FlagOrigin | undefined;
   /** The meaning has left unconditionally. */
   left = false;
+  /** Where the instruction may write so many bits, as a load of them has found, and the local with the place in the WebAssembly memory. */
+  #writable: { address: Value; bits: number; host: number } | undefined;
   /** XMM registers without denormal numbers, in such lanes: known within a block. */
   readonly #tame = new Map<number, Lanes>();
 
@@ -114,6 +116,7 @@ export class JitTier implements Tier {
   begin(instruction: Instruction, offset: number): void {
     this.#instruction = instruction;
     this.#offset = offset;
+    this.#writable = undefined;
   }
 
   // Registers.
@@ -263,18 +266,31 @@ export class JitTier implements Tier {
     const at = b.temporary('i64');
     const host = b.temporary('i32');
     const result = b.temporary(type);
+    const writable = forWrite && !b.conditional;
+    if (writable) this.#writable = { address, bits, host };
     b.effect(() => {
       b.emit(address);
       body.set(at);
       this.#translate(b, at, host, bits, forWrite ? TLB_WRITE : TLB_READ);
+      if (writable) body.tee(host);
       body.memory(instruction, 0);
       body.set(result);
     });
     return b.local(type, result, type === 'i64' ? bits : 64);
   }
   store(b: Builder, address: Value, bits: number, value: Value): void {
-    b.use(address, value);
     const { body } = b;
+    const known = this.#writable;
+    if (known?.address === address && known.bits >= bits) {
+      b.use(value);
+      b.effect(() => {
+        body.get(known.host);
+        b.emit(value);
+        body.memory(STORES[bits]!, 0);
+      });
+      return;
+    }
+    b.use(address, value);
     const at = b.temporary('i64');
     const host = b.temporary('i32');
     b.effect(() => {

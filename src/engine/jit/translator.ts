@@ -16,6 +16,8 @@ export interface TranslationRequest {
   /** Offset of the entry in page 0. */
   entry: number;
   code: CodeSize;
+  /** How many it has. */
+  instructions: number;
   /** `delta` counts pages from the entry's; `physical` is the page's guest-physical address. */
   pages: { delta: number; physical: number; bytes: Uint8Array }[];
   /** Guest-physical addresses that may start a block. */
@@ -64,7 +66,10 @@ export class Translation {
   module(requests: readonly TranslationRequest[]): Uint8Array<ArrayBuffer> {
     const bodies = requests.map(request => {
       const region = findRegion(readerOf(request), request.entry, request.code);
-      if (!region) throw new Error(`jit: request ${request.id} holds no region`);
+      if (region?.instructions !== request.instructions)
+        throw new Error(
+          `jit: request ${request.id} holds ${region?.instructions} of ${request.instructions} instructions`,
+        );
       return compileRegion(this.#layout, region, request.code === 64, this.#pure);
     });
     return linkRegions(this.#layout, bodies);
