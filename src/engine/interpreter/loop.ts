@@ -322,10 +322,13 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         emitKnownFlags(run);
         const again = run.loop();
         // Translated code counts whole stretches: near the budget's end the interpreter takes over.
-        run.i32(0);
-        run.memory('i32.load', STATE + state.FUEL);
-        run.i32(REGION_LIMIT);
-        run.op('i32.le_s');
+        const isFuelLow = () => {
+          run.i32(0);
+          run.memory('i32.load', STATE + state.FUEL);
+          run.i32(REGION_LIMIT);
+          run.op('i32.le_s');
+        };
+        isFuelLow();
         run.if();
         run.call(settleFlags);
         run.i32(0);
@@ -359,6 +362,9 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
         jumps.forget(run, target);
         run.br(out);
         run.end();
+        // It may have come back only because of that: the jump cache has what it would be told.
+        isFuelLow();
+        run.brIf(out);
         emitEntry(run, target, entry);
         run.get(entry);
         run.memory('i64.load', TLB_EXECUTE);
