@@ -479,13 +479,12 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
       clock.run();
       if (ended) return finish(ended);
       if (stopping) return finish({ kind: 'stopped' });
-      const budget = Math.min(
-        virtual ? clock.next - clock.now() : SLICE,
-        SLICE * 50,
-        lastInstruction - engine.instructions,
-      );
+      const slice = Math.min(virtual ? clock.next - clock.now() : SLICE, SLICE * 50);
+      const left = lastInstruction - engine.instructions;
+      const until = engine.instructions + Math.ceil(Math.min(slice, left));
       following?.slice();
-      const why = budget > 0 ? engine.run(engine.instructions + Math.ceil(budget)) : 'budget';
+      // On the host's clock, no instruction is awaited.
+      const why = until > engine.instructions ? engine.run(until, virtual !== undefined || left <= slice) : 'budget';
       if (ended) return finish(ended);
       if (engine.instructions >= lastInstruction) return finish({ kind: 'stopped' });
       if (why === 'halt') {

@@ -12,6 +12,7 @@ import { pack, unpack } from './interpreter/packed.ts';
 import * as record from './interpreter/record.ts';
 import { HEAT_STEP, Jit } from './jit/jit.ts';
 import { RegionLibrary, SAVED_LIMIT } from './jit/library.ts';
+import { REGION_LIMIT } from './jit/region.ts';
 import { LocalTranslator, type TranslatorFactory } from './jit/translator.ts';
 import { type Layout, layout, PAGE_DEVICE, RECORD_SIZE } from './layout.ts';
 import { helpers } from './x86/all-helpers.ts';
@@ -298,9 +299,13 @@ export class Engine {
     cpu.nmiBlocked = false;
   }
 
-  /** Runs until `until` instructions have been executed in all, or something else wants to be looked at. */
-  run(until: number): RunExit {
+  /**
+   * Runs until `until` instructions have been executed in all, or something else wants to be looked at.
+   * @param exactly if not, a region's worth of them may be left: those would be the interpreter's, one by one
+   */
+  run(until: number, exactly = true): RunExit {
     const { cpu, environment } = this;
+    const most = exactly ? 0 : REGION_LIMIT;
     for (;;) {
       this.#exitWanted = false;
       if (this.#dead) return 'attention';
@@ -310,7 +315,7 @@ export class Engine {
       if (this.#dead) return 'attention';
       if (this.#halted) return 'halt';
       const left = until - this.#done;
-      if (left <= 0) return 'budget';
+      if (left <= most) return 'budget';
       const stepping = this.#stepping();
       if (stepping || shadow) {
         const trap = (cpu.get32(state.FLAGS_REST) & state.TF) !== 0;
@@ -324,7 +329,7 @@ export class Engine {
       } else if (left < BLOCK_LIMIT) this.#exactly(left);
       else {
         const slice = this.jit ? LOOK : 0x3fffffff;
-        cpu.set32(state.EXACT, left <= slice ? 1 : 0);
+        cpu.set32(state.EXACT, exactly && left <= slice ? 1 : 0);
         this.#enter(0, Math.min(left, slice));
         this.jit?.look();
       }

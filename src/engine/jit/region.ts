@@ -96,14 +96,14 @@ export function findRegion(reader: CodeReader, entry: number, code: CodeSize): R
   const around = explore(reader, entry, code);
   const { found, pages } = around;
   if (!found.has(entry)) return undefined;
-  const whole = blocksOf(around, entry);
-  if (sizeOf(whole) > USUAL_LIMIT) {
+  let blocks = blocksOf(around, entry);
+  if (sizeOf(blocks) > USUAL_LIMIT) {
     // The nearest, and what leads back to the entry.
     const kept = new Set([...found.keys()].slice(0, USUAL_LIMIT));
-    for (const block of loopOf(whole)) for (const { offset } of block.code) kept.add(offset);
+    for (const block of loopOf(blocks)) for (const { offset } of block.code) kept.add(offset);
     for (const offset of found.keys()) if (!kept.has(offset)) found.delete(offset);
+    blocks = blocksOf(around, entry);
   }
-  const blocks = blocksOf(around, entry);
   const instructions = sizeOf(blocks);
   if (!instructions) return undefined;
   const ends = ({ offset, instruction }: CodeInstruction) => [offset, offset + instruction.length - 1];
