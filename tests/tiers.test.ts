@@ -12,6 +12,7 @@ for (const [hypervisor, architecture] of [
   ['bare', 'amd64'],
   ['xen-pv', 'amd64'],
   ['bare', 'i386'],
+  ['kvm', 'i386'],
 ] as const)
   test(`${hypervisor}, ${architecture}: interpreter and JIT agree for ${INSTRUCTIONS / 1e6} million instructions of Debian's boot`, async () => {
     const guest = await ensureGuest({ architecture });

@@ -21,7 +21,7 @@ import { Cpu, type Environment, FAULT } from './x86/cpu.ts';
 import { writeCrcTables } from './x86/crc32.ts';
 import type { CodeSize } from './x86/decode.ts';
 import { describeExceptions, hasErrorCode, noteException, SHOWS_RF } from './x86/exceptions.ts';
-import { ACCESS_EXECUTE, ACCESS_PROBE, ACCESS_QUIET, writeEmptyBank } from './x86/paging.ts';
+import { ACCESS_EXECUTE, ACCESS_LOOK, ACCESS_PROBE, ACCESS_QUIET, writeEmptyBank } from './x86/paging.ts';
 import * as state from './x86/state.ts';
 import { ONE_SPACE, Tlb } from './x86/tlb.ts';
 import { deliverException } from './x86/transfers.ts';
@@ -306,12 +306,15 @@ export class Engine {
   run(until: number, exactly = true): RunExit {
     const { cpu, environment } = this;
     const most = exactly ? 0 : REGION_LIMIT;
+    /** What is ours alone, and another in each tier, must not decide when an interrupt comes. */
+    let boundary = true;
     for (;;) {
       this.#exitWanted = false;
       if (this.#dead) return 'attention';
       const shadow = cpu.interruptShadow || (cpu.interruptFlag && cpu.get64(state.STI_SHADOW) === cpu.rip);
       cpu.set64(state.STI_SHADOW, 0n);
-      if (!shadow) environment.boundary();
+      if (boundary && !shadow) environment.boundary();
+      boundary = true;
       if (this.#dead) return 'attention';
       if (this.#halted) return 'halt';
       const left = until - this.#done;
@@ -330,7 +333,7 @@ export class Engine {
       else {
         const slice = this.jit ? LOOK : 0x3fffffff;
         cpu.set32(state.EXACT, exactly && left <= slice ? 1 : 0);
-        this.#enter(0, Math.min(left, slice));
+        boundary = this.#enter(0, Math.min(left, slice));
         this.jit?.look();
       }
       if (this.#watchHits) this.#debugTrap(0);
@@ -410,8 +413,11 @@ export class Engine {
     for (let page = address >>> 12; page <= (address + length - 1) >>> 12; page++) this.blocks.invalidate(page);
   }
 
-  /** Runs from RIP with `fuel` instructions at most; `block` 0 looks it up. Deals with whatever ended it. */
-  #enter(block: number, fuel: number): void {
+  /**
+   * Runs from RIP with `fuel` instructions at most; `block` 0 looks it up. Deals with whatever ended it.
+   * @returns true if that was something the guest did
+   */
+  #enter(block: number, fuel: number): boolean {
     const { cpu } = this;
     const instance = cpu.mode === 64 ? this.#wide : this.#narrow;
     if (instance === this.#narrow) cpu.noteSegments();
@@ -433,29 +439,32 @@ export class Engine {
     const at = cpu.get32(state.RECORD);
     switch (why) {
       case record.EXIT_BUDGET:
-        return;
+        return false;
       case record.EXIT_STOP:
       case record.EXIT_FAULT:
         this.#done += cpu.bytes[at + record.POSITION]!;
         cpu.rip = cpu.wrap(cpu.get64(state.PAGE) + BigInt(this.#view.getUint16(at + record.OFFSET, true)));
         if (why === record.EXIT_FAULT) this.#fault();
-        return;
+        return true;
       case record.EXIT_FETCH_FAULT:
         this.#fault();
-        return;
+        return true;
       case record.EXIT_CROSSING:
         this.#done += cpu.bytes[at + record.POSITION]!;
         cpu.rip = cpu.wrap(cpu.get64(state.PAGE) + BigInt(this.#view.getUint16(at + record.OFFSET, true)));
         // The page behind it has changed: translate anew.
         this.blocks.invalidate(this.#code(cpu.rip) >>> 12);
-        return;
-      case record.EXIT_TRANSLATE:
+        return false;
+      case record.EXIT_TRANSLATE: {
+        const before = this.deliveries;
         this.#translate();
-        return;
+        return this.deliveries !== before;
+      }
       case record.EXIT_HOT:
         this.jit!.request(cpu.rip, cpu.mode);
-        return;
+        return false;
     }
+    throw new Error(`engine: the interpreter has ended with ${why}`);
   }
 
   /** Guest-physical address of code at `linear`; -1 after raising a fault in the state. */
@@ -479,19 +488,23 @@ export class Engine {
     const known = this.blocks.find(physical, cpu.mode);
     if (known) return known;
     if (this.jit?.recall(rip, physical, cpu.mode)) return this.blocks.find(physical, cpu.mode);
-    const block = this.blocks.translate(rip, physical, cpu.mode, this.#source);
+    const translate = () => this.blocks.translate(rip, physical, cpu.mode, this.#source);
+    const block = translate();
     if (block) return block;
-    // The first instruction reaches into a page that cannot be fetched: its fault.
-    if (this.#code(this.#nextPage(rip)) < 0) this.#fault();
-    else {
-      this.environment.kill(`an instruction at linear 0x${rip.toString(16)} runs into device memory`);
-      this.stopForGood();
+    // The first instruction reaches into a page that nobody has come to yet, or that cannot be fetched: its fault.
+    if (this.#code(this.#nextPage(rip)) < 0) {
+      this.#fault();
+      return 0;
     }
+    const crossing = translate();
+    if (crossing) return crossing;
+    this.environment.kill(`an instruction at linear 0x${rip.toString(16)} runs into device memory`);
+    this.stopForGood();
     return 0;
   }
   /** Guest-physical address of executable RAM at `linear`, without faulting; -1 where there is none. */
   #executable(linear: bigint): number {
-    const found = Number(this.#wide.exports.walk(linear, ACCESS_EXECUTE | ACCESS_PROBE | ACCESS_QUIET));
+    const found = Number(this.#wide.exports.walk(linear, ACCESS_EXECUTE | ACCESS_PROBE | ACCESS_QUIET | ACCESS_LOOK));
     if (found < 0 || !this.memory.has(found, 1)) return -1;
     return this.cpu.bytes[this.layout.pageKind + (found >>> 12)] === PAGE_DEVICE ? -1 : found;
   }

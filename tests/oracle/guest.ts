@@ -52,7 +52,8 @@ const WINDOW_AT = 0x100000;
 /** All of RAM again, for the supervisor. */
 const HIGH = 0xffff_8000_0000_0000n;
 
-const PRESENT = 1n;
+/** Present, and accessed: what has not been executed is not translated. */
+const PRESENT = 0x21n;
 const WRITABLE = 2n;
 const USER = 4n;
 const LARGE = 0x80n;

@@ -12,6 +12,8 @@ const LOOP = [0xbb, 0, 0, 2, 0, 0xff, 0xd3, 0xeb, 0xf7];
 const RETURN = CODE + 7;
 /** add eax, N; ret */
 const adding = (n: number) => Uint8Array.of(0x83, 0xc0, n, 0xc3);
+/** Present, writable, and executed before: what has not been is not translated. */
+const ACCESSED = 0x23;
 /** Instructions of a turn, with the function's. */
 const TURN = 5;
 
@@ -25,8 +27,8 @@ function loop() {
   memory.copyIn(CODE, Uint8Array.from(LOOP));
   memory.copyIn(FUNCTION, adding(1));
   memory.copyIn(OTHER, adding(3));
-  const map = (linear: number, physical: number) => memory.write32(TABLE + (linear >>> 12) * 4, physical | 3);
-  memory.write32(DIRECTORY, TABLE | 3);
+  const map = (linear: number, physical: number) => memory.write32(TABLE + (linear >>> 12) * 4, physical | ACCESSED);
+  memory.write32(DIRECTORY, TABLE | ACCESSED);
   for (let page = 0; page < RAM; page += 4096) map(page, page);
   for (let segment = 0; segment < 6; segment++) {
     cpu.set32(state.SEGMENT_LIMIT + 4 * segment, 0xffffffff);

@@ -36,6 +36,8 @@ export const ACCESS_IMPLICIT = 32;
 export const ACCESS_PROBE = 64;
 /** Report no fault in the state, only by the result. */
 export const ACCESS_QUIET = 128;
+/** The guest has not come here, and may never: nothing is found that has no accessed flags, for none may be set. */
+export const ACCESS_LOOK = 256;
 
 const CR0_PG = 1 << 31;
 const CR0_WP = 1 << 16;
@@ -184,6 +186,13 @@ function walkBody(layout: Layout): Body {
   const outer = b.block();
   const fault = b.block();
   const done = b.block();
+
+  const unlessLooking = () => {
+    b.get(access);
+    b.i32(ACCESS_LOOK);
+    b.op('i32.and');
+    b.brIf(fault);
+  };
 
   // A user access, unless implicit.
   b.state32(state.CPL);
@@ -403,6 +412,7 @@ function walkBody(layout: Layout): Body {
       b.op('i32.eqz');
       b.op('i32.and');
       b.when(() => {
+        unlessLooking();
         b.get(address);
         b.get(pte);
         b.i64(0x20n);
@@ -617,6 +627,7 @@ function walkBody(layout: Layout): Body {
   b.get(dirty);
   b.op('i64.ne');
   b.when(() => {
+    unlessLooking();
     b.get(pte);
     b.get(dirty);
     b.op('i64.or');
