@@ -61,7 +61,8 @@ describe('memtest86+', () => {
       const { exit, text, tests, errors } = await onePass(images.get(file)!, entry);
       assert.deepEqual(exit, { kind: 'stopped' }, text.slice(-2000));
       assert.match(text, /Memtest86\+ v\d/);
-      assert.ok(tests.size >= 3 && tests.has(10), `its status named the tests ${[...tests]}`);
+      // The first and the last: those between are so short that few of them are ever named.
+      assert.ok(tests.has(0) && tests.has(10), `its status named the tests ${[...tests]}`);
       assert.ok(errors.length > 0);
       assert.deepEqual(new Set(errors), new Set([0]));
     });
