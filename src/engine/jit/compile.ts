@@ -5,7 +5,7 @@ import { Body, Module } from '../../wasm/module.ts';
 import { type Layout, TLB_ADDEND, TLB_EXECUTE } from '../layout.ts';
 import { Builder } from '../x86/builder.ts';
 import { raiseWaiting, switchToMmx } from '../x86/instructions/vector.ts';
-import { ACCESS_EXECUTE, ACCESS_LOOK, ACCESS_QUIET, emitEntryOffset } from '../x86/paging.ts';
+import { ACCESS_EXECUTE, ACCESS_QUIET, emitEntryOffset } from '../x86/paging.ts';
 import { PURE_FUNCTIONS, type PureFunction } from '../x86/pure-functions.ts';
 import * as state from '../x86/state.ts';
 import type { Block, Region } from './region.ts';
@@ -362,7 +362,9 @@ function prologue(layout: Layout, region: Region, wide: boolean, locals: RegionL
       body.op('i32.ne');
       body.else();
       page();
-      body.i32(ACCESS_EXECUTE | ACCESS_QUIET | ACCESS_LOOK);
+      // This may set accessed flags before the guest comes there, as processors do. To refuse instead has the interpreter
+      // execute loops whose rare ways out lie in a page that this process has not come to.
+      body.i32(ACCESS_EXECUTE | ACCESS_QUIET);
       body.call(FUNCTIONS.walk);
       body.i64(BigInt(physical));
       body.op('i64.ne');
