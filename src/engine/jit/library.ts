@@ -6,7 +6,7 @@
 import type { ArtifactCache } from '../../host/artifact-cache.ts';
 import type { CodeSize } from '../x86/decode.ts';
 import { packRegions, unpackRegions } from './packed-regions.ts';
-import type { Region } from './region.ts';
+import type { CodePage, Region } from './region.ts';
 
 /** Bytes [from, to) of the page `delta` pages after the entry's. */
 export interface CodePart {
@@ -20,7 +20,7 @@ export interface RegionPlace {
   code: CodeSize;
   /** Offset of the entry in page 0. */
   entry: number;
-  pages: Region['pages'];
+  pages: readonly CodePage[];
   parts: readonly CodePart[];
   instructions: number;
 }

@@ -8,7 +8,7 @@ import type { CodeSize } from '../x86/decode.ts';
 import { helperRegisters } from '../x86/helper.ts';
 import { compileRegion, linkRegions } from './compile.ts';
 import type { RegionModule } from './library.ts';
-import { findRegion } from './region.ts';
+import { type CodePage, findRegion } from './region.ts';
 
 /** A region to be translated: its entry, copies of the pages it may lie in, and where the interpreter has been in them. */
 export interface TranslationRequest {
@@ -18,8 +18,8 @@ export interface TranslationRequest {
   code: CodeSize;
   /** How many it has. */
   instructions: number;
-  /** `delta` counts pages from the entry's; `physical` is the page's guest-physical address. */
-  pages: { delta: number; physical: number; bytes: Uint8Array }[];
+  /** Those that have been looked at. */
+  pages: (CodePage & { bytes: Uint8Array })[];
   /** Guest-physical addresses that may start a block. */
   executed: number[];
   /** Where indirect jumps and calls went: offsets from page 0, as `CodeReader.targets` has them. */
