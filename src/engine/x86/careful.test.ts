@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import { Body, Module } from '../../wasm/module.ts';
 import { CAREFUL, defineCareful } from './careful.ts';
-import type { HelperContext } from './helper.ts';
+import type { Cpu } from './cpu.ts';
 import { sseFloatHelpers } from './sse-float.ts';
 import { ARGUMENT, CR4, FAULT, FLOAT_DENORMAL, MXCSR, STATE, VECTOR } from './state.ts';
 
@@ -41,20 +41,20 @@ describe('careful float operations', () => {
   const view = new DataView(memory.buffer);
   const bytes = new Uint8Array(memory.buffer);
   const raised = Symbol();
-  const context = {
+  const cpu = {
     view,
     bytes,
     raise(vector: number) {
       view.setUint32(STATE + FAULT, vector | 0x100, true);
       throw raised;
     },
-  } as unknown as HelperContext;
+  } as unknown as Cpu;
   let inSoftware = 0;
   /** As the engine calls a helper: 1 if it faulted. */
   const call = (name: string): number => {
     inSoftware++;
     try {
-      sseFloatHelpers[name]!(context);
+      sseFloatHelpers[name]!(cpu);
       return 0;
     } catch (thrown) {
       if (thrown !== raised) throw thrown;
@@ -109,7 +109,7 @@ describe('careful float operations', () => {
       : (view.getUint32(at, true) & 0x7f800000) === 0 && view.getFloat32(at, true) !== 0;
 
   CAREFUL.forEach((name, number) => {
-    it(name, context => {
+    it(name, cpu => {
       const double = name.endsWith('d');
       const size = double ? 8 : 4;
       inSoftware = 0;
@@ -150,7 +150,7 @@ describe('careful float operations', () => {
         );
         if (denormals) assert.ok(small, `${what}: a denormal number passed unnoticed`);
       }
-      context.diagnostic(`${inSoftware} of ${ROUNDS} in software`);
+      cpu.diagnostic(`${inSoftware} of ${ROUNDS} in software`);
       assert.ok(inSoftware < ROUNDS, 'nothing is done in WebAssembly');
     });
   });

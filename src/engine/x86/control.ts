@@ -160,13 +160,11 @@ function afterFlags(cpu: Cpu): void {
 
 export const controlHelpers: Record<string, Helper> = {
   /** Those that are no field of the state. */
-  read_control: context => {
-    const cpu = context as Cpu;
+  read_control: cpu => {
     if (cpu.argument32(0) !== 8) cpu.raise(6);
     cpu.setResult32(cpu.environment.taskPriority());
   },
-  write_control: context => {
-    const cpu = context as Cpu;
+  write_control: cpu => {
     const value = cpu.argument(1);
     switch (cpu.argument32(0)) {
       case 0:
@@ -188,39 +186,33 @@ export const controlHelpers: Record<string, Helper> = {
         cpu.raise(6);
     }
   },
-  read_debug: context => {
-    const cpu = context as Cpu;
+  read_debug: cpu => {
     cpu.setResult(cpu.get64(debugOffset(debugRegister(cpu, cpu.argument32(0)))));
   },
-  write_debug: context => {
-    const cpu = context as Cpu;
+  write_debug: cpu => {
     const index = debugRegister(cpu, cpu.argument32(0));
     const value = cpu.argument(1);
     if (index >= 6 && value >> 32n) cpu.raise(GP, 0);
     setDebug(cpu, index, value);
   },
-  lmsw: context => {
-    const cpu = context as Cpu;
+  lmsw: cpu => {
     const old = cpu.get32(state.CR0);
     // PE can be set, not cleared.
     setCr0(cpu, (old & ~0xe) | (cpu.argument32(0) & 0xf));
   },
-  clts: context => {
-    const cpu = context as Cpu;
+  clts: cpu => {
     cpu.set64(state.CR0, cpu.get64(state.CR0) & ~8n);
     cpu.updateUnits();
   },
-  invlpg: context => (context as Cpu).tlb.invalidate((context as Cpu).argument(0)),
-  invpcid: context => {
-    const cpu = context as Cpu;
+  invlpg: cpu => cpu.tlb.invalidate(cpu.argument(0)),
+  invpcid: cpu => {
     const [kind, pcid, address] = [cpu.argument(0), cpu.argument(1), cpu.argument(2)];
     if (kind > 3n || pcid >> 12n || (kind === 0n && !isCanonical(address))) cpu.raise(GP, 0);
     if (kind === 0n) return cpu.tlb.invalidate(address);
     if (kind === 1n) cpu.tlb.drop(cpu.get32(state.CR4) & CR4_PCIDE ? pcidSpace(Number(pcid)) : ONE_SPACE);
     else cpu.tlb.flushAll(); // 2: all with globals; 3: all without: dropping more is allowed
   },
-  cpuid: context => {
-    const cpu = context as Cpu;
+  cpuid: cpu => {
     cpu.rip = cpu.here(); // whoever answers may want to know who asks
     const { eax, ebx, ecx, edx } = cpu.environment.cpuid(cpu.gpr32(0), cpu.gpr32(1));
     cpu.setGpr32(0, eax);
@@ -228,22 +220,19 @@ export const controlHelpers: Record<string, Helper> = {
     cpu.setGpr32(1, ecx);
     cpu.setGpr32(2, edx);
   },
-  rdmsr: context => {
-    const cpu = context as Cpu;
+  rdmsr: cpu => {
     cpu.rip = cpu.here(); // whoever answers may want to know who asks
     const value = cpu.environment.readMsr(cpu.gpr32(1));
     if (value === undefined) cpu.raise(GP, 0);
     cpu.setGpr32(0, Number(value! & 0xffffffffn));
     cpu.setGpr32(2, Number(value! >> 32n));
   },
-  wrmsr: context => {
-    const cpu = context as Cpu;
+  wrmsr: cpu => {
     cpu.rip = cpu.here(); // whoever answers may want to know who asks
     const value = BigInt(cpu.gpr32(0)) | (BigInt(cpu.gpr32(2)) << 32n);
     if (!cpu.environment.writeMsr(cpu.gpr32(1), value)) cpu.raise(GP, 0);
   },
-  rdpmc: context => {
-    const cpu = context as Cpu;
+  rdpmc: cpu => {
     if (cpu.cpl > 0 && !(cpu.get32(state.CR4) & CR4_PCE)) cpu.raise(GP, 0);
     const index = cpu.gpr32(1);
     const value = index < PERFORMANCE_COUNTERS ? cpu.environment.readMsr(PERF_CTR0 + index) : undefined;
@@ -251,55 +240,46 @@ export const controlHelpers: Record<string, Helper> = {
     cpu.setGpr32(0, Number(value & 0xffffffffn));
     cpu.setGpr32(2, Number((value >> 32n) & 0xffffn));
   },
-  rdtsc: context => timestamp(context as Cpu),
-  rdtscp: context => {
-    const cpu = context as Cpu;
+  rdtsc: timestamp,
+  rdtscp: cpu => {
     timestamp(cpu);
     cpu.setGpr32(1, cpu.get32(state.TSC_AUX));
   },
   /** Before INS and OUTS touch memory: the permission comes first. */
-  check_port: context => {
-    const cpu = context as Cpu;
+  check_port: cpu => {
     checkPort(cpu, cpu.argument32(0), cpu.argument32(1) / 8);
   },
-  port_in: context => {
-    const cpu = context as Cpu;
+  port_in: cpu => {
     const port = cpu.argument32(0);
     const bytes = (cpu.argument32(1) / 8) as 1 | 2 | 4;
     checkPort(cpu, port, bytes);
     cpu.setResult32(cpu.environment.portRead(port, bytes));
   },
-  port_out: context => {
-    const cpu = context as Cpu;
+  port_out: cpu => {
     const port = cpu.argument32(0);
     const bytes = (cpu.argument32(1) / 8) as 1 | 2 | 4;
     checkPort(cpu, port, bytes);
     cpu.environment.portWrite(port, bytes, cpu.argument32(2) & (bytes === 4 ? -1 : (1 << (8 * bytes)) - 1));
   },
-  cli: context => {
-    const cpu = context as Cpu;
+  cli: cpu => {
     if (cpu.protectedMode && (cpu.v86 ? cpu.iopl < 3 : cpu.cpl > cpu.iopl)) cpu.raise(GP, 0);
     cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~state.IF);
   },
-  sti: context => {
-    const cpu = context as Cpu;
+  sti: cpu => {
     if (cpu.protectedMode && (cpu.v86 ? cpu.iopl < 3 : cpu.cpl > cpu.iopl)) cpu.raise(GP, 0);
     const rest = cpu.get32(state.FLAGS_REST);
     if (rest & state.IF) return;
     cpu.set32(state.FLAGS_REST, rest | state.IF);
     if (cpu.environment.interruptPending()) cpu.requestExit();
   },
-  hlt: context => {
-    const cpu = context as Cpu;
+  hlt: cpu => {
     cpu.environment.halt();
     cpu.requestExit();
   },
-  check_v86_iopl: context => {
-    const cpu = context as Cpu;
+  check_v86_iopl: cpu => {
     if (cpu.v86 && cpu.iopl < 3) cpu.raise(GP, 0);
   },
-  popf: context => {
-    const cpu = context as Cpu;
+  popf: cpu => {
     const value = cpu.argument32(0);
     const bits = cpu.argument32(1);
     let change = 0x247fd5 & ~(state.IOPL | state.IF); // arithmetic, TF, DF, NT, AC, ID
@@ -313,8 +293,7 @@ export const controlHelpers: Record<string, Helper> = {
     cpu.updateBank();
     afterFlags(cpu);
   },
-  random: context => {
-    const cpu = context as Cpu;
+  random: cpu => {
     const bits = cpu.argument32(0);
     cpu.setResult(BigInt.asUintN(bits, cpu.environment.random()));
   },

@@ -6,7 +6,6 @@ import type { GuestMemory } from '../../memory/memory.ts';
 import * as record from '../interpreter/record.ts';
 import { PAGE_CODE } from '../layout.ts';
 import type { CodeSize } from './decode.ts';
-import type { HelperContext } from './helper.ts';
 import { ACCESS_IMPLICIT, ACCESS_PROBE, ACCESS_WRITE } from './paging.ts';
 import * as state from './state.ts';
 import type { Tlb } from './tlb.ts';
@@ -60,7 +59,7 @@ interface Functions {
   deliver(vector: number, code: number): number;
 }
 
-export class Cpu implements HelperContext {
+export class Cpu {
   readonly view: DataView;
   readonly bytes: Uint8Array;
   readonly words: Uint32Array;

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { createCipheriv, randomBytes } from 'node:crypto';
 import { test } from 'node:test';
+import type { Cpu } from './cpu.ts';
 import { cryptoHelpers } from './crypto.ts';
-import type { HelperContext } from './helper.ts';
 import { ARGUMENT, STATE, VECTOR } from './state.ts';
 
 type Vector = Uint8Array<ArrayBuffer>;
@@ -16,7 +16,7 @@ const bytes = new Uint8Array(buffer);
 function run(name: string, operands: Vector[], immediate = 0): Vector {
   operands.forEach((operand, i) => bytes.set(operand, STATE + VECTOR + 16 * i));
   view.setUint32(STATE + ARGUMENT, immediate, true);
-  cryptoHelpers[name]!({ view, bytes } as HelperContext);
+  cryptoHelpers[name]!({ view, bytes } as Cpu);
   return bytes.slice(STATE + VECTOR + 48, STATE + VECTOR + 64);
 }
 const xor = (a: Vector, b: Vector) => a.map((byte, i) => byte ^ b[i]!);
@@ -62,7 +62,7 @@ test('PCLMULQDQ multiplies without carries', () => {
     for (let bit = 0n; bit < 64n; bit++) if ((b >> bit) & 1n) product ^= a << bit;
     view.setBigUint64(STATE + ARGUMENT, a, true);
     view.setBigUint64(STATE + ARGUMENT + 8, b, true);
-    cryptoHelpers.pclmulqdq!({ view, bytes } as HelperContext);
+    cryptoHelpers.pclmulqdq!({ view, bytes } as Cpu);
     const low = view.getBigUint64(STATE + VECTOR + 48, true);
     assert.equal((view.getBigUint64(STATE + VECTOR + 56, true) << 64n) | low, product);
   }

@@ -1,23 +1,16 @@
 /**
  * The contract of a helper: the meaning of a hard instruction written in TypeScript, called by both tiers. Arguments stand
- * in the state's ARGUMENT slots (64 bits each), a result goes to RESULT. A helper that must fault calls `raise`, which
- * leaves it by throwing a sentinel that the one caller of helpers (processor.ts) turns into the guest's exception: nothing
- * else may have been changed by then.
+ * in the state's ARGUMENT slots (64 bits each), a result goes to RESULT. A helper that must fault calls `cpu.raise` before it
+ * has changed anything else: that throws a sentinel, which the only caller of helpers (engine.ts) turns into the guest's exception.
  */
-import type { StateViews } from './state.ts';
+import type { Cpu } from './cpu.ts';
 
-export interface HelperContext extends StateViews {
-  /**
-   * Raises exception `vector` (with `code` where the architecture pushes one). Never returns. The instruction has not
-   * happened: RIP points at it.
-   */
-  raise(vector: number, code?: number): never;
-}
+export type Helper = (cpu: Cpu) => void;
 
 /**
- * Helpers that change nothing but the general registers named here, but may ask for the time: translated code, which keeps
- * registers in locals, calls them, too. Numbers as the manual has them; arguments and results are the state's as always. RSP
- * is for those who want to know who asks.
+ * Helpers that translated code calls while it keeps the guest's registers in locals: before the call it writes the general
+ * registers in `reads` to the state, after the call it reads those in `writes` back. Such helpers touch no other general register.
+ * Register numbers are the manual's (SDM 2A, table 2-2). `rdmsr` and `cpuid` read RSP, because a hypervisor may ask who calls.
  */
 export const helperRegisters: Readonly<Record<string, { reads: readonly number[]; writes: readonly number[] }>> = {
   rdtsc: { reads: [], writes: [0, 2] },
@@ -28,5 +21,3 @@ export const helperRegisters: Readonly<Record<string, { reads: readonly number[]
   read_control: { reads: [], writes: [] },
   random: { reads: [], writes: [] },
 };
-
-export type Helper = (context: HelperContext) => void;

@@ -7,8 +7,7 @@ import * as state from './state.ts';
 const ONES = 0xffffffffffffffffn;
 
 export const integerHelpers: Record<string, Helper> = {
-  div128: context => {
-    const cpu = context as Cpu;
+  div128: cpu => {
     const divisor = cpu.argument(0);
     const dividend = (cpu.gpr(2) << 64n) | cpu.gpr(0);
     const quotient = dividend / divisor;
@@ -16,8 +15,7 @@ export const integerHelpers: Record<string, Helper> = {
     cpu.setGpr(0, quotient);
     cpu.setGpr(2, dividend % divisor);
   },
-  idiv128: context => {
-    const cpu = context as Cpu;
+  idiv128: cpu => {
     const divisor = BigInt.asIntN(64, cpu.argument(0));
     const dividend = BigInt.asIntN(128, (cpu.gpr(2) << 64n) | cpu.gpr(0));
     const quotient = dividend / divisor;
@@ -26,28 +24,25 @@ export const integerHelpers: Record<string, Helper> = {
     cpu.setGpr(2, BigInt.asUintN(64, dividend % divisor));
   },
 
-  daa: context => decimal(context as Cpu, 1),
-  das: context => decimal(context as Cpu, -1),
-  aaa: context => ascii(context as Cpu, 1),
-  aas: context => ascii(context as Cpu, -1),
-  aam: context => {
-    const cpu = context as Cpu;
+  daa: cpu => decimal(cpu, 1),
+  das: cpu => decimal(cpu, -1),
+  aaa: cpu => ascii(cpu, 1),
+  aas: cpu => ascii(cpu, -1),
+  aam: cpu => {
     const base = cpu.argument32(0) & 0xff;
     if (base === 0) cpu.raise(0);
     const al = cpu.gpr32(0) & 0xff;
     setAx(cpu, (Math.floor(al / base) << 8) | (al % base));
     setByteFlags(cpu, al % base, 0);
   },
-  aad: context => {
-    const cpu = context as Cpu;
+  aad: cpu => {
     const ax = cpu.gpr32(0) & 0xffff;
     const al = ((ax & 0xff) + (ax >> 8) * (cpu.argument32(0) & 0xff)) & 0xff;
     setAx(cpu, al);
     setByteFlags(cpu, al, 0);
   },
 
-  enter: context => {
-    const cpu = context as Cpu;
+  enter: cpu => {
     const bits = cpu.argument32(0);
     const bytes = (bits / 8) as 2 | 4 | 8;
     const allocation = cpu.argument(1) & 0xffffn;
@@ -72,8 +67,7 @@ export const integerHelpers: Record<string, Helper> = {
     setBits(cpu, 5, bits, (cpu.gpr(4) & ~mask) | frame);
     cpu.setGpr(4, (cpu.gpr(4) & ~mask) | sp);
   },
-  pusha: context => {
-    const cpu = context as Cpu;
+  pusha: cpu => {
     const bits = cpu.argument32(0);
     const bytes = (bits / 8) as 2 | 4;
     const mask = cpu.get64(state.STACK_MASK);
@@ -85,8 +79,7 @@ export const integerHelpers: Record<string, Helper> = {
     }
     cpu.setGpr(4, (cpu.gpr(4) & ~mask) | sp);
   },
-  popa: context => {
-    const cpu = context as Cpu;
+  popa: cpu => {
     const bits = cpu.argument32(0);
     const bytes = (bits / 8) as 2 | 4;
     const mask = cpu.get64(state.STACK_MASK);

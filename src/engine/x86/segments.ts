@@ -168,8 +168,7 @@ function needsProtection(cpu: Cpu): void {
 }
 
 export const segmentHelpers: Record<string, Helper> = {
-  load_segment: context => {
-    const cpu = context as Cpu;
+  load_segment: cpu => {
     const segment = cpu.argument32(0);
     if (segment === state.CS || segment > state.GS) cpu.raise(6);
     loadSegment(cpu, segment, cpu.argument32(1));
@@ -178,43 +177,36 @@ export const segmentHelpers: Record<string, Helper> = {
       if (cpu.environment.interruptPending()) cpu.requestExit();
     }
   },
-  read_selector: context => {
-    const cpu = context as Cpu;
+  read_selector: cpu => {
     const segment = cpu.argument32(0);
     if (segment > state.GS) cpu.raise(6);
     cpu.setResult32(cpu.selector(segment));
   },
-  check_umip: context => checkUmip(context as Cpu),
-  check_protected: context => needsProtection(context as Cpu),
-  lgdt: context => {
-    const cpu = context as Cpu;
+  check_umip: checkUmip,
+  check_protected: needsProtection,
+  lgdt: cpu => {
     cpu.set32(state.GDT_LIMIT, cpu.argument32(0));
     cpu.set64(state.GDT_BASE, tableBase(cpu));
   },
-  lidt: context => {
-    const cpu = context as Cpu;
+  lidt: cpu => {
     cpu.set32(state.IDT_LIMIT, cpu.argument32(0));
     cpu.set64(state.IDT_BASE, tableBase(cpu));
   },
-  sldt: context => {
-    const cpu = context as Cpu;
+  sldt: cpu => {
     needsProtection(cpu);
     checkUmip(cpu);
     cpu.setResult32(cpu.selector(state.LDTR));
   },
-  str: context => {
-    const cpu = context as Cpu;
+  str: cpu => {
     needsProtection(cpu);
     checkUmip(cpu);
     cpu.setResult32(cpu.selector(state.TR));
   },
-  smsw: context => {
-    const cpu = context as Cpu;
+  smsw: cpu => {
     checkUmip(cpu);
     cpu.setResult(cpu.get64(state.CR0));
   },
-  lldt: context => {
-    const cpu = context as Cpu;
+  lldt: cpu => {
     needsProtection(cpu);
     const selector = cpu.argument32(0) & 0xffff;
     if (!(selector & 0xfffc)) return setSegment(cpu, state.LDTR, selector, 0n, 0, 0);
@@ -224,8 +216,7 @@ export const segmentHelpers: Record<string, Helper> = {
     if (!isPresent(d)) cpu.raise(NP, selector & 0xfffc);
     setSegment(cpu, state.LDTR, selector, systemBase(cpu, d), descriptorLimit(d), d.high & 0xf0ff00);
   },
-  ltr: context => {
-    const cpu = context as Cpu;
+  ltr: cpu => {
     needsProtection(cpu);
     const selector = cpu.argument32(0) & 0xffff;
     if (!(selector & 0xfffc) || selector & 4) cpu.raise(GP, selector & 0xfffc);
@@ -238,23 +229,19 @@ export const segmentHelpers: Record<string, Helper> = {
     cpu.writeLinear(cpu.wrap(d.address + 4n), 4, BigInt(d.high >>> 0), true);
     setSegment(cpu, state.TR, selector, base, descriptorLimit(d), d.high & 0xf0ff00);
   },
-  lar: context => {
-    const cpu = context as Cpu;
+  lar: cpu => {
     const d = visible(cpu, cpu.argument32(0), cpu.longMode ? [2, 9, 11, 12] : [1, 2, 3, 4, 5, 9, 11, 12]);
     answer(cpu, d && d.high & 0xf0ff00);
   },
-  lsl: context => {
-    const cpu = context as Cpu;
+  lsl: cpu => {
     const d = visible(cpu, cpu.argument32(0), cpu.longMode ? [2, 9, 11] : [1, 2, 3, 9, 11]);
     answer(cpu, d && descriptorLimit(d));
   },
-  verr: context => {
-    const cpu = context as Cpu;
+  verr: cpu => {
     const d = visible(cpu, cpu.argument32(0), []);
     answer(cpu, d && (descriptorType(d) & 0x1a) !== 0x18 ? 1 : undefined);
   },
-  verw: context => {
-    const cpu = context as Cpu;
+  verw: cpu => {
     const d = visible(cpu, cpu.argument32(0), []);
     answer(cpu, d && (descriptorType(d) & 0x1a) === 0x12 ? 1 : undefined);
   },

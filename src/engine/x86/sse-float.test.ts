@@ -1,21 +1,21 @@
 /** SSE's software helpers: MXCSR's flags and modes, faults, and where SSE differs from the x87. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { HelperContext } from './helper.ts';
+import type { Cpu } from './cpu.ts';
 import { sseFloatHelpers } from './sse-float.ts';
 import { ARGUMENT, CR4, MXCSR, RESULT, STATE, VECTOR } from './state.ts';
 
 const bytes = new Uint8Array(STATE + 0x1000);
 const view = new DataView(bytes.buffer);
 let raised = 0;
-const context = {
+const cpu = {
   view,
   bytes,
   raise(vector: number): never {
     raised = vector;
     throw new Error('raised');
   },
-} as unknown as HelperContext;
+} as unknown as Cpu;
 
 const ANSWER = STATE + VECTOR + 48;
 const DEFAULT = 0x1f80;
@@ -54,7 +54,7 @@ function run(name: string, mxcsr: number, immediate?: number) {
   const helper = sseFloatHelpers[name];
   assert.ok(helper, `no helper ${name}`);
   try {
-    helper(context);
+    helper(cpu);
   } catch {
     assert.notEqual(raised, 0);
   }
@@ -105,7 +105,7 @@ test('without CR4.OSXMMEXCPT it is #UD', () => {
   view.setBigUint64(STATE + VECTOR, 0n, true);
   view.setBigUint64(STATE + VECTOR + 16, 0n, true);
   raised = 0;
-  assert.throws(() => sseFloatHelpers.divsd!(context));
+  assert.throws(() => sseFloatHelpers.divsd!(cpu));
   assert.equal(raised, 6);
 });
 

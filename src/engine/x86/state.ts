@@ -3,7 +3,6 @@
  * processor's base, STATE. Everything a decoded record names by one byte (general registers, the always-zero slot, the
  * scratch address, segment bases) lies in the first 256 bytes; the SSE registers in the 256 after that.
  */
-import type { GuestMemory } from '../../memory/memory.ts';
 
 /** Absolute address of processor 0's state. Page 0 stays empty: a stray null address then hits nothing of ours. */
 export const STATE = 0x1000;
@@ -183,10 +182,3 @@ export const FS = 4;
 export const GS = 5;
 export const LDTR = 6;
 export const TR = 7;
-
-/** Views of the whole WebAssembly memory, for helpers: index with STATE + offset. */
-export interface StateViews {
-  readonly view: DataView;
-  readonly bytes: Uint8Array;
-  readonly memory: GuestMemory;
-}

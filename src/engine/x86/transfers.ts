@@ -539,35 +539,28 @@ function loadFlat(cpu: Cpu, code: number, stack: number, codeAttributes: number,
 }
 
 export const transferHelpers: Record<string, Helper> = {
-  far_jump: context => {
-    const cpu = context as Cpu;
+  far_jump: cpu => {
     farJump(cpu, cpu.argument32(2) & 0xffff, cpu.argument(1));
   },
-  far_call: context => {
-    const cpu = context as Cpu;
+  far_call: cpu => {
     farCall(cpu, cpu.argument32(0), cpu.argument32(2) & 0xffff, cpu.argument(1), nextIp(cpu));
   },
-  far_return: context => {
-    const cpu = context as Cpu;
+  far_return: cpu => {
     farReturn(cpu, cpu.argument32(0), cpu.argument32(1));
   },
-  iret: context => {
-    const cpu = context as Cpu;
+  iret: cpu => {
     iret(cpu, cpu.argument32(0));
     if (cpu.interruptFlag && cpu.environment.interruptPending()) cpu.requestExit();
     if (cpu.get32(state.FLAGS_REST) & state.TF) cpu.requestExit();
   },
-  software_interrupt: context => {
-    const cpu = context as Cpu;
+  software_interrupt: cpu => {
     softwareInterrupt(cpu, cpu.argument32(0) & 0xff);
   },
-  into: context => {
-    const cpu = context as Cpu;
+  into: cpu => {
     if (cpu.argument32(0)) softwareInterrupt(cpu, 4);
     else cpu.ip = nextIp(cpu);
   },
-  syscall: context => {
-    const cpu = context as Cpu;
+  syscall: cpu => {
     if (!(cpu.get32(state.EFER) & 1)) cpu.raise(6);
     const next = nextIp(cpu);
     if (cpu.longMode) {
@@ -595,8 +588,7 @@ export const transferHelpers: Record<string, Helper> = {
     cpu.updateMode();
     cpu.ip = star & 0xffffffffn;
   },
-  sysret: context => {
-    const cpu = context as Cpu;
+  sysret: cpu => {
     if (!(cpu.get32(state.EFER) & 1)) cpu.raise(6);
     const base = Number((cpu.get64(state.STAR) >> 48n) & 0xffffn);
     const wide = cpu.mode === 64 && cpu.argument32(0) === 64;
@@ -611,8 +603,7 @@ export const transferHelpers: Record<string, Helper> = {
     if (cpu.interruptFlag && cpu.environment.interruptPending()) cpu.requestExit();
     if (flags & state.TF) cpu.requestExit();
   },
-  sysenter: context => {
-    const cpu = context as Cpu;
+  sysenter: cpu => {
     const cs = cpu.get32(state.SYSENTER_CS) & 0xfffc;
     if (!cpu.protectedMode || !cs) cpu.raise(GP, 0);
     const long = cpu.longMode;
@@ -624,8 +615,7 @@ export const transferHelpers: Record<string, Helper> = {
     cpu.setGpr(RSP, cpu.get64(state.SYSENTER_ESP) & mask);
     cpu.ip = cpu.get64(state.SYSENTER_EIP) & mask;
   },
-  sysexit: context => {
-    const cpu = context as Cpu;
+  sysexit: cpu => {
     const cs = cpu.get32(state.SYSENTER_CS) & 0xfffc;
     if (!cpu.protectedMode || !cs) cpu.raise(GP, 0);
     const wide = cpu.mode === 64 && cpu.argument32(0) === 64;
@@ -636,8 +626,7 @@ export const transferHelpers: Record<string, Helper> = {
     cpu.setGpr(RSP, wide ? cpu.gpr(1) : cpu.gpr(1) & 0xffffffffn);
     cpu.ip = wide ? cpu.gpr(2) : cpu.gpr(2) & 0xffffffffn;
   },
-  hypercall: context => {
-    const cpu = context as Cpu;
+  hypercall: cpu => {
     // RIP is already past the instruction; without a hypervisor it is put back by the fault.
     cpu.ip = nextIp(cpu);
     if (!cpu.environment.hypercall()) cpu.raise(6);

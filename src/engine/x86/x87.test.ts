@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { HelperContext } from './helper.ts';
+import type { Cpu } from './cpu.ts';
 import {
   ARGUMENT,
   CR0,
@@ -31,13 +31,13 @@ class Raised extends Error {
 function createUnit() {
   const bytes = new Uint8Array(STATE + 0x1000);
   const view = new DataView(bytes.buffer);
-  const context = {
+  const cpu = {
     view,
     bytes,
     raise(vector: number): never {
       throw new Raised(vector);
     },
-  } as unknown as HelperContext;
+  } as unknown as Cpu;
   const unit = {
     view,
     run(name: string, ...args: bigint[]) {
@@ -46,7 +46,7 @@ function createUnit() {
       });
       const helper = x87Helpers[name];
       assert.ok(helper, `no helper ${name}`);
-      helper(context);
+      helper(cpu);
     },
     load(value: number) {
       view.setFloat64(0, value, true);

@@ -1,5 +1,6 @@
 /** Arithmetic on lanes: ADD SUB MUL DIV SQRT MIN MAX, ADDSUB, HADD, HSUB, ROUND, DPPS and DPPD. */
-import type { Helper, HelperContext } from '../helper.ts';
+import type { Cpu } from '../cpu.ts';
+import type { Helper } from '../helper.ts';
 import { add, type Binary, divide, multiply, squareRoot, subtract } from '../softfloat/arithmetic.ts';
 import { round } from '../softfloat/rounding.ts';
 import { setZero, Value } from '../softfloat/value.ts';
@@ -16,22 +17,22 @@ const results = [new Value(), new Value(), new Value(), new Value()];
 type Step = readonly [a: number, b: number, operation: Binary];
 
 /** Does all steps, then rounds all of them, then stores them side by side. */
-function compute(context: HelperContext, lane: Lane, steps: readonly Step[], exact = false): void {
-  const { view } = context;
+function compute(cpu: Cpu, lane: Lane, steps: readonly Step[], exact = false): void {
+  const { view } = cpu;
   steps.forEach(([a, b, operation], i) => {
     unit.loadLane(view, a, lane, left);
     unit.loadLane(view, b, lane, right);
     operation(left, right, results[i]!, environment);
   });
-  deliver(context, lane, steps.length, exact);
+  deliver(cpu, lane, steps.length, exact);
 }
 
 /** `exact`: the results are operands or whole numbers, and fit as they are. */
-function deliver(context: HelperContext, lane: Lane, count: number, exact = false): void {
-  unit.checkOperands(context);
+function deliver(cpu: Cpu, lane: Lane, count: number, exact = false): void {
+  unit.checkOperands(cpu);
   if (!exact) for (let i = 0; i < count; i++) round(results[i]!, lane.format, environment);
-  unit.finish(context);
-  for (let i = 0; i < count; i++) lane.store(context.view, ANSWER + i * lane.bytes, results[i]!);
+  unit.finish(cpu);
+  for (let i = 0; i < count; i++) lane.store(cpu.view, ANSWER + i * lane.bytes, results[i]!);
 }
 
 /** The steps of an operation on `count` lanes, each with its opposite. */
@@ -51,9 +52,9 @@ function horizontal(lane: Lane, operation: Binary): Step[] {
 }
 
 function helper(lane: Lane, steps: Step[], exact = false): Helper {
-  return context => {
-    unit.begin(context.view);
-    compute(context, lane, steps, exact);
+  return cpu => {
+    unit.begin(cpu.view);
+    compute(cpu, lane, steps, exact);
   };
 }
 
@@ -94,9 +95,9 @@ for (const [suffix, lane, count] of FORMS) {
   const rounding: Binary = (_, b, out, surroundings) => roundLane(b, immediate, out, surroundings);
   const steps = lanewise(lane, count, () => rounding);
   const inner = helper(lane, steps, true);
-  arithmeticHelpers[`round${suffix}`] = context => {
-    immediate = context.view.getUint8(OPERAND);
-    inner(context);
+  arithmeticHelpers[`round${suffix}`] = cpu => {
+    immediate = cpu.view.getUint8(OPERAND);
+    inner(cpu);
   };
   if (count === 1) continue;
   arithmeticHelpers[`addsub${suffix}`] = helper(
@@ -117,8 +118,8 @@ let immediate = 0;
  * the step that was unmasked.
  */
 function dotProduct(lane: Lane, count: number): Helper {
-  return context => {
-    const { view } = context;
+  return cpu => {
+    const { view } = cpu;
     unit.begin(view);
     const mask = view.getUint8(OPERAND);
     for (let i = 0; i < count; i++) {
@@ -129,13 +130,13 @@ function dotProduct(lane: Lane, count: number): Helper {
         multiply(left, right, out, environment);
       } else setZero(out, 0);
     }
-    deliver(context, lane, count);
+    deliver(cpu, lane, count);
     for (let width = 2; width <= count; width *= 2) {
       const pairs = Array.from({ length: count / width }, (_, i): Step => {
         const at = ANSWER + 2 * i * lane.bytes;
         return [at, at + lane.bytes, add];
       });
-      compute(context, lane, pairs);
+      compute(cpu, lane, pairs);
     }
     for (let i = 0; i < count; i++) {
       if ((mask >>> i) & 1) lane.store(view, ANSWER + i * lane.bytes, results[0]!);

@@ -13,8 +13,8 @@ const right = new Value();
 
 /** All ones in the lanes for which the predicate in ARGUMENT[0] holds. */
 function cmp(lane: Lane, count: number): Helper {
-  return context => {
-    const { view } = context;
+  return cpu => {
+    const { view } = cpu;
     unit.begin(view);
     const code = view.getUint8(OPERAND);
     for (let i = 0; i < count; i++) {
@@ -23,19 +23,19 @@ function cmp(lane: Lane, count: number): Helper {
       const mask = predicate(left, right, code, environment) ? 0xffffffff : 0;
       for (let at = 0; at < lane.bytes; at += 4) view.setUint32(ANSWER + i * lane.bytes + at, mask, true);
     }
-    unit.finish(context);
+    unit.finish(cpu);
   };
 }
 
 /** The relation of the low lanes as RFLAGS has it, in RESULT. */
 function comi(lane: Lane, signalling: boolean): Helper {
-  return context => {
-    const { view } = context;
+  return cpu => {
+    const { view } = cpu;
     unit.begin(view);
     unit.loadLane(view, FIRST, lane, left);
     unit.loadLane(view, SECOND, lane, right);
     const relation = compare(left, right, signalling, environment);
-    unit.finish(context);
+    unit.finish(cpu);
     let flags = ZF | PF | CF;
     if (relation === GREATER) flags = 0;
     else if (relation === LESS) flags = CF;

@@ -15,16 +15,16 @@ const results = [new Value(), new Value(), new Value(), new Value()];
 
 /** Floats to floats of the other format. */
 function betweenFloats(from: Lane, to: Lane, count: number): Helper {
-  return context => {
-    const { view } = context;
+  return cpu => {
+    const { view } = cpu;
     unit.begin(view);
     for (let i = 0; i < count; i++) {
       unit.loadLane(view, SECOND + i * from.bytes, from, source);
       convert(source, results[i]!, environment);
     }
-    unit.checkOperands(context);
+    unit.checkOperands(cpu);
     for (let i = 0; i < count; i++) round(results[i]!, to.format, environment);
-    unit.finish(context);
+    unit.finish(cpu);
     unit.clear(view, ANSWER, 16);
     for (let i = 0; i < count; i++) to.store(view, ANSWER + i * to.bytes, results[i]!);
   };
@@ -32,15 +32,15 @@ function betweenFloats(from: Lane, to: Lane, count: number): Helper {
 
 /** Signed integers of 32 bits to floats. */
 function fromIntegers(to: Lane, count: number): Helper {
-  return context => {
-    const { view } = context;
+  return cpu => {
+    const { view } = cpu;
     unit.begin(view);
     for (let i = 0; i < count; i++) {
       const low = view.getInt32(SECOND + 4 * i, true);
       fromInteger(low >> 31, low, results[i]!);
       round(results[i]!, to.format, environment);
     }
-    unit.finish(context);
+    unit.finish(cpu);
     unit.clear(view, ANSWER, 16);
     for (let i = 0; i < count; i++) to.store(view, ANSWER + i * to.bytes, results[i]!);
   };
@@ -48,8 +48,8 @@ function fromIntegers(to: Lane, count: number): Helper {
 
 /** Floats to integers of 32 bits. */
 function toIntegers(from: Lane, count: number, truncates: boolean): Helper {
-  return context => {
-    const { view } = context;
+  return cpu => {
+    const { view } = cpu;
     unit.begin(view);
     unit.clear(view, ANSWER, 16);
     for (let i = 0; i < count; i++) {
@@ -57,19 +57,19 @@ function toIntegers(from: Lane, count: number, truncates: boolean): Helper {
       toInteger(source, 32, truncates ? TO_ZERO : environment.rounding, environment);
       view.setUint32(ANSWER + 4 * i, integer.low, true);
     }
-    unit.checkOperands(context);
-    unit.finish(context);
+    unit.checkOperands(cpu);
+    unit.finish(cpu);
   };
 }
 
 /** A general register, sign-extended to 64 bits, to a float. */
 function fromRegister(to: Lane): Helper {
-  return context => {
-    const { view } = context;
+  return cpu => {
+    const { view } = cpu;
     unit.begin(view);
     fromInteger(view.getUint32(OPERAND + 4, true), view.getUint32(OPERAND, true), results[0]!);
     round(results[0]!, to.format, environment);
-    unit.finish(context);
+    unit.finish(cpu);
     unit.clear(view, ANSWER, 16);
     to.store(view, ANSWER, results[0]!);
   };
@@ -77,12 +77,12 @@ function fromRegister(to: Lane): Helper {
 
 /** A float to a general register. */
 function toRegister(from: Lane, size: 32 | 64, truncates: boolean): Helper {
-  return context => {
-    const { view } = context;
+  return cpu => {
+    const { view } = cpu;
     unit.begin(view);
     unit.loadLane(view, SECOND, from, source);
     toInteger(source, size, truncates ? TO_ZERO : environment.rounding, environment);
-    unit.finish(context);
+    unit.finish(cpu);
     view.setUint32(SCALAR_ANSWER, integer.low, true);
     view.setUint32(SCALAR_ANSWER + 4, size === 64 ? integer.high : 0, true);
   };

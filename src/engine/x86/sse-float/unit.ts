@@ -2,7 +2,7 @@
  * How an SSE instruction that works on floats begins and ends (SDM 1, 11.5): its environment comes from MXCSR, its exceptions
  * go there, and an unmasked one faults at once, with the registers as they were.
  */
-import type { HelperContext } from '../helper.ts';
+import type { Cpu } from '../cpu.ts';
 import { BEFORE_COMPUTATION, createEnvironment } from '../softfloat/environment.ts';
 import { flushDenormal, loadFloat32, loadFloat64, storeFloat32, storeFloat64 } from '../softfloat/formats.ts';
 import { FLOAT32, FLOAT64, type Format } from '../softfloat/rounding.ts';
@@ -57,21 +57,21 @@ export function loadLane(view: DataView, address: number, lane: Lane, value: Val
 }
 
 /** When what was found in the operands is unmasked, faults before anything is rounded. */
-export function checkOperands(context: HelperContext): void {
+export function checkOperands(cpu: Cpu): void {
   if ((environment.flags & ~environment.masks & BEFORE_COMPUTATION) === 0) return;
   // What other lanes found in rounding does not count then.
   environment.flags &= BEFORE_COMPUTATION;
-  finish(context);
+  finish(cpu);
 }
 
 /** Notes the exceptions in MXCSR, and faults if one is not masked. */
-export function finish(context: HelperContext): void {
-  const { view } = context;
+export function finish(cpu: Cpu): void {
+  const { view } = cpu;
   const { flags, masks } = environment;
   if (flags === 0) return;
   view.setUint32(STATE + MXCSR, view.getUint32(STATE + MXCSR, true) | flags, true);
   if ((flags & ~masks) !== 0) {
-    context.raise((view.getUint32(STATE + CR4, true) & OSXMMEXCPT) !== 0 ? XM : UD);
+    cpu.raise((view.getUint32(STATE + CR4, true) & OSXMMEXCPT) !== 0 ? XM : UD);
   }
 }
 

@@ -1,5 +1,6 @@
 /** FADD FSUB FMUL FDIV in all their forms, FSQRT, FRNDINT, FSCALE, FXTRACT, FABS, FCHS (SDM 1, 8.3.5). */
-import type { Helper, HelperContext } from '../helper.ts';
+import type { Cpu } from '../cpu.ts';
+import type { Helper } from '../helper.ts';
 import {
   add,
   type Binary,
@@ -43,9 +44,9 @@ function deliver(view: DataView, destination: number, byPrecisionControl: boolea
 
 /** ST(0) with an operand from memory. */
 function withMemory(operation: Binary, load: Loader): Helper {
-  return context => {
-    const { view } = context;
-    unit.begin(context);
+  return cpu => {
+    const { view } = cpu;
+    unit.begin(cpu);
     if (unit.isEmpty(view, 0)) underflow(view, 0);
     else {
       unit.loadRegister(view, 0, left);
@@ -66,27 +67,27 @@ function underflow(view: DataView, destination: number): boolean {
 
 /** ST(0) = ST(0) op ST(i). */
 function toTop(operation: Binary): Helper {
-  return context => withRegister(context, operation, 0, unit.argument(context.view, 0), 0, false);
+  return cpu => withRegister(cpu, operation, 0, unit.argument(cpu.view, 0), 0, false);
 }
 
 /** ST(i) = ST(i) op ST(0), and pop where asked. */
 function toRegister(operation: Binary, pops: boolean): Helper {
-  return context => {
-    const i = unit.argument(context.view, 0);
-    withRegister(context, operation, i, 0, i, pops);
+  return cpu => {
+    const i = unit.argument(cpu.view, 0);
+    withRegister(cpu, operation, i, 0, i, pops);
   };
 }
 
 function withRegister(
-  context: HelperContext,
+  cpu: Cpu,
   operation: Binary,
   first: number,
   second: number,
   destination: number,
   pops: boolean,
 ): void {
-  const { view } = context;
-  unit.begin(context);
+  const { view } = cpu;
+  unit.begin(cpu);
   let done: boolean;
   if (unit.isEmpty(view, first) || unit.isEmpty(view, second)) done = underflow(view, destination);
   else {
@@ -109,9 +110,9 @@ for (const [name, operation] of Object.entries(binaries)) {
   arithmeticHelpers[`f${name}p_sti_st0`] = toRegister(operation, true);
 }
 
-arithmeticHelpers.fsqrt = context => {
-  const { view } = context;
-  unit.begin(context);
+arithmeticHelpers.fsqrt = cpu => {
+  const { view } = cpu;
+  unit.begin(cpu);
   if (unit.isEmpty(view, 0)) underflow(view, 0);
   else {
     unit.loadRegister(view, 0, left);
@@ -121,9 +122,9 @@ arithmeticHelpers.fsqrt = context => {
   unit.finish(view);
 };
 
-arithmeticHelpers.frndint = context => {
-  const { view } = context;
-  unit.begin(context);
+arithmeticHelpers.frndint = cpu => {
+  const { view } = cpu;
+  unit.begin(cpu);
   if (unit.isEmpty(view, 0)) underflow(view, 0);
   else {
     unit.loadRegister(view, 0, left);
@@ -143,9 +144,9 @@ arithmeticHelpers.frndint = context => {
 const FAR = 0x10000;
 
 /** FSCALE: ST(0) times 2 to the power of ST(1) cut to a whole number. */
-arithmeticHelpers.fscale = context => {
-  const { view } = context;
-  unit.begin(context);
+arithmeticHelpers.fscale = cpu => {
+  const { view } = cpu;
+  unit.begin(cpu);
   if (unit.isEmpty(view, 0) || unit.isEmpty(view, 1)) underflow(view, 0);
   else {
     unit.loadRegister(view, 0, left);
@@ -185,9 +186,9 @@ function scale(): void {
 }
 
 /** FXTRACT: the exponent replaces ST(0), the significand is pushed. */
-arithmeticHelpers.fxtract = context => {
-  const { view } = context;
-  unit.begin(context);
+arithmeticHelpers.fxtract = cpu => {
+  const { view } = cpu;
+  unit.begin(cpu);
   const empty = unit.isEmpty(view, 0);
   if (empty || !unit.isEmpty(view, -1)) {
     if (empty) unit.stackUnderflow();
@@ -228,9 +229,9 @@ function extract(): void {
 
 /** FABS and FCHS work on the sign bit alone: no NaN is invalid to them. */
 function onSign(change: (top: number) => number): Helper {
-  return context => {
-    const { view } = context;
-    unit.begin(context);
+  return cpu => {
+    const { view } = cpu;
+    unit.begin(cpu);
     if (unit.isEmpty(view, 0)) underflow(view, 0);
     else {
       const address = unit.registerAddress(view, 0) + 8;

@@ -1,5 +1,6 @@
 /** FCOM, FUCOM, FICOM, FCOMI, FTST, FXAM (SDM 1, 8.3.6). */
-import type { Helper, HelperContext } from '../helper.ts';
+import type { Cpu } from '../cpu.ts';
+import type { Helper } from '../helper.ts';
 import { compare, EQUAL, GREATER, LESS, type Relation, UNORDERED } from '../softfloat/compare.ts';
 import { FINITE, INFINITY, QUIET, setZero, UNSUPPORTED, ZERO } from '../softfloat/value.ts';
 import { CF, PF, ZF } from '../state.ts';
@@ -42,10 +43,10 @@ function conclude(view: DataView, empty: boolean, { signalling, pops, toFlags }:
 }
 
 function withRegister(comparison: Comparison, fixed?: number): Helper {
-  return context => {
-    const { view } = context;
+  return cpu => {
+    const { view } = cpu;
     const i = fixed ?? unit.argument(view, 0);
-    unit.begin(context);
+    unit.begin(cpu);
     unit.loadRegister(view, 0, left);
     unit.loadRegister(view, i, right);
     conclude(view, unit.isEmpty(view, 0) || unit.isEmpty(view, i), comparison);
@@ -53,9 +54,9 @@ function withRegister(comparison: Comparison, fixed?: number): Helper {
 }
 
 function withOperand(load: Loader, comparison: Comparison): Helper {
-  return context => {
-    const { view } = context;
-    unit.begin(context);
+  return cpu => {
+    const { view } = cpu;
+    unit.begin(cpu);
     unit.loadRegister(view, 0, left);
     load(view, right);
     conclude(view, unit.isEmpty(view, 0), comparison);
@@ -85,9 +86,9 @@ for (const [suffix, load] of Object.entries(memoryLoaders)) {
 }
 
 /** Classifies ST(0) (SDM 1, table 8-7); C1 is its sign, even when it is empty. */
-function fxam(context: HelperContext): void {
-  const { view } = context;
-  unit.begin(context);
+function fxam(cpu: Cpu): void {
+  const { view } = cpu;
+  unit.begin(cpu);
   unit.loadRegister(view, 0, left);
   let bits = left.sign || view.getUint8(unit.registerAddress(view, 0) + 9) >>> 7 ? C1 : 0;
   if (unit.isEmpty(view, 0)) bits |= C3 | C0;

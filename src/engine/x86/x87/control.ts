@@ -42,37 +42,37 @@ export const controlHelpers: Record<string, Helper> = {
       view.getUint16(STATE + FPU_STATUS, true) & (CONDITIONS | (7 << TOP_SHIFT)),
       true,
     ),
-  fldcw: context => {
-    unit.wait(context);
-    setControl(context.view, context.view.getUint16(OPERAND, true));
+  fldcw: cpu => {
+    unit.wait(cpu);
+    setControl(cpu.view, cpu.view.getUint16(OPERAND, true));
   },
   fnstcw: ({ view }) => unit.setResult(view, 0, view.getUint16(STATE + FPU_CONTROL, true), 0),
   fnstsw: ({ view }) => unit.setResult(view, 0, view.getUint16(STATE + FPU_STATUS, true), 0),
-  ffree: context => {
-    unit.wait(context);
-    unit.markEmpty(context.view, unit.argument(context.view, 0));
-    unit.setConditions(context.view, C1, 0);
+  ffree: cpu => {
+    unit.wait(cpu);
+    unit.markEmpty(cpu.view, unit.argument(cpu.view, 0));
+    unit.setConditions(cpu.view, C1, 0);
   },
   /** FFREEP, undocumented but everywhere. */
-  ffreep: context => {
-    unit.wait(context);
-    unit.markEmpty(context.view, unit.argument(context.view, 0));
-    unit.pop(context.view);
-    unit.setConditions(context.view, C1, 0);
+  ffreep: cpu => {
+    unit.wait(cpu);
+    unit.markEmpty(cpu.view, unit.argument(cpu.view, 0));
+    unit.pop(cpu.view);
+    unit.setConditions(cpu.view, C1, 0);
   },
-  fincstp: context => {
-    unit.wait(context);
-    unit.rotate(context.view, 1);
-    unit.setConditions(context.view, C1, 0);
+  fincstp: cpu => {
+    unit.wait(cpu);
+    unit.rotate(cpu.view, 1);
+    unit.setConditions(cpu.view, C1, 0);
   },
-  fdecstp: context => {
-    unit.wait(context);
-    unit.rotate(context.view, -1);
-    unit.setConditions(context.view, C1, 0);
+  fdecstp: cpu => {
+    unit.wait(cpu);
+    unit.rotate(cpu.view, -1);
+    unit.setConditions(cpu.view, C1, 0);
   },
-  emms: context => {
-    unit.wait(context);
-    unit.setConditions(context.view, 7 << TOP_SHIFT, 0);
-    context.view.setUint8(STATE + FPU_TAGS, 0);
+  emms: cpu => {
+    unit.wait(cpu);
+    unit.setConditions(cpu.view, 7 << TOP_SHIFT, 0);
+    cpu.view.setUint8(STATE + FPU_TAGS, 0);
   },
 };

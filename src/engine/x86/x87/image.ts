@@ -160,23 +160,23 @@ export const imageHelpers: Record<string, Helper> = {
     copyRegisters(view, 28, 10, true);
   },
   fnsave_commit: ({ view }) => initialize(view),
-  fldenv_14: context => {
-    unit.wait(context);
-    loadEnvironmentImage(context.view, false);
+  fldenv_14: cpu => {
+    unit.wait(cpu);
+    loadEnvironmentImage(cpu.view, false);
   },
-  fldenv_28: context => {
-    unit.wait(context);
-    loadEnvironmentImage(context.view, true);
+  fldenv_28: cpu => {
+    unit.wait(cpu);
+    loadEnvironmentImage(cpu.view, true);
   },
-  frstor_94: context => {
-    unit.wait(context);
-    const { view } = context;
+  frstor_94: cpu => {
+    unit.wait(cpu);
+    const { view } = cpu;
     loadEnvironmentImage(view, false);
     copyRegisters(view, 14, 10, false);
   },
-  frstor_108: context => {
-    unit.wait(context);
-    const { view } = context;
+  frstor_108: cpu => {
+    unit.wait(cpu);
+    const { view } = cpu;
     loadEnvironmentImage(view, true);
     copyRegisters(view, 28, 10, false);
   },

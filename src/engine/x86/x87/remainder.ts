@@ -128,9 +128,9 @@ function partialSteps(distance: number): number {
 }
 
 function remainder(nearest: boolean): Helper {
-  return context => {
-    const { view } = context;
-    unit.begin(context);
+  return cpu => {
+    const { view } = cpu;
+    unit.begin(cpu);
     reduced = false;
     let conditions = 0;
     if (unit.isEmpty(view, 0) || unit.isEmpty(view, 1)) unit.stackUnderflow();

@@ -79,9 +79,9 @@ type OfAngle = (value: Value, out: Value, pushed: Value) => void;
 
 /** A function of the angle in ST(0); `pushes` when it has a second result. */
 function ofAngle(compute: OfAngle, pushes: boolean): Helper {
-  return context => {
-    const { view } = context;
-    unit.begin(context);
+  return cpu => {
+    const { view } = cpu;
+    unit.begin(cpu);
     const outOfRange = replaceAngle(view, compute, pushes);
     unit.finish(view);
     unit.setConditions(view, C2, outOfRange ? C2 : 0);
@@ -147,9 +147,9 @@ function arctangent(y: Value, x: Value, out: Value): void {
 // ── powers and logarithms ───────────────────────────────────────────────────────────────────────────────────────────
 
 /** F2XM1. Its operand should lie between -1 and 1; beyond, where results are undefined, it comes back unchanged. */
-const powerMinusOne: Helper = context => {
-  const { view } = context;
-  unit.begin(context);
+const powerMinusOne: Helper = cpu => {
+  const { view } = cpu;
+  unit.begin(cpu);
   unit.loadRegister(view, 0, left);
   if (unit.isEmpty(view, 0)) unit.stackUnderflow();
   else if (!answerUnaryNan(left, result, environment)) {
@@ -254,9 +254,9 @@ function raiseDenormalUnlessInvalid(a: Value, b: Value): void {
 
 /** A function of ST(1), in left, and ST(0), in right, that replaces both. */
 function ofTwo(compute: (first: Value, second: Value, out: Value) => void): Helper {
-  return context => {
-    const { view } = context;
-    unit.begin(context);
+  return cpu => {
+    const { view } = cpu;
+    unit.begin(cpu);
     if (unit.isEmpty(view, 0) || unit.isEmpty(view, 1)) unit.stackUnderflow();
     else {
       unit.loadRegister(view, 1, left);

@@ -24,9 +24,9 @@ export const transferHelpers: Record<string, Helper> = {};
 
 /** Pushes what `compute` leaves in result. An unmasked denormal does not keep it from being loaded. */
 function pushing(compute: (view: DataView) => void): Helper {
-  return context => {
-    const { view } = context;
-    unit.begin(context);
+  return cpu => {
+    const { view } = cpu;
+    unit.begin(cpu);
     if (unit.isEmpty(view, -1)) compute(view);
     else unit.stackOverflow();
     if ((environment.flags & ~environment.masks & IE) === 0) {
@@ -63,9 +63,9 @@ function copyRaw(view: DataView, from: number, to: number): void {
 
 /** Pushes ten bytes from `address` (asked for before the push) as they are. */
 function pushingRaw(address: (view: DataView) => number, mayBeEmpty: (view: DataView) => boolean): Helper {
-  return context => {
-    const { view } = context;
-    unit.begin(context);
+  return cpu => {
+    const { view } = cpu;
+    unit.begin(cpu);
     const from = address(view);
     if (mayBeEmpty(view)) unit.stackUnderflow();
     else if (!unit.isEmpty(view, -1)) unit.stackOverflow();
@@ -120,9 +120,9 @@ transferHelpers.fldz = pushing(() => setZero(result, 0));
 
 /** The first half of a store of ST(0): `compute` gets it in left and puts the bits to write at ANSWER. */
 function storing(compute: (view: DataView) => void, underflow: (view: DataView) => void, stops: number): Helper {
-  return context => {
-    const { view } = context;
-    unit.begin(context);
+  return cpu => {
+    const { view } = cpu;
+    unit.begin(cpu);
     if (unit.isEmpty(view, 0)) {
       unit.stackUnderflow();
       underflow(view);
@@ -221,10 +221,10 @@ transferHelpers.fstp_commit = commit(true);
 
 /** FST ST(i) and FSTP ST(i). */
 function toRegister(pops: boolean): Helper {
-  return context => {
-    const { view } = context;
+  return cpu => {
+    const { view } = cpu;
     const i = unit.argument(view, 0);
-    unit.begin(context);
+    unit.begin(cpu);
     if (unit.isEmpty(view, 0)) {
       unit.stackUnderflow();
       if (!unit.isUnmasked()) unit.storeRegister(view, i, result);
@@ -239,10 +239,10 @@ function toRegister(pops: boolean): Helper {
 transferHelpers.fst_sti = toRegister(false);
 transferHelpers.fstp_sti = toRegister(true);
 
-transferHelpers.fxch = context => {
-  const { view } = context;
+transferHelpers.fxch = cpu => {
+  const { view } = cpu;
   const i = unit.argument(view, 0);
-  unit.begin(context);
+  unit.begin(cpu);
   const empty = unit.isEmpty(view, 0) || unit.isEmpty(view, i);
   if (empty) unit.stackUnderflow();
   if (!unit.isUnmasked()) {
@@ -257,10 +257,10 @@ transferHelpers.fxch = context => {
 };
 
 /** FCMOVcc ST(0), ST(i): the register's number and whether the condition holds. */
-transferHelpers.fcmov = context => {
-  const { view } = context;
+transferHelpers.fcmov = cpu => {
+  const { view } = cpu;
   const i = unit.argument(view, 0);
-  unit.begin(context);
+  unit.begin(cpu);
   unit.keepC1(view);
   if (unit.isEmpty(view, 0) || unit.isEmpty(view, i)) {
     unit.stackUnderflow();

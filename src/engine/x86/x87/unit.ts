@@ -2,7 +2,7 @@
  * The x87 unit's registers as its instructions see them (SDM 1, chapter 8): the stack and its tags, the control and status
  * words, and how an instruction begins and ends.
  */
-import type { HelperContext } from '../helper.ts';
+import type { Cpu } from '../cpu.ts';
 import { createEnvironment, IE } from '../softfloat/environment.ts';
 import { loadFloatX80, storeFloatX80 } from '../softfloat/formats.ts';
 import { FLOATX80, FLOATX80_24, FLOATX80_53, type Format } from '../softfloat/rounding.ts';
@@ -51,14 +51,14 @@ export function keepC1(view: DataView): void {
 }
 
 /** What every waiting instruction does first: it faults if an earlier one left an unmasked exception (SDM 1, 8.7). */
-export function wait(context: HelperContext): void {
-  if ((context.view.getUint16(STATE + FPU_STATUS, true) & ES) !== 0) context.raise(MF);
+export function wait(cpu: Cpu): void {
+  if ((cpu.view.getUint16(STATE + FPU_STATUS, true) & ES) !== 0) cpu.raise(MF);
 }
 
 /** Begins an instruction that may raise exceptions. */
-export function begin(context: HelperContext): void {
-  wait(context);
-  loadEnvironment(context.view);
+export function begin(cpu: Cpu): void {
+  wait(cpu);
+  loadEnvironment(cpu.view);
 }
 
 /** The status word as it will be once the exceptions of this instruction are in it; C1 tells the direction of rounding. */
