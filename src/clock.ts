@@ -1,69 +1,150 @@
-/** Machine time: a queue of alarms over a source of nanoseconds, either counted in instructions or following the host. */
-import type { Alarm, Clock, HostClock } from './host/clock.ts';
+/** Machine time: a queue of timers over a source of nanoseconds, either counted in instructions or following the host. */
+import type { Alarm, Clock, HostClock, Timer } from './host/clock.ts';
+import { type State, StateStore, type States } from './state/state.ts';
 
-interface Entry extends Alarm {
+interface Deadline {
   at: number;
-  fire: () => void;
+  /** Which of simultaneous deadlines was set first. */
+  order: number;
 }
 
+interface QueuedTimer extends Timer {
+  readonly fire: () => void;
+  /** The timer's own deadline; undefined while it is off. */
+  deadline: Deadline | undefined;
+}
+
+/** The timers of a machine. Which are set, for when and in which order is its state; what they do is fixed. */
 export class MachineClock implements Clock {
-  readonly epoch: bigint;
   readonly #now: () => number;
-  readonly #entries: Entry[] = [];
-  /** Called when an alarm becomes the earliest one. */
+  readonly #state: State<{ epoch: bigint; order: number; deadlines: Map<string, Deadline> }>;
+  readonly #timers = new Map<string, QueuedTimer>();
+  /** The timers that are set, the earliest first: derived from the deadlines. */
+  readonly #queue: QueuedTimer[] = [];
+  /** Called when a timer becomes the earliest one. */
   onEarlier: () => void = () => {};
 
-  constructor(now: () => number, epoch: bigint) {
+  constructor(now: () => number, epoch: bigint, states: States = new StateStore()) {
     this.#now = now;
-    this.epoch = epoch;
+    this.#state = states.state('clock', 1, () => ({ epoch, order: 0, deadlines: new Map() }));
+  }
+
+  get epoch(): bigint {
+    return this.#state.epoch;
   }
 
   now(): number {
     return this.#now();
   }
-  alarm(at: number, fire: () => void): Alarm {
-    const entry: Entry = {
-      at,
+
+  timer(name: string, fire: () => void): Timer {
+    if (this.#timers.has(name)) throw new Error(`timer ${name}: the name is taken`);
+    const timer = this.#make(
       fire,
-      cancel: () => {
-        const index = this.#entries.indexOf(entry);
-        if (index >= 0) this.#entries.splice(index, 1);
+      deadline => this.#state.deadlines.set(name, deadline),
+      () => this.#state.deadlines.delete(name),
+    );
+    this.#timers.set(name, timer);
+    return timer;
+  }
+
+  alarm(at: number, fire: () => void): Alarm {
+    const timer = this.#make(
+      fire,
+      () => {},
+      () => {},
+    );
+    timer.at(at);
+    return { cancel: () => timer.off() };
+  }
+
+  #make(fire: () => void, onSet: (deadline: Deadline) => void, onOff: () => void): QueuedTimer {
+    const timer: QueuedTimer = {
+      fire,
+      deadline: undefined,
+      get due() {
+        return timer.deadline?.at;
+      },
+      at: time => {
+        timer.off();
+        const deadline = (timer.deadline = { at: time, order: this.#state.order++ });
+        onSet(deadline);
+        this.#enqueue(timer, deadline);
+        if (this.#queue[0] === timer) this.onEarlier();
+      },
+      off: () => {
+        if (!timer.deadline) return;
+        timer.deadline = undefined;
+        this.#queue.splice(this.#queue.indexOf(timer), 1);
+        onOff();
       },
     };
-    let index = this.#entries.length;
-    while (index > 0 && this.#entries[index - 1]!.at > at) index--;
-    this.#entries.splice(index, 0, entry);
-    if (index === 0) this.onEarlier();
-    return entry;
+    return timer;
   }
-  /** When the next alarm is due, in nanoseconds; Infinity without one. */
+
+  #enqueue(timer: QueuedTimer, { at, order }: Deadline): void {
+    let index = this.#queue.length;
+    for (; index > 0; index--) {
+      const before = this.#queue[index - 1].deadline!;
+      if (before.at < at || (before.at === at && before.order < order)) break;
+    }
+    this.#queue.splice(index, 0, timer);
+  }
+
+  /** When the next timer is due, in nanoseconds; Infinity when none is set. */
   get next(): number {
-    return this.#entries[0]?.at ?? Number.POSITIVE_INFINITY;
+    return this.#queue[0]?.due ?? Number.POSITIVE_INFINITY;
   }
+
+  /** How many timers are set. */
+  get armed(): number {
+    return this.#queue.length;
+  }
+
   /** Fires what is due. */
   run(): void {
     const now = this.#now();
-    // What an alarm sets for now or earlier waits for the next call: a device cannot hold the machine up.
-    for (let due = this.#entries.filter(entry => entry.at <= now).length; due > 0; due--) {
-      const entry = this.#entries[0];
-      if (!entry || entry.at > now) return;
-      this.#entries.shift();
-      entry.fire();
+    // What a timer sets for now or earlier waits for the next call: a device cannot hold the machine up.
+    let due = 0;
+    while (due < this.#queue.length && this.#queue[due].deadline!.at <= now) due++;
+    for (; due > 0 && this.next <= now; due--) this.fireNext();
+  }
+
+  /** Fires the earliest timer, whenever it is due. */
+  fireNext(): void {
+    const timer = this.#queue[0];
+    if (!timer) return;
+    timer.off();
+    timer.fire();
+  }
+
+  /** The deadlines have been restored: sets the timers by them. @throws Error if one has no timer in this machine. */
+  restored(): void {
+    for (const name of this.#state.deadlines.keys())
+      if (!this.#timers.has(name))
+        throw new Error(`timer ${name}: set in what was restored, but this machine has none`);
+    this.#queue.length = 0;
+    for (const [name, timer] of this.#timers) {
+      const deadline = this.#state.deadlines.get(name);
+      timer.deadline = deadline && { ...deadline };
+      if (deadline) this.#enqueue(timer, deadline);
     }
+    this.onEarlier();
   }
 }
 
 /** Guest time that jumps over halts: executed instructions (one a nanosecond) plus the time skipped while halted. */
 export class VirtualTime {
   readonly #instructions: () => number;
-  #skipped = 0;
-  constructor(instructions: () => number) {
+  readonly #state: State<{ skipped: number }>;
+  constructor(instructions: () => number, states: States = new StateStore()) {
     this.#instructions = instructions;
+    this.#state = states.state('virtual-time', 1, () => ({ skipped: 0 }));
   }
-  now = (): number => this.#instructions() + this.#skipped;
+  now = (): number => this.#instructions() + this.#state.skipped;
   /** The processor is halted until `at`. */
   skipTo(at: number): void {
-    this.#skipped += Math.max(0, at - this.now());
+    this.#state.skipped += Math.max(0, at - this.now());
   }
 }
 

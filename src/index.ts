@@ -17,6 +17,8 @@ export { ImageError } from './boot/image-error.ts';
 
 // The contract of a device.
 export type { Device, InterruptLine, Slot } from './devices/device.ts';
+export type { Data, State, States } from './state/state.ts';
+export type { Timer } from './host/clock.ts';
 export type { Bus, BusHandler, Width } from './memory/bus.ts';
 export type { GuestMemory } from './memory/memory.ts';
 

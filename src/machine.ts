@@ -32,6 +32,7 @@ import { Bus, type Width } from './memory/bus.ts';
 import { native, nothing } from './paravirt/native.ts';
 import type { HypervisorContext, HypervisorModule, Paravirt } from './paravirt/operations.ts';
 import type { RegisterName } from './paravirt/processor.ts';
+import { StateStore } from './state/state.ts';
 import { createTallies } from './tallies.ts';
 
 export interface MachineOptions {
@@ -150,9 +151,10 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
 
   // ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
   const host = typeof options.clock === 'object' ? options.clock : undefined;
-  const virtual = host ? undefined : new VirtualTime(() => engine.instructions);
+  const states = new StateStore();
+  const virtual = host ? undefined : new VirtualTime(() => engine.instructions, states);
   const following = host && new HostTime(host, () => engine.instructions);
-  const clock = new MachineClock((virtual ?? following!).now, host ? host.wall() : VIRTUAL_EPOCH);
+  const clock = new MachineClock((virtual ?? following!).now, host ? host.wall() : VIRTUAL_EPOCH, states);
   clock.onEarlier = () => engine.requestExit();
   let tscOffset = 0n;
   const tsc = {
@@ -199,6 +201,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     cpus: [processor],
     memory,
     clock,
+    state: (name, version, initial) => states.state(name, version, initial),
     console,
     disks: options.disks ?? [],
     mmio,
@@ -210,7 +213,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
   };
   const pv: Paravirt = module.make(context);
   const { platform } = pv.boot;
-  const common = { ports, mmio, clock, memory, log, tsc, physicalAddressBits: 40, kill, request };
+  const common = { ports, mmio, clock, states, memory, log, tsc, physicalAddressBits: 40, kill, request };
   const board =
     platform === 'pc'
       ? createPcBoard({ ...common, console, disks: options.disks ?? [] })

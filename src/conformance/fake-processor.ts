@@ -3,7 +3,7 @@
  * hypervisor does to it (exceptions, interrupts, kills) is written down for the test to read. Page tables are a map from
  * virtual to physical page numbers; without one, addresses are physical.
  */
-import type { Alarm, Clock } from '../host/clock.ts';
+import { ManualClock } from '../devices/manual-clock.ts';
 import { createLog } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
 import { GuestMemory } from '../memory/memory.ts';
@@ -16,37 +16,15 @@ import type {
   Segment,
   SegmentName,
 } from '../paravirt/processor.ts';
+import { StateStore } from '../state/state.ts';
 
 const PAGE = 4096n;
 const PAGE_FAULT = 14;
 
 /** Guest time that only a test moves. */
-export class FakeClock implements Clock {
-  readonly epoch = 1_700_000_000_000_000_000n;
-  #now = 0;
-  #alarms: { at: number; fire: () => void }[] = [];
-
-  now(): number {
-    return this.#now;
-  }
-
-  alarm(at: number, fire: () => void): Alarm {
-    const entry = { at, fire };
-    this.#alarms.push(entry);
-    return { cancel: () => void (this.#alarms = this.#alarms.filter(alarm => alarm !== entry)) };
-  }
-
-  /** Moves time on by `nanoseconds`, firing the alarms on the way in their order. */
-  advance(nanoseconds: number): void {
-    const end = this.#now + nanoseconds;
-    for (;;) {
-      const due = this.#alarms.filter(alarm => alarm.at <= end).sort((a, b) => a.at - b.at)[0];
-      if (!due) break;
-      this.#alarms = this.#alarms.filter(alarm => alarm !== due);
-      this.#now = Math.max(this.#now, due.at);
-      due.fire();
-    }
-    this.#now = end;
+export class FakeClock extends ManualClock {
+  constructor() {
+    super(1_700_000_000_000_000_000n);
   }
 }
 
@@ -242,12 +220,14 @@ export interface FakeContext extends HypervisorContext {
 }
 
 export function fakeContext(cpu = new FakeProcessor()): FakeContext {
+  const states = new StateStore();
   const written: number[] = [];
   const takers: ((data: Uint8Array) => void)[] = [];
   return {
     cpus: [cpu],
     memory: cpu.memory,
     clock: cpu.clock,
+    state: (name, version, initial) => states.state(name, version, initial),
     log: cpu.log,
     disks: [],
     mmio: new Bus('mmio', cpu.log),

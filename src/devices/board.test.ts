@@ -4,6 +4,7 @@ import type { Disk } from '../host/disk.ts';
 import { createLog } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
 import { GuestMemory } from '../memory/memory.ts';
+import { StateStore } from '../state/state.ts';
 import { createPcBoard } from './board.ts';
 import { createLocalApicBoard } from './local-apic-board.ts';
 import { ManualClock } from './manual-clock.ts';
@@ -31,6 +32,7 @@ function setUp(disks = 0) {
   let output = '';
   let changes = 0;
   const board = createPcBoard({
+    states: new StateStore(),
     ports,
     mmio,
     clock,
@@ -265,6 +267,7 @@ test('each processor sees its own local APIC', () => {
   const log = createLog();
   const mmio = new Bus('mmio', log);
   const board = createPcBoard({
+    states: new StateStore(),
     ports: new Bus('port', log),
     mmio,
     clock: new ManualClock(),
@@ -298,7 +301,7 @@ test('reset brings everything back to how firmware hands it over', () => {
   assert.equal(mmio.read(0xfed00010, 4), 0);
   assert.equal(read(0x3f9), 0);
   assert.equal(read(0x4d0) | (read(0x4d1) << 8), 0x0e00);
-  assert.equal(clock.alarms, 0);
+  assert.equal(clock.armed, 0);
   assert.deepEqual(log.lines, []);
 });
 
@@ -330,6 +333,7 @@ test('the board without a PC: local APICs, their timer and messages', () => {
   const ports = new Bus('port', log);
   const mmio = new Bus('mmio', log);
   const board = createLocalApicBoard({
+    states: new StateStore(),
     ports,
     mmio,
     clock,
@@ -384,6 +388,7 @@ test("RAM that reaches into the PCI window is the embedder's mistake", () => {
   assert.throws(
     () =>
       createPcBoard({
+        states: new StateStore(),
         ports: new Bus('port', log),
         mmio: new Bus('mmio', log),
         clock: new ManualClock(),

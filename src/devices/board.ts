@@ -9,6 +9,7 @@ import type { Disk } from '../host/disk.ts';
 import type { Log } from '../host/log.ts';
 import type { Bus, BusHandler } from '../memory/bus.ts';
 import type { GuestMemory } from '../memory/memory.ts';
+import type { States } from '../state/state.ts';
 import { ACPI_PM_SIZE, AcpiPm, PM_TIMER, PM1_CONTROL, PM1_EVENT, SLEEP_TYPE_S5 } from './acpi-pm.ts';
 import { ApicBus } from './apic-bus.ts';
 import type { TimeStampCounter } from './apic-timer.ts';
@@ -110,6 +111,8 @@ export interface BoardOptions {
   ports: Bus;
   mmio: Bus;
   clock: Clock;
+  /** Of the whole machine. */
+  states: States;
   memory: GuestMemory;
   log: Log;
   console: Console;
@@ -171,6 +174,7 @@ export function createPcBoard(options: BoardOptions): Board {
     mmio: (name, start, size, handler) => mmio.map(name, start, size, handler),
     line: gsi => wires[gsi].connect(),
     message: (address, data) => void apicBus.message(address, data),
+    state: (name, version, initial) => options.states.state(name, version, initial),
     clock,
     memory,
     log,

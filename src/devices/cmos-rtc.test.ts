@@ -136,7 +136,7 @@ test('a reset takes the interrupts, not the time or the memory', () => {
   assert.equal(read(0x50), 0x77);
   assert.equal(read(0x0b), 0x02);
   assert.equal(time(), '20 26 11 22 14 00 00');
-  assert.equal(clock.alarms, 0);
+  assert.equal(clock.armed, 0);
 });
 
 test('tells the RAM size as a BIOS would', () => {

@@ -7,11 +7,14 @@ import type { Clock } from '../host/clock.ts';
 import type { Log } from '../host/log.ts';
 import type { BusHandler } from '../memory/bus.ts';
 import type { GuestMemory } from '../memory/memory.ts';
+import type { States } from '../state/state.ts';
 
 export interface Device {
   readonly name: string;
   /** Back to the state after power-on. */
   reset(): void;
+  /** The states of all devices have been restored: derives anew what follows from them (where BARs are mapped). */
+  restored?(): void;
 }
 
 /** One interrupt wire. A level: a device that wants an edge lowers and raises it. */
@@ -19,8 +22,8 @@ export interface InterruptLine {
   set(high: boolean): void;
 }
 
-/** What the board gives a device to stand on. */
-export interface Slot {
+/** What the board gives a device to stand on. A device names its states and timers after itself. */
+export interface Slot extends States {
   /** Claims I/O ports; returns the function that gives them back. */
   ports(name: string, start: number, size: number, handler: BusHandler): () => void;
   /** Claims memory-mapped registers. */

@@ -159,5 +159,5 @@ test('reset stops everything', () => {
   assert.equal(irq0.edges, 0);
   assert.deepEqual(legacy, [true, false]);
   assert.equal(read(0xf0), 0);
-  assert.equal(clock.alarms, 0);
+  assert.equal(clock.armed, 0);
 });

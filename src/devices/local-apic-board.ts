@@ -17,6 +17,7 @@ export function createLocalApicBoard(options: Omit<BoardOptions, 'console' | 'di
     // There is no I/O APIC for a wire to end at; messages are the way.
     line: () => ({ set: () => {} }),
     message: (address, data) => void bus.message(address, data),
+    state: (name, version, initial) => options.states.state(name, version, initial),
     clock,
     memory,
     log,

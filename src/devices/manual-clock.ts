@@ -1,56 +1,30 @@
 /** For tests: a clock that stands still until told to move, and a line that remembers what happened to it. */
-import type { Alarm, Clock } from '../host/clock.ts';
+import { MachineClock } from '../clock.ts';
+import { StateStore, type States } from '../state/state.ts';
 import type { InterruptLine } from './device.ts';
 
-interface Pending {
-  at: number;
-  fire: () => void;
-}
+export class ManualClock extends MachineClock {
+  readonly #time: { now: number };
 
-export class ManualClock implements Clock {
-  readonly epoch: bigint;
-  #now = 0;
-  #pending: Pending[] = [];
-
-  constructor(epoch = 0n) {
-    this.epoch = epoch;
+  constructor(epoch = 0n, states: States = new StateStore()) {
+    const time = states.state('manual-time', 1, () => ({ now: 0 }));
+    super(() => time.now, epoch, states);
+    this.#time = time;
   }
 
-  now(): number {
-    return this.#now;
-  }
-
-  alarm(at: number, fire: () => void): Alarm {
-    const entry: Pending = { at, fire };
-    this.#pending.push(entry);
-    return {
-      cancel: () => {
-        this.#pending = this.#pending.filter(other => other !== entry);
-      },
-    };
-  }
-
-  /** How many alarms are set. */
-  get alarms(): number {
-    return this.#pending.length;
-  }
-
-  /** Moves on by `nanoseconds`, firing each alarm at its time, in order. */
+  /** Moves on by `nanoseconds`, firing each timer at its time, in order. */
   advance(nanoseconds: number): void {
-    const end = this.#now + nanoseconds;
-    for (;;) {
-      const due = this.#pending.filter(entry => entry.at <= end).sort((a, b) => a.at - b.at)[0];
-      if (!due) break;
-      this.#pending = this.#pending.filter(other => other !== due);
-      this.#now = Math.max(this.#now, due.at);
-      due.fire();
+    const end = this.#time.now + nanoseconds;
+    while (this.next <= end) {
+      this.#time.now = Math.max(this.#time.now, this.next);
+      this.fireNext();
     }
-    this.#now = end;
+    this.#time.now = end;
   }
 
-  /** Moves on at once, as a host does that slept: alarms are late. */
+  /** Moves on at once, as a host does that slept: timers are late. */
   jump(nanoseconds: number): void {
-    this.#now += nanoseconds;
+    this.#time.now += nanoseconds;
     this.advance(0);
   }
 }

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { createLog } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
 import { GuestMemory } from '../memory/memory.ts';
+import { StateStore } from '../state/state.ts';
 import type { Slot } from './device.ts';
 import { ManualClock } from './manual-clock.ts';
 import { PciBus, PciFunction } from './pci.ts';
@@ -10,7 +11,9 @@ import { PciBus, PciFunction } from './pci.ts';
 function setUp() {
   const log = createLog();
   const mmio = new Bus('mmio', log);
+  const states = new StateStore();
   const slot: Slot = {
+    state: (name, version, initial) => states.state(name, version, initial),
     ports: () => () => {},
     mmio: (name, start, size, handler) => mmio.map(name, start, size, handler),
     line: () => ({ set: () => {} }),

@@ -40,7 +40,7 @@ test('output is gathered to lines, and what has no line end follows after a mome
   assert.deepEqual(written, ['one\n']);
   clock.advance(2e6);
   assert.deepEqual(written, ['one\n', 'two']);
-  assert.equal(clock.alarms, 0);
+  assert.equal(clock.armed, 0);
 });
 
 test('nothing is lost at power-off, or in a long line', () => {
@@ -150,7 +150,7 @@ test('typed bytes wait until the guest is ready, then come in FIFO-fulls with th
   assert.equal(got, text);
   assert.equal(interrupts, 3); // 16, 16, and 6 by time-out
   assert.equal(line.high, false);
-  assert.equal(clock.alarms, 0);
+  assert.equal(clock.armed, 0);
 });
 
 test('a few bytes below the trigger level are announced by the time-out only', () => {

@@ -1,7 +1,9 @@
 /** What a hypervisor changes, read off its table: for `polyvisor list`, the documentation and the conformance suite. */
+import { MachineClock } from '../clock.ts';
 import { createLog } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
 import { GuestMemory } from '../memory/memory.ts';
+import { StateStore } from '../state/state.ts';
 import { native, nothing } from './native.ts';
 import {
   type Hypercall,
@@ -38,10 +40,12 @@ export interface Comparison {
 export function tableOf(module: HypervisorModule): Paravirt {
   const memory = new GuestMemory(new ArrayBuffer(4096), 0, 4096);
   const log = createLog();
+  const states = new StateStore();
   const context: HypervisorContext = {
     cpus: [],
     memory,
-    clock: { now: () => 0, epoch: 0n, alarm: () => ({ cancel() {} }) },
+    clock: new MachineClock(() => 0, 0n),
+    state: (name, version, initial) => states.state(name, version, initial),
     console: { write() {}, onInput() {} },
     disks: [],
     mmio: new Bus('mmio', log),

@@ -12,6 +12,7 @@ import type { Disk } from '../host/disk.ts';
 import type { Log } from '../host/log.ts';
 import type { Bus } from '../memory/bus.ts';
 import type { GuestMemory } from '../memory/memory.ts';
+import type { States } from '../state/state.ts';
 import { type OpsOf, operation } from './operation.ts';
 import type { Processor, RegisterName } from './processor.ts';
 
@@ -70,7 +71,7 @@ export interface BootRequest {
 }
 
 /** What a hypervisor may use to build devices of its own. */
-export interface HypervisorContext {
+export interface HypervisorContext extends States {
   cpus: readonly Processor[];
   memory: GuestMemory;
   clock: Clock;

@@ -4,6 +4,7 @@ import type { Disk } from '../../host/disk.ts';
 import { createLog } from '../../host/log.ts';
 import { Bus } from '../../memory/bus.ts';
 import { GuestMemory } from '../../memory/memory.ts';
+import { StateStore } from '../../state/state.ts';
 import type { Slot } from '../device.ts';
 import { ManualClock, RecordingLine } from '../manual-clock.ts';
 import { PciBus } from '../pci.ts';
@@ -76,7 +77,9 @@ function setUp(disk = new MemoryDisk(1024 * 512)) {
   const mmio = new Bus('mmio', log);
   const line = new RecordingLine();
   const messages: [number, number][] = [];
+  const states = new StateStore();
   const slot: Slot = {
+    state: (name, version, initial) => states.state(name, version, initial),
     ports: () => () => {},
     mmio: (name, start, size, handler) => mmio.map(name, start, size, handler),
     line: () => line,
@@ -638,12 +641,12 @@ test('requests that offer the next one themselves do not keep the machine busy f
   m.offer(0);
   m.kick();
   assert.equal(m.usedIndex(), 256);
-  assert.equal(m.clock.alarms, 1);
+  assert.equal(m.clock.armed, 1);
   m.kick(); // its turn comes, but not now
   assert.equal(m.usedIndex(), 256);
   m.clock.advance(1);
   assert.equal(m.usedIndex(), 1001);
-  assert.equal(m.clock.alarms, 0);
+  assert.equal(m.clock.armed, 0);
 });
 
 test('random rings: no crash, nothing outside RAM or the disk', () => {
