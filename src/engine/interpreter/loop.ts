@@ -19,6 +19,7 @@ import { Builder } from '../x86/builder.ts';
 import { defineBulk } from '../x86/bulk.ts';
 import { defineCareful } from '../x86/careful.ts';
 import { type Form, forms } from '../x86/decode.ts';
+import type { ListMeaning } from '../x86/instructions/row.ts';
 import { raiseWaiting, switchToMmx } from '../x86/instructions/vector.ts';
 import { emitKnownFlags, settleFlagsBody } from '../x86/lazy-flags.ts';
 import { ACCESS_EXECUTE, emitEntry, emitPaging, type Imports } from '../x86/paging.ts';
@@ -148,7 +149,8 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
     const b = new Builder(body, tier);
     emitPrologue(b, variant.form);
     const operands = variant.form.operands.map((spec, index) => tier.operand(b, spec, index));
-    variant.form.row.meaning(b, ...operands);
+    const meaning: ListMeaning = variant.form.row.meaning;
+    meaning(b, ...operands);
     emitEpilogue(b, variant.form);
     tier.finish(b);
     b.finish();

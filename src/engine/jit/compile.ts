@@ -4,6 +4,7 @@ import { hasTailCalls } from '../../wasm/features.ts';
 import { Body, Module } from '../../wasm/module.ts';
 import { type Layout, TLB_ADDEND, TLB_EXECUTE } from '../layout.ts';
 import { Builder } from '../x86/builder.ts';
+import type { ListMeaning } from '../x86/instructions/row.ts';
 import { raiseWaiting, switchToMmx } from '../x86/instructions/vector.ts';
 import { ACCESS_EXECUTE, ACCESS_QUIET, emitEntryOffset } from '../x86/paging.ts';
 import { PURE_FUNCTIONS, type PureFunction } from '../x86/pure-functions.ts';
@@ -193,7 +194,8 @@ function regionBody(
           if (form!.row.privileged) b.raiseIf(b.state32(state.CPL), 13, 0);
           const mmx = form!.row.unit === 'mmx';
           if (mmx) raiseWaiting(b);
-          form!.row.meaning(b, ...form!.operands.map((spec, i) => tier.operand(b, spec, i)));
+          const meaning: ListMeaning = form!.row.meaning;
+          meaning(b, ...form!.operands.map((spec, i) => tier.operand(b, spec, i)));
           if (mmx) switchToMmx(b);
           b.finish();
           done++;

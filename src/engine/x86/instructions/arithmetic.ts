@@ -3,49 +3,49 @@ import type { Builder, Value } from '../builder.ts';
 import type { Meaning, Operand, Row } from './row.ts';
 
 const add: Meaning = (b, dst, src) => {
-  const x = dst!.get();
-  const y = src!.get();
+  const x = dst.get();
+  const y = src.get();
   const r = b.add(x, y);
-  b.flagsAdd(dst!.bits, x, y, r);
-  dst!.set(r);
+  b.flagsAdd(dst.bits, x, y, r);
+  dst.set(r);
 };
 const adc: Meaning = (b, dst, src) => {
-  const x = dst!.get();
-  const y = src!.get();
+  const x = dst.get();
+  const y = src.get();
   const r = b.add(b.add(x, y), b.wide(b.carry()));
-  b.flagsAdd(dst!.bits, x, y, r, true);
-  dst!.set(r);
+  b.flagsAdd(dst.bits, x, y, r, true);
+  dst.set(r);
 };
 const sub: Meaning = (b, dst, src) => {
-  const x = dst!.get();
-  const y = src!.get();
+  const x = dst.get();
+  const y = src.get();
   const r = b.sub(x, y);
-  b.flagsSub(dst!.bits, x, y, r);
-  dst!.set(r);
+  b.flagsSub(dst.bits, x, y, r);
+  dst.set(r);
 };
 const sbb: Meaning = (b, dst, src) => {
-  const x = dst!.get();
-  const y = src!.get();
+  const x = dst.get();
+  const y = src.get();
   const r = b.sub(b.sub(x, y), b.wide(b.carry()));
-  b.flagsSub(dst!.bits, x, y, r, true);
-  dst!.set(r);
+  b.flagsSub(dst.bits, x, y, r, true);
+  dst.set(r);
 };
 const cmp: Meaning = (b, dst, src) => {
-  const x = dst!.get();
-  const y = src!.get();
-  b.flagsSub(dst!.bits, x, y, b.sub(x, y));
+  const x = dst.get();
+  const y = src.get();
+  b.flagsSub(dst.bits, x, y, b.sub(x, y));
 };
 const logic =
   (combine: (b: Builder, x: Value, y: Value) => Value): Meaning =>
   (b, dst, src) => {
-    const r = combine(b, dst!.get(), src!.get());
-    b.flagsLogic(dst!.bits, r);
-    dst!.set(r);
+    const r = combine(b, dst.get(), src.get());
+    b.flagsLogic(dst.bits, r);
+    dst.set(r);
   };
 const and = logic((b, x, y) => b.and(x, y));
 const or = logic((b, x, y) => b.or(x, y));
 const xor = logic((b, x, y) => b.xor(x, y));
-const test: Meaning = (b, x, y) => b.flagsLogic(x!.bits, b.and(x!.get(), y!.get()));
+const test: Meaning = (b, x, y) => b.flagsLogic(x.bits, b.and(x.get(), y.get()));
 
 /** The eight operations that share one pattern of opcodes. */
 const EIGHT: readonly { name: string; meaning: Meaning; hot?: true | 'words'; reads?: true; undefined?: string }[] = [
@@ -91,24 +91,24 @@ const eightRows: Row[] = EIGHT.flatMap(({ name, meaning, hot, reads, undefined: 
 const step =
   (up: boolean): Meaning =>
   (b, dst) => {
-    const x = dst!.get();
+    const x = dst.get();
     const one = b.const(1);
     const r = up ? b.add(x, one) : b.sub(x, one);
-    const limit = b.const(up ? 1n << BigInt(dst!.bits - 1) : (1n << BigInt(dst!.bits - 1)) - 1n);
-    const overflow = b.eq(b.zx(r, dst!.bits), b.zx(limit, dst!.bits));
+    const limit = b.const(up ? 1n << BigInt(dst.bits - 1) : (1n << BigInt(dst.bits - 1)) - 1n);
+    const overflow = b.eq(b.zx(r, dst.bits), b.zx(limit, dst.bits));
     const nibble = b.and(x, b.const(15));
     const adjust = b.eq(nibble, b.const(up ? 15 : 0));
-    b.flagsFrom(dst!.bits, r, b.carry(), overflow, adjust);
-    dst!.set(r);
+    b.flagsFrom(dst.bits, r, b.carry(), overflow, adjust);
+    dst.set(r);
   };
 
 const neg: Meaning = (b, dst) => {
-  const x = dst!.get();
+  const x = dst.get();
   const r = b.sub(b.const(0), x);
-  b.flagsSub(dst!.bits, b.const(0), x, r);
-  dst!.set(r);
+  b.flagsSub(dst.bits, b.const(0), x, r);
+  dst.set(r);
 };
-const not: Meaning = (b, dst) => dst!.set(b.not(dst!.get()));
+const not: Meaning = (b, dst) => dst.set(b.not(dst.get()));
 
 /** High 64 bits of the unsigned product of two 64-bit numbers, from four 32-bit ones. */
 export function highProduct(b: Builder, x: Value, y: Value): Value {
@@ -130,10 +130,10 @@ export function highSignedProduct(b: Builder, x: Value, y: Value): Value {
 const multiply =
   (signed: boolean): Meaning =>
   (b, src) => {
-    const { bits } = src!;
+    const { bits } = src;
     const widen = (v: Value) => (signed ? b.sx(v, bits) : v);
     const x = widen(b.gpr(0, bits));
-    const y = widen(src!.get());
+    const y = widen(src.get());
     const product = b.mul(x, y);
     let high: Value;
     if (bits === 64) high = signed ? highSignedProduct(b, x, y) : highProduct(b, x, y);
@@ -149,24 +149,24 @@ const multiply =
     }
   };
 
-const imul =
-  (three: boolean): Meaning =>
-  (b, dst, src, immediate) => {
-    const { bits } = dst!;
-    const x = b.sx(three ? src!.get() : dst!.get(), bits);
-    const y = b.sx(three ? immediate!.get() : src!.get(), bits);
-    const r = b.mul(x, y);
-    const over = bits === 64 ? b.ne(highSignedProduct(b, x, y), b.sar(r, b.const(63))) : b.ne(b.sx(r, bits), r);
-    b.flagsFrom(bits, r, over, over);
-    dst!.set(r);
-  };
+const imul: Meaning = (b, dst, src) => multiplyInto(b, dst, dst, src);
+const imulOfThree: Meaning = (b, dst, src, immediate) => multiplyInto(b, dst, src, immediate);
+function multiplyInto(b: Builder, dst: Operand, first: Operand, second: Operand): void {
+  const { bits } = dst;
+  const x = b.sx(first.get(), bits);
+  const y = b.sx(second.get(), bits);
+  const r = b.mul(x, y);
+  const over = bits === 64 ? b.ne(highSignedProduct(b, x, y), b.sar(r, b.const(63))) : b.ne(b.sx(r, bits), r);
+  b.flagsFrom(bits, r, over, over);
+  dst.set(r);
+}
 
 /** DIV and IDIV: #DE if the divisor is zero or the quotient does not fit. */
 const divide =
   (signed: boolean): Meaning =>
   (b, src) => {
-    const { bits } = src!;
-    const divisor = signed ? b.sx(src!.get(), bits) : src!.get();
+    const { bits } = src;
+    const divisor = signed ? b.sx(src.get(), bits) : src.get();
     b.raiseIf(b.eqz(divisor), 0);
     if (bits === 64) {
       // Nearly always the dividend is a plain 64-bit number; the rest is rare enough for a helper.
@@ -203,28 +203,28 @@ const divide =
   };
 
 const cmpxchg: Meaning = (b, dst, src) => {
-  const { bits } = dst!;
-  const old = dst!.get();
+  const { bits } = dst;
+  const old = dst.get();
   const expected = b.gpr(0, bits);
-  const replacement = src!.get();
+  const replacement = src.get();
   const equal = b.eq(old, expected);
   b.flagsSub(bits, expected, old, b.sub(expected, old));
   // A memory destination is written either way (SDM 2A, CMPXCHG).
-  if (dst!.kind === 'memory') dst!.set(b.select(equal, replacement, old));
-  else b.when(equal, () => dst!.set(replacement));
+  if (dst.kind === 'memory') dst.set(b.select(equal, replacement, old));
+  else b.when(equal, () => dst.set(replacement));
   b.when(b.no(equal), () => b.setGpr(0, old, bits));
 };
 const xadd: Meaning = (b, dst, src) => {
-  const x = dst!.get();
-  const y = src!.get();
+  const x = dst.get();
+  const y = src.get();
   const r = b.add(x, y);
-  b.flagsAdd(dst!.bits, x, y, r);
-  if (dst!.kind === 'memory') {
-    dst!.set(r);
-    src!.set(x);
+  b.flagsAdd(dst.bits, x, y, r);
+  if (dst.kind === 'memory') {
+    dst.set(r);
+    src.set(x);
   } else {
-    src!.set(x);
-    dst!.set(r);
+    src.set(x);
+    dst.set(r);
   }
 };
 
@@ -234,11 +234,11 @@ function setZero(b: Builder, zero: Value): void {
   b.flagsFromBits(b.either(others, b.op('i32.shl', zero, b.i32(6))));
 }
 const cmpxchg8b: Meaning = (b, dst) => {
-  const old = dst!.get();
+  const old = dst.get();
   const expected = b.or(b.gpr(0, 32), b.shl(b.gpr(2, 32), b.const(32)));
   const replacement = b.or(b.gpr(3, 32), b.shl(b.gpr(1, 32), b.const(32)));
   const equal = b.eq(old, expected);
-  dst!.set(b.select(equal, replacement, old));
+  dst.set(b.select(equal, replacement, old));
   b.when(b.no(equal), () => {
     b.setGpr(0, b.zx(old, 32), 32);
     b.setGpr(2, b.shr(old, b.const(32)), 32);
@@ -246,7 +246,7 @@ const cmpxchg8b: Meaning = (b, dst) => {
   setZero(b, equal);
 };
 const cmpxchg16b: Meaning = (b, dst) => {
-  const address = dst!.address();
+  const address = dst.address();
   b.raiseIf(b.no(b.eqz(b.and(address, b.const(15)))), 13, 0);
   const old = b.loadForWrite(address, 128);
   const low = b.lane('i64x2.extract_lane', 0, old);
@@ -268,15 +268,15 @@ const decimal =
 const decimalBase =
   (name: string): Meaning =>
   (b, base) =>
-    void b.helper(name, base!.get());
+    void b.helper(name, base.get());
 
 /** CBW, CWDE, CDQE and CWD, CDQ, CQO: by operand size. */
-const extendAccumulator: Meaning = (b, accumulator: Operand | undefined) => {
-  const { bits } = accumulator!;
+const extendAccumulator: Meaning = (b, accumulator) => {
+  const { bits } = accumulator;
   b.setGpr(0, b.zx(b.sx(b.gpr(0, bits / 2), bits / 2), bits), bits);
 };
-const extendIntoD: Meaning = (b, accumulator: Operand | undefined) => {
-  const { bits } = accumulator!;
+const extendIntoD: Meaning = (b, accumulator) => {
+  const { bits } = accumulator;
   b.setGpr(2, b.zx(b.sar(b.sx(b.gpr(0, bits), bits), b.const(63)), bits), bits);
 };
 
@@ -336,9 +336,16 @@ export const arithmeticRows: Row[] = [
     meaning: multiply(true),
     undefined: 'SF ZF AF PF',
   },
-  { name: 'imul', opcode: 0x0faf, operands: 'Gv,Ev', meaning: imul(false), undefined: 'SF ZF AF PF', hot: 'register' },
-  { name: 'imul', opcode: 0x69, operands: 'Gv,Ev,Iz', meaning: imul(true), undefined: 'SF ZF AF PF' },
-  { name: 'imul', opcode: 0x6b, operands: 'Gv,Ev,Ibs', meaning: imul(true), undefined: 'SF ZF AF PF', hot: 'register' },
+  { name: 'imul', opcode: 0x0faf, operands: 'Gv,Ev', meaning: imul, undefined: 'SF ZF AF PF', hot: 'register' },
+  { name: 'imul', opcode: 0x69, operands: 'Gv,Ev,Iz', meaning: imulOfThree, undefined: 'SF ZF AF PF' },
+  {
+    name: 'imul',
+    opcode: 0x6b,
+    operands: 'Gv,Ev,Ibs',
+    meaning: imulOfThree,
+    undefined: 'SF ZF AF PF',
+    hot: 'register',
+  },
   {
     name: 'div',
     opcode: 0xf6,

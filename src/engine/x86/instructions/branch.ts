@@ -1,7 +1,7 @@
 /** Control transfer (SDM 1, 5.1.7). Far transfers and interrupts are helpers: they change more than RIP. */
 import type { Builder, Value } from '../builder.ts';
 import type { TrapName } from '../traps.ts';
-import type { Meaning, Row } from './row.ts';
+import type { ListMeaning, Meaning, Operand, Row } from './row.ts';
 import { popFrom, push, stackOffset, stackOffsetBy } from './stack.ts';
 
 /** An indirect target must be canonical: #GP(0) at the branch itself, before anything else (SDM 2A, JMP). */
@@ -9,40 +9,42 @@ function canonical(b: Builder, target: Value): Value {
   if (b.tier.wide) b.raiseIf(b.ne(b.sar(b.shl(target, b.const(16)), b.const(16)), target), 13, 0);
   return target;
 }
-const jump: Meaning = (b, target) => b.jump(target!.kind === 'immediate' ? target!.get() : canonical(b, target!.get()));
+const jump: Meaning = (b, target) => b.jump(target.kind === 'immediate' ? target.get() : canonical(b, target.get()));
 const call: Meaning = (b, target) => {
-  const to = target!.kind === 'immediate' ? target!.get() : canonical(b, target!.get());
-  push(b, target!.bits, b.zx(b.nextOffset(), target!.bits));
+  const to = target.kind === 'immediate' ? target.get() : canonical(b, target.get());
+  push(b, target.bits, b.zx(b.nextOffset(), target.bits));
   b.jump(to);
 };
-const ret: Meaning = (b, size, release) => {
-  const target = canonical(b, popFrom(b, size!.bits, 0));
-  stackOffset(b, size!.bits / 8);
+const ret: Meaning = (b, size) => returnNear(b, size);
+const retRelease: Meaning = (b, size, release) => returnNear(b, size, release);
+function returnNear(b: Builder, size: Operand, release?: Operand): void {
+  const target = canonical(b, popFrom(b, size.bits, 0));
+  stackOffset(b, size.bits / 8);
   if (release) stackOffsetBy(b, release.get());
   b.jump(target);
-};
+}
 const jcc =
   (code: number): Meaning =>
   (b, target) =>
-    b.branch(b.condition(code), target!.get());
+    b.branch(b.condition(code), target.get());
 
 /** The counter is CX, ECX or RCX by address size: the last operand stands for it. */
 const loop =
   (kind: 'loop' | 'loope' | 'loopne' | 'jcxz'): Meaning =>
   (b, target, counter) => {
-    const count = counter!.get();
-    if (kind === 'jcxz') return b.branch(b.eqz(count), target!.get());
-    const left = b.zx(b.sub(count, b.const(1)), counter!.bits);
+    const count = counter.get();
+    if (kind === 'jcxz') return b.branch(b.eqz(count), target.get());
+    const left = b.zx(b.sub(count, b.const(1)), counter.bits);
     let again = b.no(b.eqz(left));
     if (kind === 'loope') again = b.both(again, b.zero());
     if (kind === 'loopne') again = b.both(again, b.no(b.zero()));
-    counter!.set(left);
-    b.branch(again, target!.get());
+    counter.set(left);
+    b.branch(again, target.get());
   };
 
 /** A helper that sets CS and RIP itself; the tier goes on at RIP. */
 const transfer =
-  (name: string, ...more: ((b: Builder) => Value)[]): Meaning =>
+  (name: string, ...more: ((b: Builder) => Value)[]): ListMeaning =>
   (b, ...operands) => {
     b.helper(
       name,
@@ -54,9 +56,10 @@ const transfer =
   };
 /** One of the ways into the kernel and back, which has a fast path in 64-bit mode. */
 const trap =
-  (name: TrapName): Meaning =>
-  (b, size) => {
-    if (!b.tier.wide || (size && size.bits !== 64)) return transfer(name)(b, ...(size ? [size] : []));
+  (name: TrapName): ListMeaning =>
+  (b, ...operands) => {
+    const [size] = operands;
+    if (!b.tier.wide || (size && size.bits !== 64)) return transfer(name)(b, ...operands);
     const done = b.tier.trap(b, name, name === 'syscall' ? b.tier.next(b) : undefined);
     b.when(b.no(done), () => b.helper(name, ...(size ? [b.const(64)] : [])));
     b.tier.resume(b);
@@ -65,17 +68,17 @@ const trap =
 const farThroughMemory =
   (name: string): Meaning =>
   (b, pointer) => {
-    const bits = Math.min(pointer!.bits, 32);
-    const offset = b.load(pointer!.address(), bits);
-    const selector = b.load(pointer!.displaced(b.const(bits / 8)), 16);
-    b.helper(name, b.const(pointer!.bits), offset, selector);
+    const bits = Math.min(pointer.bits, 32);
+    const offset = b.load(pointer.address(), bits);
+    const selector = b.load(pointer.displaced(b.const(bits / 8)), 16);
+    b.helper(name, b.const(pointer.bits), offset, selector);
     b.tier.resume(b);
   };
 const farDirect =
   (name: string): Meaning =>
   (b, pointer) => {
-    const value = pointer!.get();
-    b.helper(name, b.const(pointer!.bits), b.zx(value, 32), b.shr(value, b.const(32)));
+    const value = pointer.get();
+    b.helper(name, b.const(pointer.bits), b.zx(value, 32), b.shr(value, b.const(32)));
     b.tier.resume(b);
   };
 
@@ -133,7 +136,7 @@ export const branchRows: Row[] = [
     hot: true,
   },
   { name: 'ret', opcode: 0xc3, operands: 'Fv', writes: [], meaning: ret, size: 'f64', ends: true, hot: true },
-  { name: 'ret', opcode: 0xc2, operands: 'Fv,Iw', writes: [], meaning: ret, size: 'f64', ends: true },
+  { name: 'ret', opcode: 0xc2, operands: 'Fv,Iw', writes: [], meaning: retRelease, size: 'f64', ends: true },
   { name: 'loopne', opcode: 0xe0, operands: 'Jb,CX', writes: [], meaning: loop('loopne'), size: 'f64', ends: true },
   { name: 'loope', opcode: 0xe1, operands: 'Jb,CX', writes: [], meaning: loop('loope'), size: 'f64', ends: true },
   { name: 'loop', opcode: 0xe2, operands: 'Jb,CX', writes: [], meaning: loop('loop'), size: 'f64', ends: true },
@@ -236,10 +239,10 @@ export const branchRows: Row[] = [
     operands: 'Gz,M',
     writes: [],
     meaning: (b, index, bounds) => {
-      const { bits } = index!;
-      const i = b.sx(index!.get(), bits);
-      const lower = b.sx(b.load(bounds!.address(), bits), bits);
-      const upper = b.sx(b.load(bounds!.displaced(b.const(bits / 8)), bits), bits);
+      const { bits } = index;
+      const i = b.sx(index.get(), bits);
+      const lower = b.sx(b.load(bounds.address(), bits), bits);
+      const upper = b.sx(b.load(bounds.displaced(b.const(bits / 8)), bits), bits);
       b.raiseIf(b.either(b.lts(i, lower), b.lts(upper, i)), 5);
     },
     mode: 'i64',

@@ -83,17 +83,17 @@ function restoreSse(b: Builder, mxcsr: Value): void {
 }
 
 const fxsave: Meaning = (b, memory) => {
-  aligned(b, memory!, 16);
+  aligned(b, memory, 16);
   // Both ends first, the last one as AMD's processors do: a fault then finds nothing written.
-  for (const offset of [LAST_BYTE, 0]) b.loadForWrite(at(memory!, b, offset), 8);
-  storeX87(b, memory!);
-  storeSse(b, memory!);
+  for (const offset of [LAST_BYTE, 0]) b.loadForWrite(at(memory, b, offset), 8);
+  storeX87(b, memory);
+  storeSse(b, memory);
 };
 const fxrstor: Meaning = (b, memory) => {
-  aligned(b, memory!, 16);
-  const mxcsr = loadMxcsr(b, memory!, b.i32(1));
-  loadImage(b, memory!, b.i32(1), b.i32(1));
-  b.helper(restorerOf(memory!));
+  aligned(b, memory, 16);
+  const mxcsr = loadMxcsr(b, memory, b.i32(1));
+  loadImage(b, memory, b.i32(1), b.i32(1));
+  b.helper(restorerOf(memory));
   restoreSse(b, mxcsr);
 };
 
@@ -106,22 +106,22 @@ function requested(b: Builder, memory: Operand): Value {
 }
 
 const xsave: Meaning = (b, memory) => {
-  const components = requested(b, memory!);
-  const header = at(memory!, b, XSTATE_BV);
+  const components = requested(b, memory);
+  const header = at(memory, b, XSTATE_BV);
   const present = b.loadForWrite(header, 64);
-  b.when(bit(b, components, X87), () => storeX87(b, memory!));
-  b.when(bit(b, components, SSE), () => storeSse(b, memory!));
+  b.when(bit(b, components, X87), () => storeX87(b, memory));
+  b.when(bit(b, components, SSE), () => storeSse(b, memory));
   b.store(header, 64, b.or(present, components));
 };
 const xrstor: Meaning = (b, memory) => {
-  const components = requested(b, memory!);
-  const present = b.load(at(memory!, b, XSTATE_BV), 64);
-  const reserved = b.or(b.load(at(memory!, b, XCOMP_BV), 64), b.load(at(memory!, b, XCOMP_BV + 8), 64));
+  const components = requested(b, memory);
+  const present = b.load(at(memory, b, XSTATE_BV), 64);
+  const reserved = b.or(b.load(at(memory, b, XCOMP_BV), 64), b.load(at(memory, b, XCOMP_BV + 8), 64));
   const unknown = b.and(present, b.not(b.state(XCR0)));
   b.raiseIf(b.no(b.eqz(b.or(reserved, unknown))), GP, 0);
-  const mxcsr = loadMxcsr(b, memory!, bit(b, components, SSE));
-  loadImage(b, memory!, bit(b, present, X87), bit(b, present, SSE));
-  b.when(bit(b, components, X87), () => b.helper(restorerOf(memory!)));
+  const mxcsr = loadMxcsr(b, memory, bit(b, components, SSE));
+  loadImage(b, memory, bit(b, present, X87), bit(b, present, SSE));
+  b.when(bit(b, components, X87), () => b.helper(restorerOf(memory)));
   b.when(bit(b, components, SSE), () => restoreSse(b, mxcsr));
 };
 
@@ -142,16 +142,16 @@ const xsetbv: Meaning = b => {
 };
 
 const ldmxcsr: Meaning = (b, src) => {
-  const value = src!.get();
+  const value = src.get();
   b.raiseIf(bit(b, value, ~MXCSR_MASK), GP, 0);
   b.setState(MXCSR, value, 32);
 };
-const stmxcsr: Meaning = (b, dst) => dst!.set(b.state(MXCSR, 32));
+const stmxcsr: Meaning = (b, dst) => dst.set(b.state(MXCSR, 32));
 
 /** Ordering and cache hints: one processor sees its own accesses in order. */
 const nothing: Meaning = () => {};
 /** A cache line's address is checked as a byte's load would be. */
-const touch: Meaning = (b, memory) => b.use(b.load(memory!.address(), 8));
+const touch: Meaning = (b, memory) => b.use(b.load(memory.address(), 8));
 
 const user = 'needs CR4.OSXSAVE, and XCR0 differs between hosts';
 const image = { feature: 'fxsr', unit: 'x87' } as const;

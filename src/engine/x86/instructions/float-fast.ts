@@ -55,30 +55,30 @@ export const packedArithmetic =
   (operation: Basic, format: Format): Meaning =>
   (b, dst, src) => {
     const lanes = format.shape;
-    const y = src!.get();
+    const y = src.get();
     const root = operation === 'sqrt';
-    const x = root ? y : dst!.get();
+    const x = root ? y : dst.get();
     const result = root ? b.op(`${lanes}.sqrt`, y) : b.op(`${lanes}.${operation}`, x, y);
     const operands = wild(
       root
-        ? [[src!, y]]
+        ? [[src, y]]
         : [
-            [dst!, x],
-            [src!, y],
+            [dst, x],
+            [src, y],
           ],
       lanes,
     );
     const bad = packedOutOfRange(b, format, result, operands);
     b.when(
       b.both(roundingIsSilent(b), b.no(bad)),
-      () => dst!.set(result),
+      () => dst.set(result),
       () => {
-        dst!.set(b.careful(carefulName(operation, format), x, y));
+        dst.set(b.careful(carefulName(operation, format), x, y));
         b.settle();
       },
     );
-    src!.setTame(lanes);
-    dst!.setTame(lanes);
+    src.setTame(lanes);
+    dst.setTame(lanes);
   };
 
 /** HADD and HSUB: even and odd numbers of both operands. */
@@ -113,8 +113,8 @@ export const scalarArithmetic =
   (b, dst, src) => {
     const lanes = scalarLanes(format);
     const mask = exponentMask(format);
-    const y = scalarOf(b, format, src!);
-    const old = dst!.get();
+    const y = scalarOf(b, format, src);
+    const old = dst.get();
     const root = operation === 'sqrt';
     const x = root ? y : lowest(b, format, old);
     const result = root ? b.op(`${lanes}.sqrt`, y) : b.op(`${lanes}.${operation}`, x, y);
@@ -126,10 +126,10 @@ export const scalarArithmetic =
     );
     const operands = wild(
       root
-        ? [[src!, y]]
+        ? [[src, y]]
         : [
-            [dst!, x],
-            [src!, y],
+            [dst, x],
+            [src, y],
           ],
       lanes,
     );
@@ -140,15 +140,15 @@ export const scalarArithmetic =
     const splat = (number: Value) => b.op(`${format.shape}.splat`, number);
     b.when(
       fast,
-      () => dst!.set(withLowest(b, format, old, result)),
+      () => dst.set(withLowest(b, format, old, result)),
       () => {
         const answer = b.careful(carefulName(operation, format), splat(x), splat(y));
-        dst!.set(withLowest(b, format, old, lowest(b, format, answer)));
+        dst.set(withLowest(b, format, old, lowest(b, format, answer)));
         b.settle();
       },
     );
-    if (src!.bits === 128) src!.setTame(lanes);
-    dst!.setTame(lanes);
+    if (src.bits === 128) src.setTame(lanes);
+    dst.setTame(lanes);
   };
 
 // ── minimum, maximum, comparisons ─────────────────────────────────────────────────────────────────────────────────

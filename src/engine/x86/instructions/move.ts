@@ -4,18 +4,18 @@ import * as state from '../state.ts';
 import type { Meaning, Row } from './row.ts';
 import { pop, popFrom, push, setPointer, stackOffset, wrapped } from './stack.ts';
 
-const mov: Meaning = (_b, dst, src) => dst!.set(src!.get());
-const movsx: Meaning = (b, dst, src) => dst!.set(b.sx(src!.get(), src!.bits));
-const lea: Meaning = (_b, dst, src) => dst!.set(src!.offset());
+const mov: Meaning = (_b, dst, src) => dst.set(src.get());
+const movsx: Meaning = (b, dst, src) => dst.set(b.sx(src.get(), src.bits));
+const lea: Meaning = (_b, dst, src) => dst.set(src.offset());
 const xchg: Meaning = (_b, dst, src) => {
-  const x = dst!.get();
-  const y = src!.get();
-  if (dst!.kind === 'memory') {
-    dst!.set(y);
-    src!.set(x);
+  const x = dst.get();
+  const y = src.get();
+  if (dst.kind === 'memory') {
+    dst.set(y);
+    src.set(x);
   } else {
-    src!.set(x);
-    dst!.set(y);
+    src.set(x);
+    dst.set(y);
   }
 };
 const nop: Meaning = () => {};
@@ -24,19 +24,19 @@ const cmov =
   (code: number): Meaning =>
   (b, dst, src) => {
     // The source is read, and a 32-bit destination's upper half cleared, whatever the condition says.
-    const x = src!.get();
-    dst!.set(b.select(b.condition(code), x, dst!.get()));
+    const x = src.get();
+    dst.set(b.select(b.condition(code), x, dst.get()));
   };
 const setcc =
   (code: number): Meaning =>
   (b, dst) =>
-    dst!.set(b.wide(b.condition(code)));
+    dst.set(b.wide(b.condition(code)));
 
 const bswap: Meaning = (b, dst) => {
-  const x = dst!.get();
-  const { bits } = dst!;
+  const x = dst.get();
+  const { bits } = dst;
   // A 16-bit BSWAP is undefined; real processors clear the register.
-  if (bits === 16) return dst!.set(b.const(0));
+  if (bits === 16) return dst.set(b.const(0));
   const pairs = b.or(
     b.and(b.shr(x, b.const(8)), b.const(0x00ff00ff00ff00ffn)),
     b.shl(b.and(x, b.const(0x00ff00ff00ff00ffn)), b.const(8)),
@@ -45,53 +45,53 @@ const bswap: Meaning = (b, dst) => {
     b.and(b.shr(pairs, b.const(16)), b.const(0x0000ffff0000ffffn)),
     b.shl(b.and(pairs, b.const(0x0000ffff0000ffffn)), b.const(16)),
   );
-  dst!.set(bits === 64 ? b.op('i64.rotl', words, b.const(32)) : words);
+  dst.set(bits === 64 ? b.op('i64.rotl', words, b.const(32)) : words);
 };
 
-const pushOperand: Meaning = (b, src) => push(b, src!.bits, src!.get());
+const pushOperand: Meaning = (b, src) => push(b, src.bits, src.get());
 const popOperand: Meaning = (b, dst) => {
-  if (dst!.kind === 'memory') {
+  if (dst.kind === 'memory') {
     // RSP is incremented before it is used in the address of the destination; a fault puts it back.
-    const value = popFrom(b, dst!.bits, 0);
-    const address = dst!.afterPop(dst!.bits / 8);
-    b.store(address, dst!.bits, value);
-    stackOffset(b, dst!.bits / 8);
-  } else dst!.set(pop(b, dst!.bits));
+    const value = popFrom(b, dst.bits, 0);
+    const address = dst.afterPop(dst.bits / 8);
+    b.store(address, dst.bits, value);
+    stackOffset(b, dst.bits / 8);
+  } else dst.set(pop(b, dst.bits));
 };
 
 /** Pushes a selector: the operand size says how far RSP moves; the upper bits are zero. */
 const pushSegment =
   (segment: number): Meaning =>
   (b, size) =>
-    push(b, size!.bits, b.state(state.SELECTOR + 4 * segment, 16));
+    push(b, size.bits, b.state(state.SELECTOR + 4 * segment, 16));
 const popSegment =
   (segment: number): Meaning =>
   (b, size) => {
-    const selector = popFrom(b, size!.bits, 0);
+    const selector = popFrom(b, size.bits, 0);
     b.helper('load_segment', b.const(segment), b.zx(selector, 16));
-    stackOffset(b, size!.bits / 8);
+    stackOffset(b, size.bits / 8);
     b.tier.attend(b);
   };
 const movFromSegment: Meaning = (b, dst, src) => {
-  const selector = b.helper('read_selector', src!.number());
-  dst!.set(selector);
+  const selector = b.helper('read_selector', src.number());
+  dst.set(selector);
 };
 const movToSegment: Meaning = (b, dst, src) => {
   // CS and what is no segment register: #UD before the source is looked at.
-  const segment = dst!.number();
+  const segment = dst.number();
   b.raiseIf(b.either(b.eq(segment, b.const(state.CS)), b.ltu(b.const(state.GS), segment)), 6);
-  b.helper('load_segment', segment, b.zx(src!.get(), 16));
+  b.helper('load_segment', segment, b.zx(src.get(), 16));
   b.tier.attend(b);
 };
 const loadFarPointer =
   (segment: number): Meaning =>
   (b, dst, src) => {
     // AMD has no m16:64: with REX.W the offset is 32 bits, zero-extended (APM 3, LxS). We are an AMD.
-    const bits = Math.min(dst!.bits, 32);
-    const offset = b.load(src!.address(), bits);
-    const selector = b.load(src!.displaced(b.const(bits / 8)), 16);
+    const bits = Math.min(dst.bits, 32);
+    const offset = b.load(src.address(), bits);
+    const selector = b.load(src.displaced(b.const(bits / 8)), 16);
     b.helper('load_segment', b.const(segment), selector);
-    dst!.set(offset);
+    dst.set(offset);
     b.tier.attend(b);
   };
 
@@ -101,11 +101,11 @@ export function rflags(b: Builder): Value {
 }
 const pushf: Meaning = (b, size) => {
   if (!b.tier.flat) b.helper('check_v86_iopl');
-  push(b, size!.bits, b.and(rflags(b), b.const(~(state.VM | state.RF))));
+  push(b, size.bits, b.and(rflags(b), b.const(~(state.VM | state.RF))));
 };
 const popf: Meaning = (b, size) => {
   if (!b.tier.flat) b.helper('check_v86_iopl');
-  const value = popFrom(b, size!.bits, 0);
+  const value = popFrom(b, size.bits, 0);
   // What may change depends on CPL, IOPL and operand size: SDM 2B, POPF. What kernels do all day is short: arithmetic flags and
   // IF at CPL 0, with no interrupt waiting for it.
   const wanted = b.narrow(value);
@@ -120,9 +120,9 @@ const popf: Meaning = (b, size) => {
       b.setState32(state.FLAGS_REST, b.either(b.both(rest, b.i32(~state.IF)), b.both(wanted, b.i32(state.IF))));
       b.flagsFromBits(wanted);
     },
-    () => b.helper('popf', value, b.const(size!.bits)),
+    () => b.helper('popf', value, b.const(size.bits)),
   );
-  stackOffset(b, size!.bits / 8);
+  stackOffset(b, size.bits / 8);
   b.tier.attend(b);
 };
 /** All of RFLAGS' bits that are flags. */
@@ -136,20 +136,20 @@ const sahf: Meaning = b => {
 };
 
 const enter: Meaning = (b, size, allocation, level) =>
-  void b.helper('enter', b.const(size!.bits), allocation!.get(), level!.get());
+  void b.helper('enter', b.const(size.bits), allocation.get(), level.get());
 const leave: Meaning = (b, size) => {
-  const { bits } = size!;
+  const { bits } = size;
   // The new stack pointer is taken from RBP, by the stack's own width.
   const frame = wrapped(b, b.gpr(5));
   const value = b.load(b.tier.linear(b, state.SS, frame, bits / 8, false), bits);
   setPointer(b, wrapped(b, b.add(frame, b.const(bits / 8))));
   b.setGpr(5, value, bits);
 };
-const pusha: Meaning = (b, size) => void b.helper('pusha', b.const(size!.bits));
-const popa: Meaning = (b, size) => void b.helper('popa', b.const(size!.bits));
+const pusha: Meaning = (b, size) => void b.helper('pusha', b.const(size.bits));
+const popa: Meaning = (b, size) => void b.helper('popa', b.const(size.bits));
 
 const xlat: Meaning = (b, table) => {
-  const address = table!.displaced(b.const(0));
+  const address = table.displaced(b.const(0));
   b.setGpr(0, b.load(address, 8), 8);
 };
 
@@ -182,12 +182,12 @@ export const moveRows: Row[] = [
     opcode: 0x63,
     operands: 'Ew,Gw',
     meaning: (b, dst, src) => {
-      const x = dst!.get();
+      const x = dst.get();
       b.helper('check_protected');
-      const rpl = b.and(src!.get(), b.const(3));
+      const rpl = b.and(src.get(), b.const(3));
       const lower = b.ltu(b.and(x, b.const(3)), rpl);
       b.flagsFromBits(b.either(b.both(b.arithmeticFlags(), b.i32(~0x40)), b.op('i32.shl', lower, b.i32(6))));
-      dst!.set(b.select(lower, b.or(b.and(x, b.const(0xfffc)), rpl), x));
+      dst.set(b.select(lower, b.or(b.and(x, b.const(0xfffc)), rpl), x));
     },
     mode: 'i64',
   },

@@ -44,8 +44,13 @@ export interface Operand {
   number(): Value;
 }
 
-/** What an instruction does. Called once per operand size and kind. */
-export type Meaning = (b: Builder, ...operands: Operand[]) => void;
+/**
+ * What an instruction does. Called once per operand size and kind, with one operand for each that the row's `operands` names. A
+ * meaning may name fewer parameters than its row has operands, never more: `checkMeaning` refuses that when the table is made.
+ */
+export type Meaning = (b: Builder, first: Operand, second: Operand, third: Operand, fourth: Operand) => void;
+/** A meaning for rows with different numbers of operands; and how any meaning is called with a row's list of operands. */
+export type ListMeaning = (b: Builder, ...operands: Operand[]) => void;
 
 /** CPUID features a row may depend on (cpuid.ts says which bit each is). */
 export type Feature =
@@ -134,4 +139,15 @@ export interface Row {
   hot?: true | 'register';
   /** Why no vector from user mode on a real processor covers this row; rows with neither vectors nor this fail a test. */
   untested?: string;
+}
+
+/** Throws if a row's meaning takes operands that the row does not have; else gives the row back. */
+export function checkMeaning(row: Row): Row {
+  const operands = row.operands === '' ? 0 : row.operands.split(',').length;
+  const parameters = row.meaning.length - 1;
+  if (parameters > operands)
+    throw new Error(
+      `the meaning of ${row.name} takes ${parameters} operands, its row has ${operands}: "${row.operands}"`,
+    );
+  return row;
 }

@@ -33,9 +33,9 @@ const sigma = (b: Builder, x: Value, right: readonly [number, number], shift: nu
 
 /** Four rounds: A to D from lane 3 down; E is in the first message word already. The immediate tells which twenty. */
 const sha1rnds4: Meaning = (b, dst, src, immediate) => {
-  const message = src!.get();
-  const state = dst!.get();
-  const twenty = b.narrow(b.and(immediate!.get(), b.const(3)));
+  const message = src.get();
+  const state = dst.get();
+  const twenty = b.narrow(b.and(immediate.get(), b.const(3)));
   const is = (n: number) => b.op('i32.eq', twenty, b.i32(n));
   const [first, third] = [is(0), is(2)];
   const constant = b.select(
@@ -51,7 +51,7 @@ const sha1rnds4: Meaning = (b, dst, src, immediate) => {
     const next = add(b, f, rotated(b, a, 27), word(b, message, 3 - i), e, constant);
     [a, v, c, d, e] = [next, a, rotated(b, v, 2), c, d];
   }
-  dst!.set(fromWords(b, [d, c, v, a]));
+  dst.set(fromWords(b, [d, c, v, a]));
 };
 
 /** E of four rounds on, from the A of now, added to the next message words. */
@@ -71,8 +71,8 @@ const sha1msg2 = whole((b, x, y) => {
 /** Two rounds: dst has C D G H, src A B E F, from lane 3 down; XMM0 the message words with their constants added. */
 const sha256rnds2: Meaning = (b, dst, src) => {
   const message = b.state(XMM, 128);
-  const second = src!.get();
-  const first = dst!.get();
+  const second = src.get();
+  const first = dst.get();
   let [a, v, e, f] = [3, 2, 1, 0].map(lane => word(b, second, lane)) as [Value, Value, Value, Value];
   let [c, d, g, h] = [3, 2, 1, 0].map(lane => word(b, first, lane)) as [Value, Value, Value, Value];
   for (let i = 0; i < 2; i++) {
@@ -80,7 +80,7 @@ const sha256rnds2: Meaning = (b, dst, src) => {
     const next = add(b, common, majority(b, a, v, c), turns(b, a, [2, 13, 22]));
     [a, v, c, d, e, f, g, h] = [next, a, v, c, add(b, common, d), e, f, g];
   }
-  dst!.set(fromWords(b, [f, e, v, a]));
+  dst.set(fromWords(b, [f, e, v, a]));
 };
 
 const sha256msg1 = whole((b, x, y) => b.op('i32x4.add', x, sigma(b, choose(b, x, y, 4, [1, 2, 3, 4]), [7, 18], 3)));

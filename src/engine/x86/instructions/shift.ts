@@ -2,19 +2,30 @@
 import type { Builder, Value } from '../builder.ts';
 import type { Meaning, Operand, Row } from './row.ts';
 
+/** A shift or a rotation of an operand by a count that `by` reads. */
+type Shift = (b: Builder, dst: Operand, by: () => Value) => void;
+const byCount =
+  (shift: Shift): Meaning =>
+  (b, dst, by) =>
+    shift(b, dst, () => by.get());
+const byOne =
+  (shift: Shift): Meaning =>
+  (b, dst) =>
+    shift(b, dst, () => b.const(1));
+
 /** The count as the processor takes it: modulo 32, or 64 for 64-bit operands. */
-function count(b: Builder, operand: Operand | undefined, bits: number): Value {
-  return b.and(operand ? operand.get() : b.const(1), b.const(bits === 64 ? 63 : 31));
+function masked(b: Builder, count: Value, bits: number): Value {
+  return b.and(count, b.const(bits === 64 ? 63 : 31));
 }
 const bitAt = (b: Builder, x: Value, index: Value): Value => b.narrow(b.and(b.shr(x, index), b.const(1)));
 
 /** A count of 0 changes neither flags nor destination (but the destination is still written to memory, unseen). */
 const shift =
-  (kind: 'shl' | 'shr' | 'sar'): Meaning =>
+  (kind: 'shl' | 'shr' | 'sar'): Shift =>
   (b, dst, by) => {
-    const { bits } = dst!;
-    const x = dst!.get();
-    const n = count(b, by, bits);
+    const { bits } = dst;
+    const x = dst.get();
+    const n = masked(b, by(), bits);
     const from = kind === 'sar' ? b.sx(x, bits) : x;
     const r = b[kind](from, n);
     b.when(b.no(b.eqz(n)), () => {
@@ -30,7 +41,7 @@ const shift =
       const overflow = kind === 'shl' ? b.op('i32.xor', top, carry) : kind === 'shr' ? b.sign(x, bits) : b.i32(0);
       b.flagsFrom(bits, r, carry, overflow);
     });
-    dst!.set(r);
+    dst.set(r);
   };
 
 /** CF and OF change, the others stay. */
@@ -40,35 +51,35 @@ function setCarryOverflow(b: Builder, carry: Value, overflow: Value): void {
 }
 
 const rotate =
-  (left: boolean): Meaning =>
+  (left: boolean): Shift =>
   (b, dst, by) => {
-    const { bits } = dst!;
-    const x = dst!.get();
-    const masked = count(b, by, bits);
-    const n = bits < 32 ? b.and(masked, b.const(bits - 1)) : masked;
+    const { bits } = dst;
+    const x = dst.get();
+    const count = masked(b, by(), bits);
+    const n = bits < 32 ? b.and(count, b.const(bits - 1)) : count;
     let r: Value;
     if (bits === 64) r = b.op(left ? 'i64.rotl' : 'i64.rotr', x, n);
     else {
       const back = b.sub(b.const(bits), n);
       r = b.zx(left ? b.or(b.shl(x, n), b.shr(x, back)) : b.or(b.shr(x, n), b.shl(x, back)), bits);
     }
-    b.when(b.no(b.eqz(masked)), () => {
+    b.when(b.no(b.eqz(count)), () => {
       const top = b.sign(r, bits);
       const carry = left ? b.narrow(b.and(r, b.const(1))) : top;
       const overflow = left ? b.op('i32.xor', top, carry) : b.op('i32.xor', top, b.sign(b.shl(r, b.const(1)), bits));
       setCarryOverflow(b, carry, overflow);
     });
-    dst!.set(r);
+    dst.set(r);
   };
 
 /** RCL and RCR turn bits + 1 bits. */
 const rotateThroughCarry =
-  (left: boolean): Meaning =>
+  (left: boolean): Shift =>
   (b, dst, by) => {
-    const { bits } = dst!;
-    const x = dst!.get();
-    const masked = count(b, by, bits);
-    const n = bits < 32 ? b.op('i64.rem_u', masked, b.const(bits + 1)) : masked;
+    const { bits } = dst;
+    const x = dst.get();
+    const count = masked(b, by(), bits);
+    const n = bits < 32 ? b.op('i64.rem_u', count, b.const(bits + 1)) : count;
     const carryIn = b.wide(b.carry());
     const result = b.variable(x);
     b.when(b.no(b.eqz(n)), () => {
@@ -85,17 +96,17 @@ const rotateThroughCarry =
       setCarryOverflow(b, carry, overflow);
       result.set(r);
     });
-    dst!.set(result.get());
+    dst.set(result.get());
   };
 
 /** SHLD and SHRD: the bits shifted in come from the second operand. */
 const doubleShift =
   (left: boolean): Meaning =>
   (b, dst, src, by) => {
-    const { bits } = dst!;
-    const x = dst!.get();
-    const y = src!.get();
-    const n = count(b, by, bits);
+    const { bits } = dst;
+    const x = dst.get();
+    const y = src.get();
+    const n = masked(b, by.get(), bits);
     const result = b.variable(x);
     b.when(b.no(b.eqz(n)), () => {
       const before = b.sub(n, b.const(1));
@@ -117,7 +128,7 @@ const doubleShift =
       b.flagsFrom(bits, r, carry, b.op('i32.xor', b.sign(r, bits), b.sign(x, bits)));
       result.set(r);
     });
-    dst!.set(result.get());
+    dst.set(result.get());
   };
 
 /** CF alone changes. */
@@ -127,8 +138,8 @@ function setCarry(b: Builder, carry: Value): void {
 const bitTest =
   (change: 'none' | 'set' | 'reset' | 'complement'): Meaning =>
   (b, dst, index) => {
-    const { bits } = dst!;
-    const n = index!.get();
+    const { bits } = dst;
+    const n = index.get();
     const bit = b.and(n, b.const(bits - 1));
     const apply = (x: Value): Value => {
       const mask = b.shl(b.const(1), bit);
@@ -136,45 +147,51 @@ const bitTest =
       if (change === 'reset') return b.and(x, b.not(mask));
       return b.xor(x, mask);
     };
-    if (dst!.kind === 'memory' && index!.kind === 'register') {
+    if (dst.kind === 'memory' && index.kind === 'register') {
       // A register index reaches beyond the operand: a bit string in memory (SDM 2A, BT).
       const words = b.sar(b.sx(n, bits), b.const(bits === 64 ? 6 : bits === 32 ? 5 : 4));
-      const address = dst!.displaced(b.mul(words, b.const(bits / 8)));
+      const address = dst.displaced(b.mul(words, b.const(bits / 8)));
       const x = change === 'none' ? b.load(address, bits) : b.loadForWrite(address, bits);
       if (change !== 'none') b.store(address, bits, apply(x));
       setCarry(b, bitAt(b, x, bit));
       return;
     }
-    const x = dst!.get();
+    const x = dst.get();
     setCarry(b, bitAt(b, x, bit));
-    if (change !== 'none') dst!.set(apply(x));
+    if (change !== 'none') dst.set(apply(x));
   };
 
 /** A zero source sets ZF and leaves the destination (undefined by Intel, kept by both makers; AMD documents it). */
 const scan =
   (forward: boolean): Meaning =>
   (b, dst, src) => {
-    const x = src!.get();
+    const x = src.get();
     const empty = b.eqz(x);
     const found = forward ? b.op('i64.ctz', x) : b.sub(b.const(63), b.op('i64.clz', x));
     const others = b.both(b.arithmeticFlags(), b.i32(~0x40));
     b.flagsFromBits(b.either(others, b.op('i32.shl', empty, b.i32(6))));
-    b.when(b.no(empty), () => dst!.set(found));
+    b.when(b.no(empty), () => dst.set(found));
   };
 
-const SHIFTS: readonly { name: string; meaning: Meaning; undefined: string; undefinedByOne: string; hot?: true }[] = [
-  { name: 'rol', meaning: rotate(true), undefined: 'OF', undefinedByOne: '' },
-  { name: 'ror', meaning: rotate(false), undefined: 'OF', undefinedByOne: '' },
-  { name: 'rcl', meaning: rotateThroughCarry(true), undefined: 'OF', undefinedByOne: '' },
-  { name: 'rcr', meaning: rotateThroughCarry(false), undefined: 'OF', undefinedByOne: '' },
-  { name: 'shl', meaning: shift('shl'), undefined: 'AF OF CF', undefinedByOne: 'AF', hot: true },
-  { name: 'shr', meaning: shift('shr'), undefined: 'AF OF CF', undefinedByOne: 'AF', hot: true },
-  { name: 'shl', meaning: shift('shl'), undefined: 'AF OF CF', undefinedByOne: 'AF' },
-  { name: 'sar', meaning: shift('sar'), undefined: 'AF OF', undefinedByOne: 'AF', hot: true },
+const SHIFTS: readonly { name: string; shift: Shift; undefined: string; undefinedByOne: string; hot?: true }[] = [
+  { name: 'rol', shift: rotate(true), undefined: 'OF', undefinedByOne: '' },
+  { name: 'ror', shift: rotate(false), undefined: 'OF', undefinedByOne: '' },
+  { name: 'rcl', shift: rotateThroughCarry(true), undefined: 'OF', undefinedByOne: '' },
+  { name: 'rcr', shift: rotateThroughCarry(false), undefined: 'OF', undefinedByOne: '' },
+  { name: 'shl', shift: shift('shl'), undefined: 'AF OF CF', undefinedByOne: 'AF', hot: true },
+  { name: 'shr', shift: shift('shr'), undefined: 'AF OF CF', undefinedByOne: 'AF', hot: true },
+  { name: 'shl', shift: shift('shl'), undefined: 'AF OF CF', undefinedByOne: 'AF' },
+  { name: 'sar', shift: shift('sar'), undefined: 'AF OF', undefinedByOne: 'AF', hot: true },
 ];
 
-const shiftForms: Row[] = SHIFTS.flatMap(({ name, meaning, undefined: undef, undefinedByOne, hot }, group) => {
-  const row = (opcode: number, operands: string, undefinedFlags: string, more: Partial<Row> = {}): Row => ({
+const shiftForms: Row[] = SHIFTS.flatMap(({ name, shift, undefined: undef, undefinedByOne, hot }, group) => {
+  const row = (
+    opcode: number,
+    operands: string,
+    meaning: Meaning,
+    undefinedFlags: string,
+    more: Partial<Row> = {},
+  ): Row => ({
     name,
     opcode,
     group,
@@ -185,12 +202,12 @@ const shiftForms: Row[] = SHIFTS.flatMap(({ name, meaning, undefined: undef, und
   });
   const often = hot ? ({ hot: 'register' } as const) : {};
   return [
-    row(0xc0, 'Eb,Ib', undef),
-    row(0xc1, 'Ev,Ib', undef, often),
-    row(0xd0, 'Eb', undefinedByOne),
-    row(0xd1, 'Ev', undefinedByOne, often),
-    row(0xd2, 'Eb,CL', undef),
-    row(0xd3, 'Ev,CL', undef, often),
+    row(0xc0, 'Eb,Ib', byCount(shift), undef),
+    row(0xc1, 'Ev,Ib', byCount(shift), undef, often),
+    row(0xd0, 'Eb', byOne(shift), undefinedByOne),
+    row(0xd1, 'Ev', byOne(shift), undefinedByOne, often),
+    row(0xd2, 'Eb,CL', byCount(shift), undef),
+    row(0xd3, 'Ev,CL', byCount(shift), undef, often),
   ];
 });
 

@@ -52,13 +52,13 @@ const rowsOf = (form: Form, row: Row): Row[] => (form.packed ? [row] : scalarSou
 const attempted =
   (name: string, form: Form, attempt: Attempted): Meaning =>
   (b, dst, src) => {
-    const y = vectorOf(b, src!);
-    const x = dst!.get();
+    const y = vectorOf(b, src);
+    const x = dst.get();
     const { result, fast } = attempt(b, new LaneCheck(b, form.format, form.packed), form.format, x, y);
     b.when(
       fast,
-      () => dst!.set(merged(b, form, x, result)),
-      () => dst!.set(merged(b, form, x, inSoftware(b, name, x, y))),
+      () => dst.set(merged(b, form, x, result)),
+      () => dst.set(merged(b, form, x, inSoftware(b, name, x, y))),
     );
   };
 
@@ -83,7 +83,7 @@ const extreme =
   (name: 'min' | 'max', form: Form): Meaning =>
   (b, dst, src) => {
     const result = (x: Value, y: Value) => b.op(`${form.format.shape}.p${name}`, y, x);
-    selected(b, form.format, form.packed, [dst!, src!], { name, result, leavesNumbers: true });
+    selected(b, form.format, form.packed, [dst, src!], { name, result, leavesNumbers: true });
   };
 
 const basic =
@@ -108,10 +108,10 @@ const horizontally =
   (b, dst, src) => {
     const size = format.bits / 8;
     const even = Array.from({ length: 16 / size }, (_, i) => 2 * i);
-    const y = src!.get();
-    const x = dst!.get();
+    const y = src.get();
+    const x = dst.get();
     const odd = even.map(n => n + 1);
-    dst!.set(pairwiseArithmetic(b, operation, format, choose(b, x, y, size, even), choose(b, x, y, size, odd)));
+    dst.set(pairwiseArithmetic(b, operation, format, choose(b, x, y, size, even), choose(b, x, y, size, odd)));
   };
 /** ADDSUB subtracts in even lanes, adds in odd ones: it adds y with the even signs changed. */
 const alternating: Attempted = (b, check, format, x, y) => {
@@ -134,8 +134,8 @@ const SSE3_FORMS: readonly Form[] = [
 const approximation =
   (name: string, form: Form): Meaning =>
   (b, dst, src) => {
-    const y = vectorOf(b, src!);
-    dst!.set(merged(b, form, form.packed ? y : dst!.get(), inSoftware(b, name, undefined, y)));
+    const y = vectorOf(b, src);
+    dst.set(merged(b, form, form.packed ? y : dst.get(), inSoftware(b, name, undefined, y)));
   };
 
 // ── rounding to integers and dot products (SSE4.1) ────────────────────────────────────────────────────────────────
@@ -144,9 +144,9 @@ const approximation =
 const roundToInteger =
   (name: string, form: Form): Meaning =>
   (b, dst, src, immediate) => {
-    const x = vectorOf(b, src!);
-    const old = form.packed ? x : dst!.get();
-    const control = b.narrow(immediate!.get());
+    const x = vectorOf(b, src);
+    const old = form.packed ? x : dst.get();
+    const control = b.narrow(immediate.get());
     const bit = (n: number) => b.both(b.op('i32.shr_u', control, b.i32(n)), b.i32(1));
     const way = (operation: string) => b.op(`${form.format.shape}.${operation}`, x);
     const upOrTruncated = b.select(bit(0), way('trunc'), way('ceil'));
@@ -159,8 +159,8 @@ const roundToInteger =
     const fast = b.both(check.holds(check.isOrdinary(x)), b.either(exact, quiet));
     b.when(
       fast,
-      () => dst!.set(merged(b, form, old, chosen)),
-      () => dst!.set(merged(b, form, old, inSoftware(b, name, undefined, x, immediate!.get()))),
+      () => dst.set(merged(b, form, old, chosen)),
+      () => dst.set(merged(b, form, old, inSoftware(b, name, undefined, x, immediate.get()))),
     );
   };
 
@@ -178,9 +178,9 @@ function laneMask(b: Builder, format: Format, immediate: Value, first: number): 
 const dotProduct =
   (name: string, format: Format): Meaning =>
   (b, dst, src, immediate) => {
-    const y = src!.get();
-    const x = dst!.get();
-    const control = immediate!.get();
+    const y = src.get();
+    const x = dst.get();
+    const control = immediate.get();
     const wanted = laneMask(b, format, control, 4);
     const masked = (v: Value) => b.op('v128.and', v, wanted);
     const check = new LaneCheck(b, format, true);
@@ -197,8 +197,8 @@ const dotProduct =
     const sum = format.bits === 64 ? pairs : add(b, check, format, pairs.result, swapped(pairs.result, [2, 3, 0, 1]));
     b.when(
       b.both(b.both(products.fast, pairs.fast), sum.fast),
-      () => dst!.set(b.op('v128.and', sum.result, laneMask(b, format, control, 0))),
-      () => dst!.set(inSoftware(b, name, x, y, control)),
+      () => dst.set(b.op('v128.and', sum.result, laneMask(b, format, control, 0))),
+      () => dst.set(inSoftware(b, name, x, y, control)),
     );
   };
 

@@ -23,8 +23,8 @@ import { f2, f3, none, reads, row, sse, sse2, x66 } from './vector-columns.ts';
 const compare =
   (format: Format, packed: boolean): Meaning =>
   (b, dst, src, immediate) => {
-    const predicate = b.narrow(immediate!.get());
-    b.setState(ARGUMENT, immediate!.get());
+    const predicate = b.narrow(immediate.get());
+    b.setState(ARGUMENT, immediate.get());
     const bit = (n: number) => b.both(b.op('i32.shr_u', predicate, b.i32(n)), b.i32(1));
     const result = (x: Value, y: Value) => {
       const is = (operation: string) => b.op(`${format.shape}.${operation}`, x, y);
@@ -33,7 +33,7 @@ const compare =
       const straight = b.select(bit(1), lessOrEqual, b.select(bit(0), is('lt'), is('eq')));
       return b.op('v128.xor', straight, b.select(bit(2), everyLane(b, format, -1n), never));
     };
-    selected(b, format, packed, [dst!, src!], { name: 'cmp', result, leavesNumbers: false });
+    selected(b, format, packed, [dst, src!], { name: 'cmp', result, leavesNumbers: false });
   };
 
 /** Sets ZF, PF and CF as `flags` (i32, laid out as RFLAGS) has them; OF, SF and AF clear. Shorter than flagsFromBits. */
@@ -53,8 +53,8 @@ function setComparison(b: Builder, flags: Value): void {
 const compareToFlags =
   (name: string, format: Format): Meaning =>
   (b, left, right) => {
-    const y = vectorOf(b, right!);
-    const x = left!.get();
+    const y = vectorOf(b, right);
+    const x = left.get();
     const is = (operation: string) => b.op(`f${format.bits}.${operation}`, lowest(b, format, x), lowest(b, format, y));
     const check = new LaneCheck(b, format, false);
     // Both numbers side by side in one vector.

@@ -42,19 +42,19 @@ function orInSoftware(b: Builder, fast: Value, result: Value, name: string, sour
 const fromInteger =
   (name: string, format: Format): Meaning =>
   (b, dst, src) => {
-    const integer = b.sx(src!.get(), src!.bits);
-    const x = dst!.get();
+    const integer = b.sx(src.get(), src.bits);
+    const x = dst.get();
     const result = withLowest(b, format, x, b.op(`f${format.bits}.convert_i64_s`, integer));
     const precision = format.bits === 64 ? 53 : 24;
-    if (src!.bits < precision) return dst!.set(result);
+    if (src.bits < precision) return dst.set(result);
     const limit = b.const(1n << BigInt(precision));
     const exact = b.ltu(b.add(integer, limit), b.shl(limit, b.const(1)));
     b.when(
       b.either(exact, roundingIsSilent(b)),
-      () => dst!.set(result),
+      () => dst.set(result),
       () => {
-        b.helper(`${name}_${src!.bits}`, integer);
-        dst!.set(withLowest(b, format, x, lowest(b, format, b.state(VECTOR + 48, 128))));
+        b.helper(`${name}_${src.bits}`, integer);
+        dst.set(withLowest(b, format, x, lowest(b, format, b.state(VECTOR + 48, 128))));
       },
     );
   };
@@ -63,19 +63,19 @@ const fromInteger =
 const toInteger =
   (name: string, format: Format, truncate: boolean): Meaning =>
   (b, dst, src) => {
-    const source = vectorOf(b, src!);
+    const source = vectorOf(b, src);
     const x = lowest(b, format, source);
     const type = `f${format.bits}`;
     const rounded = truncate ? x : b.op(`${type}.nearest`, x);
     const integer = b.op(`i64.trunc_sat_${type}_s`, rounded);
-    const inRange = b.op(`${type}.lt`, b.op(`${type}.abs`, rounded), powerOfTwo(b, format, dst!.bits - 1));
+    const inRange = b.op(`${type}.lt`, b.op(`${type}.abs`, rounded), powerOfTwo(b, format, dst.bits - 1));
     const exact = b.op(`${type}.eq`, b.op(`${type}.convert_i64_s`, integer), x);
     const answer = b.variable(integer);
     b.when(b.no(b.both(inRange, b.either(exact, roundingIsSilent(b)))), () => {
       b.setState(VECTOR + 16, source, 128);
-      answer.set(b.helper(`${name}_${dst!.bits}`));
+      answer.set(b.helper(`${name}_${dst.bits}`));
     });
-    dst!.set(b.zx(answer.get(), dst!.bits));
+    dst.set(b.zx(answer.get(), dst.bits));
   };
 
 // ── between the two formats ───────────────────────────────────────────────────────────────────────────────────────
@@ -140,10 +140,10 @@ const doublesOfIntegers: Conversion = (b, x) => b.op('f64x2.convert_low_i32x4_s'
 const whole =
   (convert: Conversion, between: (b: Builder) => void = () => {}): Meaning =>
   (b, dst, src) => {
-    const x = src!.bits === 128 ? src!.get() : doubled(b, src!.get());
+    const x = src.bits === 128 ? src.get() : doubled(b, src.get());
     between(b);
     const result = convert(b, x);
-    dst!.set(dst!.bits === 128 ? result : low(b, result));
+    dst.set(dst.bits === 128 ? result : low(b, result));
   };
 /** The same with an MMX register: when the conversion itself faults, the x87 has been switched already. */
 const withMmx = (convert: Conversion): Meaning => whole(convert, switchToMmx);
@@ -151,8 +151,8 @@ const withMmx = (convert: Conversion): Meaning => whole(convert, switchToMmx);
 const single =
   (to: Format, convert: Conversion): Meaning =>
   (b, dst, src) => {
-    const result = convert(b, vectorOf(b, src!));
-    dst!.set(withLowest(b, to, dst!.get(), lowest(b, to, result)));
+    const result = convert(b, vectorOf(b, src));
+    dst.set(withLowest(b, to, dst.get(), lowest(b, to, result)));
   };
 
 export const floatConvertRows: Row[] = [

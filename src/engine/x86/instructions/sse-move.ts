@@ -21,18 +21,18 @@ import {
   x66,
 } from './vector-columns.ts';
 
-const move: Meaning = (_b, dst, src) => dst!.set(src!.get());
+const move: Meaning = (_b, dst, src) => dst.set(src.get());
 /** A scalar from memory clears the rest of the register. */
-const moveExtended: Meaning = (b, dst, src) => dst!.set(src!.getAs('v128') ?? extended(b, src!.get()));
+const moveExtended: Meaning = (b, dst, src) => dst.set(src.getAs('v128') ?? extended(b, src.get()));
 
 /** The low half of dst becomes src, its high half stays. */
-const moveToLow: Meaning = (b, dst, src) => dst!.set(b.lane('i64x2.replace_lane', 0, dst!.get(), src!.get()));
+const moveToLow: Meaning = (b, dst, src) => dst.set(b.lane('i64x2.replace_lane', 0, dst.get(), src.get()));
 /** The high half of dst becomes src, its low half stays. */
-const moveToHigh: Meaning = (b, dst, src) => dst!.set(b.lane('i64x2.replace_lane', 1, dst!.get(), src!.get()));
-const moveFromHigh: Meaning = (b, dst, src) => dst!.set(high(b, src!.get()));
+const moveToHigh: Meaning = (b, dst, src) => dst.set(b.lane('i64x2.replace_lane', 1, dst.get(), src.get()));
+const moveFromHigh: Meaning = (b, dst, src) => dst.set(high(b, src.get()));
 
 /** MOVHLPS: the high half of src becomes dst's low half. */
-const highToLow: Meaning = (b, dst, src) => dst!.set(choose(b, dst!.get(), src!.get(), 8, [3, 1]));
+const highToLow: Meaning = (b, dst, src) => dst.set(choose(b, dst.get(), src.get(), 8, [3, 1]));
 
 const duplicate =
   (numbers: readonly number[]) =>
@@ -48,7 +48,7 @@ function wholeMoves(name: string, load: number, store: number, ...columns: Parti
 const moveLowest =
   (shape: 'f32x4' | 'f64x2'): Meaning =>
   (b, dst, src) =>
-    dst!.set(b.lane(`${shape}.replace_lane`, 0, dst!.get(), b.lane(`${shape}.extract_lane`, 0, src!.get())));
+    dst.set(b.lane(`${shape}.replace_lane`, 0, dst.get(), b.lane(`${shape}.extract_lane`, 0, src.get())));
 
 /** MOVSS and MOVSD: between registers the rest of the destination stays. */
 function scalarMoves(name: string, shape: 'f32x4' | 'f64x2', ...columns: Partial<Row>[]): Row[] {
@@ -75,12 +75,12 @@ function halfMoves(suffix: 'ps' | 'pd', ...columns: Partial<Row>[]): Row[] {
 const interleave =
   (size: number, numbers: readonly number[]): Meaning =>
   (b, dst, src) =>
-    dst!.set(choose(b, dst!.get(), src!.get(), size, numbers));
+    dst.set(choose(b, dst.get(), src.get(), size, numbers));
 
 /** MOVD out of a register; with REX.W MOVQ. */
 const moveOut: Meaning = (b, dst, src) => {
-  const x = src!.get();
-  dst!.set(b.zx(src!.bits === 128 ? low(b, x) : x, dst!.bits));
+  const x = src.get();
+  dst.set(b.zx(src.bits === 128 ? low(b, x) : x, dst.bits));
 };
 
 export const vectorMoveRows: Row[] = [

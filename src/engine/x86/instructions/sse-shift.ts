@@ -18,14 +18,14 @@ function shift(b: Builder, x: Value, count: Value, bits: 16 | 32 | 64, direction
 const ofVector =
   (bits: 16 | 32 | 64, direction: Direction): Meaning =>
   (b, dst, src) => {
-    const x = dst!.get();
-    const count = src!.get();
-    dst!.set(shift(b, x, src!.kind === 'immediate' ? count : low(b, count), bits, direction));
+    const x = dst.get();
+    const count = src.get();
+    dst.set(shift(b, x, src.kind === 'immediate' ? count : low(b, count), bits, direction));
   };
 const ofMmx =
   (bits: 16 | 32 | 64, direction: Direction): Meaning =>
   (b, dst, src) =>
-    dst!.set(low(b, shift(b, doubled(b, dst!.get()), src!.get(), bits, direction)));
+    dst.set(low(b, shift(b, doubled(b, dst.get()), src.get(), bits, direction)));
 
 /** name, lane, direction, opcode with a register, opcode and ModRM.reg with an immediate. */
 const SHIFTS: [string, 16 | 32 | 64, Direction, number, number, number][] = [
@@ -43,22 +43,22 @@ const SHIFTS: [string, 16 | 32 | 64, Direction, number, number, number][] = [
 const byteShift =
   (left: boolean): Meaning =>
   (b, dst, count) => {
-    const x = dst!.get();
-    const immediate = count!.get();
+    const x = dst.get();
+    const immediate = count.get();
     const number = known(immediate);
     if (number !== undefined) {
       const distance = Math.min(number, 16);
       const byte = (i: number) => (left ? i - distance : i + distance);
       // Byte 16 and on are those of the zero vector.
       const numbers = Array.from({ length: 16 }, (_, i) => (byte(i) >= 0 && byte(i) < 16 ? byte(i) : 16));
-      return dst!.set(b.shuffle(x, zero(b), numbers));
+      return dst.set(b.shuffle(x, zero(b), numbers));
     }
     const numbers = splat(b, 'i8x16', immediate);
     // swizzle gives zero for byte numbers from 16 on; left, i - count wraps below zero or, from 128 on, still is above 112.
     const choice = left
       ? b.op('v128.or', b.op('i8x16.sub', counting(b), numbers), b.op('i8x16.gt_u', numbers, everyByte(b, 15)))
       : b.op('i8x16.add_sat_u', counting(b), numbers);
-    dst!.set(b.op('i8x16.swizzle', x, choice));
+    dst.set(b.op('i8x16.swizzle', x, choice));
   };
 
 export const vectorShiftRows: Row[] = [

@@ -32,11 +32,11 @@ function unpack(name: string, opcode: number, size: 1 | 2 | 4 | 8, half: 'low' |
   const count = 16 / size;
   const inTurn = (from: number) => Array.from({ length: count }, (_, i) => from + (i >> 1) + (i & 1 ? count : 0));
   const wide: Meaning = (b, dst, src) =>
-    dst!.set(choose(b, dst!.get(), src!.get(), size, inTurn(half === 'low' ? 0 : count / 2)));
+    dst.set(choose(b, dst.get(), src.get(), size, inTurn(half === 'low' ? 0 : count / 2)));
   // Of MMX registers, eight bytes each, all lanes in turn fill 16 bytes: the low ones first.
   const narrow: Meaning = (b, dst, src) => {
-    const all = choose(b, doubled(b, dst!.get()), doubled(b, src!.get()), size, inTurn(0));
-    dst!.set(half === 'low' ? low(b, all) : high(b, all));
+    const all = choose(b, doubled(b, dst.get()), doubled(b, src.get()), size, inTurn(0));
+    dst.set(half === 'low' ? low(b, all) : high(b, all));
   };
   const rows = bothForms(name, opcode, { mmx: 'mmx', sse: 'sse2' }, narrow, wide);
   // The low unpacks of MMX read only 32 bits of memory (SDM 2B, PUNPCKL).
@@ -87,11 +87,11 @@ function wordChoice(b: Builder, immediate: Value): Value {
 }
 
 const pshufd: Meaning = (b, dst, src, selector) => {
-  const x = src!.get();
-  const immediate = selector!.get();
+  const x = src.get();
+  const immediate = selector.get();
   const number = known(immediate);
-  if (number !== undefined) dst!.set(choose(b, x, x, 4, fields(number)));
-  else dst!.set(b.op('i8x16.swizzle', x, doublewordChoice(b, immediate)));
+  if (number !== undefined) dst.set(choose(b, x, x, 4, fields(number)));
+  else dst.set(b.op('i8x16.swizzle', x, doublewordChoice(b, immediate)));
 };
 
 /** The words of x in one half rearranged, the other half as it is. */
@@ -109,30 +109,30 @@ function shuffleWords(b: Builder, x: Value, immediate: Value, half: 'low' | 'hig
 const pshufw =
   (half: 'low' | 'high'): Meaning =>
   (b, dst, src, selector) =>
-    dst!.set(shuffleWords(b, src!.get(), selector!.get(), half));
+    dst.set(shuffleWords(b, src.get(), selector.get(), half));
 const pshufwOfMmx: Meaning = (b, dst, src, selector) =>
-  dst!.set(low(b, shuffleWords(b, doubled(b, src!.get()), selector!.get(), 'low')));
+  dst.set(low(b, shuffleWords(b, doubled(b, src.get()), selector.get(), 'low')));
 
 /** Two lanes of dst below two of src. */
 const shufps: Meaning = (b, dst, src, selector) => {
-  const x = dst!.get();
-  const y = src!.get();
-  const immediate = selector!.get();
+  const x = dst.get();
+  const y = src.get();
+  const immediate = selector.get();
   const number = known(immediate);
   if (number !== undefined) {
     const [first, second, third, fourth] = fields(number);
-    return dst!.set(choose(b, x, y, 4, [first, second, third + 4, fourth + 4]));
+    return dst.set(choose(b, x, y, 4, [first, second, third + 4, fourth + 4]));
   }
   const choice = doublewordChoice(b, immediate);
   const lower = b.op('i8x16.swizzle', x, choice);
   const upper = b.op('i8x16.swizzle', y, choice);
-  dst!.set(choose(b, lower, upper, 8, [0, 3]));
+  dst.set(choose(b, lower, upper, 8, [0, 3]));
 };
 const shufpd: Meaning = (b, dst, src, selector) => {
-  const x = dst!.get();
-  const y = src!.get();
-  const bit = (n: number) => b.narrow(b.and(b.shr(selector!.get(), b.const(n)), b.const(1)));
-  dst!.set(pair(b, b.select(bit(0), high(b, x), low(b, x)), b.select(bit(1), high(b, y), low(b, y))));
+  const x = dst.get();
+  const y = src.get();
+  const bit = (n: number) => b.narrow(b.and(b.shr(selector.get(), b.const(n)), b.const(1)));
+  dst.set(pair(b, b.select(bit(0), high(b, x), low(b, x)), b.select(bit(1), high(b, y), low(b, y))));
 };
 
 /** PSHUFB: bit 7 of a control byte clears the byte; else its low bits choose. */
@@ -143,12 +143,12 @@ const shuffleBytes =
 
 /** Bytes of dst:src, a number of bytes further down. */
 const palignr: Meaning = (b, dst, src, count) => {
-  const x = dst!.get();
-  const y = src!.get();
-  const immediate = count!.get();
+  const x = dst.get();
+  const y = src.get();
+  const immediate = count.get();
   const number = known(immediate);
   if (number !== undefined && number <= 16)
-    return dst!.set(
+    return dst.set(
       b.shuffle(
         y,
         x,
@@ -159,12 +159,12 @@ const palignr: Meaning = (b, dst, src, count) => {
   const fromLow = b.op('i8x16.add_sat_u', counting(b), numbers);
   // Below 16 the sum wraps to 240 and more, which swizzle answers with zeros, as it does from 16 on.
   const fromHigh = b.op('i8x16.add', counting(b, -16), numbers);
-  dst!.set(b.op('v128.or', b.op('i8x16.swizzle', y, fromLow), b.op('i8x16.swizzle', x, fromHigh)));
+  dst.set(b.op('v128.or', b.op('i8x16.swizzle', y, fromLow), b.op('i8x16.swizzle', x, fromHigh)));
 };
 const palignrOfMmx: Meaning = (b, dst, src, count) => {
-  const both = pair(b, src!.get(), dst!.get());
-  const from = b.op('i8x16.add_sat_u', counting(b), splat(b, 'i8x16', count!.get()));
-  dst!.set(low(b, b.op('i8x16.swizzle', both, from)));
+  const both = pair(b, src.get(), dst.get());
+  const from = b.op('i8x16.add_sat_u', counting(b), splat(b, 'i8x16', count.get()));
+  dst.set(low(b, b.op('i8x16.swizzle', both, from)));
 };
 
 // ── single lanes ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -188,22 +188,22 @@ export function insert(b: Builder, x: Value, number: Value, value: Value, bits: 
   return b.op('v128.bitselect', replacement, x, b.op(`${shape}.eq`, own, wanted));
 }
 
-const pextrw: Meaning = (b, dst, src, number) => dst!.set(extract(b, src!.get(), number!.get(), 16));
+const pextrw: Meaning = (b, dst, src, number) => dst.set(extract(b, src.get(), number.get(), 16));
 const pextrwOfMmx: Meaning = (b, dst, src, number) =>
-  dst!.set(b.zx(b.shr(src!.get(), b.mul(b.and(number!.get(), b.const(3)), b.const(16))), 16));
-const pinsrw: Meaning = (b, dst, src, number) => dst!.set(insert(b, dst!.get(), number!.get(), src!.get(), 16));
+  dst.set(b.zx(b.shr(src.get(), b.mul(b.and(number.get(), b.const(3)), b.const(16))), 16));
+const pinsrw: Meaning = (b, dst, src, number) => dst.set(insert(b, dst.get(), number.get(), src.get(), 16));
 const pinsrwOfMmx: Meaning = (b, dst, src, number) => {
-  const shift = b.mul(b.and(number!.get(), b.const(3)), b.const(16));
-  const rest = b.and(dst!.get(), b.not(b.shl(b.const(0xffff), shift)));
-  dst!.set(b.or(rest, b.shl(b.zx(src!.get(), 16), shift)));
+  const shift = b.mul(b.and(number.get(), b.const(3)), b.const(16));
+  const rest = b.and(dst.get(), b.not(b.shl(b.const(0xffff), shift)));
+  dst.set(b.or(rest, b.shl(b.zx(src.get(), 16), shift)));
 };
 
 /** Sign bits into a general register. */
 const mask =
   (shape: string): Meaning =>
   (b, dst, src) =>
-    dst!.set(b.wide(b.op(`${shape}.bitmask`, src!.get())));
-const maskOfMmx: Meaning = (b, dst, src) => dst!.set(b.wide(b.op('i8x16.bitmask', extended(b, src!.get()))));
+    dst.set(b.wide(b.op(`${shape}.bitmask`, src.get())));
+const maskOfMmx: Meaning = (b, dst, src) => dst.set(b.wide(b.op('i8x16.bitmask', extended(b, src.get()))));
 
 // ── masked stores ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -218,13 +218,13 @@ function storeMasked(b: Builder, memory: Operand, data: Value, control: Value): 
 }
 /** With no byte to be stored MASKMOVDQU does not look at memory; MASKMOVQ does (both may: SDM 2B). */
 const maskmovdqu: Meaning = (b, memory, src, control) => {
-  const mask = control!.get();
-  const data = src!.get();
-  b.when(b.op('i8x16.bitmask', mask), () => storeMasked(b, memory!, data, mask));
+  const mask = control.get();
+  const data = src.get();
+  b.when(b.op('i8x16.bitmask', mask), () => storeMasked(b, memory, data, mask));
 };
 const maskmovq: Meaning = (b, memory, src, control) => {
   switchToMmx(b);
-  storeMasked(b, memory!, extended(b, src!.get()), extended(b, control!.get()));
+  storeMasked(b, memory, extended(b, src.get()), extended(b, control.get()));
 };
 
 export const shuffleRows: Row[] = [
@@ -240,7 +240,7 @@ export const shuffleRows: Row[] = [
     const narrow = shuffleBytes(0x87);
     return {
       ...row,
-      meaning: (b, dst, src) => dst!.set(low(b, narrow(b, doubled(b, dst!.get()), doubled(b, src!.get())))),
+      meaning: (b, dst, src) => dst.set(low(b, narrow(b, doubled(b, dst.get()), doubled(b, src.get())))),
     };
   }),
   row('palignr', 0x0f3a0f, 'Vx,Wx,Ib', palignr, x66, ssse3),

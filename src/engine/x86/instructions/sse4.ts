@@ -2,7 +2,7 @@
 import type { Builder, Value } from '../builder.ts';
 import { XMM } from '../state.ts';
 import { FIRST_ENDS, IMPLICIT, SECOND_ENDS } from '../string-compare.ts';
-import type { Meaning, Row } from './row.ts';
+import type { Meaning, Operand, Row } from './row.ts';
 import { multiplyEven } from './sse-integer.ts';
 import { extract, insert } from './sse-shuffle.ts';
 import {
@@ -27,18 +27,18 @@ import { f2, f3, memory, reads, register, row, sse41, sse42, unaligned, x66 } fr
 const blendByXmm0 =
   (shape: string, bits: number): Meaning =>
   (b, dst, src) => {
-    const y = src!.get();
+    const y = src.get();
     const chosen = b.op(`${shape}.shr_s`, b.state(XMM, 128), b.i32(bits - 1));
-    dst!.set(b.op('v128.bitselect', y, dst!.get(), chosen));
+    dst.set(b.op('v128.bitselect', y, dst.get(), chosen));
   };
 /** Chosen by the bits of an immediate. */
 const blendByImmediate =
   (size: 2 | 4 | 8): Meaning =>
   (b, dst, src, immediate) => {
-    const y = src!.get();
+    const y = src.get();
     const own = bytes(b, i => 1 << Math.floor(i / size));
-    const set = b.op('v128.and', splat(b, 'i8x16', immediate!.get()), own);
-    dst!.set(b.op('v128.bitselect', y, dst!.get(), b.op('i8x16.eq', set, own)));
+    const set = b.op('v128.and', splat(b, 'i8x16', immediate.get()), own);
+    dst.set(b.op('v128.bitselect', y, dst.get(), b.op('i8x16.eq', set, own)));
   };
 
 // ── lanes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -46,36 +46,36 @@ const blendByImmediate =
 const pextr =
   (bits: 8 | 16): Meaning =>
   (b, dst, src, number) =>
-    dst!.set(extract(b, src!.get(), number!.get(), bits));
+    dst.set(extract(b, src.get(), number.get(), bits));
 /** PEXTRD, PEXTRQ. */
 const pextrdq: Meaning = (b, dst, src, number) => {
-  const x = src!.get();
-  if (dst!.bits === 32) return dst!.set(extract(b, x, number!.get(), 32));
-  dst!.set(b.select(b.narrow(b.and(number!.get(), b.const(1))), high(b, x), low(b, x)));
+  const x = src.get();
+  if (dst.bits === 32) return dst.set(extract(b, x, number.get(), 32));
+  dst.set(b.select(b.narrow(b.and(number.get(), b.const(1))), high(b, x), low(b, x)));
 };
 const pinsr: Meaning = (b, dst, src, number) => {
-  const bits = src!.bits as 8 | 32 | 64;
-  dst!.set(insert(b, dst!.get(), number!.get(), src!.get(), bits));
+  const bits = src.bits as 8 | 32 | 64;
+  dst.set(insert(b, dst.get(), number.get(), src.get(), bits));
 };
 const pinsrbOfRegister: Meaning = (b, dst, src, number) =>
-  dst!.set(insert(b, dst!.get(), number!.get(), b.zx(src!.get(), 8), 8));
+  dst.set(insert(b, dst.get(), number.get(), b.zx(src.get(), 8), 8));
 
 /** INSERTPS: imm bits 7-6 name the source lane (a register's), 5-4 the destination's, 3-0 lanes to clear. */
 const insertps: Meaning = (b, dst, src, immediate) => {
-  const control = immediate!.get();
+  const control = immediate.get();
   const field = (n: number) => b.and(b.shr(control, b.const(n)), b.const(3));
-  const value = src!.bits === 128 ? extract(b, src!.get(), field(6), 32) : src!.get();
-  const inserted = insert(b, dst!.get(), field(4), value, 32);
+  const value = src.bits === 128 ? extract(b, src.get(), field(6), 32) : src.get();
+  const inserted = insert(b, dst.get(), field(4), value, 32);
   const own = bytes(b, i => 1 << (i >> 2));
   const kept = b.op('i8x16.ne', b.op('v128.and', splat(b, 'i8x16', control), own), own);
-  dst!.set(b.op('v128.and', inserted, kept));
+  dst.set(b.op('v128.and', inserted, kept));
 };
 
 /** PMOVSX and PMOVZX: one or more doublings of the lanes' width. */
 const widen =
   (steps: readonly string[], sign: 's' | 'u'): Meaning =>
   (b, dst, src) =>
-    dst!.set(steps.reduce((x, step) => b.op(`${step}_${sign}`, x), doubled(b, src!.get())));
+    dst.set(steps.reduce((x, step) => b.op(`${step}_${sign}`, x), doubled(b, src.get())));
 const FROM_BYTE = 'i16x8.extend_low_i8x16';
 const FROM_WORD = 'i32x4.extend_low_i16x8';
 const FROM_DOUBLEWORD = 'i64x2.extend_low_i32x4';
@@ -103,9 +103,9 @@ const horizontalMinimum = (b: Builder, x: Value): Value => {
 
 /** MPSADBW: eight sums of four absolute differences; imm bit 2 moves along dst by 4 bytes, bits 1-0 along src by 4 each. */
 const mpsadbw: Meaning = (b, dst, src, immediate) => {
-  const y = src!.get();
-  const x = dst!.get();
-  const control = immediate!.get();
+  const y = src.get();
+  const x = dst.get();
+  const control = immediate.get();
   const own = counting(b);
   const along = (v: Value, distance: Value) =>
     b.op('i8x16.swizzle', v, b.op('i8x16.add', own, splat(b, 'i8x16', distance)));
@@ -121,13 +121,13 @@ const mpsadbw: Meaning = (b, dst, src, immediate) => {
     const difference = b.op('v128.or', b.op('i8x16.sub_sat_u', run, repeated), b.op('i8x16.sub_sat_u', repeated, run));
     return b.op('i16x8.extend_low_i8x16_u', difference);
   });
-  dst!.set(sums.reduce((p, q) => b.op('i16x8.add', p, q)));
+  dst.set(sums.reduce((p, q) => b.op('i16x8.add', p, q)));
 };
 
 /** PTEST: ZF if no bit of src is in dst, CF if all are. */
 const ptest: Meaning = (b, dst, src) => {
-  const y = src!.get();
-  const x = dst!.get();
+  const y = src.get();
+  const x = dst.get();
   const none = b.no(b.op('v128.any_true', b.op('v128.and', x, y)));
   const all = b.no(b.op('v128.any_true', b.op('v128.andnot', y, x)));
   b.flagsFromBits(b.either(all, b.op('i32.shl', none, b.i32(6))));
@@ -135,68 +135,83 @@ const ptest: Meaning = (b, dst, src) => {
 
 // ── strings ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** PCMPxSTRy (string-compare.ts). The answer is an index for ECX or a mask for XMM0. */
-const compareStrings =
-  (explicit: boolean, answer: 'index' | 'mask'): Meaning =>
-  (b, first, second, immediate, size) => {
-    const y = second!.get();
-    const x = first!.get();
-    const control = b.narrow(immediate!.get());
-    const bit = (of: Value, n: number) => b.both(b.op('i32.shr_u', of, b.i32(n)), b.i32(1));
-    const words = bit(control, 0);
-    const count = b.op('i32.shr_u', b.i32(16), words);
-    /** An explicit length: its magnitude, at most `count`. */
-    const length = (register: number) => {
-      if (!explicit) return b.i32(IMPLICIT);
-      const signed = b.sx(b.gpr(register, size!.bits), size!.bits);
+/** Where PCMPxSTRy leaves its answer: an index in ECX or a mask in XMM0. */
+type Answer = 'index' | 'mask';
+
+/** PCMPISTRy: strings end at their first null character. */
+const compareImplicit =
+  (answer: Answer): Meaning =>
+  (b, first, second, immediate) =>
+    compareStrings(b, answer, [first, second, immediate], () => b.i32(IMPLICIT));
+/** PCMPESTRy: EAX and EDX, or RAX and RDX, hold the lengths. */
+const compareExplicit =
+  (answer: Answer): Meaning =>
+  (b, first, second, immediate, { bits }) =>
+    compareStrings(b, answer, [first, second, immediate], (register, count) => {
+      // The length is the register's magnitude, at most `count`.
+      const signed = b.sx(b.gpr(register, bits), bits);
       const magnitude = b.select(b.lts(signed, b.const(0)), b.sub(b.const(0), signed), signed);
       return b.narrow(b.select(b.ltu(magnitude, b.wide(count)), magnitude, b.wide(count)));
-    };
-    const result = b.call('compareStrings', x, y, control, length(0), length(2));
-    const bits = b.both(result, b.i32(0xffff));
-    const any = b.op('i32.ne', bits, b.i32(0));
-    const flags: [Value, number][] = [
-      [bit(result, SECOND_ENDS), 6],
-      [bit(result, FIRST_ENDS), 7],
-      [bit(result, 0), 11],
-    ];
-    b.flagsFromBits(flags.reduce((all, [flag, n]) => b.either(all, b.op('i32.shl', flag, b.i32(n))), any));
-    // Immediate bit 6: the highest rather than the lowest; whole characters of ones rather than bits.
-    if (answer === 'index') {
-      const highest = b.op('i32.sub', b.i32(31), b.op('i32.clz', bits));
-      const index = b.select(bit(control, 6), highest, b.op('i32.ctz', bits));
-      b.setGpr(1, b.wide(b.select(any, index, count)), 32);
-      return;
-    }
-    const own = (mask: Value, shape: string, constant: Value) =>
-      b.op(`${shape}.eq`, b.op('v128.and', mask, constant), constant);
-    const spread = b.op('i16x8.splat', bits);
-    const inBytes = choose(b, spread, spread, 1, [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]);
-    const characters = b.select(
-      words,
-      own(
-        spread,
-        'i16x8',
-        bytes(b, i => (i & 1 ? 0 : 1 << (i >> 1))),
-      ),
-      own(
-        inBytes,
-        'i8x16',
-        bytes(b, i => 1 << (i & 7)),
-      ),
-    );
-    b.setState(XMM, b.select(bit(control, 6), characters, extended(b, b.wide(bits))), 128);
-  };
+    });
+
+/** PCMPxSTRy by the function of string-compare.ts. `length` gives the length that a register holds, at most `count`. */
+function compareStrings(
+  b: Builder,
+  answer: Answer,
+  [first, second, immediate]: [Operand, Operand, Operand],
+  length: (register: number, count: Value) => Value,
+): void {
+  const y = second.get();
+  const x = first.get();
+  const control = b.narrow(immediate.get());
+  const bit = (of: Value, n: number) => b.both(b.op('i32.shr_u', of, b.i32(n)), b.i32(1));
+  const words = bit(control, 0);
+  const count = b.op('i32.shr_u', b.i32(16), words);
+  const result = b.call('compareStrings', x, y, control, length(0, count), length(2, count));
+  const bits = b.both(result, b.i32(0xffff));
+  const any = b.op('i32.ne', bits, b.i32(0));
+  const flags: [Value, number][] = [
+    [bit(result, SECOND_ENDS), 6],
+    [bit(result, FIRST_ENDS), 7],
+    [bit(result, 0), 11],
+  ];
+  b.flagsFromBits(flags.reduce((all, [flag, n]) => b.either(all, b.op('i32.shl', flag, b.i32(n))), any));
+  // Immediate bit 6: the highest rather than the lowest; whole characters of ones rather than bits.
+  if (answer === 'index') {
+    const highest = b.op('i32.sub', b.i32(31), b.op('i32.clz', bits));
+    const index = b.select(bit(control, 6), highest, b.op('i32.ctz', bits));
+    b.setGpr(1, b.wide(b.select(any, index, count)), 32);
+    return;
+  }
+  const own = (mask: Value, shape: string, constant: Value) =>
+    b.op(`${shape}.eq`, b.op('v128.and', mask, constant), constant);
+  const spread = b.op('i16x8.splat', bits);
+  const inBytes = choose(b, spread, spread, 1, [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]);
+  const characters = b.select(
+    words,
+    own(
+      spread,
+      'i16x8',
+      bytes(b, i => (i & 1 ? 0 : 1 << (i >> 1))),
+    ),
+    own(
+      inBytes,
+      'i8x16',
+      bytes(b, i => 1 << (i & 7)),
+    ),
+  );
+  b.setState(XMM, b.select(bit(control, 6), characters, extended(b, b.wide(bits))), 128);
+}
 
 // ── general registers ─────────────────────────────────────────────────────────────────────────────────────────────
 
 const popcnt: Meaning = (b, dst, src) => {
-  const x = src!.get();
+  const x = src.get();
   b.flagsFromBits(b.op('i32.shl', b.eqz(x), b.i32(6)));
-  dst!.set(b.op('i64.popcnt', x));
+  dst.set(b.op('i64.popcnt', x));
 };
 const crc32: Meaning = (b, dst, src) =>
-  dst!.set(b.wide(b.call('crc32', b.narrow(dst!.get()), src!.get(), b.i32(src!.bits / 8))));
+  dst.set(b.wide(b.call('crc32', b.narrow(dst.get()), src.get(), b.i32(src.bits / 8))));
 
 /** The bytes of x in reverse. */
 function reversed(b: Builder, x: Value, bits: number): Value {
@@ -205,7 +220,7 @@ function reversed(b: Builder, x: Value, bits: number): Value {
   const numbers = Array.from({ length: 16 }, (_, i) => (i < bytesOfLane ? bytesOfLane - 1 - i : 15));
   return b.zx(low(b, b.shuffle(vector, vector, numbers)), bits);
 }
-const movbe: Meaning = (b, dst, src) => dst!.set(reversed(b, src!.get(), src!.bits));
+const movbe: Meaning = (b, dst, src) => dst.set(reversed(b, src.get(), src.bits));
 
 /** A row that is one operation on whole registers. */
 const vector = (name: string, opcode: number, operation: Operation, columns: Partial<Row> = sse41): Row =>
@@ -254,10 +269,10 @@ export const sse4Rows: Row[] = [
   row('pinsrd', 0x0f3a22, 'Vx,Ey,Ib', pinsr, x66, sse41),
 
   // Fy is no operand: it gives the width of the lengths in EAX and EDX.
-  row('pcmpestrm', 0x0f3a60, 'Vx,Wx,Ib,Fy', compareStrings(true, 'mask'), x66, sse42, unaligned, reads),
-  row('pcmpestri', 0x0f3a61, 'Vx,Wx,Ib,Fy', compareStrings(true, 'index'), x66, sse42, unaligned, reads),
-  row('pcmpistrm', 0x0f3a62, 'Vx,Wx,Ib', compareStrings(false, 'mask'), x66, sse42, unaligned, reads),
-  row('pcmpistri', 0x0f3a63, 'Vx,Wx,Ib', compareStrings(false, 'index'), x66, sse42, unaligned, reads),
+  row('pcmpestrm', 0x0f3a60, 'Vx,Wx,Ib,Fy', compareExplicit('mask'), x66, sse42, unaligned, reads),
+  row('pcmpestri', 0x0f3a61, 'Vx,Wx,Ib,Fy', compareExplicit('index'), x66, sse42, unaligned, reads),
+  row('pcmpistrm', 0x0f3a62, 'Vx,Wx,Ib', compareImplicit('mask'), x66, sse42, unaligned, reads),
+  row('pcmpistri', 0x0f3a63, 'Vx,Wx,Ib', compareImplicit('index'), x66, sse42, unaligned, reads),
 
   row('popcnt', 0x0fb8, 'Gv,Ev', popcnt, f3, { feature: 'popcnt' }),
   row('crc32', 0x0f38f0, 'Gy,Eb', crc32, f2, { feature: 'sse4_2' }),

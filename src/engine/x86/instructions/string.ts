@@ -4,49 +4,49 @@
  */
 import type { Builder, Value } from '../builder.ts';
 import * as state from '../state.ts';
-import type { Meaning, Operand, Row } from './row.ts';
+import type { ListMeaning, Meaning, Operand, Row } from './row.ts';
 
 const movs: Meaning = (b, dst, src) => {
-  dst!.set(src!.get());
-  src!.step();
-  dst!.step();
+  dst.set(src.get());
+  src.step();
+  dst.step();
   void b;
 };
 const stos: Meaning = (b, dst) => {
-  dst!.set(b.gpr(0, dst!.bits));
-  dst!.step();
+  dst.set(b.gpr(0, dst.bits));
+  dst.step();
 };
 const lods: Meaning = (b, src) => {
-  const x = src!.get();
-  src!.step();
-  b.setGpr(0, x, src!.bits);
+  const x = src.get();
+  src.step();
+  b.setGpr(0, x, src.bits);
 };
 const cmps: Meaning = (b, src, dst) => {
-  const x = src!.get();
-  const y = dst!.get();
-  b.flagsSub(src!.bits, x, y, b.sub(x, y));
-  src!.step();
-  dst!.step();
+  const x = src.get();
+  const y = dst.get();
+  b.flagsSub(src.bits, x, y, b.sub(x, y));
+  src.step();
+  dst.step();
 };
 const scas: Meaning = (b, dst) => {
-  const x = b.gpr(0, dst!.bits);
-  const y = dst!.get();
-  b.flagsSub(dst!.bits, x, y, b.sub(x, y));
-  dst!.step();
+  const x = b.gpr(0, dst.bits);
+  const y = dst.get();
+  b.flagsSub(dst.bits, x, y, b.sub(x, y));
+  dst.step();
 };
 const ins: Meaning = (b, dst) => {
-  b.helper('check_port', b.gpr(2, 16), b.const(dst!.bits));
+  b.helper('check_port', b.gpr(2, 16), b.const(dst.bits));
   // The destination is checked before the device is asked: a read may have side effects.
-  b.loadForWrite(dst!.address(), dst!.bits);
-  const value = b.helper('port_in', b.gpr(2, 16), b.const(dst!.bits));
-  b.store(dst!.address(), dst!.bits, value);
-  dst!.step();
+  b.loadForWrite(dst.address(), dst.bits);
+  const value = b.helper('port_in', b.gpr(2, 16), b.const(dst.bits));
+  b.store(dst.address(), dst.bits, value);
+  dst.step();
 };
 const outs: Meaning = (b, src) => {
-  b.helper('check_port', b.gpr(2, 16), b.const(src!.bits));
-  const value = src!.get();
-  b.helper('port_out', b.gpr(2, 16), b.const(src!.bits), value);
-  src!.step();
+  b.helper('check_port', b.gpr(2, 16), b.const(src.bits));
+  const value = src.get();
+  b.helper('port_out', b.gpr(2, 16), b.const(src.bits), value);
+  src.step();
 };
 
 /** Below this many elements a call costs more than it saves. */
@@ -55,7 +55,7 @@ const BULK = 16;
 /**
  * REP: `until` says when REPE/REPNE stop early; `bulk` says how the tier can do as many elements as lie in one page at once.
  */
-function repeated(one: Meaning, options: { until?: 'zero' | 'nonzero'; bulk?: 'movs' | 'stos' } = {}): Meaning {
+function repeated(one: ListMeaning, options: { until?: 'zero' | 'nonzero'; bulk?: 'movs' | 'stos' } = {}): ListMeaning {
   return (b: Builder, ...operands: Operand[]) => {
     const counter = operands.at(-1)!;
     const strings = operands.slice(0, -1);
@@ -77,13 +77,14 @@ function repeated(one: Meaning, options: { until?: 'zero' | 'nonzero'; bulk?: 'm
       // Both ways below use the addresses: they are worked out before the ways part. Where that may fault (and a source's page
       // fault comes before its destination's limit) a bulk is for flat segments, and offsets do.
       const { flat } = b.tier;
+      const { bulk } = options;
       const address = (operand: Operand) => (flat ? operand.address() : operand.offset());
       if (flat) for (const operand of strings) operand.address();
       const done = b.variable(b.const(0));
       b.when(b.no(b.ltu(count, b.const(BULK))), () => {
-        const [to, from] = strings;
-        const source = options.bulk === 'movs' ? address(from!) : b.gpr(0, bits);
-        done.set(b.tier.bulk(b, options.bulk!, bits / 8, address(to!), source, count));
+        const [to, from] = strings as [Operand, Operand?];
+        const source = from ? address(from) : b.gpr(0, bits);
+        done.set(b.tier.bulk(b, bulk, bits / 8, address(to), source, count));
       });
       b.when(b.eqz(done.get()), single, () => {
         for (const operand of strings) operand.advance(b.mul(done.get(), b.const(bits / 8)));

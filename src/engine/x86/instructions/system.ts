@@ -1,24 +1,23 @@
-/** System instructions (SDM 1, 5.20) and port I/O. Nearly all are helpers: system.ts and segments.ts beside the table. */
-import type { Builder } from '../builder.ts';
+/** System instructions (SDM 1, 5.20) and port I/O. Nearly all are helpers: see control.ts and segments.ts one folder up. */
+import type { Builder, Value } from '../builder.ts';
 import * as state from '../state.ts';
-import type { Meaning, Row } from './row.ts';
+import type { ListMeaning, Meaning, Operand, Row } from './row.ts';
 
 const helper =
-  (name: string): Meaning =>
+  (name: string): ListMeaning =>
   (b, ...operands) =>
     void b.helper(name, ...operands.map(operand => operand.get()));
 /** A helper after which interrupts may have become possible, or translations or modes have changed. */
 const changing =
-  (name: string): Meaning =>
+  (name: string): ListMeaning =>
   (b, ...operands) => {
     b.helper(name, ...operands.map(operand => operand.get()));
     b.tier.attend(b);
   };
 
-const portIn: Meaning = (b, value, port) =>
-  value!.set(b.helper('port_in', b.zx(port!.get(), 16), b.const(value!.bits)));
+const portIn: Meaning = (b, value, port) => value.set(b.helper('port_in', b.zx(port.get(), 16), b.const(value.bits)));
 const portOut: Meaning = (b, port, value) =>
-  void b.helper('port_out', b.zx(port!.get(), 16), b.const(value!.bits), value!.get());
+  void b.helper('port_out', b.zx(port.get(), 16), b.const(value.bits), value.get());
 
 /** SGDT and SIDT store the limit and a base of 32 bits, or 64 in 64-bit mode. */
 const storeTable =
@@ -26,16 +25,16 @@ const storeTable =
   (b, destination) => {
     b.helper('check_umip');
     const bits = b.tier.wide ? 64 : 32;
-    b.loadForWrite(destination!.displaced(b.const(2)), bits);
-    b.store(destination!.address(), 16, b.state(limit, 16));
-    b.store(destination!.displaced(b.const(2)), bits, b.state(base, bits));
+    b.loadForWrite(destination.displaced(b.const(2)), bits);
+    b.store(destination.address(), 16, b.state(limit, 16));
+    b.store(destination.displaced(b.const(2)), bits, b.state(base, bits));
   };
 const loadTable =
   (name: string): Meaning =>
   (b, source) => {
-    const limit = b.load(source!.address(), 16);
-    const base = b.load(source!.displaced(b.const(2)), b.tier.wide ? 64 : 32);
-    b.helper(name, limit, base, b.const(source!.bits));
+    const limit = b.load(source.address(), 16);
+    const base = b.load(source.displaced(b.const(2)), b.tier.wide ? 64 : 32);
+    b.helper(name, limit, base, b.const(source.bits));
   };
 
 const setRest = (set: number, clear: number) => (b: Builder) =>
@@ -74,7 +73,7 @@ const flagsChanging =
 const readInto =
   (name: string): Meaning =>
   (b, destination, source) =>
-    destination!.set(b.helper(name, source!.number()));
+    destination.set(b.helper(name, source.number()));
 /** CR8 is the local APIC's: the helper asks for it. */
 const CONTROL_FIELDS = [
   [0, state.CR0],
@@ -83,7 +82,7 @@ const CONTROL_FIELDS = [
   [4, state.CR4],
 ] as const;
 const readControl: Meaning = (b, destination, source) => {
-  const number = source!.number();
+  const number = source.number();
   const value = b.variable(b.const(0));
   const among = ([first, ...rest]: readonly (readonly [number, number])[]): void => {
     if (!first) return value.set(b.helper('read_control', number));
@@ -94,23 +93,23 @@ const readControl: Meaning = (b, destination, source) => {
     );
   };
   among(CONTROL_FIELDS);
-  destination!.set(value.get());
+  destination.set(value.get());
 };
 const writeFrom =
   (name: string): Meaning =>
   (b, destination, source) => {
-    b.helper(name, destination!.number(), source!.get());
+    b.helper(name, destination.number(), source.get());
     b.tier.attend(b);
   };
 const selectorInto =
   (name: string): Meaning =>
   (b, destination) => {
     const value = b.helper(name);
-    destination!.set(value);
+    destination.set(value);
   };
 /** LAR, LSL, VERR, VERW answer through ZF. */
 const probe =
-  (name: string): Meaning =>
+  (name: string): ListMeaning =>
   (b, ...operands) => {
     const selector = b.zx(operands.at(-1)!.get(), 16);
     const value = b.helper(name, selector);
@@ -119,6 +118,13 @@ const probe =
     const others = b.both(b.arithmeticFlags(), b.i32(~0x40));
     b.flagsFromBits(b.either(others, b.op('i32.shl', found, b.i32(6))));
   };
+
+/** VMCALL (Intel) and VMMCALL (AMD): both makers' guests may use either, so a processor of either make takes both. */
+const hypercall: Meaning = b => {
+  b.setState(state.RIP, b.nextOffset());
+  b.helper('hypercall');
+  b.tier.resume(b);
+};
 
 const kernel = 'needs CPL 0 or differs between hosts';
 
@@ -252,7 +258,7 @@ export const systemRows: Row[] = [
     operands: 'Mb',
     writes: [],
     meaning: (b, m) => {
-      b.helper('invlpg', m!.address());
+      b.helper('invlpg', m.address());
       b.tier.attend(b);
     },
     privileged: true,
@@ -283,11 +289,7 @@ export const systemRows: Row[] = [
     opcode: 0x0f01,
     modrm: 0xc1,
     operands: '',
-    meaning: b => {
-      b.setState(state.RIP, b.nextOffset());
-      b.helper('hypercall');
-      b.tier.resume(b);
-    },
+    meaning: hypercall,
     ends: true,
     untested: kernel,
   },
@@ -296,11 +298,7 @@ export const systemRows: Row[] = [
     opcode: 0x0f01,
     modrm: 0xd9,
     operands: '',
-    meaning: b => {
-      b.setState(state.RIP, b.nextOffset());
-      b.helper('hypercall');
-      b.tier.resume(b);
-    },
+    meaning: hypercall,
     ends: true,
     untested: kernel,
   },
@@ -378,7 +376,7 @@ export const systemRows: Row[] = [
     group: 0,
     form: 'register',
     operands: 'Ry',
-    meaning: (b, r) => base(b, () => r!.set(b.state(state.SEGMENT_BASE + 8 * state.FS))),
+    meaning: (b, r) => base(b, () => r.set(b.state(state.SEGMENT_BASE + 8 * state.FS))),
     mode: 'o64',
     feature: 'fsgsbase',
   },
@@ -389,7 +387,7 @@ export const systemRows: Row[] = [
     group: 1,
     form: 'register',
     operands: 'Ry',
-    meaning: (b, r) => base(b, () => r!.set(b.state(state.SEGMENT_BASE + 8 * state.GS))),
+    meaning: (b, r) => base(b, () => r.set(b.state(state.SEGMENT_BASE + 8 * state.GS))),
     mode: 'o64',
     feature: 'fsgsbase',
   },
@@ -401,7 +399,7 @@ export const systemRows: Row[] = [
     form: 'register',
     operands: 'Ry',
     writes: [],
-    meaning: (b, r) => base(b, () => setBase(b, state.FS, r!.get())),
+    meaning: (b, r) => base(b, () => setBase(b, state.FS, r.get())),
     mode: 'o64',
     feature: 'fsgsbase',
   },
@@ -413,7 +411,7 @@ export const systemRows: Row[] = [
     form: 'register',
     operands: 'Ry',
     writes: [],
-    meaning: (b, r) => base(b, () => setBase(b, state.GS, r!.get())),
+    meaning: (b, r) => base(b, () => setBase(b, state.GS, r.get())),
     mode: 'o64',
     feature: 'fsgsbase',
   },
@@ -426,9 +424,9 @@ export const systemRows: Row[] = [
     operands: 'Gy,Mx',
     writes: [],
     meaning: (b, kind, m) => {
-      const pcid = b.load(m!.address(), 64);
-      const address = b.load(m!.displaced(b.const(8)), 64);
-      b.helper('invpcid', kind!.get(), pcid, address);
+      const pcid = b.load(m.address(), 64);
+      const address = b.load(m.displaced(b.const(8)), 64);
+      b.helper('invpcid', kind.get(), pcid, address);
       b.tier.attend(b);
     },
     privileged: true,
@@ -444,7 +442,7 @@ export const systemRows: Row[] = [
     prefix: 'none',
     operands: 'Mb',
     writes: [],
-    meaning: (b, m) => void b.use(b.load(m!.address(), 8)),
+    meaning: (b, m) => void b.use(b.load(m.address(), 8)),
     feature: 'clflush',
   },
   {
@@ -476,12 +474,12 @@ function base(b: Builder, then: () => void): void {
   then();
 }
 /** A base must be canonical (#GP otherwise). */
-function setBase(b: Builder, segment: number, value: import('../builder.ts').Value): void {
+function setBase(b: Builder, segment: number, value: Value): void {
   b.raiseIf(b.ne(b.sar(b.shl(value, b.const(16)), b.const(16)), value), 13, 0);
   b.setState(state.SEGMENT_BASE + 8 * segment, value);
 }
-function random(b: Builder, destination: import('./row.ts').Operand | undefined): void {
-  const value = b.helper('random', b.const(destination!.bits));
-  destination!.set(value);
+function random(b: Builder, destination: Operand): void {
+  const value = b.helper('random', b.const(destination.bits));
+  destination.set(value);
   b.flagsFromBits(b.i32(1));
 }

@@ -2,7 +2,7 @@
 import { arithmeticRows } from './arithmetic.ts';
 import { branchRows } from './branch.ts';
 import { moveRows } from './move.ts';
-import type { Row } from './row.ts';
+import { checkMeaning, type Row } from './row.ts';
 import { shiftRows } from './shift.ts';
 import { flagRows, stringRows } from './string.ts';
 import { systemRows } from './system.ts';
@@ -19,4 +19,4 @@ export const rows: readonly Row[] = [
   ...systemRows,
   ...vectorRows,
   ...x87Rows,
-];
+].map(checkMeaning);

@@ -92,14 +92,14 @@ export function switchToMmx(b: Builder): void {
 export const whole =
   (operation: Operation): Meaning =>
   (b, dst, src) =>
-    dst!.set(apply(b, operation, dst!.get(), src!.get()));
+    dst.set(apply(b, operation, dst.get(), src.get()));
 
 /** dst = operation(src). */
 export const unary =
   (operation: string | ((b: Builder, x: Value) => Value)): Meaning =>
   (b, dst, src) => {
-    const x = src!.get();
-    dst!.set(typeof operation === 'string' ? b.op(operation, x) : operation(b, x));
+    const x = src.get();
+    dst.set(typeof operation === 'string' ? b.op(operation, x) : operation(b, x));
   };
 
 /** Which features the two forms of a family belong to. */
@@ -123,7 +123,7 @@ function family(name: string, opcode: number, features: FamilyFeatures, narrow: 
 /** Both forms of an operation whose lanes do not look at each other: `Pq,Qq` and, after 66, `Vx,Wx`. */
 export function lanewise(name: string, opcode: number, operation: Operation, features = ORIGINAL): Row[] {
   const narrow: Meaning = (b, dst, src) =>
-    dst!.set(low(b, apply(b, operation, doubled(b, dst!.get()), doubled(b, src!.get()))));
+    dst.set(low(b, apply(b, operation, doubled(b, dst.get()), doubled(b, src.get()))));
   return family(name, opcode, features, narrow, whole(operation));
 }
 
@@ -133,15 +133,15 @@ export function lanewise(name: string, opcode: number, operation: Operation, fea
  */
 export function folding(name: string, opcode: number, operation: Operation, features = ORIGINAL): Row[] {
   const narrow: Meaning = (b, dst, src) => {
-    const both = pair(b, dst!.get(), src!.get());
-    dst!.set(low(b, apply(b, operation, both, both)));
+    const both = pair(b, dst.get(), src.get());
+    dst.set(low(b, apply(b, operation, both, both)));
   };
   return family(name, opcode, features, narrow, whole(operation));
 }
 
 /** Both forms of an operation on one source. */
 export function mapping(name: string, opcode: number, operation: string, features: FamilyFeatures): Row[] {
-  const narrow: Meaning = (b, dst, src) => dst!.set(low(b, b.op(operation, doubled(b, src!.get()))));
+  const narrow: Meaning = (b, dst, src) => dst.set(low(b, b.op(operation, doubled(b, src.get()))));
   return family(name, opcode, features, narrow, unary(operation));
 }
 

@@ -4,7 +4,7 @@
  */
 import type { Builder, Value } from '../builder.ts';
 import { CR0, FPU_IMAGE, FPU_IP, FPU_STATUS, FPU_WRITES, RESULT } from '../state.ts';
-import type { Meaning, Operand, Row } from './row.ts';
+import { checkMeaning, type Meaning, type Operand, type Row } from './row.ts';
 
 /** #NM, device not available. */
 const NM = 7;
@@ -12,9 +12,9 @@ const NM = 7;
 const MP_AND_TS = 2 | 8;
 
 /**
- * The last instruction that was none of control, for whoever handles its exception (SDM 1, 8.1.8): its linear address, which
- * in flat segments is its offset too. Neither its operand's address nor its opcode is kept. Comes last: a pending exception
- * faults before, and its handler wants the address of the one that raised it.
+ * Notes the address of the last x87 instruction that is not a control instruction: exception handlers read it (SDM 1, 8.1.8). It is
+ * the linear address, which in flat segments equals the offset. The operand's address and the opcode are not kept. The note
+ * comes last: where a pending exception faults, its handler must find the address of the instruction that raised it.
  */
 const remembered =
   (meaning: Meaning): Meaning =>
@@ -35,7 +35,7 @@ const stackIndex = (b: Builder, register: Operand): Value => b.and(register.numb
 const withRegister =
   (helper: string): Meaning =>
   (b, register) => {
-    b.helper(helper, stackIndex(b, register!));
+    b.helper(helper, stackIndex(b, register));
   };
 
 /** #MF, x87 floating-point error. */
@@ -55,21 +55,21 @@ const withMemory =
   (helper: string): Meaning =>
   (b, source) => {
     waitFirst(b);
-    b.helper(helper, source!.get());
+    b.helper(helper, source.get());
   };
 
 /** The answer in RFLAGS. */
 const toFlags =
   (helper: string): Meaning =>
   (b, register) => {
-    b.helper(helper, stackIndex(b, register!));
+    b.helper(helper, stackIndex(b, register));
     b.flagsFromBits(b.state32(RESULT));
   };
 
 const conditional =
   (code: number): Meaning =>
   (b, register) => {
-    b.helper('fcmov', stackIndex(b, register!), b.wide(b.condition(code)));
+    b.helper('fcmov', stackIndex(b, register), b.wide(b.condition(code)));
   };
 
 /** A store: computed, written unless an unmasked exception forbids it, made definite (see x87/transfer.ts). */
@@ -78,9 +78,9 @@ const store =
   (b, destination) => {
     waitFirst(b);
     // The destination must be writable even where an unmasked exception keeps the value back.
-    destination!.get();
+    destination.get();
     b.helper(helper);
-    b.when(b.state32(FPU_WRITES), () => destination!.set(b.state(RESULT, destination!.bits)));
+    b.when(b.state32(FPU_WRITES), () => destination.set(b.state(RESULT, destination.bits)));
     b.helper(pops ? 'fstp_commit' : 'fst_commit');
   };
 
@@ -89,12 +89,12 @@ const storeTen =
   (helper: string): Meaning =>
   (b, destination) => {
     waitFirst(b);
-    b.loadForWrite(destination!.address(), 64);
-    b.loadForWrite(destination!.displaced(b.const(8)), 16);
+    b.loadForWrite(destination.address(), 64);
+    b.loadForWrite(destination.displaced(b.const(8)), 16);
     b.helper(helper);
     b.when(b.state32(FPU_WRITES), () => {
-      b.store(destination!.displaced(b.const(8)), 16, b.state(RESULT + 8, 16));
-      b.store(destination!.address(), 64, b.state(RESULT));
+      b.store(destination.displaced(b.const(8)), 16, b.state(RESULT + 8, 16));
+      b.store(destination.address(), 64, b.state(RESULT));
     });
     b.helper('fstp_commit');
   };
@@ -103,8 +103,8 @@ const loadTen =
   (helper: string): Meaning =>
   (b, source) => {
     waitFirst(b);
-    const significand = b.load(source!.address(), 64);
-    b.helper(helper, significand, b.load(source!.displaced(b.const(8)), 16));
+    const significand = b.load(source.address(), 64);
+    b.helper(helper, significand, b.load(source.displaced(b.const(8)), 16));
   };
 
 /** Cuts `size` bytes into pieces of 64, 32 and 16 bits: offset and bits of each. */
@@ -119,12 +119,12 @@ const imageSize = (memory: Operand, short: number, long: number) => (memory.bits
 const saveImage =
   (name: string, short: number, long: number): Meaning =>
   (b, destination) => {
-    const size = imageSize(destination!, short, long);
+    const size = imageSize(destination, short, long);
     // Both ends first: a fault then finds nothing written.
-    for (const offset of [0, size - 1]) b.loadForWrite(destination!.displaced(b.const(offset)), 8);
+    for (const offset of [0, size - 1]) b.loadForWrite(destination.displaced(b.const(offset)), 8);
     b.helper(`${name}_${size}`);
     for (const [offset, bits] of pieces(size))
-      b.store(destination!.displaced(b.const(offset)), bits, b.state(FPU_IMAGE + offset, bits));
+      b.store(destination.displaced(b.const(offset)), bits, b.state(FPU_IMAGE + offset, bits));
     b.helper(`${name}_commit`);
   };
 
@@ -132,10 +132,10 @@ const loadImage =
   (name: string, short: number, long: number): Meaning =>
   (b, source) => {
     waitFirst(b);
-    const size = imageSize(source!, short, long);
-    for (const offset of [0, size - 1]) b.load(source!.displaced(b.const(offset)), 8);
+    const size = imageSize(source, short, long);
+    for (const offset of [0, size - 1]) b.load(source.displaced(b.const(offset)), 8);
     for (const [offset, bits] of pieces(size))
-      b.setState(FPU_IMAGE + offset, b.load(source!.displaced(b.const(offset)), bits), bits);
+      b.setState(FPU_IMAGE + offset, b.load(source.displaced(b.const(offset)), bits), bits);
     b.helper(`${name}_${size}`);
   };
 
@@ -267,7 +267,7 @@ const statusToAx: Meaning = b => {
 const storeWord =
   (helper: string): Meaning =>
   (b, destination) => {
-    destination!.set(b.zx(b.helper(helper), 16));
+    destination.set(b.zx(b.helper(helper), 16));
   };
 
 const controlRows: Row[] = [
@@ -293,7 +293,7 @@ const controlRows: Row[] = [
 
 export const x87Rows: Row[] = [
   ...[...arithmeticRows, ...transferRows, ...conditionalRows, ...compareRows, ...stackRows].map(row => ({
-    ...row,
+    ...checkMeaning(row),
     meaning: remembered(row.meaning),
   })),
   ...controlRows,
