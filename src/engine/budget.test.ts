@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Engine, type EngineEnvironment } from './engine.ts';
-import { REGION_LIMIT } from './jit/region.ts';
+import { REGION_LIMIT } from './layout.ts';
 
 const CODE = 0x8000;
 /** jmp CODE */

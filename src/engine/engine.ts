@@ -12,9 +12,8 @@ import { pack, unpack } from './interpreter/packed.ts';
 import * as record from './interpreter/record.ts';
 import { HEAT_STEP, Jit } from './jit/jit.ts';
 import { RegionLibrary, SAVED_LIMIT } from './jit/library.ts';
-import { REGION_LIMIT } from './jit/region.ts';
 import { LocalTranslator, type TranslatorFactory } from './jit/translator.ts';
-import { type Layout, layout, PAGE_DEVICE, RECORD_SIZE } from './layout.ts';
+import { type Layout, layout, PAGE_DEVICE, RECORD_SIZE, REGION_LIMIT } from './layout.ts';
 import { helpers } from './x86/all-helpers.ts';
 import { debugOffset } from './x86/control.ts';
 import { Cpu, type Environment, FAULT } from './x86/cpu.ts';
@@ -334,7 +333,7 @@ export class Engine {
         const slice = this.jit ? LOOK : 0x3fffffff;
         cpu.set32(state.EXACT, exactly && left <= slice ? 1 : 0);
         boundary = this.#enter(0, Math.min(left, slice));
-        this.jit?.look();
+        this.jit?.poll();
       }
       if (this.#watchHits) this.#debugTrap(0);
       if (this.#exitWanted) return 'attention';

@@ -77,6 +77,12 @@ export const PAGE_DEVICE = 2;
 /** RAM may be at most this large: above it lie the devices of a PC. */
 export const MAXIMUM_RAM = 0xc0000000;
 
+/**
+ * Instructions that a region has at most. Translated code counts whole stretches, so a region is entered only while the budget
+ * (FUEL) has more than so many instructions left.
+ */
+export const REGION_LIMIT = 300;
+
 export interface Layout {
   ramSize: number;
   pageKind: number;

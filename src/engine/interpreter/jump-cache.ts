@@ -5,8 +5,7 @@
 
 import { hasTailCalls } from '../../wasm/features.ts';
 import type { Body } from '../../wasm/module.ts';
-import { REGION_LIMIT } from '../jit/region.ts';
-import { JUMP_CACHE, JUMP_CACHE_BYTES, JUMP_ENTRY, JUMP_SETS, JUMP_TARGET, TLB_KEYS } from '../layout.ts';
+import { JUMP_CACHE, JUMP_CACHE_BYTES, JUMP_ENTRY, JUMP_SETS, JUMP_TARGET, REGION_LIMIT, TLB_KEYS } from '../layout.ts';
 import { Hand } from '../x86/hand.ts';
 import { emitKeyPlace } from '../x86/paging.ts';
 import * as state from '../x86/state.ts';

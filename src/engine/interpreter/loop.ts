@@ -4,7 +4,6 @@
  */
 
 import { Body, Module } from '../../wasm/module.ts';
-import { REGION_LIMIT } from '../jit/region.ts';
 import {
   BLOCK_ENTRY,
   BLOCK_RECORD,
@@ -12,6 +11,7 @@ import {
   BLOCK_SETS,
   type Layout,
   RECORD_SIZE,
+  REGION_LIMIT,
   TLB_ADDEND,
   TLB_EXECUTE,
 } from '../layout.ts';

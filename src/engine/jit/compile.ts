@@ -304,7 +304,7 @@ function prologue(layout: Layout, region: Region, wide: boolean, locals: RegionL
       body.return();
       body.end();
     };
-    // Whoever enters has made sure of fuel for REGION_LIMIT.
+    // The interpreter and the jump cache enter a region only with fuel for REGION_LIMIT instructions.
     load('i32.load', state.FUEL);
     body.set(locals.fuel);
     const units = new Set(

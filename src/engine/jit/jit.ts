@@ -1,6 +1,6 @@
 /**
- * The second tier: is told which blocks the interpreter enters often, has the regions around them translated, several at
- * once, and takes them back when their code is written to.
+ * The second tier. The interpreter tells it which blocks it enters often; it has the regions around them translated, several
+ * in one module, and removes a region when its code is written to.
  */
 import type { ArtifactCache } from '../../host/artifact-cache.ts';
 import type { Blocks, CodeSource } from '../blocks.ts';
@@ -10,27 +10,36 @@ import { type CodeView, keyOf, partsOf, type RegionLibrary, type RegionModule, t
 import { findRegion, type Region } from './region.ts';
 import type { TranslationRequest, Translator } from './translator.ts';
 
-/** How often the interpreter has entered a block when it is looked at, again and again. A power of two. */
+/** The interpreter asks for a block's translation each time that it has entered the block so many times more. A power of two. */
 export const HEAT_STEP = 2048;
-/** How often it must have entered it for the block to be hot. */
-const HOT = 10 * HEAT_STEP;
-/** … and before it is worth being part of a region. */
-const WARM = 1000;
-/** Instructions in which a block that is hot is entered HEAT_STEP times: what takes longer costs next to nothing as it is. */
-const SLOW = 2e9;
-/** Looks with nothing to do for the translator after which less is hot, too: the core that it has is free. */
-const IDLE = 4000;
-/** Regions that go into one module at most, and looks (`look`) to wait for more of them: longer where they are less hot. */
-const BATCH = 64;
-const PATIENCE = 200;
-const MORE_PATIENCE = 2000;
-/** Regions that may wait for their module: more of them would be stale before they come. */
-const OUTSTANDING = 96;
-/** A place is left to the interpreter when losing its regions has cost this much: that of six translations. */
-const LOSS_LIMIT = 48;
-const LOSS = { translated: 8, recalled: 1 } as const;
-/** Live regions: V8 keeps a mapping a module on Node below 24 (engine-numbers 1). */
-const LIVE_LIMIT = 12000;
+/** A block is hot, and the region around it is translated, when the interpreter has entered it so many times. */
+const HOT_ENTRIES = 10 * HEAT_STEP;
+/** A block may be part of a region when the interpreter has entered it so many times. */
+const WARM_ENTRIES = 1000;
+/**
+ * A block is not translated if the guest executed more than so many instructions while the block was entered HEAT_STEP times: the
+ * interpreter spends too little time there for a translation to pay.
+ */
+const SLOW_INSTRUCTIONS = 2e9;
+/**
+ * HOT_ENTRIES falls by a step when the translator has had nothing to do for so many polls: its thread is free, so blocks that
+ * are less hot are worth translating, too.
+ */
+const IDLE_POLLS = 4000;
+/** A module holds at most so many regions. */
+const BATCH_REGIONS = 64;
+/** A module that is not full waits for more regions for so many polls. */
+const BATCH_POLLS = 200;
+/** A module waits so many polls while the translator is idle and blocks that are less hot are translated. */
+const IDLE_BATCH_POLLS = 2000;
+/** No module is begun while so many regions wait for theirs: the guest would have moved on before they are ready. */
+const OUTSTANDING_REGIONS = 96;
+/** The cost of losing a region because its code was written to, by where the region came from. */
+const LOSS_COST = { translated: 8, recalled: 1 } as const;
+/** A place stays with the interpreter when losing its regions has cost so much. */
+const LOSS_COST_LIMIT = 6 * LOSS_COST.translated;
+/** So many regions may be live: V8 on Node below 24 keeps a memory mapping for each module, and the system limits those. */
+const LIVE_REGIONS = 12000;
 
 export interface JitHost {
   layout: Layout;
@@ -39,17 +48,17 @@ export interface JitHost {
   blocks: Blocks;
   source: CodeSource;
   translator: Translator;
-  /** Where regions are looked up and kept, and the cache's file that they belong into. */
+  /** Regions of earlier machines and processes, and the name of the file for this guest's regions in the cache. */
   library: RegionLibrary | undefined;
   libraryName: string;
   cache: ArtifactCache | undefined;
-  /** What leads to regions by linear address is to be forgotten. */
+  /** Empties the jump caches, which lead to regions by linear address. */
   forgetJumps(): void;
-  /** Executed so far, roughly. */
+  /** Guest instructions executed so far, roughly. */
   instructions(): number;
   /** Guest-physical address of executable RAM at a linear address; -1 where there is none. */
   code(linear: bigint): number;
-  /** May code that runs now be translated? 32-bit code may under flat segments, 16-bit code never. */
+  /** True if code of this size that runs now may be translated: 32-bit code under flat segments may, 16-bit code never. */
   translates(code: CodeSize): boolean;
   table(code: CodeSize): WebAssembly.Table;
   /** The interpreter's functions that regions call, by the names that they import. */
@@ -64,25 +73,29 @@ interface Candidate {
 /** A region that is being translated, or that the guest may enter. */
 interface Entry extends Candidate {
   place: RegionPlace;
-  origin: keyof typeof LOSS;
-  /** In the table; -1 until its module has come. */
+  origin: keyof typeof LOSS_COST;
+  /** The function's index in the table; -1 until its module is ready. */
   index: number;
 }
 
 export class Jit {
   readonly #host: JitHost;
-  /** When blocks were entered a multiple of HEAT_STEP times, in instructions; by `keyOf`. */
+  /** By `keyOf`: the guest instructions executed when a block last reached a multiple of HEAT_STEP. */
   readonly #heated = new Map<number, number>();
-  /** By `keyOf`. */
+  /** By `keyOf`: the sum of the costs of the regions lost at a place. */
   readonly #losses = new Map<number, number>();
   #batch: TranslationRequest[] = [];
-  #waited = 0;
-  #hot = HOT;
-  #idle = 0;
-  /** By `keyOf`. */
+  /** Polls since the first region of the batch. */
+  #batchPolls = 0;
+  /** How often a block must have been entered to be hot: HOT_ENTRIES, or less while the translator is idle. */
+  #hotEntries = HOT_ENTRIES;
+  /** Polls that found the translator idle. */
+  #idlePolls = 0;
+  /** By `keyOf`: regions that are translated or live. */
   readonly #entries = new Map<number, Entry>();
+  /** The same by the number of each guest-physical page that holds their code. */
   readonly #byPage = new Map<number, Set<Entry>>();
-  /** By the number of its request. */
+  /** Regions at the translator, by the number of the request. */
   readonly #requested = new Map<number, Entry>();
   #requests = 0;
   readonly #free: Record<CodeSize, number[]> = { 16: [], 32: [], 64: [] };
@@ -98,16 +111,16 @@ export class Jit {
     if (cache && library) host.translator.compile(library.load(cache, libraryName));
   }
 
-  /** Called every few thousand instructions: takes what has been translated, and goes on. */
-  look(): void {
+  /** Called every few thousand instructions: installs the modules that are ready, and begins the next one when it is time. */
+  poll(): void {
     const { translator } = this.#host;
     translator.poll();
     if (this.#batch.length > 0) {
-      this.#idle = 0;
-      if (++this.#waited >= (this.#hot < HOT ? MORE_PATIENCE : PATIENCE)) this.#submit();
-    } else if (translator.beside && translator.outstanding === 0 && ++this.#idle >= IDLE) {
-      this.#idle = 0;
-      this.#hot = Math.max(HEAT_STEP, this.#hot - HEAT_STEP);
+      this.#idlePolls = 0;
+      if (++this.#batchPolls >= (this.#hotEntries < HOT_ENTRIES ? IDLE_BATCH_POLLS : BATCH_POLLS)) this.#submit();
+    } else if (translator.ownThread && translator.outstanding === 0 && ++this.#idlePolls >= IDLE_POLLS) {
+      this.#idlePolls = 0;
+      this.#hotEntries = Math.max(HEAT_STEP, this.#hotEntries - HEAT_STEP);
     }
   }
   /** The block at `linear` has been entered a multiple of HEAT_STEP times. */
@@ -118,13 +131,13 @@ export class Jit {
     const now = this.#host.instructions();
     const pause = now - (this.#heated.get(key) ?? 0);
     this.#heated.set(key, now);
-    if (pause > SLOW || this.#host.blocks.heat(physical, code) < this.#hot) return;
-    this.#want({ linear, physical, code }, WARM);
-    if (this.#batch.length < BATCH) return;
-    this.#hot = HOT;
+    if (pause > SLOW_INSTRUCTIONS || this.#host.blocks.heat(physical, code) < this.#hotEntries) return;
+    this.#want({ linear, physical, code }, WARM_ENTRIES);
+    if (this.#batch.length < BATCH_REGIONS) return;
+    this.#hotEntries = HOT_ENTRIES;
     this.#submit();
   }
-  /** Code is executed at `linear`, perhaps for the first time. @returns true if the library has a region for it, which is there now */
+  /** Installs the library's region for code that is about to be executed. @returns true if there is one, and it is installed */
   recall(linear: bigint, physical: number, code: CodeSize): boolean {
     const { library } = this.#host;
     if (!library || !this.#host.translates(code) || this.#isRefused(physical, code)) return false;
@@ -151,7 +164,7 @@ export class Jit {
     if (wanted) this.#submit();
     return wanted;
   }
-  /** Keeps what has been translated for a later process, if there is much that is new. Takes some 20 ms then. */
+  /** Writes what has been translated to the cache, if much of it is new: that takes some 20 ms. */
   save(): void {
     const { cache, library, libraryName } = this.#host;
     if (cache && library) library.save(cache, libraryName);
@@ -162,16 +175,17 @@ export class Jit {
   }
 
   /**
-   * Finds the region around the place, of blocks entered `warm` times, and puts it into the next batch: now, while the address
-   * space is the one in which it is hot. @returns false if there is none, or it is there already.
+   * Finds the region around a place, of blocks that have been entered `warmEntries` times, and puts it into the next batch. The
+   * search is not put off, because it needs the address space in which the place is hot. @returns false if there is no such region,
+   * or it exists already
    */
-  #want(candidate: Candidate, warm: number): boolean {
+  #want(candidate: Candidate, warmEntries: number): boolean {
     const started = performance.now();
     const { physical, code } = candidate;
     if (this.#isRefused(physical, code)) return false;
     const executed: number[] = [];
     const targets: TranslationRequest['targets'] = [];
-    const region = this.#find(candidate, warm, executed, targets);
+    const region = this.#find(candidate, warmEntries, executed, targets);
     if (!region) return false;
     const { pages, seen, instructions } = region;
     const place = { code, entry: physical & 4095, pages, parts: partsOf(region), instructions };
@@ -184,16 +198,16 @@ export class Jit {
     this.statistics.milliseconds += performance.now() - started;
     return true;
   }
-  /** Hands what has been gathered to the translator. */
+  /** Hands the batch to the translator. */
   #submit(): void {
     const { translator } = this.#host;
-    if (translator.outstanding >= OUTSTANDING) return;
-    this.#waited = 0;
-    translator.translate(this.#batch.splice(0, BATCH));
+    if (translator.outstanding >= OUTSTANDING_REGIONS) return;
+    this.#batchPolls = 0;
+    translator.translate(this.#batch.splice(0, BATCH_REGIONS));
   }
   #find(
     { linear, physical, code }: Candidate,
-    warm: number,
+    warmEntries: number,
     executed: number[],
     targets: TranslationRequest['targets'],
   ): Region | undefined {
@@ -204,7 +218,7 @@ export class Jit {
         bytes,
         page: this.#viewAt(linear, physical, code).page,
         executed: at => {
-          const wanted = blocks.heat(at, code) >= warm;
+          const wanted = blocks.heat(at, code) >= warmEntries;
           if (wanted) executed.push(at);
           return wanted;
         },
@@ -235,10 +249,12 @@ export class Jit {
     const from = this.#host.layout.guestOrigin + physical;
     return this.#host.bytes.subarray(from, from + length);
   }
-  /** There is a region at the place already, or there shall not be one. */
+  /** True if the place has a region already, or may not have one. */
   #isRefused(physical: number, code: CodeSize): boolean {
     const key = keyOf(physical, code);
-    return this.#entries.has(key) || (this.#losses.get(key) ?? 0) >= LOSS_LIMIT || this.#entries.size >= LIVE_LIMIT;
+    return (
+      this.#entries.has(key) || (this.#losses.get(key) ?? 0) >= LOSS_COST_LIMIT || this.#entries.size >= LIVE_REGIONS
+    );
   }
   /** Where the indirect jump or call at a linear address went lately, the most frequent first. */
   #jumpsFrom(linear: bigint): bigint[] {
@@ -249,7 +265,7 @@ export class Jit {
       if (ring[i] === linear) counts.set(ring[i + 1]!, (counts.get(ring[i + 1]!) ?? 0) + 1);
     return [...counts].sort(([, x], [, y]) => y - x).map(([target]) => target);
   }
-  /** Notes where a region's code lies: it is taken back when that is written to, even before its module has come. */
+  /** Marks the pages of a region's code, so that a write there removes the region even before its module is ready. */
   #register(entry: Entry): void {
     const { pages, parts, instructions } = entry.place;
     this.#entries.set(keyOf(entry.physical, entry.code), entry);
@@ -264,7 +280,7 @@ export class Jit {
       else this.#byPage.set(number, new Set([entry]));
     }
   }
-  /** A module has come: its functions go into the table, and then the interpreter may go there. */
+  /** A module is ready: its functions go into the table, and the interpreter may enter them. */
   #install(module: RegionModule, ids: readonly number[]): void {
     const entries = ids.map(id => this.#requested.get(id));
     for (const id of ids) this.#requested.delete(id);
@@ -292,7 +308,7 @@ export class Jit {
     const { memory, functions } = this.#host;
     return new WebAssembly.Instance(module, { env: { memory, ...functions } }).exports;
   }
-  /** Lets the interpreter go to the function that is a region. */
+  /** Puts a region's function into the table and leads the interpreter to it. */
   #enter(entry: Entry, translated: unknown): boolean {
     const { linear, physical, code } = entry;
     const { blocks, source } = this.#host;
@@ -319,7 +335,7 @@ export class Jit {
     const key = keyOf(physical, code);
     this.#entries.delete(key);
     for (const page of place.pages) this.#byPage.get(page.physical >>> 12)?.delete(entry);
-    this.#losses.set(key, (this.#losses.get(key) ?? 0) + LOSS[origin]);
+    this.#losses.set(key, (this.#losses.get(key) ?? 0) + LOSS_COST[origin]);
     this.statistics.invalidated++;
     if (index < 0) return;
     this.#host.blocks.removeRegion(physical, code);

@@ -1,7 +1,8 @@
 /** How far a region reaches: a loop around its entry is whole, anything else is cut where it becomes large. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type CodeReader, findRegion, REGION_LIMIT } from './region.ts';
+import { REGION_LIMIT } from '../layout.ts';
+import { type CodeReader, findRegion } from './region.ts';
 
 const NOP = 0x90;
 const RET = 0xc3;

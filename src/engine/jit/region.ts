@@ -2,6 +2,7 @@
  * A region: the part of the guest's control flow around one hot address that is translated together. Found by following direct
  * branches, calls and the returns they lead to; cut into blocks. Offsets are bytes from the start of the entry's page.
  */
+import { REGION_LIMIT } from '../layout.ts';
 import { type CodeSize, decode, Instruction } from '../x86/decode.ts';
 
 /** How a block ends. */
@@ -39,9 +40,9 @@ export interface Block {
 export interface Region {
   entry: Block;
   blocks: Block[];
-  /** Pages with code of the region. */
+  /** Pages that hold code of the region. */
   pages: CodePage[];
-  /** Pages that have been looked at: who has these finds the same. */
+  /** Pages that the search visited: the same search over copies of them finds the same region. */
   seen: CodePage[];
   instructions: number;
 }
@@ -52,20 +53,22 @@ export interface CodePage {
   physical: number;
 }
 
-/** Instructions of a region at most: a loop around its entry is whole up to here, for every way out of a region is dear. */
-export const REGION_LIMIT = 300;
-/** … and where there is no such loop: V8's optimiser takes more for larger ones than they give. */
+/**
+ * Instructions of a region that is not part of a loop around its entry: V8 takes more time to optimise larger regions than they
+ * save. A loop may have up to REGION_LIMIT, because leaving it for the interpreter in every round would cost more.
+ */
 const USUAL_LIMIT = 100;
+/** Pages that a region may lie in. */
 const REGION_PAGES = 4;
-/** Return sites that a return is compared with. */
-const SITES = 12;
+/** Addresses after calls that a return of the region is compared with. */
+const RETURN_TARGETS = 12;
 
 export interface CodeReader {
   /** Guest-physical address of the page `delta` pages after the entry's; -1 if it has no executable RAM. */
   page(delta: number): number;
-  /** True if the guest-physical address may start a block: code that hardly ever ran is left out. */
+  /** True if a block may start at the guest-physical address: code that has hardly run stays out of regions. */
   executed(physical: number): boolean;
-  /** Where the indirect jump or call at an offset from the entry's page went lately: offsets, the most frequent first. */
+  /** Recent targets of the indirect jump or call at an offset from the entry's page: offsets, the most frequent first. */
   targets(offset: number): readonly number[];
   /** Index in `bytes` of a guest-physical page. */
   at(physical: number): number;
@@ -123,14 +126,14 @@ function loopOf(blocks: readonly Block[]): Set<Block> {
   return loop;
 }
 
-/** What there is around an entry. */
+/** What the search found around an entry. */
 interface Surroundings {
-  /** Instructions, the nearest first. */
+  /** Instructions by their offset, the nearest to the entry first. */
   found: Map<number, Instruction>;
   /** Where blocks start. */
   leaders: Set<number>;
-  /** Behind calls. */
-  sites: Set<number>;
+  /** Return addresses: offsets after a CALL. */
+  returns: Set<number>;
   /** Where an indirect jump or call may go. */
   dynamic: Map<number, readonly number[]>;
   /** Guest-physical addresses by delta. */
@@ -172,7 +175,7 @@ function explore(reader: CodeReader, entry: number, code: CodeSize): Surrounding
 
   const found = new Map<number, Instruction>();
   const leaders = new Set<number>([entry]);
-  const sites = new Set<number>();
+  const returns = new Set<number>();
   const dynamic = new Map<number, readonly number[]>();
   const queue = [entry];
   while (queue.length && found.size < REGION_LIMIT) {
@@ -205,17 +208,17 @@ function explore(reader: CodeReader, entry: number, code: CodeSize): Surrounding
       }
       if (flow === 'branch' || flow === 'repeat') lead(next);
       if (flow === 'call') {
-        sites.add(next);
+        returns.add(next);
         lead(next);
       }
       break;
     }
   }
-  return { found, leaders, sites, dynamic, pages };
+  return { found, leaders, returns, dynamic, pages };
 }
 
 /** Blocks of the instructions found that can be reached from `entry`, whose block comes first. */
-function blocksOf({ found, leaders, sites, dynamic }: Surroundings, entry: number): Block[] {
+function blocksOf({ found, leaders, returns, dynamic }: Surroundings, entry: number): Block[] {
   const blocks = new Map<number, Block>();
   for (const start of leaders) {
     if (!found.has(start)) continue;
@@ -261,9 +264,9 @@ function blocksOf({ found, leaders, sites, dynamic }: Surroundings, entry: numbe
     if (flow === 'branch') block.taken = blocks.get(target!);
     if (flow === 'repeat') block.taken = blocks.get(last!.offset);
     if (block.ending === 'dynamic') {
-      const to = flow === 'return' ? sites : dynamic.get(last!.offset)!;
+      const to = flow === 'return' ? returns : dynamic.get(last!.offset)!;
       block.targets = [...to].flatMap(target => blocks.get(target) ?? []);
-      if (flow === 'return') block.targets = block.targets.slice(0, SITES);
+      if (flow === 'return') block.targets = block.targets.slice(0, RETURN_TARGETS);
     }
   }
   // Only what can be reached.

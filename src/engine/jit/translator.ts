@@ -1,6 +1,6 @@
 /**
- * Where regions become WebAssembly modules: in the guest's way (`LocalTranslator`) or beside it, in a worker that runs a
- * `Translation` of its own. What goes across is plain data and finished modules.
+ * The translator makes WebAssembly modules of regions: on the guest's thread (`LocalTranslator`), or in a worker that runs a
+ * `Translation`. Requests are plain data, and answers are finished modules, so that both cross to another thread.
  */
 import { layout } from '../layout.ts';
 import { pureHelpers } from '../x86/all-helpers.ts';
@@ -10,15 +10,15 @@ import { compileRegion, linkRegions } from './compile.ts';
 import type { RegionModule } from './library.ts';
 import { type CodePage, findRegion } from './region.ts';
 
-/** A region to be translated: its entry, copies of the pages it may lie in, and where the interpreter has been in them. */
+/** A region to be translated: its entry, copies of the pages that its search visits, and what the search asks about them. */
 export interface TranslationRequest {
   id: number;
   /** Offset of the entry in page 0. */
   entry: number;
   code: CodeSize;
-  /** How many it has. */
+  /** Instructions in the region. */
   instructions: number;
-  /** Those that have been looked at. */
+  /** Pages that the search for the region visited. */
   pages: (CodePage & { bytes: Uint8Array })[];
   /** Guest-physical addresses that may start a block. */
   executed: number[];
@@ -33,23 +33,23 @@ export interface TranslatorSetup {
 }
 
 export interface Translator {
-  /** It has a core of its own. */
-  readonly beside: boolean;
-  /** Regions whose module has not been handed over yet. */
+  /** True if it runs on its own thread, so that translating does not stop the guest. */
+  readonly ownThread: boolean;
+  /** Regions whose module has not been passed to `onModule` yet. */
   readonly outstanding: number;
   /** Called, from `translate` or `poll`, with a module whose functions `r0`, `r1` … are the regions in the order of `ids`. */
   onModule: (module: RegionModule, ids: readonly number[]) => void;
   /** Starts to make one module of the regions. */
   translate(requests: readonly TranslationRequest[]): void;
-  /** Has modules compiled that have been made earlier, by and by. */
+  /** Begins to compile modules made by an earlier process. Sets each one's `compiled` when that is done. */
   compile(modules: readonly RegionModule[]): void;
-  /** Hands over what is finished. Cheap: called thousands of times a second. */
+  /** Passes finished modules to `onModule`. Cheap, because it is called thousands of times a second. */
   poll(): void;
   close(): void;
 }
 export type TranslatorFactory = (setup: TranslatorSetup) => Translator;
 
-/** The work itself, wherever it is done. */
+/** The translator's work, on whichever thread. */
 export class Translation {
   readonly #layout: ReturnType<typeof layout>;
   readonly #pure: (name: string) => number | undefined;
@@ -96,9 +96,9 @@ function readerOf({ pages, executed, targets }: TranslationRequest) {
   };
 }
 
-/** Translates at once: where there are no workers, and where a test wants to know when. */
+/** A translator on the guest's thread, for hosts without workers and for tests: a module is ready when `translate` returns. */
 export class LocalTranslator implements Translator {
-  readonly beside = false;
+  readonly ownThread = false;
   readonly outstanding = 0;
   readonly #translation: Translation;
   onModule: Translator['onModule'] = () => {};

@@ -29,7 +29,7 @@ export const workerTranslator: TranslatorFactory = setup =>
   availableParallelism() > 1 ? new WorkerTranslator(setup) : new LocalTranslator(setup);
 
 class WorkerTranslator implements Translator {
-  readonly beside = true;
+  readonly ownThread = true;
   onModule: Translator['onModule'] = () => {};
   readonly #port: MessagePort;
   readonly #worker: Worker;
