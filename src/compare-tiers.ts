@@ -2,9 +2,11 @@
  * `--engine both`: two machines with the same guest and the virtual clock, one on each tier, run side by side and compared at
  * every slice of instructions. The first difference ends the run and says where it lies.
  */
+
 import type { Engine } from './engine/engine.ts';
 import * as state from './engine/x86/state.ts';
 import type { Exit } from './exits.ts';
+import { backEndsOf } from './host/back-ends.ts';
 import type { Machine, MachineOptions } from './machine.ts';
 
 export interface Assembled {
@@ -31,7 +33,7 @@ export async function compareTiers(
 ): Promise<Machine> {
   if (options.clock !== undefined && options.clock !== 'virtual')
     throw new Error('--engine both compares runs that repeat exactly: use it with --clock virtual');
-  if (options.disks?.some(disk => !disk.readOnly))
+  if (backEndsOf(options).disks.some(disk => !disk.readOnly))
     throw new Error('--engine both writes nothing twice: give disks as read-only');
   const shared: MachineOptions = { ...options, clock: 'virtual' };
   const second = await assemble({ ...shared, engine: 'jit' });

@@ -70,5 +70,7 @@ export { traced } from './paravirt/trace.ts';
 export type { Alarm, Clock, HostClock } from './host/clock.ts';
 export type { ArtifactCache } from './host/artifact-cache.ts';
 export type { Console } from './host/console.ts';
+export type { BackEnds } from './host/back-ends.ts';
 export type { Disk } from './host/disk.ts';
+export type { Network } from './host/network.ts';
 export type { Log } from './host/log.ts';

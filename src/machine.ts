@@ -23,6 +23,7 @@ import { nativeMsrs } from './engine/x86/msrs.ts';
 import * as state from './engine/x86/state.ts';
 import type { Exit } from './exits.ts';
 import type { ArtifactCache } from './host/artifact-cache.ts';
+import { type BackEnds, backEndsOf } from './host/back-ends.ts';
 import type { HostClock } from './host/clock.ts';
 import type { Console } from './host/console.ts';
 import type { Disk } from './host/disk.ts';
@@ -53,7 +54,10 @@ export interface MachineOptions {
   /** `virtual` counts executed instructions (one is a nanosecond); otherwise a host's clock. Default `virtual`. */
   clock?: 'virtual' | HostClock;
   console?: Console;
+  /** Disks; they come before those of `backEnds`. */
   disks?: readonly Disk[];
+  /** What stands behind devices on the host. */
+  backEnds?: Partial<BackEnds>;
   /** Devices of the embedder's own: called once with the board's slot. Needs a platform with buses. */
   devices?: (slot: Slot) => readonly Device[];
   /** `jit` (default where it is built in), `interpreter`, or `both`: one against the other. */
@@ -194,6 +198,8 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     wakeUp?.();
   };
   outside?.onInput(type);
+  const backEnds: BackEnds = backEndsOf(options);
+  if (backEnds.networks.length) throw new Error('networks: this version has no device that takes one');
   const ports = new Bus('port', log);
   const mmio = new Bus('mmio', log);
   const processor = new EngineProcessor(0, engine, { clock, log, tsc, kill, request });
@@ -203,7 +209,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     clock,
     state: (name, version, initial) => states.state(name, version, initial),
     console,
-    disks: options.disks ?? [],
+    backEnds,
     mmio,
     ports,
     edge: gsi => board?.edge(gsi),
@@ -216,7 +222,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
   const common = { ports, mmio, clock, states, memory, log, tsc, physicalAddressBits: 40, kill, request };
   const board =
     platform === 'pc'
-      ? createPcBoard({ ...common, console, disks: options.disks ?? [] })
+      ? createPcBoard({ ...common, console, backEnds })
       : platform === 'local-apic'
         ? createLocalApicBoard(common)
         : undefined;

@@ -11,7 +11,10 @@ import type { DiskOption } from './values.ts';
 
 /** What a machine is made of, as far as it can be sent. */
 export interface ThreadOptions
-  extends Omit<MachineOptions, 'hypervisor' | 'clock' | 'console' | 'disks' | 'devices' | 'cache' | 'onLog'> {
+  extends Omit<
+    MachineOptions,
+    'hypervisor' | 'clock' | 'console' | 'disks' | 'backEnds' | 'devices' | 'cache' | 'onLog'
+  > {
   /** The hypervisor's file. */
   file: string;
   clock: 'host' | 'virtual';

@@ -4,6 +4,7 @@
  * virtual to physical page numbers; without one, addresses are physical.
  */
 import { ManualClock } from '../devices/manual-clock.ts';
+import { NO_BACK_ENDS } from '../host/back-ends.ts';
 import { createLog } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
 import { GuestMemory } from '../memory/memory.ts';
@@ -229,7 +230,7 @@ export function fakeContext(cpu = new FakeProcessor()): FakeContext {
     clock: cpu.clock,
     state: (name, version, initial) => states.state(name, version, initial),
     log: cpu.log,
-    disks: [],
+    backEnds: NO_BACK_ENDS,
     mmio: new Bus('mmio', cpu.log),
     ports: new Bus('port', cpu.log),
     edge: gsi => void cpu.events.push(`edge ${gsi}`),

@@ -40,7 +40,7 @@ function setUp(disks = 0) {
     memory: new GuestMemory(new ArrayBuffer(2 ** 20), 0, 2 ** 20),
     console: { write: data => void (output += Buffer.from(data).toString('latin1')), onInput: () => {} },
     tsc: { read: () => BigInt(Math.floor(clock.now())), frequency: 1e9 },
-    disks: Array.from({ length: disks }, disk),
+    backEnds: { disks: Array.from({ length: disks }, disk), networks: [] },
     kill: reason => void killed.push(reason),
     request: what => void requests.push(what),
   });

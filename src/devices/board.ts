@@ -3,9 +3,9 @@
  * its own offsets. `createPcBoard` solders one and describes it for the firmware tables.
  */
 
+import { type BackEnds, NO_BACK_ENDS } from '../host/back-ends.ts';
 import type { Clock } from '../host/clock.ts';
 import type { Console } from '../host/console.ts';
-import type { Disk } from '../host/disk.ts';
 import type { Log } from '../host/log.ts';
 import type { Bus, BusHandler } from '../memory/bus.ts';
 import type { GuestMemory } from '../memory/memory.ts';
@@ -117,7 +117,7 @@ export interface BoardOptions {
   log: Log;
   console: Console;
   tsc: TimeStampCounter;
-  disks?: readonly Disk[];
+  backEnds?: BackEnds;
   /** How many local APICs to make. */
   processors?: number;
   /** The width of physical addresses that CPUID reports. */
@@ -147,7 +147,8 @@ export interface Board {
 }
 
 export function createPcBoard(options: BoardOptions): Board {
-  const { clock, memory, log, disks = [] } = options;
+  const { clock, memory, log } = options;
+  const { disks } = options.backEnds ?? NO_BACK_ENDS;
   if (memory.size > PCI_MEMORY.start) throw new Error(`RAM must end below 0x${PCI_MEMORY.start.toString(16)}`);
   if (disks.length > MAX_DISKS) throw new Error(`${disks.length} disks: there is room for ${MAX_DISKS}`);
   const devices: Device[] = [];

@@ -8,7 +8,7 @@ import type { Device, Slot } from './device.ts';
 import { LOCAL_APIC_BASE } from './local-apic.ts';
 import { createLocalApics } from './local-apics.ts';
 
-export function createLocalApicBoard(options: Omit<BoardOptions, 'console' | 'disks'>): Board {
+export function createLocalApicBoard(options: Omit<BoardOptions, 'console' | 'backEnds'>): Board {
   const { clock, memory, log } = options;
   const bus = new ApicBus();
   const slot: Slot = {

@@ -1,5 +1,6 @@
 /** What a hypervisor changes, read off its table: for `polyvisor list`, the documentation and the conformance suite. */
 import { MachineClock } from '../clock.ts';
+import { NO_BACK_ENDS } from '../host/back-ends.ts';
 import { createLog } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
 import { GuestMemory } from '../memory/memory.ts';
@@ -47,7 +48,7 @@ export function tableOf(module: HypervisorModule): Paravirt {
     clock: new MachineClock(() => 0, 0n),
     state: (name, version, initial) => states.state(name, version, initial),
     console: { write() {}, onInput() {} },
-    disks: [],
+    backEnds: NO_BACK_ENDS,
     mmio: new Bus('mmio', log),
     ports: new Bus('port', log),
     edge() {},

@@ -6,9 +6,9 @@
  */
 
 import type { KernelImage } from '../boot/image.ts';
+import type { BackEnds } from '../host/back-ends.ts';
 import type { Clock } from '../host/clock.ts';
 import type { Console } from '../host/console.ts';
-import type { Disk } from '../host/disk.ts';
 import type { Log } from '../host/log.ts';
 import type { Bus } from '../memory/bus.ts';
 import type { GuestMemory } from '../memory/memory.ts';
@@ -76,7 +76,7 @@ export interface HypervisorContext extends States {
   memory: GuestMemory;
   clock: Clock;
   console: Console;
-  disks: readonly Disk[];
+  backEnds: BackEnds;
   /** The bus of memory-mapped registers, for interfaces that put pages where the guest has no RAM. */
   mmio: Bus;
   /** The bus of I/O ports, for interfaces that are called by IN and OUT. Reads answer EAX; the others are the processor's. */

@@ -22,7 +22,7 @@ type Field = [size: 1 | 2 | 4 | 8, value: number | bigint];
 
 async function boot(disks: readonly Disk[] = []) {
   const cpu = new FakeProcessor({ memory: MEMORY });
-  const context = { ...fakeContext(cpu), disks };
+  const context = { ...fakeContext(cpu), backEnds: { disks, networks: [] } };
   const table = xenPvh.make(context);
   const op = <F>(value: F) => value as Extract<F, (...rest: never[]) => unknown>;
   const { memory, log } = context;

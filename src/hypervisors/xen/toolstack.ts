@@ -44,7 +44,7 @@ export function connectToolstack(domain: Domain): Xenstore {
   grants.set(GNTTAB_RESERVED_CONSOLE, 0, kind.frameNumber(domain, domain.consoleRing.address));
 
   describeDomain(domain, store);
-  for (const [index, disk] of context.disks.entries()) new BlockBackend(host, disk, index);
+  for (const [index, disk] of context.backEnds.disks.entries()) new BlockBackend(host, disk, index);
   return store;
 }
 
