@@ -19,7 +19,7 @@ import { type OperandSpec, operandBits } from '../x86/operands.ts';
 import { emitEntry, type Paging } from '../x86/paging.ts';
 import { emitPureCall, type PureFunction, type PureIndices } from '../x86/pure-functions.ts';
 import * as state from '../x86/state.ts';
-import { StateTier } from '../x86/state-tier.ts';
+import { StateRegisters } from '../x86/state-registers.ts';
 import type { TrapName, Traps } from '../x86/traps.ts';
 import * as record from './record.ts';
 
@@ -71,7 +71,7 @@ export function helperNumbering(): { number(name: string): number; names: string
   };
 }
 
-export class InterpreterTier extends StateTier implements Tier {
+export class InterpreterTier extends StateRegisters implements Tier {
   readonly wide: boolean;
   readonly flat: boolean;
   readonly #variant: Variant;

@@ -7,8 +7,9 @@
  * too. If the guest has to take an exception, FAULT is set afterwards. FLOAT_DENORMAL tells whether there was a denormal
  * number, or a result as small.
  */
+import type { Value } from '../../wasm/expressions.ts';
 import { Body, type Module } from '../../wasm/module.ts';
-import { Builder, type Tier, type Value } from './builder.ts';
+import { ProcessorCode } from './code.ts';
 import {
   DOUBLE,
   everyLane,
@@ -36,12 +37,12 @@ const FTZ = 0x8000;
 
 /** Lanes as the functions see them; masks are v128. */
 class Lanes {
-  readonly b: Builder;
+  readonly b: ProcessorCode;
   readonly format: Format;
   readonly x: Value;
   readonly y: Value;
   readonly check: LaneCheck;
-  constructor(b: Builder, format: Format) {
+  constructor(b: ProcessorCode, format: Format) {
     this.b = b;
     this.format = format;
     this.x = b.local('v128', 0);
@@ -49,20 +50,20 @@ class Lanes {
     this.check = new LaneCheck(b, format, true);
   }
   float(name: string, ...parts: Value[]): Value {
-    return this.b.op(`${this.format.shape}.${name}`, ...parts);
+    return this.b.wasm(`${this.format.shape}.${name}`, ...parts);
   }
   integer(name: string, ...parts: Value[]): Value {
-    return this.b.op(`${this.format.integers}.${name}`, ...parts);
+    return this.b.wasm(`${this.format.integers}.${name}`, ...parts);
   }
   and(...masks: Value[]): Value {
-    return masks.reduce((p, q) => this.b.op('v128.and', p, q));
+    return masks.reduce((p, q) => this.b.wasm('v128.and', p, q));
   }
   or(...masks: Value[]): Value {
-    return masks.reduce((p, q) => this.b.op('v128.or', p, q));
+    return masks.reduce((p, q) => this.b.wasm('v128.or', p, q));
   }
   /** p where q is not. */
   except(p: Value, q: Value): Value {
-    return this.b.op('v128.andnot', p, q);
+    return this.b.wasm('v128.andnot', p, q);
   }
   /** The bit that tells quiet NaNs from signalling ones. */
   quietBit(): Value {
@@ -92,11 +93,11 @@ class Lanes {
     );
   }
   any(mask: Value): Value {
-    return this.b.op('v128.any_true', mask);
+    return this.b.wasm('v128.any_true', mask);
   }
   /** `flags` if there is such a lane, otherwise 0. */
   flagged(mask: Value, flags: number): Value {
-    return this.b.op('i32.mul', this.any(mask), this.b.i32(flags));
+    return this.b.wasm('i32.mul', this.any(mask), this.b.i32(flags));
   }
 }
 
@@ -118,7 +119,7 @@ interface Operation {
   exactZero?(l: Lanes, result: Value): Value;
 }
 
-const either = (b: Builder, ...flags: Value[]) => flags.reduce((p, q) => b.either(p, q));
+const either = (b: ProcessorCode, ...flags: Value[]) => flags.reduce((p, q) => b.either(p, q));
 const eitherNan = (l: Lanes) => l.or(l.isNan(l.x), l.isNan(l.y));
 const denormalFlag = (l: Lanes) => l.flagged(l.except(l.or(l.isDenormal(l.x), l.isDenormal(l.y)), eitherNan(l)), DE);
 
@@ -154,9 +155,9 @@ function arithmetic(
       const quiet = (v: Value) => l.or(v, l.quietBit());
       // The default NaN: negative, quiet, nothing else (SDM 1, table 4-3).
       const indefinite = everyLane(b, format, format.bits === 64 ? 0xfff8n << 48n : 0xffc00000n);
-      const own = b.op('v128.bitselect', indefinite, r, made(l, r));
-      const second = b.op('v128.bitselect', quiet(y), own, l.isNan(y));
-      return b.op('v128.bitselect', quiet(x), second, l.isNan(x));
+      const own = b.wasm('v128.bitselect', indefinite, r, made(l, r));
+      const second = b.wasm('v128.bitselect', quiet(y), own, l.isNan(y));
+      return b.wasm('v128.bitselect', quiet(x), second, l.isNan(x));
     },
   };
 }
@@ -167,20 +168,20 @@ function isProduct(l: Lanes, p: Value, q: Value, r: Value): Value {
   if (format.bits === 32) {
     // The product of two singles fits a double.
     const upper = (v: Value) => choose(b, v, v, 4, [2, 3, 2, 3]);
-    const wide = (v: Value) => b.op('f64x2.promote_low_f32x4', v);
+    const wide = (v: Value) => b.wasm('f64x2.promote_low_f32x4', v);
     const same = (u: Value, v: Value, w: Value) =>
-      b.op('i64x2.all_true', b.op('f64x2.eq', b.op('f64x2.mul', wide(u), wide(v)), wide(w)));
+      b.wasm('i64x2.all_true', b.wasm('f64x2.eq', b.wasm('f64x2.mul', wide(u), wide(v)), wide(w)));
     return b.both(same(p, q, r), same(upper(p), upper(q), upper(r)));
   }
   // Significant bits: of both together no more than fit, or one has a single one.
   const top = b.const(1n << 52n);
-  const zeros = (v: Value, lane: number) => b.op('i64.ctz', b.or(b.lane('i64x2.extract_lane', lane, v), top));
+  const zeros = (v: Value, lane: number) => b.wasm('i64.ctz', b.or(b.lane('i64x2.extract_lane', lane, v), top));
   const fits = [0, 1].map(lane => {
     const [u, v] = [zeros(p, lane), zeros(q, lane)];
     const single = b.either(b.eq(u, b.const(52)), b.eq(v, b.const(52)));
-    return b.either(single, b.op('i64.ge_u', b.add(u, v), b.const(53)));
+    return b.either(single, b.wasm('i64.ge_u', b.add(u, v), b.const(53)));
   });
-  const equal = b.op('i64x2.all_true', l.float('eq', l.float('mul', p, q), r));
+  const equal = b.wasm('i64x2.all_true', l.float('eq', l.float('mul', p, q), r));
   return b.both(equal, b.both(fits[0]!, fits[1]!));
 }
 /** r = p + q without rounding: taking either away from r leaves the other. */
@@ -206,15 +207,15 @@ const comparison: Operation = {
   result(l) {
     const { b, x, y, format } = l;
     const predicate = b.narrow(b.state(ARGUMENT, 8));
-    const bit = (n: number) => b.both(b.op('i32.shr_u', predicate, b.i32(n)), b.i32(1));
+    const bit = (n: number) => b.both(b.wasm('i32.shr_u', predicate, b.i32(n)), b.i32(1));
     const lessOrEqual = b.select(bit(0), eitherNan(l), l.float('le', x, y));
     const straight = b.select(bit(1), lessOrEqual, b.select(bit(0), l.float('lt', x, y), l.float('eq', x, y)));
-    return b.op('v128.xor', straight, b.select(bit(2), everyLane(b, format, -1n), everyLane(b, format, 0n)));
+    return b.wasm('v128.xor', straight, b.select(bit(2), everyLane(b, format, -1n), everyLane(b, format, 0n)));
   },
   flags(l) {
     const { b } = l;
     const kind = b.both(b.narrow(b.state(ARGUMENT, 8)), b.i32(3));
-    const signals = b.op('i32.lt_u', b.op('i32.sub', kind, b.i32(1)), b.i32(2));
+    const signals = b.wasm('i32.lt_u', b.wasm('i32.sub', kind, b.i32(1)), b.i32(2));
     return either(
       b,
       l.flagged(l.or(l.isSignalling(l.x), l.isSignalling(l.y)), IE),
@@ -263,69 +264,45 @@ const OPERATIONS: readonly Operation[] = [
 
 /** One function: (x, y) -> answer. */
 function carefulBody(operation: Operation, format: Format, helper: number, id: number): Body {
-  const body = new Body(['v128', 'v128'], ['v128']);
-  const helperTier = {
-    wide: true,
-    helper(b: Builder) {
-      b.effect(() => {
-        body.i32(id);
-        body.call(helper);
-        body.if();
-        body.get(0);
-        body.return();
-        body.end();
-      });
-    },
-  };
-  // Nothing else of a tier is asked for: no registers, no guest's memory, no control flow.
-  const b = new Builder(body, helperTier as unknown as Tier);
+  const b = new ProcessorCode(new Body(['v128', 'v128'], ['v128']));
   const l = new Lanes(b, format);
   const { x, y, check } = l;
-  const leave = (answer: Value) => {
-    b.use(answer);
-    b.effect(() => {
-      b.emit(answer);
-      body.return();
-    });
-  };
   const result = operation.result(l);
   if (operation.exactZero) {
     // The commonest: a zero, which the fast path does not take.
     b.setState32(FLOAT_DENORMAL, b.i32(0));
     const silent = check.isSilent(result, operation.exactZero(l, result));
     const lanes = check.holds(check.isOrdinary(x), check.isOrdinary(y), silent);
-    b.when(b.both(lanes, roundingIsSilent(b)), () => leave(result));
+    b.when(b.both(lanes, roundingIsSilent(b)), () => b.answer(result));
   }
   const small = l.any(l.or(l.isTiny(x), l.isTiny(y), l.isTiny(result)));
   b.setState32(FLOAT_DENORMAL, small);
   const mxcsr = b.state32(MXCSR);
-  const silent = b.both(mxcsr, b.op('i32.shr_u', mxcsr, b.i32(MASKS_SHIFT)));
-  const nearest = b.op('i32.eqz', b.both(mxcsr, b.i32(ROUNDING)));
+  const silent = b.both(mxcsr, b.wasm('i32.shr_u', mxcsr, b.i32(MASKS_SHIFT)));
+  const nearest = b.wasm('i32.eqz', b.both(mxcsr, b.i32(ROUNDING)));
   const { exact, exactZero, ordinaryFlags } = operation;
   // Infinities and NaNs where such have been before.
   const vanished = exactZero ? l.any(l.except(check.isZero(result), exactZero(l, result))) : b.i32(0);
-  const noted = b.op('i32.eq', b.both(silent, b.i32(ordinaryFlags)), b.i32(ordinaryFlags));
-  b.when(b.both(b.both(noted, nearest), b.no(b.either(small, vanished))), () => leave(operation.answer(l, result)));
+  const noted = b.wasm('i32.eq', b.both(silent, b.i32(ordinaryFlags)), b.i32(ordinaryFlags));
+  b.when(b.both(b.both(noted, nearest), b.no(b.either(small, vanished))), () => b.answer(operation.answer(l, result)));
   // With DAZ and FTZ denormal numbers are not what WebAssembly takes them for.
-  const flushes = b.op('i32.ne', b.both(mxcsr, b.i32(DAZ | FTZ)), b.i32(0));
+  const flushes = b.wasm('i32.ne', b.both(mxcsr, b.i32(DAZ | FTZ)), b.i32(0));
   const allowed = b.select(b.both(small, flushes), b.i32(0), silent);
   const needed = operation.flags(l, result);
-  const missing = b.both(needed, b.op('i32.xor', allowed, b.i32(-1)));
+  const missing = b.both(needed, b.wasm('i32.xor', allowed, b.i32(-1)));
   // MXCSR's rounding does not matter where nothing is rounded.
-  b.when(b.both(b.op('i32.eqz', missing), exact ? nearest : b.i32(1)), () => {
-    if (!exact) return leave(operation.answer(l, result));
-    b.when(b.both(allowed, b.i32(PE)), () => leave(operation.answer(l, result)));
-    b.when(exact(l, result), () => leave(operation.answer(l, result)));
+  b.when(b.both(b.wasm('i32.eqz', missing), exact ? nearest : b.i32(1)), () => {
+    if (!exact) return b.answer(operation.answer(l, result));
+    b.when(b.both(allowed, b.i32(PE)), () => b.answer(operation.answer(l, result)));
+    b.when(exact(l, result), () => b.answer(operation.answer(l, result)));
   });
   b.setState(VECTOR, x, 128);
   b.setState(VECTOR + 16, y, 128);
-  b.helper(nameOf(operation, format));
+  b.when(b.invoke(helper, 'i32', id), () => b.answer(x));
   const answer = b.state(VECTOR + 48, 128);
   b.setState32(FLOAT_DENORMAL, b.either(small, l.any(l.isTiny(answer))));
-  leave(answer);
-  b.finish();
-  body.unreachable();
-  return body;
+  b.answer(answer);
+  return b.complete();
 }
 
 const FUNCTIONS = OPERATIONS.flatMap(operation => [SINGLE, DOUBLE].map(format => ({ operation, format })));

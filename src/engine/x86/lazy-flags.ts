@@ -2,10 +2,10 @@
  * Flags as translated code keeps them: what they came from, from which FLAG_RESULT and FLAG_AUX are made when somebody wants them.
  * The kind holds the width in its low 7 bits; operands and results are zero-extended.
  */
+import type { Value } from '../../wasm/expressions.ts';
 import { Body } from '../../wasm/module.ts';
-import { Builder, type Tier, type Value } from './builder.ts';
+import { ProcessorCode } from './code.ts';
 import * as state from './state.ts';
-import { StateTier } from './state-tier.ts';
 
 /** FLAG_X is FLAG_AUX, and FLAG_RESULT the result, sign-extended. */
 export const KIND_KNOWN = 0;
@@ -16,7 +16,7 @@ export const KIND_SUB = 0x100;
 /** FLAG_RESULT is a logical operation's. */
 export const KIND_LOGIC = 0x200;
 
-/** Before a region: flags that stand in FLAG_AUX are in its terms what they are. */
+/** Before a region: from the interpreter's form of the flags (FLAG_AUX) to the region's (FLAG_X, with KIND_KNOWN). */
 export function emitKnownFlags(body: Body): void {
   body.i32(0);
   body.i32(0);
@@ -24,10 +24,9 @@ export function emitKnownFlags(body: Body): void {
   body.memory('i64.store', state.STATE + state.FLAG_X);
 }
 
-/** After it: () -> (): FLAG_RESULT and FLAG_AUX become known. */
+/** After a region: () -> (): from the region's form of the flags to FLAG_RESULT and FLAG_AUX. */
 export function settleFlagsBody(): Body {
-  const body = new Body([], []);
-  const b = new Builder(body, new SettlingTier() as unknown as Tier);
+  const b = new ProcessorCode(new Body([], []));
   const words = { x: b.state(state.FLAG_X), y: b.state(state.FLAG_RESULT), kind: b.state32(state.FLAG_KIND) };
   b.when(
     b.no(words.kind),
@@ -39,11 +38,8 @@ export function settleFlagsBody(): Body {
       b.setState32(state.FLAG_KIND, b.i32(KIND_KNOWN));
     },
   );
-  b.finish();
-  return body;
+  return b.complete();
 }
-/** Nothing is asked of it but the state. */
-class SettlingTier extends StateTier {}
 
 /** FLAG_X, FLAG_RESULT and FLAG_KIND. */
 export interface FlagWords {
@@ -52,7 +48,7 @@ export interface FlagWords {
   kind: Value;
 }
 /** FLAG_RESULT and FLAG_AUX (i32) of flags whose kind is known only at run time, where that is not KIND_KNOWN. */
-export function settled(b: Builder, { x: first, y, kind }: FlagWords): { result: Value; aux: Value } {
+export function settled(b: ProcessorCode, { x: first, y, kind }: FlagWords): { result: Value; aux: Value } {
   const is = (which: number) => b.both(kind, b.i32(which));
   // A logical result is the sum of itself and nothing.
   const x = b.select(is(KIND_LOGIC), b.const(0), first);

@@ -4,15 +4,15 @@
  * on the way, device memory, single steps, an interrupt that waits), answers 0 and has changed nothing: transfers.ts, which knows
  * all cases, does it then. Written after the same pages: SDM 3A 5.8.8, 6.12, 6.14; SDM 2, SYSCALL, SYSRET, IRET.
  */
+import type { Value } from '../../wasm/expressions.ts';
 import { Body, type Module } from '../../wasm/module.ts';
 import type { ValueType } from '../../wasm/opcodes.ts';
-import { Builder, type Tier, type Value } from './builder.ts';
+import { ProcessorCode } from './code.ts';
 import { emitNoteException, NO_CODE, SHOWS_RF, WITH_ERROR_CODE } from './exceptions.ts';
 import { Hand } from './hand.ts';
 import { ACCESS_IMPLICIT, ACCESS_WRITE } from './paging.ts';
 import { FLAT_CODE_64, FLAT_DATA } from './segments.ts';
 import * as state from './state.ts';
-import { StateTier } from './state-tier.ts';
 
 const RCX = 1;
 const RSP = 4;
@@ -60,40 +60,15 @@ export function emitTraps(module: Module, reach: number): Traps {
   };
 }
 
-/** Of a tier, fast paths use what works on the state alone. */
-class TrapTier extends StateTier implements Tier {
-  readonly wide = true;
-  readonly flat = true;
-  readonly linear = unused;
-  readonly load = unused;
-  readonly store = unused;
-  readonly raise = unused;
-  readonly helper = unused;
-  readonly careful = unused;
-  readonly call = unused;
-  readonly trap = unused;
-  readonly bulk = unused;
-  readonly jump = unused;
-  readonly branch = unused;
-  readonly here = unused;
-  readonly next = unused;
-  readonly resume = unused;
-  readonly attend = unused;
-  readonly attendAccess = unused;
-}
-function unused(): never {
-  throw new Error('a fast path is no instruction');
-}
-
 /** A function under construction: what the paths have in common. */
 class FastPath {
-  readonly b: Builder;
+  readonly b: ProcessorCode;
   readonly #body: Body;
   readonly #reach: number;
   constructor(parameters: ValueType[], reach: number) {
     this.#body = new Body(parameters, ['i32']);
     this.#reach = reach;
-    this.b = new Builder(this.#body, new TrapTier());
+    this.b = new ProcessorCode(this.#body);
   }
   parameter(index: number, type: ValueType): Value {
     return this.b.local(type, index);
@@ -116,7 +91,7 @@ class FastPath {
   /** Refuses unless the bits of `mask` in `x` are as in `wanted`. */
   refuseUnless(x: Value, mask: number, wanted: number): void {
     const { b } = this;
-    this.refuseIf(b.op('i32.ne', b.both(x, b.i32(mask)), b.i32(wanted)));
+    this.refuseIf(b.wasm('i32.ne', b.both(x, b.i32(mask)), b.i32(wanted)));
   }
   refuseUnlessCanonical(x: Value): void {
     const { b } = this;
@@ -144,7 +119,7 @@ class FastPath {
     this.refuseIf(b.no(b.both(selector, b.i32(0xfffc))));
     this.refuseIf(b.both(selector, b.i32(4)));
     const offset = b.both(selector, b.i32(0xfff8));
-    this.refuseIf(b.op('i32.gt_u', b.op('i32.add', offset, b.i32(7)), b.state32(state.GDT_LIMIT)));
+    this.refuseIf(b.wasm('i32.gt_u', b.wasm('i32.add', offset, b.i32(7)), b.state32(state.GDT_LIMIT)));
     const found = this.reach(b.add(b.state(state.GDT_BASE), b.wide(offset)), 8, ACCESS_IMPLICIT);
     return { low: found.get32(0), high: found.get32(4) };
   }
@@ -170,10 +145,10 @@ class FastPath {
   setLevel(cpl: Value): void {
     const { b } = this;
     const rest = b.state32(state.FLAGS_REST);
-    const ac = b.both(b.op('i32.shr_u', rest, b.i32(Math.log2(state.AC))), b.i32(1));
-    const smap = b.op('i32.shr_u', b.state32(state.CR4), b.i32(Math.log2(CR4_SMAP)));
+    const ac = b.both(b.wasm('i32.shr_u', rest, b.i32(Math.log2(state.AC))), b.i32(1));
+    const smap = b.wasm('i32.shr_u', b.state32(state.CR4), b.i32(Math.log2(CR4_SMAP)));
     const kernel = b.select(b.both(ac, smap), b.state32(state.CLASS_BASE + 8), b.state32(state.CLASS_BASE + 4));
-    const user = b.op('i32.eq', cpl, b.i32(3));
+    const user = b.wasm('i32.eq', cpl, b.i32(3));
     b.setState32(state.TLB_BASE, b.select(user, b.state32(state.CLASS_BASE), kernel));
     b.setState32(state.CPL, cpl);
   }
@@ -181,9 +156,9 @@ class FastPath {
 
 /** Guest memory that has been reached. */
 class Structure {
-  readonly #b: Builder;
+  readonly #b: ProcessorCode;
   readonly #at: number;
-  constructor(b: Builder, at: number) {
+  constructor(b: ProcessorCode, at: number) {
     this.#b = b;
     this.#at = at;
   }
@@ -210,18 +185,18 @@ class Structure {
   }
 }
 
-function descriptorBase(b: Builder, low: Value, high: Value): Value {
-  const middle = b.op('i32.shl', b.both(high, b.i32(0xff)), b.i32(16));
-  return b.wide(b.either(b.either(b.op('i32.shr_u', low, b.i32(16)), middle), b.both(high, b.i32(0xff000000 | 0))));
+function descriptorBase(b: ProcessorCode, low: Value, high: Value): Value {
+  const middle = b.wasm('i32.shl', b.both(high, b.i32(0xff)), b.i32(16));
+  return b.wide(b.either(b.either(b.wasm('i32.shr_u', low, b.i32(16)), middle), b.both(high, b.i32(0xff000000 | 0))));
 }
-function descriptorLimit(b: Builder, low: Value, high: Value): Value {
+function descriptorLimit(b: ProcessorCode, low: Value, high: Value): Value {
   const limit = b.either(b.both(low, b.i32(0xffff)), b.both(high, b.i32(0xf0000)));
-  const pages = b.either(b.op('i32.shl', limit, b.i32(12)), b.i32(0xfff));
+  const pages = b.either(b.wasm('i32.shl', limit, b.i32(12)), b.i32(0xfff));
   return b.select(b.both(high, b.i32(G)), pages, limit);
 }
-const descriptorDpl = (b: Builder, high: Value): Value => b.both(b.op('i32.shr_u', high, b.i32(13)), b.i32(3));
+const descriptorDpl = (b: ProcessorCode, high: Value): Value => b.both(b.wasm('i32.shr_u', high, b.i32(13)), b.i32(3));
 /** As setFromDescriptor (segments.ts) keeps them. */
-const descriptorAttributes = (b: Builder, high: Value): Value => b.both(high, b.i32(0xf0ff00));
+const descriptorAttributes = (b: ProcessorCode, high: Value): Value => b.both(high, b.i32(0xf0ff00));
 
 function emitSyscall(f: FastPath): void {
   const { b } = f;
@@ -231,9 +206,9 @@ function emitSyscall(f: FastPath): void {
   const flags = f.flags();
   b.setGpr(RCX, f.parameter(0, 'i64'));
   b.setGpr(R11, b.wide(b.both(flags, b.i32(~state.RF))));
-  f.setFlags(b.both(flags, b.op('i32.xor', b.either(b.state32(state.FMASK), b.i32(state.RF)), b.i32(-1))));
+  f.setFlags(b.both(flags, b.wasm('i32.xor', b.either(b.state32(state.FMASK), b.i32(state.RF)), b.i32(-1))));
   const selector = b.both(b.state32(state.STAR + 4), b.i32(0xfffc));
-  setFlat(f, selector, b.op('i32.add', selector, b.i32(8)), 0);
+  setFlat(f, selector, b.wasm('i32.add', selector, b.i32(8)), 0);
   f.setLevel(b.i32(0));
   b.setState(state.RIP, b.state(state.LSTAR));
 }
@@ -249,8 +224,8 @@ function emitSysret(f: FastPath): void {
   const flags = b.both(b.narrow(b.gpr(R11)), b.i32(SYSRET_FLAGS));
   f.refuseIf(b.both(flags, b.i32(state.TF)));
   f.setFlags(flags);
-  const selectors = b.op('i32.shr_u', b.state32(state.STAR + 4), b.i32(16));
-  const above = (bytes: number) => b.either(b.op('i32.add', selectors, b.i32(bytes)), b.i32(3));
+  const selectors = b.wasm('i32.shr_u', b.state32(state.STAR + 4), b.i32(16));
+  const above = (bytes: number) => b.either(b.wasm('i32.add', selectors, b.i32(bytes)), b.i32(3));
   setFlat(f, above(16), above(8), DPL3);
   f.setLevel(b.i32(3));
   b.setState(state.RIP, target);
@@ -279,29 +254,29 @@ function emitIret(f: FastPath): void {
   const rpl = b.both(cs, b.i32(3));
   const code = f.descriptor(cs);
   f.refuseUnless(code.high, P | S | CODE | CONFORMING | ACCESSED | L | D, P | S | CODE | ACCESSED | L);
-  f.refuseIf(b.op('i32.ne', descriptorDpl(b, code.high), rpl));
+  f.refuseIf(b.wasm('i32.ne', descriptorDpl(b, code.high), rpl));
   // Null is a stack segment to return to below level 3 (SDM 2A, IRET).
   const base = b.variable(b.const(0));
   const limit = b.variable(b.i32(0));
-  const attributes = b.variable(b.either(b.op('i32.shl', rpl, b.i32(13)), b.i32(D)));
+  const attributes = b.variable(b.either(b.wasm('i32.shl', rpl, b.i32(13)), b.i32(D)));
   b.when(
     b.both(ss, b.i32(0xfffc)),
     () => {
       const data = f.descriptor(ss);
       f.refuseUnless(data.high, P | S | CODE | WRITABLE | ACCESSED, P | S | WRITABLE | ACCESSED);
-      f.refuseIf(b.op('i32.ne', descriptorDpl(b, data.high), rpl));
-      f.refuseIf(b.op('i32.ne', b.both(ss, b.i32(3)), rpl));
+      f.refuseIf(b.wasm('i32.ne', descriptorDpl(b, data.high), rpl));
+      f.refuseIf(b.wasm('i32.ne', b.both(ss, b.i32(3)), rpl));
       base.set(descriptorBase(b, data.low, data.high));
       limit.set(descriptorLimit(b, data.low, data.high));
       attributes.set(descriptorAttributes(b, data.high));
     },
-    () => f.refuseIf(b.op('i32.eq', rpl, b.i32(3))),
+    () => f.refuseIf(b.wasm('i32.eq', rpl, b.i32(3))),
   );
   // Segments of more privilege than where it goes would have to be made null.
   for (const segment of [state.ES, state.DS, state.FS, state.GS]) {
     const kept = b.state32(state.SEGMENT_ATTRIBUTES + 4 * segment);
-    const inner = b.op('i32.lt_u', descriptorDpl(b, kept), rpl);
-    f.refuseIf(b.both(b.op('i32.shr_u', kept, b.i32(Math.log2(P))), inner));
+    const inner = b.wasm('i32.lt_u', descriptorDpl(b, kept), rpl);
+    f.refuseIf(b.both(b.wasm('i32.shr_u', kept, b.i32(Math.log2(P))), inner));
   }
   const kept = b.both(b.state32(state.FLAGS_REST), b.i32(~IRET_FLAGS));
   f.setFlags(b.either(kept, b.both(flags, b.i32(IRET_FLAGS & ~state.RF))));
@@ -323,8 +298,8 @@ function emitDeliver(f: FastPath): void {
   const { b } = f;
   const code = f.parameter(1, 'i32');
   f.refuseUnless(b.state32(state.MODE), -1, 64);
-  const offset = b.op('i32.shl', f.parameter(0, 'i32'), b.i32(4));
-  f.refuseIf(b.op('i32.gt_u', b.op('i32.add', offset, b.i32(15)), b.state32(state.IDT_LIMIT)));
+  const offset = b.wasm('i32.shl', f.parameter(0, 'i32'), b.i32(4));
+  f.refuseIf(b.wasm('i32.gt_u', b.wasm('i32.add', offset, b.i32(15)), b.state32(state.IDT_LIMIT)));
   const gate = f.reach(b.add(b.state(state.IDT_BASE), b.wide(offset)), 16, ACCESS_IMPLICIT);
   const low = gate.get32(0);
   const high = gate.get32(4);
@@ -332,7 +307,7 @@ function emitDeliver(f: FastPath): void {
   const entry = b.either(b.both(low, b.i32(0xffff)), b.both(high, b.i32(0xffff0000 | 0)));
   const target = b.or(b.wide(entry), b.shl(b.wide(gate.get32(8)), b.const(32)));
   f.refuseUnlessCanonical(target);
-  const selector = b.op('i32.shr_u', low, b.i32(16));
+  const selector = b.wasm('i32.shr_u', low, b.i32(16));
   const segment = f.descriptor(selector);
   const wanted = P | S | CODE | ACCESSED | L;
   f.refuseUnless(segment.high, P | DPL | S | CODE | CONFORMING | ACCESSED | L | D, wanted);
@@ -342,16 +317,16 @@ function emitDeliver(f: FastPath): void {
   const ist = b.both(high, b.i32(7));
   const sp = b.variable(b.gpr(RSP));
   b.when(b.either(ist, cpl), () => {
-    const place = b.select(ist, b.op('i32.add', b.op('i32.shl', ist, b.i32(3)), b.i32(0x1c)), b.i32(4));
+    const place = b.select(ist, b.wasm('i32.add', b.wasm('i32.shl', ist, b.i32(3)), b.i32(0x1c)), b.i32(4));
     const limit = b.state32(state.SEGMENT_LIMIT + 4 * state.TR);
-    f.refuseIf(b.op('i32.gt_u', b.op('i32.add', place, b.i32(7)), limit));
+    f.refuseIf(b.wasm('i32.gt_u', b.wasm('i32.add', place, b.i32(7)), limit));
     const stack = f.reach(b.add(b.state(state.TR_BASE), b.wide(place)), 8, ACCESS_IMPLICIT).get64(0);
     f.refuseUnlessCanonical(stack);
     sp.set(stack);
   });
   const top = b.and(sp.get(), b.const(-16));
   const frame = f.reach(b.sub(top, b.const(48)), 48, ACCESS_IMPLICIT | ACCESS_WRITE);
-  const hasCode = b.op('i32.ge_s', code, b.i32(0));
+  const hasCode = b.wasm('i32.ge_s', code, b.i32(0));
 
   frame.set64(40, b.state(state.SELECTOR + 4 * state.SS, 16));
   frame.set64(32, b.gpr(RSP));

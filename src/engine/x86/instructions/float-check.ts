@@ -13,6 +13,7 @@
  * what compiled code keeps in registers.
  */
 import type { Builder, Value } from '../builder.ts';
+import type { ProcessorCode } from '../code.ts';
 import { MXCSR, VECTOR } from '../state.ts';
 import type { Operand, Row } from './row.ts';
 import { doubled } from './vector.ts';
@@ -32,29 +33,29 @@ const ROUNDING_AND_PRECISION = 0x7020;
 const SILENT = 0x1020;
 
 /** A result that has to be rounded raises no new flag and is rounded to nearest. */
-export function roundingIsSilent(b: Builder): Value {
+export function roundingIsSilent(b: ProcessorCode): Value {
   return b.op('i32.eq', b.both(b.state32(MXCSR), b.i32(ROUNDING_AND_PRECISION)), b.i32(SILENT));
 }
 
 /** The bits of a number in every lane. */
-export function everyLane(b: Builder, format: Format, bits: bigint | Value): Value {
+export function everyLane(b: ProcessorCode, format: Format, bits: bigint | Value): Value {
   const value = typeof bits === 'bigint' ? b.const(bits) : bits;
   return format.bits === 64 ? doubled(b, value) : b.op('i32x4.splat', b.narrow(value));
 }
 
-export function smallestNormal(b: Builder, format: Format): Value {
+export function smallestNormal(b: ProcessorCode, format: Format): Value {
   return everyLane(b, format, format.bits === 64 ? 1n << 52n : 1n << 23n);
 }
-export function infinity(b: Builder, format: Format): Value {
+export function infinity(b: ProcessorCode, format: Format): Value {
   return everyLane(b, format, format.bits === 64 ? 0x7ffn << 52n : 0xffn << 23n);
 }
 
-const allOf = (b: Builder, masks: readonly Value[]) => masks.reduce((x, y) => b.op('v128.and', x, y));
-const anyOf = (b: Builder, ...masks: Value[]) => masks.reduce((x, y) => b.op('v128.or', x, y));
+const allOf = (b: ProcessorCode, masks: readonly Value[]) => masks.reduce((x, y) => b.op('v128.and', x, y));
+const anyOf = (b: ProcessorCode, ...masks: Value[]) => masks.reduce((x, y) => b.op('v128.or', x, y));
 
 /** Checks on the lanes of one format; every answer is a mask. */
 export class LaneCheck {
-  readonly #b: Builder;
+  readonly #b: ProcessorCode;
   readonly #format: Format;
   readonly #packed: boolean;
   readonly #normal: Value;
@@ -62,7 +63,7 @@ export class LaneCheck {
   readonly #none: Value;
 
   /** @param packed all lanes count, not lane 0 alone. */
-  constructor(b: Builder, format: Format, packed: boolean) {
+  constructor(b: ProcessorCode, format: Format, packed: boolean) {
     this.#b = b;
     this.#format = format;
     this.#packed = packed;
@@ -130,12 +131,12 @@ export function vectorOf(b: Builder, operand: Operand): Value {
 }
 
 /** The number in lane 0, as a WebAssembly float. */
-export function lowest(b: Builder, format: Format, x: Value): Value {
+export function lowest(b: ProcessorCode, format: Format, x: Value): Value {
   return b.lane(`${format.shape}.extract_lane`, 0, x);
 }
 
 /** x with another number in lane 0. */
-export function withLowest(b: Builder, format: Format, x: Value, number: Value): Value {
+export function withLowest(b: ProcessorCode, format: Format, x: Value, number: Value): Value {
   return b.lane(`${format.shape}.replace_lane`, 0, x, number);
 }
 

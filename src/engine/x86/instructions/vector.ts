@@ -3,6 +3,7 @@
  * SSE form of one operation together. An MMX value is an i64; it is operated on in the lanes of a v128.
  */
 import type { Builder, Value } from '../builder.ts';
+import type { ProcessorCode } from '../code.ts';
 import { FPU_STATUS, FPU_TAGS } from '../state.ts';
 import type { Feature, Meaning, Row } from './row.ts';
 
@@ -14,12 +15,12 @@ export function apply(b: Builder, operation: Operation, x: Value, y: Value): Val
 }
 
 /** A constant of 16 bytes, from a function of the byte's number. */
-export function bytes(b: Builder, byte: (i: number) => number): Value {
+export function bytes(b: ProcessorCode, byte: (i: number) => number): Value {
   return b.v128(Array.from({ length: 16 }, (_, i) => byte(i) & 0xff));
 }
 
 /** A constant of equal 16-, 32- or 64-bit lanes. */
-export function lanes(b: Builder, bits: 16 | 32 | 64, value: bigint | number): Value {
+export function lanes(b: ProcessorCode, bits: 16 | 32 | 64, value: bigint | number): Value {
   const all = BigInt(value);
   return bytes(b, i => Number((all >> BigInt((i % (bits / 8)) * 8)) & 0xffn));
 }
@@ -37,7 +38,7 @@ export function counting(b: Builder, first = 0): Value {
 }
 
 /** The low and the high half of a v128, as i64. */
-export function low(b: Builder, x: Value): Value {
+export function low(b: ProcessorCode, x: Value): Value {
   return b.lane('i64x2.extract_lane', 0, x);
 }
 export function high(b: Builder, x: Value): Value {
@@ -50,7 +51,7 @@ export function extended(b: Builder, x: Value): Value {
 }
 
 /** An i64 in both halves. */
-export function doubled(b: Builder, x: Value): Value {
+export function doubled(b: ProcessorCode, x: Value): Value {
   return b.op('i64x2.splat', x);
 }
 
@@ -59,7 +60,7 @@ export function pair(b: Builder, lower: Value, upper: Value): Value {
 }
 
 /** Lanes of `size` bytes chosen from x and y laid end to end, by constant numbers. */
-export function choose(b: Builder, x: Value, y: Value, size: number, numbers: readonly number[]): Value {
+export function choose(b: ProcessorCode, x: Value, y: Value, size: number, numbers: readonly number[]): Value {
   return b.shuffle(
     x,
     y,
@@ -73,7 +74,7 @@ export function known(value: Value): number | undefined {
 }
 
 /** An immediate byte in every lane. */
-export function splat(b: Builder, shape: 'i8x16' | 'i16x8' | 'i32x4', value: Value): Value {
+export function splat(b: ProcessorCode, shape: 'i8x16' | 'i16x8' | 'i32x4', value: Value): Value {
   return b.op(`${shape}.splat`, b.narrow(value));
 }
 
