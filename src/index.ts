@@ -27,6 +27,8 @@ export { bareTable } from './hypervisors/bare/index.ts';
 export { findHypervisor, hypervisors } from './hypervisors/list.ts';
 export type { Differences } from './paravirt/derive.ts';
 export { derive } from './paravirt/derive.ts';
+export type { Group, GroupName } from './paravirt/group.ts';
+export { GROUPS } from './paravirt/group.ts';
 export type { Op } from './paravirt/native.ts';
 export { native, nothing } from './paravirt/native.ts';
 export type {
@@ -62,7 +64,7 @@ export { Guard, PluginError } from './plugins/guard.ts';
 
 // Looking at one: what it changes, and what crosses it.
 export type { Comparison } from './paravirt/compare.ts';
-export { compare, GROUPS, tableOf } from './paravirt/compare.ts';
+export { compare, tableOf } from './paravirt/compare.ts';
 export type { Crossing } from './paravirt/trace.ts';
 export { traced } from './paravirt/trace.ts';
 

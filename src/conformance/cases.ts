@@ -6,8 +6,9 @@
 
 import { bareTable } from '../hypervisors/bare/index.ts';
 import { mistakeIn } from '../paravirt/check-table.ts';
-import { compare, GROUPS, tableOf } from '../paravirt/compare.ts';
+import { compare, tableOf } from '../paravirt/compare.ts';
 import { derive } from '../paravirt/derive.ts';
+import { GROUPS } from '../paravirt/group.ts';
 import { nothing } from '../paravirt/native.ts';
 import type { CpuidResult, Paravirt } from '../paravirt/operations.ts';
 import type { RegisterName } from '../paravirt/processor.ts';

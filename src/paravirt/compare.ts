@@ -5,23 +5,15 @@ import { createLog } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
 import { GuestMemory } from '../memory/memory.ts';
 import { StateStore } from '../state/state.ts';
+import { GROUPS, type GroupName } from './group.ts';
 import { native, nothing } from './native.ts';
-import {
-  type Hypercall,
-  type HypervisorContext,
-  type HypervisorModule,
-  operations,
-  type Paravirt,
-} from './operations.ts';
+import type { Hypercall, HypervisorContext, HypervisorModule, Paravirt } from './operations.ts';
 
-export type Group = keyof typeof operations;
-export const GROUPS = Object.keys(operations) as Group[];
-
-/** Members of a group that are no ops. */
+/** Members of a group that are tables and not ops. */
 const DESCRIPTIONS: ReadonlySet<string> = new Set(['msrs', 'hypercalls', 'convention']);
 
 export interface OperationDifference {
-  group: Group;
+  group: GroupName;
   operation: string;
   /** How it answers: with a function of its own, with no code, natively again, or with another value. */
   answer: 'function' | 'nothing' | 'native' | string | number;

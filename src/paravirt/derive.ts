@@ -1,34 +1,50 @@
-/** derive(): a hypervisor from another one and the differences. Groups merge member by member; tables entry by entry. */
-import type { BootOps, CpuOps, IrqOps, MmuOps, Paravirt, SmpOps, TimeOps } from './operations.ts';
+/**
+ * derive(): a hypervisor from another one and the differences. Groups merge member by member; the registers and hypercalls of
+ * all groups (group.ts) merge into the processor's tables, entry by entry.
+ */
+import { GROUPS, type Group, type GroupName, type Tables } from './group.ts';
+import type { Paravirt } from './operations.ts';
 
-export interface Differences {
+export type Differences = {
   name: string;
   title: string;
-  boot?: Partial<BootOps>;
-  cpu?: Partial<CpuOps>;
-  mmu?: Partial<MmuOps>;
-  irq?: Partial<IrqOps>;
-  time?: Partial<TimeOps>;
-  smp?: Partial<SmpOps>;
   skip?: Readonly<Record<string, string>>;
-}
+} & { [Name in GroupName]?: Group<Name> };
 
-/** The hypervisor that is `base` but for `differences`. Neither argument is changed. */
+/**
+ * The hypervisor that is `base` but for `differences`. Neither argument is changed.
+ * @throws Error if two groups have a register or a hypercall of the same number
+ */
 export function derive(base: Paravirt, differences: Differences): Paravirt {
+  const merged = <Name extends GroupName>(group: Name): Paravirt[Name] => {
+    const { msrs: _msrs, hypercalls: _hypercalls, ...members } = (differences[group] ?? {}) as Tables;
+    return { ...base[group], ...members };
+  };
   return {
     name: differences.name,
     title: differences.title,
-    boot: { ...base.boot, ...differences.boot },
+    boot: merged('boot'),
     cpu: {
-      ...base.cpu,
-      ...differences.cpu,
-      msrs: { ...base.cpu.msrs, ...differences.cpu?.msrs },
-      hypercalls: { ...base.cpu.hypercalls, ...differences.cpu?.hypercalls },
+      ...merged('cpu'),
+      msrs: { ...base.cpu.msrs, ...entriesOf(differences, 'msrs') },
+      hypercalls: { ...base.cpu.hypercalls, ...entriesOf(differences, 'hypercalls') },
     },
-    mmu: { ...base.mmu, ...differences.mmu },
-    irq: { ...base.irq, ...differences.irq },
-    time: { ...base.time, ...differences.time },
-    smp: { ...base.smp, ...differences.smp },
+    mmu: merged('mmu'),
+    irq: merged('irq'),
+    time: merged('time'),
+    smp: merged('smp'),
     skip: { ...base.skip, ...differences.skip },
   };
+}
+
+/** One of the tables, from all groups. */
+function entriesOf<T extends keyof Tables>(differences: Differences, table: T): NonNullable<Tables[T]> {
+  const all: Record<number, unknown> = {};
+  for (const group of GROUPS)
+    for (const [number, entry] of Object.entries((differences[group] as Tables | undefined)?.[table] ?? {})) {
+      if (number in all)
+        throw new Error(`${differences.name}: ${group} has an entry ${number} of ${table}, as another group has`);
+      all[Number(number)] = entry;
+    }
+  return all as NonNullable<Tables[T]>;
 }

@@ -208,5 +208,6 @@ export interface HypervisorModule {
   guestHalf?: GuestHalf;
   /** A listing of the code that it puts before its guests as a ROM; undefined where it has none. */
   rom?(): string;
-  make(context: HypervisorContext): Paravirt;
+  /** @param base what it differs from; bare hardware's table when left out. */
+  make(context: HypervisorContext, base?: Paravirt): Paravirt;
 }

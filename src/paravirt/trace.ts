@@ -27,7 +27,7 @@ const REGISTERS = ['rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'r8', 'r9', 'r10'] as cons
 type Sink = (crossing: Crossing) => void;
 
 export function traced(module: HypervisorModule, sink: Sink): HypervisorModule {
-  return { ...module, make: context => tracedTable(module.make(context), sink) };
+  return { ...module, make: (context, base) => tracedTable(module.make(context, base), sink) };
 }
 
 const whereAndWhen = (cpu: Processor) => ({

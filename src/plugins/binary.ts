@@ -47,7 +47,7 @@ export async function binaryHypervisor(bytes: Uint8Array, guard: Guard): Promise
     {
       name: manifest.name,
       title: manifest.title,
-      make: context => makeTable(manifest, new Binary(module, context, guard)),
+      make: (context, base) => makeTable(manifest, new Binary(module, context, guard), base),
     },
     guard,
   );
@@ -118,7 +118,7 @@ function instantiate(module: WebAssembly.Module, functions: () => Map<string, un
   return exports;
 }
 
-function makeTable(manifest: Manifest, binary: Binary): Paravirt {
+function makeTable(manifest: Manifest, binary: Binary, base: Paravirt = bareTable): Paravirt {
   const groups: Record<string, Record<string, unknown>> = { boot: {}, cpu: {}, mmu: {}, irq: {}, time: {}, smp: {} };
   for (const [operation, answer] of Object.entries(manifest.operations)) {
     const { group, member, name, pass, take } = operationExports.get(operation)!;
@@ -132,7 +132,7 @@ function makeTable(manifest: Manifest, binary: Binary): Paravirt {
               return take(frame, binary.call(name, frame, pass(frame, told)));
             };
   }
-  return derive(bareTable, {
+  return derive(base, {
     name: manifest.name,
     title: manifest.title,
     boot: { ...groups.boot, platform: manifest.platform, console: manifest.console },

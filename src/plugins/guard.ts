@@ -89,10 +89,10 @@ export function guarded(module: HypervisorModule, guard: Guard): HypervisorModul
   return {
     name: module.name,
     title: module.title,
-    make(context) {
+    make(context, base) {
       const kill = (reason: string) => context.kill(reason);
       const table = guard.load('make', () => {
-        const made = module.make(context);
+        const made = module.make(context, base);
         const mistake = mistakeIn(made);
         if (mistake) throw new Error(mistake);
         return made;

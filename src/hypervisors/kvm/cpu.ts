@@ -1,6 +1,7 @@
 /** KVM's identification leaves and hypercalls (Documentation/virt/kvm/x86/cpuid.rst, hypercalls.rst). */
 import { EMPTY_LEAF, signatureLeaf, withHypervisor, withoutInvariantTsc } from '../../paravirt/cpuid.ts';
-import type { CpuidResult, Hypercall, HypercallConvention } from '../../paravirt/operations.ts';
+import type { Group } from '../../paravirt/group.ts';
+import type { CpuidResult, Hypercall, HypercallConvention, HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
 
 const KVM_CPUID_SIGNATURE = 0x40000000;
@@ -24,7 +25,7 @@ const FEATURES =
   KVM_FEATURE_PV_EOI |
   KVM_FEATURE_CLOCKSOURCE_STABLE_BIT;
 
-export function cpuid(_cpu: Processor, leaf: number, _subleaf: number, natively: () => CpuidResult) {
+function cpuid(_cpu: Processor, leaf: number, _subleaf: number, natively: () => CpuidResult) {
   if (leaf === 1) return withHypervisor(natively());
   // As KVM does by default, since a guest may move to another host: a Linux that sees the bit prefers the plain TSC.
   if (leaf === 0x80000007) return withoutInvariantTsc(natively());
@@ -47,18 +48,18 @@ const KVM_CLOCK_PAIRING_WALLCLOCK = 0n;
 /** struct kvm_clock_pairing: s64 sec, s64 nsec, u64 tsc, u32 flags, u32 pad[9]. */
 const CLOCK_PAIRING_SIZE = 64;
 
-export const hypercalls: Readonly<Record<number, Hypercall>> = {
+const hypercalls: Readonly<Record<number, Hypercall>> = {
   [KVM_HC_VAPIC_POLL_IRQ]: { name: 'KVM_HC_VAPIC_POLL_IRQ', arguments: [], status: 'done' },
   [KVM_HC_CLOCK_PAIRING]: { name: 'KVM_HC_CLOCK_PAIRING', arguments: ['address', 'type'], status: 'done' },
 };
 
-export const convention: HypercallConvention = {
+const convention: HypercallConvention = {
   number: cpu => Number(BigInt.asUintN(32, cpu.get('rax'))),
   registers: () => ['rbx', 'rcx', 'rdx', 'rsi'],
 };
 
 /** VMCALL or VMMCALL: number in RAX, arguments in RBX, RCX, RDX, RSI; the result replaces RAX, nothing else changes. */
-export function hypercall(cpu: Processor): void {
+function hypercall(cpu: Processor): void {
   const long = cpu.mode === 64;
   const argument = (register: 'rax' | 'rbx' | 'rcx') => (long ? cpu.get(register) : cpu.get(register) & 0xffffffffn);
   const result = cpu.cpl > 0 ? -KVM_EPERM : answer(cpu, argument('rax'), argument('rbx'), argument('rcx'));
@@ -88,4 +89,8 @@ function pairClocks(cpu: Processor, address: bigint, type: bigint): number {
   cpu.memory.write64(at + 8, now % 1_000_000_000n);
   cpu.memory.write64(at + 16, cpu.tsc.read());
   return 0;
+}
+
+export function createCpu(_context: HypervisorContext): Group<'cpu'> {
+  return { cpuid, hypercall, hypercalls, convention };
 }

@@ -5,9 +5,9 @@
 import { derive } from '../../paravirt/derive.ts';
 import type { HypervisorModule } from '../../paravirt/operations.ts';
 import { bareTable } from '../bare/index.ts';
-import { convention, cpuid, hypercall, hypercalls } from './cpu.ts';
-import { createPvEoi } from './irq.ts';
-import { createClock, createStealTime } from './time.ts';
+import { createCpu } from './cpu.ts';
+import { createIrq } from './irq.ts';
+import { createTime } from './time.ts';
 
 const name = 'kvm';
 const title = 'KVM: kvmclock, steal time, paravirtual end of interrupt';
@@ -20,16 +20,12 @@ export const kvm: HypervisorModule = {
     symbols: ['kvm_guest_init', 'kvm_init_platform', 'kvmclock_init'],
     stubs: ['kvm_(?:do_)?\\w*hypercall\\w*'],
   },
-  make(context) {
-    const clock = createClock(context);
-    const steal = createStealTime(context);
-    const pvEoi = createPvEoi(context);
-    return derive(bareTable, {
+  make: (context, base = bareTable) =>
+    derive(base, {
       name,
       title,
-      cpu: { cpuid, hypercall, hypercalls, convention, msrs: { ...clock.msrs, ...steal.msrs, ...pvEoi.msrs } },
-      irq: { delivered: pvEoi.delivered, settle: pvEoi.settle },
-      time: { resumed: steal.resumed },
-    });
-  },
+      cpu: createCpu(context),
+      irq: createIrq(context),
+      time: createTime(context),
+    }),
 };

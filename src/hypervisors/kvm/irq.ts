@@ -3,12 +3,13 @@
  * finds out whether an interrupt's end may be skipped.
  */
 import { createDeferredEoi } from '../../paravirt/deferred-eoi.ts';
+import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext, Msr } from '../../paravirt/operations.ts';
 
 const MSR_KVM_PV_EOI_EN = 0x4b564d04;
 const KVM_MSR_ENABLED = 1n;
 
-export function createPvEoi({ memory }: HypervisorContext) {
+export function createIrq({ memory }: HypervisorContext): Group<'irq'> {
   const values = new Map<number, bigint>();
   const deferred = createDeferredEoi(memory);
 

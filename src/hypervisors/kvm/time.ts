@@ -1,4 +1,5 @@
 /** KVM's clock and its steal time (Documentation/virt/kvm/x86/msr.rst). */
+import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext, Msr } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
 import { PVCLOCK_SIZE, PVCLOCK_TSC_STABLE, pvclockScale, writePvclock } from '../../paravirt/pvclock.ts';
@@ -33,7 +34,7 @@ function remembered(name: string, write: (cpu: Processor, value: bigint) => bool
  * The clock: the guest hands over the address of a record and from then on makes its time of the TSC alone. Since our TSC
  * is the clock's time multiplied, a record never goes stale and is written once.
  */
-export function createClock({ memory, clock, log }: HypervisorContext) {
+function clockRegisters({ memory, clock, log }: HypervisorContext): Readonly<Record<number, Msr>> {
   const outside = (name: string, address: number): true => {
     // KVM takes the address and cannot use it.
     log.once(`${name}-${address}`, `${name}: 0x${address.toString(16)} is not in RAM: ignored`);
@@ -68,12 +69,10 @@ export function createClock({ memory, clock, log }: HypervisorContext) {
     });
 
   return {
-    msrs: {
-      [MSR_KVM_WALL_CLOCK]: wallClock('MSR_KVM_WALL_CLOCK'),
-      [MSR_KVM_SYSTEM_TIME]: systemTime('MSR_KVM_SYSTEM_TIME'),
-      [MSR_KVM_WALL_CLOCK_NEW]: wallClock('MSR_KVM_WALL_CLOCK_NEW'),
-      [MSR_KVM_SYSTEM_TIME_NEW]: systemTime('MSR_KVM_SYSTEM_TIME_NEW'),
-    },
+    [MSR_KVM_WALL_CLOCK]: wallClock('MSR_KVM_WALL_CLOCK'),
+    [MSR_KVM_SYSTEM_TIME]: systemTime('MSR_KVM_SYSTEM_TIME'),
+    [MSR_KVM_WALL_CLOCK_NEW]: wallClock('MSR_KVM_WALL_CLOCK_NEW'),
+    [MSR_KVM_SYSTEM_TIME_NEW]: systemTime('MSR_KVM_SYSTEM_TIME_NEW'),
   };
 }
 
@@ -83,7 +82,7 @@ const KVM_STEAL_RESERVED_MASK = 0x3en;
 const STEAL_TIME_SIZE = 64;
 
 /** Time the host took from the guest while it wanted to run, in nanoseconds, kept in a record of the guest's. */
-export function createStealTime({ memory }: HypervisorContext) {
+function createStealTime({ memory }: HypervisorContext) {
   const records = new Map<number, number>();
 
   const update = (cpu: Processor, nanoseconds: number): void => {
@@ -105,5 +104,13 @@ export function createStealTime({ memory }: HypervisorContext) {
     return true;
   });
 
-  return { msrs: { [MSR_KVM_STEAL_TIME]: msr }, resumed: update };
+  return { msr, update };
+}
+
+export function createTime(context: HypervisorContext): Group<'time'> {
+  const stealTime = createStealTime(context);
+  return {
+    msrs: { ...clockRegisters(context), [MSR_KVM_STEAL_TIME]: stealTime.msr },
+    resumed: stealTime.update,
+  };
 }
