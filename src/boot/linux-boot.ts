@@ -2,20 +2,13 @@
  * Linux's own entries (Documentation/x86/boot.rst): the 64-bit and the 32-bit one, each into the kernel proper that we have
  * unpacked or, when its packing is beyond us, into the bzImage's code that unpacks it itself.
  */
+
 import type { GuestMemory } from '../memory/memory.ts';
+import { CR0_ET, CR0_PE, CR0_PG, CR4_PAE, EFER_LMA, EFER_LME } from '../x86/control.ts';
+import { PAGE_SIZE, PTE_P, PTE_PS, PTE_RW } from '../x86/paging.ts';
 import { writeBootParams } from './boot-params.ts';
 import type { EntryState } from './entry.ts';
-import {
-  CR0_ET,
-  CR0_PE,
-  CR0_PG,
-  CR4_PAE,
-  EFER_LMA,
-  EFER_LME,
-  FLAGS_CLEAR,
-  flatDescriptorTable,
-  flatSegments,
-} from './entry-segments.ts';
+import { FLAGS_CLEAR, flatDescriptorTable, flatSegments } from './entry-segments.ts';
 import type { KernelImage } from './image.ts';
 import { ImageError } from './image-error.ts';
 import {
@@ -34,8 +27,7 @@ const ENTRY_64 = 0x200;
 /** How much the identity map covers, in GiB: whatever a kernel may look at before it has tables of its own. */
 const IDENTITY_GIB = 4;
 
-const PRESENT_WRITABLE = 3n;
-const PAGE_SIZE_BIT = 1n << 7n;
+const PRESENT_WRITABLE = BigInt(PTE_P | PTE_RW);
 
 /** Unpacked by us where possible, entered at its startup_64 or startup_32. */
 export function loadLinux(memory: GuestMemory, image: KernelImage, options: LoadOptions): EntryState {
@@ -88,32 +80,32 @@ function enter(
     rip: BigInt(entry),
     rsi: BigInt(bootParams),
     flags: FLAGS_CLEAR,
-    cr0: CR0_PE | CR0_ET,
+    cr0: BigInt(CR0_PE | CR0_ET),
     gdtBase: BigInt(LOW_MEMORY.gdt),
     gdtLimit: BigInt(table.byteLength - 1),
     dr6: 0xffff0ff0n,
     dr7: 0x400n,
   };
   if (bits === 64) {
-    registers.cr0 = CR0_PE | CR0_ET | CR0_PG;
+    registers.cr0 = BigInt((CR0_PE | CR0_ET | CR0_PG) >>> 0);
     registers.cr3 = BigInt(writeIdentityMap(memory, LOW_MEMORY.pageTables));
-    registers.cr4 = CR4_PAE;
-    registers.efer = EFER_LME | EFER_LMA;
+    registers.cr4 = BigInt(CR4_PAE);
+    registers.efer = BigInt(EFER_LME | EFER_LMA);
   }
   return { registers, segments: flatSegments(bits) };
 }
 
 /** Four-level page tables that map the first GiBs to themselves in 2 MiB pages (SDM 3A 4.5). @returns the root's address */
 function writeIdentityMap(memory: GuestMemory, root: number): number {
-  const pointers = root + 4096;
-  memory.fill(root, (2 + IDENTITY_GIB) * 4096);
+  const pointers = root + PAGE_SIZE;
+  memory.fill(root, (2 + IDENTITY_GIB) * PAGE_SIZE);
   memory.write64(root, BigInt(pointers) | PRESENT_WRITABLE);
   for (let gib = 0; gib < IDENTITY_GIB; gib++) {
-    const directory = pointers + 4096 * (1 + gib);
+    const directory = pointers + PAGE_SIZE * (1 + gib);
     memory.write64(pointers + 8 * gib, BigInt(directory) | PRESENT_WRITABLE);
     for (let entry = 0; entry < 512; entry++) {
       const address = BigInt(gib * 512 + entry) << 21n;
-      memory.write64(directory + 8 * entry, address | PAGE_SIZE_BIT | PRESENT_WRITABLE);
+      memory.write64(directory + 8 * entry, address | BigInt(PTE_PS) | PRESENT_WRITABLE);
     }
   }
   return root;

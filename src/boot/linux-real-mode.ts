@@ -2,12 +2,15 @@
  * Linux's oldest entry (Documentation/x86/boot.rst, "Running the Kernel"): the set-up code of a bzImage in real mode, which
  * asks the BIOS for the memory map and the rest of boot_params and then enters the protected-mode code itself.
  */
+
 import type { GuestMemory } from '../memory/memory.ts';
 import type { Segment } from '../paravirt/processor.ts';
+import { CR0_ET } from '../x86/control.ts';
+import { REAL_CODE } from '../x86/descriptors.ts';
 import { LOADER_UNDEFINED } from './boot-params.ts';
 import { SETUP } from './bzimage.ts';
 import type { EntryState } from './entry.ts';
-import { CR0_ET, FLAGS_CLEAR } from './entry-segments.ts';
+import { FLAGS_CLEAR } from './entry-segments.ts';
 import type { KernelImage } from './image.ts';
 import { formatSize, ImageError } from './image-error.ts';
 import { placePackedLinux } from './linux-boot.ts';
@@ -22,7 +25,6 @@ const CAN_USE_HEAP = 1 << 7;
 /** It is entered this far behind its first byte, in paragraphs: where the header's jump stands. */
 const ENTRY_PARAGRAPHS = 0x20;
 
-const REAL_CODE = 0x009b00;
 const REAL_DATA = 0x009300;
 /** Real mode's 256 vectors. */
 const VECTOR_TABLE_LIMIT = 0x3ffn;
@@ -51,7 +53,7 @@ export function loadRealModeLinux(memory: GuestMemory, image: KernelImage, optio
       rip: 0n,
       rsp: BigInt(HEAP_END),
       flags: FLAGS_CLEAR,
-      cr0: CR0_ET,
+      cr0: BigInt(CR0_ET),
       idtBase: 0n,
       idtLimit: VECTOR_TABLE_LIMIT,
       dr6: 0xffff0ff0n,

@@ -2,10 +2,13 @@
  * Multiboot 1 (the Multiboot Specification 0.6.96), the entry of Xen itself, of GRUB-bootable hobby systems and of many a
  * test kernel: 32-bit protected mode, EAX a magic number, EBX an information structure.
  */
+
 import type { GuestMemory } from '../memory/memory.ts';
+import { CR0_ET, CR0_PE } from '../x86/control.ts';
+import { PAGE_SIZE } from '../x86/paging.ts';
 import { E820_RAM } from './e820.ts';
 import type { EntryState } from './entry.ts';
-import { CR0_ET, CR0_PE, FLAGS_CLEAR, flatSegments } from './entry-segments.ts';
+import { FLAGS_CLEAR, flatSegments } from './entry-segments.ts';
 import type { KernelImage } from './image.ts';
 import { ImageError } from './image-error.ts';
 import {
@@ -33,7 +36,7 @@ const HAS_ADDRESSES = 1 << 16;
 /** 3.3: which fields of the information structure are valid. */
 const INFO = { memory: 1 << 0, commandLine: 1 << 2, modules: 1 << 3, memoryMap: 1 << 6, loaderName: 1 << 9 } as const;
 const MODULE_SIZE = 16;
-const MOST_MODULES = 4096 / MODULE_SIZE;
+const MOST_MODULES = PAGE_SIZE / MODULE_SIZE;
 const MEMORY_MAP_ENTRY_SIZE = 24;
 /** Where the strings stand, behind the command line's own 32 KiB. */
 const COMMAND_LINE_LIMIT = 0x7fff;
@@ -82,7 +85,7 @@ export function loadMultiboot(memory: GuestMemory, image: KernelImage, options: 
       rip: BigInt(entry),
       rax: BigInt(LOADER_MAGIC),
       rbx: BigInt(LOW_MEMORY.startInfo),
-      cr0: CR0_PE | CR0_ET,
+      cr0: BigInt(CR0_PE | CR0_ET),
       flags: FLAGS_CLEAR,
       dr6: 0xffff0ff0n,
       dr7: 0x400n,
@@ -143,7 +146,7 @@ function writeInformation(
   modules: readonly PlacedModule[],
 ): void {
   const { startInfo: info, moduleList, memoryMap: map } = LOW_MEMORY;
-  memory.fill(info, 3 * 4096);
+  memory.fill(info, 3 * PAGE_SIZE);
   let flags = INFO.memory | INFO.commandLine | INFO.memoryMap | INFO.loaderName;
   const ram = memoryMap.filter(({ type }) => type === E820_RAM);
   const low = ram.find(({ address }) => address === 0);

@@ -2,7 +2,9 @@
  * Where loaders put what they hand to a kernel. Everything small goes below 640 KiB, which kernels leave alone until they
  * have read it; the initrd goes as high as it may.
  */
+
 import type { GuestMemory } from '../memory/memory.ts';
+import { PAGE_SIZE } from '../x86/paging.ts';
 import { type MemoryRange, ramEnd } from './e820.ts';
 import { type Elf, PT_LOAD } from './elf.ts';
 import { formatSize, ImageError } from './image-error.ts';
@@ -24,8 +26,6 @@ export const LOW_MEMORY = {
   commandLine: 0x20000,
   end: 0x30000,
 } as const;
-
-const PAGE = 4096;
 
 /** A file that a multiboot kernel finds in memory, and the words that go with it. */
 export interface BootModule {
@@ -89,8 +89,8 @@ export function placeInitrd(
 ): number {
   if (!initrd || initrd.length === 0) return 0;
   const top = Math.min(ramEnd(memoryMap, kernelEnd - 1), highest + 1, memory.size);
-  const address = Math.floor((top - initrd.length) / PAGE) * PAGE;
-  if (address < roundUp(kernelEnd, PAGE)) {
+  const address = Math.floor((top - initrd.length) / PAGE_SIZE) * PAGE_SIZE;
+  if (address < roundUp(kernelEnd, PAGE_SIZE)) {
     // Linux holds the archive and what it unpacks at the same time.
     const needed = roundUp(kernelEnd + 2 * initrd.length, 1 << 20);
     if (needed > highest)

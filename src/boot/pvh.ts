@@ -2,9 +2,12 @@
  * The PVH entry (xen/include/public/arch-x86/hvm/start_info.h; docs/misc/pvh.pandoc): 32-bit protected mode without paging,
  * EBX pointing to a hvm_start_info. Born for Xen, used by every virtual machine monitor that boots a vmlinux directly.
  */
+
 import type { GuestMemory } from '../memory/memory.ts';
+import { CR0_ET, CR0_PE } from '../x86/control.ts';
+import { PAGE_SIZE } from '../x86/paging.ts';
 import type { EntryState } from './entry.ts';
-import { CR0_ET, CR0_PE, FLAGS_CLEAR, flatSegments } from './entry-segments.ts';
+import { FLAGS_CLEAR, flatSegments } from './entry-segments.ts';
 import type { KernelImage } from './image.ts';
 import { ImageError } from './image-error.ts';
 import { LOW_MEMORY, type LoadOptions, loadSegments, placeCommandLine, placeInitrd, requireRam } from './placement.ts';
@@ -46,7 +49,7 @@ export function loadPvh(memory: GuestMemory, image: KernelImage, options: LoadOp
     registers: {
       rip: BigInt(entry),
       rbx: BigInt(LOW_MEMORY.startInfo),
-      cr0: CR0_PE | CR0_ET,
+      cr0: BigInt(CR0_PE | CR0_ET),
       flags: FLAGS_CLEAR,
       dr6: 0xffff0ff0n,
       dr7: 0x400n,
@@ -64,7 +67,7 @@ function writeStartInfo(
   const { startInfo, moduleList, memoryMap: mapAddress } = LOW_MEMORY;
   if (memoryMap.length > MEMORY_MAP_LIMIT)
     throw new RangeError(`a memory map of ${memoryMap.length} ranges; ${MEMORY_MAP_LIMIT} are possible`);
-  memory.fill(startInfo, 3 * 4096);
+  memory.fill(startInfo, 3 * PAGE_SIZE);
   memory.write32(startInfo + 0, HVM_START_MAGIC_VALUE);
   memory.write32(startInfo + 4, VERSION);
   memory.write64(startInfo + 24, BigInt(commandLine));

@@ -6,6 +6,10 @@
 import type { ArtifactCache } from '../host/artifact-cache.ts';
 import { GuestMemory } from '../memory/memory.ts';
 import type { Exception } from '../paravirt/processor.ts';
+import { DR6_BS, DR7_ENABLED } from '../x86/control.ts';
+import { RF, TF } from '../x86/flags.ts';
+import { CS, DS, ES, LDTR, SS, TR } from '../x86/segments.ts';
+import * as vectors from '../x86/vectors.ts';
 import { Blocks } from './blocks.ts';
 import { BLOCK_LIMIT, buildInterpreter, type InterpreterModule } from './interpreter/loop.ts';
 import { pack, unpack } from './interpreter/packed.ts';
@@ -19,7 +23,7 @@ import { debugOffset } from './x86/control.ts';
 import { Cpu, type Environment, FAULT } from './x86/cpu.ts';
 import { writeCrcTables } from './x86/crc32.ts';
 import type { CodeSize } from './x86/decode.ts';
-import { describeExceptions, hasErrorCode, noteException, SHOWS_RF } from './x86/exceptions.ts';
+import { describeExceptions, noteException, SHOWS_RF } from './x86/exceptions.ts';
 import { ACCESS_EXECUTE, ACCESS_LOOK, ACCESS_PROBE, ACCESS_QUIET, writeEmptyBank } from './x86/paging.ts';
 import * as state from './x86/state.ts';
 import { ONE_SPACE, Tlb } from './x86/tlb.ts';
@@ -41,7 +45,7 @@ export interface EngineEnvironment extends Environment {
 }
 
 /** ES, CS, SS and DS, as 32-bit code that is worth translating has them. */
-const ALL_FLAT = (1 << state.ES) | (1 << state.CS) | (1 << state.SS) | (1 << state.DS);
+const ALL_FLAT = (1 << ES) | (1 << CS) | (1 << SS) | (1 << DS);
 /** Instructions between two looks at what has been translated meanwhile. */
 const LOOK = 16_000;
 
@@ -286,7 +290,7 @@ export class Engine {
       cpu.set32(state.SEGMENT_LIMIT + 4 * segment, 0xffff);
       cpu.set32(
         state.SEGMENT_ATTRIBUTES + 4 * segment,
-        segment === state.CS ? 0x9b00 : segment === state.TR ? 0x8b00 : segment === state.LDTR ? 0x8200 : 0x9300,
+        segment === CS ? 0x9b00 : segment === TR ? 0x8b00 : segment === LDTR ? 0x8200 : 0x9300,
       );
     }
     this.tlb.flushAll();
@@ -320,14 +324,14 @@ export class Engine {
       if (left <= most) return 'budget';
       const stepping = this.#stepping();
       if (stepping || shadow) {
-        const trap = (cpu.get32(state.FLAGS_REST) & state.TF) !== 0;
+        const trap = (cpu.get32(state.FLAGS_REST) & TF) !== 0;
         cpu.interruptShadow = false;
         if (stepping && this.#codeBreakpoint()) continue;
         const before = this.deliveries;
         this.#exactly(1);
-        cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~state.RF);
+        cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~RF);
         // An instruction that faulted has not been stepped over.
-        if (trap && before === this.deliveries) this.#debugTrap(0x4000);
+        if (trap && before === this.deliveries) this.#debugTrap(DR6_BS);
       } else if (left < BLOCK_LIMIT) this.#exactly(left);
       else {
         const slice = this.jit ? LOOK : 0x3fffffff;
@@ -544,10 +548,10 @@ export class Engine {
   #fault(): void {
     const { cpu } = this;
     const vector = cpu.get32(state.FAULT) & 0xff;
-    const code = hasErrorCode(vector) ? cpu.get32(state.FAULT_CODE) : undefined;
+    const code = vectors.hasErrorCode(vector) ? cpu.get32(state.FAULT_CODE) : undefined;
     cpu.set32(state.FAULT, 0);
     const exception: Exception = { vector, ...(code === undefined ? {} : { code }) };
-    if (vector === 14) {
+    if (vector === vectors.PF) {
       exception.address = cpu.get64(state.CR2);
       if (this.environment.pageFault(exception as Exception & { address: bigint })) return;
     }
@@ -561,9 +565,9 @@ export class Engine {
     const { vector, code, address } = exception;
     const { rip, cpl } = cpu;
     noteException(this.#view, { vector, code, address, rip, cpl, instructions: this.#done });
-    if ((SHOWS_RF >>> vector) & 1) cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) | state.RF);
+    if ((SHOWS_RF >>> vector) & 1) cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) | RF);
     if (this.environment.exception(exception)) return;
-    if (vector === 14 && address !== undefined) cpu.set64(state.CR2, address);
+    if (vector === vectors.PF && address !== undefined) cpu.set64(state.CR2, address);
     if (!deliverException(cpu, vector, code, 'exception')) {
       this.environment.tripleFault();
       this.stopForGood();
@@ -574,24 +578,24 @@ export class Engine {
 
   #stepping(): boolean {
     const { cpu } = this;
-    if (cpu.get32(state.FLAGS_REST) & state.TF) return true;
+    if (cpu.get32(state.FLAGS_REST) & TF) return true;
     const dr7 = cpu.get32(debugOffset(7));
-    if (!(dr7 & 0xff)) return false;
+    if (!(dr7 & DR7_ENABLED)) return false;
     for (let i = 0; i < 4; i++) if ((dr7 >> (2 * i)) & 3 && !((dr7 >> (16 + 4 * i)) & 3)) return true;
     return false;
   }
   /** An enabled instruction breakpoint at RIP: delivers #DB and returns true. */
   #codeBreakpoint(): boolean {
     const { cpu } = this;
-    if (cpu.get32(state.FLAGS_REST) & state.RF) return false;
+    if (cpu.get32(state.FLAGS_REST) & RF) return false;
     const dr7 = cpu.get32(debugOffset(7));
     let hits = 0;
     for (let i = 0; i < 4; i++)
       if ((dr7 >> (2 * i)) & 3 && !((dr7 >> (16 + 4 * i)) & 3) && cpu.get64(debugOffset(i)) === cpu.rip) hits |= 1 << i;
     if (!hits) return false;
     cpu.set64(debugOffset(6), (cpu.get64(debugOffset(6)) & ~15n) | BigInt(hits));
-    cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) | state.RF);
-    this.deliver({ vector: 1 });
+    cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) | RF);
+    this.deliver({ vector: vectors.DB });
     return true;
   }
   #watch(linear: bigint, size: number, write: boolean): void {
@@ -615,6 +619,6 @@ export class Engine {
     const all = bits | this.#watchHits;
     this.#watchHits = 0;
     cpu.set64(debugOffset(6), cpu.get64(debugOffset(6)) | BigInt(all));
-    this.deliver({ vector: 1 });
+    this.deliver({ vector: vectors.DB });
   }
 }

@@ -1,4 +1,5 @@
 /** The waist's view of a processor (paravirt/processor.ts), fulfilled by the engine. */
+
 import type { Clock } from '../host/clock.ts';
 import type { Log } from '../host/log.ts';
 import type { GuestMemory } from '../memory/memory.ts';
@@ -10,6 +11,9 @@ import type {
   Segment,
   SegmentName,
 } from '../paravirt/processor.ts';
+import { CR0_PE, CR0_PG, CR0_WP, EFER_LMA, EFER_LME } from '../x86/control.ts';
+import { CS, DS, ES, FS, GS, LDTR, SS, TR } from '../x86/segments.ts';
+import * as vectors from '../x86/vectors.ts';
 import type { Engine } from './engine.ts';
 import { setCr0, setCr3, setCr4, setDebug, switchRoot } from './x86/control.ts';
 import { FAULT } from './x86/cpu.ts';
@@ -54,8 +58,8 @@ const FIELDS: Record<Exclude<RegisterName, 'rip' | 'flags' | 'cr8'>, number> = {
   dr3: state.DR + 24,
   dr6: state.DR + 32,
   dr7: state.DR + 40,
-  fsBase: state.SEGMENT_BASE + 8 * state.FS,
-  gsBase: state.SEGMENT_BASE + 8 * state.GS,
+  fsBase: state.SEGMENT_BASE + 8 * FS,
+  gsBase: state.SEGMENT_BASE + 8 * GS,
   kernelGsBase: state.KERNEL_GS_BASE,
   star: state.STAR,
   lstar: state.LSTAR,
@@ -72,16 +76,16 @@ const FIELDS: Record<Exclude<RegisterName, 'rip' | 'flags' | 'cr8'>, number> = {
   tscAux: state.TSC_AUX,
 };
 const SEGMENTS: Record<SegmentName, number> = {
-  es: state.ES,
-  cs: state.CS,
-  ss: state.SS,
-  ds: state.DS,
-  fs: state.FS,
-  gs: state.GS,
-  ldtr: state.LDTR,
-  tr: state.TR,
+  es: ES,
+  cs: CS,
+  ss: SS,
+  ds: DS,
+  fs: FS,
+  gs: GS,
+  ldtr: LDTR,
+  tr: TR,
 };
-const CR0_CACHED = 0x80010001;
+const CR0_CACHED = CR0_PG | CR0_WP | CR0_PE;
 
 export interface ProcessorServices {
   clock: Clock;
@@ -159,10 +163,10 @@ export class EngineProcessor implements Processor {
         // Paging and protection bits may be set at once, in whatever order the caller sets EFER and CR4.
         const old = cpu.get32(state.CR0);
         const wanted = Number(value & 0xffffffffn);
-        if ((old ^ wanted) & CR0_CACHED && wanted & 1) {
+        if ((old ^ wanted) & CR0_CACHED && wanted & CR0_PE) {
           const efer = cpu.get64(state.EFER);
           cpu.set64(state.CR0, value);
-          if (wanted & 0x80000000 && efer & 0x100n) cpu.set64(state.EFER, efer | 0x400n);
+          if (wanted & CR0_PG && efer & BigInt(EFER_LME)) cpu.set64(state.EFER, efer | BigInt(EFER_LMA));
           cpu.tlb.flushAll();
           cpu.updateMode();
           cpu.updateUnits();
@@ -229,7 +233,7 @@ export class EngineProcessor implements Processor {
     const vector = cpu.get32(state.FAULT) & 0xff;
     const code = cpu.get32(state.FAULT_CODE);
     cpu.set32(state.FAULT, 0);
-    return vector === 14 ? { vector, code, address: linear } : { vector, code };
+    return vector === vectors.PF ? { vector, code, address: linear } : { vector, code };
   }
   /** Guest-physical address or -1, without a word. */
   #find(linear: bigint, write: boolean, user: boolean): number {
@@ -275,7 +279,11 @@ export class EngineProcessor implements Processor {
       const second = cpu.get32(state.FAULT) & 0xff;
       const code = cpu.get32(state.FAULT_CODE);
       cpu.set32(state.FAULT, 0);
-      this.#engine.deliver({ vector: second, code, ...(second === 14 ? { address: cpu.get64(state.CR2) } : {}) });
+      this.#engine.deliver({
+        vector: second,
+        code,
+        ...(second === vectors.PF ? { address: cpu.get64(state.CR2) } : {}),
+      });
     }
   }
   invalidatePage(linear: bigint): void {

@@ -1,6 +1,8 @@
 /** What CPUID, RDMSR and WRMSR ask the machine, they ask at their own address: traces name it. */
+
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { CS } from '../x86/segments.ts';
 import { Engine, type EngineEnvironment } from './engine.ts';
 import * as state from './x86/state.ts';
 
@@ -37,7 +39,7 @@ describe('who asks', () => {
       cpu.set64(state.CR0, 0x11n);
       for (let segment = 0; segment < 6; segment++) {
         cpu.set32(state.SEGMENT_LIMIT + 4 * segment, 0xffffffff);
-        cpu.set32(state.SEGMENT_ATTRIBUTES + 4 * segment, segment === state.CS ? 0xcf9b00 : 0xcf9300);
+        cpu.set32(state.SEGMENT_ATTRIBUTES + 4 * segment, segment === CS ? 0xcf9b00 : 0xcf9300);
       }
       cpu.updateMode();
       cpu.setGpr(4, 0x4000n);

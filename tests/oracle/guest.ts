@@ -6,6 +6,8 @@
 import { Engine, type EngineEnvironment } from '../../src/engine/engine.ts';
 import * as state from '../../src/engine/x86/state.ts';
 import type { Exception } from '../../src/paravirt/processor.ts';
+import { RF, TF } from '../../src/x86/flags.ts';
+import { LDTR, TR } from '../../src/x86/segments.ts';
 import {
   CODE_PAGE,
   DATA_PAGE,
@@ -233,8 +235,8 @@ export class OracleGuest {
       cpu.set32(state.SEGMENT_LIMIT + 4 * segment, limit);
       cpu.set32(state.SEGMENT_ATTRIBUTES + 4 * segment, 0x8000 | (type << 8));
     };
-    system(state.LDTR, LDT_SELECTOR, LDT.length * 8 - 1, TYPE_LDT);
-    system(state.TR, TSS_SELECTOR, TSS_LIMIT, TYPE_TSS_BUSY);
+    system(LDTR, LDT_SELECTOR, LDT.length * 8 - 1, TYPE_LDT);
+    system(TR, TSS_SELECTOR, TSS_LIMIT, TYPE_TSS_BUSY);
     memory.write16(TSS_AT + 0x66, 0x68); // no I/O permissions
     this.engine.tlb.flushAll();
     cpu.updateUnits();
@@ -363,7 +365,7 @@ export class OracleGuest {
     view.setBigUint64(FSBASE, cpu.segmentBase(FS), true);
     view.setBigUint64(GSBASE, cpu.segmentBase(GS), true);
     view.setBigUint64(RIP, cpu.ip, true);
-    view.setUint32(FLAGS, cpu.flags & ~(state.RF | state.TF), true);
+    view.setUint32(FLAGS, cpu.flags & ~(RF | TF), true);
     image.set(memory.bytes.subarray(WINDOW_AT + DATA_PAGE * 4096, WINDOW_AT + DATA_PAGE * 4096 + DATA_SIZE), MEMORY);
   }
 }

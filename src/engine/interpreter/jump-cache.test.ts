@@ -1,6 +1,8 @@
 /** The jump cache leads from region to region only while the code at a linear address is what it was. */
+
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { CS } from '../../x86/segments.ts';
 import { Engine, type EngineEnvironment } from '../engine.ts';
 import { JUMP_CACHE, JUMP_ENTRY, JUMP_SETS } from '../layout.ts';
 import * as state from '../x86/state.ts';
@@ -32,7 +34,7 @@ function loop() {
   for (let page = 0; page < RAM; page += 4096) map(page, page);
   for (let segment = 0; segment < 6; segment++) {
     cpu.set32(state.SEGMENT_LIMIT + 4 * segment, 0xffffffff);
-    cpu.set32(state.SEGMENT_ATTRIBUTES + 4 * segment, segment === state.CS ? 0xcf9b00 : 0xcf9300);
+    cpu.set32(state.SEGMENT_ATTRIBUTES + 4 * segment, segment === CS ? 0xcf9b00 : 0xcf9300);
   }
   cpu.set64(state.CR3, BigInt(DIRECTORY));
   cpu.set64(state.CR0, 0x80000011n);

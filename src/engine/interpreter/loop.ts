@@ -4,6 +4,7 @@
  */
 
 import { Body, Module } from '../../wasm/module.ts';
+import { SS } from '../../x86/segments.ts';
 import {
   BLOCK_ENTRY,
   BLOCK_RECORD,
@@ -822,7 +823,7 @@ function segmentBody(): Body {
   b.i32(12 | 0x100);
   b.i32(13 | 0x100);
   b.get(segment);
-  b.i32(state.SS);
+  b.i32(SS);
   b.op('i32.eq');
   b.select();
   b.memory('i32.store', STATE + state.FAULT);

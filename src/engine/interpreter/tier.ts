@@ -1,6 +1,8 @@
 /** The interpreter's half of an instruction's meaning: operands read from a decoded record, registers in memory. */
 
 import type { Body } from '../../wasm/module.ts';
+import { AC, DF } from '../../x86/flags.ts';
+import { CS, DS, ES, FS, SS } from '../../x86/segments.ts';
 import { JUMPS, JUMPS_ENTRIES, JUMPS_RING, TLB_ADDEND, TLB_READ, TLB_WRITE } from '../layout.ts';
 import { type Builder, LOADS, STORES, type Tier, type Value } from '../x86/builder.ts';
 import { emitBulk } from '../x86/bulk.ts';
@@ -152,7 +154,7 @@ export class InterpreterTier extends StateRegisters implements Tier {
     return b.local('i64', result);
   }
   linear(b: Builder, segment: number, offset: Value, bytes: number, write: boolean): Value {
-    if (this.wide) return segment >= state.FS ? b.add(offset, b.state(state.SEGMENT_BASE + 8 * segment)) : offset;
+    if (this.wide) return segment >= FS ? b.add(offset, b.state(state.SEGMENT_BASE + 8 * segment)) : offset;
     return this.#segmented(b, body => body.i32(segment), offset, bytes, write);
   }
   #faultIfSet(b: Builder): void {
@@ -302,11 +304,11 @@ export class InterpreterTier extends StateRegisters implements Tier {
     const all = () => emitBulk(b, this.#functions.bulk[kind], bytes, to, from, count);
     if (this.wide) return all();
     // The addresses are offsets: for segments where that is the same, which FS and GS need not be; code may be unreadable.
-    const flat = b.both(b.state32(state.FLAT), b.i32((1 << state.ES) | (1 << state.SS) | (1 << state.DS)));
+    const flat = b.both(b.state32(state.FLAT), b.i32((1 << ES) | (1 << SS) | (1 << DS)));
     const segment = b.read(undefined, 'i32', body => this.#address(body, record.SEGMENT));
     const source = kind === 'movs' ? b.op('i32.shr_u', flat, segment) : flat;
     const done = b.variable(b.const(0));
-    b.when(b.both(b.both(flat, source), b.i32(1 << state.ES)), () => done.set(all()));
+    b.when(b.both(b.both(flat, source), b.i32(1 << ES)), () => done.set(all()));
     return done.get();
   }
   jump(b: Builder, target: Value): void {
@@ -382,7 +384,7 @@ export class InterpreterTier extends StateRegisters implements Tier {
   }
   attend(): void {}
   attendAccess(b: Builder): void {
-    const ac = b.both(b.state32(state.FLAGS_REST), b.i32(state.AC));
+    const ac = b.both(b.state32(state.FLAGS_REST), b.i32(AC));
     b.setState32(state.TLB_BASE, b.select(ac, b.state32(state.CLASS_BASE + 8), b.state32(state.CLASS_BASE + 4)));
   }
 
@@ -446,7 +448,7 @@ export class InterpreterTier extends StateRegisters implements Tier {
         return new ValueOperand(bits, () => {
           const sum = b.add(this.#page(b), this.#field(b, record.IMMEDIATE, 64));
           if (this.wide) return sum;
-          return b.zx(b.sub(sum, b.state(state.SEGMENT_BASE + 8 * state.CS)), operandSize === 16 ? 16 : 32);
+          return b.zx(b.sub(sum, b.state(state.SEGMENT_BASE + 8 * CS)), operandSize === 16 ? 16 : 32);
         });
       case 'O':
       case 'table':
@@ -489,7 +491,7 @@ export class InterpreterTier extends StateRegisters implements Tier {
     const offset = () => b.gpr(register, addressSize);
     const where = () => {
       if (place === 'X') return this.#overridden(b, offset(), bits / 8, writes);
-      return this.wide ? offset() : this.#segmented(b, body => body.i32(state.ES), offset(), bits / 8, writes);
+      return this.wide ? offset() : this.#segmented(b, body => body.i32(ES), offset(), bits / 8, writes);
     };
     return new MemoryOperand(b, bits, where, {
       writes: false,
@@ -497,7 +499,7 @@ export class InterpreterTier extends StateRegisters implements Tier {
       offset,
       advance: bytes => b.setGpr(register, b.add(b.gpr(register, addressSize), bytes), addressSize),
       step: () => {
-        const down = b.both(b.state32(state.FLAGS_REST), b.i32(state.DF));
+        const down = b.both(b.state32(state.FLAGS_REST), b.i32(DF));
         const by = b.select(down, b.const(-bits / 8), b.const(bits / 8));
         b.setGpr(register, b.add(b.gpr(register, addressSize), by), addressSize);
       },

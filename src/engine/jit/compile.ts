@@ -2,6 +2,7 @@
 
 import { hasTailCalls } from '../../wasm/features.ts';
 import { Body, Module } from '../../wasm/module.ts';
+import { CS } from '../../x86/segments.ts';
 import { type Layout, TLB_ADDEND, TLB_EXECUTE } from '../layout.ts';
 import { Builder } from '../x86/builder.ts';
 import type { ListMeaning } from '../x86/instructions/row.ts';
@@ -78,7 +79,7 @@ function regionBody(
     vectors: new Array(REGISTERS).fill(undefined),
     writtenVectors: new Set(),
     base: body.local('i64'),
-    segments: new Set(wide ? [] : [state.CS]),
+    segments: new Set(wide ? [] : [CS]),
     tlb: body.local('i32'),
     fuel: body.local('i32'),
     flagResult: body.local('i64'),

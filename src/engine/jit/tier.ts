@@ -6,6 +6,8 @@
 
 import type { Body } from '../../wasm/module.ts';
 import type { ValueType } from '../../wasm/opcodes.ts';
+import { AC, DF } from '../../x86/flags.ts';
+import { CS, ES, FS } from '../../x86/segments.ts';
 import { TLB_ADDEND, TLB_READ, TLB_WRITE } from '../layout.ts';
 import { type Builder, type FlagSource, LOADS, STORES, type Tier, type Value } from '../x86/builder.ts';
 import { emitBulk } from '../x86/bulk.ts';
@@ -220,12 +222,12 @@ export class JitTier implements Tier {
   }
   /** The linear address of `offset` in a segment that is flat. */
   linear(b: Builder, segment: number, offset: Value, bytes: number): Value {
-    const within = segment >= state.FS ? b.add(offset, b.state(state.SEGMENT_BASE + 8 * segment)) : offset;
+    const within = segment >= FS ? b.add(offset, b.state(state.SEGMENT_BASE + 8 * segment)) : offset;
     if (this.wide) return within;
     this.locals.segments.add(segment);
     // A code segment may not be written, and perhaps not be read.
-    if (segment === state.CS) this.raise(b);
-    if (segment < state.FS) return within;
+    if (segment === CS) this.raise(b);
+    if (segment < FS) return within;
     // An access may not wrap, but the linear address does.
     b.raiseIf(b.ltu(b.const(0x100000000 - bytes), offset), 13, 0);
     return b.zx(within, 32);
@@ -512,7 +514,7 @@ export class JitTier implements Tier {
   }
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value {
     // As in the interpreter.
-    if (!this.wide && kind === 'movs' && this.#instruction.segment >= state.FS) return b.const(0);
+    if (!this.wide && kind === 'movs' && this.#instruction.segment >= FS) return b.const(0);
     return emitBulk(b, this.#functions.bulk[kind], bytes, to, from, count);
   }
   jump(b: Builder, target: Value): void {
@@ -540,7 +542,7 @@ export class JitTier implements Tier {
     if (!this.#instruction.form!.row.straight) this.raise(b);
   }
   attendAccess(b: Builder): void {
-    const ac = b.both(b.state32(state.FLAGS_REST), b.i32(state.AC));
+    const ac = b.both(b.state32(state.FLAGS_REST), b.i32(AC));
     const base = b.select(ac, b.state32(state.CLASS_BASE + 8), b.state32(state.CLASS_BASE + 4));
     b.setState32(state.TLB_BASE, base);
     const now = b.state32(state.TLB_BASE);
@@ -629,14 +631,13 @@ export class JitTier implements Tier {
     const { addressSize } = this.#instruction;
     const register = place === 'X' ? 6 : 7;
     const offset = () => b.gpr(register, addressSize);
-    const where = () =>
-      place === 'X' ? this.#inSegment(b, offset(), bits) : this.linear(b, state.ES, offset(), bits / 8);
+    const where = () => (place === 'X' ? this.#inSegment(b, offset(), bits) : this.linear(b, ES, offset(), bits / 8));
     return new MemoryOperand(b, bits, where, {
       writes: false,
       aligned: false,
       advance: bytes => b.setGpr(register, b.add(b.gpr(register, addressSize), bytes), addressSize),
       step: () => {
-        const down = b.both(b.state32(state.FLAGS_REST), b.i32(state.DF));
+        const down = b.both(b.state32(state.FLAGS_REST), b.i32(DF));
         const by = b.select(down, b.const(-bits / 8), b.const(bits / 8));
         b.setGpr(register, b.add(b.gpr(register, addressSize), by), addressSize);
       },

@@ -9,6 +9,7 @@
 
 import type { Value } from '../../wasm/expressions.ts';
 import type { Body } from '../../wasm/module.ts';
+import { CS } from '../../x86/segments.ts';
 import { ProcessorCode } from './code.ts';
 import type { PureFunction } from './pure-functions.ts';
 import * as state from './state.ts';
@@ -71,7 +72,7 @@ export class Builder extends ProcessorCode {
   /** The next instruction's offset in CS: what CALL pushes. */
   nextOffset(): Value {
     const next = this.tier.next(this);
-    return this.tier.flat ? next : this.sub(next, this.state(state.SEGMENT_BASE + 8 * state.CS));
+    return this.tier.flat ? next : this.sub(next, this.state(state.SEGMENT_BASE + 8 * CS));
   }
   /** Goes on at an offset in CS (a linear address in 64-bit mode). */
   jump(target: Value): void {
@@ -81,6 +82,6 @@ export class Builder extends ProcessorCode {
     this.tier.branch(this, condition, this.#inCode(target));
   }
   #inCode(offset: Value): Value {
-    return this.tier.flat ? offset : this.zx(this.add(offset, this.state(state.SEGMENT_BASE + 8 * state.CS)), 32);
+    return this.tier.flat ? offset : this.zx(this.add(offset, this.state(state.SEGMENT_BASE + 8 * CS)), 32);
   }
 }

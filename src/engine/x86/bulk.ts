@@ -2,7 +2,9 @@
  * REP MOVS and STOS in bulk: as much as lies in one page at each end, with one memory.copy or memory.fill. Nothing here faults:
  * whatever is out of the ordinary answers 0, and the instruction does one element the ordinary way.
  */
+
 import type { Body, Module } from '../../wasm/module.ts';
+import { DF } from '../../x86/flags.ts';
 import type { Builder, Value } from './builder.ts';
 import { Hand } from './hand.ts';
 import { ACCESS_WRITE } from './paging.ts';
@@ -107,7 +109,7 @@ function bulkBody(reach: number, moves: boolean): Body {
     b.op('i32.gt_u');
   };
 
-  b.flag(state.FLAGS_REST, state.DF);
+  b.flag(state.FLAGS_REST, DF);
   b.state32(state.WATCHING);
   b.op('i32.or');
   refuse();

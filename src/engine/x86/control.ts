@@ -1,32 +1,81 @@
 /** Control, debug and flag registers, MSRs, ports: what system instructions do (SDM 3A 2.5, 17.2; SDM 2). */
+import {
+  CR0_AM,
+  CR0_CD,
+  CR0_EM,
+  CR0_ET,
+  CR0_MP,
+  CR0_NE,
+  CR0_NW,
+  CR0_PE,
+  CR0_PG,
+  CR0_TS,
+  CR0_WP,
+  CR4_DE,
+  CR4_FSGSBASE,
+  CR4_MCE,
+  CR4_OSFXSR,
+  CR4_OSXMMEXCPT,
+  CR4_OSXSAVE,
+  CR4_PAE,
+  CR4_PCE,
+  CR4_PCIDE,
+  CR4_PGE,
+  CR4_PSE,
+  CR4_PVI,
+  CR4_SMAP,
+  CR4_SMEP,
+  CR4_TSD,
+  CR4_UMIP,
+  CR4_VME,
+  DR6_BD,
+  DR6_FIXED,
+  DR7_FIXED,
+  DR7_GD,
+  EFER_FFXSR,
+  EFER_LMA,
+  EFER_LME,
+  EFER_NXE,
+  EFER_SCE,
+} from '../../x86/control.ts';
+import { DESCRIPTOR_L } from '../../x86/descriptors.ts';
+import { IF, IOPL, RF, TF } from '../../x86/flags.ts';
+import { PERF_CTR0 } from '../../x86/msrs.ts';
+import { CS, TR } from '../../x86/segments.ts';
+import * as vectors from '../../x86/vectors.ts';
 import { type Cpu, isCanonical } from './cpu.ts';
 import type { Helper } from './helper.ts';
-import { GP } from './segments.ts';
 import * as state from './state.ts';
 import { ONE_SPACE, pcidSpace, rootSpace } from './tlb.ts';
 
-const CR0_PE = 1;
-const CR0_NW = 1 << 29;
-const CR0_CD = 1 << 30;
-const CR0_PG = 0x80000000;
-const CR0_KNOWN = 0xe005003f;
-const CR4_PAE = 1 << 5;
-const CR4_PGE = 1 << 7;
-const CR4_PCIDE = 1 << 17;
-const CR4_PCE = 1 << 8;
+const CR0_KNOWN = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG;
 /** AMD's counters that RDPMC reads: msrs.ts has them. */
 const PERFORMANCE_COUNTERS = 4;
-const PERF_CTR0 = 0xc0010004;
-const EFER_LME = 0x100;
-const EFER_LMA = 0x400;
-/** VME PVI TSD DE PSE PAE MCE PGE PCE OSFXSR OSXMMEXCPT UMIP FSGSBASE PCIDE OSXSAVE SMEP SMAP. */
-const CR4_KNOWN = 0x1ff | (1 << 9) | (1 << 10) | (1 << 11) | (1 << 16) | CR4_PCIDE | (1 << 18) | (1 << 20) | (1 << 21);
+const CR4_KNOWN =
+  CR4_VME |
+  CR4_PVI |
+  CR4_TSD |
+  CR4_DE |
+  CR4_PSE |
+  CR4_PAE |
+  CR4_MCE |
+  CR4_PGE |
+  CR4_PCE |
+  CR4_OSFXSR |
+  CR4_OSXMMEXCPT |
+  CR4_UMIP |
+  CR4_FSGSBASE |
+  CR4_PCIDE |
+  CR4_OSXSAVE |
+  CR4_SMEP |
+  CR4_SMAP;
+const EFER_KNOWN = BigInt(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE);
 /** Bits whose change drops all translations (SDM 3A 4.10.4.1). */
-const CR4_FLUSHING = (1 << 4) | CR4_PAE | CR4_PGE | CR4_PCIDE | (1 << 20) | (1 << 21);
+const CR4_FLUSHING = CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP;
 /** MOV to CR3: the PCID's translations stay; and the bits that must be 0 with MAXPHYADDR 40. */
 const CR3_KEEP = 1n << 63n;
 const CR3_RESERVED = 1n << 40n;
-const CR0_FLUSHING = CR0_PG | (1 << 16) | CR0_PE;
+const CR0_FLUSHING = CR0_PG | CR0_WP | CR0_PE;
 
 /** The TLB's name for the current address space: the PCID if CR4.PCIDE, else one for all. */
 function space(cpu: Cpu): number {
@@ -35,20 +84,20 @@ function space(cpu: Cpu): number {
 
 export function setCr0(cpu: Cpu, value: number): void {
   const old = cpu.get32(state.CR0);
-  value = ((value & CR0_KNOWN) | 0x10) >>> 0;
-  if (value & CR0_PG && !(value & CR0_PE)) cpu.raise(GP, 0);
-  if (value & CR0_NW && !(value & CR0_CD)) cpu.raise(GP, 0);
+  value = ((value & CR0_KNOWN) | CR0_ET) >>> 0;
+  if (value & CR0_PG && !(value & CR0_PE)) cpu.raise(vectors.GP, 0);
+  if (value & CR0_NW && !(value & CR0_CD)) cpu.raise(vectors.GP, 0);
   const efer = cpu.get32(state.EFER);
   if ((value ^ old) & CR0_PG) {
     if (value & CR0_PG) {
       if (efer & EFER_LME) {
-        if (!(cpu.get32(state.CR4) & CR4_PAE)) cpu.raise(GP, 0);
-        if (cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * state.CS) & (1 << 21)) cpu.raise(GP, 0);
+        if (!(cpu.get32(state.CR4) & CR4_PAE)) cpu.raise(vectors.GP, 0);
+        if (cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * CS) & DESCRIPTOR_L) cpu.raise(vectors.GP, 0);
         cpu.set32(state.EFER, efer | EFER_LMA);
       }
     } else {
-      if (cpu.mode === 64) cpu.raise(GP, 0);
-      if (cpu.get32(state.CR4) & CR4_PCIDE) cpu.raise(GP, 0);
+      if (cpu.mode === 64) cpu.raise(vectors.GP, 0);
+      if (cpu.get32(state.CR4) & CR4_PCIDE) cpu.raise(vectors.GP, 0);
       cpu.set32(state.EFER, efer & ~EFER_LMA);
     }
   }
@@ -65,10 +114,11 @@ export function setCr0(cpu: Cpu, value: number): void {
 
 export function setCr4(cpu: Cpu, wanted: bigint): void {
   const old = cpu.get32(state.CR4);
-  if (wanted & ~BigInt(CR4_KNOWN)) cpu.raise(GP, 0);
+  if (wanted & ~BigInt(CR4_KNOWN)) cpu.raise(vectors.GP, 0);
   const value = Number(wanted);
-  if (cpu.longMode && !(value & CR4_PAE)) cpu.raise(GP, 0);
-  if (value & CR4_PCIDE && !(old & CR4_PCIDE) && (!cpu.longMode || cpu.get32(state.CR3) & 0xfff)) cpu.raise(GP, 0);
+  if (cpu.longMode && !(value & CR4_PAE)) cpu.raise(vectors.GP, 0);
+  if (value & CR4_PCIDE && !(old & CR4_PCIDE) && (!cpu.longMode || cpu.get32(state.CR3) & 0xfff))
+    cpu.raise(vectors.GP, 0);
   cpu.set64(state.CR4, BigInt(value));
   if ((value ^ old) & CR4_FLUSHING) {
     cpu.tlb.flushAll();
@@ -83,7 +133,7 @@ export function setCr3(cpu: Cpu, value: bigint): void {
   const pcids = cpu.get32(state.CR4) & CR4_PCIDE;
   const keep = pcids && value >= CR3_KEEP;
   if (keep) value -= CR3_KEEP;
-  if (cpu.longMode && value >= CR3_RESERVED) cpu.raise(GP, 0);
+  if (cpu.longMode && value >= CR3_RESERVED) cpu.raise(vectors.GP, 0);
   cpu.set64(state.CR3, cpu.longMode ? value : value & 0xffffffffn);
   cpu.tlb.select(space(cpu));
   if (!keep) cpu.tlb.flush((cpu.get32(state.CR4) & CR4_PGE) !== 0);
@@ -98,28 +148,28 @@ export function switchRoot(cpu: Cpu, value: bigint): void {
 }
 
 export function setEfer(cpu: Cpu, value: bigint): boolean {
-  const known = 0x1n | 0x100n | 0x400n | 0x800n;
-  if (value & ~(known | 0x4000n)) return false; // FFXSR (bit 14) is not offered, but writing it back is harmless
+  // FFXSR is not offered, but writing it back is harmless.
+  if (value & ~(EFER_KNOWN | BigInt(EFER_FFXSR))) return false;
   const old = cpu.get32(state.EFER);
-  const next = Number(value & (known & ~0x400n));
+  const next = Number(value & EFER_KNOWN & ~BigInt(EFER_LMA));
   if ((next ^ old) & EFER_LME && cpu.get32(state.CR0) & CR0_PG) return false;
   cpu.set64(state.EFER, BigInt(next | (old & EFER_LMA)));
-  if ((next ^ old) & 0x800) cpu.tlb.flushAll();
+  if ((next ^ old) & EFER_NXE) cpu.tlb.flushAll();
   return true;
 }
 
 /** Debug registers: DR4 and DR5 are DR6 and DR7, or #UD with CR4.DE; DR7.GD makes any access #DB. */
 function debugRegister(cpu: Cpu, index: number): number {
   if (index === 4 || index === 5) {
-    if (cpu.get32(state.CR4) & 8) cpu.raise(6);
+    if (cpu.get32(state.CR4) & CR4_DE) cpu.raise(vectors.UD);
     index += 2;
   }
-  if (index > 7) cpu.raise(6);
+  if (index > 7) cpu.raise(vectors.UD);
   const dr7 = cpu.get32(state.DR + 40);
-  if (dr7 & 0x2000) {
-    cpu.set64(state.DR + 32, cpu.get64(state.DR + 32) | 0x2000n);
-    cpu.set64(state.DR + 40, BigInt(dr7 & ~0x2000));
-    cpu.raise(1);
+  if (dr7 & DR7_GD) {
+    cpu.set64(state.DR + 32, cpu.get64(state.DR + 32) | BigInt(DR6_BD));
+    cpu.set64(state.DR + 40, BigInt(dr7 & ~DR7_GD));
+    cpu.raise(vectors.DB);
   }
   return index;
 }
@@ -128,8 +178,8 @@ export function debugOffset(index: number): number {
   return state.DR + 8 * (index >= 6 ? index - 2 : index);
 }
 export function setDebug(cpu: Cpu, index: number, value: bigint): void {
-  if (index === 6) value = (value & 0xe00fn) | 0xffff0ff0n;
-  if (index === 7) value = (value & 0xffff2bffn) | 0x400n;
+  if (index === 6) value = (value & 0xe00fn) | BigInt(DR6_FIXED);
+  if (index === 7) value = (value & 0xffff2bffn) | BigInt(DR7_FIXED);
   cpu.set64(debugOffset(index), value);
   if (index === 7) {
     const enabled = Number(value & 0xffn);
@@ -145,30 +195,30 @@ export function setDebug(cpu: Cpu, index: number, value: bigint): void {
 function checkPort(cpu: Cpu, port: number, bytes: number): void {
   if (!cpu.protectedMode || (!cpu.v86 && cpu.cpl <= cpu.iopl)) return;
   const tss = cpu.get64(state.TR_BASE);
-  const limit = cpu.get32(state.SEGMENT_LIMIT + 4 * state.TR);
-  if (limit < 0x67) cpu.raise(GP, 0);
+  const limit = cpu.get32(state.SEGMENT_LIMIT + 4 * TR);
+  if (limit < 0x67) cpu.raise(vectors.GP, 0);
   const map = Number(cpu.readLinear(cpu.wrap(tss + 0x66n), 2, true)) + (port >> 3);
-  if (map + 1 > limit) cpu.raise(GP, 0);
+  if (map + 1 > limit) cpu.raise(vectors.GP, 0);
   const bits = Number(cpu.readLinear(cpu.wrap(tss + BigInt(map)), 2, true)) >> (port & 7);
-  if (bits & ((1 << bytes) - 1)) cpu.raise(GP, 0);
+  if (bits & ((1 << bytes) - 1)) cpu.raise(vectors.GP, 0);
 }
 
 function afterFlags(cpu: Cpu): void {
   if (cpu.interruptFlag && cpu.environment.interruptPending()) cpu.requestExit();
-  if (cpu.get32(state.FLAGS_REST) & state.TF) cpu.requestExit();
+  if (cpu.get32(state.FLAGS_REST) & TF) cpu.requestExit();
 }
 
 export const controlHelpers: Record<string, Helper> = {
   /** Those that are no field of the state. */
   read_control: cpu => {
-    if (cpu.argument32(0) !== 8) cpu.raise(6);
+    if (cpu.argument32(0) !== 8) cpu.raise(vectors.UD);
     cpu.setResult32(cpu.environment.taskPriority());
   },
   write_control: cpu => {
     const value = cpu.argument(1);
     switch (cpu.argument32(0)) {
       case 0:
-        if (value >> 32n) cpu.raise(GP, 0);
+        if (value >> 32n) cpu.raise(vectors.GP, 0);
         return setCr0(cpu, Number(value));
       case 2:
         return cpu.set64(state.CR2, value);
@@ -178,12 +228,12 @@ export const controlHelpers: Record<string, Helper> = {
       case 4:
         return setCr4(cpu, value);
       case 8:
-        if (value >> 4n) cpu.raise(GP, 0);
+        if (value >> 4n) cpu.raise(vectors.GP, 0);
         cpu.environment.setTaskPriority(Number(value));
         if (cpu.interruptFlag && cpu.environment.interruptPending()) cpu.requestExit();
         return;
       default:
-        cpu.raise(6);
+        cpu.raise(vectors.UD);
     }
   },
   read_debug: cpu => {
@@ -192,22 +242,22 @@ export const controlHelpers: Record<string, Helper> = {
   write_debug: cpu => {
     const index = debugRegister(cpu, cpu.argument32(0));
     const value = cpu.argument(1);
-    if (index >= 6 && value >> 32n) cpu.raise(GP, 0);
+    if (index >= 6 && value >> 32n) cpu.raise(vectors.GP, 0);
     setDebug(cpu, index, value);
   },
   lmsw: cpu => {
     const old = cpu.get32(state.CR0);
     // PE can be set, not cleared.
-    setCr0(cpu, (old & ~0xe) | (cpu.argument32(0) & 0xf));
+    setCr0(cpu, (old & ~(CR0_MP | CR0_EM | CR0_TS)) | (cpu.argument32(0) & 0xf));
   },
   clts: cpu => {
-    cpu.set64(state.CR0, cpu.get64(state.CR0) & ~8n);
+    cpu.set64(state.CR0, cpu.get64(state.CR0) & ~BigInt(CR0_TS));
     cpu.updateUnits();
   },
   invlpg: cpu => cpu.tlb.invalidate(cpu.argument(0)),
   invpcid: cpu => {
     const [kind, pcid, address] = [cpu.argument(0), cpu.argument(1), cpu.argument(2)];
-    if (kind > 3n || pcid >> 12n || (kind === 0n && !isCanonical(address))) cpu.raise(GP, 0);
+    if (kind > 3n || pcid >> 12n || (kind === 0n && !isCanonical(address))) cpu.raise(vectors.GP, 0);
     if (kind === 0n) return cpu.tlb.invalidate(address);
     if (kind === 1n) cpu.tlb.drop(cpu.get32(state.CR4) & CR4_PCIDE ? pcidSpace(Number(pcid)) : ONE_SPACE);
     else cpu.tlb.flushAll(); // 2: all with globals; 3: all without: dropping more is allowed
@@ -223,20 +273,20 @@ export const controlHelpers: Record<string, Helper> = {
   rdmsr: cpu => {
     cpu.rip = cpu.here(); // whoever answers may want to know who asks
     const value = cpu.environment.readMsr(cpu.gpr32(1));
-    if (value === undefined) cpu.raise(GP, 0);
+    if (value === undefined) cpu.raise(vectors.GP, 0);
     cpu.setGpr32(0, Number(value! & 0xffffffffn));
     cpu.setGpr32(2, Number(value! >> 32n));
   },
   wrmsr: cpu => {
     cpu.rip = cpu.here(); // whoever answers may want to know who asks
     const value = BigInt(cpu.gpr32(0)) | (BigInt(cpu.gpr32(2)) << 32n);
-    if (!cpu.environment.writeMsr(cpu.gpr32(1), value)) cpu.raise(GP, 0);
+    if (!cpu.environment.writeMsr(cpu.gpr32(1), value)) cpu.raise(vectors.GP, 0);
   },
   rdpmc: cpu => {
-    if (cpu.cpl > 0 && !(cpu.get32(state.CR4) & CR4_PCE)) cpu.raise(GP, 0);
+    if (cpu.cpl > 0 && !(cpu.get32(state.CR4) & CR4_PCE)) cpu.raise(vectors.GP, 0);
     const index = cpu.gpr32(1);
     const value = index < PERFORMANCE_COUNTERS ? cpu.environment.readMsr(PERF_CTR0 + index) : undefined;
-    if (value === undefined) return cpu.raise(GP, 0);
+    if (value === undefined) return cpu.raise(vectors.GP, 0);
     cpu.setGpr32(0, Number(value & 0xffffffffn));
     cpu.setGpr32(2, Number((value >> 32n) & 0xffffn));
   },
@@ -262,14 +312,14 @@ export const controlHelpers: Record<string, Helper> = {
     cpu.environment.portWrite(port, bytes, cpu.argument32(2) & (bytes === 4 ? -1 : (1 << (8 * bytes)) - 1));
   },
   cli: cpu => {
-    if (cpu.protectedMode && (cpu.v86 ? cpu.iopl < 3 : cpu.cpl > cpu.iopl)) cpu.raise(GP, 0);
-    cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~state.IF);
+    if (cpu.protectedMode && (cpu.v86 ? cpu.iopl < 3 : cpu.cpl > cpu.iopl)) cpu.raise(vectors.GP, 0);
+    cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~IF);
   },
   sti: cpu => {
-    if (cpu.protectedMode && (cpu.v86 ? cpu.iopl < 3 : cpu.cpl > cpu.iopl)) cpu.raise(GP, 0);
+    if (cpu.protectedMode && (cpu.v86 ? cpu.iopl < 3 : cpu.cpl > cpu.iopl)) cpu.raise(vectors.GP, 0);
     const rest = cpu.get32(state.FLAGS_REST);
-    if (rest & state.IF) return;
-    cpu.set32(state.FLAGS_REST, rest | state.IF);
+    if (rest & IF) return;
+    cpu.set32(state.FLAGS_REST, rest | IF);
     if (cpu.environment.interruptPending()) cpu.requestExit();
   },
   hlt: cpu => {
@@ -277,19 +327,19 @@ export const controlHelpers: Record<string, Helper> = {
     cpu.requestExit();
   },
   check_v86_iopl: cpu => {
-    if (cpu.v86 && cpu.iopl < 3) cpu.raise(GP, 0);
+    if (cpu.v86 && cpu.iopl < 3) cpu.raise(vectors.GP, 0);
   },
   popf: cpu => {
     const value = cpu.argument32(0);
     const bits = cpu.argument32(1);
-    let change = 0x247fd5 & ~(state.IOPL | state.IF); // arithmetic, TF, DF, NT, AC, ID
+    let change = 0x247fd5 & ~(IOPL | IF); // arithmetic, TF, DF, NT, AC, ID
     if (bits === 16) change &= 0xffff;
     const { cpl, iopl } = cpu;
     const real = !cpu.protectedMode;
-    if (real || (cpl === 0 && !cpu.v86)) change |= state.IOPL;
-    if (real || cpl <= iopl || cpu.v86) change |= state.IF;
+    if (real || (cpl === 0 && !cpu.v86)) change |= IOPL;
+    if (real || cpl <= iopl || cpu.v86) change |= IF;
     // RF is cleared; VM, VIF and VIP stay.
-    cpu.flags = (cpu.flags & ~change & ~state.RF) | (value & change) | 2;
+    cpu.flags = (cpu.flags & ~change & ~RF) | (value & change) | 2;
     cpu.updateBank();
     afterFlags(cpu);
   },
@@ -300,7 +350,7 @@ export const controlHelpers: Record<string, Helper> = {
 };
 
 function timestamp(cpu: Cpu): void {
-  if (cpu.get32(state.CR4) & 4 && cpu.cpl > 0) cpu.raise(GP, 0);
+  if (cpu.get32(state.CR4) & CR4_TSD && cpu.cpl > 0) cpu.raise(vectors.GP, 0);
   // Through memory: a bigint's halves cost two more bigints each.
   cpu.setResult(cpu.environment.tsc());
   cpu.setGpr32(0, cpu.get32(state.RESULT));

@@ -2,7 +2,21 @@
  * One processor's registers and its guest's memory, as helpers and the machine see them: typed reads and writes of the state
  * that translated code works on, and accesses to linear addresses through the guest's page tables.
  */
+
 import type { GuestMemory } from '../../memory/memory.ts';
+import { CR0_EM, CR0_PE, CR0_TS, CR4_OSFXSR, CR4_SMAP, EFER_LMA } from '../../x86/control.ts';
+import {
+  DESCRIPTOR_CODE,
+  DESCRIPTOR_DB,
+  DESCRIPTOR_EXPAND_DOWN,
+  DESCRIPTOR_L,
+  DESCRIPTOR_P,
+  DESCRIPTOR_S,
+  DESCRIPTOR_WRITABLE,
+} from '../../x86/descriptors.ts';
+import { AC, ARITHMETIC_FLAGS, IF, IOPL, IOPL_SHIFT, VM, ZF } from '../../x86/flags.ts';
+import { CS, ES, FS, GS, LDTR, SS, TR } from '../../x86/segments.ts';
+import * as vectors from '../../x86/vectors.ts';
 import * as record from '../interpreter/record.ts';
 import { PAGE_CODE } from '../layout.ts';
 import type { CodeSize } from './decode.ts';
@@ -13,11 +27,9 @@ import type { Tlb } from './tlb.ts';
 const { STATE } = state;
 
 /** In a segment's attributes: present, code or data, and for data that it grows upwards and may be written; D/B. */
-const CODE_MASK = 0x9800;
-const CODE = 0x9800;
-const DATA_MASK = 0x9e00;
-const DATA = 0x9200;
-const BIG = 1 << 22;
+const CODE = DESCRIPTOR_P | DESCRIPTOR_S | DESCRIPTOR_CODE;
+const DATA_MASK = CODE | DESCRIPTOR_EXPAND_DOWN | DESCRIPTOR_WRITABLE;
+const DATA = DESCRIPTOR_P | DESCRIPTOR_S | DESCRIPTOR_WRITABLE;
 
 /** What leaves a helper when the guest faults. One object: nothing is allocated, no stack is recorded. */
 export const FAULT = Symbol('guest fault');
@@ -158,10 +170,10 @@ export class Cpu {
   }
   /** The instruction pointer as the architecture shows it. */
   get ip(): bigint {
-    return this.mode === 64 ? this.rip : (this.rip - this.segmentBase(state.CS)) & 0xffffffffn;
+    return this.mode === 64 ? this.rip : (this.rip - this.segmentBase(CS)) & 0xffffffffn;
   }
   set ip(value: bigint) {
-    this.rip = this.mode === 64 ? value : (value + this.segmentBase(state.CS)) & 0xffffffffn;
+    this.rip = this.mode === 64 ? value : (value + this.segmentBase(CS)) & 0xffffffffn;
   }
   get cpl(): number {
     return this.get32(state.CPL);
@@ -170,16 +182,16 @@ export class Cpu {
     return this.get32(state.MODE) as CodeSize;
   }
   get longMode(): boolean {
-    return (this.get32(state.EFER) & 0x400) !== 0;
+    return (this.get32(state.EFER) & EFER_LMA) !== 0;
   }
   get protectedMode(): boolean {
-    return (this.get32(state.CR0) & 1) !== 0;
+    return (this.get32(state.CR0) & CR0_PE) !== 0;
   }
   get v86(): boolean {
-    return (this.get32(state.FLAGS_REST) & state.VM) !== 0;
+    return (this.get32(state.FLAGS_REST) & VM) !== 0;
   }
   get iopl(): number {
-    return (this.get32(state.FLAGS_REST) >> 12) & 3;
+    return (this.get32(state.FLAGS_REST) & IOPL) >> IOPL_SHIFT;
   }
   /** NMI is held off until IRET. */
   get nmiBlocked(): boolean {
@@ -189,7 +201,7 @@ export class Cpu {
     this.set32(state.NMI_BLOCKED, value ? 1 : 0);
   }
   get interruptFlag(): boolean {
-    return (this.get32(state.FLAGS_REST) & state.IF) !== 0;
+    return (this.get32(state.FLAGS_REST) & IF) !== 0;
   }
 
   /** RFLAGS, put together from the lazy fields. */
@@ -206,13 +218,13 @@ export class Cpu {
       carry |
       (even << 2) |
       (((aux >>> 3) & 1) << 4) |
-      ((low | high) === 0 ? state.ZF : 0) |
+      ((low | high) === 0 ? ZF : 0) |
       (((high >>> 31) ^ (aux & 1)) << 7) |
       ((carry ^ ((aux >>> 30) & 1)) << 11)
     );
   }
   set flags(value: number) {
-    this.set32(state.FLAGS_REST, (value & ~state.ARITHMETIC_FLAGS) | 2);
+    this.set32(state.FLAGS_REST, (value & ~ARITHMETIC_FLAGS) | 2);
     const zero = (value >> 6) & 1;
     const carry = value & 1;
     const at = (STATE + state.FLAG_RESULT) >> 2;
@@ -333,24 +345,24 @@ export class Cpu {
     const attributes = this.get32(state.SEGMENT_ATTRIBUTES + 4 * segment);
     const base = segmentBaseOffset(segment);
     const flat =
-      (segment === state.CS ? (attributes & CODE_MASK) === CODE : (attributes & DATA_MASK) === DATA) &&
+      (segment === CS ? (attributes & CODE) === CODE : (attributes & DATA_MASK) === DATA) &&
       this.get32(state.SEGMENT_LIMIT + 4 * segment) === 0xffffffff &&
-      (segment >= state.FS || (this.get32(base) | this.get32(base + 4)) === 0) &&
-      (segment !== state.SS || (attributes & BIG) !== 0);
+      (segment >= FS || (this.get32(base) | this.get32(base + 4)) === 0) &&
+      (segment !== SS || (attributes & DESCRIPTOR_DB) !== 0);
     const others = this.get32(state.FLAT) & ~(1 << segment);
     this.set32(state.FLAT, flat ? others | (1 << segment) : others);
   }
   /** The same for all: 64-bit code's own ways into the kernel and back (traps.ts) do not keep FLAT. */
   noteSegments(): void {
-    for (let segment = state.ES; segment <= state.GS; segment++) this.noteSegment(segment);
+    for (let segment = ES; segment <= GS; segment++) this.noteSegment(segment);
   }
 
   /** The TLB bank for the current CPL and AC. */
   updateBank(): void {
-    const kind = this.cpl === 3 ? 0 : this.get32(state.FLAGS_REST) & state.AC ? 2 : 1;
+    const kind = this.cpl === 3 ? 0 : this.get32(state.FLAGS_REST) & AC ? 2 : 1;
     this.set32(
       state.TLB_BASE,
-      this.get32(state.CLASS_BASE + 4 * (kind === 2 && !(this.get32(state.CR4) & (1 << 21)) ? 1 : kind)),
+      this.get32(state.CLASS_BASE + 4 * (kind === 2 && !(this.get32(state.CR4) & CR4_SMAP) ? 1 : kind)),
     );
   }
   setCpl(cpl: number): void {
@@ -359,33 +371,29 @@ export class Cpu {
   }
   /** Code size and stack width from CS, SS, EFER.LMA. */
   updateMode(): void {
-    const cs = this.get32(state.SEGMENT_ATTRIBUTES + 4 * state.CS);
-    const long = this.longMode && (cs & (1 << 21)) !== 0;
-    const mode = long ? 64 : cs & BIG ? 32 : 16;
+    const cs = this.get32(state.SEGMENT_ATTRIBUTES + 4 * CS);
+    const long = this.longMode && (cs & DESCRIPTOR_L) !== 0;
+    const mode = long ? 64 : cs & DESCRIPTOR_DB ? 32 : 16;
     if (mode !== this.mode) {
       this.set32(state.MODE, mode);
       this.requestExit();
     }
-    const big = (this.get32(state.SEGMENT_ATTRIBUTES + 4 * state.SS) & BIG) !== 0;
+    const big = (this.get32(state.SEGMENT_ATTRIBUTES + 4 * SS) & DESCRIPTOR_DB) !== 0;
     this.set64(state.STACK_MASK, long ? 0xffffffffffffffffn : big ? 0xffffffffn : 0xffffn);
   }
   /** Which instructions CR0 and CR4 forbid (SDM 3A 2.5). */
   updateUnits(): void {
     const cr0 = this.get32(state.CR0);
-    const em = cr0 & 4;
-    const ts = cr0 & 8;
-    this.set32(state.UNIT_TRAP, em || ts ? 7 : 0);
-    this.set32(state.UNIT_TRAP + 4, em ? 6 : ts ? 7 : 0);
-    this.set32(state.UNIT_TRAP + 8, em || !(this.get32(state.CR4) & (1 << 9)) ? 6 : ts ? 7 : 0);
+    const em = cr0 & CR0_EM;
+    const ts = cr0 & CR0_TS;
+    this.set32(state.UNIT_TRAP, em || ts ? vectors.NM : 0);
+    this.set32(state.UNIT_TRAP + 4, em ? vectors.UD : ts ? vectors.NM : 0);
+    this.set32(state.UNIT_TRAP + 8, em || !(this.get32(state.CR4) & CR4_OSFXSR) ? vectors.UD : ts ? vectors.NM : 0);
   }
 }
 
 export function segmentBaseOffset(segment: number): number {
-  return segment === state.LDTR
-    ? state.LDT_BASE
-    : segment === state.TR
-      ? state.TR_BASE
-      : state.SEGMENT_BASE + 8 * segment;
+  return segment === LDTR ? state.LDT_BASE : segment === TR ? state.TR_BASE : state.SEGMENT_BASE + 8 * segment;
 }
 
 /** Sign-extended from bit 47: what 64-bit mode accepts as an address. */

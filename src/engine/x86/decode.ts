@@ -2,11 +2,11 @@
  * From bytes to instructions, by the table (SDM 2A chapter 2). Both tiers decode with this; the result is one reused object,
  * because a boot decodes half a million instructions.
  */
+import { CS, DS, ES, FS, GS, SS } from '../../x86/segments.ts';
 import { offered } from './cpuid.ts';
 import type { Row } from './instructions/row.ts';
 import { rows } from './instructions/table.ts';
 import { dependsOn, hasModrm, immediateBytes, memoryOperand, type OperandSpec, parseOperands } from './operands.ts';
-import * as state from './state.ts';
 
 export type CodeSize = 16 | 32 | 64;
 
@@ -228,9 +228,9 @@ export function decode(
     else if (byte === 0xf0) lock = true;
     else if (byte === 0x2e || byte === 0x36 || byte === 0x3e || byte === 0x26) {
       // In 64-bit mode the four flat segments' prefixes mean nothing (and cancel an earlier FS or GS no more than that).
-      if (!long) segment = byte === 0x26 ? state.ES : byte === 0x2e ? state.CS : byte === 0x36 ? state.SS : state.DS;
-    } else if (byte === 0x64) segment = state.FS;
-    else if (byte === 0x65) segment = state.GS;
+      if (!long) segment = byte === 0x26 ? ES : byte === 0x2e ? CS : byte === 0x36 ? SS : DS;
+    } else if (byte === 0x64) segment = FS;
+    else if (byte === 0x65) segment = GS;
     else if (long && (byte & 0xf0) === 0x40) {
       // REX counts only directly before the opcode.
       rex = byte;
@@ -292,7 +292,7 @@ export function decode(
   into.displacement = 0;
   into.ripRelative = false;
   into.override = segment >= 0;
-  into.segment = segment >= 0 ? segment : state.DS;
+  into.segment = segment >= 0 ? segment : DS;
 
   if (form.modrm) {
     into.reg = ((modrm >> 3) & 7) | ((rex & 4) << 1);
@@ -312,7 +312,7 @@ export function decode(
           into.base = -1;
           bytesOfDisplacement = 2;
         }
-        if (into.base === 5 && segment < 0) into.segment = state.SS;
+        if (into.base === 5 && segment < 0) into.segment = SS;
         if (at + bytesOfDisplacement > limit) return short();
         if (bytesOfDisplacement === 1) into.displacement = (bytes[at]! << 24) >> 24;
         else if (bytesOfDisplacement === 2) into.displacement = ((bytes[at]! | (bytes[at + 1]! << 8)) << 16) >> 16;
@@ -341,7 +341,7 @@ export function decode(
         if (base >= 0) {
           base |= (rex & 1) << 3;
           into.base = base;
-          if ((base === 4 || base === 5) && segment < 0) into.segment = state.SS;
+          if ((base === 4 || base === 5) && segment < 0) into.segment = SS;
         }
         if (wideDisplacement) {
           if (at + 4 > limit) return short();

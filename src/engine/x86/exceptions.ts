@@ -1,4 +1,5 @@
 /** The last exceptions delivered, for people: numbers in a ring in the state, put into words only when somebody asks. */
+import * as vectors from '../../x86/vectors.ts';
 import type { Hand } from './hand.ts';
 import * as state from './state.ts';
 
@@ -19,13 +20,8 @@ const HAS_ADDRESS = 4;
 /** Stands for the error code of exceptions that push none. */
 export const NO_CODE = -1;
 
-/** Vectors that push an error code (SDM 3A table 6-1), a bit each. */
-export const WITH_ERROR_CODE = [8, 10, 11, 12, 13, 14, 17, 21].reduce((mask, vector) => mask | (1 << vector), 0);
-export function hasErrorCode(vector: number): boolean {
-  return vector < 32 && ((WITH_ERROR_CODE >>> vector) & 1) !== 0;
-}
 /** Faults: their frame shows RF, so that an instruction breakpoint does not fire twice (SDM 3B 17.3.1.1). */
-export const SHOWS_RF = ~((1 << 1) | (1 << 3) | (1 << 4));
+export const SHOWS_RF = ~((1 << vectors.DB) | (1 << vectors.BP) | (1 << vectors.OF));
 
 export interface Noted {
   vector: number;
@@ -84,7 +80,7 @@ export function emitNoteException(
   field(CODE, 'i32.store', () => b.get(code));
   field(LEVEL, 'i32.store', () => {
     b.get(vector);
-    b.i32(14);
+    b.i32(vectors.PF);
     b.op('i32.eq');
     b.i32(Math.log2(HAS_ADDRESS));
     b.op('i32.shl');

@@ -1,4 +1,7 @@
 /** The hard integer instructions: wide division, decimal adjustment, ENTER, PUSHA. */
+
+import { AF, ARITHMETIC_FLAGS, CF, PF, ZF } from '../../x86/flags.ts';
+import * as vectors from '../../x86/vectors.ts';
 import type { Cpu } from './cpu.ts';
 import type { Helper } from './helper.ts';
 import { stackAddress } from './segments.ts';
@@ -11,7 +14,7 @@ export const integerHelpers: Record<string, Helper> = {
     const divisor = cpu.argument(0);
     const dividend = (cpu.gpr(2) << 64n) | cpu.gpr(0);
     const quotient = dividend / divisor;
-    if (quotient > ONES) cpu.raise(0);
+    if (quotient > ONES) cpu.raise(vectors.DE);
     cpu.setGpr(0, quotient);
     cpu.setGpr(2, dividend % divisor);
   },
@@ -19,7 +22,7 @@ export const integerHelpers: Record<string, Helper> = {
     const divisor = BigInt.asIntN(64, cpu.argument(0));
     const dividend = BigInt.asIntN(128, (cpu.gpr(2) << 64n) | cpu.gpr(0));
     const quotient = dividend / divisor;
-    if (BigInt.asIntN(64, quotient) !== quotient) cpu.raise(0);
+    if (BigInt.asIntN(64, quotient) !== quotient) cpu.raise(vectors.DE);
     cpu.setGpr(0, BigInt.asUintN(64, quotient));
     cpu.setGpr(2, BigInt.asUintN(64, dividend % divisor));
   },
@@ -30,7 +33,7 @@ export const integerHelpers: Record<string, Helper> = {
   aas: cpu => ascii(cpu, -1),
   aam: cpu => {
     const base = cpu.argument32(0) & 0xff;
-    if (base === 0) cpu.raise(0);
+    if (base === 0) cpu.raise(vectors.DE);
     const al = cpu.gpr32(0) & 0xff;
     setAx(cpu, (Math.floor(al / base) << 8) | (al % base));
     setByteFlags(cpu, al % base, 0);
@@ -107,23 +110,23 @@ function setByteFlags(cpu: Cpu, al: number, carries: number): void {
   parity ^= parity >> 4;
   parity ^= parity >> 2;
   parity ^= parity >> 1;
-  const flags = (al & 0x80) | (al === 0 ? state.ZF : 0) | (parity & 1 ? 0 : state.PF) | carries;
-  cpu.flags = (cpu.flags & ~state.ARITHMETIC_FLAGS) | flags;
+  const flags = (al & 0x80) | (al === 0 ? ZF : 0) | (parity & 1 ? 0 : PF) | carries;
+  cpu.flags = (cpu.flags & ~ARITHMETIC_FLAGS) | flags;
 }
 function decimal(cpu: Cpu, sign: 1 | -1): void {
   const old = cpu.gpr32(0) & 0xff;
   const { flags } = cpu;
   let al = old;
   let result = 0;
-  if ((old & 15) > 9 || flags & state.AF) {
+  if ((old & 15) > 9 || flags & AF) {
     al += 6 * sign;
-    result |= state.AF;
-    if (al < 0 || al > 0xff) result |= state.CF;
+    result |= AF;
+    if (al < 0 || al > 0xff) result |= CF;
   }
-  if (flags & state.CF) result |= state.CF;
-  if (old > 0x99 || flags & state.CF) {
+  if (flags & CF) result |= CF;
+  if (old > 0x99 || flags & CF) {
     al += 0x60 * sign;
-    result |= state.CF;
+    result |= CF;
   }
   al &= 0xff;
   setAx(cpu, (cpu.gpr32(0) & 0xff00) | al);
@@ -133,9 +136,9 @@ function ascii(cpu: Cpu, sign: 1 | -1): void {
   let ax = cpu.gpr32(0) & 0xffff;
   const { flags } = cpu;
   let result = 0;
-  if ((ax & 15) > 9 || flags & state.AF) {
+  if ((ax & 15) > 9 || flags & AF) {
     ax += 0x106 * sign;
-    result = state.AF | state.CF;
+    result = AF | CF;
   }
   ax &= 0xff0f;
   setAx(cpu, ax);

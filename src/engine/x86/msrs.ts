@@ -1,4 +1,6 @@
 /** Model-specific registers of bare hardware (SDM 4; AMD APM 2 appendix A). One entry each; what is not here is #GP. */
+import * as msrs from '../../x86/msrs.ts';
+import { FS, GS } from '../../x86/segments.ts';
 import { setEfer } from './control.ts';
 import { type Cpu, isCanonical } from './cpu.ts';
 import * as state from './state.ts';
@@ -50,11 +52,11 @@ function validPat(value: bigint): boolean {
 
 const VARIABLE_MTRRS = 8;
 const FIXED_MTRRS: [number, string][] = [
-  [0x250, 'IA32_MTRR_FIX64K_00000'],
-  [0x258, 'IA32_MTRR_FIX16K_80000'],
-  [0x259, 'IA32_MTRR_FIX16K_A0000'],
+  [msrs.IA32_MTRR_FIX64K_00000, 'IA32_MTRR_FIX64K_00000'],
+  [msrs.IA32_MTRR_FIX16K_80000, 'IA32_MTRR_FIX16K_80000'],
+  [msrs.IA32_MTRR_FIX16K_A0000, 'IA32_MTRR_FIX16K_A0000'],
   ...Array.from({ length: 8 }, (_, i): [number, string] => [
-    0x268 + i,
+    msrs.IA32_MTRR_FIX4K_C0000 + i,
     `IA32_MTRR_FIX4K_${(0xc0000 + 0x8000 * i).toString(16).toUpperCase()}`,
   ]),
 ];
@@ -63,7 +65,7 @@ const FIXED_MTRRS: [number, string][] = [
 const ARCH_CAPABILITIES = [0n, 1n, 3n, 4n, 5n, 6n, 8n, 20n, 26n, 27n].reduce((mask, n) => mask | (1n << n), 0n);
 
 export const nativeMsrs: Readonly<Record<number, NativeMsr>> = {
-  16: {
+  [msrs.IA32_TIME_STAMP_COUNTER]: {
     name: 'IA32_TIME_STAMP_COUNTER',
     read: cpu => cpu.environment.tsc(),
     write(cpu, value) {
@@ -71,55 +73,55 @@ export const nativeMsrs: Readonly<Record<number, NativeMsr>> = {
       return true;
     },
   },
-  23: readOnly('IA32_PLATFORM_ID', 0n),
-  72: stored('IA32_SPEC_CTRL', 0n, value => value <= 7n),
-  73: { name: 'IA32_PRED_CMD', write: (_cpu, value) => value <= 1n },
-  139: constant('IA32_BIOS_SIGN_ID', 0n),
-  254: readOnly('IA32_MTRRCAP', BigInt(VARIABLE_MTRRS) | 0x500n),
-  266: readOnly('IA32_ARCH_CAPABILITIES', ARCH_CAPABILITIES),
-  372: field('IA32_SYSENTER_CS', state.SYSENTER_CS),
-  373: field('IA32_SYSENTER_ESP', state.SYSENTER_ESP, isCanonical),
-  374: field('IA32_SYSENTER_EIP', state.SYSENTER_EIP, isCanonical),
-  377: readOnly('IA32_MCG_CAP', 0n),
-  378: stored('IA32_MCG_STATUS'),
-  473: stored('IA32_DEBUGCTL', 0n, value => value === 0n || value <= 3n),
-  631: field('IA32_PAT', state.PAT, validPat),
-  767: stored('IA32_MTRR_DEF_TYPE', 0xc06n),
+  [msrs.IA32_PLATFORM_ID]: readOnly('IA32_PLATFORM_ID', 0n),
+  [msrs.IA32_SPEC_CTRL]: stored('IA32_SPEC_CTRL', 0n, value => value <= 7n),
+  [msrs.IA32_PRED_CMD]: { name: 'IA32_PRED_CMD', write: (_cpu, value) => value <= 1n },
+  [msrs.IA32_BIOS_SIGN_ID]: constant('IA32_BIOS_SIGN_ID', 0n),
+  [msrs.IA32_MTRRCAP]: readOnly('IA32_MTRRCAP', BigInt(VARIABLE_MTRRS) | 0x500n),
+  [msrs.IA32_ARCH_CAPABILITIES]: readOnly('IA32_ARCH_CAPABILITIES', ARCH_CAPABILITIES),
+  [msrs.IA32_SYSENTER_CS]: field('IA32_SYSENTER_CS', state.SYSENTER_CS),
+  [msrs.IA32_SYSENTER_ESP]: field('IA32_SYSENTER_ESP', state.SYSENTER_ESP, isCanonical),
+  [msrs.IA32_SYSENTER_EIP]: field('IA32_SYSENTER_EIP', state.SYSENTER_EIP, isCanonical),
+  [msrs.IA32_MCG_CAP]: readOnly('IA32_MCG_CAP', 0n),
+  [msrs.IA32_MCG_STATUS]: stored('IA32_MCG_STATUS'),
+  [msrs.IA32_DEBUGCTL]: stored('IA32_DEBUGCTL', 0n, value => value === 0n || value <= 3n),
+  [msrs.IA32_PAT]: field('IA32_PAT', state.PAT, validPat),
+  [msrs.IA32_MTRR_DEF_TYPE]: stored('IA32_MTRR_DEF_TYPE', 0xc06n),
   ...Object.fromEntries(FIXED_MTRRS.map(([index, name]) => [index, stored(name, 0x0606060606060606n)])),
   ...Object.fromEntries(
     Array.from({ length: VARIABLE_MTRRS }, (_, i) => [
-      [0x200 + 2 * i, stored(`IA32_MTRR_PHYSBASE${i}`)],
-      [0x201 + 2 * i, stored(`IA32_MTRR_PHYSMASK${i}`)],
+      [msrs.IA32_MTRR_PHYSBASE0 + 2 * i, stored(`IA32_MTRR_PHYSBASE${i}`)],
+      [msrs.IA32_MTRR_PHYSBASE0 + 2 * i + 1, stored(`IA32_MTRR_PHYSMASK${i}`)],
     ]).flat(),
   ),
-  3221225600: { name: 'IA32_EFER', read: cpu => cpu.get64(state.EFER), write: setEfer },
-  3221225601: field('IA32_STAR', state.STAR),
-  3221225602: field('IA32_LSTAR', state.LSTAR, isCanonical),
-  3221225603: field('IA32_CSTAR', state.CSTAR, isCanonical),
-  3221225604: field('IA32_FMASK', state.FMASK),
-  3221225728: field('IA32_FS_BASE', state.SEGMENT_BASE + 8 * state.FS, isCanonical),
-  3221225729: field('IA32_GS_BASE', state.SEGMENT_BASE + 8 * state.GS, isCanonical),
-  3221225730: field('IA32_KERNEL_GS_BASE', state.KERNEL_GS_BASE, isCanonical),
-  3221225731: field('IA32_TSC_AUX', state.TSC_AUX, value => value <= 0xffffffffn),
+  [msrs.IA32_EFER]: { name: 'IA32_EFER', read: cpu => cpu.get64(state.EFER), write: setEfer },
+  [msrs.IA32_STAR]: field('IA32_STAR', state.STAR),
+  [msrs.IA32_LSTAR]: field('IA32_LSTAR', state.LSTAR, isCanonical),
+  [msrs.IA32_CSTAR]: field('IA32_CSTAR', state.CSTAR, isCanonical),
+  [msrs.IA32_FMASK]: field('IA32_FMASK', state.FMASK),
+  [msrs.IA32_FS_BASE]: field('IA32_FS_BASE', state.SEGMENT_BASE + 8 * FS, isCanonical),
+  [msrs.IA32_GS_BASE]: field('IA32_GS_BASE', state.SEGMENT_BASE + 8 * GS, isCanonical),
+  [msrs.IA32_KERNEL_GS_BASE]: field('IA32_KERNEL_GS_BASE', state.KERNEL_GS_BASE, isCanonical),
+  [msrs.IA32_TSC_AUX]: field('IA32_TSC_AUX', state.TSC_AUX, value => value <= 0xffffffffn),
   // AMD's: Linux reads these by family without asking first.
   // K7's performance counters: there, and standing still.
   ...Object.fromEntries(
     [0, 1, 2, 3].flatMap(i => [
-      [0xc0010000 + i, stored(`PERF_CTL${i}`)],
-      [0xc0010004 + i, stored(`PERF_CTR${i}`)],
+      [msrs.PERF_CTL0 + i, stored(`PERF_CTL${i}`)],
+      [msrs.PERF_CTR0 + i, stored(`PERF_CTR${i}`)],
     ]),
   ),
-  3221291024: stored('SYSCFG'),
-  3221291029: stored('HWCR'),
-  3221291039: stored('NB_CFG'),
-  3221291093: readOnly('INT_PENDING', 0n),
-  3221291106: constant('P_STATE_CTL', 0n),
-  3221291284: readOnly('VM_CR', 0n),
-  3221291328: readOnly('OSVW_ID_LENGTH', 0n),
-  3221291329: readOnly('OSVW_STATUS', 0n),
-  3221295117: stored('LS_CFG_2'),
-  3221295136: stored('LS_CFG'),
-  3221295138: stored('DC_CFG'),
-  3221295139: stored('BU_CFG'),
-  3221295145: stored('DE_CFG'),
+  [msrs.SYSCFG]: stored('SYSCFG'),
+  [msrs.HWCR]: stored('HWCR'),
+  [msrs.NB_CFG]: stored('NB_CFG'),
+  [msrs.INT_PENDING]: readOnly('INT_PENDING', 0n),
+  [msrs.P_STATE_CTL]: constant('P_STATE_CTL', 0n),
+  [msrs.VM_CR]: readOnly('VM_CR', 0n),
+  [msrs.OSVW_ID_LENGTH]: readOnly('OSVW_ID_LENGTH', 0n),
+  [msrs.OSVW_STATUS]: readOnly('OSVW_STATUS', 0n),
+  [msrs.LS_CFG_2]: stored('LS_CFG_2'),
+  [msrs.LS_CFG]: stored('LS_CFG'),
+  [msrs.DC_CFG]: stored('DC_CFG'),
+  [msrs.BU_CFG]: stored('BU_CFG'),
+  [msrs.DE_CFG]: stored('DE_CFG'),
 };

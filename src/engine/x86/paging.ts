@@ -5,6 +5,18 @@
 
 import type { Body, Module } from '../../wasm/module.ts';
 import {
+  CR0_PG,
+  CR0_WP,
+  CR4_PAE,
+  CR4_PGE,
+  CR4_PSE,
+  CR4_SMAP,
+  CR4_SMEP,
+  EFER_LMA,
+  EFER_NXE,
+} from '../../x86/control.ts';
+import { AC } from '../../x86/flags.ts';
+import {
   type Layout,
   PAGE_CODE,
   PAGE_RAM,
@@ -39,15 +51,6 @@ export const ACCESS_QUIET = 128;
 /** The guest has not come here, and may never: nothing is found that has no accessed flags, for none may be set. */
 export const ACCESS_LOOK = 256;
 
-const CR0_PG = 1 << 31;
-const CR0_WP = 1 << 16;
-const CR4_PAE = 1 << 5;
-const CR4_PSE = 1 << 4;
-const CR4_PGE = 1 << 7;
-const CR4_SMEP = 1 << 20;
-const CR4_SMAP = 1 << 21;
-const EFER_NXE = 1 << 11;
-const EFER_LMA = 1 << 10;
 /** MAXPHYADDR 40: bits 40-51 of an entry are reserved. */
 const RESERVED_HIGH = 0x000fff0000000000n;
 const ADDRESS_MASK = 0x000000fffffff000n;
@@ -557,7 +560,7 @@ function walkBody(layout: Layout): Body {
       userPage();
       b.flag(state.CR4, CR4_SMAP);
       b.op('i32.and');
-      b.flag(state.FLAGS_REST, state.AC);
+      b.flag(state.FLAGS_REST, AC);
       b.get(access);
       b.i32(ACCESS_IMPLICIT);
       b.op('i32.and');

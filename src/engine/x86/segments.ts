@@ -1,4 +1,19 @@
 /** Segment registers and descriptors (SDM 3A 3.4, 3.5, 5). Helpers named here are called by rows of the table. */
+import { CR4_UMIP } from '../../x86/control.ts';
+import {
+  DESCRIPTOR_ACCESSED,
+  DESCRIPTOR_ATTRIBUTES,
+  DESCRIPTOR_CODE,
+  DESCRIPTOR_DB,
+  DESCRIPTOR_DPL,
+  DESCRIPTOR_DPL_SHIFT,
+  DESCRIPTOR_EXPAND_DOWN,
+  DESCRIPTOR_G,
+  DESCRIPTOR_P,
+  REAL_DATA,
+} from '../../x86/descriptors.ts';
+import { CS, GS, LDTR, SS, TR } from '../../x86/segments.ts';
+import * as vectors from '../../x86/vectors.ts';
 import { type Cpu, isCanonical, segmentBaseOffset } from './cpu.ts';
 import type { Helper } from './helper.ts';
 import * as state from './state.ts';
@@ -6,17 +21,17 @@ import * as state from './state.ts';
 /** Linear address of `bytes` at `offset` in the stack segment; #SS(0) where they leave it (SDM 3A 5.3). For helpers. */
 export function stackAddress(cpu: Cpu, offset: bigint, bytes: number): bigint {
   if (cpu.mode === 64) {
-    if (!isCanonical(offset)) cpu.raise(SS_FAULT, 0);
+    if (!isCanonical(offset)) cpu.raise(vectors.SS, 0);
     return offset;
   }
-  const attributes = cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * state.SS);
-  const limit = cpu.get32(state.SEGMENT_LIMIT + 4 * state.SS);
+  const attributes = cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * SS);
+  const limit = cpu.get32(state.SEGMENT_LIMIT + 4 * SS);
   const first = Number(offset & 0xffffffffn);
   const last = first + bytes - 1;
-  const expandsDown = (attributes & TYPE_CODE_OR_DOWN) === TYPE_DOWN;
-  const highest = !expandsDown ? limit : attributes & BIG ? 0xffffffff : 0xffff;
-  if (last > highest || (expandsDown && first <= limit)) cpu.raise(SS_FAULT, 0);
-  return cpu.wrap(cpu.segmentBase(state.SS) + offset);
+  const expandsDown = (attributes & TYPE_CODE_OR_DOWN) === DESCRIPTOR_EXPAND_DOWN;
+  const highest = !expandsDown ? limit : attributes & DESCRIPTOR_DB ? 0xffffffff : 0xffff;
+  if (last > highest || (expandsDown && first <= limit)) cpu.raise(vectors.SS, 0);
+  return cpu.wrap(cpu.segmentBase(SS) + offset);
 }
 
 export interface Descriptor {
@@ -26,28 +41,18 @@ export interface Descriptor {
   address: bigint;
 }
 
-export const GP = 13;
-export const NP = 11;
-export const SS_FAULT = 12;
-export const TS_FAULT = 10;
-/** Attributes of the flat segments that SYSCALL and SYSENTER load. */
-export const FLAT_CODE_64 = 0xa09b00;
-export const FLAT_CODE_32 = 0xc09b00;
-export const FLAT_DATA = 0xc09300;
-/** In a segment's attributes: code, or data that expands down; D/B. */
-const TYPE_DOWN = 1 << 10;
-const TYPE_CODE_OR_DOWN = TYPE_DOWN | (1 << 11);
-const BIG = 1 << 22;
+/** In a segment's attributes: data that expands down, as against code and data that grows upwards. */
+const TYPE_CODE_OR_DOWN = DESCRIPTOR_CODE | DESCRIPTOR_EXPAND_DOWN;
 
 export function descriptorBase(d: Descriptor): bigint {
   return BigInt(((d.low >>> 16) | ((d.high & 0xff) << 16) | (d.high & 0xff000000)) >>> 0);
 }
 export function descriptorLimit(d: Descriptor): number {
   const limit = (d.low & 0xffff) | (d.high & 0xf0000);
-  return d.high & (1 << 23) ? ((limit << 12) | 0xfff) >>> 0 : limit;
+  return d.high & DESCRIPTOR_G ? ((limit << 12) | 0xfff) >>> 0 : limit;
 }
-export const descriptorDpl = (d: Descriptor): number => (d.high >> 13) & 3;
-export const isPresent = (d: Descriptor): boolean => (d.high & 0x8000) !== 0;
+export const descriptorDpl = (d: Descriptor): number => (d.high & DESCRIPTOR_DPL) >> DESCRIPTOR_DPL_SHIFT;
+export const isPresent = (d: Descriptor): boolean => (d.high & DESCRIPTOR_P) !== 0;
 /** S and type: 0x10 | type for code and data, the type alone for system descriptors. */
 export const descriptorType = (d: Descriptor): number => (d.high >> 8) & 0x1f;
 
@@ -55,21 +60,21 @@ export const descriptorType = (d: Descriptor): number => (d.high >> 8) & 0x1f;
 export function tryDescriptor(cpu: Cpu, selector: number): Descriptor | undefined {
   const local = selector & 4;
   const base = local ? cpu.get64(state.LDT_BASE) : cpu.get64(state.GDT_BASE);
-  const limit = local ? cpu.get32(state.SEGMENT_LIMIT + 4 * state.LDTR) : cpu.get32(state.GDT_LIMIT);
-  if (local && !cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * state.LDTR)) return undefined;
+  const limit = local ? cpu.get32(state.SEGMENT_LIMIT + 4 * LDTR) : cpu.get32(state.GDT_LIMIT);
+  if (local && !cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * LDTR)) return undefined;
   const offset = selector & 0xfff8;
   if (offset + 7 > limit) return undefined;
   const address = cpu.wrap(base + BigInt(offset));
   const value = cpu.readLinear(address, 8, true);
   return { low: Number(value & 0xffffffffn), high: Number(value >> 32n), address };
 }
-export function descriptor(cpu: Cpu, selector: number, vector = GP): Descriptor {
+export function descriptor(cpu: Cpu, selector: number, vector: number = vectors.GP): Descriptor {
   return tryDescriptor(cpu, selector) ?? cpu.raise(vector, selector & 0xfffc);
 }
 /** Sets the accessed flag of a code or data descriptor in memory. */
 export function setAccessed(cpu: Cpu, d: Descriptor): void {
-  if (d.high & 0x100) return;
-  d.high |= 0x100;
+  if (d.high & DESCRIPTOR_ACCESSED) return;
+  d.high |= DESCRIPTOR_ACCESSED;
   cpu.writeLinear(cpu.wrap(d.address + 4n), 4, BigInt(d.high >>> 0), true);
 }
 
@@ -86,18 +91,18 @@ export function setSegment(
   cpu.set64(segmentBaseOffset(segment), base);
   cpu.set32(state.SEGMENT_LIMIT + 4 * segment, limit);
   cpu.set32(state.SEGMENT_ATTRIBUTES + 4 * segment, attributes);
-  if (segment <= state.GS) cpu.noteSegment(segment);
+  if (segment <= GS) cpu.noteSegment(segment);
 }
 export function setFromDescriptor(cpu: Cpu, segment: number, selector: number, d: Descriptor): void {
-  setSegment(cpu, segment, selector, descriptorBase(d), descriptorLimit(d), d.high & 0xf0ff00);
+  setSegment(cpu, segment, selector, descriptorBase(d), descriptorLimit(d), d.high & DESCRIPTOR_ATTRIBUTES);
 }
 /** Attributes of segments in real and virtual-8086 mode. */
 export function setRealSegment(cpu: Cpu, segment: number, selector: number): void {
-  setSegment(cpu, segment, selector, BigInt(selector) << 4n, 0xffff, cpu.v86 ? 0xf300 : 0x9300);
+  setSegment(cpu, segment, selector, BigInt(selector) << 4n, 0xffff, cpu.v86 ? REAL_DATA | DESCRIPTOR_DPL : REAL_DATA);
 }
 function setNull(cpu: Cpu, segment: number, selector: number): void {
   // AMD keeps base and limit of a null selector; Intel clears the base. Linux copes with either; this is Intel's way.
-  setSegment(cpu, segment, selector, 0n, 0, segment === state.SS ? (cpu.cpl << 13) | (1 << 22) : 0);
+  setSegment(cpu, segment, selector, 0n, 0, segment === SS ? (cpu.cpl << DESCRIPTOR_DPL_SHIFT) | DESCRIPTOR_DB : 0);
 }
 
 /** MOV to, POP and LxS of ES, SS, DS, FS, GS. */
@@ -111,15 +116,15 @@ export function loadSegment(cpu: Cpu, segment: number, selector: number): void {
   }
   if (cpu.v86) return setRealSegment(cpu, segment, selector);
   const { cpl } = cpu;
-  if (segment === state.SS) {
+  if (segment === SS) {
     if (!(selector & 0xfffc)) {
       if (cpu.mode === 64 && cpl < 3 && (selector & 3) === cpl) return setNull(cpu, segment, selector);
-      cpu.raise(GP, 0);
+      cpu.raise(vectors.GP, 0);
     }
     const d = descriptor(cpu, selector);
     if ((selector & 3) !== cpl || descriptorDpl(d) !== cpl || (descriptorType(d) & 0x1a) !== 0x12)
-      cpu.raise(GP, selector & 0xfffc);
-    if (!isPresent(d)) cpu.raise(SS_FAULT, selector & 0xfffc);
+      cpu.raise(vectors.GP, selector & 0xfffc);
+    if (!isPresent(d)) cpu.raise(vectors.SS, selector & 0xfffc);
     setAccessed(cpu, d);
     setFromDescriptor(cpu, segment, selector, d);
     cpu.updateMode();
@@ -128,10 +133,10 @@ export function loadSegment(cpu: Cpu, segment: number, selector: number): void {
   if (!(selector & 0xfffc)) return setNull(cpu, segment, selector);
   const d = descriptor(cpu, selector);
   const type = descriptorType(d);
-  if (!(type & 0x10) || (type & 0x1a) === 0x18) cpu.raise(GP, selector & 0xfffc); // system, or code that cannot be read
+  if (!(type & 0x10) || (type & 0x1a) === 0x18) cpu.raise(vectors.GP, selector & 0xfffc); // system, or code that cannot be read
   const conforming = (type & 0x1c) === 0x1c;
-  if (!conforming && descriptorDpl(d) < Math.max(cpl, selector & 3)) cpu.raise(GP, selector & 0xfffc);
-  if (!isPresent(d)) cpu.raise(NP, selector & 0xfffc);
+  if (!conforming && descriptorDpl(d) < Math.max(cpl, selector & 3)) cpu.raise(vectors.GP, selector & 0xfffc);
+  if (!isPresent(d)) cpu.raise(vectors.NP, selector & 0xfffc);
   setAccessed(cpu, d);
   setFromDescriptor(cpu, segment, selector, d);
 }
@@ -145,7 +150,7 @@ function systemBase(cpu: Cpu, d: Descriptor): bigint {
 
 /** LAR, LSL, VERR, VERW: the descriptor if it may be looked at, else undefined (SDM 2A, LAR). */
 function visible(cpu: Cpu, selector: number, systemTypes: readonly number[]): Descriptor | undefined {
-  if (!cpu.protectedMode || cpu.v86) cpu.raise(6);
+  if (!cpu.protectedMode || cpu.v86) cpu.raise(vectors.UD);
   if (!(selector & 0xfffc)) return undefined;
   const d = tryDescriptor(cpu, selector);
   if (!d) return undefined;
@@ -161,25 +166,25 @@ function answer(cpu: Cpu, value: number | undefined): void {
 
 /** UMIP keeps SGDT, SIDT, SLDT, STR and SMSW from user mode. */
 function checkUmip(cpu: Cpu): void {
-  if (cpu.cpl > 0 && cpu.get32(state.CR4) & (1 << 11)) cpu.raise(GP, 0);
+  if (cpu.cpl > 0 && cpu.get32(state.CR4) & CR4_UMIP) cpu.raise(vectors.GP, 0);
 }
 function needsProtection(cpu: Cpu): void {
-  if (!cpu.protectedMode || cpu.v86) cpu.raise(6);
+  if (!cpu.protectedMode || cpu.v86) cpu.raise(vectors.UD);
 }
 
 export const segmentHelpers: Record<string, Helper> = {
   load_segment: cpu => {
     const segment = cpu.argument32(0);
-    if (segment === state.CS || segment > state.GS) cpu.raise(6);
+    if (segment === CS || segment > GS) cpu.raise(vectors.UD);
     loadSegment(cpu, segment, cpu.argument32(1));
-    if (segment === state.SS) {
+    if (segment === SS) {
       cpu.interruptShadow = true;
       if (cpu.environment.interruptPending()) cpu.requestExit();
     }
   },
   read_selector: cpu => {
     const segment = cpu.argument32(0);
-    if (segment > state.GS) cpu.raise(6);
+    if (segment > GS) cpu.raise(vectors.UD);
     cpu.setResult32(cpu.selector(segment));
   },
   check_umip: checkUmip,
@@ -195,12 +200,12 @@ export const segmentHelpers: Record<string, Helper> = {
   sldt: cpu => {
     needsProtection(cpu);
     checkUmip(cpu);
-    cpu.setResult32(cpu.selector(state.LDTR));
+    cpu.setResult32(cpu.selector(LDTR));
   },
   str: cpu => {
     needsProtection(cpu);
     checkUmip(cpu);
-    cpu.setResult32(cpu.selector(state.TR));
+    cpu.setResult32(cpu.selector(TR));
   },
   smsw: cpu => {
     checkUmip(cpu);
@@ -209,29 +214,29 @@ export const segmentHelpers: Record<string, Helper> = {
   lldt: cpu => {
     needsProtection(cpu);
     const selector = cpu.argument32(0) & 0xffff;
-    if (!(selector & 0xfffc)) return setSegment(cpu, state.LDTR, selector, 0n, 0, 0);
-    if (selector & 4) cpu.raise(GP, selector & 0xfffc);
+    if (!(selector & 0xfffc)) return setSegment(cpu, LDTR, selector, 0n, 0, 0);
+    if (selector & 4) cpu.raise(vectors.GP, selector & 0xfffc);
     const d = descriptor(cpu, selector);
-    if (descriptorType(d) !== 2) cpu.raise(GP, selector & 0xfffc);
-    if (!isPresent(d)) cpu.raise(NP, selector & 0xfffc);
-    setSegment(cpu, state.LDTR, selector, systemBase(cpu, d), descriptorLimit(d), d.high & 0xf0ff00);
+    if (descriptorType(d) !== 2) cpu.raise(vectors.GP, selector & 0xfffc);
+    if (!isPresent(d)) cpu.raise(vectors.NP, selector & 0xfffc);
+    setSegment(cpu, LDTR, selector, systemBase(cpu, d), descriptorLimit(d), d.high & DESCRIPTOR_ATTRIBUTES);
   },
   ltr: cpu => {
     needsProtection(cpu);
     const selector = cpu.argument32(0) & 0xffff;
-    if (!(selector & 0xfffc) || selector & 4) cpu.raise(GP, selector & 0xfffc);
+    if (!(selector & 0xfffc) || selector & 4) cpu.raise(vectors.GP, selector & 0xfffc);
     const d = descriptor(cpu, selector);
     const type = descriptorType(d);
-    if (type !== 9 && !(type === 1 && !cpu.longMode)) cpu.raise(GP, selector & 0xfffc);
-    if (!isPresent(d)) cpu.raise(NP, selector & 0xfffc);
+    if (type !== 9 && !(type === 1 && !cpu.longMode)) cpu.raise(vectors.GP, selector & 0xfffc);
+    if (!isPresent(d)) cpu.raise(vectors.NP, selector & 0xfffc);
     const base = systemBase(cpu, d);
     d.high |= 0x200; // busy
     cpu.writeLinear(cpu.wrap(d.address + 4n), 4, BigInt(d.high >>> 0), true);
-    setSegment(cpu, state.TR, selector, base, descriptorLimit(d), d.high & 0xf0ff00);
+    setSegment(cpu, TR, selector, base, descriptorLimit(d), d.high & DESCRIPTOR_ATTRIBUTES);
   },
   lar: cpu => {
     const d = visible(cpu, cpu.argument32(0), cpu.longMode ? [2, 9, 11, 12] : [1, 2, 3, 4, 5, 9, 11, 12]);
-    answer(cpu, d && d.high & 0xf0ff00);
+    answer(cpu, d && d.high & DESCRIPTOR_ATTRIBUTES);
   },
   lsl: cpu => {
     const d = visible(cpu, cpu.argument32(0), cpu.longMode ? [2, 9, 11] : [1, 2, 3, 9, 11]);

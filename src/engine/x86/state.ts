@@ -152,33 +152,3 @@ export const STATE_SIZE = 0x1000;
 
 /** Absolute address of CRC32's tables (crc32.ts), 8 KiB. */
 export const CRC_TABLES = 0xe000;
-
-/** RFLAGS bits (SDM 1, 3.4.3). */
-export const CF = 1;
-export const PF = 1 << 2;
-export const AF = 1 << 4;
-export const ZF = 1 << 6;
-export const SF = 1 << 7;
-export const TF = 1 << 8;
-export const IF = 1 << 9;
-export const DF = 1 << 10;
-export const OF = 1 << 11;
-export const IOPL = 3 << 12;
-export const NT = 1 << 14;
-export const RF = 1 << 16;
-export const VM = 1 << 17;
-export const AC = 1 << 18;
-export const VIF = 1 << 19;
-export const VIP = 1 << 20;
-export const ID = 1 << 21;
-export const ARITHMETIC_FLAGS = CF | PF | AF | ZF | SF | OF;
-
-/** Segment register numbers (SDM 2B, B.1.4.2). */
-export const ES = 0;
-export const CS = 1;
-export const SS = 2;
-export const DS = 3;
-export const FS = 4;
-export const GS = 5;
-export const LDTR = 6;
-export const TR = 7;

@@ -2,8 +2,23 @@
  * Far transfers, interrupts and system calls (SDM 3A 5.8, 6.12-6.15; SDM 2, the instructions). Task switches through TSS
  * descriptors and task gates raise #GP: no system since the 386's days uses them, and long mode has none.
  */
+import { EFER_SCE } from '../../x86/control.ts';
+import {
+  DESCRIPTOR_DB,
+  DESCRIPTOR_DPL,
+  DESCRIPTOR_DPL_SHIFT,
+  DESCRIPTOR_L,
+  DESCRIPTOR_P,
+  FLAT_CODE_32,
+  FLAT_CODE_64,
+  FLAT_DATA,
+  REAL_CODE,
+} from '../../x86/descriptors.ts';
+import { AC, IF, IOPL, NT, RF, TF, VIF, VIP, VM } from '../../x86/flags.ts';
+import { CS, DS, ES, FS, GS, SS, TR } from '../../x86/segments.ts';
+import * as vectors from '../../x86/vectors.ts';
 import { type Cpu, FAULT, isCanonical } from './cpu.ts';
-import { hasErrorCode, NO_CODE } from './exceptions.ts';
+import { NO_CODE } from './exceptions.ts';
 import type { Helper } from './helper.ts';
 import {
   type Descriptor,
@@ -11,26 +26,16 @@ import {
   descriptorDpl,
   descriptorLimit,
   descriptorType,
-  FLAT_CODE_32,
-  FLAT_CODE_64,
-  FLAT_DATA,
-  GP,
   isPresent,
-  NP,
-  SS_FAULT,
   setAccessed,
   setFromDescriptor,
   setRealSegment,
   setSegment,
   stackAddress,
-  TS_FAULT,
 } from './segments.ts';
 import * as state from './state.ts';
 
 const RSP = 4;
-const L = 1 << 21;
-const D = 1 << 22;
-const DPL3 = 0x6000;
 
 /** A cursor that pushes on a stack that is not yet the current one. */
 class Pusher {
@@ -94,25 +99,25 @@ function setStackPointer(cpu: Cpu, sp: bigint): void {
 
 /** Loads CS with a checked code descriptor at privilege `cpl` and goes to `offset`. */
 function enterCode(cpu: Cpu, selector: number, d: Descriptor, offset: bigint, cpl: number): void {
-  const long = cpu.longMode && (d.high & L) !== 0;
-  if (long ? !isCanonical(offset) : offset > BigInt(descriptorLimit(d))) cpu.raise(GP, 0);
+  const long = cpu.longMode && (d.high & DESCRIPTOR_L) !== 0;
+  if (long ? !isCanonical(offset) : offset > BigInt(descriptorLimit(d))) cpu.raise(vectors.GP, 0);
   setAccessed(cpu, d);
-  setFromDescriptor(cpu, state.CS, (selector & ~3) | cpl, d);
+  setFromDescriptor(cpu, CS, (selector & ~3) | cpl, d);
   cpu.setCpl(cpl);
   cpu.updateMode();
-  cpu.ip = long ? offset : offset & (d.high & D ? 0xffffffffn : 0xffffffffn);
+  cpu.ip = long ? offset : offset & (d.high & DESCRIPTOR_DB ? 0xffffffffn : 0xffffffffn);
 }
 
 /** Checks a code segment for a direct far transfer (SDM 3A 5.8.1). */
 function checkCode(cpu: Cpu, selector: number): Descriptor {
-  if (!(selector & 0xfffc)) cpu.raise(GP, 0);
+  if (!(selector & 0xfffc)) cpu.raise(vectors.GP, 0);
   const d = descriptor(cpu, selector);
   const type = descriptorType(d);
-  if ((type & 0x18) !== 0x18) cpu.raise(GP, selector & 0xfffc);
-  if (cpu.longMode && d.high & L && d.high & D) cpu.raise(GP, selector & 0xfffc);
+  if ((type & 0x18) !== 0x18) cpu.raise(vectors.GP, selector & 0xfffc);
+  if (cpu.longMode && d.high & DESCRIPTOR_L && d.high & DESCRIPTOR_DB) cpu.raise(vectors.GP, selector & 0xfffc);
   const dpl = descriptorDpl(d);
-  if (type & 4 ? dpl > cpu.cpl : (selector & 3) > cpu.cpl || dpl !== cpu.cpl) cpu.raise(GP, selector & 0xfffc);
-  if (!isPresent(d)) cpu.raise(NP, selector & 0xfffc);
+  if (type & 4 ? dpl > cpu.cpl : (selector & 3) > cpu.cpl || dpl !== cpu.cpl) cpu.raise(vectors.GP, selector & 0xfffc);
+  if (!isPresent(d)) cpu.raise(vectors.NP, selector & 0xfffc);
   return d;
 }
 const isSystem = (d: Descriptor): boolean => !(descriptorType(d) & 0x10);
@@ -124,9 +129,9 @@ function gate(
   d: Descriptor,
 ): { selector: number; offset: bigint; bits: number; count: number } {
   const type = descriptorType(d);
-  if (type !== 12 && !(type === 4 && !cpu.longMode)) cpu.raise(GP, selector & 0xfffc);
-  if (descriptorDpl(d) < Math.max(cpu.cpl, selector & 3)) cpu.raise(GP, selector & 0xfffc);
-  if (!isPresent(d)) cpu.raise(NP, selector & 0xfffc);
+  if (type !== 12 && !(type === 4 && !cpu.longMode)) cpu.raise(vectors.GP, selector & 0xfffc);
+  if (descriptorDpl(d) < Math.max(cpu.cpl, selector & 3)) cpu.raise(vectors.GP, selector & 0xfffc);
+  if (!isPresent(d)) cpu.raise(vectors.NP, selector & 0xfffc);
   let offset = BigInt(((d.low & 0xffff) | (d.high & 0xffff0000)) >>> 0);
   if (type === 4) offset &= 0xffffn;
   if (cpu.longMode) offset |= cpu.readLinear(cpu.wrap(d.address + 8n), 4, true) << 32n;
@@ -135,7 +140,7 @@ function gate(
 
 function farJump(cpu: Cpu, selector: number, offset: bigint): void {
   if (!cpu.protectedMode || cpu.v86) return farReal(cpu, selector, offset);
-  if (!(selector & 0xfffc)) cpu.raise(GP, 0);
+  if (!(selector & 0xfffc)) cpu.raise(vectors.GP, 0);
   const d = descriptor(cpu, selector);
   if (isSystem(d)) {
     const target = gate(cpu, selector, d);
@@ -144,17 +149,17 @@ function farJump(cpu: Cpu, selector: number, offset: bigint): void {
   enterCode(cpu, selector, checkCode(cpu, selector), offset, cpu.cpl);
 }
 function farReal(cpu: Cpu, selector: number, offset: bigint): void {
-  if (offset > 0xffffn && cpu.get32(state.SEGMENT_LIMIT + 4 * state.CS) <= 0xffff) cpu.raise(GP, 0);
-  if (cpu.v86) setRealSegment(cpu, state.CS, selector);
+  if (offset > 0xffffn && cpu.get32(state.SEGMENT_LIMIT + 4 * CS) <= 0xffff) cpu.raise(vectors.GP, 0);
+  if (cpu.v86) setRealSegment(cpu, CS, selector);
   else {
-    cpu.set16(state.SELECTOR + 4 * state.CS, selector);
-    cpu.set64(state.SEGMENT_BASE + 8 * state.CS, BigInt(selector) << 4n);
+    cpu.set16(state.SELECTOR + 4 * CS, selector);
+    cpu.set64(state.SEGMENT_BASE + 8 * CS, BigInt(selector) << 4n);
     if (!cpu.protectedMode)
       cpu.set32(
-        state.SEGMENT_ATTRIBUTES + 4 * state.CS,
-        0x9b00 | (cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * state.CS) & D),
+        state.SEGMENT_ATTRIBUTES + 4 * CS,
+        REAL_CODE | (cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * CS) & DESCRIPTOR_DB),
       );
-    cpu.noteSegment(state.CS);
+    cpu.noteSegment(CS);
   }
   cpu.updateMode();
   cpu.ip = offset;
@@ -163,23 +168,23 @@ function farReal(cpu: Cpu, selector: number, offset: bigint): void {
 function farCall(cpu: Cpu, bits: number, selector: number, offset: bigint, next: bigint): void {
   const bytes = (bits / 8) as 2 | 4 | 8;
   const mask = cpu.get64(state.STACK_MASK);
-  const base = cpu.mode === 64 ? 0n : cpu.segmentBase(state.SS);
+  const base = cpu.mode === 64 ? 0n : cpu.segmentBase(SS);
   if (!cpu.protectedMode || cpu.v86) {
     checkPushes(cpu, 2, bytes);
     const stack = new Pusher(cpu, base, cpu.gpr(RSP), mask, bytes, false);
-    stack.push(cpu.selector(state.CS));
+    stack.push(cpu.selector(CS));
     stack.push(next);
     farReal(cpu, selector, offset);
     setStackPointer(cpu, stack.sp);
     return;
   }
-  if (!(selector & 0xfffc)) cpu.raise(GP, 0);
+  if (!(selector & 0xfffc)) cpu.raise(vectors.GP, 0);
   const d = descriptor(cpu, selector);
   if (!isSystem(d)) {
     const code = checkCode(cpu, selector);
     checkPushes(cpu, 2, bytes);
     const stack = new Pusher(cpu, base, cpu.gpr(RSP), mask, bytes, false);
-    stack.push(cpu.selector(state.CS));
+    stack.push(cpu.selector(CS));
     stack.push(next);
     const { sp } = stack;
     enterCode(cpu, selector, code, offset, cpu.cpl);
@@ -190,8 +195,8 @@ function farCall(cpu: Cpu, bits: number, selector: number, offset: bigint, next:
   const code = descriptor(cpu, target.selector);
   const type = descriptorType(code);
   const dpl = descriptorDpl(code);
-  if ((type & 0x18) !== 0x18 || dpl > cpu.cpl) cpu.raise(GP, target.selector & 0xfffc);
-  if (!isPresent(code)) cpu.raise(NP, target.selector & 0xfffc);
+  if ((type & 0x18) !== 0x18 || dpl > cpu.cpl) cpu.raise(vectors.GP, target.selector & 0xfffc);
+  if (!isPresent(code)) cpu.raise(vectors.NP, target.selector & 0xfffc);
   const width = (target.bits / 8) as 2 | 4 | 8;
   if (!(type & 4) && dpl < cpu.cpl) {
     const inner = innerStack(cpu, dpl, 0);
@@ -201,10 +206,10 @@ function farCall(cpu: Cpu, bits: number, selector: number, offset: bigint, next:
       const popper = new Popper(cpu, target.bits);
       for (let i = 0; i < target.count; i++) parameters.unshift(popper.pop());
     }
-    stack.push(cpu.selector(state.SS));
+    stack.push(cpu.selector(SS));
     stack.push(cpu.gpr(RSP));
     for (const parameter of parameters) stack.push(parameter);
-    stack.push(cpu.selector(state.CS));
+    stack.push(cpu.selector(CS));
     stack.push(next);
     enterCode(cpu, target.selector, code, target.offset, dpl);
     inner.load(dpl);
@@ -213,7 +218,7 @@ function farCall(cpu: Cpu, bits: number, selector: number, offset: bigint, next:
   }
   checkPushes(cpu, 2, width);
   const stack = new Pusher(cpu, base, cpu.gpr(RSP), mask, width, false);
-  stack.push(cpu.selector(state.CS));
+  stack.push(cpu.selector(CS));
   stack.push(next);
   enterCode(cpu, target.selector, code, target.offset, cpu.cpl);
   cpu.setGpr(RSP, stack.sp);
@@ -226,37 +231,37 @@ function innerStack(
   ist: number,
 ): { base: bigint; sp: bigint; mask: bigint; load(cpl: number): void } {
   const tss = cpu.get64(state.TR_BASE);
-  const limit = cpu.get32(state.SEGMENT_LIMIT + 4 * state.TR);
+  const limit = cpu.get32(state.SEGMENT_LIMIT + 4 * TR);
   if (cpu.longMode) {
     const offset = ist ? 0x24 + 8 * (ist - 1) : 4 + 8 * dpl;
-    if (offset + 7 > limit) cpu.raise(TS_FAULT, cpu.selector(state.TR) & 0xfffc);
+    if (offset + 7 > limit) cpu.raise(vectors.TS, cpu.selector(TR) & 0xfffc);
     const sp = cpu.readLinear(cpu.wrap(tss + BigInt(offset)), 8, true);
-    if (!isCanonical(sp)) cpu.raise(SS_FAULT, 0);
+    if (!isCanonical(sp)) cpu.raise(vectors.SS, 0);
     return {
       base: 0n,
       sp,
       mask: 0xffffffffffffffffn,
-      load: cpl => setSegment(cpu, state.SS, cpl, 0n, 0, (cpl << 13) | D),
+      load: cpl => setSegment(cpu, SS, cpl, 0n, 0, (cpl << DESCRIPTOR_DPL_SHIFT) | DESCRIPTOR_DB),
     };
   }
-  const wide = (cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * state.TR) & 0x800) !== 0;
+  const wide = (cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * TR) & 0x800) !== 0;
   const offset = wide ? 4 + 8 * dpl : 2 + 4 * dpl;
-  if (offset + (wide ? 5 : 3) > limit) cpu.raise(TS_FAULT, cpu.selector(state.TR) & 0xfffc);
+  if (offset + (wide ? 5 : 3) > limit) cpu.raise(vectors.TS, cpu.selector(TR) & 0xfffc);
   const sp = cpu.readLinear(cpu.wrap(tss + BigInt(offset)), wide ? 4 : 2, true);
   const selector = Number(cpu.readLinear(cpu.wrap(tss + BigInt(offset + (wide ? 4 : 2))), 2, true));
-  if (!(selector & 0xfffc)) cpu.raise(TS_FAULT, 0);
-  const d = descriptor(cpu, selector, TS_FAULT);
+  if (!(selector & 0xfffc)) cpu.raise(vectors.TS, 0);
+  const d = descriptor(cpu, selector, vectors.TS);
   if ((selector & 3) !== dpl || descriptorDpl(d) !== dpl || (descriptorType(d) & 0x1a) !== 0x12)
-    cpu.raise(TS_FAULT, selector & 0xfffc);
-  if (!isPresent(d)) cpu.raise(SS_FAULT, selector & 0xfffc);
+    cpu.raise(vectors.TS, selector & 0xfffc);
+  if (!isPresent(d)) cpu.raise(vectors.SS, selector & 0xfffc);
   const base = BigInt(((d.low >>> 16) | ((d.high & 0xff) << 16) | (d.high & 0xff000000)) >>> 0);
   return {
     base,
     sp,
-    mask: d.high & D ? 0xffffffffn : 0xffffn,
+    mask: d.high & DESCRIPTOR_DB ? 0xffffffffn : 0xffffn,
     load: () => {
       setAccessed(cpu, d);
-      setFromDescriptor(cpu, state.SS, selector, d);
+      setFromDescriptor(cpu, SS, selector, d);
       cpu.updateMode();
     },
   };
@@ -266,32 +271,34 @@ function innerStack(
 function loadOuterStack(cpu: Cpu, selector: number, cpl: number): void {
   if (!(selector & 0xfffc)) {
     // Allowed when returning to 64-bit code below ring 3 (SDM 2A, IRET).
-    if (cpu.longMode && cpl < 3) return setSegment(cpu, state.SS, selector, 0n, 0, (cpl << 13) | D);
-    cpu.raise(GP, 0);
+    if (cpu.longMode && cpl < 3)
+      return setSegment(cpu, SS, selector, 0n, 0, (cpl << DESCRIPTOR_DPL_SHIFT) | DESCRIPTOR_DB);
+    cpu.raise(vectors.GP, 0);
   }
   const d = descriptor(cpu, selector);
   if ((selector & 3) !== cpl || descriptorDpl(d) !== cpl || (descriptorType(d) & 0x1a) !== 0x12)
-    cpu.raise(GP, selector & 0xfffc);
-  if (!isPresent(d)) cpu.raise(SS_FAULT, selector & 0xfffc);
+    cpu.raise(vectors.GP, selector & 0xfffc);
+  if (!isPresent(d)) cpu.raise(vectors.SS, selector & 0xfffc);
   setAccessed(cpu, d);
-  setFromDescriptor(cpu, state.SS, selector, d);
+  setFromDescriptor(cpu, SS, selector, d);
 }
 /** After a return outwards, data segments more privileged than the new CPL become null. */
 function dropInnerSegments(cpu: Cpu, cpl: number): void {
-  for (const segment of [state.ES, state.DS, state.FS, state.GS]) {
+  for (const segment of [ES, DS, FS, GS]) {
     const attributes = cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * segment);
-    if ((attributes & 0x1c00) !== 0x1c00 && ((attributes >> 13) & 3) < cpl && attributes & 0x8000)
-      setSegment(cpu, segment, 0, segment >= state.FS && cpu.longMode ? cpu.segmentBase(segment) : 0n, 0, 0);
+    if ((attributes & 0x1c00) !== 0x1c00 && ((attributes >> 13) & 3) < cpl && attributes & DESCRIPTOR_P)
+      setSegment(cpu, segment, 0, segment >= FS && cpu.longMode ? cpu.segmentBase(segment) : 0n, 0, 0);
   }
 }
 function checkReturnCode(cpu: Cpu, selector: number): Descriptor {
-  if (!(selector & 0xfffc)) cpu.raise(GP, 0);
+  if (!(selector & 0xfffc)) cpu.raise(vectors.GP, 0);
   const d = descriptor(cpu, selector);
   const type = descriptorType(d);
   const rpl = selector & 3;
   const dpl = descriptorDpl(d);
-  if ((type & 0x18) !== 0x18 || rpl < cpu.cpl || (type & 4 ? dpl > rpl : dpl !== rpl)) cpu.raise(GP, selector & 0xfffc);
-  if (!isPresent(d)) cpu.raise(NP, selector & 0xfffc);
+  if ((type & 0x18) !== 0x18 || rpl < cpu.cpl || (type & 4 ? dpl > rpl : dpl !== rpl))
+    cpu.raise(vectors.GP, selector & 0xfffc);
+  if (!isPresent(d)) cpu.raise(vectors.NP, selector & 0xfffc);
   return d;
 }
 
@@ -316,8 +323,8 @@ function farReturn(cpu: Cpu, bits: number, release: number): void {
   }
   const sp = stack.pop();
   const ss = Number(stack.pop() & 0xffffn);
-  const mode = cpu.longMode && d.high & L;
-  if (mode && !isCanonical(offset)) cpu.raise(GP, 0);
+  const mode = cpu.longMode && d.high & DESCRIPTOR_L;
+  if (mode && !isCanonical(offset)) cpu.raise(vectors.GP, 0);
   loadOuterStack(cpu, ss, rpl);
   enterCode(cpu, selector, d, offset, rpl);
   setStackPointer(cpu, sp + BigInt(release));
@@ -328,21 +335,21 @@ function iret(cpu: Cpu, bits: number): void {
   const stack = new Popper(cpu, bits);
   cpu.nmiBlocked = false;
   if (!cpu.protectedMode || cpu.v86) {
-    if (cpu.v86 && cpu.iopl < 3) cpu.raise(GP, 0);
+    if (cpu.v86 && cpu.iopl < 3) cpu.raise(vectors.GP, 0);
     const offset = stack.pop();
     const selector = Number(stack.pop() & 0xffffn);
     const flags = Number(stack.pop() & 0xffffffffn);
     farReal(cpu, selector, offset);
     setStackPointer(cpu, stack.sp);
-    const keep = state.VM | (cpu.v86 ? state.IOPL : 0) | (bits === 16 ? 0xffff0000 : state.VIF | state.VIP);
+    const keep = VM | (cpu.v86 ? IOPL : 0) | (bits === 16 ? 0xffff0000 : VIF | VIP);
     cpu.flags = (cpu.flags & keep) | (flags & ~keep & 0x277fd7) | 2;
     return;
   }
-  if (cpu.get32(state.FLAGS_REST) & state.NT) cpu.raise(GP, 0); // a nested task's return
+  if (cpu.get32(state.FLAGS_REST) & NT) cpu.raise(vectors.GP, 0); // a nested task's return
   const offset = stack.pop();
   const selector = Number(stack.pop() & 0xffffn);
   const flags = Number(stack.pop() & 0xffffffffn);
-  if (flags & state.VM && cpu.cpl === 0 && !cpu.longMode && bits === 32)
+  if (flags & VM && cpu.cpl === 0 && !cpu.longMode && bits === 32)
     return returnToV86(cpu, stack, offset, selector, flags);
   const d = checkReturnCode(cpu, selector);
   const rpl = selector & 3;
@@ -353,7 +360,7 @@ function iret(cpu: Cpu, bits: number): void {
   if (outward || from64) {
     const sp = stack.pop();
     const ss = Number(stack.pop() & 0xffffn);
-    if (cpu.longMode && d.high & L && !isCanonical(offset)) cpu.raise(GP, 0);
+    if (cpu.longMode && d.high & DESCRIPTOR_L && !isCanonical(offset)) cpu.raise(vectors.GP, 0);
     if (outward || ss & 0xfffc || !from64) loadOuterStack(cpu, ss, rpl);
     else loadOuterStack(cpu, ss, rpl);
     enterCode(cpu, selector, d, offset, rpl);
@@ -365,12 +372,12 @@ function iret(cpu: Cpu, bits: number): void {
     cpu.setGpr(RSP, sp);
   }
   // IOPL only at CPL 0, IF only if CPL <= IOPL; VM, VIF, VIP only from CPL 0 (SDM 2A, IRET).
-  let change = 0x3f7fd7 & ~(state.VM | state.IOPL | state.IF | state.VIF | state.VIP);
+  let change = 0x3f7fd7 & ~(VM | IOPL | IF | VIF | VIP);
   if (bits === 16) change &= 0xffff;
-  if (oldCpl === 0) change |= state.IOPL | (bits === 16 ? 0 : state.VIF | state.VIP);
-  if (oldCpl <= iopl) change |= state.IF;
+  if (oldCpl === 0) change |= IOPL | (bits === 16 ? 0 : VIF | VIP);
+  if (oldCpl <= iopl) change |= IF;
   // The instruction that follows clears RF again, which nobody but an armed breakpoint (DR7) can tell: then it is stepped over.
-  const kept = cpu.get32(state.DR + 40) & 0xff ? flags : flags & ~state.RF;
+  const kept = cpu.get32(state.DR + 40) & 0xff ? flags : flags & ~RF;
   cpu.flags = (cpu.flags & ~change) | (kept & change) | 2;
   cpu.updateBank();
 }
@@ -379,12 +386,12 @@ function returnToV86(cpu: Cpu, stack: Popper, offset: bigint, selector: number, 
   cpu.flags = flags;
   cpu.setCpl(3);
   const segments: [number, bigint | number][] = [
-    [state.CS, selector],
-    [state.SS, ss!],
-    [state.ES, es!],
-    [state.DS, ds!],
-    [state.FS, fs!],
-    [state.GS, gs!],
+    [CS, selector],
+    [SS, ss!],
+    [ES, es!],
+    [DS, ds!],
+    [FS, fs!],
+    [GS, gs!],
   ];
   for (const [segment, value] of segments) setRealSegment(cpu, segment, Number(value) & 0xffff);
   cpu.updateMode();
@@ -406,7 +413,7 @@ export function deliver(cpu: Cpu, vector: number, code: number | undefined, kind
   const long = cpu.longMode;
   const size = long ? 16 : 8;
   const offset = vector * size;
-  const bad = (): never => cpu.raise(GP, vector * 8 + 2 + external);
+  const bad = (): never => cpu.raise(vectors.GP, vector * 8 + 2 + external);
   if (offset + size - 1 > cpu.get32(state.IDT_LIMIT)) bad();
   const address = cpu.wrap(cpu.get64(state.IDT_BASE) + BigInt(offset));
   const entry = cpu.readLinear(address, 8, true);
@@ -416,23 +423,24 @@ export function deliver(cpu: Cpu, vector: number, code: number | undefined, kind
   // 14, 15: 32- or 64-bit interrupt and trap gates; 6, 7: their 16-bit forms.
   if (type !== 14 && type !== 15 && !(!long && (type === 6 || type === 7))) bad();
   if (kind === 'software' && ((high >> 13) & 3) < cpu.cpl) bad();
-  if (!(high & 0x8000)) cpu.raise(NP, vector * 8 + 2 + external);
+  if (!(high & DESCRIPTOR_P)) cpu.raise(vectors.NP, vector * 8 + 2 + external);
   let target = BigInt(((low & 0xffff) | (high & 0xffff0000)) >>> 0);
   if (long) target |= cpu.readLinear(cpu.wrap(address + 8n), 4, true) << 32n;
   const wide = type & 8;
   if (!wide) target &= 0xffffn;
   const selector = low >>> 16;
-  if (!(selector & 0xfffc)) cpu.raise(GP, external);
+  if (!(selector & 0xfffc)) cpu.raise(vectors.GP, external);
   const d = descriptor(cpu, selector);
   const codeType = descriptorType(d);
   const dpl = descriptorDpl(d);
-  if ((codeType & 0x18) !== 0x18 || dpl > cpu.cpl) cpu.raise(GP, (selector & 0xfffc) | external);
-  if (long && (!(d.high & L) || d.high & D)) cpu.raise(GP, (selector & 0xfffc) | external);
-  if (!isPresent(d)) cpu.raise(NP, (selector & 0xfffc) | external);
+  if ((codeType & 0x18) !== 0x18 || dpl > cpu.cpl) cpu.raise(vectors.GP, (selector & 0xfffc) | external);
+  if (long && (!(d.high & DESCRIPTOR_L) || d.high & DESCRIPTOR_DB))
+    cpu.raise(vectors.GP, (selector & 0xfffc) | external);
+  if (!isPresent(d)) cpu.raise(vectors.NP, (selector & 0xfffc) | external);
   const conforming = (codeType & 4) !== 0;
   const inward = !conforming && dpl < cpu.cpl;
   const newCpl = conforming ? cpu.cpl : dpl;
-  if (cpu.v86 && newCpl !== 0) cpu.raise(GP, selector & 0xfffc);
+  if (cpu.v86 && newCpl !== 0) cpu.raise(vectors.GP, selector & 0xfffc);
   const flags = cpu.flags;
   const bytes = long ? 8 : wide ? 4 : 2;
   const ist = long ? high & 7 : 0;
@@ -442,28 +450,28 @@ export function deliver(cpu: Cpu, vector: number, code: number | undefined, kind
     if (inward || ist) inner = innerStack(cpu, newCpl, ist);
     const sp = (inner ? inner.sp : cpu.gpr(RSP)) & ~15n;
     stack = new Pusher(cpu, 0n, sp, 0xffffffffffffffffn, 8, newCpl < 3);
-    stack.push(cpu.selector(state.SS));
+    stack.push(cpu.selector(SS));
     stack.push(cpu.gpr(RSP));
   } else if (inward || cpu.v86) {
     inner = innerStack(cpu, newCpl, 0);
     stack = new Pusher(cpu, inner.base, inner.sp, inner.mask, bytes, true);
-    if (cpu.v86) for (const segment of [state.GS, state.FS, state.DS, state.ES]) stack.push(cpu.selector(segment));
-    stack.push(cpu.selector(state.SS));
+    if (cpu.v86) for (const segment of [GS, FS, DS, ES]) stack.push(cpu.selector(segment));
+    stack.push(cpu.selector(SS));
     stack.push(cpu.gpr(RSP) & 0xffffffffn);
   } else {
-    stack = new Pusher(cpu, cpu.segmentBase(state.SS), cpu.gpr(RSP), cpu.get64(state.STACK_MASK), bytes, newCpl < 3);
+    stack = new Pusher(cpu, cpu.segmentBase(SS), cpu.gpr(RSP), cpu.get64(state.STACK_MASK), bytes, newCpl < 3);
   }
   stack.push(flags);
-  stack.push(cpu.selector(state.CS));
+  stack.push(cpu.selector(CS));
   stack.push(cpu.ip);
   if (code !== undefined) stack.push(code);
-  if (long && !isCanonical(target)) cpu.raise(GP, external);
+  if (long && !isCanonical(target)) cpu.raise(vectors.GP, external);
   const { v86 } = cpu;
-  let clear = state.TF | state.NT | state.RF | state.VM;
-  if (!(type & 1)) clear |= state.IF;
+  let clear = TF | NT | RF | VM;
+  if (!(type & 1)) clear |= IF;
   cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~clear);
   const { sp } = stack;
-  if (v86) for (const segment of [state.GS, state.FS, state.DS, state.ES]) setSegment(cpu, segment, 0, 0n, 0, 0);
+  if (v86) for (const segment of [GS, FS, DS, ES]) setSegment(cpu, segment, 0, 0n, 0, 0);
   enterCode(cpu, selector, d, target, newCpl);
   if (inner && (inward || v86)) inner.load(newCpl);
   cpu.updateMode();
@@ -471,20 +479,20 @@ export function deliver(cpu: Cpu, vector: number, code: number | undefined, kind
   cpu.updateBank();
 }
 function deliverReal(cpu: Cpu, vector: number): void {
-  if (vector * 4 + 3 > cpu.get32(state.IDT_LIMIT)) cpu.raise(GP, 0);
+  if (vector * 4 + 3 > cpu.get32(state.IDT_LIMIT)) cpu.raise(vectors.GP, 0);
   const entry = Number(cpu.readLinear(cpu.get64(state.IDT_BASE) + BigInt(vector * 4), 4, true));
-  const stack = new Pusher(cpu, cpu.segmentBase(state.SS), cpu.gpr(RSP), 0xffffn, 2, true);
+  const stack = new Pusher(cpu, cpu.segmentBase(SS), cpu.gpr(RSP), 0xffffn, 2, true);
   stack.push(cpu.flags & 0xffff);
-  stack.push(cpu.selector(state.CS));
+  stack.push(cpu.selector(CS));
   stack.push(cpu.ip & 0xffffn);
-  cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~(state.IF | state.TF | state.AC | state.RF));
+  cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~(IF | TF | AC | RF));
   cpu.setGpr(RSP, stack.sp);
   farReal(cpu, entry >>> 16, BigInt(entry & 0xffff));
 }
 
 /** Exceptions that, on top of one another, make a double fault (SDM 3A table 6-5). */
 function contributory(vector: number): boolean {
-  return vector === 0 || (vector >= 10 && vector <= 13);
+  return vector === vectors.DE || (vector >= vectors.TS && vector <= vectors.GP);
 }
 /**
  * Delivers an exception with what may go wrong on the way: a second fault is delivered instead, or as a double fault.
@@ -502,13 +510,14 @@ export function deliverException(cpu: Cpu, vector: number, code: number | undefi
       const second = cpu.get32(state.FAULT) & 0xff;
       const secondCode = cpu.get32(state.FAULT_CODE);
       cpu.set32(state.FAULT, 0);
-      if (current === 8) return false;
+      if (current === vectors.DF) return false;
       const first = kind === 'exception' ? current : -1;
       const double =
-        (contributory(first) && contributory(second)) || (first === 14 && (second === 14 || contributory(second)));
+        (contributory(first) && contributory(second)) ||
+        (first === vectors.PF && (second === vectors.PF || contributory(second)));
       kind = 'exception';
-      current = double ? 8 : second;
-      error = double ? 0 : hasErrorCode(second) ? secondCode : undefined;
+      current = double ? vectors.DF : second;
+      error = double ? 0 : vectors.hasErrorCode(second) ? secondCode : undefined;
     }
   }
 }
@@ -516,17 +525,17 @@ export function deliverException(cpu: Cpu, vector: number, code: number | undefi
 /** Offset in CS of the instruction after the one being executed. */
 function nextIp(cpu: Cpu): bigint {
   const next = cpu.next();
-  return cpu.mode === 64 ? next : (next - cpu.segmentBase(state.CS)) & 0xffffffffn;
+  return cpu.mode === 64 ? next : (next - cpu.segmentBase(CS)) & 0xffffffffn;
 }
 
 function softwareInterrupt(cpu: Cpu, vector: number): void {
   const next = nextIp(cpu);
   if (cpu.environment.softwareInterrupt(vector, next)) return;
-  if (cpu.v86 && cpu.iopl < 3 && vector !== 3) cpu.raise(GP, 0);
+  if (cpu.v86 && cpu.iopl < 3 && vector !== vectors.BP) cpu.raise(vectors.GP, 0);
   const here = cpu.rip;
   cpu.ip = next;
   try {
-    deliver(cpu, vector, undefined, vector === 1 ? 'exception' : 'software');
+    deliver(cpu, vector, undefined, vector === vectors.DB ? 'exception' : 'software');
   } catch (thrown) {
     cpu.rip = here;
     throw thrown;
@@ -534,8 +543,8 @@ function softwareInterrupt(cpu: Cpu, vector: number): void {
 }
 
 function loadFlat(cpu: Cpu, code: number, stack: number, codeAttributes: number, dpl: number): void {
-  setSegment(cpu, state.CS, code, 0n, 0xffffffff, codeAttributes | dpl);
-  setSegment(cpu, state.SS, stack, 0n, 0xffffffff, FLAT_DATA | dpl);
+  setSegment(cpu, CS, code, 0n, 0xffffffff, codeAttributes | dpl);
+  setSegment(cpu, SS, stack, 0n, 0xffffffff, FLAT_DATA | dpl);
 }
 
 export const transferHelpers: Record<string, Helper> = {
@@ -551,26 +560,26 @@ export const transferHelpers: Record<string, Helper> = {
   iret: cpu => {
     iret(cpu, cpu.argument32(0));
     if (cpu.interruptFlag && cpu.environment.interruptPending()) cpu.requestExit();
-    if (cpu.get32(state.FLAGS_REST) & state.TF) cpu.requestExit();
+    if (cpu.get32(state.FLAGS_REST) & TF) cpu.requestExit();
   },
   software_interrupt: cpu => {
     softwareInterrupt(cpu, cpu.argument32(0) & 0xff);
   },
   into: cpu => {
-    if (cpu.argument32(0)) softwareInterrupt(cpu, 4);
+    if (cpu.argument32(0)) softwareInterrupt(cpu, vectors.OF);
     else cpu.ip = nextIp(cpu);
   },
   syscall: cpu => {
-    if (!(cpu.get32(state.EFER) & 1)) cpu.raise(6);
+    if (!(cpu.get32(state.EFER) & EFER_SCE)) cpu.raise(vectors.UD);
     const next = nextIp(cpu);
     if (cpu.longMode) {
       cpu.setGpr(1, next);
-      cpu.setGpr(11, BigInt(cpu.flags & ~state.RF));
+      cpu.setGpr(11, BigInt(cpu.flags & ~RF));
       cpu.ip = next;
       if (cpu.environment.syscall()) return;
       const target = cpu.get64(cpu.mode === 64 ? state.LSTAR : state.CSTAR);
       const selector = Number((cpu.get64(state.STAR) >> 32n) & 0xfffcn);
-      const flags = cpu.flags & ~Number(cpu.get64(state.FMASK) & 0xffffffffn) & ~state.RF;
+      const flags = cpu.flags & ~Number(cpu.get64(state.FMASK) & 0xffffffffn) & ~RF;
       loadFlat(cpu, selector, selector + 8, FLAT_CODE_64, 0);
       cpu.flags = flags;
       cpu.setCpl(0);
@@ -583,31 +592,31 @@ export const transferHelpers: Record<string, Helper> = {
     cpu.setGpr(1, next);
     const selector = Number((star >> 32n) & 0xfffcn);
     loadFlat(cpu, selector, selector + 8, FLAT_CODE_32, 0);
-    cpu.flags &= ~(state.VM | state.IF | state.RF);
+    cpu.flags &= ~(VM | IF | RF);
     cpu.setCpl(0);
     cpu.updateMode();
     cpu.ip = star & 0xffffffffn;
   },
   sysret: cpu => {
-    if (!(cpu.get32(state.EFER) & 1)) cpu.raise(6);
+    if (!(cpu.get32(state.EFER) & EFER_SCE)) cpu.raise(vectors.UD);
     const base = Number((cpu.get64(state.STAR) >> 48n) & 0xffffn);
     const wide = cpu.mode === 64 && cpu.argument32(0) === 64;
     const target = wide ? cpu.gpr(1) : cpu.gpr(1) & 0xffffffffn;
-    if (wide && !isCanonical(target)) cpu.raise(GP, 0);
-    const flags = cpu.longMode ? (Number(cpu.gpr(11) & 0x3c7fd7n) & 0x3c7fd7) | 2 : cpu.flags | state.IF;
-    loadFlat(cpu, (base + (wide ? 16 : 0)) | 3, (base + 8) | 3, wide ? FLAT_CODE_64 : FLAT_CODE_32, DPL3);
+    if (wide && !isCanonical(target)) cpu.raise(vectors.GP, 0);
+    const flags = cpu.longMode ? (Number(cpu.gpr(11) & 0x3c7fd7n) & 0x3c7fd7) | 2 : cpu.flags | IF;
+    loadFlat(cpu, (base + (wide ? 16 : 0)) | 3, (base + 8) | 3, wide ? FLAT_CODE_64 : FLAT_CODE_32, DESCRIPTOR_DPL);
     cpu.flags = flags;
     cpu.setCpl(3);
     cpu.updateMode();
     cpu.ip = target;
     if (cpu.interruptFlag && cpu.environment.interruptPending()) cpu.requestExit();
-    if (flags & state.TF) cpu.requestExit();
+    if (flags & TF) cpu.requestExit();
   },
   sysenter: cpu => {
     const cs = cpu.get32(state.SYSENTER_CS) & 0xfffc;
-    if (!cpu.protectedMode || !cs) cpu.raise(GP, 0);
+    if (!cpu.protectedMode || !cs) cpu.raise(vectors.GP, 0);
     const long = cpu.longMode;
-    cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~(state.VM | state.IF | state.RF));
+    cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~(VM | IF | RF));
     loadFlat(cpu, cs, cs + 8, long ? FLAT_CODE_64 : FLAT_CODE_32, 0);
     cpu.setCpl(0);
     cpu.updateMode();
@@ -617,10 +626,16 @@ export const transferHelpers: Record<string, Helper> = {
   },
   sysexit: cpu => {
     const cs = cpu.get32(state.SYSENTER_CS) & 0xfffc;
-    if (!cpu.protectedMode || !cs) cpu.raise(GP, 0);
+    if (!cpu.protectedMode || !cs) cpu.raise(vectors.GP, 0);
     const wide = cpu.mode === 64 && cpu.argument32(0) === 64;
-    if (wide && !(isCanonical(cpu.gpr(2)) && isCanonical(cpu.gpr(1)))) cpu.raise(GP, 0);
-    loadFlat(cpu, (cs + (wide ? 32 : 16)) | 3, (cs + (wide ? 40 : 24)) | 3, wide ? FLAT_CODE_64 : FLAT_CODE_32, DPL3);
+    if (wide && !(isCanonical(cpu.gpr(2)) && isCanonical(cpu.gpr(1)))) cpu.raise(vectors.GP, 0);
+    loadFlat(
+      cpu,
+      (cs + (wide ? 32 : 16)) | 3,
+      (cs + (wide ? 40 : 24)) | 3,
+      wide ? FLAT_CODE_64 : FLAT_CODE_32,
+      DESCRIPTOR_DPL,
+    );
     cpu.setCpl(3);
     cpu.updateMode();
     cpu.setGpr(RSP, wide ? cpu.gpr(1) : cpu.gpr(1) & 0xffffffffn);
@@ -629,6 +644,6 @@ export const transferHelpers: Record<string, Helper> = {
   hypercall: cpu => {
     // RIP is already past the instruction; without a hypervisor it is put back by the fault.
     cpu.ip = nextIp(cpu);
-    if (!cpu.environment.hypercall()) cpu.raise(6);
+    if (!cpu.environment.hypercall()) cpu.raise(vectors.UD);
   },
 };

@@ -1,8 +1,11 @@
 /** The fast paths of traps.ts beside transfers.ts, which knows all cases: whatever the guest's tables hold, both do the same. */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createRandom } from '../../conformance/random.ts';
 import type { Exception } from '../../paravirt/processor.ts';
+import { TF } from '../../x86/flags.ts';
+import { CS, DS, ES, FS, GS, SS, TR } from '../../x86/segments.ts';
 import { Engine, type EngineEnvironment } from '../engine.ts';
 import * as state from './state.ts';
 
@@ -103,7 +106,7 @@ class Guest {
     cpu.set64(state.IDT_BASE, KERNEL + BigInt(IDT));
     cpu.set32(state.IDT_LIMIT, item.idtLimit);
     cpu.set64(state.TR_BASE, KERNEL + BigInt(TSS));
-    cpu.set32(state.SEGMENT_LIMIT + 4 * state.TR, item.tssLimit);
+    cpu.set32(state.SEGMENT_LIMIT + 4 * TR, item.tssLimit);
     cpu.set64(state.STAR, (0x1bn << 48n) | (8n << 32n));
     cpu.set64(state.LSTAR, HANDLER);
     cpu.set64(state.FMASK, 0x47700n);
@@ -112,9 +115,9 @@ class Guest {
       cpu.set32(state.SEGMENT_LIMIT + 4 * index, selector ? 0xffffffff : 0);
       cpu.set32(state.SEGMENT_ATTRIBUTES + 4 * index, attributes);
     };
-    segment(state.CS, item.user ? USER_CS : KERNEL_CS, item.user ? 0xa0fb00 : 0xa09b00);
-    segment(state.SS, item.user ? USER_SS : KERNEL_SS, item.user ? 0xc0f300 : 0xc09300);
-    for (const index of [state.ES, state.DS, state.FS, state.GS]) segment(index, 0, 0);
+    segment(CS, item.user ? USER_CS : KERNEL_CS, item.user ? 0xa0fb00 : 0xa09b00);
+    segment(SS, item.user ? USER_SS : KERNEL_SS, item.user ? 0xc0f300 : 0xc09300);
+    for (const index of [ES, DS, FS, GS]) segment(index, 0, 0);
     item.registers.forEach((value, i) => cpu.setGpr(i, value));
     cpu.flags = item.flags;
     cpu.setCpl(item.user ? 3 : 0);
@@ -198,9 +201,9 @@ test('whatever the tables, stacks and flags: with and without the fast paths the
     const flip = (value: bigint, bits: number) => value ^ (1n << BigInt(random.below(bits)));
     const once = (odds: number, change: () => void) => void (random.below(odds) === 0 && change());
     item.smap = random.below(2) === 0;
-    item.flags = 2 | (random.below(0x400000) & 0x244cd5 & ~state.TF);
+    item.flags = 2 | (random.below(0x400000) & 0x244cd5 & ~TF);
     item.registers[11] = BigInt(random.below(0x400000));
-    once(3, () => (item.registers[11]! &= ~BigInt(state.TF)));
+    once(3, () => (item.registers[11]! &= ~BigInt(TF)));
     once(6, () => (item.registers[1] = flip(item.registers[1]!, 64)));
     once(
       4,

@@ -4,21 +4,24 @@
  * on the way, device memory, single steps, an interrupt that waits), answers 0 and has changed nothing: transfers.ts, which knows
  * all cases, does it then. Written after the same pages: SDM 3A 5.8.8, 6.12, 6.14; SDM 2, SYSCALL, SYSRET, IRET.
  */
+
 import type { Value } from '../../wasm/expressions.ts';
 import { Body, type Module } from '../../wasm/module.ts';
 import type { ValueType } from '../../wasm/opcodes.ts';
+import { CR4_SMAP, EFER_SCE } from '../../x86/control.ts';
+import { FLAT_CODE_64, FLAT_DATA } from '../../x86/descriptors.ts';
+import { AC, ARITHMETIC_FLAGS, IF, NT, RF, TF, VM } from '../../x86/flags.ts';
+import { CS, DS, ES, FS, GS, SS, TR } from '../../x86/segments.ts';
+import { WITH_ERROR_CODE } from '../../x86/vectors.ts';
 import { ProcessorCode } from './code.ts';
-import { emitNoteException, NO_CODE, SHOWS_RF, WITH_ERROR_CODE } from './exceptions.ts';
+import { emitNoteException, NO_CODE, SHOWS_RF } from './exceptions.ts';
 import { Hand } from './hand.ts';
 import { ACCESS_IMPLICIT, ACCESS_WRITE } from './paging.ts';
-import { FLAT_CODE_64, FLAT_DATA } from './segments.ts';
 import * as state from './state.ts';
 
 const RCX = 1;
 const RSP = 4;
 const R11 = 11;
-const CR4_SMAP = 1 << 21;
-const EFER_SCE = 1;
 const DPL3 = 0x6000;
 /** In a descriptor's second word: G, D/B, L, P, S, code, conforming (or expand-down), writable, accessed. */
 const G = 1 << 23;
@@ -138,14 +141,14 @@ class FastPath {
   }
   setFlags(flags: Value): void {
     const { b } = this;
-    b.setState32(state.FLAGS_REST, b.either(b.both(flags, b.i32(~state.ARITHMETIC_FLAGS)), b.i32(2)));
+    b.setState32(state.FLAGS_REST, b.either(b.both(flags, b.i32(~ARITHMETIC_FLAGS)), b.i32(2)));
     b.flagsFromBits(flags);
   }
   /** CPL and the TLB bank that goes with it and RFLAGS.AC: after the flags. */
   setLevel(cpl: Value): void {
     const { b } = this;
     const rest = b.state32(state.FLAGS_REST);
-    const ac = b.both(b.wasm('i32.shr_u', rest, b.i32(Math.log2(state.AC))), b.i32(1));
+    const ac = b.both(b.wasm('i32.shr_u', rest, b.i32(Math.log2(AC))), b.i32(1));
     const smap = b.wasm('i32.shr_u', b.state32(state.CR4), b.i32(Math.log2(CR4_SMAP)));
     const kernel = b.select(b.both(ac, smap), b.state32(state.CLASS_BASE + 8), b.state32(state.CLASS_BASE + 4));
     const user = b.wasm('i32.eq', cpl, b.i32(3));
@@ -205,8 +208,8 @@ function emitSyscall(f: FastPath): void {
   f.refuseUnless(b.state32(state.MODE), -1, 64);
   const flags = f.flags();
   b.setGpr(RCX, f.parameter(0, 'i64'));
-  b.setGpr(R11, b.wide(b.both(flags, b.i32(~state.RF))));
-  f.setFlags(b.both(flags, b.wasm('i32.xor', b.either(b.state32(state.FMASK), b.i32(state.RF)), b.i32(-1))));
+  b.setGpr(R11, b.wide(b.both(flags, b.i32(~RF))));
+  f.setFlags(b.both(flags, b.wasm('i32.xor', b.either(b.state32(state.FMASK), b.i32(RF)), b.i32(-1))));
   const selector = b.both(b.state32(state.STAR + 4), b.i32(0xfffc));
   setFlat(f, selector, b.wasm('i32.add', selector, b.i32(8)), 0);
   f.setLevel(b.i32(0));
@@ -222,7 +225,7 @@ function emitSysret(f: FastPath): void {
   const target = b.gpr(RCX);
   f.refuseUnlessCanonical(target);
   const flags = b.both(b.narrow(b.gpr(R11)), b.i32(SYSRET_FLAGS));
-  f.refuseIf(b.both(flags, b.i32(state.TF)));
+  f.refuseIf(b.both(flags, b.i32(TF)));
   f.setFlags(flags);
   const selectors = b.wasm('i32.shr_u', b.state32(state.STAR + 4), b.i32(16));
   const above = (bytes: number) => b.either(b.wasm('i32.add', selectors, b.i32(bytes)), b.i32(3));
@@ -232,8 +235,8 @@ function emitSysret(f: FastPath): void {
 }
 function setFlat(f: FastPath, code: Value, stack: Value, dpl: number): void {
   const { b } = f;
-  f.setSegment(state.CS, code, b.const(0), b.i32(-1), b.i32(FLAT_CODE_64 | dpl));
-  f.setSegment(state.SS, stack, b.const(0), b.i32(-1), b.i32(FLAT_DATA | dpl));
+  f.setSegment(CS, code, b.const(0), b.i32(-1), b.i32(FLAT_CODE_64 | dpl));
+  f.setSegment(SS, stack, b.const(0), b.i32(-1), b.i32(FLAT_DATA | dpl));
 }
 
 /** IRETQ from the kernel to 64-bit code at the same or an outer level. */
@@ -241,13 +244,13 @@ function emitIret(f: FastPath): void {
   const { b } = f;
   f.refuseUnless(b.state32(state.MODE), -1, 64);
   f.refuseIf(b.either(b.state32(state.CPL), b.either(b.state32(state.ATTENTION), b.state32(state.NMI_BLOCKED))));
-  f.refuseUnless(b.state32(state.FLAGS_REST), state.NT, 0);
+  f.refuseUnless(b.state32(state.FLAGS_REST), NT, 0);
   const frame = f.reach(b.gpr(RSP), 40, 0);
   const target = frame.get64(0);
   const cs = b.both(frame.get32(8), b.i32(0xffff));
   const flags = frame.get32(16);
   const ss = b.both(frame.get32(32), b.i32(0xffff));
-  f.refuseUnless(flags, state.TF, 0);
+  f.refuseUnless(flags, TF, 0);
   // Only armed breakpoints give RF a meaning (transfers.ts, iret).
   f.refuseUnless(b.state32(state.DR + 40), 0xff, 0);
   f.refuseUnlessCanonical(target);
@@ -273,21 +276,21 @@ function emitIret(f: FastPath): void {
     () => f.refuseIf(b.wasm('i32.eq', rpl, b.i32(3))),
   );
   // Segments of more privilege than where it goes would have to be made null.
-  for (const segment of [state.ES, state.DS, state.FS, state.GS]) {
+  for (const segment of [ES, DS, FS, GS]) {
     const kept = b.state32(state.SEGMENT_ATTRIBUTES + 4 * segment);
     const inner = b.wasm('i32.lt_u', descriptorDpl(b, kept), rpl);
     f.refuseIf(b.both(b.wasm('i32.shr_u', kept, b.i32(Math.log2(P))), inner));
   }
   const kept = b.both(b.state32(state.FLAGS_REST), b.i32(~IRET_FLAGS));
-  f.setFlags(b.either(kept, b.both(flags, b.i32(IRET_FLAGS & ~state.RF))));
+  f.setFlags(b.either(kept, b.both(flags, b.i32(IRET_FLAGS & ~RF))));
   f.setSegment(
-    state.CS,
+    CS,
     cs,
     descriptorBase(b, code.low, code.high),
     descriptorLimit(b, code.low, code.high),
     descriptorAttributes(b, code.high),
   );
-  f.setSegment(state.SS, ss, base.get(), limit.get(), attributes.get());
+  f.setSegment(SS, ss, base.get(), limit.get(), attributes.get());
   f.setLevel(rpl);
   b.setState(state.RIP, target);
   b.setGpr(RSP, frame.get64(24));
@@ -318,7 +321,7 @@ function emitDeliver(f: FastPath): void {
   const sp = b.variable(b.gpr(RSP));
   b.when(b.either(ist, cpl), () => {
     const place = b.select(ist, b.wasm('i32.add', b.wasm('i32.shl', ist, b.i32(3)), b.i32(0x1c)), b.i32(4));
-    const limit = b.state32(state.SEGMENT_LIMIT + 4 * state.TR);
+    const limit = b.state32(state.SEGMENT_LIMIT + 4 * TR);
     f.refuseIf(b.wasm('i32.gt_u', b.wasm('i32.add', place, b.i32(7)), limit));
     const stack = f.reach(b.add(b.state(state.TR_BASE), b.wide(place)), 8, ACCESS_IMPLICIT).get64(0);
     f.refuseUnlessCanonical(stack);
@@ -328,19 +331,19 @@ function emitDeliver(f: FastPath): void {
   const frame = f.reach(b.sub(top, b.const(48)), 48, ACCESS_IMPLICIT | ACCESS_WRITE);
   const hasCode = b.wasm('i32.ge_s', code, b.i32(0));
 
-  frame.set64(40, b.state(state.SELECTOR + 4 * state.SS, 16));
+  frame.set64(40, b.state(state.SELECTOR + 4 * SS, 16));
   frame.set64(32, b.gpr(RSP));
   frame.set64(24, b.wide(f.flags()));
-  frame.set64(16, b.state(state.SELECTOR + 4 * state.CS, 16));
+  frame.set64(16, b.state(state.SELECTOR + 4 * CS, 16));
   frame.set64(8, b.state(state.RIP));
   b.when(hasCode, () => frame.set64(0, b.wide(code)));
   b.setGpr(RSP, b.sub(top, b.select(hasCode, b.const(48), b.const(40))));
-  const always = state.TF | state.NT | state.RF | state.VM;
-  const kept = b.select(b.both(high, b.i32(1 << 8)), b.i32(~always), b.i32(~(always | state.IF)));
+  const always = TF | NT | RF | VM;
+  const kept = b.select(b.both(high, b.i32(1 << 8)), b.i32(~always), b.i32(~(always | IF)));
   b.setState32(state.FLAGS_REST, b.both(b.state32(state.FLAGS_REST), kept));
-  b.when(cpl, () => f.setSegment(state.SS, b.i32(0), b.const(0), b.i32(0), b.i32(D)));
+  b.when(cpl, () => f.setSegment(SS, b.i32(0), b.const(0), b.i32(0), b.i32(D)));
   f.setSegment(
-    state.CS,
+    CS,
     b.both(selector, b.i32(~3)),
     descriptorBase(b, segment.low, segment.high),
     descriptorLimit(b, segment.low, segment.high),
@@ -392,7 +395,7 @@ function faultBody(deliver: number): Body {
   b.when(() =>
     b.setState32(state.FLAGS_REST, () => {
       b.get(rest);
-      b.i32(state.RF);
+      b.i32(RF);
       b.op('i32.or');
     }),
   );

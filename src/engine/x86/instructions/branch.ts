@@ -1,4 +1,5 @@
 /** Control transfer (SDM 1, 5.1.7). Far transfers and interrupts are helpers: they change more than RIP. */
+import { UD } from '../../../x86/vectors.ts';
 import type { Builder, Value } from '../builder.ts';
 import type { TrapName } from '../traps.ts';
 import type { ListMeaning, Meaning, Operand, Row } from './row.ts';
@@ -230,9 +231,9 @@ export const branchRows: Row[] = [
     feature: 'sysenter',
     untested: system,
   },
-  { name: 'ud2', opcode: 0x0f0b, operands: '', meaning: b => b.raise(6), ends: true },
-  { name: 'ud1', opcode: 0x0fb9, operands: 'Gv,Ev', writes: [], meaning: b => b.raise(6), ends: true },
-  { name: 'ud0', opcode: 0x0fff, operands: 'Gv,Ev', writes: [], meaning: b => b.raise(6), ends: true },
+  { name: 'ud2', opcode: 0x0f0b, operands: '', meaning: b => b.raise(UD), ends: true },
+  { name: 'ud1', opcode: 0x0fb9, operands: 'Gv,Ev', writes: [], meaning: b => b.raise(UD), ends: true },
+  { name: 'ud0', opcode: 0x0fff, operands: 'Gv,Ev', writes: [], meaning: b => b.raise(UD), ends: true },
   {
     name: 'bound',
     opcode: 0x62,

@@ -2,16 +2,12 @@
  * Saving and restoring of the x87 and SSE state, MXCSR, and the fences and hints that came with SSE (SDM 1, 10.5 and chapter
  * 13). XSAVE has the standard format with the two components x87 and SSE; neither is ever taken to be in its initial state.
  */
+import { CR0_TS, CR4_OSXSAVE } from '../../../x86/control.ts';
+import { GP, NM, UD } from '../../../x86/vectors.ts';
 import type { Builder, Value } from '../builder.ts';
 import { CR0, CR4, FPU_IMAGE, MXCSR, XCR0, XMM } from '../state.ts';
 import type { Meaning, Operand, Row } from './row.ts';
 import { memory, none, reads, register, row, sse, x66 } from './vector-columns.ts';
-
-const UD = 6;
-const NM = 7;
-const GP = 13;
-const TS = 1 << 3;
-const OSXSAVE = 1 << 18;
 
 /** Bits that MXCSR has, and the mask in an image that tells so: all 16, DAZ among them. */
 const MXCSR_MASK = 0xffff;
@@ -99,8 +95,8 @@ const fxrstor: Meaning = (b, memory) => {
 
 /** What XSAVE and XRSTOR check first; their components: EDX:EAX as far as XCR0 has them. */
 function requested(b: Builder, memory: Operand): Value {
-  b.raiseIf(b.no(bit(b, b.state(CR4), OSXSAVE)), UD);
-  b.raiseIf(bit(b, b.state(CR0), TS), NM);
+  b.raiseIf(b.no(bit(b, b.state(CR4), CR4_OSXSAVE)), UD);
+  b.raiseIf(bit(b, b.state(CR0), CR0_TS), NM);
   aligned(b, memory, 64);
   return b.and(b.or(b.gpr(0, 32), b.shl(b.gpr(2, 32), b.const(32))), b.state(XCR0));
 }
@@ -126,7 +122,7 @@ const xrstor: Meaning = (b, memory) => {
 };
 
 const xgetbv: Meaning = b => {
-  b.raiseIf(b.no(bit(b, b.state(CR4), OSXSAVE)), UD);
+  b.raiseIf(b.no(bit(b, b.state(CR4), CR4_OSXSAVE)), UD);
   b.raiseIf(b.no(b.eqz(b.gpr(1, 32))), GP, 0);
   const value = b.state(XCR0);
   b.setGpr(0, b.zx(value, 32), 32);
@@ -134,7 +130,7 @@ const xgetbv: Meaning = b => {
 };
 /** x87 always, SSE or not, nothing else. */
 const xsetbv: Meaning = b => {
-  b.raiseIf(b.no(bit(b, b.state(CR4), OSXSAVE)), UD);
+  b.raiseIf(b.no(bit(b, b.state(CR4), CR4_OSXSAVE)), UD);
   const value = b.or(b.gpr(0, 32), b.shl(b.gpr(2, 32), b.const(32)));
   const valid = b.eqz(b.and(b.xor(value, b.const(X87)), b.const(~SSE)));
   b.raiseIf(b.either(b.no(valid), b.no(b.eqz(b.gpr(1, 32)))), GP, 0);
@@ -153,7 +149,7 @@ const nothing: Meaning = () => {};
 /** A cache line's address is checked as a byte's load would be. */
 const touch: Meaning = (b, memory) => b.use(b.load(memory.address(), 8));
 
-const user = 'needs CR4.OSXSAVE, and XCR0 differs between hosts';
+const user = 'needs CR4.CR4_OSXSAVE, and XCR0 differs between hosts';
 const image = { feature: 'fxsr', unit: 'x87' } as const;
 const xstate = { feature: 'xsave', untested: user } as const;
 

@@ -1,4 +1,6 @@
 /** Data transfer and the stack (SDM 1, 5.1.1 and 5.1.9). */
+import { ARITHMETIC_FLAGS, IF, OF, RF, VM } from '../../../x86/flags.ts';
+import { CS, GS, SS } from '../../../x86/segments.ts';
 import type { Builder, Value } from '../builder.ts';
 import * as state from '../state.ts';
 import type { Meaning, Row } from './row.ts';
@@ -79,7 +81,7 @@ const movFromSegment: Meaning = (b, dst, src) => {
 const movToSegment: Meaning = (b, dst, src) => {
   // CS and what is no segment register: #UD before the source is looked at.
   const segment = dst.number();
-  b.raiseIf(b.either(b.eq(segment, b.const(state.CS)), b.ltu(b.const(state.GS), segment)), 6);
+  b.raiseIf(b.either(b.eq(segment, b.const(CS)), b.ltu(b.const(GS), segment)), 6);
   b.helper('load_segment', segment, b.zx(src.get(), 16));
   b.tier.attend(b);
 };
@@ -101,7 +103,7 @@ export function rflags(b: Builder): Value {
 }
 const pushf: Meaning = (b, size) => {
   if (!b.tier.flat) b.helper('check_v86_iopl');
-  push(b, size.bits, b.and(rflags(b), b.const(~(state.VM | state.RF))));
+  push(b, size.bits, b.and(rflags(b), b.const(~(VM | RF))));
 };
 const popf: Meaning = (b, size) => {
   if (!b.tier.flat) b.helper('check_v86_iopl');
@@ -110,14 +112,14 @@ const popf: Meaning = (b, size) => {
   // IF at CPL 0, with no interrupt waiting for it.
   const wanted = b.narrow(value);
   const rest = b.state32(state.FLAGS_REST);
-  const others = POPF_BITS & ~(state.ARITHMETIC_FLAGS | state.IF | 2);
+  const others = POPF_BITS & ~(ARITHMETIC_FLAGS | IF | 2);
   const changed = b.both(b.op('i32.xor', wanted, rest), b.i32(others));
-  const waiting = b.both(b.state32(state.ATTENTION), b.no(b.both(rest, b.i32(state.IF))));
+  const waiting = b.both(b.state32(state.ATTENTION), b.no(b.both(rest, b.i32(IF))));
   const rare = b.either(b.either(changed, waiting), b.state32(state.CPL));
   b.when(
     b.no(rare),
     () => {
-      b.setState32(state.FLAGS_REST, b.either(b.both(rest, b.i32(~state.IF)), b.both(wanted, b.i32(state.IF))));
+      b.setState32(state.FLAGS_REST, b.either(b.both(rest, b.i32(~IF)), b.both(wanted, b.i32(IF))));
       b.flagsFromBits(wanted);
     },
     () => b.helper('popf', value, b.const(size.bits)),
@@ -131,7 +133,7 @@ const AH_FLAGS = 0xd5;
 const lahf: Meaning = b => b.setGprHigh(0, b.wide(b.either(b.both(b.arithmeticFlags(), b.i32(AH_FLAGS)), b.i32(2))));
 const sahf: Meaning = b => {
   const ah = b.narrow(b.gprHigh(0));
-  const overflow = b.both(b.arithmeticFlags(), b.i32(state.OF));
+  const overflow = b.both(b.arithmeticFlags(), b.i32(OF));
   b.flagsFromBits(b.either(b.both(ah, b.i32(AH_FLAGS)), overflow));
 };
 
@@ -141,7 +143,7 @@ const leave: Meaning = (b, size) => {
   const { bits } = size;
   // The new stack pointer is taken from RBP, by the stack's own width.
   const frame = wrapped(b, b.gpr(5));
-  const value = b.load(b.tier.linear(b, state.SS, frame, bits / 8, false), bits);
+  const value = b.load(b.tier.linear(b, SS, frame, bits / 8, false), bits);
   setPointer(b, wrapped(b, b.add(frame, b.const(bits / 8))));
   b.setGpr(5, value, bits);
 };

@@ -2,6 +2,7 @@
  * String instructions (SDM 1, 5.1.8). With REP one execution does one element, or a bulk of them where `bulk_…` can, and then
  * the instruction jumps to itself: so interrupts and faults come between elements, as the manual has it.
  */
+import { DF } from '../../../x86/flags.ts';
 import type { Builder, Value } from '../builder.ts';
 import * as state from '../state.ts';
 import type { ListMeaning, Meaning, Operand, Row } from './row.ts';
@@ -165,12 +166,12 @@ export const flagRows: Row[] = [
     name: 'cld',
     opcode: 0xfc,
     operands: '',
-    meaning: b => b.setState32(state.FLAGS_REST, b.both(b.state32(state.FLAGS_REST), b.i32(~state.DF))),
+    meaning: b => b.setState32(state.FLAGS_REST, b.both(b.state32(state.FLAGS_REST), b.i32(~DF))),
   },
   {
     name: 'std',
     opcode: 0xfd,
     operands: '',
-    meaning: b => b.setState32(state.FLAGS_REST, b.either(b.state32(state.FLAGS_REST), b.i32(state.DF))),
+    meaning: b => b.setState32(state.FLAGS_REST, b.either(b.state32(state.FLAGS_REST), b.i32(DF))),
   },
 ];

@@ -1,4 +1,6 @@
 /** System instructions (SDM 1, 5.20) and port I/O. Nearly all are helpers: see control.ts and segments.ts one folder up. */
+import { AC, IF } from '../../../x86/flags.ts';
+import { FS, GS } from '../../../x86/segments.ts';
 import type { Builder, Value } from '../builder.ts';
 import * as state from '../state.ts';
 import type { ListMeaning, Meaning, Operand, Row } from './row.ts';
@@ -45,21 +47,21 @@ const cli: Meaning = b =>
   b.when(
     b.state32(state.CPL),
     () => b.helper('cli'),
-    () => setRest(0, state.IF)(b),
+    () => setRest(0, IF)(b),
   );
 /** Interrupts wait for one more instruction (SDM 2B, STI); if one is pending the helper sees to it. */
 const sti: Meaning = b => {
   b.when(
     b.either(b.state32(state.CPL), b.state32(state.ATTENTION)),
     () => b.helper('sti'),
-    () => setRest(state.IF, 0)(b),
+    () => setRest(IF, 0)(b),
   );
   b.setState(state.STI_SHADOW, b.tier.next(b));
 };
 const swapgs: Meaning = b => {
-  const base = b.state(state.SEGMENT_BASE + 8 * state.GS);
+  const base = b.state(state.SEGMENT_BASE + 8 * GS);
   const other = b.state(state.KERNEL_GS_BASE);
-  b.setState(state.SEGMENT_BASE + 8 * state.GS, other);
+  b.setState(state.SEGMENT_BASE + 8 * GS, other);
   b.setState(state.KERNEL_GS_BASE, base);
 };
 
@@ -155,7 +157,7 @@ export const systemRows: Row[] = [
     operands: '',
     meaning: b => {
       b.raiseIf(b.state32(state.CPL), 6);
-      setRest(0, state.AC)(b);
+      setRest(0, AC)(b);
       b.tier.attendAccess(b);
     },
     feature: 'smap',
@@ -167,7 +169,7 @@ export const systemRows: Row[] = [
     operands: '',
     meaning: b => {
       b.raiseIf(b.state32(state.CPL), 6);
-      setRest(state.AC, 0)(b);
+      setRest(AC, 0)(b);
       b.tier.attendAccess(b);
     },
     feature: 'smap',
@@ -376,7 +378,7 @@ export const systemRows: Row[] = [
     group: 0,
     form: 'register',
     operands: 'Ry',
-    meaning: (b, r) => base(b, () => r.set(b.state(state.SEGMENT_BASE + 8 * state.FS))),
+    meaning: (b, r) => base(b, () => r.set(b.state(state.SEGMENT_BASE + 8 * FS))),
     mode: 'o64',
     feature: 'fsgsbase',
   },
@@ -387,7 +389,7 @@ export const systemRows: Row[] = [
     group: 1,
     form: 'register',
     operands: 'Ry',
-    meaning: (b, r) => base(b, () => r.set(b.state(state.SEGMENT_BASE + 8 * state.GS))),
+    meaning: (b, r) => base(b, () => r.set(b.state(state.SEGMENT_BASE + 8 * GS))),
     mode: 'o64',
     feature: 'fsgsbase',
   },
@@ -399,7 +401,7 @@ export const systemRows: Row[] = [
     form: 'register',
     operands: 'Ry',
     writes: [],
-    meaning: (b, r) => base(b, () => setBase(b, state.FS, r.get())),
+    meaning: (b, r) => base(b, () => setBase(b, FS, r.get())),
     mode: 'o64',
     feature: 'fsgsbase',
   },
@@ -411,7 +413,7 @@ export const systemRows: Row[] = [
     form: 'register',
     operands: 'Ry',
     writes: [],
-    meaning: (b, r) => base(b, () => setBase(b, state.GS, r.get())),
+    meaning: (b, r) => base(b, () => setBase(b, GS, r.get())),
     mode: 'o64',
     feature: 'fsgsbase',
   },

@@ -2,14 +2,13 @@
  * The x87: escape opcodes D8 to DF, and WAIT (SDM 1, 5.2; SDM 2A, A.5). Everything that computes is a helper (x87.ts);
  * rows load and store memory themselves, so that its faults come before any change.
  */
+import { CR0_MP, CR0_TS } from '../../../x86/control.ts';
+import { NM } from '../../../x86/vectors.ts';
 import type { Builder, Value } from '../builder.ts';
 import { CR0, FPU_IMAGE, FPU_IP, FPU_STATUS, FPU_WRITES, RESULT } from '../state.ts';
 import { checkMeaning, type Meaning, type Operand, type Row } from './row.ts';
 
-/** #NM, device not available. */
-const NM = 7;
-/** CR0.MP and CR0.TS. */
-const MP_AND_TS = 2 | 8;
+const MP_AND_TS = CR0_MP | CR0_TS;
 
 /**
  * Notes the address of the last x87 instruction that is not a control instruction: exception handlers read it (SDM 1, 8.1.8). It is

@@ -1,8 +1,8 @@
 /** CMPPS and its kin, COMISS, UCOMISS, COMISD, UCOMISD. */
+import { CF, PF, ZF } from '../../../x86/flags.ts';
 import type { Helper } from '../helper.ts';
 import { compare, EQUAL, GREATER, LESS } from '../softfloat/compare.ts';
 import { Value } from '../softfloat/value.ts';
-import { CF, PF, ZF } from '../state.ts';
 import { FORMS } from './arithmetic.ts';
 import { predicate } from './lanes.ts';
 import * as unit from './unit.ts';

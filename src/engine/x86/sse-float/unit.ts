@@ -2,6 +2,8 @@
  * How an SSE instruction that works on floats begins and ends (SDM 1, 11.5): its environment comes from MXCSR, its exceptions
  * go there, and an unmasked one faults at once, with the registers as they were.
  */
+import { CR4_OSXMMEXCPT } from '../../../x86/control.ts';
+import { UD, XM } from '../../../x86/vectors.ts';
 import type { Cpu } from '../cpu.ts';
 import { BEFORE_COMPUTATION, createEnvironment } from '../softfloat/environment.ts';
 import { flushDenormal, loadFloat32, loadFloat64, storeFloat32, storeFloat64 } from '../softfloat/formats.ts';
@@ -16,11 +18,6 @@ export const ANSWER = STATE + VECTOR + 48;
 /** An immediate or an integer source; an answer that is an integer or flags. */
 export const OPERAND = STATE + ARGUMENT;
 export const SCALAR_ANSWER = STATE + RESULT;
-
-/** #XM, SIMD floating-point exception; without CR4.OSXMMEXCPT it is #UD. */
-const XM = 19;
-const UD = 6;
-const OSXMMEXCPT = 1 << 10;
 
 const DAZ = 1 << 6;
 const MASKS_SHIFT = 7;
@@ -71,7 +68,7 @@ export function finish(cpu: Cpu): void {
   if (flags === 0) return;
   view.setUint32(STATE + MXCSR, view.getUint32(STATE + MXCSR, true) | flags, true);
   if ((flags & ~masks) !== 0) {
-    cpu.raise((view.getUint32(STATE + CR4, true) & OSXMMEXCPT) !== 0 ? XM : UD);
+    cpu.raise((view.getUint32(STATE + CR4, true) & CR4_OSXMMEXCPT) !== 0 ? XM : UD);
   }
 }
 

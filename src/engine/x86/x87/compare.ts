@@ -1,9 +1,9 @@
 /** FCOM, FUCOM, FICOM, FCOMI, FTST, FXAM (SDM 1, 8.3.6). */
+import { CF, PF, ZF } from '../../../x86/flags.ts';
 import type { Cpu } from '../cpu.ts';
 import type { Helper } from '../helper.ts';
 import { compare, EQUAL, GREATER, LESS, type Relation, UNORDERED } from '../softfloat/compare.ts';
 import { FINITE, INFINITY, QUIET, setZero, UNSUPPORTED, ZERO } from '../softfloat/value.ts';
-import { CF, PF, ZF } from '../state.ts';
 import { type Loader, memoryLoaders } from './operand.ts';
 import * as unit from './unit.ts';
 import { C0, C1, C2, C3, CONDITIONS, environment, left, right } from './unit.ts';

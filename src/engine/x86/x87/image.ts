@@ -3,6 +3,7 @@
  * (SDM 1, 8.1.10), and the first 160 bytes of FXSAVE's 512 (SDM 1, 10.5.1). Images stand in FPU_IMAGE; the row copies them to
  * and from memory. Saving takes two helpers, like a store: the second changes the unit once memory is written.
  */
+import { VM } from '../../../x86/flags.ts';
 import type { Helper } from '../helper.ts';
 import { loadFloatX80 } from '../softfloat/formats.ts';
 import { FINITE, Value, ZERO } from '../softfloat/value.ts';
@@ -20,7 +21,6 @@ import {
   FPU_STATUS,
   FPU_TAGS,
   STATE,
-  VM,
 } from '../state.ts';
 import { initialize, setControl, summarize } from './control.ts';
 import * as unit from './unit.ts';

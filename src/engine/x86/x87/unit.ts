@@ -2,6 +2,7 @@
  * The x87 unit's registers as its instructions see them (SDM 1, chapter 8): the stack and its tags, the control and status
  * words, and how an instruction begins and ends.
  */
+import { MF } from '../../../x86/vectors.ts';
 import type { Cpu } from '../cpu.ts';
 import { createEnvironment, IE } from '../softfloat/environment.ts';
 import { loadFloatX80, storeFloatX80 } from '../softfloat/formats.ts';
@@ -19,9 +20,6 @@ export const TOP_SHIFT = 11;
 export const C3 = 1 << 14;
 export const B = 1 << 15;
 export const CONDITIONS = C0 | C1 | C2 | C3;
-
-/** #MF, x87 floating-point error. */
-const MF = 16;
 
 /** Rounding, masks and exceptions of the instruction being executed; `begin` fills it anew each time. */
 export const environment = createEnvironment(true);
