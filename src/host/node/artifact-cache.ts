@@ -77,5 +77,5 @@ function forget(folder: string, keep: number): void {
 /** For `MachineOptions.cache`: in the folder of cache.ts. */
 export const diskCache: ArtifactCache = createArtifactCache(
   cacheFolder(),
-  ['engine', 'wasm'].map(room => fileURLToPath(new URL(`../../${room}`, import.meta.url))),
+  ['engine', 'wasm', 'x86'].map(room => fileURLToPath(new URL(`../../${room}`, import.meta.url))),
 );
