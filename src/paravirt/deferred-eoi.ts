@@ -4,18 +4,12 @@
  * the interrupt controller is next asked, what the guest did is caught up on. KVM and Hyper-V have the same, with the word in
  * different places.
  */
-import type { GuestMemory } from '../memory/memory.ts';
+import type { HypervisorContext } from './operations.ts';
+import { perProcessor } from './per-processor.ts';
 import type { Processor } from './processor.ts';
 
 /** Bit 0 of the word: the end may be skipped. */
 const MAY_SKIP = 1;
-
-interface State {
-  /** Guest-physical; undefined: the guest has not given one. */
-  word: number | undefined;
-  /** The bit was set and it is not yet known what the guest made of it. */
-  pending: boolean;
-}
 
 export interface DeferredEoi {
   /** From now on the word is the four bytes at `address`, which are RAM; undefined: none. */
@@ -25,17 +19,19 @@ export interface DeferredEoi {
   settle(cpu: Processor): void;
 }
 
-export function createDeferredEoi(memory: GuestMemory): DeferredEoi {
-  const states = new Map<number, State>();
-  const stateOf = (cpu: Processor): State => {
-    let state = states.get(cpu.id);
-    if (!state) states.set(cpu.id, (state = { word: undefined, pending: false }));
-    return state;
-  };
+/** @param name the hypervisor's, for the state. */
+export function createDeferredEoi(context: HypervisorContext, name: string): DeferredEoi {
+  const { memory } = context;
+  const states = perProcessor(context, `${name}/deferred-eoi`, 1, () => ({
+    /** Guest-physical; undefined: the guest has not given one. */
+    word: undefined as number | undefined,
+    /** The bit was set and it is not yet known what the guest made of it. */
+    pending: false,
+  }));
 
   /** The guest has ended the interrupt: so do we. It has not: the offer stands while nothing else has come, unless `withdraw`. */
-  const catchUp = (cpu: Processor, withdraw: boolean): void => {
-    const state = stateOf(cpu);
+  const look = (cpu: Processor, withdraw: boolean): void => {
+    const state = states[cpu.id];
     if (!state.pending) return;
     const word = state.word!;
     const flags = memory.read32(word);
@@ -47,13 +43,13 @@ export function createDeferredEoi(memory: GuestMemory): DeferredEoi {
   };
 
   return {
-    settle: cpu => catchUp(cpu, false),
+    settle: cpu => look(cpu, false),
     place(cpu, address) {
-      catchUp(cpu, true);
-      stateOf(cpu).word = address;
+      look(cpu, true);
+      states[cpu.id].word = address;
     },
     delivered(cpu) {
-      const state = stateOf(cpu);
+      const state = states[cpu.id];
       if (state.word === undefined || !cpu.interrupts?.canDeferEndOfInterrupt()) return;
       memory.write32(state.word, (memory.read32(state.word) | MAY_SKIP) >>> 0);
       state.pending = true;

@@ -1,90 +1,14 @@
 /**
- * What Hyper-V says of itself and who the guest says it is (Hypervisor Top Level Functional Specification 6.0b, TLFS, chapters
- * 2 and 3): CPUID leaves, the guest's identity, the hypercall page, the processor's index, and reset.
+ * The processor's part of Hyper-V (Hypervisor Top Level Functional Specification 6.0b, TLFS, chapters 2 to 4): CPUID leaves and
+ * hypercalls, who the guest says it is, its hypercall page, the processor's index, reset, and the crash registers.
  */
-import { EMPTY_LEAF, signatureLeaf, withHypervisor, withoutInvariantTsc } from '../../paravirt/cpuid.ts';
-import type { CpuidResult, HypervisorContext, Msr } from '../../paravirt/operations.ts';
-import type { Processor } from '../../paravirt/processor.ts';
+import type { Group } from '../../paravirt/group.ts';
+import type { HypervisorContext, Msr } from '../../paravirt/operations.ts';
+import { createCpuid } from './cpuid.ts';
+import { createCrash } from './crash.ts';
+import { convention, createHypercall, hypercalls } from './hypercall.ts';
 import { isUsable, pageOf } from './pages.ts';
-
-const HYPERV_CPUID_VENDOR_AND_MAX_FUNCTIONS = 0x40000000;
-const HYPERV_CPUID_INTERFACE = 0x40000001;
-const HYPERV_CPUID_VERSION = 0x40000002;
-const HYPERV_CPUID_FEATURES = 0x40000003;
-const HYPERV_CPUID_ENLIGHTMENT_INFO = 0x40000004;
-const HYPERV_CPUID_IMPLEMENT_LIMITS = 0x40000005;
-/** The last leaf with a meaning; those from 6 on (hardware features, nesting) have nothing to tell here. */
-const HYPERV_CPUID_NESTED_FEATURES = 0x4000000a;
-
-/** "Hv#1": this interface. */
-const INTERFACE = 0x31237648;
-/** Windows Server 2022: 10.0.20348. */
-const BUILD = 20348;
-const VERSION = 10 << 16;
-
-/** Leaf 3 EAX: registers that are there. */
-const HV_MSR_TIME_REF_COUNT_AVAILABLE = 1 << 1;
-const HV_MSR_SYNIC_AVAILABLE = 1 << 2;
-const HV_MSR_SYNTIMER_AVAILABLE = 1 << 3;
-const HV_MSR_APIC_ACCESS_AVAILABLE = 1 << 4;
-const HV_MSR_HYPERCALL_AVAILABLE = 1 << 5;
-const HV_MSR_VP_INDEX_AVAILABLE = 1 << 6;
-const HV_MSR_RESET_AVAILABLE = 1 << 7;
-const HV_MSR_REFERENCE_TSC_AVAILABLE = 1 << 9;
-const HV_ACCESS_FREQUENCY_MSRS = 1 << 11;
-const FEATURES =
-  HV_MSR_TIME_REF_COUNT_AVAILABLE |
-  HV_MSR_SYNIC_AVAILABLE |
-  HV_MSR_SYNTIMER_AVAILABLE |
-  HV_MSR_APIC_ACCESS_AVAILABLE |
-  HV_MSR_HYPERCALL_AVAILABLE |
-  HV_MSR_VP_INDEX_AVAILABLE |
-  HV_MSR_RESET_AVAILABLE |
-  HV_MSR_REFERENCE_TSC_AVAILABLE |
-  HV_ACCESS_FREQUENCY_MSRS;
-
-/** Leaf 3 EBX: hypercalls that the partition may make. */
-const HV_POST_MESSAGES = 1 << 4;
-const HV_SIGNAL_EVENTS = 1 << 5;
-const PRIVILEGES = HV_POST_MESSAGES | HV_SIGNAL_EVENTS;
-
-/** Leaf 3 EDX. */
-const HV_FEATURE_FREQUENCY_MSRS_AVAILABLE = 1 << 8;
-const HV_FEATURE_GUEST_CRASH_MSR_AVAILABLE = 1 << 10;
-const HV_STIMER_DIRECT_MODE_AVAILABLE = 1 << 19;
-const MISCELLANEOUS =
-  HV_FEATURE_FREQUENCY_MSRS_AVAILABLE | HV_FEATURE_GUEST_CRASH_MSR_AVAILABLE | HV_STIMER_DIRECT_MODE_AVAILABLE;
-
-/** Leaf 4 EAX: what is worth using. Nothing of what only pays among several processors. */
-const HV_X64_APIC_ACCESS_RECOMMENDED = 1 << 3;
-const HV_X64_SYSTEM_RESET_RECOMMENDED = 1 << 4;
-const HV_X64_RELAXED_TIMING_RECOMMENDED = 1 << 5;
-const HV_DEPRECATING_AEOI_RECOMMENDED = 1 << 9;
-const HINTS =
-  HV_X64_APIC_ACCESS_RECOMMENDED |
-  HV_X64_SYSTEM_RESET_RECOMMENDED |
-  HV_X64_RELAXED_TIMING_RECOMMENDED |
-  HV_DEPRECATING_AEOI_RECOMMENDED;
-/** Leaf 4 EBX: how often to try a lock before telling us. Never: the holder runs when we do. */
-const NEVER_NOTIFY = 0xffffffff;
-
-export function createCpuid({ cpus }: HypervisorContext) {
-  const leaves: Readonly<Record<number, () => CpuidResult>> = {
-    [HYPERV_CPUID_VENDOR_AND_MAX_FUNCTIONS]: () => signatureLeaf(HYPERV_CPUID_NESTED_FEATURES, 'Microsoft Hv'),
-    [HYPERV_CPUID_INTERFACE]: () => ({ ...EMPTY_LEAF, eax: INTERFACE }),
-    [HYPERV_CPUID_VERSION]: () => ({ ...EMPTY_LEAF, eax: BUILD, ebx: VERSION }),
-    [HYPERV_CPUID_FEATURES]: () => ({ eax: FEATURES, ebx: PRIVILEGES, ecx: 0, edx: MISCELLANEOUS }),
-    [HYPERV_CPUID_ENLIGHTMENT_INFO]: () => ({ ...EMPTY_LEAF, eax: HINTS, ebx: NEVER_NOTIFY }),
-    [HYPERV_CPUID_IMPLEMENT_LIMITS]: () => ({ ...EMPTY_LEAF, eax: cpus.length, ebx: cpus.length }),
-  };
-  return (_cpu: Processor, leaf: number, _subleaf: number, natively: () => CpuidResult): CpuidResult | undefined => {
-    if (leaf === 1) return withHypervisor(natively());
-    // As Hyper-V does where it does not promise an invariant TSC: a Linux that sees the bit prefers the plain one.
-    if (leaf === 0x80000007) return withoutInvariantTsc(natively());
-    if (leaf < HYPERV_CPUID_VENDOR_AND_MAX_FUNCTIONS || leaf > HYPERV_CPUID_NESTED_FEATURES) return undefined;
-    return leaves[leaf]?.() ?? EMPTY_LEAF;
-  };
-}
+import type { Vmbus } from './vmbus.ts';
 
 const HV_X64_MSR_GUEST_OS_ID = 0x40000000;
 const HV_X64_MSR_HYPERCALL = 0x40000001;
@@ -97,49 +21,57 @@ const RESET = 1n;
 /** VMMCALL and RET: our processor is an AMD-like one. */
 const HYPERCALL_PAGE = Uint8Array.of(0x0f, 0x01, 0xd9, 0xc3);
 
-export function createIdentity({ memory }: HypervisorContext) {
-  let guestOsId = 0n;
-  let hypercallPage = 0n;
-
+/** The registers of the guest's identity, and whether the guest may make hypercalls, which follows from them. */
+function createIdentity(context: HypervisorContext) {
+  const { memory } = context;
+  const state = context.state('hyperv/identity', 1, () => ({ guestOsId: 0n, hypercallPage: 0n }));
   const msrs: Record<number, Msr> = {
     [HV_X64_MSR_GUEST_OS_ID]: {
       name: 'HV_X64_MSR_GUEST_OS_ID',
-      read: () => guestOsId,
+      read: () => state.guestOsId,
       write(_cpu, value) {
-        guestOsId = value;
-        // TLFS 3.13: who is nobody has no hypercalls.
-        if (guestOsId === 0n) hypercallPage &= ~1n;
+        state.guestOsId = value;
+        // TLFS 3.13: a guest without an identity has no hypercalls.
+        if (value === 0n) state.hypercallPage &= ~1n;
         return true;
       },
     },
     [HV_X64_MSR_HYPERCALL]: {
       name: 'HV_X64_MSR_HYPERCALL',
-      read: () => hypercallPage,
+      read: () => state.hypercallPage,
       write(_cpu, value) {
-        if (hypercallPage & LOCKED || !isUsable(memory, value)) return false;
+        if (state.hypercallPage & LOCKED || !isUsable(memory, value)) return false;
         // Without an identity the register cannot be enabled; that is no fault.
-        if (guestOsId === 0n) return true;
-        hypercallPage = value;
+        if (state.guestOsId === 0n) return true;
+        state.hypercallPage = value;
         const page = pageOf(value);
         if (page !== undefined) memory.copyIn(page, HYPERCALL_PAGE);
         return true;
       },
     },
-    [HV_X64_MSR_VP_INDEX]: { name: 'HV_X64_MSR_VP_INDEX', read: cpu => BigInt(cpu.id) },
-    [HV_X64_MSR_RESET]: {
-      name: 'HV_X64_MSR_RESET',
-      read: () => 0n,
-      write(cpu, value) {
-        if (value & RESET) cpu.request('reset');
-        return true;
-      },
-    },
   };
-  return {
-    msrs,
-    /** True once the guest may make hypercalls. */
-    get mayCall() {
-      return guestOsId !== 0n && pageOf(hypercallPage) !== undefined;
+  return { msrs, mayCall: () => state.guestOsId !== 0n && pageOf(state.hypercallPage) !== undefined };
+}
+
+const processorRegisters: Readonly<Record<number, Msr>> = {
+  [HV_X64_MSR_VP_INDEX]: { name: 'HV_X64_MSR_VP_INDEX', read: cpu => BigInt(cpu.id) },
+  [HV_X64_MSR_RESET]: {
+    name: 'HV_X64_MSR_RESET',
+    read: () => 0n,
+    write(cpu, value) {
+      if (value & RESET) cpu.request('reset');
+      return true;
     },
+  },
+};
+
+export function createCpu(context: HypervisorContext, vmbus: Vmbus): Group<'cpu'> {
+  const identity = createIdentity(context);
+  return {
+    cpuid: createCpuid(context),
+    hypercall: createHypercall(context, vmbus, identity.mayCall),
+    hypercalls,
+    convention,
+    msrs: { ...identity.msrs, ...processorRegisters, ...createCrash(context) },
   };
 }

@@ -18,7 +18,7 @@ const OFFERED = HV_CRASH_CTL_CRASH_NOTIFY | HV_CRASH_CTL_CRASH_NOTIFY_MSG;
 /** Characters of the guest's text that are shown. */
 const LONGEST_LINE = 200;
 
-/** What a kernel's last words come down to: what stands behind "panic:" or Linux's longer form, or else the last line. */
+/** The line of a kernel's last words that says why: the text after "panic:" or Linux's longer form, or else the last line. */
 function essence(text: string): string | undefined {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the guest may not talk to the user's terminal
   const lines = text.split('\n').map(line => line.replace(/[\x00-\x1f\x7f-\x9f]/g, '').trim());
@@ -26,10 +26,13 @@ function essence(text: string): string | undefined {
   return (panics.at(-1) ?? lines.findLast(line => line !== ''))?.slice(0, LONGEST_LINE);
 }
 
-export function createCrash({ memory, request }: HypervisorContext) {
-  const parameters = Array.from({ length: PARAMETERS }, () => 0n);
+/** The crash registers, by number. */
+export function createCrash(context: HypervisorContext): Readonly<Record<number, Msr>> {
+  const { memory, request } = context;
+  const state = context.state('hyperv/crash', 1, () => ({ parameters: new BigUint64Array(PARAMETERS) }));
 
   const message = (): string | undefined => {
+    const { parameters } = state;
     const address = Number(parameters[3]);
     const length = Number(parameters[4] > BigInt(PAGE_SIZE) ? PAGE_SIZE : parameters[4]);
     if (!memory.has(address, length)) return undefined;
@@ -43,7 +46,7 @@ export function createCrash({ memory, request }: HypervisorContext) {
       write(_cpu, value) {
         if (!(value & HV_CRASH_CTL_CRASH_NOTIFY)) return true;
         const text = value & HV_CRASH_CTL_CRASH_NOTIFY_MSG ? message() : undefined;
-        const numbers = parameters.map((parameter, index) => `P${index} 0x${parameter.toString(16)}`).join(', ');
+        const numbers = Array.from(state.parameters, (value, index) => `P${index} 0x${value.toString(16)}`).join(', ');
         request('crash', `${text ? `${text} ` : ''}(crash registers: ${numbers})`);
         return true;
       },
@@ -52,11 +55,11 @@ export function createCrash({ memory, request }: HypervisorContext) {
   for (let index = 0; index < PARAMETERS; index++)
     msrs[HV_X64_MSR_CRASH_P0 + index] = {
       name: `HV_X64_MSR_CRASH_P${index}`,
-      read: () => parameters[index],
+      read: () => state.parameters[index],
       write(_cpu, value) {
-        parameters[index] = value;
+        state.parameters[index] = value;
         return true;
       },
     };
-  return { msrs };
+  return msrs;
 }

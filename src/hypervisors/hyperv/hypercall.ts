@@ -4,7 +4,7 @@
  */
 import type { Hypercall, HypercallConvention, HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor, RegisterName } from '../../paravirt/processor.ts';
-import { PAYLOAD_SIZE } from './synic.ts';
+import { PAYLOAD_SIZE } from './messages.ts';
 import type { Vmbus } from './vmbus.ts';
 
 const HvCallNotifyLongSpinWait = 0x0008;
@@ -101,7 +101,7 @@ export function createHypercall({ memory }: HypervisorContext, vmbus: Vmbus, may
     if (value & MUST_BE_ZERO) return HV_STATUS_INVALID_HYPERCALL_INPUT;
     if (code === HvCallPostMessage) return postMessage(cpu, fast, inputParameter(cpu));
     if (code === HvCallSignalEvent) return signalEvent(fast, inputParameter(cpu));
-    // HvCallNotifyLongSpinWait: whoever holds the lock runs when we do.
+    // HvCallNotifyLongSpinWait: the holder of the lock runs when this call returns.
     return HV_STATUS_SUCCESS;
   }
 

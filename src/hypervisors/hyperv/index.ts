@@ -5,14 +5,12 @@
 import { derive } from '../../paravirt/derive.ts';
 import type { HypervisorModule } from '../../paravirt/operations.ts';
 import { bareTable } from '../bare/index.ts';
-import { createCpuid, createIdentity } from './cpu.ts';
-import { createCrash } from './crash.ts';
-import { convention, createHypercall, hypercalls } from './hypercall.ts';
+import { createBoot } from './boot.ts';
+import { createCpu } from './cpu.ts';
 import { createIrq } from './irq.ts';
 import { createSynic } from './synic.ts';
 import { createTime } from './time.ts';
-import { createTimers } from './timers.ts';
-import { createVmbus, VMBUS_DEVICE } from './vmbus.ts';
+import { createVmbus } from './vmbus.ts';
 
 const name = 'hyperv';
 const title = 'Hyper-V: reference time, synthetic interrupts and timers, crash registers, an empty VMBus';
@@ -25,26 +23,16 @@ export const hyperv: HypervisorModule = {
     symbols: ['ms_hyperv_platform', 'ms_hyperv_init_platform'],
     stubs: ['(?:__)?hv_(?:do_)?\\w*hypercall\\w*'],
   },
-  make(context) {
-    const identity = createIdentity(context);
-    const time = createTime(context);
+  make(context, base = bareTable) {
     const synic = createSynic(context);
-    const timers = createTimers(context, synic);
-    const irq = createIrq(context, synic.endsItself);
-    const crash = createCrash(context);
     const vmbus = createVmbus(context, synic);
-    return derive(bareTable, {
+    return derive(base, {
       name,
       title,
-      boot: { devices: [VMBUS_DEVICE] },
-      cpu: {
-        cpuid: createCpuid(context),
-        hypercall: createHypercall(context, vmbus, () => identity.mayCall),
-        hypercalls,
-        convention,
-        msrs: { ...identity.msrs, ...time.msrs, ...irq.msrs, ...synic.msrs, ...timers.msrs, ...crash.msrs },
-      },
-      irq: irq.ops,
+      boot: createBoot(context),
+      cpu: createCpu(context, vmbus),
+      irq: createIrq(context, synic),
+      time: createTime(context, synic),
     });
   },
 };

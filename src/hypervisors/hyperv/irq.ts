@@ -1,18 +1,23 @@
-/** The local APIC by registers that cost less than its own (TLFS chapter 10), and the assist page with its lazy EOI. */
+/**
+ * Interrupts under Hyper-V: the local APIC by registers that cost less than its own (TLFS chapter 10), the assist page with its
+ * lazy EOI, and the synthetic interrupt controller's registers.
+ */
 import { createDeferredEoi } from '../../paravirt/deferred-eoi.ts';
-import type { HypervisorContext, IrqOps, Msr } from '../../paravirt/operations.ts';
-import type { Processor } from '../../paravirt/processor.ts';
+import type { Group } from '../../paravirt/group.ts';
+import type { HypervisorContext, Msr } from '../../paravirt/operations.ts';
+import { perProcessor } from '../../paravirt/per-processor.ts';
 import { isUsable, pageOf } from './pages.ts';
+import type { Synic } from './synic.ts';
 
 const HV_X64_MSR_EOI = 0x40000070;
 const HV_X64_MSR_ICR = 0x40000071;
 const HV_X64_MSR_TPR = 0x40000072;
 const HV_X64_MSR_VP_ASSIST_PAGE = 0x40000073;
 
-/** @param endsItself tells of a vector whose interrupts need no end */
-export function createIrq({ memory }: HypervisorContext, endsItself: (cpu: Processor, vector: number) => boolean) {
-  const assistPages = new Map<number, bigint>();
-  const deferred = createDeferredEoi(memory);
+export function createIrq(context: HypervisorContext, synic: Synic): Group<'irq'> {
+  const { memory } = context;
+  const states = perProcessor(context, 'hyperv/assist-page', 1, () => ({ assistPage: 0n }));
+  const deferred = createDeferredEoi(context, 'hyperv');
 
   const msrs: Record<number, Msr> = {
     [HV_X64_MSR_EOI]: {
@@ -42,10 +47,10 @@ export function createIrq({ memory }: HypervisorContext, endsItself: (cpu: Proce
     },
     [HV_X64_MSR_VP_ASSIST_PAGE]: {
       name: 'HV_X64_MSR_VP_ASSIST_PAGE',
-      read: cpu => assistPages.get(cpu.id) ?? 0n,
+      read: cpu => states[cpu.id].assistPage,
       write(cpu, value) {
         if (!isUsable(memory, value)) return false;
-        assistPages.set(cpu.id, value);
+        states[cpu.id].assistPage = value;
         // ApicAssist is the page's first word.
         const page = pageOf(value);
         deferred.place(cpu, page);
@@ -55,12 +60,12 @@ export function createIrq({ memory }: HypervisorContext, endsItself: (cpu: Proce
     },
   };
 
-  const ops: Partial<IrqOps> = {
+  return {
+    msrs: { ...msrs, ...synic.msrs },
     settle: deferred.settle,
     delivered(cpu, vector) {
-      if (endsItself(cpu, vector)) cpu.interrupts?.endOfInterrupt();
+      if (synic.endsItself(cpu, vector)) cpu.interrupts?.endOfInterrupt();
       else deferred.delivered(cpu);
     },
   };
-  return { msrs, ops };
 }

@@ -3,8 +3,11 @@
  * a page of the guest's, and an interrupt vector. A message that finds its slot taken waits for the guest to empty it.
  */
 import type { HypervisorContext, Msr } from '../../paravirt/operations.ts';
+import { perProcessor } from '../../paravirt/per-processor.ts';
 import type { Processor } from '../../paravirt/processor.ts';
+import { FLAGS, HVMSG_NONE, MESSAGE_PENDING, MESSAGE_SIZE, type Message, slotOf } from './messages.ts';
 import { isUsable, PAGE_SIZE, pageOf } from './pages.ts';
+import { referenceTime } from './reference-time.ts';
 
 const HV_X64_MSR_SCONTROL = 0x40000080;
 const HV_X64_MSR_SVERSION = 0x40000081;
@@ -22,64 +25,33 @@ const SINT_AUTO_EOI = 1n << 17n;
 const SINT_POLLING = 1n << 18n;
 const FIRST_VECTOR = 16;
 
-/** A message (TLFS 11.8): type, size and flags of the payload, who sent it, and up to 240 bytes of payload. */
-const MESSAGE_SIZE = 256;
-const SIZE = 4;
-const FLAGS = 5;
-const PAYLOAD = 16;
-export const PAYLOAD_SIZE = 240;
-const HVMSG_NONE = 0;
-/** More messages wait: the guest is to write EOM when it has emptied the slot. */
-const MESSAGE_PENDING = 1;
-
-/** Messages that wait for one slot. Who does not read cannot make us keep more. */
+/** The most messages that wait for one slot, so that a guest that does not read cannot make us keep more. */
 const LONGEST_QUEUE = 64;
-
-export interface Message {
-  type: number;
-  /** Made at the moment of delivery. */
-  payload: () => Uint8Array;
-}
-
-interface State {
-  control: bigint;
-  messagePage: bigint;
-  eventPage: bigint;
-  sints: bigint[];
-  /** By SINT: messages that have not found their slot empty yet. */
-  queues: Message[][];
-}
 
 export interface Synic {
   readonly msrs: Readonly<Record<number, Msr>>;
   /** Sends a message, now or when its slot is empty. @returns false if too many wait already. */
   post(cpu: Processor, sint: number, message: Message): boolean;
-  /** True if `message` still waits for its slot. */
-  waits(cpu: Processor, sint: number, message: Message): boolean;
+  /** True if a message of `timer` still waits for its slot. */
+  waits(cpu: Processor, sint: number, timer: number): boolean;
   /** True if interrupts of this vector need no end. */
   endsItself(cpu: Processor, vector: number): boolean;
 }
 
-export function createSynic({ memory }: HypervisorContext): Synic {
-  const states = new Map<number, State>();
-  const stateOf = (cpu: Processor): State => {
-    let state = states.get(cpu.id);
-    if (!state) {
-      state = {
-        control: 0n,
-        messagePage: 0n,
-        eventPage: 0n,
-        sints: Array.from({ length: SINTS }, () => SINT_MASKED),
-        queues: Array.from({ length: SINTS }, () => []),
-      };
-      states.set(cpu.id, state);
-    }
-    return state;
-  };
+export function createSynic(context: HypervisorContext): Synic {
+  const { memory, clock } = context;
+  const states = perProcessor(context, 'hyperv/synic', 1, () => ({
+    control: 0n,
+    messagePage: 0n,
+    eventPage: 0n,
+    sints: new BigUint64Array(SINTS).fill(SINT_MASKED),
+    /** By SINT: messages that have not found their slot empty yet. */
+    queues: Array.from({ length: SINTS }, (): Message[] => []),
+  }));
 
   /** Puts the oldest message into the slot if that is empty; else the guest will tell when it is. */
   const deliver = (cpu: Processor, sint: number): void => {
-    const { control, messagePage, queues, sints } = stateOf(cpu);
+    const { control, messagePage, queues, sints } = states[cpu.id];
     const page = pageOf(messagePage);
     const message = queues[sint][0];
     if (!(control & 1n) || page === undefined || !message) return;
@@ -89,13 +61,7 @@ export function createSynic({ memory }: HypervisorContext): Synic {
       return;
     }
     queues[sint].shift();
-    const payload = message.payload();
-    const bytes = new Uint8Array(MESSAGE_SIZE);
-    bytes.set(payload, PAYLOAD);
-    bytes[SIZE] = payload.length;
-    bytes[FLAGS] = queues[sint].length > 0 ? MESSAGE_PENDING : 0;
-    // A guest that polls takes the type for the sign that all else is there.
-    memory.copyIn(slot, bytes);
+    memory.copyIn(slot, slotOf(message, referenceTime(clock), queues[sint].length > 0));
     memory.write32(slot, message.type);
     const vector = Number(sints[sint] & 0xffn);
     if (!(sints[sint] & (SINT_MASKED | SINT_POLLING)) && vector >= FIRST_VECTOR) cpu.interrupts?.request(vector);
@@ -107,12 +73,13 @@ export function createSynic({ memory }: HypervisorContext): Synic {
   /** A register with a page of its own, which is empty when it appears. */
   const pageRegister = (name: string, member: 'messagePage' | 'eventPage'): Msr => ({
     name,
-    read: cpu => stateOf(cpu)[member],
+    read: cpu => states[cpu.id][member],
     write(cpu, value) {
       if (!isUsable(memory, value)) return false;
-      const before = pageOf(stateOf(cpu)[member]);
+      const state = states[cpu.id];
+      const before = pageOf(state[member]);
       const page = pageOf(value);
-      stateOf(cpu)[member] = value;
+      state[member] = value;
       if (page !== undefined && page !== before) memory.fill(page, PAGE_SIZE);
       deliverAll(cpu);
       return true;
@@ -121,10 +88,10 @@ export function createSynic({ memory }: HypervisorContext): Synic {
 
   const sintRegister = (sint: number): Msr => ({
     name: `HV_X64_MSR_SINT${sint}`,
-    read: cpu => stateOf(cpu).sints[sint],
+    read: cpu => states[cpu.id].sints[sint],
     write(cpu, value) {
       if (!(value & SINT_MASKED) && Number(value & 0xffn) < FIRST_VECTOR) return false;
-      stateOf(cpu).sints[sint] = value;
+      states[cpu.id].sints[sint] = value;
       deliver(cpu, sint);
       return true;
     },
@@ -133,9 +100,9 @@ export function createSynic({ memory }: HypervisorContext): Synic {
   const msrs: Record<number, Msr> = {
     [HV_X64_MSR_SCONTROL]: {
       name: 'HV_X64_MSR_SCONTROL',
-      read: cpu => stateOf(cpu).control,
+      read: cpu => states[cpu.id].control,
       write(cpu, value) {
-        stateOf(cpu).control = value;
+        states[cpu.id].control = value;
         deliverAll(cpu);
         return true;
       },
@@ -159,15 +126,15 @@ export function createSynic({ memory }: HypervisorContext): Synic {
   return {
     msrs,
     post(cpu, sint, message) {
-      const queue = stateOf(cpu).queues[sint];
+      const queue = states[cpu.id].queues[sint];
       if (queue.length >= LONGEST_QUEUE) return false;
       queue.push(message);
       deliver(cpu, sint);
       return true;
     },
-    waits: (cpu, sint, message) => stateOf(cpu).queues[sint].includes(message),
+    waits: (cpu, sint, timer) => states[cpu.id].queues[sint].some(message => message.timer === timer),
     endsItself: (cpu, vector) =>
-      stateOf(cpu).sints.some(
+      states[cpu.id].sints.some(
         sint => Number(sint & 0xffn) === vector && (sint & (SINT_AUTO_EOI | SINT_MASKED)) === SINT_AUTO_EOI,
       ),
   };

@@ -1,52 +1,10 @@
-/**
- * Reference time (TLFS chapter 12): units of 100 ns since the machine's start, from a register, or from a page of the guest's
- * that says how to make it of the TSC. Since our TSC is the clock's time multiplied, that page is written once.
- */
-import { APIC_TIMER_FREQUENCY } from '../../devices/apic-timer.ts';
-import type { HypervisorContext, Msr } from '../../paravirt/operations.ts';
-import { isUsable, pageOf } from './pages.ts';
+/** Time under Hyper-V: reference time, and the synthetic timers that are set in it. */
+import type { Group } from '../../paravirt/group.ts';
+import type { HypervisorContext } from '../../paravirt/operations.ts';
+import { createReferenceTime } from './reference-time.ts';
+import type { Synic } from './synic.ts';
+import { createTimers } from './timers.ts';
 
-const HV_X64_MSR_TIME_REF_COUNT = 0x40000020;
-const HV_X64_MSR_REFERENCE_TSC = 0x40000021;
-const HV_X64_MSR_TSC_FREQUENCY = 0x40000022;
-const HV_X64_MSR_APIC_FREQUENCY = 0x40000023;
-
-/** Nanoseconds. */
-export const REFERENCE_UNIT = 100;
-const UNITS_A_SECOND = 10_000_000n;
-/** TscSequence: 0 means that the page is not valid. */
-const VALID = 1;
-
-/** The reference TSC page: ReferenceTime = (TSC * TscScale >> 64) + TscOffset. Sequence at 0, scale at 8, offset at 16. */
-const SCALE = 8;
-const OFFSET = 16;
-
-export function createTime({ memory, clock }: HypervisorContext) {
-  const referenceTime = () => BigInt(Math.floor(clock.now() / REFERENCE_UNIT));
-  let referenceTsc = 0n;
-
-  const msrs: Record<number, Msr> = {
-    [HV_X64_MSR_TIME_REF_COUNT]: { name: 'HV_X64_MSR_TIME_REF_COUNT', read: referenceTime },
-    [HV_X64_MSR_REFERENCE_TSC]: {
-      name: 'HV_X64_MSR_REFERENCE_TSC',
-      read: () => referenceTsc,
-      write(cpu, value) {
-        if (!isUsable(memory, value)) return false;
-        referenceTsc = value;
-        const page = pageOf(value);
-        if (page === undefined) return true;
-        // Rounded up: rounded down, whole units would come out one too small.
-        const frequency = BigInt(cpu.tsc.frequency);
-        const scale = ((UNITS_A_SECOND << 64n) + frequency - 1n) / frequency;
-        memory.write32(page, 0);
-        memory.write64(page + SCALE, scale);
-        memory.write64(page + OFFSET, BigInt.asUintN(64, referenceTime() - ((cpu.tsc.read() * scale) >> 64n)));
-        memory.write32(page, VALID);
-        return true;
-      },
-    },
-    [HV_X64_MSR_TSC_FREQUENCY]: { name: 'HV_X64_MSR_TSC_FREQUENCY', read: cpu => BigInt(cpu.tsc.frequency) },
-    [HV_X64_MSR_APIC_FREQUENCY]: { name: 'HV_X64_MSR_APIC_FREQUENCY', read: () => BigInt(APIC_TIMER_FREQUENCY) },
-  };
-  return { msrs, referenceTime };
+export function createTime(context: HypervisorContext, synic: Synic): Group<'time'> {
+  return { msrs: { ...createReferenceTime(context), ...createTimers(context, synic) } };
 }

@@ -13,7 +13,7 @@ export const VMBUS_DEVICE = 'VMBUS';
 /** Connections to which a guest posts: until version 4.1, and from 5.0 on. */
 const VMBUS_MESSAGE_CONNECTION_ID = 1;
 const VMBUS_MESSAGE_CONNECTION_ID_4 = 4;
-/** The connection that older guests signal for whatever channel. */
+/** The connection that older guests signal, whichever channel they mean. */
 const VMBUS_EVENT_CONNECTION_ID = 2;
 const VMBUS_MESSAGE_SINT = 2;
 const HVMSG_VMBUS = 1;
@@ -62,13 +62,22 @@ export interface Vmbus {
   takesEvents(connection: number): boolean;
 }
 
-export function createVmbus({ cpus, log }: HypervisorContext, synic: Synic): Vmbus {
-  /** Where answers go, as the last contact said. */
-  let peer: Peer | undefined;
+export function createVmbus(context: HypervisorContext, synic: Synic): Vmbus {
+  const { cpus, log } = context;
+  const state = context.state('hyperv/vmbus', 1, () => ({
+    /** Where answers go, as the last contact said; undefined: there is none, and they go to the processor that posts. */
+    peer: undefined as { processor: number; sint: number } | undefined,
+  }));
+
+  const peerOf = (cpu: Processor): Peer => {
+    const { peer } = state;
+    const known = peer && cpus.find(({ id }) => id === peer.processor);
+    return known ? { cpu: known, sint: peer.sint } : { cpu, sint: VMBUS_MESSAGE_SINT };
+  };
 
   const answer = ({ cpu, sint }: Peer, type: number, ...words: number[]): boolean => {
     const payload = new Uint8Array(Uint32Array.of(type, 0, ...words).buffer);
-    return synic.post(cpu, sint, { type: HVMSG_VMBUS, payload: () => payload });
+    return synic.post(cpu, sint, { type: HVMSG_VMBUS, payload, timer: undefined });
   };
 
   const contact = (cpu: Processor, body: DataView): boolean => {
@@ -78,7 +87,7 @@ export function createVmbus({ cpus, log }: HypervisorContext, synic: Synic): Vmb
     const sint = known && version >= VERSION_WIN10_V5 ? body.getUint8(HEADER + 8) : VMBUS_MESSAGE_SINT;
     const supported = target !== undefined && sint < SINTS;
     const to: Peer = supported ? { cpu: target, sint } : { cpu, sint: VMBUS_MESSAGE_SINT };
-    if (supported) peer = to;
+    if (supported) state.peer = { processor: target.id, sint };
     // Bytes: supported, connection state (0: successful), two unused; then the connection for all further messages.
     return answer(to, CHANNELMSG_VERSION_RESPONSE, supported ? 1 : 0, VMBUS_MESSAGE_CONNECTION_ID_4);
   };
@@ -90,12 +99,12 @@ export function createVmbus({ cpus, log }: HypervisorContext, synic: Synic): Vmb
     post(cpu, messageType, payload) {
       if (messageType !== HVMSG_VMBUS || payload.length < HEADER) return true;
       const body = new DataView(payload.buffer, payload.byteOffset, payload.length);
-      /** The 32-bit word at `index` behind the header; 0 beyond the end. */
+      /** The 32-bit word at `index` after the header; 0 beyond the end. */
       const word = (index: number) => {
         const at = HEADER + 4 * index;
         return at + 4 <= body.byteLength ? body.getUint32(at, true) : 0;
       };
-      const to = peer ?? { cpu, sint: VMBUS_MESSAGE_SINT };
+      const to = peerOf(cpu);
       const type = body.getUint32(0, true);
       switch (type) {
         case CHANNELMSG_INITIATE_CONTACT:
@@ -103,7 +112,7 @@ export function createVmbus({ cpus, log }: HypervisorContext, synic: Synic): Vmb
         case CHANNELMSG_REQUESTOFFERS:
           return answer(to, CHANNELMSG_ALLOFFERS_DELIVERED);
         case CHANNELMSG_UNLOAD:
-          peer = undefined;
+          state.peer = undefined;
           return answer(to, CHANNELMSG_UNLOAD_RESPONSE);
         case CHANNELMSG_OPENCHANNEL: // channel, open id; the answer adds a status
           return answer(to, CHANNELMSG_OPENCHANNEL_RESULT, word(0), word(1), NO_SUCH_CHANNEL);
