@@ -4,14 +4,25 @@
  */
 import { APIC_TIMER_FREQUENCY } from '../../devices/apic-timer.ts';
 import { EMPTY_LEAF, signatureLeaf, withHypervisor } from '../../paravirt/cpuid.ts';
-import type { CpuidResult, CpuOps, HypercallConvention } from '../../paravirt/operations.ts';
+import type { Group } from '../../paravirt/group.ts';
+import type { CpuidResult, HypercallConvention, HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
-import { type Backdoor, commandOf } from './backdoor.ts';
+import { type Backdoor, type Commands, commandOf, VMWARE_HYPERVISOR_MAGIC } from './backdoor.ts';
 
 const CPUID_VMWARE_INFO_LEAF = 0x40000000;
 const CPUID_VMWARE_FEATURES_LEAF = 0x40000010;
 /** Leaf 0x40000010 ECX: the instruction that calls. One of the two; with neither a guest uses the port. */
 const CPUID_VMWARE_FEATURES_ECX_VMMCALL = 1 << 0;
+
+const VMWARE_CMD_GETVERSION = 10;
+const VMWARE_CMD_GETHZ = 45;
+const VMWARE_CMD_GETVCPU_INFO = 68;
+
+const VMX_VERSION = 6;
+/** GETVERSION's ECX: which product. */
+const VMX_TYPE_SCALABLE_SERVER = 2;
+/** GETVCPU_INFO's EAX: x2APIC mode works although no interrupt is remapped. */
+const VCPU_LEGACY_X2APIC = 1 << 3;
 
 /** Bytes of VMCALL and VMMCALL. */
 const VMCALL_LENGTH = 3n;
@@ -30,9 +41,41 @@ function cpuid(cpu: Processor, leaf: number, _subleaf: number, natively: () => C
   return leaf > CPUID_VMWARE_INFO_LEAF && leaf < CPUID_VMWARE_FEATURES_LEAF ? EMPTY_LEAF : undefined;
 }
 
+/** What Linux asks at its start. */
+const identification: Commands = {
+  [VMWARE_CMD_GETVERSION]: {
+    name: 'VMWARE_CMD_GETVERSION',
+    arguments: [],
+    status: 'done',
+    run(cpu) {
+      cpu.set('rbx', BigInt(VMWARE_HYPERVISOR_MAGIC));
+      cpu.set('rcx', BigInt(VMX_TYPE_SCALABLE_SERVER));
+      return VMX_VERSION;
+    },
+  },
+  [VMWARE_CMD_GETHZ]: {
+    name: 'VMWARE_CMD_GETHZ',
+    arguments: [],
+    status: 'done',
+    /** EBX:EAX the TSC's frequency, ECX that of the local APIC's timer, both in Hz. */
+    run(cpu) {
+      const { frequency } = cpu.tsc;
+      cpu.set('rbx', BigInt(Math.floor(frequency / 2 ** 32)));
+      cpu.set('rcx', BigInt(APIC_TIMER_FREQUENCY));
+      return frequency % 2 ** 32;
+    },
+  },
+  [VMWARE_CMD_GETVCPU_INFO]: {
+    name: 'VMWARE_CMD_GETVCPU_INFO',
+    arguments: [],
+    status: 'done',
+    run: () => VCPU_LEGACY_X2APIC,
+  },
+};
+
 const convention: HypercallConvention = { number: commandOf, registers: () => ['rbx', 'rsi', 'rdi'] };
 
-export function createCpu(backdoor: Backdoor): Partial<CpuOps> {
+export function createCpu(_context: HypervisorContext, backdoor: Backdoor): Group<'cpu'> {
   return {
     cpuid,
     /** VMCALL or VMMCALL, with the registers of the port. From programs, too: they have always been served. */
@@ -42,7 +85,7 @@ export function createCpu(backdoor: Backdoor): Partial<CpuOps> {
       cpu.set('rip', cpu.get('rip') - VMCALL_LENGTH);
       cpu.raise({ vector: VECTOR_UD });
     },
-    hypercalls: backdoor.commands,
+    hypercalls: backdoor.serve(identification),
     convention,
   };
 }

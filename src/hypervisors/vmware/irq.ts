@@ -3,7 +3,8 @@
  * counters that no processor has ("Timekeeping in VMware Virtual Machines", pseudo performance counters). Both arrive as the
  * general-protection fault that they are to the processor.
  */
-import type { IrqOps } from '../../paravirt/operations.ts';
+import type { Group } from '../../paravirt/group.ts';
+import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
 import { type Backdoor, low, VMWARE_HYPERVISOR_PORT } from './backdoor.ts';
 
@@ -13,7 +14,7 @@ const RFLAGS_RF = 1n << 16n;
 const IN_EAX_DX = 0xed;
 const RDPMC = [0x0f, 0x33];
 
-/** Pseudo performance counters, by ECX. Nanoseconds but for the first, which is the host's TSC: to us, the guest's. */
+/** Pseudo performance counters, by ECX: the host's TSC, for which we give the guest's; real time, and apparent time, in ns. */
 const PSEUDO_COUNTERS: Readonly<Record<number, (cpu: Processor) => bigint>> = {
   65536: cpu => cpu.tsc.read(),
   65537: cpu => BigInt(Math.floor(cpu.clock.now())),
@@ -28,7 +29,7 @@ function instructionBytes(cpu: Processor): Uint8Array | undefined {
   return cpu.read(linear, RDPMC.length, access) ?? cpu.read(linear, 1, access);
 }
 
-/** Goes on behind an instruction that was done for the guest. RF is for one that is tried again. */
+/** Goes on after an instruction that was done for the guest. RF is for an instruction that is tried again, so it goes. */
 function finish(cpu: Processor, length: number): true {
   const rip = cpu.get('rip') + BigInt(length);
   cpu.set('rip', cpu.mode === 64 ? rip : BigInt.asUintN(32, rip));
@@ -36,7 +37,7 @@ function finish(cpu: Processor, length: number): true {
   return true;
 }
 
-export function createIrq(backdoor: Backdoor): Partial<IrqOps> {
+export function createIrq(_context: HypervisorContext, backdoor: Backdoor): Group<'irq'> {
   return {
     exception(cpu, { vector, code }) {
       if (vector !== VECTOR_GP || code || cpu.mode === 16) return false;

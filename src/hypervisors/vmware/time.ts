@@ -1,7 +1,8 @@
 /** The steal clock: time the host took from the guest while it wanted to run (Linux arch/x86/kernel/cpu/vmware.c). */
+import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
-import type { Processor } from '../../paravirt/processor.ts';
-import { type Command, low, REFUSED } from './backdoor.ts';
+import { perProcessor } from '../../paravirt/per-processor.ts';
+import { type Backdoor, type Command, low, REFUSED } from './backdoor.ts';
 
 const VMWARE_CMD_STEALCLOCK = 91;
 /** In place of an address: no record any more. */
@@ -11,34 +12,39 @@ const STEALCLOCK_ENABLED = 1;
 /** struct vmware_steal_time: the clock, in ticks of the TSC, and 56 bytes reserved; aligned to its size. */
 const STEAL_TIME_SIZE = 64;
 
-export function createStealClock({ memory }: HypervisorContext) {
-  const records = new Map<number, number>();
+export function createTime(context: HypervisorContext, backdoor: Backdoor): Group<'time'> {
+  const { memory } = context;
+  const states = perProcessor(context, 'vmware/steal-clock', 1, () => ({
+    /** Guest-physical address of the record; undefined: there is none. */
+    record: undefined as number | undefined,
+  }));
 
-  const STEALCLOCK: Command = {
+  const stealClock: Command = {
     name: 'VMWARE_CMD_STEALCLOCK',
     arguments: ['unused', 'address_high', 'address_low'],
     status: 'done',
     run(cpu) {
       // It makes the hypervisor write to memory: not for programs.
       if (cpu.cpl > 0) return REFUSED;
+      const state = states[cpu.id];
       const address = low(cpu, 'rsi') * 2 ** 32 + low(cpu, 'rdi');
       if (address === STEALCLOCK_DISABLE) {
-        records.delete(cpu.id);
+        state.record = undefined;
         return STEALCLOCK_DISABLED;
       }
       if (address % STEAL_TIME_SIZE !== 0 || !memory.has(address, STEAL_TIME_SIZE)) return REFUSED;
-      records.set(cpu.id, address);
+      state.record = address;
       return STEALCLOCK_ENABLED;
     },
   };
 
   return {
-    commands: { [VMWARE_CMD_STEALCLOCK]: STEALCLOCK },
-    resumed(cpu: Processor, nanoseconds: number): void {
-      const address = records.get(cpu.id);
-      if (address === undefined) return;
+    hypercalls: backdoor.serve({ [VMWARE_CMD_STEALCLOCK]: stealClock }),
+    resumed(cpu, nanoseconds) {
+      const { record } = states[cpu.id];
+      if (record === undefined) return;
       const ticks = BigInt(Math.floor((nanoseconds * cpu.tsc.frequency) / 1e9));
-      memory.write64(address, BigInt.asUintN(64, memory.read64(address) + ticks));
+      memory.write64(record, BigInt.asUintN(64, memory.read64(record) + ticks));
     },
   };
 }
