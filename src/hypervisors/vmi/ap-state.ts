@@ -1,14 +1,10 @@
-/**
- * SetInitialAPState: how another processor is to start, instead of in real mode, at the start-up IPI that follows. It is read,
- * checked and kept; starting it is for a machine with several processors.
- */
+/** The state in which another processor is to start, as SetInitialAPState has it in the guest's memory (struct vmi_ap_state). */
 import type { EntryState } from '../../boot/entry.ts';
-import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor, Segment, SegmentName } from '../../paravirt/processor.ts';
-import { type Call, hex, type VmiCallEntry } from './call.ts';
+import { hex } from './call.ts';
 import { isCode, isWritable, readDescriptor } from './descriptors.ts';
 
-/** struct vmi_ap_state: offsets, and its size as far as it is used. */
+/** struct vmi_ap_state: offsets. */
 const AP_STATE = {
   registers: {
     cr0: 0x00,
@@ -28,8 +24,10 @@ const AP_STATE = {
   ldtr: 0x4c,
   gdtLimit: 0x4e,
   idtLimit: 0x58,
-  size: 0x5c,
 } as const;
+
+/** Its size, as far as it is used. */
+export const AP_STATE_SIZE = 0x5c;
 
 const CR0_PE = 1n;
 const CR0_PG = 1n << 31n;
@@ -81,28 +79,4 @@ export function parseApState(cpu: Processor, bytes: Uint8Array): EntryState | st
   }
   if (view.getUint16(AP_STATE.ldtr, true) >= 4) return 'an LDT before there is a processor';
   return { registers, segments };
-}
-
-export function createSmp({ cpus }: HypervisorContext) {
-  /** By APIC id. */
-  const initialStates = new Map<number, EntryState>();
-  const calls = {
-    SetInitialAPState: {
-      name: 'SetInitialAPState',
-      arguments: ['state', 'apicId'],
-      status: 'partly',
-      note: 'the state is checked and kept; machines have one processor',
-      run(call: Call) {
-        const { cpu, eax: address, edx: id } = call;
-        const bytes = cpu.read(BigInt(address), AP_STATE.size);
-        if (!bytes) return call.kill(`a state at ${hex(address)}, which cannot be read`);
-        if (!cpus.some(processor => processor.id === id)) return call.kill(`no processor has APIC id ${id}`);
-        const state = parseApState(cpu, bytes);
-        if (typeof state === 'string') return call.kill(state);
-        initialStates.set(id, state);
-        return undefined;
-      },
-    },
-  } satisfies Record<string, VmiCallEntry>;
-  return { calls, initialStates };
 }

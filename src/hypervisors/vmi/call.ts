@@ -1,6 +1,7 @@
-/** One call of the guest's that has come through the ROM: its arguments, and what to say when they are nonsense. */
+/** The guest's calls that come through the ROM: the table of them, and one call with its arguments. */
 import type { Hypercall } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
+import { type CallName, numberOf, type PrivateCallName } from './calls.ts';
 
 /** What becomes of a call: EAX, EDX:EAX, or nothing that the guest looks at. */
 export type Result = number | bigint | undefined;
@@ -10,6 +11,24 @@ export interface VmiCallEntry extends Hypercall {
   run(call: Call): Result;
 }
 export type VmiCallTable = Readonly<Record<number, VmiCallEntry>>;
+
+/** All calls that the hypervisor answers. The groups bring them while the hypervisor is made. */
+export class Calls {
+  readonly #entries: Record<number, VmiCallEntry> = {};
+
+  /** Adds to the calls that are answered. @returns the same by number */
+  serve(calls: Partial<Record<CallName | PrivateCallName, VmiCallEntry>>): VmiCallTable {
+    const table: VmiCallTable = Object.fromEntries(
+      Object.entries(calls).map(([name, entry]) => [numberOf(name as CallName), entry]),
+    );
+    Object.assign(this.#entries, table);
+    return table;
+  }
+
+  find(number: number): VmiCallEntry | undefined {
+    return this.#entries[number];
+  }
+}
 
 /** Where the first three arguments are at VMCALL; in EAX is the call's number. */
 export const ARGUMENT_REGISTERS = ['rbx', 'rdx', 'rcx'] as const;

@@ -2,18 +2,14 @@
  * The hypervisor's side of the ROM: VMCALL, but only from the ROM's own code and in ring 0. Anywhere else it is what it is on bare
  * hardware, an undefined instruction: VMI shows the guest no hypercalls.
  */
-import type { CpuOps, HypervisorContext } from '../../paravirt/operations.ts';
+import type { Group } from '../../paravirt/group.ts';
+import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
-import { createApicCalls } from './apic.ts';
-import { ARGUMENT_REGISTERS, Call, type VmiCallEntry, type VmiCallTable } from './call.ts';
-import { type CallName, numberOf, type PrivateCallName } from './calls.ts';
+import { ARGUMENT_REGISTERS, Call } from './call.ts';
 import { descriptorCalls } from './descriptors.ts';
-import { createPageTables } from './page-tables.ts';
+import type { PluggedRom } from './plugged-rom.ts';
 import { createReturnCalls } from './returns.ts';
-import type { Rom } from './rom.ts';
-import { ROM_ADDRESS, ROM_SIZE, type SharedPage } from './shared-page.ts';
-import { createSmp } from './smp.ts';
-import { createTime } from './time.ts';
+import { ROM_ADDRESS, ROM_SIZE } from './shared-page.ts';
 
 const VMCALL_LENGTH = 3n;
 const UNDEFINED_INSTRUCTION = 6;
@@ -27,24 +23,10 @@ function inRom(cpu: Processor): boolean {
 
 const numberIn = (cpu: Processor) => Number(cpu.get('rax') & 0xffffffffn);
 
-export function createCpu(context: HypervisorContext, shared: SharedPage, rom: Rom) {
-  const pageTables = createPageTables(context, shared);
-  const calls = {
+export function createCpu(_context: HypervisorContext, { calls, labels }: PluggedRom): Group<'cpu'> {
+  const hypercalls = calls.serve({
     ...descriptorCalls,
-    ...pageTables.entries,
-    ...createSmp(context).calls,
-    ...createApicCalls(context),
-    ...createTime(context).calls,
-    ...createReturnCalls(ROM_ADDRESS + rom.labels.get('IRET')!),
-    Initialize: {
-      name: 'Initialize',
-      arguments: [],
-      status: 'done',
-      run() {
-        pageTables.reset();
-        return 0;
-      },
-    },
+    ...createReturnCalls(ROM_ADDRESS + labels.get('IRET')!),
     Reboot: {
       name: 'Reboot',
       arguments: ['hard'],
@@ -63,10 +45,7 @@ export function createCpu(context: HypervisorContext, shared: SharedPage, rom: R
         return undefined;
       },
     },
-  } satisfies Partial<Record<CallName | PrivateCallName, VmiCallEntry>>;
-  const table: VmiCallTable = Object.fromEntries(
-    Object.entries(calls).map(([name, entry]) => [numberOf(name as keyof typeof calls), entry]),
-  );
+  });
 
   function hypercall(cpu: Processor): void {
     if (!inRom(cpu)) {
@@ -74,7 +53,7 @@ export function createCpu(context: HypervisorContext, shared: SharedPage, rom: R
       return cpu.raise({ vector: UNDEFINED_INSTRUCTION });
     }
     const number = numberIn(cpu);
-    const entry = table[number];
+    const entry = calls.find(number);
     if (!entry) return cpu.kill(`VMI call ${number}: the ROM was changed`);
     const result = entry.run(new Call(cpu, entry.name));
     if (result === undefined) return;
@@ -82,13 +61,5 @@ export function createCpu(context: HypervisorContext, shared: SharedPage, rom: R
     if (typeof result === 'bigint') cpu.set('rdx', result >> 32n);
   }
 
-  const ops: Partial<CpuOps> = {
-    hypercall,
-    hypercalls: table,
-    convention: {
-      number: numberIn,
-      registers: () => ARGUMENT_REGISTERS,
-    },
-  };
-  return { ops, pageTables };
+  return { hypercall, hypercalls, convention: { number: numberIn, registers: () => ARGUMENT_REGISTERS } };
 }

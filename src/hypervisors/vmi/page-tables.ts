@@ -9,7 +9,7 @@ import { VMI_LAZY_CPU_STATE, VMI_PAGE_CLONE, VMI_PAGE_LEVELS, VMI_PAGE_PAE, VMI_
 import type { SharedPage } from './shared-page.ts';
 
 const PAGE_SIZE = 4096;
-/** There is nothing on a PC of ours beyond 4 GiB: pages have numbers below this. */
+/** Pages have numbers below this: our PC has nothing above 4 GiB. */
 const PAGES = 2 ** 20;
 /** Entries of a page table: 4 bytes each, or 8 with PAE. */
 const ENTRIES = { short: 1024, long: 512 };
@@ -34,9 +34,10 @@ export interface PageTables {
   >;
 }
 
-export function createPageTables({ memory, kill }: HypervisorContext, shared: SharedPage): PageTables {
+export function createPageTables(context: HypervisorContext, shared: SharedPage): PageTables {
+  const { memory, kill } = context;
   /** The first linear mapping: physical address and size in bytes. */
-  const lowMemory = { physical: 0, size: 0 };
+  const lowMemory = context.state('vmi/low-memory', 1, () => ({ physical: 0, size: 0 }));
 
   /** Why an entry of `size` bytes with `value` cannot be at guest-physical `address`; undefined where it can. */
   function refusal(address: number, size: number, value: bigint): string | undefined {
@@ -85,7 +86,7 @@ export function createPageTables({ memory, kill }: HypervisorContext, shared: Sh
   return {
     reset() {
       shared.clear();
-      lowMemory.physical = lowMemory.size = 0;
+      lowMemory.initialise();
     },
     applyDeferred,
     entries: {
@@ -132,7 +133,7 @@ export function createPageTables({ memory, kill }: HypervisorContext, shared: Sh
           const { eax: slot, edx: start, ecx: pages } = call;
           const first = call.stack(0);
           if (slot >= SLOTS) return call.kill(`slot ${slot}`);
-          // Linux names as much as it could map, not what there is; behind its RAM begin other mappings.
+          // Linux names as much as it could map, not what there is: other mappings begin after its RAM.
           if (start % PAGE_SIZE !== 0 || start + pages * PAGE_SIZE > 2 ** 32 || first + pages > PAGES)
             return call.kill(`${pages} pages from ${hex(first)} on at ${hex(start)}`);
           if (slot !== LOW_MEMORY_SLOT) return undefined;

@@ -3,11 +3,13 @@
  * takes for granted, but not of the guest's own setting.
  */
 import { LVT_MASKED, LVT_TIMER } from '../../devices/apic-registers.ts';
-import type { Alarm } from '../../host/clock.ts';
+import type { Timer } from '../../host/clock.ts';
+import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
+import { perProcessor } from '../../paravirt/per-processor.ts';
 import type { Processor } from '../../paravirt/processor.ts';
 import { readApic } from './apic.ts';
-import type { Call, VmiCallEntry } from './call.ts';
+import type { Call } from './call.ts';
 import {
   VMI_ALARM_COUNTER_MASK,
   VMI_ALARM_IS_PERIODIC,
@@ -16,33 +18,91 @@ import {
   VMI_CYCLES_REAL,
   VMI_CYCLES_STOLEN,
 } from './calls.ts';
+import type { PluggedRom } from './plugged-rom.ts';
 
 /** The ISA interrupt of the PC's timer. */
 const IRQ0 = 0;
 const NANOSECONDS = 1_000_000_000n;
+
+const COUNTERS = [VMI_CYCLES_REAL, VMI_CYCLES_AVAILABLE, VMI_CYCLES_STOLEN];
 
 /** An alarm that has been set on one of a processor's counters. */
 interface Armed {
   /** In cycles. A period of 0 is none. */
   expiry: bigint;
   period: bigint;
+  /** Rings as the local APIC's timer does, instead of the PC's. */
   local: boolean;
-  /** The machine's; undefined where the time will not come in this machine's life. */
-  alarm: Alarm | undefined;
 }
 
-export function createTime(context: HypervisorContext) {
-  const { clock } = context;
-  /** By processor and counter. */
-  const armed = new Map<string, Armed>();
+function cycles(cpu: Processor): bigint {
+  return (BigInt(Math.floor(cpu.clock.now())) * BigInt(cpu.tsc.frequency)) / NANOSECONDS;
+}
 
-  const cycles = (cpu: Processor): bigint =>
-    (BigInt(Math.floor(clock.now())) * BigInt(cpu.tsc.frequency)) / NANOSECONDS;
+/** Nothing is ever stolen: guest time stands still while the host holds the machine up (clock.ts). */
+function counter(cpu: Processor, number: number): bigint {
+  return number === VMI_CYCLES_REAL || number === VMI_CYCLES_AVAILABLE ? cycles(cpu) : 0n;
+}
 
-  /** Nothing is ever stolen: guest time stands still while the host holds the machine up (clock.ts). */
-  function counter(cpu: Processor, number: number): bigint {
-    return number === VMI_CYCLES_REAL || number === VMI_CYCLES_AVAILABLE ? cycles(cpu) : 0n;
+/** The alarm of one of a processor's counters; `states.armed` has at `number` whether and for when it is set. */
+class CycleAlarm {
+  readonly #states: { armed: (Armed | undefined)[] };
+  readonly #number: number;
+  readonly #cpu: Processor;
+  readonly #deadline: Timer;
+
+  constructor(
+    states: { armed: (Armed | undefined)[] },
+    number: number,
+    cpu: Processor,
+    ring: (local: boolean) => void,
+  ) {
+    this.#states = states;
+    this.#number = number;
+    this.#cpu = cpu;
+    this.#deadline = cpu.clock.timer(`vmi/alarm${number}/${cpu.id}`, () => this.#expire(ring));
   }
+
+  set(armed: Armed): void {
+    this.#states.armed[this.#number] = armed;
+  }
+
+  /** @returns whether it was set. */
+  cancel(): boolean {
+    const wasSet = this.#states.armed[this.#number] !== undefined;
+    this.#deadline.off();
+    this.#states.armed[this.#number] = undefined;
+    return wasSet;
+  }
+
+  /** Sets the deadline by the expiry; a time beyond the machine's life has none. */
+  schedule(): void {
+    const { clock, tsc } = this.#cpu;
+    const { expiry } = this.#states.armed[this.#number]!;
+    const at = (expiry * NANOSECONDS + BigInt(tsc.frequency - 1)) / BigInt(tsc.frequency);
+    if (at <= BigInt(Number.MAX_SAFE_INTEGER)) this.#deadline.at(Math.max(Number(at), clock.now()));
+  }
+
+  #expire(ring: (local: boolean) => void): void {
+    const armed = this.#states.armed[this.#number]!;
+    const now = cycles(this.#cpu);
+    if (now < armed.expiry) return this.schedule();
+    if (armed.period === 0n) this.#states.armed[this.#number] = undefined;
+    else {
+      // Periods that went by unseen are one.
+      armed.expiry += ((now - armed.expiry) / armed.period + 1n) * armed.period;
+      this.schedule();
+    }
+    ring(armed.local);
+  }
+}
+
+export function createTime(context: HypervisorContext, rom: PluggedRom): Group<'time'> {
+  const { clock } = context;
+  const states = perProcessor(context, 'vmi/alarms', 1, () => ({
+    /** By counter. */
+    armed: COUNTERS.map((): Armed | undefined => undefined),
+  }));
 
   function ring(cpu: Processor, local: boolean): void {
     if (!local) return context.edge(IRQ0);
@@ -51,35 +111,18 @@ export function createTime(context: HypervisorContext) {
     if (!(entry & LVT_MASKED)) cpu.interrupts?.request(entry & 0xff);
   }
 
-  function schedule(cpu: Processor, key: string, entry: Armed): void {
-    const at = (entry.expiry * NANOSECONDS + BigInt(cpu.tsc.frequency - 1)) / BigInt(cpu.tsc.frequency);
-    if (at > BigInt(Number.MAX_SAFE_INTEGER)) return;
-    entry.alarm = clock.alarm(Math.max(Number(at), clock.now()), () => {
-      entry.alarm = undefined;
-      const now = cycles(cpu);
-      if (now < entry.expiry) return schedule(cpu, key, entry);
-      if (entry.period === 0n) armed.delete(key);
-      else {
-        // Periods that went by unseen are one.
-        entry.expiry += ((now - entry.expiry) / entry.period + 1n) * entry.period;
-        schedule(cpu, key, entry);
-      }
-      ring(cpu, entry.local);
-    });
-  }
+  /** By processor and counter. */
+  const alarms: CycleAlarm[][] = [];
+  for (const cpu of context.cpus)
+    alarms[cpu.id] = COUNTERS.map(number => new CycleAlarm(states[cpu.id], number, cpu, local => ring(cpu, local)));
 
-  function cancel(key: string): boolean {
-    armed.get(key)?.alarm?.cancel();
-    return armed.delete(key);
-  }
-
-  /** Where an alarm is kept; undefined after ending a guest that named a counter there is not. */
-  function keyOf(call: Call): string | undefined {
+  /** The alarm that a call means; undefined after ending a guest that named a counter there is not. */
+  function alarmOf(call: Call): CycleAlarm | undefined {
     const number = call.eax & VMI_ALARM_COUNTER_MASK;
-    return number <= VMI_CYCLES_STOLEN ? `${call.cpu.id} ${number}` : call.kill(`an alarm on counter ${number}`);
+    return alarms[call.cpu.id][number] ?? call.kill(`an alarm on counter ${number}`);
   }
 
-  const calls = {
+  const hypercalls = rom.calls.serve({
     GetCycleFrequency: {
       name: 'GetCycleFrequency',
       arguments: [],
@@ -97,21 +140,19 @@ export function createTime(context: HypervisorContext) {
       arguments: ['flags', 'expiryLow', 'expiryHigh', 'periodLow', 'periodHigh'],
       status: 'done',
       run(call: Call) {
-        const { cpu, eax: flags } = call;
-        const key = keyOf(call);
-        if (key === undefined) return undefined;
-        cancel(key);
+        const flags = call.eax;
+        const alarm = alarmOf(call);
+        if (!alarm) return undefined;
+        alarm.cancel();
         const expiry = (BigInt(call.ecx) << 32n) | BigInt(call.edx);
         const period = (BigInt(call.stack(1)) << 32n) | BigInt(call.stack(0));
-        const entry: Armed = {
+        alarm.set({
           expiry,
           period: flags & VMI_ALARM_IS_PERIODIC ? period : 0n,
           local: (flags & VMI_ALARM_WIRED_LVTT) !== 0,
-          alarm: undefined,
-        };
-        armed.set(key, entry);
+        });
         // A counter that stands still reaches its first value only.
-        if ((flags & VMI_ALARM_COUNTER_MASK) !== VMI_CYCLES_STOLEN || expiry === 0n) schedule(cpu, key, entry);
+        if ((flags & VMI_ALARM_COUNTER_MASK) !== VMI_CYCLES_STOLEN || expiry === 0n) alarm.schedule();
         return undefined;
       },
     },
@@ -120,8 +161,8 @@ export function createTime(context: HypervisorContext) {
       arguments: ['flags'],
       status: 'done',
       run(call: Call) {
-        const key = keyOf(call);
-        return key === undefined ? undefined : Number(cancel(key));
+        const alarm = alarmOf(call);
+        return alarm && Number(alarm.cancel());
       },
     },
     GetWallclockTime: {
@@ -130,7 +171,6 @@ export function createTime(context: HypervisorContext) {
       status: 'done',
       run: () => clock.epoch + BigInt(Math.floor(clock.now())),
     },
-  } satisfies Record<string, VmiCallEntry>;
-
-  return { calls };
+  });
+  return { hypercalls };
 }

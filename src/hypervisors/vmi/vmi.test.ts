@@ -4,12 +4,12 @@ import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts'
 import { createRandom } from '../../conformance/random.ts';
 import { LVT_MASKED, LVT_TIMER } from '../../devices/apic-registers.ts';
 import { LOCAL_APIC_BASE } from '../../devices/local-apic.ts';
+import { parseApState } from './ap-state.ts';
 import { type CallName, VMI_CALLS } from './calls.ts';
 import { callByNumber, callRom } from './guest-half.ts';
 import { vmi } from './index.ts';
 import { buildRom } from './rom.ts';
 import { QUEUE_CAPACITY, ROM_ADDRESS, ROM_SIZE, SHARED, UPDATE } from './shared-page.ts';
-import { parseApState } from './smp.ts';
 
 const SHARED_PAGE = ROM_ADDRESS + ROM_SIZE;
 const LOW_MEMORY = 0xc0000000;
