@@ -2,8 +2,9 @@
  * Translated blocks: from guest code to decoded records, and back to nothing when the code is written to. A block lies in one
  * page, starts where somebody jumped and ends at the first instruction that `ends`, at the page's end or at BLOCK_LIMIT.
  */
-import { BLOCK_LIMIT, handlerKey, type InterpreterModule } from './interpreter/loop.ts';
+import type { InterpreterModule } from './interpreter/loop.ts';
 import * as record from './interpreter/record.ts';
+import { handlerKey } from './interpreter/variants.ts';
 import {
   BLOCK_AREA,
   BLOCK_ENTRY,
@@ -71,7 +72,7 @@ function registerByte(file: File, number: number, rex: boolean): number {
 
 const CODE_SIZES: readonly CodeSize[] = [16, 32, 64];
 /** A block takes this at most: its header, and three records an instruction, with two to end it. */
-const BLOCK_BYTES = record.HEADER + (BLOCK_LIMIT + 2) * 3 * RECORD_SIZE;
+const BLOCK_BYTES = record.HEADER + (record.BLOCK_LIMIT + 2) * 3 * RECORD_SIZE;
 
 /** What `translate` needs to know of the rest. */
 export interface CodeSource {
@@ -143,7 +144,7 @@ export class Blocks {
     let open = true;
     let crossed = -1;
     while (open) {
-      if (position === BLOCK_LIMIT || at >= 4096) break;
+      if (position === record.BLOCK_LIMIT || at >= 4096) break;
       let result = decode(this.#bytes, base + at, base + 4096, code, ins);
       if (result === 'short') {
         const next = source.nextPage(linear);

@@ -11,7 +11,7 @@ import { RF, TF } from '../x86/flags.ts';
 import { CS, DS, ES, LDTR, SS, TR } from '../x86/segments.ts';
 import * as vectors from '../x86/vectors.ts';
 import { Blocks } from './blocks.ts';
-import { BLOCK_LIMIT, buildInterpreter, type InterpreterModule } from './interpreter/loop.ts';
+import { buildInterpreter, type InterpreterModule } from './interpreter/loop.ts';
 import { pack, unpack } from './interpreter/packed.ts';
 import * as record from './interpreter/record.ts';
 import { HEAT_STEP, Jit } from './jit/jit.ts';
@@ -332,7 +332,7 @@ export class Engine {
         cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~RF);
         // An instruction that faulted has not been stepped over.
         if (trap && before === this.deliveries) this.#debugTrap(DR6_BS);
-      } else if (left < BLOCK_LIMIT) this.#exactly(left);
+      } else if (left < record.BLOCK_LIMIT) this.#exactly(left);
       else {
         const slice = this.jit ? LOOK : 0x3fffffff;
         cpu.set32(state.EXACT, exactly && left <= slice ? 1 : 0);
@@ -516,11 +516,11 @@ export class Engine {
     return this.cpu.wrap((linear & ~4095n) + 4096n);
   }
 
-  /** Executes exactly `count` (< BLOCK_LIMIT) instructions, less if a fault or an exit request comes between. */
+  /** Executes exactly `count` (< record.BLOCK_LIMIT) instructions, less if a fault or an exit request comes between. */
   #exactly(count: number): void {
     const { cpu } = this;
     const goal = this.#done + count;
-    for (let guard = 0; this.#done < goal && guard < 4 * BLOCK_LIMIT; guard++) {
+    for (let guard = 0; this.#done < goal && guard < 4 * record.BLOCK_LIMIT; guard++) {
       const faults = this.deliveries;
       const block = this.#translate();
       if (!block) return;

@@ -37,6 +37,10 @@ export class Variable {
       () => this.#code.body.set(this.local),
     );
   }
+  /** What it holds, where it is not assigned again; of so many bits. */
+  last(width = 64): Value {
+    return this.#code.local(this.type, this.local, width);
+  }
   add(amount: Operand): void {
     this.set(this.#code.add(this.get(), amount));
   }
@@ -56,6 +60,10 @@ export class Code extends Expressions {
     variable.set(initial);
     return variable;
   }
+  /** A variable of this block that both sides of a condition are to assign. */
+  unset(type: ValueType): Variable {
+    return new Variable(this, type, this.temporary(type));
+  }
   /** A variable of the whole function, 0 at its start. */
   declare(type: ValueType): Variable {
     return new Variable(this, type, this.body.local(type));
@@ -65,6 +73,11 @@ export class Code extends Expressions {
   fetch(instruction: string, address: Operand, offset = 0, place: Place = MEMORY): Value {
     const type = opcodes.get(instruction)!.result!;
     return this.read(place, type, body => body.memory(instruction, offset), [this.operand(address, 'i32')]);
+  }
+  /** As `fetch`, of what no code changes: it is read wherever it is used first. */
+  fetchFixed(instruction: string, address: Operand, offset = 0): Value {
+    const type = opcodes.get(instruction)!.result!;
+    return this.read(undefined, type, body => body.memory(instruction, offset), [this.operand(address, 'i32')]);
   }
   /** Stores with one of WebAssembly's instructions at an i32 address + `offset`. */
   put(instruction: string, address: Operand, value: Operand, offset = 0, place: Place = MEMORY): void {
@@ -91,6 +104,18 @@ export class Code extends Expressions {
   /** As `invoke`, of a function that reads and writes no memory. */
   invokePure(fn: number, result: ValueType, ...values: Operand[]): Value {
     return this.#invoke(result, values, false, () => this.body.call(fn));
+  }
+  /**
+   * As `invokePure`, of a function that is called where its result is used: once, by the next effect, which therefore needs no local
+   * for it.
+   */
+  called(fn: number, result: ValueType, ...values: Operand[]): Value {
+    const operands = values.map(value => this.operand(value));
+    return this.read(undefined, result, body => body.call(fn), operands);
+  }
+  /** Computes a value that nobody wants, for what its computation does. */
+  drop(value: Value): void {
+    this.#perform([value], false, () => this.body.drop());
   }
   /** Calls a function without a result. */
   perform(fn: number, ...values: Operand[]): void {
@@ -144,6 +169,27 @@ export class Code extends Expressions {
       this.body.end();
     });
     if (yes.ended && no?.ended) this.#unreachable();
+  }
+  /**
+   * As `when`, for ways that are seldom taken and change nothing that the code has read before and still needs (slow paths,
+   * exceptions): what was read and not used yet is read after them.
+   */
+  aside(condition: Value, then: () => void, otherwise?: () => void): void {
+    this.use(condition);
+    const limit = this.mark;
+    const yes = this.inside(then);
+    const no = otherwise && this.inside(otherwise);
+    this.effect(() => {
+      for (const block of no ? [yes, no] : [yes]) this.materialiseCaptures(block);
+      this.emit(condition);
+      this.body.if();
+      this.unsaved(limit, () => {
+        for (const effect of yes.effects) effect();
+        if (no) this.body.else();
+        for (const effect of no?.effects ?? []) effect();
+      });
+      this.body.end();
+    });
   }
   /** `condition ? x : y`; only one of them is computed. */
   choose(condition: Value, x: () => Value, y: () => Value): Value {
@@ -261,12 +307,12 @@ export class Code extends Expressions {
   // Large functions are emitted in sections: each is done with at its end, and its scratch locals serve the next. No value
   // crosses a section's border, only variables of the whole function (`declare`) do.
 
-  /** As `block`, of sections. */
-  outerBlock(fill: (leave: Jump) => void): void {
+  /** As `block`, of sections. Other code over the same body leaves it by `leave(label)`. */
+  outerBlock(fill: (leave: Jump, label: number) => void): void {
     this.#section(fill, body => body.block());
   }
   /** As `loop`, of sections. */
-  outerLoop(fill: (again: Jump) => void): void {
+  outerLoop(fill: (again: Jump, label: number) => void): void {
     this.#section(fill, body => body.loop());
   }
   /** As `switch`, of sections; a case that does not jump goes on with the next one. */
@@ -283,10 +329,16 @@ export class Code extends Expressions {
     }
     this.finish();
   }
-  #section(fill: (jump: Jump) => void, open: (body: Body) => number): void {
+  /** Leaves a section by its label, or starts its next turn. */
+  leave(label: number): void {
+    this.effect(() => this.body.br(label));
+    this.current.ended = true;
+  }
+  #section(fill: (jump: Jump, label: number) => void, open: (body: Body) => number): void {
     if (this.conditional) throw new Error('code: a section stands within a block');
     this.finish();
-    fill(this.#jump({ depth: open(this.body) }));
+    const depth = open(this.body);
+    fill(this.#jump({ depth }), depth);
     this.finish();
     this.body.end();
   }

@@ -82,6 +82,8 @@ export abstract class Expressions {
   protected current: Block = { parent: undefined, effects: [], captures: [], ended: false };
   #reads: Value[] = [];
   #serial = 0;
+  /** Reads up to this serial number are not saved now. */
+  #unsaved = 0;
   readonly #free = new Map<ValueType, number[]>();
   readonly #taken: [ValueType, number][] = [];
 
@@ -396,12 +398,29 @@ export abstract class Expressions {
   }
   /** Before blocks that may be passed by, or more than once: what they use from outside, and reads that are still needed. */
   protected saveFor(blocks: readonly Block[], limit: number): void {
-    for (const block of blocks) for (const value of block.captures) this.#materialise(value);
+    for (const block of blocks) this.materialiseCaptures(block);
     this.saveNow(limit);
+  }
+  protected materialiseCaptures(block: Block): void {
+    for (const value of block.captures) this.#materialise(value);
+  }
+  /** Emits without saving any read that was made before `limit`. */
+  protected unsaved(limit: number, emit: () => void): void {
+    const before = this.#unsaved;
+    this.#unsaved = Math.max(before, limit);
+    emit();
+    this.#unsaved = before;
   }
   protected saveNow(limit: number, which?: (read: Value) => boolean): void {
     for (const read of this.#reads)
-      if (read.serial <= limit && read.uses > 0 && read.local < 0 && (!which || which(read))) this.#materialise(read);
+      if (
+        read.serial <= limit &&
+        read.serial > this.#unsaved &&
+        read.uses > 0 &&
+        read.local < 0 &&
+        (!which || which(read))
+      )
+        this.#materialise(read);
   }
   #materialise(value: Value): void {
     if (value.local >= 0 || value.kind === 'const') return;

@@ -54,6 +54,13 @@ export const TRANSLATED = 5;
 export const UNDEFINED = 6;
 export const FIRST_INSTRUCTION = 7;
 
+/** Blocks hold at most so many instructions. A run leaves when fewer are left of its budget. */
+export const BLOCK_LIMIT = 64;
+
+/** What a handler that is a function of its own returns, if not 0: FAULTED, or AT_RIP plus the offset of a link (0: none). */
+export const FAULTED = 1;
+export const AT_RIP = 2;
+
 /** Why `run` returned. */
 export const EXIT_BUDGET = 0;
 export const EXIT_FAULT = 1;

@@ -251,7 +251,7 @@ export class Cpu {
   // Faults.
 
   raise(vector: number, code = 0): never {
-    this.set32(state.FAULT, vector | 0x100);
+    this.set32(state.FAULT, vector | state.FAULT_SET);
     this.set32(state.FAULT_CODE, code);
     throw FAULT;
   }

@@ -16,12 +16,9 @@ export const KIND_SUB = 0x100;
 /** FLAG_RESULT is a logical operation's. */
 export const KIND_LOGIC = 0x200;
 
-/** Before a region: from the interpreter's form of the flags (FLAG_AUX) to the region's (FLAG_X, with KIND_KNOWN). */
-export function emitKnownFlags(body: Body): void {
-  body.i32(0);
-  body.i32(0);
-  body.memory('i64.load32_u', state.STATE + state.FLAG_AUX);
-  body.memory('i64.store', state.STATE + state.FLAG_X);
+/** Before a region: converts the interpreter's form of the flags (FLAG_AUX) to the region's (FLAG_X, with KIND_KNOWN). */
+export function toRegionFlags(b: ProcessorCode): void {
+  b.setState(state.FLAG_X, b.fetchState('i64.load32_u', state.FLAG_AUX));
 }
 
 /** After a region: () -> (): from the region's form of the flags to FLAG_RESULT and FLAG_AUX. */

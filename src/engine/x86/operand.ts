@@ -1,6 +1,9 @@
-/** What operands of both tiers have in common: each answers the calls that its letter allows and refuses the others. */
+/** Operands that both tiers share: each answers the calls that its letter allows, and refuses the others. */
+
+import { DF } from '../../x86/flags.ts';
 import type { Builder, Value } from './builder.ts';
 import type { Lanes, Operand } from './instructions/row.ts';
+import { FLAGS_REST } from './state.ts';
 
 export abstract class BaseOperand implements Operand {
   abstract readonly kind: 'register' | 'memory' | 'immediate';
@@ -163,9 +166,34 @@ export interface MemoryTraits {
   aligned: boolean;
   /** The offset in the segment. */
   offset?: () => Value;
-  /** The linear address further on; default: so much more. */
+  /** The linear address `bytes` further on in the segment; default: the address plus `bytes`. */
   displaced?: (bytes: Value) => Value;
-  /** String operands. */
+  /** String operands alone have these two. */
   step?: () => void;
   advance?: (bytes: Value) => void;
+}
+
+/**
+ * What a string instruction's register points at: DS:[rSI] or ES:[rDI].
+ * @param where the linear address of an offset
+ */
+export function stringOperand(
+  b: Builder,
+  register: number,
+  bits: number,
+  addressSize: number,
+  where: (offset: Value) => Value,
+): MemoryOperand {
+  const offset = () => b.gpr(register, addressSize);
+  const move = (bytes: Value) => b.setGpr(register, b.add(offset(), bytes), addressSize);
+  return new MemoryOperand(b, bits, () => where(offset()), {
+    writes: false,
+    aligned: false,
+    offset,
+    advance: move,
+    step: () => {
+      const down = b.both(b.state32(FLAGS_REST), b.i32(DF));
+      move(b.select(down, b.const(-bits / 8), b.const(bits / 8)));
+    },
+  });
 }

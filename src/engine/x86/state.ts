@@ -32,8 +32,10 @@ export const RECORD = 0x0e4;
 export const ATTENTION = 0x0e8;
 /** Base address of the TLB bank in use, u32. */
 export const TLB_BASE = 0x0ec;
-/** A fault that a slow path raised: vector | 0x100, or 0. u32. The error code and address follow. */
+/** A fault that a slow path raised: vector | FAULT_SET, or 0. u32. The error code and address follow. */
 export const FAULT = 0x0f0;
+/** Set in FAULT with the vector, because 0 is a vector, too. */
+export const FAULT_SET = 0x100;
 export const FAULT_CODE = 0x0f4;
 export const CR2 = 0x0f8;
 
