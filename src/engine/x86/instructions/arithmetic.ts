@@ -177,8 +177,8 @@ const divide =
         plain,
         () => {
           const kind = signed ? 's' : 'u';
-          const quotient = b.op(`i64.div_${kind}`, low, divisor);
-          const remainder = b.op(`i64.rem_${kind}`, low, divisor);
+          const quotient = b.wasm(`i64.div_${kind}`, low, divisor);
+          const remainder = b.wasm(`i64.rem_${kind}`, low, divisor);
           b.setGpr(0, quotient);
           b.setGpr(2, remainder);
         },
@@ -191,10 +191,10 @@ const divide =
     if (signed && bits === 32)
       // The one 64-bit quotient that WebAssembly traps on.
       b.raiseIf(b.both(b.eq(x, b.const(-(1n << 63n))), b.eq(divisor, b.const(-1))), 0);
-    const quotient = b.op(signed ? 'i64.div_s' : 'i64.div_u', x, divisor);
+    const quotient = b.wasm(signed ? 'i64.div_s' : 'i64.div_u', x, divisor);
     const fits = signed ? b.eq(b.sx(quotient, bits), quotient) : b.eq(b.zx(quotient, bits), quotient);
     b.raiseIf(b.no(fits), 0);
-    const remainder = b.op(signed ? 'i64.rem_s' : 'i64.rem_u', x, divisor);
+    const remainder = b.wasm(signed ? 'i64.rem_s' : 'i64.rem_u', x, divisor);
     if (bits === 8) b.setGpr(0, b.or(b.zx(quotient, 8), b.shl(b.zx(remainder, 8), b.const(8))), 16);
     else {
       b.setGpr(0, b.zx(quotient, bits), bits);
@@ -231,7 +231,7 @@ const xadd: Meaning = (b, dst, src) => {
 /** ZF alone changes. */
 function setZero(b: Builder, zero: Value): void {
   const others = b.both(b.arithmeticFlags(), b.i32(~0x40));
-  b.flagsFromBits(b.either(others, b.op('i32.shl', zero, b.i32(6))));
+  b.flagsFromBits(b.either(others, b.shl(zero, b.i32(6))));
 }
 const cmpxchg8b: Meaning = (b, dst) => {
   const old = dst.get();
@@ -252,7 +252,7 @@ const cmpxchg16b: Meaning = (b, dst) => {
   const low = b.lane('i64x2.extract_lane', 0, old);
   const high = b.lane('i64x2.extract_lane', 1, old);
   const equal = b.both(b.eq(low, b.gpr(0)), b.eq(high, b.gpr(2)));
-  const replacement = b.lane('i64x2.replace_lane', 1, b.op('i64x2.splat', b.gpr(3)), b.gpr(1));
+  const replacement = b.lane('i64x2.replace_lane', 1, b.wasm('i64x2.splat', b.gpr(3)), b.gpr(1));
   b.store(address, 128, b.select(equal, replacement, old));
   b.when(b.no(equal), () => {
     b.setGpr(0, low);

@@ -34,13 +34,13 @@ const SILENT = 0x1020;
 
 /** A result that has to be rounded raises no new flag and is rounded to nearest. */
 export function roundingIsSilent(b: ProcessorCode): Value {
-  return b.op('i32.eq', b.both(b.state32(MXCSR), b.i32(ROUNDING_AND_PRECISION)), b.i32(SILENT));
+  return b.eq(b.both(b.state32(MXCSR), b.i32(ROUNDING_AND_PRECISION)), b.i32(SILENT));
 }
 
 /** The bits of a number in every lane. */
 export function everyLane(b: ProcessorCode, format: Format, bits: bigint | Value): Value {
   const value = typeof bits === 'bigint' ? b.const(bits) : bits;
-  return format.bits === 64 ? doubled(b, value) : b.op('i32x4.splat', b.narrow(value));
+  return format.bits === 64 ? doubled(b, value) : b.wasm('i32x4.splat', b.narrow(value));
 }
 
 export function smallestNormal(b: ProcessorCode, format: Format): Value {
@@ -50,8 +50,8 @@ export function infinity(b: ProcessorCode, format: Format): Value {
   return everyLane(b, format, format.bits === 64 ? 0x7ffn << 52n : 0xffn << 23n);
 }
 
-const allOf = (b: ProcessorCode, masks: readonly Value[]) => masks.reduce((x, y) => b.op('v128.and', x, y));
-const anyOf = (b: ProcessorCode, ...masks: Value[]) => masks.reduce((x, y) => b.op('v128.or', x, y));
+const allOf = (b: ProcessorCode, masks: readonly Value[]) => masks.reduce((x, y) => b.wasm('v128.and', x, y));
+const anyOf = (b: ProcessorCode, ...masks: Value[]) => masks.reduce((x, y) => b.wasm('v128.or', x, y));
 
 /** Checks on the lanes of one format; every answer is a mask. */
 export class LaneCheck {
@@ -72,20 +72,20 @@ export class LaneCheck {
     this.#none = everyLane(b, format, 0n);
   }
   #magnitude(x: Value): Value {
-    return this.#b.op(`${this.#format.shape}.abs`, x);
+    return this.#b.wasm(`${this.#format.shape}.abs`, x);
   }
   isZero(x: Value): Value {
-    return this.#b.op(`${this.#format.shape}.eq`, x, this.#none);
+    return this.#b.wasm(`${this.#format.shape}.eq`, x, this.#none);
   }
   /** Above the smallest normal number, infinity included. */
   isNormal(x: Value): Value {
-    return this.#b.op(`${this.#format.shape}.gt`, this.#magnitude(x), this.#normal);
+    return this.#b.wasm(`${this.#format.shape}.gt`, this.#magnitude(x), this.#normal);
   }
   isPositiveNormal(x: Value): Value {
-    return this.#b.op(`${this.#format.shape}.gt`, x, this.#normal);
+    return this.#b.wasm(`${this.#format.shape}.gt`, x, this.#normal);
   }
   isBelow(x: Value, limit: Value): Value {
-    return this.#b.op(`${this.#format.shape}.lt`, this.#magnitude(x), limit);
+    return this.#b.wasm(`${this.#format.shape}.lt`, this.#magnitude(x), limit);
   }
   isFinite(x: Value): Value {
     return this.isBelow(x, this.#infinity);
@@ -101,8 +101,8 @@ export class LaneCheck {
   /** A truth value: the masks hold in all lanes that count. */
   holds(...masks: Value[]): Value {
     const mask = allOf(this.#b, masks);
-    if (this.#packed) return this.#b.op(`${this.#format.integers}.all_true`, mask);
-    return this.#b.both(this.#b.op(`${this.#format.integers}.bitmask`, mask), this.#b.i32(1));
+    if (this.#packed) return this.#b.wasm(`${this.#format.integers}.all_true`, mask);
+    return this.#b.both(this.#b.wasm(`${this.#format.integers}.bitmask`, mask), this.#b.i32(1));
   }
 }
 
@@ -127,7 +127,7 @@ export function inSoftware(
 /** What an operand holds, in the lanes of a vector; a number from memory in all of them. */
 export function vectorOf(b: Builder, operand: Operand): Value {
   if (operand.bits === 128) return operand.get();
-  return operand.bits === 64 ? doubled(b, operand.get()) : b.op('i32x4.splat', b.narrow(operand.get()));
+  return operand.bits === 64 ? doubled(b, operand.get()) : b.wasm('i32x4.splat', b.narrow(operand.get()));
 }
 
 /** The number in lane 0, as a WebAssembly float. */

@@ -34,16 +34,16 @@ const scalarLanes = (format: Format): Lanes => (isDouble(format) ? 'f64' : 'f32'
 /** A truth value: lanes of `result` are not normal numbers, or lanes of `operands` are zero or denormal. */
 function packedOutOfRange(b: Builder, format: Format, result: Value, operands: readonly Value[]): Value {
   const { integers, shape, bits } = format;
-  const op = (name: string, ...parts: Value[]) => b.op(`${integers}.${name}`, ...parts);
+  const op = (name: string, ...parts: Value[]) => b.wasm(`${integers}.${name}`, ...parts);
   const every = (value: bigint) => everyLane(b, format, value);
-  const magnitude = (v: Value) => b.op('v128.and', v, every((1n << BigInt(bits - 1)) - 1n));
+  const magnitude = (v: Value) => b.wasm('v128.and', v, every((1n << BigInt(bits - 1)) - 1n));
   // One signed comparison tells what is below the smallest (it wraps) and what is above the largest.
   const lowestInteger = -(1n << BigInt(bits - 1));
   const moved = op('add', magnitude(result), every(lowestInteger - smallest(format)));
   const bad = op('gt_s', moved, every(lowestInteger + largest(format) - smallest(format)));
-  if (!operands.length) return b.op('v128.any_true', bad);
-  const least = operands.map(magnitude).reduce((p, q) => b.op(`${shape}.pmin`, p, q));
-  return b.op('v128.any_true', b.op('v128.or', bad, b.op(`${shape}.le`, least, smallestNormal(b, format))));
+  if (!operands.length) return b.wasm('v128.any_true', bad);
+  const least = operands.map(magnitude).reduce((p, q) => b.wasm(`${shape}.pmin`, p, q));
+  return b.wasm('v128.any_true', b.wasm('v128.or', bad, b.wasm(`${shape}.le`, least, smallestNormal(b, format))));
 }
 
 /** Operands that have to be looked at. */
@@ -58,7 +58,7 @@ export const packedArithmetic =
     const y = src.get();
     const root = operation === 'sqrt';
     const x = root ? y : dst.get();
-    const result = root ? b.op(`${lanes}.sqrt`, y) : b.op(`${lanes}.${operation}`, x, y);
+    const result = root ? b.wasm(`${lanes}.sqrt`, y) : b.wasm(`${lanes}.${operation}`, x, y);
     const operands = wild(
       root
         ? [[src, y]]
@@ -83,7 +83,7 @@ export const packedArithmetic =
 
 /** HADD and HSUB: even and odd numbers of both operands. */
 export function pairwiseArithmetic(b: Builder, operation: Basic, format: Format, x: Value, y: Value): Value {
-  const answer = b.variable(b.op(`${format.shape}.${operation}`, x, y));
+  const answer = b.variable(b.wasm(`${format.shape}.${operation}`, x, y));
   const bad = packedOutOfRange(b, format, answer.get(), [x, y]);
   b.when(b.either(bad, b.no(roundingIsSilent(b))), () => answer.set(b.careful(carefulName(operation, format), x, y)));
   return answer.get();
@@ -93,8 +93,8 @@ export function pairwiseArithmetic(b: Builder, operation: Basic, format: Format,
 
 /** The exponent and sign of a number, as i32. */
 function exponent(b: Builder, format: Format, number: Value): Value {
-  if (isDouble(format)) return b.narrow(b.shr(b.op('i64.reinterpret_f64', number), b.const(52)));
-  return b.op('i32.shr_u', b.op('i32.reinterpret_f32', number), b.i32(23));
+  if (isDouble(format)) return b.narrow(b.shr(b.wasm('i64.reinterpret_f64', number), b.const(52)));
+  return b.shr(b.wasm('i32.reinterpret_f32', number), b.i32(23));
 }
 const exponentMask = (format: Format) => (isDouble(format) ? 0x7ff : 0xff);
 
@@ -104,7 +104,7 @@ function scalarOf(b: Builder, format: Format, operand: Operand): Value {
   if (loaded) return loaded;
   const value = operand.get();
   if (operand.bits === 128) return lowest(b, format, value);
-  return isDouble(format) ? b.op('f64.reinterpret_i64', value) : b.op('f32.reinterpret_i32', b.narrow(value));
+  return isDouble(format) ? b.wasm('f64.reinterpret_i64', value) : b.wasm('f32.reinterpret_i32', b.narrow(value));
 }
 
 /** The same, of ADDSS and its kin (operands as scalarSource gives them). */
@@ -117,11 +117,11 @@ export const scalarArithmetic =
     const old = dst.get();
     const root = operation === 'sqrt';
     const x = root ? y : lowest(b, format, old);
-    const result = root ? b.op(`${lanes}.sqrt`, y) : b.op(`${lanes}.${operation}`, x, y);
+    const result = root ? b.wasm(`${lanes}.sqrt`, y) : b.wasm(`${lanes}.${operation}`, x, y);
     // Exponents 2 to the largest: the smallest normal number has 1, and so have some that do not matter.
-    const normal = b.op(
+    const normal = b.wasm(
       'i32.lt_u',
-      b.both(b.op('i32.sub', exponent(b, format, result), b.i32(2)), b.i32(mask)),
+      b.both(b.sub(exponent(b, format, result), b.i32(2)), b.i32(mask)),
       b.i32(mask - 2),
     );
     const operands = wild(
@@ -134,10 +134,10 @@ export const scalarArithmetic =
       lanes,
     );
     const fast = operands.reduce(
-      (all, number) => b.both(all, b.op('i32.ne', b.both(exponent(b, format, number), b.i32(mask)), b.i32(0))),
+      (all, number) => b.both(all, b.ne(b.both(exponent(b, format, number), b.i32(mask)), b.i32(0))),
       b.both(roundingIsSilent(b), normal),
     );
-    const splat = (number: Value) => b.op(`${format.shape}.splat`, number);
+    const splat = (number: Value) => b.wasm(`${format.shape}.splat`, number);
     b.when(
       fast,
       () => dst.set(withLowest(b, format, old, result)),
@@ -163,7 +163,7 @@ export function areOrdinary(
   const check = new LaneCheck(b, format, packed);
   const lanes = packed ? format.shape : scalarLanes(format);
   const masks = operands.map(([operand, value]) =>
-    operand.isTame(lanes) ? b.op(`${format.shape}.eq`, value, value) : check.isOrdinary(value),
+    operand.isTame(lanes) ? b.wasm(`${format.shape}.eq`, value, value) : check.isOrdinary(value),
   );
   return check.holds(...masks);
 }
@@ -182,7 +182,7 @@ export function selected(
   const y = vectorOf(b, src);
   const x = dst.get();
   const merged = (answer: Value) => (packed ? answer : withLowest(b, format, x, lowest(b, format, answer)));
-  const every = (v: Value) => (packed ? v : b.op(`${format.shape}.splat`, lowest(b, format, v)));
+  const every = (v: Value) => (packed ? v : b.wasm(`${format.shape}.splat`, lowest(b, format, v)));
   b.when(
     areOrdinary(b, format, packed, [
       [dst, x],

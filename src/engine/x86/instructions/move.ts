@@ -47,7 +47,7 @@ const bswap: Meaning = (b, dst) => {
     b.and(b.shr(pairs, b.const(16)), b.const(0x0000ffff0000ffffn)),
     b.shl(b.and(pairs, b.const(0x0000ffff0000ffffn)), b.const(16)),
   );
-  dst.set(bits === 64 ? b.op('i64.rotl', words, b.const(32)) : words);
+  dst.set(bits === 64 ? b.rotl(words, b.const(32)) : words);
 };
 
 const pushOperand: Meaning = (b, src) => push(b, src.bits, src.get());
@@ -113,7 +113,7 @@ const popf: Meaning = (b, size) => {
   const wanted = b.narrow(value);
   const rest = b.state32(state.FLAGS_REST);
   const others = POPF_BITS & ~(ARITHMETIC_FLAGS | IF | 2);
-  const changed = b.both(b.op('i32.xor', wanted, rest), b.i32(others));
+  const changed = b.both(b.xor(wanted, rest), b.i32(others));
   const waiting = b.both(b.state32(state.ATTENTION), b.no(b.both(rest, b.i32(IF))));
   const rare = b.either(b.either(changed, waiting), b.state32(state.CPL));
   b.when(
@@ -188,7 +188,7 @@ export const moveRows: Row[] = [
       b.helper('check_protected');
       const rpl = b.and(src.get(), b.const(3));
       const lower = b.ltu(b.and(x, b.const(3)), rpl);
-      b.flagsFromBits(b.either(b.both(b.arithmeticFlags(), b.i32(~0x40)), b.op('i32.shl', lower, b.i32(6))));
+      b.flagsFromBits(b.either(b.both(b.arithmeticFlags(), b.i32(~0x40)), b.shl(lower, b.i32(6))));
       dst.set(b.select(lower, b.or(b.and(x, b.const(0xfffc)), rpl), x));
     },
     mode: 'i64',

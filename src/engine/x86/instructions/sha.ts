@@ -9,9 +9,9 @@ import { choose, lanes, whole, zero } from './vector.ts';
 import { row } from './vector-columns.ts';
 
 const word = (b: Builder, x: Value, lane: number) => b.lane('i32x4.extract_lane', lane, x);
-const add = (b: Builder, ...words: Value[]) => words.reduce((x, y) => b.op('i32.add', x, y));
-const xor = (b: Builder, ...words: Value[]) => words.reduce((x, y) => b.op('i32.xor', x, y));
-const rotated = (b: Builder, x: Value, right: number) => b.op('i32.rotr', x, b.i32(right));
+const add = (b: Builder, ...words: Value[]) => words.reduce((x, y) => b.add(x, y));
+const xor = (b: Builder, ...words: Value[]) => words.reduce((x, y) => b.xor(x, y));
+const rotated = (b: Builder, x: Value, right: number) => b.rotr(x, b.i32(right));
 const fromWords = (b: Builder, words: readonly Value[]) =>
   words.reduce((x, w, lane) => b.lane('i32x4.replace_lane', lane, x, w), zero(b));
 
@@ -22,11 +22,11 @@ const turns = (b: Builder, x: Value, counts: readonly number[]) => xor(b, ...cou
 
 /** In every lane. */
 const rotatedLanes = (b: Builder, x: Value, left: number) =>
-  b.op('v128.or', b.op('i32x4.shl', x, b.i32(left)), b.op('i32x4.shr_u', x, b.i32(32 - left)));
+  b.wasm('v128.or', b.wasm('i32x4.shl', x, b.i32(left)), b.wasm('i32x4.shr_u', x, b.i32(32 - left)));
 const sigma = (b: Builder, x: Value, right: readonly [number, number], shift: number) =>
   right.reduce(
-    (sum, count) => b.op('v128.xor', sum, rotatedLanes(b, x, 32 - count)),
-    b.op('i32x4.shr_u', x, b.i32(shift)),
+    (sum, count) => b.wasm('v128.xor', sum, rotatedLanes(b, x, 32 - count)),
+    b.wasm('i32x4.shr_u', x, b.i32(shift)),
   );
 
 // ── SHA-1 ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -36,7 +36,7 @@ const sha1rnds4: Meaning = (b, dst, src, immediate) => {
   const message = src.get();
   const state = dst.get();
   const twenty = b.narrow(b.and(immediate.get(), b.const(3)));
-  const is = (n: number) => b.op('i32.eq', twenty, b.i32(n));
+  const is = (n: number) => b.eq(twenty, b.i32(n));
   const [first, third] = [is(0), is(2)];
   const constant = b.select(
     first,
@@ -56,14 +56,14 @@ const sha1rnds4: Meaning = (b, dst, src, immediate) => {
 
 /** E of four rounds on, from the A of now, added to the next message words. */
 const sha1nexte = whole((b, x, y) => {
-  const e = b.op('v128.and', rotatedLanes(b, x, 30), choose(b, zero(b), lanes(b, 32, -1), 4, [0, 0, 0, 4]));
-  return b.op('i32x4.add', y, e);
+  const e = b.wasm('v128.and', rotatedLanes(b, x, 30), choose(b, zero(b), lanes(b, 32, -1), 4, [0, 0, 0, 4]));
+  return b.wasm('i32x4.add', y, e);
 });
-const sha1msg1 = whole((b, x, y) => b.op('v128.xor', x, choose(b, x, y, 4, [6, 7, 0, 1])));
+const sha1msg1 = whole((b, x, y) => b.wasm('v128.xor', x, choose(b, x, y, 4, [6, 7, 0, 1])));
 /** The word of lane 0 takes in the one just made in lane 3. */
 const sha1msg2 = whole((b, x, y) => {
-  const words = rotatedLanes(b, b.op('v128.xor', x, choose(b, zero(b), y, 4, [0, 4, 5, 6])), 1);
-  return b.op('v128.xor', words, rotatedLanes(b, choose(b, words, zero(b), 4, [3, 4, 4, 4]), 1));
+  const words = rotatedLanes(b, b.wasm('v128.xor', x, choose(b, zero(b), y, 4, [0, 4, 5, 6])), 1);
+  return b.wasm('v128.xor', words, rotatedLanes(b, choose(b, words, zero(b), 4, [3, 4, 4, 4]), 1));
 });
 
 // ── SHA-256 ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -83,11 +83,11 @@ const sha256rnds2: Meaning = (b, dst, src) => {
   dst.set(fromWords(b, [f, e, v, a]));
 };
 
-const sha256msg1 = whole((b, x, y) => b.op('i32x4.add', x, sigma(b, choose(b, x, y, 4, [1, 2, 3, 4]), [7, 18], 3)));
+const sha256msg1 = whole((b, x, y) => b.wasm('i32x4.add', x, sigma(b, choose(b, x, y, 4, [1, 2, 3, 4]), [7, 18], 3)));
 /** The upper two words take in the lower two, just made. Of zero sigma is zero. */
 const sha256msg2 = whole((b, x, y) => {
-  const lower = b.op('i32x4.add', x, sigma(b, choose(b, y, zero(b), 4, [2, 3, 4, 4]), [17, 19], 10));
-  return b.op('i32x4.add', lower, sigma(b, choose(b, lower, zero(b), 4, [4, 4, 0, 1]), [17, 19], 10));
+  const lower = b.wasm('i32x4.add', x, sigma(b, choose(b, y, zero(b), 4, [2, 3, 4, 4]), [17, 19], 10));
+  return b.wasm('i32x4.add', lower, sigma(b, choose(b, lower, zero(b), 4, [4, 4, 0, 1]), [17, 19], 10));
 });
 
 /** AMD's processors take memory of any alignment here, whatever the manual says of the type (SDM 2A, table 2-21). */

@@ -38,7 +38,7 @@ const shift =
             : bitAt(b, b.shl(x, before), b.const(bits - 1))
           : bitAt(b, from, before);
       const top = b.sign(r, bits);
-      const overflow = kind === 'shl' ? b.op('i32.xor', top, carry) : kind === 'shr' ? b.sign(x, bits) : b.i32(0);
+      const overflow = kind === 'shl' ? b.xor(top, carry) : kind === 'shr' ? b.sign(x, bits) : b.i32(0);
       b.flagsFrom(bits, r, carry, overflow);
     });
     dst.set(r);
@@ -47,7 +47,7 @@ const shift =
 /** CF and OF change, the others stay. */
 function setCarryOverflow(b: Builder, carry: Value, overflow: Value): void {
   const others = b.both(b.arithmeticFlags(), b.i32(~0x801));
-  b.flagsFromBits(b.either(b.either(others, carry), b.op('i32.shl', overflow, b.i32(11))));
+  b.flagsFromBits(b.either(b.either(others, carry), b.shl(overflow, b.i32(11))));
 }
 
 const rotate =
@@ -58,7 +58,7 @@ const rotate =
     const count = masked(b, by(), bits);
     const n = bits < 32 ? b.and(count, b.const(bits - 1)) : count;
     let r: Value;
-    if (bits === 64) r = b.op(left ? 'i64.rotl' : 'i64.rotr', x, n);
+    if (bits === 64) r = b.wasm(left ? 'i64.rotl' : 'i64.rotr', x, n);
     else {
       const back = b.sub(b.const(bits), n);
       r = b.zx(left ? b.or(b.shl(x, n), b.shr(x, back)) : b.or(b.shr(x, n), b.shl(x, back)), bits);
@@ -66,7 +66,7 @@ const rotate =
     b.when(b.no(b.eqz(count)), () => {
       const top = b.sign(r, bits);
       const carry = left ? b.narrow(b.and(r, b.const(1))) : top;
-      const overflow = left ? b.op('i32.xor', top, carry) : b.op('i32.xor', top, b.sign(b.shl(r, b.const(1)), bits));
+      const overflow = left ? b.xor(top, carry) : b.xor(top, b.sign(b.shl(r, b.const(1)), bits));
       setCarryOverflow(b, carry, overflow);
     });
     dst.set(r);
@@ -79,7 +79,7 @@ const rotateThroughCarry =
     const { bits } = dst;
     const x = dst.get();
     const count = masked(b, by(), bits);
-    const n = bits < 32 ? b.op('i64.rem_u', count, b.const(bits + 1)) : count;
+    const n = bits < 32 ? b.wasm('i64.rem_u', count, b.const(bits + 1)) : count;
     const carryIn = b.wide(b.carry());
     const result = b.variable(x);
     b.when(b.no(b.eqz(n)), () => {
@@ -92,7 +92,7 @@ const rotateThroughCarry =
       const r = b.zx(b.or(b.or(near, far), inserted), bits);
       const carry = left ? bitAt(b, x, back) : bitAt(b, x, before);
       const top = b.sign(r, bits);
-      const overflow = left ? b.op('i32.xor', top, carry) : b.op('i32.xor', top, b.sign(b.shl(r, b.const(1)), bits));
+      const overflow = left ? b.xor(top, carry) : b.xor(top, b.sign(b.shl(r, b.const(1)), bits));
       setCarryOverflow(b, carry, overflow);
       result.set(r);
     });
@@ -125,7 +125,7 @@ const doubleShift =
         carry = left ? bitAt(b, x, back) : bitAt(b, x, before);
       }
       r = b.zx(r, bits);
-      b.flagsFrom(bits, r, carry, b.op('i32.xor', b.sign(r, bits), b.sign(x, bits)));
+      b.flagsFrom(bits, r, carry, b.xor(b.sign(r, bits), b.sign(x, bits)));
       result.set(r);
     });
     dst.set(result.get());
@@ -167,9 +167,9 @@ const scan =
   (b, dst, src) => {
     const x = src.get();
     const empty = b.eqz(x);
-    const found = forward ? b.op('i64.ctz', x) : b.sub(b.const(63), b.op('i64.clz', x));
+    const found = forward ? b.wasm('i64.ctz', x) : b.sub(b.const(63), b.wasm('i64.clz', x));
     const others = b.both(b.arithmeticFlags(), b.i32(~0x40));
-    b.flagsFromBits(b.either(others, b.op('i32.shl', empty, b.i32(6))));
+    b.flagsFromBits(b.either(others, b.shl(empty, b.i32(6))));
     b.when(b.no(empty), () => dst.set(found));
   };
 

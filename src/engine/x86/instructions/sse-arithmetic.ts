@@ -69,20 +69,20 @@ const rounded =
     exactZero: (b: Builder, check: LaneCheck, x: Value, y: Value, result: Value) => Value,
   ): Attempted =>
   (b, check, format, x, y) => {
-    const result = b.op(`${format.shape}.${operation}`, x, y);
+    const result = b.wasm(`${format.shape}.${operation}`, x, y);
     const silent = check.isSilent(result, exactZero(b, check, x, y, result));
     const lanes = check.holds(check.isOrdinary(x), check.isOrdinary(y), silent);
     return { result, fast: b.both(roundingIsSilent(b), lanes) };
   };
 /** A sum of normal numbers is zero only if it is exactly zero: what is not, is at least the smallest denormal. */
 const add = rounded('add', (_b, check, _x, _y, result) => check.isZero(result));
-const multiply = rounded('mul', (b, check, x, y) => b.op('v128.or', check.isZero(x), check.isZero(y)));
+const multiply = rounded('mul', (b, check, x, y) => b.wasm('v128.or', check.isZero(x), check.isZero(y)));
 
 /** MIN and MAX answer with the second operand where neither is smaller: what pmin and pmax do with operands exchanged. */
 const extreme =
   (name: 'min' | 'max', form: Form): Meaning =>
   (b, dst, src) => {
-    const result = (x: Value, y: Value) => b.op(`${form.format.shape}.p${name}`, y, x);
+    const result = (x: Value, y: Value) => b.wasm(`${form.format.shape}.p${name}`, y, x);
     selected(b, form.format, form.packed, [dst, src!], { name, result, leavesNumbers: true });
   };
 
@@ -117,7 +117,7 @@ const horizontally =
 const alternating: Attempted = (b, check, format, x, y) => {
   const size = format.bits / 8;
   const signs = bytes(b, i => (i % (2 * size) === size - 1 ? 0x80 : 0));
-  return add(b, check, format, x, b.op('v128.xor', y, signs));
+  return add(b, check, format, x, b.wasm('v128.xor', y, signs));
 };
 
 const SSE3_OPERATIONS: [string, number, (form: Form) => Meaning][] = [
@@ -147,14 +147,14 @@ const roundToInteger =
     const x = vectorOf(b, src);
     const old = form.packed ? x : dst.get();
     const control = b.narrow(immediate.get());
-    const bit = (n: number) => b.both(b.op('i32.shr_u', control, b.i32(n)), b.i32(1));
-    const way = (operation: string) => b.op(`${form.format.shape}.${operation}`, x);
+    const bit = (n: number) => b.both(b.shr(control, b.i32(n)), b.i32(1));
+    const way = (operation: string) => b.wasm(`${form.format.shape}.${operation}`, x);
     const upOrTruncated = b.select(bit(0), way('trunc'), way('ceil'));
     const nearestOrDown = b.select(bit(0), way('floor'), way('nearest'));
     const chosen = b.select(bit(1), upOrTruncated, nearestOrDown);
     // A number that is an integer already is the answer whatever the mode, and raises nothing.
     const check = new LaneCheck(b, form.format, form.packed);
-    const exact = check.holds(b.op(`${form.format.shape}.eq`, chosen, x));
+    const exact = check.holds(b.wasm(`${form.format.shape}.eq`, chosen, x));
     const quiet = b.both(b.no(bit(2)), b.either(bit(3), roundingIsSilent(b)));
     const fast = b.both(check.holds(check.isOrdinary(x)), b.either(exact, quiet));
     b.when(
@@ -170,8 +170,8 @@ function laneMask(b: Builder, format: Format, immediate: Value, first: number): 
     format.bits === 64
       ? bytes(b, i => (i % 8 === 0 ? 1 << (i / 8 + first) : 0))
       : bytes(b, i => (i % 4 === 0 ? 1 << (i / 4 + first) : 0));
-  const set = b.op('v128.and', everyLane(b, format, immediate), own);
-  return b.op(`${format.integers}.eq`, set, own);
+  const set = b.wasm('v128.and', everyLane(b, format, immediate), own);
+  return b.wasm(`${format.integers}.eq`, set, own);
 }
 
 /** DPPS and DPPD: chosen products, summed pair by pair, to the chosen lanes. Fast if every step is. */
@@ -182,7 +182,7 @@ const dotProduct =
     const x = dst.get();
     const control = immediate.get();
     const wanted = laneMask(b, format, control, 4);
-    const masked = (v: Value) => b.op('v128.and', v, wanted);
+    const masked = (v: Value) => b.wasm('v128.and', v, wanted);
     const check = new LaneCheck(b, format, true);
     // Lanes not wanted are zero times zero: +0, and nothing raised.
     const products = multiply(b, check, format, masked(x), masked(y));
@@ -197,7 +197,7 @@ const dotProduct =
     const sum = format.bits === 64 ? pairs : add(b, check, format, pairs.result, swapped(pairs.result, [2, 3, 0, 1]));
     b.when(
       b.both(b.both(products.fast, pairs.fast), sum.fast),
-      () => dst.set(b.op('v128.and', sum.result, laneMask(b, format, control, 0))),
+      () => dst.set(b.wasm('v128.and', sum.result, laneMask(b, format, control, 0))),
       () => dst.set(inSoftware(b, name, x, y, control)),
     );
   };

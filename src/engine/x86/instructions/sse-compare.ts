@@ -25,25 +25,25 @@ const compare =
   (b, dst, src, immediate) => {
     const predicate = b.narrow(immediate.get());
     b.setState(ARGUMENT, immediate.get());
-    const bit = (n: number) => b.both(b.op('i32.shr_u', predicate, b.i32(n)), b.i32(1));
+    const bit = (n: number) => b.both(b.shr(predicate, b.i32(n)), b.i32(1));
     const result = (x: Value, y: Value) => {
-      const is = (operation: string) => b.op(`${format.shape}.${operation}`, x, y);
+      const is = (operation: string) => b.wasm(`${format.shape}.${operation}`, x, y);
       const never = everyLane(b, format, 0n);
       const lessOrEqual = b.select(bit(0), never, is('le'));
       const straight = b.select(bit(1), lessOrEqual, b.select(bit(0), is('lt'), is('eq')));
-      return b.op('v128.xor', straight, b.select(bit(2), everyLane(b, format, -1n), never));
+      return b.wasm('v128.xor', straight, b.select(bit(2), everyLane(b, format, -1n), never));
     };
     selected(b, format, packed, [dst, src!], { name: 'cmp', result, leavesNumbers: false });
   };
 
 /** Sets ZF, PF and CF as `flags` (i32, laid out as RFLAGS) has them; OF, SF and AF clear. Shorter than flagsFromBits. */
 function setComparison(b: Builder, flags: Value): void {
-  const shifted = (n: number) => b.op('i32.shl', flags, b.i32(n));
+  const shifted = (n: number) => b.shl(flags, b.i32(n));
   const notZero = b.no(b.both(flags, b.i32(0x40)));
   const aux = () => {
     // CF to bit 31, and to bit 30, which is CF^OF. The result is 0 or 1: its parity alone gives PF = ZF.
-    const carry = b.op('i32.mul', b.both(flags, b.i32(1)), b.i32(0xc0000000 | 0));
-    const parity = b.both(b.op('i32.xor', shifted(2), shifted(6)), b.i32(0x100));
+    const carry = b.mul(b.both(flags, b.i32(1)), b.i32(0xc0000000 | 0));
+    const parity = b.both(b.xor(shifted(2), shifted(6)), b.i32(0x100));
     return b.either(carry, parity);
   };
   b.tier.setFlags(b, { kind: 'raw', bits: 64, r: b.wide(notZero), aux });
@@ -55,13 +55,14 @@ const compareToFlags =
   (b, left, right) => {
     const y = vectorOf(b, right);
     const x = left.get();
-    const is = (operation: string) => b.op(`f${format.bits}.${operation}`, lowest(b, format, x), lowest(b, format, y));
+    const is = (operation: string) =>
+      b.wasm(`f${format.bits}.${operation}`, lowest(b, format, x), lowest(b, format, y));
     const check = new LaneCheck(b, format, false);
     // Both numbers side by side in one vector.
     const side = b.lane(`${format.shape}.replace_lane`, 1, x, lowest(b, format, y));
-    const ordinary = b.both(b.op(`${format.integers}.bitmask`, check.isOrdinary(side)), b.i32(3));
-    const flags = b.variable(b.either(is('lt'), b.op('i32.shl', is('eq'), b.i32(6))));
-    b.when(b.op('i32.ne', ordinary, b.i32(3)), () => {
+    const ordinary = b.both(b.wasm(`${format.integers}.bitmask`, check.isOrdinary(side)), b.i32(3));
+    const flags = b.variable(b.either(is('lt'), b.shl(is('eq'), b.i32(6))));
+    b.when(b.ne(ordinary, b.i32(3)), () => {
       inSoftware(b, name, x, y);
       flags.set(b.state32(RESULT));
     });

@@ -21,8 +21,8 @@ import { f2, f3, memory, none, register, row, sse, sse2, sse2Mmx, sseMmx, x66 } 
 /** The number 2^exponent, as a scalar. */
 const powerOfTwo = (b: Builder, format: Format, exponent: number) =>
   format.bits === 64
-    ? b.op('f64.reinterpret_i64', b.const(BigInt(exponent + 1023) << 52n))
-    : b.op('f32.reinterpret_i32', b.i32((exponent + 127) << 23));
+    ? b.wasm('f64.reinterpret_i64', b.const(BigInt(exponent + 1023) << 52n))
+    : b.wasm('f32.reinterpret_i32', b.i32((exponent + 127) << 23));
 
 /** 2^31 in every lane: what no 32-bit integer reaches. */
 const TWO_31: Record<32 | 64, bigint> = { 32: 0x4f000000n, 64: 0x41e0000000000000n };
@@ -44,7 +44,7 @@ const fromInteger =
   (b, dst, src) => {
     const integer = b.sx(src.get(), src.bits);
     const x = dst.get();
-    const result = withLowest(b, format, x, b.op(`f${format.bits}.convert_i64_s`, integer));
+    const result = withLowest(b, format, x, b.wasm(`f${format.bits}.convert_i64_s`, integer));
     const precision = format.bits === 64 ? 53 : 24;
     if (src.bits < precision) return dst.set(result);
     const limit = b.const(1n << BigInt(precision));
@@ -66,10 +66,10 @@ const toInteger =
     const source = vectorOf(b, src);
     const x = lowest(b, format, source);
     const type = `f${format.bits}`;
-    const rounded = truncate ? x : b.op(`${type}.nearest`, x);
-    const integer = b.op(`i64.trunc_sat_${type}_s`, rounded);
-    const inRange = b.op(`${type}.lt`, b.op(`${type}.abs`, rounded), powerOfTwo(b, format, dst.bits - 1));
-    const exact = b.op(`${type}.eq`, b.op(`${type}.convert_i64_s`, integer), x);
+    const rounded = truncate ? x : b.wasm(`${type}.nearest`, x);
+    const integer = b.wasm(`i64.trunc_sat_${type}_s`, rounded);
+    const inRange = b.wasm(`${type}.lt`, b.wasm(`${type}.abs`, rounded), powerOfTwo(b, format, dst.bits - 1));
+    const exact = b.wasm(`${type}.eq`, b.wasm(`${type}.convert_i64_s`, integer), x);
     const answer = b.variable(integer);
     b.when(b.no(b.both(inRange, b.either(exact, roundingIsSilent(b)))), () => {
       b.setState(VECTOR + 16, source, 128);
@@ -85,19 +85,19 @@ const widened =
   (name: string, packed: boolean): Conversion =>
   (b, x) => {
     const check = new LaneCheck(b, SINGLE, packed);
-    return orInSoftware(b, check.holds(check.isOrdinary(x)), b.op('f64x2.promote_low_f32x4', x), name, x);
+    return orInSoftware(b, check.holds(check.isOrdinary(x)), b.wasm('f64x2.promote_low_f32x4', x), name, x);
   };
 
 /** CVTSD2SS, CVTPD2PS: looked at as doubles again, so that the two lanes of the answer are checked and no others. */
 const narrowed =
   (name: string, packed: boolean): Conversion =>
   (b, x) => {
-    const result = b.op('f32x4.demote_f64x2_zero', x);
-    const again = b.op('f64x2.promote_low_f32x4', result);
+    const result = b.wasm('f32x4.demote_f64x2_zero', x);
+    const again = b.wasm('f64x2.promote_low_f32x4', result);
     const check = new LaneCheck(b, DOUBLE, packed);
     const smallest = everyLane(b, DOUBLE, BigInt(1023 - 126) << 52n);
-    const normal = b.op('f64x2.gt', b.op('f64x2.abs', again), smallest);
-    const silent = b.op('v128.and', check.isFinite(again), b.op('v128.or', normal, check.isZero(x)));
+    const normal = b.wasm('f64x2.gt', b.wasm('f64x2.abs', again), smallest);
+    const silent = b.wasm('v128.and', check.isFinite(again), b.wasm('v128.or', normal, check.isZero(x)));
     return orInSoftware(b, b.both(check.holds(silent), roundingIsSilent(b)), result, name, x);
   };
 
@@ -107,10 +107,10 @@ const narrowed =
 const integersOfSingles =
   (name: string, truncate: boolean): Conversion =>
   (b, x) => {
-    const rounded = truncate ? x : b.op('f32x4.nearest', x);
-    const result = b.op('i32x4.trunc_sat_f32x4_s', rounded);
+    const rounded = truncate ? x : b.wasm('f32x4.nearest', x);
+    const result = b.wasm('i32x4.trunc_sat_f32x4_s', rounded);
     const check = new LaneCheck(b, SINGLE, true);
-    const exact = check.holds(b.op('f32x4.eq', b.op('f32x4.convert_i32x4_s', result), x));
+    const exact = check.holds(b.wasm('f32x4.eq', b.wasm('f32x4.convert_i32x4_s', result), x));
     const inRange = check.holds(check.isBelow(x, everyLane(b, SINGLE, TWO_31[32])));
     return orInSoftware(b, b.both(inRange, b.either(exact, roundingIsSilent(b))), result, name, x);
   };
@@ -119,22 +119,22 @@ const integersOfSingles =
 const integersOfDoubles =
   (name: string, truncate: boolean): Conversion =>
   (b, x) => {
-    const rounded = truncate ? x : b.op('f64x2.nearest', x);
-    const result = b.op('i32x4.trunc_sat_f64x2_s_zero', rounded);
+    const rounded = truncate ? x : b.wasm('f64x2.nearest', x);
+    const result = b.wasm('i32x4.trunc_sat_f64x2_s_zero', rounded);
     const check = new LaneCheck(b, DOUBLE, true);
-    const exact = check.holds(b.op('f64x2.eq', b.op('f64x2.convert_low_i32x4_s', result), x));
+    const exact = check.holds(b.wasm('f64x2.eq', b.wasm('f64x2.convert_low_i32x4_s', result), x));
     const inRange = check.holds(check.isBelow(rounded, everyLane(b, DOUBLE, TWO_31[64])));
     return orInSoftware(b, b.both(inRange, b.either(exact, roundingIsSilent(b))), result, name, x);
   };
 
 /** CVTDQ2PS and, of two lanes, CVTPI2PS: exact up to 24 bits. */
 const singlesOfIntegers: Conversion = (b, x) => {
-  const result = b.op('f32x4.convert_i32x4_s', x);
-  const large = b.op('i32x4.gt_u', b.op('i32x4.abs', x), everyLane(b, SINGLE, 1n << 24n));
-  const exact = b.no(b.op('v128.any_true', large));
+  const result = b.wasm('f32x4.convert_i32x4_s', x);
+  const large = b.wasm('i32x4.gt_u', b.wasm('i32x4.abs', x), everyLane(b, SINGLE, 1n << 24n));
+  const exact = b.no(b.wasm('v128.any_true', large));
   return orInSoftware(b, b.either(exact, roundingIsSilent(b)), result, 'cvtdq2ps', x);
 };
-const doublesOfIntegers: Conversion = (b, x) => b.op('f64x2.convert_low_i32x4_s', x);
+const doublesOfIntegers: Conversion = (b, x) => b.wasm('f64x2.convert_low_i32x4_s', x);
 
 /** One conversion of a whole register or a half of one; `between` happens between loading and converting. */
 const whole =

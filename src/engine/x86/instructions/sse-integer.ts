@@ -20,28 +20,28 @@ import { hot, none, row, sse, sse2, x66 } from './vector-columns.ts';
 const multiplyHigh =
   (sign: 's' | 'u'): Operation =>
   (b, x, y) => {
-    const lower = b.op(`i32x4.extmul_low_i16x8_${sign}`, x, y);
-    const upper = b.op(`i32x4.extmul_high_i16x8_${sign}`, x, y);
+    const lower = b.wasm(`i32x4.extmul_low_i16x8_${sign}`, x, y);
+    const upper = b.wasm(`i32x4.extmul_high_i16x8_${sign}`, x, y);
     return choose(b, lower, upper, 2, [1, 3, 5, 7, 9, 11, 13, 15]);
   };
 
 /** PMULHRSW wraps -1 * -1 to -1, where WebAssembly's instruction saturates. */
 const multiplyRounded: Operation = (b, x, y) => {
   const minimum = lanes(b, 16, 0x8000);
-  const wraps = b.op('v128.and', b.op('i16x8.eq', x, minimum), b.op('i16x8.eq', y, minimum));
-  return b.op('v128.xor', b.op('i16x8.q15mulr_sat_s', x, y), wraps);
+  const wraps = b.wasm('v128.and', b.wasm('i16x8.eq', x, minimum), b.wasm('i16x8.eq', y, minimum));
+  return b.wasm('v128.xor', b.wasm('i16x8.q15mulr_sat_s', x, y), wraps);
 };
 
 /** PMADDUBSW: bytes of x unsigned, of y signed; sums of neighbours saturate. */
 const multiplyAddBytes: Operation = (b, x, y) => {
   const eight = b.i32(8);
-  const even = b.op(
+  const even = b.wasm(
     'i16x8.mul',
-    b.op('v128.and', x, lanes(b, 16, 0x00ff)),
-    b.op('i16x8.shr_s', b.op('i16x8.shl', y, eight), eight),
+    b.wasm('v128.and', x, lanes(b, 16, 0x00ff)),
+    b.wasm('i16x8.shr_s', b.wasm('i16x8.shl', y, eight), eight),
   );
-  const odd = b.op('i16x8.mul', b.op('i16x8.shr_u', x, eight), b.op('i16x8.shr_s', y, eight));
-  return b.op('i16x8.add_sat_s', even, odd);
+  const odd = b.wasm('i16x8.mul', b.wasm('i16x8.shr_u', x, eight), b.wasm('i16x8.shr_s', y, eight));
+  return b.wasm('i16x8.add_sat_s', even, odd);
 };
 
 /** Products of the even 32-bit lanes, 64 bits each. */
@@ -49,16 +49,16 @@ export const multiplyEven =
   (sign: 's' | 'u'): Operation =>
   (b, x, y) => {
     const even = (v: Value) => choose(b, v, v, 4, [0, 2, 0, 2]);
-    return b.op(`i64x2.extmul_low_i32x4_${sign}`, even(x), even(y));
+    return b.wasm(`i64x2.extmul_low_i32x4_${sign}`, even(x), even(y));
   };
 
 /** PSADBW: the sum of eight absolute differences in each half. */
 const sumOfDifferences: Operation = (b, x, y) => {
-  const difference = b.op('v128.or', b.op('i8x16.sub_sat_u', x, y), b.op('i8x16.sub_sat_u', y, x));
-  const words = b.op('i16x8.extadd_pairwise_i8x16_u', difference);
-  const doublewords = b.op('i32x4.extadd_pairwise_i16x8_u', words);
-  const upper = b.op('i64x2.shr_u', doublewords, b.i32(32));
-  return b.op('v128.and', b.op('i32x4.add', doublewords, upper), lanes(b, 64, 0xffffffffn));
+  const difference = b.wasm('v128.or', b.wasm('i8x16.sub_sat_u', x, y), b.wasm('i8x16.sub_sat_u', y, x));
+  const words = b.wasm('i16x8.extadd_pairwise_i8x16_u', difference);
+  const doublewords = b.wasm('i32x4.extadd_pairwise_i16x8_u', words);
+  const upper = b.wasm('i64x2.shr_u', doublewords, b.i32(32));
+  return b.wasm('v128.and', b.wasm('i32x4.add', doublewords, upper), lanes(b, 64, 0xffffffffn));
 };
 
 /** PSIGN: y decides whether x is negated, cleared or kept. */
@@ -66,9 +66,9 @@ const withSignOf =
   (shape: string): Operation =>
   (b, x, y) => {
     const none = zero(b);
-    const negative = b.op(`${shape}.lt_s`, y, none);
-    const negated = b.op(`${shape}.sub`, b.op('v128.xor', x, negative), negative);
-    return b.op('v128.and', negated, b.op(`${shape}.ne`, y, none));
+    const negative = b.wasm(`${shape}.lt_s`, y, none);
+    const negated = b.wasm(`${shape}.sub`, b.wasm('v128.xor', x, negative), negative);
+    return b.wasm('v128.and', negated, b.wasm(`${shape}.ne`, y, none));
   };
 
 /** Even lanes with odd ones, the pairs of x below those of y. */
@@ -84,10 +84,10 @@ const horizontal =
       size,
       numbers.map(n => n + 1),
     );
-    return b.op(operation, even, odd);
+    return b.wasm(operation, even, odd);
   };
 
-const andNot: Operation = (b, x, y) => b.op('v128.andnot', y, x);
+const andNot: Operation = (b, x, y) => b.wasm('v128.andnot', y, x);
 
 const often = (rows: Row[]): Row[] => rows.map(row => (row.unit === 'sse' ? { ...row, hot: true } : row));
 

@@ -11,8 +11,8 @@ const SHAPES = { 16: 'i16x8', 32: 'i32x4', 64: 'i64x2' } as const;
 function shift(b: Builder, x: Value, count: Value, bits: 16 | 32 | 64, direction: Direction): Value {
   const fits = b.ltu(count, b.const(bits));
   const operation = `${SHAPES[bits]}.${direction}`;
-  if (direction === 'shr_s') return b.op(operation, x, b.narrow(b.select(fits, count, b.const(bits - 1))));
-  return b.select(fits, b.op(operation, x, b.narrow(count)), zero(b));
+  if (direction === 'shr_s') return b.wasm(operation, x, b.narrow(b.select(fits, count, b.const(bits - 1))));
+  return b.select(fits, b.wasm(operation, x, b.narrow(count)), zero(b));
 }
 
 const ofVector =
@@ -56,9 +56,9 @@ const byteShift =
     const numbers = splat(b, 'i8x16', immediate);
     // swizzle gives zero for byte numbers from 16 on; left, i - count wraps below zero or, from 128 on, still is above 112.
     const choice = left
-      ? b.op('v128.or', b.op('i8x16.sub', counting(b), numbers), b.op('i8x16.gt_u', numbers, everyByte(b, 15)))
-      : b.op('i8x16.add_sat_u', counting(b), numbers);
-    dst.set(b.op('i8x16.swizzle', x, choice));
+      ? b.wasm('v128.or', b.wasm('i8x16.sub', counting(b), numbers), b.wasm('i8x16.gt_u', numbers, everyByte(b, 15)))
+      : b.wasm('i8x16.add_sat_u', counting(b), numbers);
+    dst.set(b.wasm('i8x16.swizzle', x, choice));
   };
 
 export const vectorShiftRows: Row[] = [

@@ -72,18 +72,18 @@ const fields = (immediate: number): [number, number, number, number] => [
 function doublewordChoice(b: Builder, immediate: Value): Value {
   // Multiplying moves field i of each lane's copy to bits 6 and 7.
   const weights = bytes(b, i => (i % 4 === 0 ? 64 >> (2 * (i / 4)) : 0));
-  const moved = b.op('i32x4.mul', splat(b, 'i32x4', immediate), weights);
-  const field = b.op('v128.and', b.op('i32x4.shr_u', moved, b.i32(6)), lanes(b, 32, 3));
-  return b.op('i32x4.add', b.op('i32x4.mul', field, lanes(b, 32, 0x04040404)), lanes(b, 32, 0x03020100));
+  const moved = b.wasm('i32x4.mul', splat(b, 'i32x4', immediate), weights);
+  const field = b.wasm('v128.and', b.wasm('i32x4.shr_u', moved, b.i32(6)), lanes(b, 32, 3));
+  return b.wasm('i32x4.add', b.wasm('i32x4.mul', field, lanes(b, 32, 0x04040404)), lanes(b, 32, 0x03020100));
 }
 
 /** The same for 16-bit lanes; in lanes 4-7 the fields count from lane 4. */
 function wordChoice(b: Builder, immediate: Value): Value {
   const weights = bytes(b, i => (i % 2 === 0 ? 64 >> (2 * ((i / 2) % 4)) : 0));
-  const moved = b.op('i16x8.mul', splat(b, 'i16x8', immediate), weights);
-  const field = b.op('v128.and', b.op('i16x8.shr_u', moved, b.i32(6)), lanes(b, 16, 3));
+  const moved = b.wasm('i16x8.mul', splat(b, 'i16x8', immediate), weights);
+  const field = b.wasm('v128.and', b.wasm('i16x8.shr_u', moved, b.i32(6)), lanes(b, 16, 3));
   const first = bytes(b, i => (i & 1) + (i < 8 ? 0 : 8));
-  return b.op('i16x8.add', b.op('i16x8.mul', field, lanes(b, 16, 0x0202)), first);
+  return b.wasm('i16x8.add', b.wasm('i16x8.mul', field, lanes(b, 16, 0x0202)), first);
 }
 
 const pshufd: Meaning = (b, dst, src, selector) => {
@@ -91,7 +91,7 @@ const pshufd: Meaning = (b, dst, src, selector) => {
   const immediate = selector.get();
   const number = known(immediate);
   if (number !== undefined) dst.set(choose(b, x, x, 4, fields(number)));
-  else dst.set(b.op('i8x16.swizzle', x, doublewordChoice(b, immediate)));
+  else dst.set(b.wasm('i8x16.swizzle', x, doublewordChoice(b, immediate)));
 };
 
 /** The words of x in one half rearranged, the other half as it is. */
@@ -104,7 +104,7 @@ function shuffleWords(b: Builder, x: Value, immediate: Value, half: 'low' | 'hig
   }
   const identity = counting(b);
   const changes = bytes(b, i => (i < 8 === upper ? 0 : 0xff));
-  return b.op('i8x16.swizzle', x, b.op('v128.bitselect', wordChoice(b, immediate), identity, changes));
+  return b.wasm('i8x16.swizzle', x, b.wasm('v128.bitselect', wordChoice(b, immediate), identity, changes));
 }
 const pshufw =
   (half: 'low' | 'high'): Meaning =>
@@ -124,8 +124,8 @@ const shufps: Meaning = (b, dst, src, selector) => {
     return dst.set(choose(b, x, y, 4, [first, second, third + 4, fourth + 4]));
   }
   const choice = doublewordChoice(b, immediate);
-  const lower = b.op('i8x16.swizzle', x, choice);
-  const upper = b.op('i8x16.swizzle', y, choice);
+  const lower = b.wasm('i8x16.swizzle', x, choice);
+  const upper = b.wasm('i8x16.swizzle', y, choice);
   dst.set(choose(b, lower, upper, 8, [0, 3]));
 };
 const shufpd: Meaning = (b, dst, src, selector) => {
@@ -139,7 +139,7 @@ const shufpd: Meaning = (b, dst, src, selector) => {
 const shuffleBytes =
   (bits: number) =>
   (b: Builder, x: Value, control: Value): Value =>
-    b.op('i8x16.swizzle', x, b.op('v128.and', control, everyByte(b, bits)));
+    b.wasm('i8x16.swizzle', x, b.wasm('v128.and', control, everyByte(b, bits)));
 
 /** Bytes of dst:src, a number of bytes further down. */
 const palignr: Meaning = (b, dst, src, count) => {
@@ -156,15 +156,15 @@ const palignr: Meaning = (b, dst, src, count) => {
       ),
     );
   const numbers = splat(b, 'i8x16', immediate);
-  const fromLow = b.op('i8x16.add_sat_u', counting(b), numbers);
+  const fromLow = b.wasm('i8x16.add_sat_u', counting(b), numbers);
   // Below 16 the sum wraps to 240 and more, which swizzle answers with zeros, as it does from 16 on.
-  const fromHigh = b.op('i8x16.add', counting(b, -16), numbers);
-  dst.set(b.op('v128.or', b.op('i8x16.swizzle', y, fromLow), b.op('i8x16.swizzle', x, fromHigh)));
+  const fromHigh = b.wasm('i8x16.add', counting(b, -16), numbers);
+  dst.set(b.wasm('v128.or', b.wasm('i8x16.swizzle', y, fromLow), b.wasm('i8x16.swizzle', x, fromHigh)));
 };
 const palignrOfMmx: Meaning = (b, dst, src, count) => {
   const both = pair(b, src.get(), dst.get());
-  const from = b.op('i8x16.add_sat_u', counting(b), splat(b, 'i8x16', count.get()));
-  dst.set(low(b, b.op('i8x16.swizzle', both, from)));
+  const from = b.wasm('i8x16.add_sat_u', counting(b), splat(b, 'i8x16', count.get()));
+  dst.set(low(b, b.wasm('i8x16.swizzle', both, from)));
 };
 
 // ── single lanes ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -183,9 +183,9 @@ export function insert(b: Builder, x: Value, number: Value, value: Value, bits: 
   const shape = { 8: 'i8x16', 16: 'i16x8', 32: 'i32x4', 64: 'i64x2' }[bits];
   const own = bytes(b, i => (i % (bits / 8) === 0 ? i / (bits / 8) : 0));
   const masked = b.and(number, b.const(128 / bits - 1));
-  const wanted = b.op(`${shape}.splat`, bits === 64 ? masked : b.narrow(masked));
-  const replacement = b.op(`${shape}.splat`, bits === 64 ? value : b.narrow(value));
-  return b.op('v128.bitselect', replacement, x, b.op(`${shape}.eq`, own, wanted));
+  const wanted = b.wasm(`${shape}.splat`, bits === 64 ? masked : b.narrow(masked));
+  const replacement = b.wasm(`${shape}.splat`, bits === 64 ? value : b.narrow(value));
+  return b.wasm('v128.bitselect', replacement, x, b.wasm(`${shape}.eq`, own, wanted));
 }
 
 const pextrw: Meaning = (b, dst, src, number) => dst.set(extract(b, src.get(), number.get(), 16));
@@ -202,25 +202,25 @@ const pinsrwOfMmx: Meaning = (b, dst, src, number) => {
 const mask =
   (shape: string): Meaning =>
   (b, dst, src) =>
-    dst.set(b.wide(b.op(`${shape}.bitmask`, src.get())));
-const maskOfMmx: Meaning = (b, dst, src) => dst.set(b.wide(b.op('i8x16.bitmask', extended(b, src.get()))));
+    dst.set(b.wide(b.wasm(`${shape}.bitmask`, src.get())));
+const maskOfMmx: Meaning = (b, dst, src) => dst.set(b.wide(b.wasm('i8x16.bitmask', extended(b, src.get()))));
 
 // ── masked stores ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** MASKMOVQ and MASKMOVDQU: bytes of the register whose mask byte has bit 7 set go to [rDI]. */
 function storeMasked(b: Builder, memory: Operand, data: Value, control: Value): void {
-  const chosen = b.op('i8x16.shr_s', control, b.i32(7));
+  const chosen = b.wasm('i8x16.shr_s', control, b.i32(7));
   const address = memory.address();
   const old = b.loadForWrite(address, memory.bits);
   const wide = memory.bits === 128;
-  const merged = b.op('v128.bitselect', data, wide ? old : extended(b, old), chosen);
+  const merged = b.wasm('v128.bitselect', data, wide ? old : extended(b, old), chosen);
   b.store(address, memory.bits, wide ? merged : low(b, merged));
 }
 /** With no byte to be stored MASKMOVDQU does not look at memory; MASKMOVQ does (both may: SDM 2B). */
 const maskmovdqu: Meaning = (b, memory, src, control) => {
   const mask = control.get();
   const data = src.get();
-  b.when(b.op('i8x16.bitmask', mask), () => storeMasked(b, memory, data, mask));
+  b.when(b.wasm('i8x16.bitmask', mask), () => storeMasked(b, memory, data, mask));
 };
 const maskmovq: Meaning = (b, memory, src, control) => {
   switchToMmx(b);

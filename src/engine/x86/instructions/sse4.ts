@@ -28,8 +28,8 @@ const blendByXmm0 =
   (shape: string, bits: number): Meaning =>
   (b, dst, src) => {
     const y = src.get();
-    const chosen = b.op(`${shape}.shr_s`, b.state(XMM, 128), b.i32(bits - 1));
-    dst.set(b.op('v128.bitselect', y, dst.get(), chosen));
+    const chosen = b.wasm(`${shape}.shr_s`, b.state(XMM, 128), b.i32(bits - 1));
+    dst.set(b.wasm('v128.bitselect', y, dst.get(), chosen));
   };
 /** Chosen by the bits of an immediate. */
 const blendByImmediate =
@@ -37,8 +37,8 @@ const blendByImmediate =
   (b, dst, src, immediate) => {
     const y = src.get();
     const own = bytes(b, i => 1 << Math.floor(i / size));
-    const set = b.op('v128.and', splat(b, 'i8x16', immediate.get()), own);
-    dst.set(b.op('v128.bitselect', y, dst.get(), b.op('i8x16.eq', set, own)));
+    const set = b.wasm('v128.and', splat(b, 'i8x16', immediate.get()), own);
+    dst.set(b.wasm('v128.bitselect', y, dst.get(), b.wasm('i8x16.eq', set, own)));
   };
 
 // ── lanes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -67,15 +67,15 @@ const insertps: Meaning = (b, dst, src, immediate) => {
   const value = src.bits === 128 ? extract(b, src.get(), field(6), 32) : src.get();
   const inserted = insert(b, dst.get(), field(4), value, 32);
   const own = bytes(b, i => 1 << (i >> 2));
-  const kept = b.op('i8x16.ne', b.op('v128.and', splat(b, 'i8x16', control), own), own);
-  dst.set(b.op('v128.and', inserted, kept));
+  const kept = b.wasm('i8x16.ne', b.wasm('v128.and', splat(b, 'i8x16', control), own), own);
+  dst.set(b.wasm('v128.and', inserted, kept));
 };
 
 /** PMOVSX and PMOVZX: one or more doublings of the lanes' width. */
 const widen =
   (steps: readonly string[], sign: 's' | 'u'): Meaning =>
   (b, dst, src) =>
-    dst.set(steps.reduce((x, step) => b.op(`${step}_${sign}`, x), doubled(b, src.get())));
+    dst.set(steps.reduce((x, step) => b.wasm(`${step}_${sign}`, x), doubled(b, src.get())));
 const FROM_BYTE = 'i16x8.extend_low_i8x16';
 const FROM_WORD = 'i32x4.extend_low_i16x8';
 const FROM_DOUBLEWORD = 'i64x2.extend_low_i32x4';
@@ -92,11 +92,11 @@ const WIDENINGS: [string, string, string[]][] = [
 
 /** The smallest of eight words and, in the next word, its number; zeros above. */
 const horizontalMinimum = (b: Builder, x: Value): Value => {
-  const fold = (v: Value, numbers: number[]) => b.op('i16x8.min_u', v, choose(b, v, v, 2, numbers));
+  const fold = (v: Value, numbers: number[]) => b.wasm('i16x8.min_u', v, choose(b, v, v, 2, numbers));
   const halves = fold(x, [4, 5, 6, 7, 0, 1, 2, 3]);
   const pairs = fold(halves, [2, 3, 0, 1, 6, 7, 4, 5]);
   const minimum = fold(pairs, [1, 0, 3, 2, 5, 4, 7, 6]);
-  const where = b.op('i32.ctz', b.op('i16x8.bitmask', b.op('i16x8.eq', x, minimum)));
+  const where = b.wasm('i32.ctz', b.wasm('i16x8.bitmask', b.wasm('i16x8.eq', x, minimum)));
   const first = b.lane('i16x8.replace_lane', 0, zero(b), b.lane('i16x8.extract_lane_u', 0, minimum));
   return b.lane('i16x8.replace_lane', 1, first, where);
 };
@@ -108,7 +108,7 @@ const mpsadbw: Meaning = (b, dst, src, immediate) => {
   const control = immediate.get();
   const own = counting(b);
   const along = (v: Value, distance: Value) =>
-    b.op('i8x16.swizzle', v, b.op('i8x16.add', own, splat(b, 'i8x16', distance)));
+    b.wasm('i8x16.swizzle', v, b.wasm('i8x16.add', own, splat(b, 'i8x16', distance)));
   const window = along(x, b.and(control, b.const(4)));
   const block = along(y, b.shl(b.and(control, b.const(3)), b.const(2)));
   const sums = [0, 1, 2, 3].map(i => {
@@ -118,19 +118,23 @@ const mpsadbw: Meaning = (b, dst, src, immediate) => {
       Array.from({ length: 16 }, (_, n) => (n + i) & 15),
     );
     const repeated = b.shuffle(block, block, Array(16).fill(i));
-    const difference = b.op('v128.or', b.op('i8x16.sub_sat_u', run, repeated), b.op('i8x16.sub_sat_u', repeated, run));
-    return b.op('i16x8.extend_low_i8x16_u', difference);
+    const difference = b.wasm(
+      'v128.or',
+      b.wasm('i8x16.sub_sat_u', run, repeated),
+      b.wasm('i8x16.sub_sat_u', repeated, run),
+    );
+    return b.wasm('i16x8.extend_low_i8x16_u', difference);
   });
-  dst.set(sums.reduce((p, q) => b.op('i16x8.add', p, q)));
+  dst.set(sums.reduce((p, q) => b.wasm('i16x8.add', p, q)));
 };
 
 /** PTEST: ZF if no bit of src is in dst, CF if all are. */
 const ptest: Meaning = (b, dst, src) => {
   const y = src.get();
   const x = dst.get();
-  const none = b.no(b.op('v128.any_true', b.op('v128.and', x, y)));
-  const all = b.no(b.op('v128.any_true', b.op('v128.andnot', y, x)));
-  b.flagsFromBits(b.either(all, b.op('i32.shl', none, b.i32(6))));
+  const none = b.no(b.wasm('v128.any_true', b.wasm('v128.and', x, y)));
+  const all = b.no(b.wasm('v128.any_true', b.wasm('v128.andnot', y, x)));
+  b.flagsFromBits(b.either(all, b.shl(none, b.i32(6))));
 };
 
 // ── strings ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -164,28 +168,28 @@ function compareStrings(
   const y = second.get();
   const x = first.get();
   const control = b.narrow(immediate.get());
-  const bit = (of: Value, n: number) => b.both(b.op('i32.shr_u', of, b.i32(n)), b.i32(1));
+  const bit = (of: Value, n: number) => b.both(b.shr(of, b.i32(n)), b.i32(1));
   const words = bit(control, 0);
-  const count = b.op('i32.shr_u', b.i32(16), words);
+  const count = b.shr(b.i32(16), words);
   const result = b.call('compareStrings', x, y, control, length(0, count), length(2, count));
   const bits = b.both(result, b.i32(0xffff));
-  const any = b.op('i32.ne', bits, b.i32(0));
+  const any = b.ne(bits, b.i32(0));
   const flags: [Value, number][] = [
     [bit(result, SECOND_ENDS), 6],
     [bit(result, FIRST_ENDS), 7],
     [bit(result, 0), 11],
   ];
-  b.flagsFromBits(flags.reduce((all, [flag, n]) => b.either(all, b.op('i32.shl', flag, b.i32(n))), any));
+  b.flagsFromBits(flags.reduce((all, [flag, n]) => b.either(all, b.shl(flag, b.i32(n))), any));
   // Immediate bit 6: the highest rather than the lowest; whole characters of ones rather than bits.
   if (answer === 'index') {
-    const highest = b.op('i32.sub', b.i32(31), b.op('i32.clz', bits));
-    const index = b.select(bit(control, 6), highest, b.op('i32.ctz', bits));
+    const highest = b.sub(b.i32(31), b.wasm('i32.clz', bits));
+    const index = b.select(bit(control, 6), highest, b.wasm('i32.ctz', bits));
     b.setGpr(1, b.wide(b.select(any, index, count)), 32);
     return;
   }
   const own = (mask: Value, shape: string, constant: Value) =>
-    b.op(`${shape}.eq`, b.op('v128.and', mask, constant), constant);
-  const spread = b.op('i16x8.splat', bits);
+    b.wasm(`${shape}.eq`, b.wasm('v128.and', mask, constant), constant);
+  const spread = b.wasm('i16x8.splat', bits);
   const inBytes = choose(b, spread, spread, 1, [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]);
   const characters = b.select(
     words,
@@ -207,15 +211,15 @@ function compareStrings(
 
 const popcnt: Meaning = (b, dst, src) => {
   const x = src.get();
-  b.flagsFromBits(b.op('i32.shl', b.eqz(x), b.i32(6)));
-  dst.set(b.op('i64.popcnt', x));
+  b.flagsFromBits(b.shl(b.eqz(x), b.i32(6)));
+  dst.set(b.wasm('i64.popcnt', x));
 };
 const crc32: Meaning = (b, dst, src) =>
   dst.set(b.wide(b.call('crc32', b.narrow(dst.get()), src.get(), b.i32(src.bits / 8))));
 
 /** The bytes of x in reverse. */
 function reversed(b: Builder, x: Value, bits: number): Value {
-  const vector = b.op('i64x2.splat', x);
+  const vector = b.wasm('i64x2.splat', x);
   const bytesOfLane = bits / 8;
   const numbers = Array.from({ length: 16 }, (_, i) => (i < bytesOfLane ? bytesOfLane - 1 - i : 15));
   return b.zx(low(b, b.shuffle(vector, vector, numbers)), bits);

@@ -160,7 +160,7 @@ export const flagRows: Row[] = [
     name: 'cmc',
     opcode: 0xf5,
     operands: '',
-    meaning: b => b.flagsFromBits(b.op('i32.xor', b.arithmeticFlags(), b.i32(1))),
+    meaning: b => b.flagsFromBits(b.xor(b.arithmeticFlags(), b.i32(1))),
   },
   {
     name: 'cld',

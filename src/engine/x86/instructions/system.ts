@@ -118,7 +118,7 @@ const probe =
     const found = b.narrow(b.state(state.RESULT + 8));
     if (operands.length === 2) b.when(found, () => operands[0]!.set(value));
     const others = b.both(b.arithmeticFlags(), b.i32(~0x40));
-    b.flagsFromBits(b.either(others, b.op('i32.shl', found, b.i32(6))));
+    b.flagsFromBits(b.either(others, b.shl(found, b.i32(6))));
   };
 
 /** VMCALL (Intel) and VMMCALL (AMD): both makers' guests may use either, so a processor of either make takes both. */

@@ -11,7 +11,7 @@ import type { Feature, Meaning, Row } from './row.ts';
 export type Operation = string | ((b: Builder, x: Value, y: Value) => Value);
 
 export function apply(b: Builder, operation: Operation, x: Value, y: Value): Value {
-  return typeof operation === 'string' ? b.op(operation, x, y) : operation(b, x, y);
+  return typeof operation === 'string' ? b.wasm(operation, x, y) : operation(b, x, y);
 }
 
 /** A constant of 16 bytes, from a function of the byte's number. */
@@ -52,7 +52,7 @@ export function extended(b: Builder, x: Value): Value {
 
 /** An i64 in both halves. */
 export function doubled(b: ProcessorCode, x: Value): Value {
-  return b.op('i64x2.splat', x);
+  return b.wasm('i64x2.splat', x);
 }
 
 export function pair(b: Builder, lower: Value, upper: Value): Value {
@@ -75,7 +75,7 @@ export function known(value: Value): number | undefined {
 
 /** An immediate byte in every lane. */
 export function splat(b: ProcessorCode, shape: 'i8x16' | 'i16x8' | 'i32x4', value: Value): Value {
-  return b.op(`${shape}.splat`, b.narrow(value));
+  return b.wasm(`${shape}.splat`, b.narrow(value));
 }
 
 /** MMX registers are x87 registers: an x87 exception that waits comes first (FPU_STATUS's ES). */
@@ -100,7 +100,7 @@ export const unary =
   (operation: string | ((b: Builder, x: Value) => Value)): Meaning =>
   (b, dst, src) => {
     const x = src.get();
-    dst.set(typeof operation === 'string' ? b.op(operation, x) : operation(b, x));
+    dst.set(typeof operation === 'string' ? b.wasm(operation, x) : operation(b, x));
   };
 
 /** Which features the two forms of a family belong to. */
@@ -142,7 +142,7 @@ export function folding(name: string, opcode: number, operation: Operation, feat
 
 /** Both forms of an operation on one source. */
 export function mapping(name: string, opcode: number, operation: string, features: FamilyFeatures): Row[] {
-  const narrow: Meaning = (b, dst, src) => dst.set(low(b, b.op(operation, doubled(b, src.get()))));
+  const narrow: Meaning = (b, dst, src) => dst.set(low(b, b.wasm(operation, doubled(b, src.get()))));
   return family(name, opcode, features, narrow, unary(operation));
 }
 
