@@ -18,9 +18,10 @@ import type {
   SegmentName,
 } from '../paravirt/processor.ts';
 import { StateStore } from '../state/state.ts';
+import { PAGE_SIZE } from '../x86/paging.ts';
+import * as vectors from '../x86/vectors.ts';
 
-const PAGE = 4096n;
-const PAGE_FAULT = 14;
+const PAGE = BigInt(PAGE_SIZE);
 
 /** Guest time that only a test moves. */
 export class FakeClock extends ManualClock {
@@ -130,18 +131,21 @@ export class FakeProcessor implements Processor {
 
   translate(linear: bigint, access: { write?: boolean; user?: boolean; execute?: boolean } = {}): number | Exception {
     const address = BigInt.asUintN(64, linear);
-    const flags = (access.write ? 2 : 0) | (access.user ? 4 : 0) | (access.execute ? 16 : 0);
+    const flags =
+      (access.write ? vectors.PAGE_FAULT_WR : 0) |
+      (access.user ? vectors.PAGE_FAULT_US : 0) |
+      (access.execute ? vectors.PAGE_FAULT_ID : 0);
     if (!this.pages) {
-      return address < BigInt(this.memory.size) ? Number(address) : { vector: PAGE_FAULT, code: flags, address };
+      return address < BigInt(this.memory.size) ? Number(address) : { vector: vectors.PF, code: flags, address };
     }
     const entry = this.pages.get(address / PAGE);
-    if (!entry) return { vector: PAGE_FAULT, code: flags, address };
+    if (!entry) return { vector: vectors.PF, code: flags, address };
     if (
       (access.write && entry.write === false) ||
       (access.user && entry.user === false) ||
       (access.execute && entry.execute === false)
     )
-      return { vector: PAGE_FAULT, code: flags | 1, address };
+      return { vector: vectors.PF, code: flags | vectors.PAGE_FAULT_P, address };
     return entry.page * Number(PAGE) + Number(address % PAGE);
   }
 

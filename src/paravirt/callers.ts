@@ -1,4 +1,5 @@
 /** Who called the function that the guest is in, read off its stack: kernels ask their hypervisor through small functions. */
+import { PAGE_OFFSET, PAGE_SIZE } from '../x86/paging.ts';
 import type { Processor } from './processor.ts';
 
 /** Return addresses that are looked for, and how many words of the stack for them. */
@@ -19,8 +20,8 @@ export function callersOf(cpu: Processor): bigint[] {
   const access = { user: cpu.cpl === 3 };
   const stack = cpu.get('rsp');
   if (!inKernel(stack)) return [];
-  // Not beyond the page, behind which there may be nothing.
-  const words = Math.min(WORDS, Math.floor((4096 - Number(stack & 4095n)) / size));
+  // Not beyond the page: the next one may not be mapped.
+  const words = Math.min(WORDS, Math.floor((PAGE_SIZE - Number(stack & BigInt(PAGE_OFFSET))) / size));
   const bytes = cpu.read(stack, words * size, access);
   if (!bytes) return [];
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -5,6 +5,7 @@ import { createLog } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
 import { GuestMemory } from '../memory/memory.ts';
 import { StateStore } from '../state/state.ts';
+import { PAGE_SIZE } from '../x86/paging.ts';
 import { GROUPS, type GroupName } from './group.ts';
 import { native, nothing } from './native.ts';
 import type { Hypercall, HypervisorContext, HypervisorModule, Paravirt } from './operations.ts';
@@ -31,7 +32,7 @@ export interface Comparison {
 
 /** One machine's instance of a hypervisor that no machine runs: its table can be read, its ops must not be called. */
 export function tableOf(module: HypervisorModule): Paravirt {
-  const memory = new GuestMemory(new ArrayBuffer(4096), 0, 4096);
+  const memory = new GuestMemory(new ArrayBuffer(PAGE_SIZE), 0, PAGE_SIZE);
   const log = createLog();
   const states = new StateStore();
   const context: HypervisorContext = {

@@ -11,7 +11,7 @@ export function withHypervisor(answer: CpuidResult): CpuidResult {
   return { ...answer, ecx: (answer.ecx | HYPERVISOR) >>> 0 };
 }
 
-/** Leaf 0x80000007 of a guest that may move to another host, or is to think so. */
+/** Leaf 0x80000007 without the promise of an invariant TSC, as hypervisors answer whose guests may move to another host. */
 export function withoutInvariantTsc(answer: CpuidResult): CpuidResult {
   return { ...answer, edx: (answer.edx & ~INVARIANT_TSC) >>> 0 };
 }
@@ -23,5 +23,5 @@ export function signatureLeaf(highest: number, text: string): CpuidResult {
   return { eax: highest, ebx: word(0), ecx: word(4), edx: word(8) };
 }
 
-/** A leaf that is there and says nothing. */
+/** The answer of a leaf that exists and is empty. */
 export const EMPTY_LEAF: CpuidResult = { eax: 0, ebx: 0, ecx: 0, edx: 0 };

@@ -4,6 +4,8 @@
  * other way out. docs/write-a-hypervisor.md has this table. A new function is an entry here and a new minor version in abi.ts.
  */
 import type { Exception } from '../paravirt/processor.ts';
+import { PAGE_SIZE } from '../x86/paging.ts';
+import * as vectors from '../x86/vectors.ts';
 import { NO_CODE, type Wire } from './abi.ts';
 import type { BinaryGuest } from './binary-guest.ts';
 
@@ -123,8 +125,8 @@ export const imports: Readonly<Record<string, Import>> = {
     'cpu i32, page i64 > i32',
     'Executes one instruction with a write-protected page writable; 1 if it retired.',
     (guest, cpu, page) => {
-      const at = guest.ram(page, 4096);
-      if (at === undefined || at % 4096 !== 0) throw new Error('step_with_writable: no page of RAM');
+      const at = guest.ram(page, PAGE_SIZE);
+      if (at === undefined || at % PAGE_SIZE !== 0) throw new Error('step_with_writable: no page of RAM');
       return guest.processor(cpu).stepWithWritable(at) ? 1 : 0;
     },
   ),
@@ -156,7 +158,7 @@ export const imports: Readonly<Record<string, Import>> = {
     (guest, cpu, vector, code, address) => {
       const exception: Exception = { vector: guest.vector(vector, 31) };
       if (code !== NO_CODE) exception.code = u32(code);
-      if (vector === 14) exception.address = u64(address);
+      if (vector === vectors.PF) exception.address = u64(address);
       guest.processor(cpu).raise(exception);
     },
   ),

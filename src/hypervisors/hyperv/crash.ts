@@ -3,7 +3,7 @@
  * The run then ends with them.
  */
 import type { HypervisorContext, Msr } from '../../paravirt/operations.ts';
-import { PAGE_SIZE } from './pages.ts';
+import { PAGE_SIZE } from '../../x86/paging.ts';
 
 const HV_X64_MSR_CRASH_P0 = 0x40000100;
 const HV_X64_MSR_CRASH_CTL = 0x40000105;

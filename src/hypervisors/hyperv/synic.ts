@@ -5,8 +5,9 @@
 import type { HypervisorContext, Msr } from '../../paravirt/operations.ts';
 import { perProcessor } from '../../paravirt/per-processor.ts';
 import type { Processor } from '../../paravirt/processor.ts';
+import { PAGE_SIZE } from '../../x86/paging.ts';
 import { FLAGS, HVMSG_NONE, MESSAGE_PENDING, MESSAGE_SIZE, type Message, slotOf } from './messages.ts';
-import { isUsable, PAGE_SIZE, pageOf } from './pages.ts';
+import { isUsable, pageOf } from './pages.ts';
 import { referenceTime } from './reference-time.ts';
 
 const HV_X64_MSR_SCONTROL = 0x40000080;

@@ -1,6 +1,8 @@
 /** The state in which another processor is to start, as SetInitialAPState has it in the guest's memory (struct vmi_ap_state). */
 import type { EntryState } from '../../boot/entry.ts';
 import type { Processor, Segment, SegmentName } from '../../paravirt/processor.ts';
+import { CR0_PE, CR0_PG } from '../../x86/control.ts';
+import { DESCRIPTOR_ATTRIBUTES, DESCRIPTOR_G } from '../../x86/descriptors.ts';
 import { hex } from './call.ts';
 import { isCode, isWritable, readDescriptor } from './descriptors.ts';
 
@@ -29,21 +31,14 @@ const AP_STATE = {
 /** Its size, as far as it is used. */
 export const AP_STATE_SIZE = 0x5c;
 
-const CR0_PE = 1n;
-const CR0_PG = 1n << 31n;
-/** A descriptor's granularity bit: limits in pages (SDM 3A 3.4.5). */
-const GRANULARITY = 1 << 23;
-/** The parts of a descriptor's second word that a segment register keeps. */
-const ATTRIBUTES = 0x00f0ff00;
-
 /** The hidden part of a segment register, from the descriptor. */
 function segmentOf(selector: number, { low, high }: { low: number; high: number }): Segment {
   const limit = (high & 0xf0000) | (low & 0xffff);
   return {
     selector,
     base: BigInt((((high & 0xff000000) | ((high & 0xff) << 16)) >>> 0) + (low >>> 16)),
-    limit: high & GRANULARITY ? ((limit << 12) | 0xfff) >>> 0 : limit,
-    attributes: high & ATTRIBUTES,
+    limit: high & DESCRIPTOR_G ? ((limit << 12) | 0xfff) >>> 0 : limit,
+    attributes: high & DESCRIPTOR_ATTRIBUTES,
   };
 }
 
@@ -59,8 +54,8 @@ export function parseApState(cpu: Processor, bytes: Uint8Array): EntryState | st
   for (const [name, offset] of Object.entries({ ...AP_STATE.registers, ...AP_STATE.pointers }))
     registers[name as keyof typeof AP_STATE.registers] = word(offset);
   const { cr0, cr3, gdtBase, gdtLimit } = registers as Record<string, bigint>;
-  if (!(cr0! & CR0_PE)) return `CR0 ${hex(cr0!)} is real mode`;
-  if (cr0! & CR0_PG && !cpu.memory.has(Number(cr3! & ~31n), 32)) return `CR3 ${hex(cr3!)} is not RAM`;
+  if (!(cr0! & BigInt(CR0_PE))) return `CR0 ${hex(cr0!)} is real mode`;
+  if (cr0! & BigInt(CR0_PG) && !cpu.memory.has(Number(cr3! & ~31n), 32)) return `CR3 ${hex(cr3!)} is not RAM`;
 
   const segments: EntryState['segments'] = {};
   const load = (name: SegmentName, offset: number, fits: (high: number) => boolean): string | undefined => {

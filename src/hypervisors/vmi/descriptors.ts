@@ -1,22 +1,20 @@
-/** The calls about descriptor tables and selectors: looked at before the ROM's code, or the guest's next instruction, uses them. */
+/** The calls about descriptor tables and selectors: checks before the ROM's code or the guest's next instruction uses them. */
 import type { Processor } from '../../paravirt/processor.ts';
+import {
+  DESCRIPTOR_CODE,
+  DESCRIPTOR_DPL,
+  DESCRIPTOR_P,
+  DESCRIPTOR_S,
+  DESCRIPTOR_WRITABLE,
+  TYPE_LDT,
+  TYPE_TSS,
+} from '../../x86/descriptors.ts';
+import { SELECTOR_INDEX, SELECTOR_TI } from '../../x86/segments.ts';
 import { type Call, hex, type VmiCallEntry } from './call.ts';
 
 const DESCRIPTOR_SIZE = 8;
-/** Selectors: requested privilege level, and which table (SDM 3A 3.4.2). */
-const RPL = 3;
-const TABLE = 4;
-/** A descriptor's second word: present, an ordinary segment rather than a system one, and its type (SDM 3A 3.4.5). */
-const PRESENT = 1 << 15;
-const ORDINARY = 1 << 12;
-const PRIVILEGE = 3 << 13;
+/** A system descriptor's type (SDM 3A table 3-2). */
 const typeOf = (high: number) => (high >>> 8) & 0xf;
-/** SDM 3A table 3-2. */
-const TYPE_LDT = 2;
-const TYPE_TSS_AVAILABLE = 9;
-/** Of an ordinary segment: 1 is code; of data, bit 1 is writable. */
-const CODE = 8;
-const WRITABLE = 2;
 
 /** Entries of a GDT or LDT, and of an IDT (SDM 3A 3.5.1, 6.10). */
 const TABLE_ENTRIES = 8192;
@@ -29,8 +27,8 @@ export function readDescriptor(
   base: bigint,
   limit: number,
 ): { low: number; high: number } | undefined {
-  const offset = selector & ~(RPL | TABLE);
-  if (selector & TABLE || offset + DESCRIPTOR_SIZE - 1 > limit) return undefined;
+  const offset = selector & SELECTOR_INDEX;
+  if (selector & SELECTOR_TI || offset + DESCRIPTOR_SIZE - 1 > limit) return undefined;
   const bytes = cpu.read(base + BigInt(offset), DESCRIPTOR_SIZE);
   if (!bytes) return undefined;
   const view = new DataView(bytes.buffer);
@@ -42,11 +40,14 @@ function highWord(cpu: Processor, selector: number): number {
   return readDescriptor(cpu, selector, cpu.get('gdtBase'), Number(cpu.get('gdtLimit')))?.high ?? 0;
 }
 
-const isSystem = (high: number, type: number) => (high & (PRESENT | ORDINARY)) === PRESENT && typeOf(high) === type;
-export const isCode = (high: number) =>
-  (high & (PRESENT | ORDINARY)) === (PRESENT | ORDINARY) && !!(typeOf(high) & CODE);
+/** A system descriptor of that type that is present. */
+const isSystem = (high: number, type: number) =>
+  (high & (DESCRIPTOR_P | DESCRIPTOR_S)) === DESCRIPTOR_P && typeOf(high) === type;
+/** A code or data segment that is present. */
+const isSegment = (high: number) => (high & (DESCRIPTOR_P | DESCRIPTOR_S)) === (DESCRIPTOR_P | DESCRIPTOR_S);
+export const isCode = (high: number) => isSegment(high) && (high & DESCRIPTOR_CODE) !== 0;
 export const isWritable = (high: number) =>
-  (high & (PRESENT | ORDINARY)) === (PRESENT | ORDINARY) && (typeOf(high) & (CODE | WRITABLE)) === WRITABLE;
+  isSegment(high) && (high & (DESCRIPTOR_CODE | DESCRIPTOR_WRITABLE)) === DESCRIPTOR_WRITABLE;
 
 function writer(name: 'WriteGDTEntry' | 'WriteLDTEntry' | 'WriteIDTEntry', entries: number): VmiCallEntry {
   return {
@@ -72,7 +73,7 @@ export const descriptorCalls = {
     run(call: Call) {
       const selector = call.eax & 0xffff;
       // The null selector is no table at all.
-      return selector < TABLE || isSystem(highWord(call.cpu, selector), TYPE_LDT)
+      return selector < SELECTOR_TI || isSystem(highWord(call.cpu, selector), TYPE_LDT)
         ? undefined
         : call.kill(`selector ${hex(selector)} is no local descriptor table`);
     },
@@ -83,7 +84,7 @@ export const descriptorCalls = {
     status: 'done',
     run(call: Call) {
       const selector = call.eax & 0xffff;
-      return isSystem(highWord(call.cpu, selector), TYPE_TSS_AVAILABLE)
+      return isSystem(highWord(call.cpu, selector), TYPE_TSS)
         ? undefined
         : call.kill(`selector ${hex(selector)} is no available task state segment`);
     },
@@ -99,7 +100,7 @@ export const descriptorCalls = {
     run(call: Call) {
       const selector = call.eax & 0xffff;
       const high = highWord(call.cpu, selector);
-      return isWritable(high) && (high & PRIVILEGE) === 0
+      return isWritable(high) && (high & DESCRIPTOR_DPL) === 0
         ? undefined
         : call.kill(`selector ${hex(selector)} is no segment for a kernel's stack`);
     },
@@ -108,7 +109,7 @@ export const descriptorCalls = {
   GetDR: { name: 'GetDR', arguments: ['register'], status: 'done', run: noSuchDebugRegister },
 } satisfies Record<string, VmiCallEntry>;
 
-/** The ROM has dealt with those that there are. */
+/** The ROM has dealt with the debug registers that exist. */
 function noSuchDebugRegister(call: Call): undefined {
   return call.kill(`debug register ${call.eax}`);
 }

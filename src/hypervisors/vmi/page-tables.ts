@@ -4,18 +4,17 @@
  * they are made when the guest asks for a flush, ends the mode, or runs into a page fault.
  */
 import type { HypervisorContext } from '../../paravirt/operations.ts';
+import { PAGE_SIZE, PTE_P } from '../../x86/paging.ts';
 import { type Call, hex, type VmiCallEntry } from './call.ts';
 import { VMI_LAZY_CPU_STATE, VMI_PAGE_CLONE, VMI_PAGE_LEVELS, VMI_PAGE_PAE, VMI_PAGE_ZEROED } from './calls.ts';
 import type { SharedPage } from './shared-page.ts';
 
-const PAGE_SIZE = 4096;
 /** Pages have numbers below this: our PC has nothing above 4 GiB. */
 const PAGES = 2 ** 20;
 /** Entries of a page table: 4 bytes each, or 8 with PAE. */
 const ENTRIES = { short: 1024, long: 512 };
-/** SDM 3A 4.4.2: the address bits of an 8-byte entry, and the present bit of any. */
+/** The address bits of an 8-byte entry (SDM 3A 4.4.2). */
 const LONG_FRAME = 0x000ffffffffff000n;
-const PRESENT = 1n;
 const ALLOCATE_FLAGS = VMI_PAGE_LEVELS | VMI_PAGE_PAE | VMI_PAGE_CLONE | VMI_PAGE_ZEROED;
 /** How many linear mappings a guest may name, and the first's number: all of low memory. */
 const SLOTS = 4;
@@ -44,7 +43,7 @@ export function createPageTables(context: HypervisorContext, shared: SharedPage)
     if (address % size !== 0) return `an entry at ${hex(address)}, across its size`;
     if (!memory.has(address, size)) return `an entry at guest-physical ${hex(address)}, where no RAM is`;
     const page = (value & LONG_FRAME) / BigInt(PAGE_SIZE);
-    if (size === 8 && value & PRESENT && page >= BigInt(PAGES))
+    if (size === 8 && value & BigInt(PTE_P) && page >= BigInt(PAGES))
       return `an entry for page ${hex(page)}, which there is not`;
     return undefined;
   }

@@ -4,6 +4,7 @@
  * table of remedies has it: arch/x86/kernel/entry_32.S, irq_return.
  */
 import type { Processor } from '../../paravirt/processor.ts';
+import { PAGE_OFFSET, PAGE_SIZE } from '../../x86/paging.ts';
 import type { Call, VmiCallEntry } from './call.ts';
 
 const CALL_REL = 0xe8;
@@ -20,7 +21,7 @@ function replaceCall(cpu: Processor, site: number, routine: number): void {
   if (physical !== routine) return;
   // The kernel's code may be read-only for itself, not for us. A call across two pages stays one.
   const at = cpu.translate(BigInt(site));
-  if (typeof at === 'number' && (at & 0xfff) + CALL_LENGTH <= 0x1000 && cpu.memory.has(at, CALL_LENGTH))
+  if (typeof at === 'number' && (at & PAGE_OFFSET) + CALL_LENGTH <= PAGE_SIZE && cpu.memory.has(at, CALL_LENGTH))
     cpu.memory.copyIn(at, IRETD);
 }
 

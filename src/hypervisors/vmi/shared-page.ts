@@ -4,12 +4,12 @@
  * but that the guest wanted it written.
  */
 import type { GuestMemory } from '../../memory/memory.ts';
+import { PAGE_SIZE } from '../../x86/paging.ts';
 
 /** Where the ROM is: a multiple of 2 KiB of the option ROMs' space, 0xC0000 to 0xE0000, in which Linux looks. */
 export const ROM_ADDRESS = 0xd0000;
 export const ROM_SIZE = 0x1000;
 const PAGE = ROM_ADDRESS + ROM_SIZE;
-const PAGE_SIZE = 0x1000;
 
 /** Offsets in the page. All are 32-bit words; the mapping is of physical address `slotPhysical`, which the ROM need not know. */
 export const SHARED = { lazyMode: 0, count: 4, slotStart: 8, slotSize: 12, queue: 32 } as const;

@@ -6,10 +6,9 @@
 import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
+import { RF } from '../../x86/flags.ts';
+import * as vectors from '../../x86/vectors.ts';
 import { type Backdoor, low, VMWARE_HYPERVISOR_PORT } from './backdoor.ts';
-
-const VECTOR_GP = 13;
-const RFLAGS_RF = 1n << 16n;
 
 const IN_EAX_DX = 0xed;
 const RDPMC = [0x0f, 0x33];
@@ -33,14 +32,14 @@ function instructionBytes(cpu: Processor): Uint8Array | undefined {
 function finish(cpu: Processor, length: number): true {
   const rip = cpu.get('rip') + BigInt(length);
   cpu.set('rip', cpu.mode === 64 ? rip : BigInt.asUintN(32, rip));
-  cpu.set('flags', cpu.get('flags') & ~RFLAGS_RF);
+  cpu.set('flags', cpu.get('flags') & ~BigInt(RF));
   return true;
 }
 
 export function createIrq(_context: HypervisorContext, backdoor: Backdoor): Group<'irq'> {
   return {
     exception(cpu, { vector, code }) {
-      if (vector !== VECTOR_GP || code || cpu.mode === 16) return false;
+      if (vector !== vectors.GP || code || cpu.mode === 16) return false;
       const bytes = instructionBytes(cpu);
       if (bytes?.[0] === IN_EAX_DX && (low(cpu, 'rdx') & 0xffff) === VMWARE_HYPERVISOR_PORT) {
         const result = backdoor.call(cpu);
