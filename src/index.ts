@@ -29,6 +29,7 @@ export type { Differences } from './paravirt/derive.ts';
 export { derive } from './paravirt/derive.ts';
 export type { Group, GroupName } from './paravirt/group.ts';
 export { GROUPS } from './paravirt/group.ts';
+export { perProcessor } from './paravirt/per-processor.ts';
 export type { Op } from './paravirt/native.ts';
 export { native, nothing } from './paravirt/native.ts';
 export type {

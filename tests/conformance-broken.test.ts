@@ -18,6 +18,8 @@ function toy(differences: (context: HypervisorContext) => Partial<Differences>):
 const withMsr = (msr: Partial<Msr>) => toy(() => ({ cpu: { msrs: { 16384: { name: 'MSR_TOY', ...msr } } } }));
 const hypercalls = { 1: { name: 'TOY_CALL', arguments: [], status: 'done' } } as const;
 
+const SAVE_AND_RESTORE = 'what it keeps is data: saved and restored, another machine goes on the same';
+
 let shared = 0n;
 /** A register's `write` that does `work` and accepts. */
 const accept = (work: (value: bigint) => void) => (_cpu: Processor, value: bigint) => {
@@ -47,6 +49,32 @@ const MISTAKES: readonly { what: string; noticedBy: string; module: HypervisorMo
     what: 'a register is common to all machines',
     noticedBy: 'two machines share nothing',
     module: withMsr({ read: () => shared, write: accept(value => void (shared = value)) }),
+  },
+  {
+    what: 'a register is kept where no snapshot finds it',
+    noticedBy: SAVE_AND_RESTORE,
+    module: toy(() => {
+      let hidden = 0n;
+      return {
+        cpu: { msrs: { 16384: { name: 'MSR_TOY', read: () => hidden, write: accept(v => void (hidden = v)) } } },
+      };
+    }),
+  },
+  {
+    what: 'a count shows only in what comes later',
+    noticedBy: SAVE_AND_RESTORE,
+    module: toy(() => {
+      let writes = 0;
+      return { cpu: { msrs: { 16384: { name: 'MSR_TOY', write: () => ++writes % 3 !== 0 } } } };
+    }),
+  },
+  {
+    what: 'a state holds what is not data',
+    noticedBy: SAVE_AND_RESTORE,
+    module: toy(context => {
+      const state = context.state('toy', 1, () => ({ listener: undefined as (() => void) | undefined }));
+      return { cpu: { msrs: { 16384: { name: 'MSR_TOY', write: accept(() => void (state.listener = () => {})) } } } };
+    }),
   },
   {
     what: 'making one needs a processor',

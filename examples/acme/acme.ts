@@ -67,9 +67,11 @@ function answer(cpu: Processor): bigint {
 const acme: HypervisorModule = {
   name,
   title,
-  make({ memory, clock }) {
-    let register = 0n; // One machine's state lives here: each machine calls make for itself.
-    return derive(bareTable, {
+  make(context, base = bareTable) {
+    const { memory, clock } = context;
+    // What changes while the guest runs is data that the machine keeps: it can be saved and restored.
+    const state = context.state('acme', 1, () => ({ clock: 0n }));
+    return derive(base, {
       name,
       title,
       cpu: {
@@ -82,7 +84,7 @@ const acme: HypervisorModule = {
         msrs: {
           [MSR_ACME_CLOCK]: {
             name: 'MSR_ACME_CLOCK',
-            read: () => register,
+            read: () => state.clock,
             write(cpu, value) {
               const at = Number(value & ~ENABLED);
               if (value & ENABLED) {
@@ -91,7 +93,7 @@ const acme: HypervisorModule = {
                 memory.write64(at + 8, cpu.tsc.read());
                 memory.write64(at + 16, BigInt(cpu.tsc.frequency));
               }
-              register = value;
+              state.clock = value;
               return true;
             },
           },

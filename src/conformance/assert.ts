@@ -11,7 +11,13 @@ const fail = (message: string): never => {
 /** A value in a line: bigints and symbols too. */
 function show(value: unknown): string {
   const text = JSON.stringify(value, (_key, part: unknown) =>
-    typeof part === 'bigint' ? `${part}` : typeof part === 'symbol' ? part.toString() : part,
+    typeof part === 'bigint'
+      ? `${part}`
+      : typeof part === 'symbol'
+        ? part.toString()
+        : part instanceof Map || part instanceof Set
+          ? [...part]
+          : part,
   );
   return text === undefined ? String(value) : text.length > 200 ? `${text.slice(0, 200)}…` : text;
 }
@@ -42,12 +48,19 @@ export function match(text: string, pattern: RegExp, message?: string): void {
   if (!pattern.test(text)) fail(withMessage(message, `${show(text)} does not match ${pattern}`));
 }
 
-/** Equal in structure: plain objects and arrays member by member, all else by Object.is. */
+/** Equal in structure: objects, arrays, typed arrays, Maps and Sets member by member, all else by Object.is. */
 function same(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true;
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
-  if (Array.isArray(a) !== Array.isArray(b)) return false;
+  if (Object.getPrototypeOf(a) !== Object.getPrototypeOf(b)) return false;
+  if (a instanceof Map) return sameMap(a, b as Map<unknown, unknown>);
+  if (a instanceof Set)
+    return a.size === (b as Set<unknown>).size && [...a].every(member => (b as Set<unknown>).has(member));
   const [x, y] = [a as Record<string, unknown>, b as Record<string, unknown>];
   const keys = Object.keys(x);
   return keys.length === Object.keys(y).length && keys.every(key => key in y && same(x[key], y[key]));
+}
+
+function sameMap(a: ReadonlyMap<unknown, unknown>, b: ReadonlyMap<unknown, unknown>): boolean {
+  return a.size === b.size && [...a].every(([key, value]) => b.has(key) && same(value, b.get(key)));
 }

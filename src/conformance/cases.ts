@@ -11,16 +11,18 @@ import { derive } from '../paravirt/derive.ts';
 import { GROUPS } from '../paravirt/group.ts';
 import { nothing } from '../paravirt/native.ts';
 import type { CpuidResult, Paravirt } from '../paravirt/operations.ts';
-import type { RegisterName } from '../paravirt/processor.ts';
 import { traced } from '../paravirt/trace.ts';
 import * as assert from './assert.ts';
+import { ARGUMENTS, callOp, FREE, hypercall, UNKNOWN_HYPERCALL } from './calls.ts';
 import { bootFixture, type Fixture } from './fixture.ts';
 import { createRandom } from './random.ts';
+import { saveAndRestore } from './save-and-restore.ts';
 
 export interface Case {
   name: string;
   /** Why this case does not apply to this hypervisor, seen from its table; undefined where it does. */
   needs?(fixture: Fixture): string | undefined;
+  /** @param again makes another machine with the same hypervisor. */
   run(fixture: Fixture, again: () => Promise<Fixture>): void | Promise<void>;
 }
 
@@ -29,14 +31,9 @@ export function skipReason(test: Case, fixture: Fixture): string | undefined {
   return fixture.table.skip[test.name] ?? test.needs?.(fixture);
 }
 
-/** Addresses a guest may use as it likes: the kernel lies beyond. */
-const FREE = 0x2000n;
-
 /** CPUID.1:ECX[31]. */
 const HYPERVISOR = 2 ** 31;
 const SIGNATURE = 0x40000000;
-/** Not in use by any of the interfaces we know, and not likely to be. */
-const UNKNOWN_HYPERCALL = 0x7fedcba1n;
 const MASK64 = 2n ** 64n - 1n;
 
 /** Values a hostile or mistaken guest hands over: addresses at every kind of edge, and all bits. */
@@ -62,32 +59,12 @@ function assertSame(actual: Uint8Array, expected: Uint8Array): void {
   assert.equal(at, -1, `guest memory differs from 0x${at.toString(16)} on`);
 }
 
-/** How this hypervisor is called: by VMCALL, or by SYSCALL where the guest's kernel is not privileged. */
-function callOp({ cpu: { hypercall, syscall } }: Paravirt) {
-  if (typeof hypercall === 'function') return hypercall;
-  return typeof syscall === 'function' ? syscall : undefined;
-}
-
 const NO_HYPERCALLS = 'has no hypercalls: VMCALL is #UD, which the machine raises';
 
 const needsFunction =
   (pick: (table: Paravirt) => unknown, reason: string): Case['needs'] =>
   ({ table }) =>
     typeof pick(table) === 'function' ? undefined : reason;
-
-const ARGUMENTS: readonly RegisterName[] = ['rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'r8', 'r9', 'r10'];
-
-/** Runs a hypercall as the guest half does, or with its number in RAX. @returns the result, as a signed number. */
-function hypercall(fixture: Fixture, number: bigint, values: readonly bigint[] = []): bigint {
-  const { table, cpu, guest } = fixture;
-  if (guest.hypercall) return guest.hypercall(fixture, number, values);
-  const op = callOp(table);
-  assert.ok(op);
-  cpu.set('rax', number);
-  for (const [index, register] of ARGUMENTS.entries()) cpu.set(register, values[index] ?? 0n);
-  op(cpu);
-  return BigInt.asIntN(64, cpu.get('rax'));
-}
 
 /** True if the guest was told off: an exception, an end with its reason, or an error in RAX. */
 function wasRefused({ cpu }: Fixture, result: bigint): boolean {
@@ -350,5 +327,9 @@ export const cases: readonly Case[] = [
         assert.equal(hypercall(other, UNKNOWN_HYPERCALL), hypercall(fixture, UNKNOWN_HYPERCALL));
       assertSame(other.cpu.memory.bytes, fixture.cpu.memory.bytes);
     },
+  },
+  {
+    name: 'what it keeps is data: saved and restored, another machine goes on the same',
+    run: saveAndRestore,
   },
 ];

@@ -17,7 +17,7 @@ import type {
   Segment,
   SegmentName,
 } from '../paravirt/processor.ts';
-import { StateStore } from '../state/state.ts';
+import { StateStore, type StateTree } from '../state/state.ts';
 import { PAGE_SIZE } from '../x86/paging.ts';
 import * as vectors from '../x86/vectors.ts';
 
@@ -25,8 +25,8 @@ const PAGE = BigInt(PAGE_SIZE);
 
 /** Guest time that only a test moves. */
 export class FakeClock extends ManualClock {
-  constructor() {
-    super(1_700_000_000_000_000_000n);
+  constructor(states?: StateStore) {
+    super(1_700_000_000_000_000_000n, states);
   }
 }
 
@@ -72,6 +72,15 @@ export class FakeInterrupts implements InterruptSource {
     if ((value & 0x700n) === 0n && (value & 0xffn) >= 16n) this.request(Number(value & 0xffn));
   }
 
+  /** From here on as `other` is. */
+  restore(other: FakeInterrupts): void {
+    this.requested.clear();
+    for (const vector of other.requested) this.requested.add(vector);
+    this.inService.splice(0, this.inService.length, ...other.inService);
+    this.taskPriority = other.taskPriority;
+    this.#command = other.#command;
+  }
+
   #best(): number | undefined {
     const floor = (this.inService.at(-1) ?? 0) >> 4;
     return [...this.requested].sort((a, b) => b - a).find(vector => vector >> 4 > floor);
@@ -81,6 +90,8 @@ export class FakeInterrupts implements InterruptSource {
 export class FakeProcessor implements Processor {
   readonly id: number;
   readonly memory: GuestMemory;
+  /** Of the machine: the clock's, and those that a hypervisor makes through `fakeContext`. */
+  readonly states = new StateStore();
   readonly clock: FakeClock;
   readonly log = createLog();
   readonly interrupts: FakeInterrupts | undefined = new FakeInterrupts();
@@ -108,9 +119,37 @@ export class FakeProcessor implements Processor {
     const memory = options.memory ?? 1 << 20;
     this.id = options.id ?? 0;
     this.memory = typeof memory === 'number' ? new GuestMemory(new ArrayBuffer(memory), 0, memory) : memory;
-    this.clock = options.clock ?? new FakeClock();
+    this.clock = options.clock ?? new FakeClock(this.states);
     const frequency = options.tscFrequency ?? 2_500_000_000;
     this.tsc = { frequency, read: () => BigInt(Math.floor((this.clock.now() * frequency) / 1e9)) };
+  }
+
+  /** Registers, interrupts, and what was done to this processor: a copy. */
+  save() {
+    const { requested, inService, taskPriority, interruptCommand } = this.interrupts!;
+    const { raised, delivered, kills, requests, events, cpl, mode } = this;
+    return structuredClone({
+      registers: this.#registers,
+      segments: this.#segments,
+      interrupts: { requested, inService, taskPriority, interruptCommand },
+      events: { raised, delivered, kills, requests, events },
+      cpl,
+      mode,
+    });
+  }
+
+  /** From here on as `other` is, with the same memory and the states `saved`. */
+  restore(other: FakeProcessor, saved: StateTree): void {
+    this.#registers = new Map(other.#registers);
+    this.#segments = structuredClone(other.#segments);
+    this.interrupts!.restore(other.interrupts!);
+    this.memory.copyIn(0, other.memory.bytes);
+    this.cpl = other.cpl;
+    this.mode = other.mode;
+    for (const list of ['raised', 'delivered', 'kills', 'requests', 'events'] as const)
+      this[list].splice(0, this[list].length, ...(other[list] as never[]));
+    this.states.restore(saved);
+    this.clock.restored();
   }
 
   get(register: RegisterName): bigint {
@@ -225,7 +264,7 @@ export interface FakeContext extends HypervisorContext {
 }
 
 export function fakeContext(cpu = new FakeProcessor()): FakeContext {
-  const states = new StateStore();
+  const { states } = cpu;
   const written: number[] = [];
   const takers: ((data: Uint8Array) => void)[] = [];
   return {

@@ -1,14 +1,26 @@
 /** One machine as a binary sees it: what the imports work on. Everything the binary hands over is checked here. */
-import type { Alarm } from '../host/clock.ts';
+import type { Timer } from '../host/clock.ts';
 import type { HypervisorContext } from '../paravirt/operations.ts';
 import { type Processor, REGISTERS, type RegisterName, SEGMENTS, type SegmentName } from '../paravirt/processor.ts';
+import type { State } from '../state/state.ts';
 import type { Frame } from './abi.ts';
 import { shortened } from './guard.ts';
 
-/** Typed bytes kept for console_read; what comes beyond is lost, as in a UART. */
-const TYPED = 4096;
-const ALARMS = 1024;
-const RANGES = 256;
+/** The most typed bytes kept for console_read; what comes beyond is lost, as in a UART. */
+const TYPED_LIMIT = 4096;
+const ALARMS_LIMIT = 1024;
+const RANGES_LIMIT = 256;
+
+/** What changes while the guest runs, besides what the binary keeps in its own memory. */
+interface GuestState {
+  /** Alarms that are set, by number. */
+  alarms: Map<number, { at: number; token: number }>;
+  lastAlarm: number;
+  ranges: number;
+  /** True once the binary has asked for typed bytes: none are kept before. */
+  listening: boolean;
+  typed: number[];
+}
 
 /** What the binary exports for events that are no ops. */
 export interface Events {
@@ -24,16 +36,27 @@ export class BinaryGuest {
   readonly #file: string;
   readonly #memory: () => WebAssembly.Memory;
   readonly #events: Events;
-  readonly #alarms = new Map<number, Alarm>();
-  #lastAlarm = 0;
-  #ranges = 0;
-  #typed: number[] | undefined;
+  readonly #state: State<GuestState>;
+  /** Set to the earliest alarm. */
+  readonly #deadline: Timer;
 
   constructor(file: string, context: HypervisorContext, memory: () => WebAssembly.Memory, events: Events) {
     this.#file = file;
     this.context = context;
     this.#memory = memory;
     this.#events = events;
+    this.#state = context.state('binary/guest', 1, () => ({
+      alarms: new Map(),
+      lastAlarm: 0,
+      ranges: 0,
+      listening: false,
+      typed: [],
+    }));
+    this.#deadline = context.clock.timer('binary/alarms', () => this.#ring());
+    context.console.onInput(data => {
+      const { listening, typed } = this.#state;
+      if (listening) typed.push(...data.subarray(0, TYPED_LIMIT - typed.length));
+    });
   }
 
   processor(id: number): Processor {
@@ -77,25 +100,46 @@ export class BinaryGuest {
   }
 
   setAlarm(at: number, token: number): number {
-    if (this.#alarms.size >= ALARMS) throw new Error(`set_alarm: ${ALARMS} alarms are set already`);
-    const id = ++this.#lastAlarm;
-    const fire = () => {
-      this.#alarms.delete(id);
-      this.#events.alarm(token);
-    };
-    this.#alarms.set(id, this.context.clock.alarm(at, fire));
-    return id;
+    const state = this.#state;
+    if (state.alarms.size >= ALARMS_LIMIT) throw new Error(`set_alarm: ${ALARMS_LIMIT} alarms are set already`);
+    state.alarms.set(++state.lastAlarm, { at, token });
+    this.#arm();
+    return state.lastAlarm;
   }
   cancelAlarm(id: number): void {
-    this.#alarms.get(id)?.cancel();
-    this.#alarms.delete(id);
+    if (this.#state.alarms.delete(id)) this.#arm();
+  }
+
+  /** The earliest alarm, of several for one time the one that was set first. */
+  #earliest(): { id: number; at: number; token: number } | undefined {
+    let earliest: { id: number; at: number; token: number } | undefined;
+    for (const [id, { at, token }] of this.#state.alarms)
+      if (!earliest || at < earliest.at) earliest = { id, at, token };
+    return earliest;
+  }
+
+  #arm(): void {
+    const earliest = this.#earliest();
+    if (!earliest) this.#deadline.off();
+    else if (this.#deadline.due !== earliest.at) this.#deadline.at(earliest.at);
+  }
+
+  /** The time of the earliest alarm has come. Others of the same time follow; what the binary sets meanwhile waits its turn. */
+  #ring(): void {
+    const { alarms, lastAlarm } = this.#state;
+    const now = this.context.clock.now();
+    for (let next = this.#earliest(); next && next.at <= now && next.id <= lastAlarm; next = this.#earliest()) {
+      alarms.delete(next.id);
+      this.#events.alarm(next.token);
+    }
+    this.#arm();
   }
 
   /** @returns 1, or 0 where the range is not to be had. */
   claim(what: 'ports' | 'mmio', start: bigint, size: bigint, token: number): number {
     const [first, last] = what === 'ports' ? [0n, 1n << 16n] : [BigInt(this.context.memory.size), 1n << 52n];
     if (size === 0n || start < first || start + size > last) return 0;
-    if (++this.#ranges > RANGES) throw new Error(`claims more than ${RANGES} ranges`);
+    if (++this.#state.ranges > RANGES_LIMIT) throw new Error(`claims more than ${RANGES_LIMIT} ranges`);
     try {
       this.context[what].map(`${this.#file} ${token}`, Number(start), Number(size), {
         read: (offset, width) => this.#events.read(token, offset, width),
@@ -108,12 +152,9 @@ export class BinaryGuest {
   }
 
   takeTyped(into: Uint8Array): number {
-    if (!this.#typed) {
-      const typed: number[] = [];
-      this.#typed = typed;
-      this.context.console.onInput(data => void typed.push(...data.subarray(0, TYPED - typed.length)));
-    }
-    const taken = this.#typed.splice(0, into.length);
+    const state = this.#state;
+    state.listening = true;
+    const taken = state.typed.splice(0, into.length);
     into.set(taken);
     return taken.length;
   }
