@@ -6,7 +6,7 @@ import { StateStore } from './state/state.ts';
 /** A host's clock and a count of instructions, both moved by hand. */
 function make() {
   const host = { now: 1000, instructions: 0 };
-  const time = new HostTime({ now: () => host.now, wall: () => 0n }, () => host.instructions);
+  const time = new HostTime({ now: () => host.now }, () => host.instructions);
   const pass = (nanoseconds: number, instructions: number) => {
     host.now += nanoseconds;
     host.instructions += instructions;

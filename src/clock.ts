@@ -162,7 +162,7 @@ const CLOSE = 64;
  * What the host took is gone for the guest, as if the machine had been paused; an idle guest's time runs like the host's.
  */
 export class HostTime {
-  readonly #host: HostClock;
+  readonly #host: Pick<HostClock, 'now'>;
   readonly #instructions: () => number;
   /** The host's time at which guest time was, or would have been, 0. */
   #start: number;
@@ -172,7 +172,7 @@ export class HostTime {
   #latest = 0;
   #at = 0;
   /** @param instructions executed so far */
-  constructor(host: HostClock, instructions: () => number) {
+  constructor(host: Pick<HostClock, 'now'>, instructions: () => number) {
     this.#host = host;
     this.#instructions = instructions;
     this.#start = host.now();

@@ -7,7 +7,7 @@ import type { Engine } from './engine/engine.ts';
 import * as state from './engine/x86/state.ts';
 import type { Exit } from './exits.ts';
 import { backEndsOf } from './host/back-ends.ts';
-import type { Machine, MachineOptions } from './machine.ts';
+import type { Machine, MachineOptions } from './machine/options.ts';
 
 export interface Assembled {
   machine: Machine;

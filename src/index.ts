@@ -6,8 +6,8 @@
 
 // A machine and how it ends.
 export type { Exit } from './exits.ts';
-export type { Machine, MachineOptions, Statistics } from './machine.ts';
-export { createMachine } from './machine.ts';
+export { createMachine } from './machine/machine.ts';
+export type { Machine, MachineOptions, RunLimits, Statistics } from './machine/options.ts';
 export { RegionLibrary } from './engine/jit/library.ts';
 
 // Images: what a file is before anything runs, and what is wrong with it.

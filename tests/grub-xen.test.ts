@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { createMachine } from '../src/machine.ts';
+import { createMachine } from '../src/machine/machine.ts';
 import { packageFiles } from './debian-package.ts';
 
 /** Seconds. GRUB waits for its timers busily, and they follow the virtual clock. */

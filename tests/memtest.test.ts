@@ -8,7 +8,8 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { nodeClock } from '../src/host/node/clock.ts';
-import { createMachine, type MachineOptions } from '../src/machine.ts';
+import { createMachine } from '../src/machine/machine.ts';
+import type { MachineOptions } from '../src/machine/options.ts';
 import { packageFiles } from './debian-package.ts';
 
 /** Bytes: the program keeps the first four MiB to itself. */

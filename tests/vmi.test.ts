@@ -10,7 +10,8 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Exit } from '../src/exits.ts';
-import { createMachine, type MachineOptions } from '../src/machine.ts';
+import { createMachine } from '../src/machine/machine.ts';
+import type { MachineOptions } from '../src/machine/options.ts';
 
 const sources = fileURLToPath(new URL('../../guests/vmi/', import.meta.url));
 const FILES = ['entry.S', 'main.c', 'console.c', 'vmi.c', 'traps.c', 'processor.c', 'page-tables.c', 'time.c'];

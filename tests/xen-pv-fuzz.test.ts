@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Exit } from '../src/exits.ts';
-import { createMachine } from '../src/machine.ts';
+import { createMachine } from '../src/machine/machine.ts';
 
 const sources = fileURLToPath(new URL('../../guests/xen-pv-fuzz/', import.meta.url));
 const FILES = ['start.S', 'main.c', 'attacks.c', 'fuzz.c'];

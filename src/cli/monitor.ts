@@ -1,6 +1,6 @@
 /** The monitor (Ctrl-A c): the guest stands still, and its person looks at it line by line. */
 import { createInterface } from 'node:readline';
-import type { Machine } from '../machine.ts';
+import type { Machine } from '../machine/options.ts';
 import { nearest } from './nearest.ts';
 import { describeCounters } from './report.ts';
 

@@ -1,6 +1,6 @@
 /** What is said about a run: counters for people, the summary for --json, and the account of an abnormal end. */
 import { writeFileSync } from 'node:fs';
-import type { Machine, Statistics } from '../machine.ts';
+import type { Machine, Statistics } from '../machine/options.ts';
 import { type Ending, isAbnormal, reasonOf, status, statusOf } from './exit-status.ts';
 import { withFile } from './failure.ts';
 

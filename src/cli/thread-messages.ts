@@ -2,7 +2,7 @@
 
 import { ImageError } from '../boot/image-error.ts';
 import type { Exit } from '../exits.ts';
-import type { Machine, MachineOptions, Statistics } from '../machine.ts';
+import type { Machine, MachineOptions, Statistics } from '../machine/options.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { PluginError, reasonOf } from '../plugins/guard.ts';
 import { status } from './exit-status.ts';

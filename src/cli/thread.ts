@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { Exit } from '../exits.ts';
 import type { Console } from '../host/console.ts';
-import type { Machine } from '../machine.ts';
+import type { Machine } from '../machine/options.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { shortened } from '../plugins/guard.ts';
 import { status } from './exit-status.ts';

@@ -37,10 +37,6 @@ export interface EngineEnvironment extends Environment {
   mmioWrite(address: number, width: 1 | 2 | 4, value: number): void;
   /** Between two instructions: deliver what is pending. */
   boundary(): void;
-  /** An exception is due; RIP is what its frame shall show. False: deliver it through the IDT. */
-  exception(exception: Exception): boolean;
-  /** Page faults are asked about first. True: dealt with. */
-  pageFault(exception: Exception & { address: bigint }): boolean;
   tripleFault(): void;
 }
 
@@ -553,7 +549,7 @@ export class Engine {
     const exception: Exception = { vector, ...(code === undefined ? {} : { code }) };
     if (vector === vectors.PF) {
       exception.address = cpu.get64(state.CR2);
-      if (this.environment.pageFault(exception as Exception & { address: bigint })) return;
+      if (this.environment.pageFault?.(exception as Exception & { address: bigint })) return;
     }
     this.#done++; // so that a guest that only faults still gets through its budget
     this.deliver(exception);
@@ -566,7 +562,7 @@ export class Engine {
     const { rip, cpl } = cpu;
     noteException(this.#view, { vector, code, address, rip, cpl, instructions: this.#done });
     if ((SHOWS_RF >>> vector) & 1) cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) | RF);
-    if (this.environment.exception(exception)) return;
+    if (this.environment.exception?.(exception)) return;
     if (vector === vectors.PF && address !== undefined) cpu.set64(state.CR2, address);
     if (!deliverException(cpu, vector, code, 'exception')) {
       this.environment.tripleFault();

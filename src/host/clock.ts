@@ -30,10 +30,21 @@ export interface Alarm {
   cancel(): void;
 }
 
-/** Where time comes from. A host's clock follows the wall. */
+/** The host's time, and the ways to let it pass. The machine has no timer but these. */
 export interface HostClock {
   /** Monotonic nanoseconds. */
   now(): number;
-  /** The Unix epoch in nanoseconds. */
+  /** The time since the Unix epoch, in nanoseconds. */
   wall(): bigint;
+  /** Lets the host's event loop turn once, so that input and messages arrive. */
+  turn(): Promise<void>;
+  /** Lets the host do other things for so many nanoseconds. */
+  sleep(nanoseconds: number): Sleep;
+}
+
+export interface Sleep {
+  /** Fulfilled when the time is over, or when `wake` was called. */
+  readonly over: Promise<void>;
+  /** Ends the sleep now. */
+  wake(): void;
 }

@@ -44,19 +44,38 @@ export interface Answered {
   entry: EntryState;
 }
 
-/** An op's line: what it is told, in order, and what it answers. */
+/** How the calls of an op are noted while a guest runs. */
+export type Noted =
+  /** Each is counted under the op's name, and a trace shows what the op was told. */
+  | 'told'
+  /** The same, and as a hypercall: by its number, with the arguments and the answer that are in registers. */
+  | 'call'
+  /** Each is counted and a trace leaves it out: an idle guest makes it without end. */
+  | 'counted'
+  /** Not at all: the machine asks at instruction boundaries, whether the guest did anything or not. */
+  | 'never';
+
+/** An op's line: what it is told, in order, what it answers, and how its calls are noted. */
 export interface Operation<T extends readonly (keyof Told)[], A extends keyof Answered> {
   readonly told: T;
   readonly answer: A;
+  readonly noted: Noted;
+  /** The answer where a hypervisor's op is the word `nothing`. */
+  readonly nothing: Answered[A] | undefined;
 }
 
 export type AnyOperation = Operation<readonly (keyof Told)[], keyof Answered>;
 
+/** What `nothing` answers, by the kind of answer; undefined for the kinds that are not here. */
+const NOTHING: { readonly [A in keyof Answered]?: Answered[A] } = { boolean: false };
+
+/** Makes an op's line. Without more words it answers nothing, is noted with what it was told, and `nothing` means "no". */
 export function operation<const T extends readonly (keyof Told)[], A extends keyof Answered = 'nothing'>(
   told: T,
   answer: A = 'nothing' as A,
+  more: { noted?: Noted; nothing?: Answered[A] } = {},
 ): Operation<T, A> {
-  return { told, answer };
+  return { told, answer, noted: more.noted ?? 'told', nothing: more.nothing ?? NOTHING[answer] };
 }
 
 type ParametersOf<T> = T extends readonly [infer First extends keyof Told, ...infer Rest]
@@ -68,6 +87,17 @@ export type FunctionOf<O> = O extends Operation<infer T, infer A> ? (...told: Pa
 
 /** A group's members: each op native, nothing or a function. */
 export type OpsOf<Group> = { [Name in keyof Group]: Op<FunctionOf<Group[Name]>> };
+
+/** An op as one processor asks it: the processor is known already. Undefined: native. */
+export type QuestionOf<O> =
+  O extends Operation<readonly ['cpu', ...infer Rest extends readonly (keyof Told)[]], infer A>
+    ? (...told: ParametersOf<Rest>) => Answered[A]
+    : never;
+
+/** The questions of a group's ops. Ops that are not told a processor are asked before there is a guest: they are left out. */
+export type QuestionsOf<Group> = {
+  readonly [Name in keyof Group as QuestionOf<Group[Name]> extends never ? never : Name]?: QuestionOf<Group[Name]>;
+};
 
 /** A group as bare hardware answers it. */
 export function natively<Group extends object>(group: Group): { [Name in keyof Group]: typeof native } {

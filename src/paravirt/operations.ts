@@ -13,7 +13,7 @@ import type { Log } from '../host/log.ts';
 import type { Bus } from '../memory/bus.ts';
 import type { GuestMemory } from '../memory/memory.ts';
 import type { States } from '../state/state.ts';
-import { type OpsOf, operation } from './operation.ts';
+import { type OpsOf, operation, type QuestionsOf } from './operation.ts';
 import type { Processor, RegisterName } from './processor.ts';
 
 /** CPUID's answer (SDM 2A, CPUID): four unsigned 32-bit registers. */
@@ -90,8 +90,10 @@ export interface HypervisorContext extends States {
 }
 
 /**
- * The table: every op in its group, with what it is told and what it answers, in the words of operation.ts. A new op is a line
- * here and the place in machine.ts that asks it.
+ * The table: every op in its group, with what it is told, what it answers and how its calls are noted, in the words of
+ * operation.ts. A new op is a line here and nothing else: the machine binds, counts and traces what this table lists, and
+ * documentation, checks and the interface of binary plug-ins are made from it. Names are unique across the groups, since the
+ * engine asks an op by its name alone (`Questions`).
  */
 export const operations = {
   boot: {
@@ -104,37 +106,35 @@ export const operations = {
     /** Leaves this hypervisor answers itself, before or after asking the processor (`natively`). Undefined: not ours. */
     cpuid: operation(['cpu', 'leaf', 'subleaf', 'natively'], 'cpuid'),
     /** VMCALL or VMMCALL was executed. Native: #UD. RIP is already past it. */
-    hypercall: operation(['cpu']),
+    hypercall: operation(['cpu'], 'nothing', { noted: 'call' }),
     /** SYSCALL was executed; RIP is already past it, RCX and R11 are set. Native: SDM 2B, SYSCALL. */
-    syscall: operation(['cpu']),
+    syscall: operation(['cpu'], 'nothing', { noted: 'call' }),
   },
   mmu: {
     /** A page fault. Return true if it was dealt with and the guest goes on. Native: #PF. */
     pageFault: operation(['cpu', 'fault'], 'boolean'),
-    /** CR3 was written by MOV. Native: SDM 3A 4.10.4. */
-    setRoot: operation(['cpu', 'value']),
   },
   irq: {
     /**
      * An exception is to be delivered; RIP is what its frame shall show. Return true if it was dealt with. Native, or false:
      * through the IDT.
      */
-    exception: operation(['cpu', 'exception'], 'boolean'),
+    exception: operation(['cpu', 'exception'], 'boolean', { nothing: true }),
     /** INT n, INT3 and INTO; RIP points at the instruction, `next` past it. Native: through the IDT. */
     softwareInterrupt: operation(['cpu', 'vector', 'next']),
     /**
      * An instruction boundary at which something may be pending: deliver it. Native: an interrupt of the local APIC if IF.
      * @returns true if something was delivered (a halted processor then goes on).
      */
-    deliver: operation(['cpu'], 'boolean'),
+    deliver: operation(['cpu'], 'boolean', { noted: 'never' }),
     /** True if `deliver` would deliver: asked of a halted processor. Native: the local APIC has one. */
-    pending: operation(['cpu'], 'boolean'),
+    pending: operation(['cpu'], 'boolean', { noted: 'never' }),
     /** HLT was executed, with interrupts open or closed; RIP is past it. Native: the processor stops until an interrupt. */
-    halt: operation(['cpu']),
+    halt: operation(['cpu'], 'nothing', { noted: 'counted' }),
     /** Called after the native `deliver` has delivered an interrupt, and again before the next: a paravirtual EOI. */
     delivered: operation(['cpu', 'vector']),
     /** Called before the interrupt controller is asked: takes back what `delivered` gave out. */
-    settle: operation(['cpu']),
+    settle: operation(['cpu'], 'nothing', { noted: 'never' }),
   },
   time: {
     /** The machine starts or a processor resumes after having been held up by the host for `stolen` ns. */
@@ -142,6 +142,18 @@ export const operations = {
   },
   smp: {},
 } as const;
+
+type Groups = typeof operations;
+
+/**
+ * The ops as one processor asks them, by name. A question that is not there is native: whoever would ask does what bare
+ * hardware does. The machine makes these from a hypervisor's table (machine/questions.ts).
+ */
+export type Questions = QuestionsOf<Groups['cpu']> &
+  QuestionsOf<Groups['mmu']> &
+  QuestionsOf<Groups['irq']> &
+  QuestionsOf<Groups['time']> &
+  QuestionsOf<Groups['smp']>;
 
 export interface BootOps extends OpsOf<typeof operations.boot> {
   platform: Platform;

@@ -1,11 +1,13 @@
 /**
- * A hypervisor that writes down what crosses the waist. It is the given one with every op that is a function put into another
- * that reports first; CPUID is reported where it is native, too, since the question crosses in any case.
+ * A trace of what crosses the waist: `traced` makes of a hypervisor one that reports every call of an op that is a function,
+ * every access to an MSR of the hypervisor's, and CPUID. What a report says of an op comes from the words of the op's line
+ * (operations.ts), so a new op is traced without a change here.
  */
 import { callersOf } from './callers.ts';
-import type { Op } from './native.ts';
+import type { Told } from './operation.ts';
 import type { HypervisorModule, Msr, Paravirt } from './operations.ts';
 import type { Processor } from './processor.ts';
+import { type AnyFunction, replaceMsrs, replaceOperations } from './replace.ts';
 
 export interface Crossing {
   /** Guest time in nanoseconds. */
@@ -22,10 +24,34 @@ export interface Crossing {
   result?: number | bigint;
 }
 
+/** The registers in which hypercall interfaces pass arguments, for a call whose arguments have no names. */
 const REGISTERS = ['rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'r8', 'r9', 'r10'] as const;
 
 type Sink = (crossing: Crossing) => void;
+type Arguments = Crossing['arguments'];
 
+/** What a report says of each word that an op is told. Undefined: the word is no argument, or the report has it already. */
+const DESCRIBED: { readonly [Word in keyof Told]: ((...value: Told[Word]) => Arguments) | undefined } = {
+  cpu: undefined,
+  leaf: leaf => ({ leaf }),
+  subleaf: subleaf => ({ subleaf }),
+  natively: undefined,
+  exception: ({ vector, code, address }) => ({
+    vector,
+    ...(code !== undefined && { code }),
+    ...(address !== undefined && { address }),
+  }),
+  fault: ({ address, code = 0 }) => ({ address, code }),
+  vector: vector => ({ vector }),
+  next: undefined,
+  value: value => ({ value }),
+  stolen: stolen => ({ stolen }),
+  image: undefined,
+  request: undefined,
+  context: undefined,
+};
+
+/** `module` with a report to `sink` of everything that crosses. */
 export function traced(module: HypervisorModule, sink: Sink): HypervisorModule {
   return { ...module, make: (context, base) => tracedTable(module.make(context, base), sink) };
 }
@@ -37,90 +63,62 @@ const whereAndWhen = (cpu: Processor) => ({
 });
 
 function tracedTable(table: Paravirt, sink: Sink): Paravirt {
-  const report = (cpu: Processor, operation: string, args: Crossing['arguments'], more: Partial<Crossing> = {}) =>
-    sink({ ...whereAndWhen(cpu), operation, arguments: args, ...more });
+  const withMsrs = replaceMsrs(withCpuid(table), (index, msr) => tracedMsr(index, msr, sink));
+  return replaceOperations(withMsrs, (operation, { told, noted }, op) => {
+    if (told[0] !== 'cpu' || noted === 'counted' || noted === 'never') return op;
+    return noted === 'call' ? tracedCall(table.cpu, operation, op, sink) : tracedOp(operation, told, op, sink);
+  });
+}
 
-  /** `op` with a report of its arguments before it, where it is a function. */
-  const before = <Rest extends unknown[], Result>(
-    operation: string,
-    op: Op<(cpu: Processor, ...rest: Rest) => Result>,
-    describe: (...rest: Rest) => Crossing['arguments'],
-  ): typeof op => {
-    if (typeof op !== 'function') return op;
-    return (cpu, ...rest) => {
-      report(cpu, operation, describe(...rest));
-      return op(cpu, ...rest);
+/** CPUID as a function in any case: where it is native, the question crosses all the same. */
+function withCpuid(table: Paravirt): Paravirt {
+  if (typeof table.cpu.cpuid === 'function') return table;
+  return { ...table, cpu: { ...table.cpu, cpuid: (_cpu, _leaf, _subleaf, natively) => natively() } };
+}
+
+/** An op with a report before it of what it is told. */
+function tracedOp(operation: string, told: readonly (keyof Told)[], op: AnyFunction, sink: Sink): AnyFunction {
+  const words = told.map(word => DESCRIBED[word] as ((value: unknown) => Arguments) | undefined);
+  return (...values) => {
+    const described = words.map((describe, index) => describe?.(values[index]));
+    sink({ ...whereAndWhen(values[0] as Processor), operation, arguments: Object.assign({}, ...described) });
+    return op(...values);
+  };
+}
+
+/** VMCALL or SYSCALL with a report after it: the hypercall's number and name, its arguments by name, and the result. */
+function tracedCall({ convention, hypercalls }: Paravirt['cpu'], operation: string, op: AnyFunction, sink: Sink) {
+  return (...values: readonly unknown[]): unknown => {
+    const cpu = values[0] as Processor;
+    const number = convention ? convention.number(cpu) : Number(cpu.get('rax'));
+    const known = number === undefined ? undefined : hypercalls[number];
+    const args: Arguments = { number: number === undefined ? cpu.get('rax') : BigInt(number) };
+    const registers = known && convention ? convention.registers(cpu).slice(0, known.arguments.length) : REGISTERS;
+    for (const [index, register] of registers.entries())
+      args[(convention && known?.arguments[index]) || register] = cpu.get(register);
+    const crossing: Crossing = { ...whereAndWhen(cpu), operation, arguments: args };
+    if (known) crossing.name = known.name;
+    const answer = op(...values);
+    // A program's system call has no answer yet, and a call that goes elsewhere (IRET) has none at all.
+    const answered = number !== undefined && cpu.get('rip') === crossing.address;
+    sink(answered ? { ...crossing, result: cpu.get('rax') } : crossing);
+    return answer;
+  };
+}
+
+function tracedMsr(index: number, msr: Msr, sink: Sink): Msr {
+  const { name } = msr;
+  const copy: Msr = { name };
+  if (msr.read)
+    copy.read = cpu => {
+      const result = msr.read!(cpu);
+      sink({ ...whereAndWhen(cpu), operation: 'cpu.msr read', arguments: { index }, name, result });
+      return result;
     };
-  };
-
-  /** VMCALL and SYSCALL: by the hypercall's number, with its arguments by name, and the result. */
-  const call = (operation: string, op: Paravirt['cpu']['hypercall']): Paravirt['cpu']['hypercall'] => {
-    if (typeof op !== 'function') return op;
-    return cpu => {
-      const { convention, hypercalls } = table.cpu;
-      const number = convention ? convention.number(cpu) : Number(cpu.get('rax'));
-      const known = number === undefined ? undefined : hypercalls[number];
-      const args: Crossing['arguments'] = { number: number === undefined ? cpu.get('rax') : BigInt(number) };
-      // Without a name for them, all that the interfaces pass arguments in.
-      const registers = known && convention ? convention.registers(cpu).slice(0, known.arguments.length) : REGISTERS;
-      for (const [index, register] of registers.entries())
-        args[(convention && known?.arguments[index]) || register] = cpu.get(register);
-      const crossing: Crossing = { ...whereAndWhen(cpu), operation, arguments: args };
-      if (known) crossing.name = known.name;
-      op(cpu);
-      // A program's system call has no answer yet, and a call that goes elsewhere (IRET) has none at all.
-      const answered = number !== undefined && cpu.get('rip') === crossing.address;
-      sink(answered ? { ...crossing, result: cpu.get('rax') } : crossing);
+  if (msr.write)
+    copy.write = (cpu, value) => {
+      sink({ ...whereAndWhen(cpu), operation: 'cpu.msr write', arguments: { index, value }, name });
+      return msr.write!(cpu, value);
     };
-  };
-
-  const tracedMsr = (index: number, msr: Msr): Msr => {
-    const { name } = msr;
-    const copy: Msr = { name };
-    if (msr.read)
-      copy.read = cpu => {
-        const result = msr.read!(cpu);
-        report(cpu, 'cpu.msr read', { index }, { name, result });
-        return result;
-      };
-    if (msr.write)
-      copy.write = (cpu, value) => {
-        report(cpu, 'cpu.msr write', { index, value }, { name });
-        return msr.write!(cpu, value);
-      };
-    return copy;
-  };
-
-  const cpuid = table.cpu.cpuid;
-  return {
-    ...table,
-    cpu: {
-      ...table.cpu,
-      cpuid(cpu, leaf, subleaf, natively) {
-        report(cpu, 'cpu.cpuid', { leaf, subleaf });
-        return typeof cpuid === 'function' ? cpuid(cpu, leaf, subleaf, natively) : natively();
-      },
-      msrs: Object.fromEntries(
-        Object.entries(table.cpu.msrs).map(([index, msr]) => [index, tracedMsr(Number(index), msr)]),
-      ),
-      hypercall: call('cpu.hypercall', table.cpu.hypercall),
-      syscall: call('cpu.syscall', table.cpu.syscall),
-    },
-    mmu: {
-      ...table.mmu,
-      pageFault: before('mmu.pageFault', table.mmu.pageFault, ({ address, code = 0 }) => ({ address, code })),
-      setRoot: before('mmu.setRoot', table.mmu.setRoot, value => ({ value })),
-    },
-    irq: {
-      ...table.irq,
-      exception: before('irq.exception', table.irq.exception, ({ vector, code, address }) => ({
-        vector,
-        ...(code !== undefined && { code }),
-        ...(address !== undefined && { address }),
-      })),
-      softwareInterrupt: before('irq.softwareInterrupt', table.irq.softwareInterrupt, vector => ({ vector })),
-      delivered: before('irq.delivered', table.irq.delivered, vector => ({ vector })),
-    },
-    time: { ...table.time, resumed: before('time.resumed', table.time.resumed, stolen => ({ stolen })) },
-  };
+  return copy;
 }

@@ -154,14 +154,11 @@ export class OracleGuest {
       cpuid: () => trouble('CPUID', { eax: 0, ebx: 0, ecx: 0, edx: 0 }),
       readMsr: () => undefined,
       writeMsr: () => false,
-      hypercall: () => false,
-      syscall: () => trouble('SYSCALL', true),
-      setRoot: () => trouble('MOV to CR3', true),
+      syscall: () => trouble('SYSCALL'),
       softwareInterrupt: (vector, next) => {
         this.#answer.vector = vector;
         this.engine.cpu.ip = next;
         this.engine.requestExit();
-        return true;
       },
       tsc: () => 0n,
       setTsc: () => {},

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { tinyKernel } from '../../conformance/tiny-elf.ts';
-import { assemble } from '../../machine.ts';
+import { assemble } from '../../machine/machine.ts';
 import { pcMemoryMap } from '../e820.ts';
 import { LOW_MEMORY } from '../placement.ts';
 import { makeBzImage, text, u32 } from '../testing.ts';

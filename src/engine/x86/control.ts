@@ -223,8 +223,7 @@ export const controlHelpers: Record<string, Helper> = {
       case 2:
         return cpu.set64(state.CR2, value);
       case 3:
-        if (!cpu.environment.setRoot(value)) setCr3(cpu, value);
-        return;
+        return setCr3(cpu, value);
       case 4:
         return setCr4(cpu, value);
       case 8:

@@ -4,6 +4,7 @@
  */
 
 import type { GuestMemory } from '../../memory/memory.ts';
+import type { Questions } from '../../paravirt/operations.ts';
 import { CR0_EM, CR0_PE, CR0_TS, CR4_OSFXSR, CR4_SMAP, EFER_LMA } from '../../x86/control.ts';
 import {
   DESCRIPTOR_CODE,
@@ -34,8 +35,11 @@ const DATA = DESCRIPTOR_P | DESCRIPTOR_S | DESCRIPTOR_WRITABLE;
 /** What leaves a helper when the guest faults. One object: nothing is allocated, no stack is recorded. */
 export const FAULT = Symbol('guest fault');
 
-/** What the processor asks of whoever runs it: the machine, through the hypervisor's ops. */
-export interface Environment {
+/**
+ * What the processor asks of whoever runs it. The hypervisor's ops are here by their names (Questions): one that is absent is
+ * native, and the engine then does what hardware does. The other members are always there; the machine answers them.
+ */
+export interface Environment extends Questions {
   portRead(port: number, bytes: 1 | 2 | 4): number;
   portWrite(port: number, bytes: 1 | 2 | 4, value: number): void;
   cpuid(leaf: number, subleaf: number): { eax: number; ebx: number; ecx: number; edx: number };
@@ -43,14 +47,6 @@ export interface Environment {
   readMsr(index: number): bigint | undefined;
   /** false: #GP. */
   writeMsr(index: number, value: bigint): boolean;
-  /** VMCALL, VMMCALL: false means #UD. */
-  hypercall(): boolean;
-  /** SYSCALL: false means natively. */
-  syscall(): boolean;
-  /** MOV to CR3: false means natively. */
-  setRoot(value: bigint): boolean;
-  /** INT n: false means natively. */
-  softwareInterrupt(vector: number, next: bigint): boolean;
   /** Guest TSC. */
   tsc(): bigint;
   setTsc(value: bigint): void;

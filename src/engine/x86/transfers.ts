@@ -530,7 +530,8 @@ function nextIp(cpu: Cpu): bigint {
 
 function softwareInterrupt(cpu: Cpu, vector: number): void {
   const next = nextIp(cpu);
-  if (cpu.environment.softwareInterrupt(vector, next)) return;
+  const ask = cpu.environment.softwareInterrupt;
+  if (ask) return ask(vector, next);
   if (cpu.v86 && cpu.iopl < 3 && vector !== vectors.BP) cpu.raise(vectors.GP, 0);
   const here = cpu.rip;
   cpu.ip = next;
@@ -576,7 +577,8 @@ export const transferHelpers: Record<string, Helper> = {
       cpu.setGpr(1, next);
       cpu.setGpr(11, BigInt(cpu.flags & ~RF));
       cpu.ip = next;
-      if (cpu.environment.syscall()) return;
+      const ask = cpu.environment.syscall;
+      if (ask) return ask();
       const target = cpu.get64(cpu.mode === 64 ? state.LSTAR : state.CSTAR);
       const selector = Number((cpu.get64(state.STAR) >> 32n) & 0xfffcn);
       const flags = cpu.flags & ~Number(cpu.get64(state.FMASK) & 0xffffffffn) & ~RF;
@@ -642,8 +644,9 @@ export const transferHelpers: Record<string, Helper> = {
     cpu.ip = wide ? cpu.gpr(2) : cpu.gpr(2) & 0xffffffffn;
   },
   hypercall: cpu => {
-    // RIP is already past the instruction; without a hypervisor it is put back by the fault.
+    const ask = cpu.environment.hypercall;
+    if (!ask) return cpu.raise(vectors.UD);
     cpu.ip = nextIp(cpu);
-    if (!cpu.environment.hypercall()) cpu.raise(vectors.UD);
+    ask();
   },
 };

@@ -50,11 +50,12 @@ class Guest {
       return value;
     };
     const environment: Partial<EngineEnvironment> = {
-      syscall: () => ask(false),
+      get syscall() {
+        return ask(undefined); // native
+      },
       exception: (_: Exception) => ask(false),
       pageFault: () => ask(false),
       interruptPending: () => ask(false),
-      softwareInterrupt: () => false,
       boundary: () => {},
       tripleFault: () => void (this.tripled = true),
     };

@@ -1,7 +1,9 @@
 /** Node's clocks: `--clock host` makes the guest's time follow them. */
 import type { HostClock } from '../clock.ts';
+import { portableClock } from '../portable-clock.ts';
 
 export const nodeClock: HostClock = {
+  ...portableClock,
   now: () => Number(process.hrtime.bigint()),
-  wall: () => BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000)) * 1000n,
+  turn: () => new Promise(resolve => setImmediate(resolve)),
 };

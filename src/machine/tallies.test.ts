@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FakeProcessor } from './conformance/fake-processor.ts';
-import { bareTable } from './hypervisors/bare/index.ts';
+import { FakeProcessor } from '../conformance/fake-processor.ts';
+import { bareTable } from '../hypervisors/bare/index.ts';
 import { createTallies } from './tallies.ts';
 
 const HYPERCALLS = { 3: { name: 'TOY_CALL', arguments: [], status: 'done' } } as const;

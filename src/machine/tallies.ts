@@ -1,6 +1,6 @@
 /** How often a guest asked for which port, register and hypercall. Kept by number, and named only when somebody looks. */
-import type { CpuOps } from './paravirt/operations.ts';
-import type { Processor } from './paravirt/processor.ts';
+import type { CpuOps } from '../paravirt/operations.ts';
+import type { Processor } from '../paravirt/processor.ts';
 
 /** A guest that tries all numbers there are gets one entry for what does not fit. */
 const CAPACITY = 4096;

@@ -1,0 +1,61 @@
+/** What there is in memory and in the first processor's registers when the guest starts. */
+import { buildAcpiTables } from '../boot/acpi.ts';
+import { createBios } from '../boot/bios/bios.ts';
+import { TRAP_PORT } from '../boot/bios/image.ts';
+import { pcMemoryMap } from '../boot/e820.ts';
+import type { EntryState } from '../boot/entry.ts';
+import type { KernelImage } from '../boot/image.ts';
+import { ImageError } from '../boot/image-error.ts';
+import { loadKernel } from '../boot/load.ts';
+import type { Board } from '../devices/board.ts';
+import type { HypervisorContext, Paravirt } from '../paravirt/operations.ts';
+import type { Processor, RegisterName, SegmentName } from '../paravirt/processor.ts';
+import type { MachineOptions } from './options.ts';
+
+/** Where firmware tables go: below 1 MiB, where guests look for the root pointer. */
+const ACPI_ADDRESS = 0xe0000;
+
+/**
+ * Places the kernel and what it is started with. A hypervisor with its own `boot.load` does all of it; otherwise the guest
+ * finds a PC with ACPI tables and a BIOS.
+ * @throws ImageError for an image that cannot boot here
+ */
+export function placeGuest(
+  image: KernelImage,
+  options: MachineOptions,
+  table: Paravirt,
+  context: HypervisorContext,
+  board: Board | undefined,
+): EntryState {
+  const { memory, log, clock, console, cpus, request } = context;
+  const { initrd, modules, append, entry } = options;
+  const { load, devices } = table.boot;
+  const commandLine = options.commandLine ?? [`console=${table.boot.console}`, append].filter(Boolean).join(' ');
+  if (typeof load === 'function') {
+    if (entry) throw new ImageError(`${table.name} has an entry of its own; leave out which of the kernel's to take`);
+    return load({ image, initrd, commandLine, memory, log }, context);
+  }
+  if (!board) throw new Error(`${table.name} has no board, so boot.load must place the kernel`);
+  const tables = buildAcpiTables(board.description, ACPI_ADDRESS, devices);
+  memory.copyIn(tables.address, tables.bytes);
+  const memoryMap = pcMemoryMap(memory.size);
+  const bios = createBios({ processor: cpus[0], memory, memoryMap, clock, console, log, request });
+  board.slot.ports('bios', TRAP_PORT, 1, bios);
+  return loadKernel(memory, image, { initrd, modules, commandLine, rsdp: tables.address, memoryMap }, entry);
+}
+
+/** EFER and CR4 come before CR0, so that paging is turned on in one step. */
+const CONTROL_FIRST: readonly RegisterName[] = ['efer', 'cr4', 'cr3', 'cr0'];
+
+/** Sets a processor's registers as a loader wants them. CS comes after the other segments: it decides the mode. */
+export function enter(processor: Processor, { registers, segments }: EntryState): void {
+  const set = (name: RegisterName) => {
+    const value = registers[name];
+    if (value !== undefined) processor.set(name, value);
+  };
+  CONTROL_FIRST.forEach(set);
+  for (const name of Object.keys(segments) as SegmentName[])
+    if (name !== 'cs') processor.setSegment(name, segments[name]!);
+  if (segments.cs) processor.setSegment('cs', segments.cs);
+  for (const name of Object.keys(registers) as RegisterName[]) if (!CONTROL_FIRST.includes(name)) set(name);
+}

@@ -1,0 +1,32 @@
+/** The console between the guest and the embedder: what the guest writes passes through; what is typed may wake the guest. */
+import type { Console } from '../host/console.ts';
+
+export interface ConsoleInput {
+  /** For the devices. */
+  readonly console: Console;
+  /** Gives the devices what was typed. */
+  type(data: Uint8Array): void;
+  /** True if a device takes what is typed: then a halted guest may be woken. */
+  readonly listened: boolean;
+}
+
+/** @param before called with each piece of input before the devices have it; @param after when they have */
+export function createConsoleInput(outside: Console | undefined, before: () => void, after: () => void): ConsoleInput {
+  const takers: ((data: Uint8Array) => void)[] = [];
+  const type = (data: Uint8Array): void => {
+    before();
+    for (const take of takers) take(data);
+    after();
+  };
+  outside?.onInput(type);
+  return {
+    console: {
+      write: data => outside?.write(data),
+      onInput: take => void takers.push(take),
+    },
+    type,
+    get listened() {
+      return takers.length > 0;
+    },
+  };
+}

@@ -1,0 +1,123 @@
+/** What a machine is made of and what it shows: the options, their defaults and checks, `Machine` and `Statistics`. */
+import type { BootEntry, BootModule } from '../boot/load.ts';
+import type { Device, Slot } from '../devices/device.ts';
+import type { RegionLibrary } from '../engine/jit/library.ts';
+import type { TranslatorFactory } from '../engine/jit/translator.ts';
+import type { Exit } from '../exits.ts';
+import type { ArtifactCache } from '../host/artifact-cache.ts';
+import { type BackEnds, backEndsOf } from '../host/back-ends.ts';
+import type { HostClock } from '../host/clock.ts';
+import type { Console } from '../host/console.ts';
+import type { Disk } from '../host/disk.ts';
+import { findHypervisor } from '../hypervisors/list.ts';
+import type { HypervisorModule } from '../paravirt/operations.ts';
+
+export interface MachineOptions {
+  /** The kernel image: bzImage, vmlinux (ELF), or whatever `parseKernel` knows. */
+  kernel: Uint8Array;
+  initrd?: Uint8Array;
+  /** More words for the kernel's command line, after those that the hypervisor's console needs. */
+  append?: string;
+  /** The kernel's whole command line, instead. */
+  commandLine?: string;
+  /** Files for a multiboot kernel, placed after the initrd. */
+  modules?: readonly BootModule[];
+  /** Which of the kernel's entries a PC takes. Default: the shortest way. */
+  entry?: BootEntry;
+  /** RAM in bytes, a multiple of 4096. Default 256 MiB. */
+  memory?: number;
+  /** A name of `hypervisors/list.ts`, or the embedder's own module. Default `bare`. */
+  hypervisor?: string | HypervisorModule;
+  /** `virtual` counts executed instructions (one is a nanosecond); otherwise a host's clock. Default `virtual`. */
+  clock?: 'virtual' | HostClock;
+  console?: Console;
+  /** Disks; they come before those of `backEnds`. */
+  disks?: readonly Disk[];
+  /** What stands behind devices on the host. */
+  backEnds?: Partial<BackEnds>;
+  /** Makes the embedder's own devices: called once with the board's slot. Needs a platform with buses. */
+  devices?: (slot: Slot) => readonly Device[];
+  /** `jit` (default where it is built in), `interpreter`, or `both`: one against the other. */
+  engine?: 'jit' | 'interpreter' | 'both';
+  /** Where the JIT translates, e.g. `workerTranslator` of `polyvisor/node`. Default: on the guest's own thread. */
+  translator?: TranslatorFactory;
+  /** Machines with the same library, run one after the other, share translated code. */
+  library?: RegionLibrary;
+  /** Where the engine keeps what serves a later start, e.g. `diskCache` of `polyvisor/node`. Default: nowhere. */
+  cache?: ArtifactCache;
+  /** Takes every line of the log: unknown ports, MSRs and hypercalls, once each. */
+  onLog?: (line: string) => void;
+}
+
+export interface Statistics {
+  hypervisor: string;
+  /** Executed guest instructions. */
+  instructions: number;
+  /** Guest time in nanoseconds. */
+  guestTime: number;
+  /** Host time spent in `run`, in nanoseconds. */
+  hostTime: number;
+  /** The part of `hostTime` in which the guest was halted. */
+  haltedTime: number;
+  /** Counts of what left translated code: 'port in', 'port out', 'mmio read', 'msr read', 'cpuid', 'hypercall', … */
+  exits: Record<string, number>;
+  /** Counts of ops of the waist that were functions, by `group.op`. */
+  operations: Record<string, number>;
+  /** Accesses by port: `in 0x3f8`, `out 0x3f8`. */
+  ports: Record<string, number>;
+  /** Accesses by model-specific register: `read IA32_EFER`, `write 0x830`. */
+  msrs: Record<string, number>;
+  /** Hypercalls by name. */
+  hypercalls: Record<string, number>;
+  /** What the JIT has translated, with the milliseconds it took. Undefined without a JIT. */
+  translation?: Record<string, number>;
+}
+
+/** What ends a call of `run` though the guest would go on. */
+export interface RunLimits {
+  /** Seconds of host time; the exit is `timeout`. */
+  timeout?: number;
+  /** Guest instructions; the exit is `stopped`. */
+  instructions?: number;
+}
+
+export interface Machine {
+  /** Runs until the guest ends or `stop` is called; yields to the event loop often. May be called again after `stopped`. */
+  run(limits?: RunLimits): Promise<Exit>;
+  /** Ends `run` at the next chance with `{ kind: 'stopped' }`. */
+  stop(): void;
+  /** Types into the console. */
+  type(text: string | Uint8Array): void;
+  readonly statistics: Statistics;
+  /** Executed guest instructions, as in `statistics`; cheap to read often. */
+  readonly instructions: number;
+  /** Registers, the last instructions' addresses, pending interrupts: for people. */
+  describe(): string;
+  readonly log: readonly string[];
+}
+
+const DEFAULT_MEMORY = 256 << 20;
+const LEAST_MEMORY = 1 << 20;
+/** A PC's devices begin above. */
+const MOST_MEMORY = 3 * 2 ** 30;
+
+/** RAM in bytes. @throws Error for a size that no machine here can have */
+export function memorySize({ memory = DEFAULT_MEMORY }: MachineOptions): number {
+  if (!Number.isInteger(memory) || memory % 4096 || memory < LEAST_MEMORY || memory > MOST_MEMORY)
+    throw new Error(`memory: ${memory} bytes is not a multiple of 4096 from 1 MiB to 3 GiB`);
+  return memory;
+}
+
+/** @throws Error for back ends that no device here takes */
+export function backEnds(options: MachineOptions): BackEnds {
+  const found = backEndsOf(options);
+  if (found.networks.length) throw new Error('networks: this version has no device that takes one');
+  return found;
+}
+
+/** @throws Error for a name that is not in the list */
+export function hypervisorModule({ hypervisor = 'bare' }: MachineOptions): HypervisorModule {
+  const module = typeof hypervisor === 'object' ? hypervisor : findHypervisor(hypervisor);
+  if (!module) throw new Error(`no hypervisor ${hypervisor}`);
+  return module;
+}

@@ -1,0 +1,199 @@
+/**
+ * What is plugged into what: the engine and its memory, time, the console, the buses, the hypervisor, the board with its
+ * devices, and for each processor what answers its questions.
+ */
+
+import type { Board } from '../devices/board.ts';
+import { createPcBoard, VGA_WINDOW } from '../devices/board.ts';
+import type { LocalApic } from '../devices/local-apic.ts';
+import { createLocalApicBoard } from '../devices/local-apic-board.ts';
+import { Engine, type EngineEnvironment } from '../engine/engine.ts';
+import { libraryName } from '../engine/jit/library.ts';
+import { EngineProcessor } from '../engine/processor.ts';
+import { nativeMsrs } from '../engine/x86/msrs.ts';
+import { createLog, type Log } from '../host/log.ts';
+import { Bus } from '../memory/bus.ts';
+import { nothing } from '../paravirt/native.ts';
+import type { HypervisorContext, HypervisorModule, Paravirt, Questions } from '../paravirt/operations.ts';
+import { StateStore } from '../state/state.ts';
+import { Counts } from './counts.ts';
+import { Ending } from './ending.ts';
+import { type ConsoleInput, createConsoleInput } from './input.ts';
+import { Interrupts } from './interrupts.ts';
+import { backEnds, type MachineOptions, memorySize } from './options.ts';
+import { bindQuestions, busQuestions, cpuidQuestion, msrQuestions, type Tallies } from './questions.ts';
+import { createRandom } from './random.ts';
+import { createTallies } from './tallies.ts';
+import { createTime, createTsc, type GuestTime, type TimeStampCounter } from './time.ts';
+
+/** The width of physical addresses that CPUID reports. */
+const PHYSICAL_ADDRESS_BITS = 40;
+
+/** One processor with what is its own. */
+export interface ProcessorParts {
+  readonly processor: EngineProcessor;
+  readonly tsc: TimeStampCounter;
+  readonly apic: LocalApic | undefined;
+  readonly questions: Questions;
+  readonly interrupts: Interrupts;
+}
+
+export interface Parts {
+  readonly engine: Engine;
+  readonly states: StateStore;
+  readonly log: Log;
+  readonly time: GuestTime;
+  readonly ending: Ending;
+  readonly input: ConsoleInput;
+  readonly context: HypervisorContext;
+  readonly table: Paravirt;
+  /** Undefined where the platform has no emulated device. */
+  readonly board: Board | undefined;
+  /** In order of their ids. There is one so far. */
+  readonly processors: readonly ProcessorParts[];
+  readonly exits: Counts;
+  readonly operations: Counts;
+  readonly tallies: Tallies;
+}
+
+/** Has V8 compile the engine's modules; it does so while the kernel is unpacked. @throws Error for misuse */
+export function createEngine(options: MachineOptions): Engine {
+  const ramSize = memorySize(options);
+  return new Engine(ramSize, {
+    jit: options.engine !== 'interpreter',
+    translator: options.translator,
+    library: options.library,
+    libraryName: libraryName(options.kernel, ramSize),
+    cache: options.cache,
+  });
+}
+
+/** What the loop that runs the machine hears from the parts. */
+export interface Listener {
+  /** Somebody is about to type. */
+  onTyping(): void;
+  /** What was typed has arrived. */
+  onTyped(): void;
+}
+
+/**
+ * Connects everything but the guest. What is made here outlives the images in `options`, so it keeps no hold of `options`.
+ * @throws Error for misuse
+ */
+export function connect(engine: Engine, options: MachineOptions, module: HypervisorModule, listener: Listener): Parts {
+  const { memory } = engine;
+  const log = createLog(options.onLog);
+  const states = new StateStore();
+  const host = typeof options.clock === 'object' ? options.clock : undefined;
+  const time = createTime(host, () => engine.instructions, states);
+  const { clock } = time;
+  clock.onEarlier = () => engine.requestExit();
+  const ending = new Ending(() => engine.requestExit());
+  const { kill, request } = ending;
+  const input = createConsoleInput(options.console, listener.onTyping, listener.onTyped);
+  const { console } = input;
+  const given = backEnds(options);
+  const ports = new Bus('port', log);
+  const mmio = new Bus('mmio', log);
+
+  const tsc = createTsc(clock, states.scope('processor/0'));
+  const processor = new EngineProcessor(0, engine, { clock, log, tsc, kill, request });
+  let board: Board | undefined;
+  const context: HypervisorContext = {
+    cpus: [processor],
+    memory,
+    clock,
+    state: (name, version, initial) => states.state(name, version, initial),
+    console,
+    backEnds: given,
+    mmio,
+    ports,
+    edge: gsi => board?.edge(gsi),
+    log,
+    kill,
+    request,
+  };
+  const table = module.make(context);
+  const physicalAddressBits = PHYSICAL_ADDRESS_BITS;
+  const common = { ports, mmio, clock, states, memory, log, tsc, physicalAddressBits, kill, request };
+  const { platform } = table.boot;
+  if (platform === 'pc') board = createPcBoard({ ...common, console, backEnds: given });
+  else if (platform === 'local-apic') board = createLocalApicBoard(common);
+  if (platform === 'pc') engine.mapDevice(VGA_WINDOW.start, VGA_WINDOW.end);
+  addDevices(board, options, table);
+
+  const [exits, operations] = [new Counts(), new Counts()];
+  const tallies = createTallies(table.cpu, nativeMsrs);
+  const shared = { engine, states, log, time, ending, input, context, table, board, exits, operations, tallies };
+  const first = connectProcessor(shared, processor, tsc, createRandom(states, host === undefined));
+  return { ...shared, processors: [first] };
+}
+
+/** The embedder's devices. */
+function addDevices(board: Board | undefined, { devices }: MachineOptions, { name }: Paravirt): void {
+  if (!devices) return;
+  if (!board) throw new Error(`${name} has no buses to attach devices to`);
+  for (const device of devices(board.slot)) board.add(device);
+}
+
+/** Connects one processor to its local APIC, and to all that answers its questions. */
+function connectProcessor(
+  parts: Omit<Parts, 'processors'>,
+  processor: EngineProcessor,
+  tsc: TimeStampCounter,
+  random: () => bigint,
+): ProcessorParts {
+  const { engine, states, table, context, board, exits, operations, tallies, ending } = parts;
+  const { cpu } = engine;
+  const apic = board?.localApics[processor.id];
+  processor.interrupts = apic;
+  const questions = bindQuestions(table, processor, operations, tallies);
+  const interrupts = new Interrupts({
+    engine,
+    processor,
+    questions,
+    apic,
+    delivered: exits.of('interrupt'),
+    alwaysAttentive: table.irq.pending === nothing,
+    states: states.scope(`processor/${processor.id}`),
+  });
+  const { ports, mmio } = context;
+  const answerers = { table, questions, processor, cpu, ports, mmio, apic, exits, tallies };
+  const { hypercall, halt } = questions;
+  const [hypercalls, halts] = [exits.of('hypercall'), exits.of('halt')];
+  const environment: EngineEnvironment = {
+    ...questions,
+    ...busQuestions(answerers),
+    ...msrQuestions(answerers),
+    ...cpuidQuestion(answerers),
+    hypercall:
+      hypercall &&
+      (() => {
+        hypercalls.value++;
+        hypercall();
+      }),
+    halt() {
+      halts.value++;
+      if (halt) halt();
+      else engine.halt();
+    },
+    interruptPending: () => interrupts.wait(),
+    boundary: () => interrupts.deliver(),
+    tsc: tsc.read,
+    setTsc: tsc.set,
+    taskPriority: () => apic?.cr8 ?? 0,
+    setTaskPriority(value) {
+      if (apic) apic.cr8 = value;
+    },
+    random,
+    kill: ending.kill,
+    tripleFault: () => ending.end({ kind: 'triple-fault', reason: engine.recent.slice(-3).join('; ') }),
+  };
+  engine.environment = environment;
+  cpu.environment = environment;
+  engine.native = {
+    exceptions: !questions.exception && !questions.pageFault,
+    syscalls: !questions.syscall,
+  };
+  return { processor, tsc, apic, questions, interrupts };
+}

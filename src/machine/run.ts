@@ -1,0 +1,127 @@
+/** The loop: timers that are due, the guest, and what is to be done when it stops. */
+import type { Exit } from '../exits.ts';
+import type { HostClock, Sleep } from '../host/clock.ts';
+import type { RunLimits } from './options.ts';
+import type { Parts } from './parts.ts';
+
+/** Most instructions between two looks at a host's clock, and between two turns of the event loop on the virtual one. */
+const HOST_SLICE = 200_000;
+const VIRTUAL_SLICE = 50 * HOST_SLICE;
+/** Host time between two turns of the event loop, in nanoseconds. */
+const TURN_EVERY = 8_000_000;
+/** Sleeps that are shorter are not worth it, in nanoseconds. */
+const SHORTEST_SLEEP = 50_000;
+/** Guest time until the next timer, in nanoseconds, in which something that takes the host 20 ms is not noticed. */
+const LONG_SLEEP = 100_000_000;
+/** The longest sleep on the host at once, in nanoseconds. */
+const LONGEST_SLEEP = 1_000_000_000;
+
+export class RunLoop {
+  readonly #parts: Parts;
+  readonly #host: HostClock;
+  #stopping = false;
+  #sleep: Sleep | undefined;
+  /** Host time spent in `run`, and while the guest was halted, in nanoseconds. */
+  hostTime = 0;
+  haltedTime = 0;
+
+  constructor(parts: Parts, host: HostClock) {
+    this.#parts = parts;
+    this.#host = host;
+  }
+
+  async run({ timeout = Number.POSITIVE_INFINITY, instructions = Number.POSITIVE_INFINITY }: RunLimits): Promise<Exit> {
+    const { engine, ending, time } = this.#parts;
+    const host = this.#host;
+    const started = host.now();
+    const deadline = started + timeout * 1e9;
+    const last = engine.instructions + instructions;
+    let turned = started;
+    this.#stopping = false;
+    for (;;) {
+      time.clock.run();
+      if (ending.exit) return this.#finish(ending.exit, started);
+      if (this.#stopping) return this.#finish({ kind: 'stopped' }, started);
+
+      const why = this.#runGuest(last);
+      if (ending.exit) return this.#finish(ending.exit, started);
+      if (engine.instructions >= last) return this.#finish({ kind: 'stopped' }, started);
+
+      if (why === 'halt' && !(await this.#idle())) return this.#finish({ kind: 'dead-halt' }, started);
+
+      const now = host.now();
+      if (now > deadline) return this.#finish({ kind: 'timeout' }, started);
+      if (now - turned > TURN_EVERY) {
+        await host.turn();
+        turned = host.now();
+      }
+    }
+  }
+
+  /** Executes instructions until the next timer is due, a slice is over, or the guest needs something. */
+  #runGuest(last: number) {
+    const { engine, time } = this.#parts;
+    const { clock, virtual, following } = time;
+    const slice = virtual ? Math.min(clock.next - clock.now(), VIRTUAL_SLICE) : HOST_SLICE;
+    const left = last - engine.instructions;
+    const until = engine.instructions + Math.ceil(Math.min(slice, left));
+    following?.slice();
+    // No timer of the host's waits for a certain instruction, so that a slice may end a little before.
+    const exactly = virtual !== undefined || left <= slice;
+    return until > engine.instructions ? engine.run(until, exactly) : 'budget';
+  }
+
+  /** The guest is halted: waits until something may wake it. @returns false if nothing ever will */
+  async #idle(): Promise<boolean> {
+    const { engine, time, input, processors } = this.#parts;
+    const { clock, virtual } = time;
+    const [{ interrupts }] = processors;
+    if (interrupts.awakens) {
+      engine.wake();
+      return true;
+    }
+    if (interrupts.deaf || (clock.next === Number.POSITIVE_INFINITY && !input.listened)) return false;
+    const before = this.#host.now();
+    if (!virtual) {
+      const left = clock.next - clock.now();
+      if (left > LONG_SLEEP) engine.jit?.save();
+      if (left > SHORTEST_SLEEP) await this.#sleepFor(clock.next - clock.now());
+    } else if (clock.next < Number.POSITIVE_INFINITY) virtual.skipTo(clock.next);
+    else await this.#sleepFor(LONGEST_SLEEP);
+    this.haltedTime += this.#host.now() - before;
+    this.idled();
+    return true;
+  }
+
+  /** Sleeps on the host, or until somebody types or stops the machine. */
+  async #sleepFor(nanoseconds: number): Promise<void> {
+    this.#sleep = this.#host.sleep(Math.min(nanoseconds, LONGEST_SLEEP));
+    await this.#sleep.over;
+    this.#sleep = undefined;
+  }
+
+  /** A halted guest is about to go on: its time is set right, and a hypervisor may tell it what the host took of it. */
+  idled(): void {
+    const stolen = this.#parts.time.following?.idled() ?? 0;
+    if (stolen > 0) for (const { questions } of this.#parts.processors) questions.resumed?.(stolen);
+  }
+
+  #finish(exit: Exit, started: number): Exit {
+    const { board, engine } = this.#parts;
+    board?.flush();
+    this.hostTime += this.#host.now() - started;
+    if (exit.kind !== 'stopped') engine.close();
+    return exit;
+  }
+
+  stop(): void {
+    this.#stopping = true;
+    this.wake();
+  }
+
+  /** Somebody wants something of the machine: the guest's current slice or sleep ends. */
+  wake(): void {
+    this.#parts.engine.requestExit();
+    this.#sleep?.wake();
+  }
+}
