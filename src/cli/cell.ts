@@ -15,6 +15,7 @@ import {
   tableOf,
   traced,
 } from '../index.ts';
+import { VIRTUAL_EPOCH } from '../machine/time.ts';
 import { createExcerpt } from '../matrix/excerpt.ts';
 import { createFinder } from '../matrix/found.ts';
 import { createMemoryDisk } from '../matrix/memory-disk.ts';
@@ -133,7 +134,7 @@ async function boot(
   const excerpt = createExcerpt();
   const watch = createConsoleWatch(() => decisions.suspectPanic(() => watch.panic));
   const finder = createFinder(module.name);
-  const epoch = (spec.clock === 'host' ? Date.now() : VIRTUAL_EPOCH) / 1000;
+  const epoch = spec.clock === 'host' ? Date.now() / 1000 : Number(VIRTUAL_EPOCH) / 1e9;
   const tests = createTestWatch({ now, epoch, fact: finder.fact });
   const phases = createPhaseTracker(now, () => report());
   const report = () =>
@@ -241,9 +242,6 @@ async function boot(
     trace?.close();
   }
 }
-
-/** The epoch that machine.ts gives a guest on the virtual clock, in ms: 2026-01-01. */
-const VIRTUAL_EPOCH = Date.UTC(2026, 0, 1);
 
 async function checkReset(
   spec: CellSpec,

@@ -277,10 +277,10 @@ export const cases: readonly Case[] = [
       const { table, cpu } = fixture;
       const end = fixture.guest.interrupts!(fixture);
       const random = createRandom(0x697271n);
-      const settle = () => typeof table.irq.settle === 'function' && table.irq.settle(cpu);
+      const catchUp = () => typeof table.irq.catchUp === 'function' && table.irq.catchUp(cpu);
       /** The machine's loop at an instruction boundary; the handler may be interrupted itself before its end. */
       const deliver = (depth: number): void => {
-        settle();
+        catchUp();
         while (cpu.interrupts!.pending()) {
           const vector = cpu.interrupts!.acknowledge();
           cpu.interrupt(vector);
@@ -290,13 +290,13 @@ export const cases: readonly Case[] = [
             deliver(depth + 1);
           }
           end();
-          settle();
+          catchUp();
         }
       };
       const requested: number[] = [];
       const request = () => {
         const vector = 0x20 + random.below(0xe0);
-        settle();
+        catchUp();
         if (cpu.interrupts!.requested.has(vector)) return;
         requested.push(vector);
         cpu.interrupts!.request(vector);

@@ -58,7 +58,7 @@ function act(fixture: Fixture, random: Random): unknown {
 /** An interrupt of the local APIC, as the machine delivers one. @returns what is in service then. */
 function takeInterrupt({ table, cpu }: Fixture, vector: number): unknown {
   const { irq } = table;
-  if (typeof irq.settle === 'function') irq.settle(cpu);
+  if (typeof irq.catchUp === 'function') irq.catchUp(cpu);
   cpu.interrupts!.request(vector);
   if (typeof irq.deliver === 'function') return irq.deliver(cpu);
   const taken = cpu.interrupts!.acknowledge();

@@ -8,9 +8,8 @@ import * as state from '../engine/x86/state.ts';
 import type { Questions } from '../paravirt/operations.ts';
 import type { Processor } from '../paravirt/processor.ts';
 import type { State, States } from '../state/state.ts';
+import { NMI } from '../x86/vectors.ts';
 import type { Count } from './counts.ts';
-
-const NMI_VECTOR = 2;
 
 export interface InterruptsOptions {
   engine: Engine;
@@ -65,8 +64,8 @@ export class Interrupts {
   /** True if an interrupt waits, RFLAGS.IF aside. */
   wait(): boolean {
     if (this.#nmiWaits) return true;
-    const { settle, pending } = this.#questions;
-    settle?.();
+    const { catchUp, pending } = this.#questions;
+    catchUp?.();
     return pending ? pending() : (this.#apic?.pending() ?? false);
   }
 
@@ -96,7 +95,7 @@ export class Interrupts {
     this.#state.nmiPending = false;
     this.#engine.cpu.nmiBlocked = true;
     this.#engine.wake();
-    this.#processor.interrupt(NMI_VECTOR);
+    this.#processor.interrupt(NMI);
   }
 
   #deliverByHypervisor(deliver: () => boolean): void {

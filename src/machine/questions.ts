@@ -14,13 +14,11 @@ import type { AnyOperation } from '../paravirt/operation.ts';
 import { operations, type Paravirt, type Questions } from '../paravirt/operations.ts';
 import type { Processor } from '../paravirt/processor.ts';
 import type { AnyFunction } from '../paravirt/replace.ts';
+import { CR4_OSXSAVE } from '../x86/control.ts';
 import type { Counts } from './counts.ts';
 import type { createTallies } from './tallies.ts';
 
 export type Tallies = ReturnType<typeof createTallies>;
-
-/** CR4.OSXSAVE, which CPUID repeats (SDM 3A 2.5). */
-const CR4_OSXSAVE = 1 << 18;
 
 /**
  * The ops of `table` as `processor` asks them. An op that is native is no question: whoever would ask does what hardware

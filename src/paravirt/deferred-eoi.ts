@@ -16,7 +16,7 @@ export interface DeferredEoi {
   place(cpu: Processor, address: number | undefined): void;
   /** The ops of the same names in group `irq`. */
   delivered(cpu: Processor): void;
-  settle(cpu: Processor): void;
+  catchUp(cpu: Processor): void;
 }
 
 /** @param name the hypervisor's, for the state. */
@@ -30,7 +30,7 @@ export function createDeferredEoi(context: HypervisorContext, name: string): Def
   }));
 
   /** The guest has ended the interrupt: so do we. It has not: the offer stands while nothing else has come, unless `withdraw`. */
-  const look = (cpu: Processor, withdraw: boolean): void => {
+  const takeBack = (cpu: Processor, withdraw: boolean): void => {
     const state = states[cpu.id];
     if (!state.pending) return;
     const word = state.word!;
@@ -43,9 +43,9 @@ export function createDeferredEoi(context: HypervisorContext, name: string): Def
   };
 
   return {
-    settle: cpu => look(cpu, false),
+    catchUp: cpu => takeBack(cpu, false),
     place(cpu, address) {
-      look(cpu, true);
+      takeBack(cpu, true);
       states[cpu.id].word = address;
     },
     delivered(cpu) {

@@ -134,7 +134,7 @@ export const operations = {
     /** Called after the native `deliver` has delivered an interrupt, and again before the next: a paravirtual EOI. */
     delivered: operation(['cpu', 'vector']),
     /** Called before the interrupt controller is asked: takes back what `delivered` gave out. */
-    settle: operation(['cpu'], 'nothing', { noted: 'never' }),
+    catchUp: operation(['cpu'], 'nothing', { noted: 'never' }),
   },
   time: {
     /** The machine starts or a processor resumes after having been held up by the host for `stolen` ns. */

@@ -59,7 +59,7 @@ export function parseManifest(text: string): Manifest {
 /** @throws Error unless a binary made for version `abi` runs here */
 export function checkVersion(abi: unknown): void {
   const match = typeof abi === 'string' ? /^(\d{1,9})\.(\d{1,9})$/.exec(abi) : null;
-  if (!match) throw new Error(`the manifest's abi is ${show(abi)}: a version such as "1.0" is wanted`);
+  if (!match) throw new Error(`the manifest's abi is ${show(abi)}: a version such as "2.0" is wanted`);
   const [major, minor] = [Number(match[1]), Number(match[2])];
   const ours = `${ABI_VERSION.major}.${ABI_VERSION.minor}`;
   if (major !== ABI_VERSION.major || minor > ABI_VERSION.minor)

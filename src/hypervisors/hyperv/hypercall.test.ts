@@ -161,7 +161,7 @@ test('hostile guests: a status, a fault or nothing, whatever the registers and t
       cpu.clock.advance(random.of([0, 100, 1e5, 1e9]));
       cpu.interrupts!.requested.clear();
     } else if (choice < 5) {
-      op(table.irq.settle)(cpu);
+      op(table.irq.catchUp)(cpu);
       const vector = 16 + random.below(240);
       if (cpu.interrupts!.requested.size === 0) cpu.interrupts!.request(vector);
       const taken = cpu.interrupts!.acknowledge();

@@ -122,15 +122,15 @@ describe('the local APIC', () => {
     };
     deliver(0xed);
     assert.equal(memory.read32(0x4000), 1);
-    op(table.irq.settle)(cpu);
+    op(table.irq.catchUp)(cpu);
     assert.equal(memory.read32(0x4000), 1, 'the offer stands while the handler runs and nothing else comes');
     memory.write32(0x4000, 0);
-    op(table.irq.settle)(cpu);
+    op(table.irq.catchUp)(cpu);
     assert.deepEqual(interrupts.inService, []);
 
     deliver(0xed);
     interrupts.request(0x40);
-    op(table.irq.settle)(cpu);
+    op(table.irq.catchUp)(cpu);
     assert.equal(memory.read32(0x4000), 0, 'the offer is taken back');
     assert.deepEqual(interrupts.inService, [0xed]);
     assert.ok(write(MSR.EOI, 0));

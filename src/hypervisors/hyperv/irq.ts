@@ -62,7 +62,7 @@ export function createIrq(context: HypervisorContext, synic: Synic): Group<'irq'
 
   return {
     msrs: { ...msrs, ...synic.msrs },
-    settle: deferred.settle,
+    catchUp: deferred.catchUp,
     delivered(cpu, vector) {
       if (synic.endsItself(cpu, vector)) cpu.interrupts?.endOfInterrupt();
       else deferred.delivered(cpu);

@@ -28,5 +28,5 @@ export function createIrq(context: HypervisorContext): Group<'irq'> {
     },
   };
 
-  return { msrs: { [MSR_KVM_PV_EOI_EN]: pvEoi }, delivered: deferred.delivered, settle: deferred.settle };
+  return { msrs: { [MSR_KVM_PV_EOI_EN]: pvEoi }, delivered: deferred.delivered, catchUp: deferred.catchUp };
 }

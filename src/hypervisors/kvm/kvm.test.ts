@@ -81,13 +81,13 @@ test('an end of interrupt is a bit in memory only where nothing waits for it', (
   op(table.irq.delivered)(cpu, interrupts.acknowledge());
   assert.equal(memory.read32(0x2000), 1);
   memory.write32(0x2000, 0); // The guest's way to end it.
-  op(table.irq.settle)(cpu);
+  op(table.irq.catchUp)(cpu);
   assert.deepEqual(interrupts.inService, []);
 
   interrupts.request(0x40);
   op(table.irq.delivered)(cpu, interrupts.acknowledge());
   interrupts.request(0x50);
-  op(table.irq.settle)(cpu);
+  op(table.irq.catchUp)(cpu);
   assert.equal(memory.read32(0x2000), 0, 'the offer is taken back: the guest must write the register');
   assert.deepEqual(interrupts.inService, [0x40]);
   op(table.irq.delivered)(cpu, interrupts.acknowledge());

@@ -1,8 +1,8 @@
-/* Version 1.0 of Polyvisor's binary interface for hypervisors: see docs/write-a-hypervisor.md. Made by npm run docs. */
+/* Version 2.0 of Polyvisor's binary interface for hypervisors: see docs/write-a-hypervisor.md. Made by npm run docs. */
 #pragma once
 #include <stdint.h>
 
-#define POLYVISOR_IMPORT(name) __attribute__((import_module("polyvisor_1"), import_name(#name)))
+#define POLYVISOR_IMPORT(name) __attribute__((import_module("polyvisor_2"), import_name(#name)))
 #define POLYVISOR_EXPORT(name) __attribute__((export_name(#name)))
 
 enum polyvisor_register {
@@ -144,12 +144,11 @@ POLYVISOR_EXPORT(cpu_cpuid) int32_t cpu_cpuid(int32_t cpu, int32_t leaf, int32_t
 POLYVISOR_EXPORT(cpu_hypercall) void cpu_hypercall(int32_t cpu);
 POLYVISOR_EXPORT(cpu_syscall) void cpu_syscall(int32_t cpu);
 POLYVISOR_EXPORT(mmu_pageFault) int32_t mmu_pageFault(int32_t cpu, int32_t vector, int32_t code, int64_t address);
-POLYVISOR_EXPORT(mmu_setRoot) void mmu_setRoot(int32_t cpu, int64_t value);
 POLYVISOR_EXPORT(irq_exception) int32_t irq_exception(int32_t cpu, int32_t vector, int32_t code, int64_t address);
 POLYVISOR_EXPORT(irq_softwareInterrupt) void irq_softwareInterrupt(int32_t cpu, int32_t vector, int64_t next);
 POLYVISOR_EXPORT(irq_deliver) int32_t irq_deliver(int32_t cpu);
 POLYVISOR_EXPORT(irq_pending) int32_t irq_pending(int32_t cpu);
 POLYVISOR_EXPORT(irq_halt) void irq_halt(int32_t cpu);
 POLYVISOR_EXPORT(irq_delivered) void irq_delivered(int32_t cpu, int32_t vector);
-POLYVISOR_EXPORT(irq_settle) void irq_settle(int32_t cpu);
+POLYVISOR_EXPORT(irq_catchUp) void irq_catchUp(int32_t cpu);
 POLYVISOR_EXPORT(time_resumed) void time_resumed(int32_t cpu, int64_t nanoseconds);
