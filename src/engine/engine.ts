@@ -18,15 +18,16 @@ import { HEAT_STEP, Jit } from './jit/jit.ts';
 import { RegionLibrary, SAVED_LIMIT } from './jit/library.ts';
 import { LocalTranslator, type TranslatorFactory } from './jit/translator.ts';
 import { type Layout, layout, PAGE_DEVICE, RECORD_SIZE, REGION_LIMIT } from './layout.ts';
+import { ACCESS_EXECUTE, ACCESS_LOOK, ACCESS_PROBE, ACCESS_QUIET } from './x86/access.ts';
 import { helpers } from './x86/all-helpers.ts';
 import { debugOffset } from './x86/control.ts';
 import { Cpu, type Environment, FAULT } from './x86/cpu.ts';
 import { writeCrcTables } from './x86/crc32.ts';
 import type { CodeSize } from './x86/decode.ts';
 import { describeExceptions, noteException, SHOWS_RF } from './x86/exceptions.ts';
-import { ACCESS_EXECUTE, ACCESS_LOOK, ACCESS_PROBE, ACCESS_QUIET, writeEmptyBank } from './x86/paging.ts';
 import * as state from './x86/state.ts';
 import { ONE_SPACE, Tlb } from './x86/tlb.ts';
+import { writeEmptyBank } from './x86/tlb-fill.ts';
 import { deliverException } from './x86/transfers.ts';
 
 const { STATE } = state;

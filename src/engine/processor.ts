@@ -15,8 +15,6 @@ import { CR0_PE, CR0_PG, CR0_WP, EFER_LMA, EFER_LME } from '../x86/control.ts';
 import { CS, DS, ES, FS, GS, LDTR, SS, TR } from '../x86/segments.ts';
 import * as vectors from '../x86/vectors.ts';
 import type { Engine } from './engine.ts';
-import { setCr0, setCr3, setCr4, setDebug, switchRoot } from './x86/control.ts';
-import { FAULT } from './x86/cpu.ts';
 import {
   ACCESS_EXECUTE,
   ACCESS_IMPLICIT,
@@ -24,7 +22,9 @@ import {
   ACCESS_QUIET,
   ACCESS_USER,
   ACCESS_WRITE,
-} from './x86/paging.ts';
+} from './x86/access.ts';
+import { setCr0, setCr3, setCr4, setDebug, switchRoot } from './x86/control.ts';
+import { FAULT } from './x86/cpu.ts';
 import { setSegment } from './x86/segments.ts';
 import * as state from './x86/state.ts';
 import { rootSpace } from './x86/tlb.ts';

@@ -12,7 +12,7 @@ function made(
 ): { run: (...values: number[]) => number; view: DataView } {
   const module = new Module(1);
   const b = new Code(new Body(parameters, ['i32']));
-  fill(b, ...b.parameters());
+  fill(b, ...parameters.map((type, index) => b.local(type, index)));
   module.function(b.complete(), 'run');
   const memory = new WebAssembly.Memory({ initial: 1 });
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), { env: { memory } });

@@ -101,7 +101,7 @@ export class Code extends Expressions {
   invoke(fn: number, result: ValueType, ...values: Operand[]): Value {
     return this.#invoke(result, values, true, () => this.body.call(fn));
   }
-  /** As `invoke`, of a function that reads and writes no memory. */
+  /** As `invoke`, of a function that changes nothing that this one reads. */
   invokePure(fn: number, result: ValueType, ...values: Operand[]): Value {
     return this.#invoke(result, values, false, () => this.body.call(fn));
   }

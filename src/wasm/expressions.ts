@@ -44,6 +44,11 @@ export interface Block {
   /** The last effect jumps or returns: what follows is not reached. */
   ended: boolean;
 }
+/** So many values. */
+type Tuple<Count extends number, Values extends Value[] = []> = Values['length'] extends Count
+  ? Values
+  : Tuple<Count, [...Values, Value]>;
+
 /** The instructions of one name, by the operands' type. */
 type Names = Record<ValueType, string>;
 const named = (name: string): Names => ({
@@ -117,9 +122,12 @@ export abstract class Expressions {
     value.width = width;
     return value;
   }
-  /** The function's parameters. */
-  parameters(): Value[] {
-    return this.body.parameters.map((type, index) => this.local(type, index));
+  /** The function's parameters, `count` in number. */
+  parameters<const Count extends number>(count: Count): Tuple<Count> {
+    const { parameters } = this.body;
+    if (parameters.length !== count)
+      throw new Error(`code: the function has ${parameters.length} parameters, not ${count}`);
+    return parameters.map((type, index) => this.local(type, index)) as Tuple<Count>;
   }
   /** Any of WebAssembly's value instructions by its own name, e.g. `b.wasm('i8x16.add_sat_s', x, y)`. */
   wasm(name: string, ...parts: Value[]): Value {

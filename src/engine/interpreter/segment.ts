@@ -24,7 +24,7 @@ const READABLE_OR_WRITABLE = DESCRIPTOR_READABLE | DESCRIPTOR_WRITABLE;
  */
 export function segmentBody(): Body {
   const b = new ProcessorCode(new Body(['i32', 'i64', 'i32', 'i32'], ['i64']));
-  const [segment, offset, bytes, write] = b.parameters() as [Value, Value, Value, Value];
+  const [segment, offset, bytes, write] = b.parameters(4);
   const word = b.shl(segment, 2);
   const attributes = b.fetchState('i32.load', state.SEGMENT_ATTRIBUTES, word, 'segments');
   const limit = b.fetchState('i64.load32_u', state.SEGMENT_LIMIT, word, 'segments');

@@ -118,63 +118,53 @@ export class ProcessorCode extends Code {
   /** SF, ZF, PF from r; CF, OF and AF given as truth values. */
   flagsFrom(bits: number, r: Value, carry: Value, overflow: Value, adjust: Value = this.i32(0)): void {
     const aux = () =>
-      this.either(
-        this.either(
-          this.wasm('i32.shl', carry, this.i32(31)),
-          this.wasm('i32.shl', this.wasm('i32.xor', carry, overflow), this.i32(30)),
-        ),
-        this.wasm('i32.shl', adjust, this.i32(3)),
-      );
+      this.either(this.either(this.shl(carry, 31), this.shl(this.xor(carry, overflow), 30)), this.shl(adjust, 3));
     this.registers.setFlags(this, { kind: 'raw', bits, carryIn: false, r, aux });
   }
   /** All six flags from the bits of a value laid out as RFLAGS (i32). */
   flagsFromBits(flags: Value): void {
-    const bit = (n: number) => this.both(this.wasm('i32.shr_u', flags, this.i32(n)), this.i32(1));
-    const r = this.wide(this.wasm('i32.xor', bit(6), this.i32(1)));
+    const bit = (n: number) => this.and(this.shr(flags, n), 1);
+    const r = this.wide(this.xor(bit(6), 1));
     const aux = () => {
       // The result is 0 or 1; SF comes wholly from the sign difference, PF from the parity difference.
-      const parity = this.wasm('i32.xor', bit(2), bit(6)); // PF wanted, against what the result alone gives (ZF)
+      const parity = this.xor(bit(2), bit(6)); // PF wanted, against what the result alone gives (ZF)
       return [
-        this.wasm('i32.shl', bit(0), this.i32(31)),
-        this.wasm('i32.shl', this.wasm('i32.xor', bit(0), bit(11)), this.i32(30)),
-        this.wasm('i32.shl', bit(4), this.i32(3)),
-        this.wasm('i32.shl', parity, this.i32(8)),
+        this.shl(bit(0), 31),
+        this.shl(this.xor(bit(0), bit(11)), 30),
+        this.shl(bit(4), 3),
+        this.shl(parity, 8),
         bit(7),
       ].reduce((x, y) => this.either(x, y));
     };
     this.registers.setFlags(this, { kind: 'raw', bits: 64, carryIn: false, r, aux });
   }
   carry(): Value {
-    return this.registers.condition(this, 2) ?? this.wasm('i32.shr_u', this.registers.flagAux(this), this.i32(31));
+    return this.registers.condition(this, 2) ?? this.shr(this.registers.flagAux(this), 31);
   }
   overflow(): Value {
     const aux = this.registers.flagAux(this);
-    const differs = this.wasm('i32.xor', aux, this.wasm('i32.shl', aux, this.i32(1)));
-    return this.wasm('i32.shr_u', differs, this.i32(31));
+    const differs = this.xor(aux, this.shl(aux, 1));
+    return this.shr(differs, 31);
   }
   adjust(): Value {
-    return this.both(this.wasm('i32.shr_u', this.registers.flagAux(this), this.i32(3)), this.i32(1));
+    return this.and(this.shr(this.registers.flagAux(this), 3), 1);
   }
   zero(): Value {
     return this.eqz(this.registers.flagResult(this));
   }
   negative(): Value {
-    const top = this.narrow(this.shr(this.registers.flagResult(this), this.const(63)));
-    return this.wasm('i32.xor', top, this.both(this.registers.flagAux(this), this.i32(1)));
+    const top = this.narrow(this.shr(this.registers.flagResult(this), 63));
+    return this.xor(top, this.and(this.registers.flagAux(this), 1));
   }
   parity(): Value {
-    const low = this.wasm(
-      'i32.xor',
-      this.narrow(this.registers.flagResult(this)),
-      this.wasm('i32.shr_u', this.registers.flagAux(this), this.i32(8)),
-    );
-    return this.no(this.both(this.wasm('i32.popcnt', this.both(low, this.i32(0xff))), this.i32(1)));
+    const low = this.xor(this.narrow(this.registers.flagResult(this)), this.shr(this.registers.flagAux(this), 8));
+    return this.no(this.and(this.wasm('i32.popcnt', this.and(low, 0xff)), 1));
   }
   /** Condition code 0-15 as Jcc has it in its opcode (SDM 2A B.1.4.7). */
   condition(code: number): Value {
     const known = this.registers.condition(this, code);
     if (known) return known;
-    const less = () => this.wasm('i32.xor', this.negative(), this.overflow());
+    const less = () => this.xor(this.negative(), this.overflow());
     const positive = [
       () => this.overflow(),
       () => this.carry(),
@@ -189,7 +179,7 @@ export class ProcessorCode extends Code {
   }
   /** CF PF AF ZF SF OF as RFLAGS has them, i32. */
   arithmeticFlags(): Value {
-    const at = (flag: Value, n: number) => (n ? this.wasm('i32.shl', flag, this.i32(n)) : flag);
+    const at = (flag: Value, n: number) => (n ? this.shl(flag, n) : flag);
     return [
       at(this.carry(), 0),
       at(this.parity(), 2),
@@ -212,12 +202,12 @@ export class ProcessorCode extends Code {
   #carryAux(carries: Value, bits: number): Value {
     const top =
       bits === 64
-        ? this.narrow(this.shr(carries, this.const(32)))
+        ? this.narrow(this.shr(carries, 32))
         : bits === 32
           ? this.narrow(carries)
-          : this.wasm('i32.shl', this.narrow(carries), this.i32(32 - bits));
-    if (bits === 32) return this.both(top, this.i32(0xc0000008 | 0));
-    return this.either(this.both(top, this.i32(0xc0000000 | 0)), this.both(this.narrow(carries), this.i32(8)));
+          : this.shl(this.narrow(carries), 32 - bits);
+    if (bits === 32) return this.and(top, 0xc0000008 | 0);
+    return this.either(this.and(top, 0xc0000000 | 0), this.and(this.narrow(carries), 8));
   }
 }
 

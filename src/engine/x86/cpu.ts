@@ -20,8 +20,8 @@ import { CS, ES, FS, GS, LDTR, SS, TR } from '../../x86/segments.ts';
 import * as vectors from '../../x86/vectors.ts';
 import * as record from '../interpreter/record.ts';
 import { PAGE_CODE } from '../layout.ts';
+import { ACCESS_IMPLICIT, ACCESS_PROBE, ACCESS_WRITE } from './access.ts';
 import type { CodeSize } from './decode.ts';
-import { ACCESS_IMPLICIT, ACCESS_PROBE, ACCESS_WRITE } from './paging.ts';
 import * as state from './state.ts';
 import type { Tlb } from './tlb.ts';
 
