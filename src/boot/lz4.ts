@@ -5,6 +5,7 @@
  * a corrupt block: here every length and distance is checked. In WebAssembly because a kernel is unpacked while V8's optimiser
  * has the interpreter to do, and JavaScript that waits for it takes 400 ms for what takes 100 ms so.
  */
+import { Code, type Operand, type Value, type Variable } from '../wasm/code.ts';
 import { Body, Module } from '../wasm/module.ts';
 import { ImageError } from './image-error.ts';
 
@@ -66,178 +67,79 @@ function instantiate(memory: WebAssembly.Memory): (at: number, end: number, star
   return exports.unpackBlock as ReturnType<typeof instantiate>;
 }
 
+/** The function that `instantiate` makes. */
 function unpackBlockBody(): Body {
-  const b = new Body(['i32', 'i32', 'i32', 'i32'], ['i32']);
-  const [at, end, start, limit] = [0, 1, 2, 3];
-  const to = b.local('i32');
-  const token = b.local('i32');
-  const length = b.local('i32');
-  const distance = b.local('i32');
-  const from = b.local('i32');
-  const stop = b.local('i32');
-  const more = b.local('i32');
-  const failIf = (fault: (typeof FAULTS)[number]) => {
-    b.if();
-    b.i32(-1 - FAULTS.indexOf(fault));
-    b.return();
-    b.end();
+  const b = new Code(new Body(['i32', 'i32', 'i32', 'i32'], ['i32']));
+  const [packed, end, start, limit] = b.parameters(4);
+  /** Where it reads and writes; how long the literals or the match are. */
+  const at = b.variable(packed);
+  const to = b.variable(start);
+  const length = b.variable(b.i32(0));
+  const failIf = (condition: Value, fault: (typeof FAULTS)[number]) =>
+    b.when(condition, () => b.answer(-1 - FAULTS.indexOf(fault)));
+  /** More bytes than are left of [place, bound). Both are within bounds, and unsigned: no difference is negative. */
+  const exceeds = (bytes: Operand, place: Variable, bound: Value) => b.gtu(bytes, b.sub(bound, place.get()));
+  /** Adds the bytes that continue a length of 15. */
+  const extend = (fault: (typeof FAULTS)[number]) =>
+    b.when(b.eq(length.get(), 15), () =>
+      b.repeat(() => {
+        // Nor may the length come near to 2^32.
+        failIf(b.either(b.geu(at.get(), end), b.gtu(length.get(), 1 << 30)), fault);
+        const more = b.fetch('i32.load8_u', at.get());
+        length.add(more);
+        at.add(1);
+        return b.eq(more, 255);
+      }),
+    );
+  /** Copies `length` bytes to `to`, `width` at a time; what is too much will be overwritten. */
+  const copy = (source: Value, width: number, load: string, store: string) => {
+    const from = b.variable(source);
+    const stop = b.add(to.get(), length.get());
+    b.repeat(() => {
+      b.put(store, to.get(), b.fetch(load, from.get()));
+      from.add(width);
+      to.add(width);
+      return b.ltu(to.get(), stop);
+    });
+    to.set(stop);
   };
-  const add = (local: number, amount: number) => {
-    b.get(local);
-    b.i32(amount);
-    b.op('i32.add');
-    b.set(local);
-  };
-  /** More bytes than are left of [place, end)? Both are within bounds, and unsigned: no sum can overflow. */
-  const exceeds = (place: number, bound: number) => {
-    b.get(length);
-    b.get(bound);
-    b.get(place);
-    b.op('i32.sub');
-    b.op('i32.gt_u');
-  };
-  /** length += the bytes that continue it, if it is `longest`. */
-  const extend = (longest: number, fault: (typeof FAULTS)[number]) => {
-    b.get(length);
-    b.i32(longest);
-    b.op('i32.eq');
-    b.if();
-    const next = b.loop();
-    b.get(at);
-    b.get(end);
-    b.op('i32.ge_u');
-    // Nor may it come near to 2^32.
-    b.get(length);
-    b.i32(1 << 30);
-    b.op('i32.gt_u');
-    b.op('i32.or');
-    failIf(fault);
-    b.get(at);
-    b.memory('i32.load8_u', 0);
-    b.tee(more);
-    b.get(length);
-    b.op('i32.add');
-    b.set(length);
-    add(at, 1);
-    b.get(more);
-    b.i32(255);
-    b.op('i32.eq');
-    b.brIf(next);
-    b.end();
-    b.end();
-  };
-  /** Copies [from, …) to [to, stop), and up to 7 bytes more, that come to be overwritten. */
-  const copyEights = () => {
-    const next = b.loop();
-    b.get(to);
-    b.get(from);
-    b.memory('i64.load', 0);
-    b.memory('i64.store', 0);
-    add(from, 8);
-    add(to, 8);
-    b.get(to);
-    b.get(stop);
-    b.op('i32.lt_u');
-    b.brIf(next);
-    b.end();
-    b.get(stop);
-    b.set(to);
-  };
-  const aim = () => {
-    b.get(to);
-    b.get(length);
-    b.op('i32.add');
-    b.set(stop);
-  };
+  const copyEights = (source: Value) => copy(source, 8, 'i64.load', 'i64.store');
 
-  b.get(start);
-  b.set(to);
-  const done = b.block();
-  const next = b.loop();
-  b.get(at);
-  b.get(end);
-  b.op('i32.ge_u');
-  b.brIf(done);
-  b.get(at);
-  b.memory('i32.load8_u', 0);
-  b.tee(token);
-  b.i32(4);
-  b.op('i32.shr_u');
-  b.set(length);
-  add(at, 1);
-  extend(15, 'a literal length runs past its block');
-  exceeds(at, end);
-  exceeds(to, limit);
-  b.op('i32.or');
-  failIf('literals run past their block');
-  b.get(at);
-  b.set(from);
-  aim();
-  b.get(at);
-  b.get(length);
-  b.op('i32.add');
-  b.set(at);
-  copyEights();
-  // The last sequence of a block is literals alone.
-  b.get(at);
-  b.get(end);
-  b.op('i32.eq');
-  b.brIf(done);
+  b.block(done =>
+    b.loop(next => {
+      done(b.geu(at.get(), end));
+      const token = b.fetch('i32.load8_u', at.get());
+      length.set(b.shr(token, 4));
+      at.add(1);
+      extend('a literal length runs past its block');
+      const tooLong = b.either(exceeds(length.get(), at, end), exceeds(length.get(), to, limit));
+      failIf(tooLong, 'literals run past their block');
+      copyEights(at.get());
+      at.add(length.get());
+      // The last sequence of a block is literals alone.
+      done(b.eq(at.get(), end));
 
-  b.i32(2);
-  b.set(length);
-  exceeds(at, end);
-  failIf('a match is cut off');
-  b.get(at);
-  b.memory('i32.load16_u', 0);
-  b.set(distance);
-  add(at, 2);
-  b.get(token);
-  b.i32(15);
-  b.op('i32.and');
-  b.set(length);
-  extend(15, 'a match length runs past its block');
-  add(length, 4);
-  b.get(distance);
-  b.i32(1);
-  b.op('i32.sub');
-  b.get(to);
-  b.get(start);
-  b.op('i32.sub');
-  b.op('i32.ge_u'); // 0, too
-  failIf('a match reaches before its block');
-  exceeds(to, limit);
-  failIf('a match runs past the end');
-  b.get(to);
-  b.get(distance);
-  b.op('i32.sub');
-  b.set(from);
-  aim();
-  b.get(distance);
-  b.i32(8);
-  b.op('i32.ge_u');
-  b.if();
-  copyEights();
-  b.else();
-  // It overlaps what it makes: bytes repeat.
-  const repeat = b.loop();
-  b.get(to);
-  b.get(from);
-  b.memory('i32.load8_u', 0);
-  b.memory('i32.store8', 0);
-  add(from, 1);
-  add(to, 1);
-  b.get(to);
-  b.get(stop);
-  b.op('i32.lt_u');
-  b.brIf(repeat);
-  b.end();
-  b.end();
-  b.br(next);
-  b.end();
-  b.end();
-  b.get(to);
-  return b;
+      failIf(exceeds(2, at, end), 'a match is cut off');
+      const distance = b.fetch('i32.load16_u', at.get());
+      at.add(2);
+      length.set(b.and(token, 15));
+      extend('a match length runs past its block');
+      length.add(4);
+      const tooFar = b.geu(b.sub(distance, 1), b.sub(to.get(), start)); // a distance of 0, too
+      failIf(tooFar, 'a match reaches before its block');
+      failIf(exceeds(length.get(), to, limit), 'a match runs past the end');
+      const from = b.sub(to.get(), distance);
+      b.when(
+        b.geu(distance, 8),
+        () => copyEights(from),
+        // The match overlaps what it makes: bytes repeat.
+        () => copy(from, 1, 'i32.load8_u', 'i32.store8'),
+      );
+      next();
+    }),
+  );
+  b.answer(to.get());
+  return b.complete();
 }
 
 function corrupt(detail: string): ImageError {

@@ -97,7 +97,7 @@ class Lanes {
   }
   /** `flags` if there is such a lane, otherwise 0. */
   flagged(mask: Value, flags: number): Value {
-    return this.b.wasm('i32.mul', this.any(mask), this.b.i32(flags));
+    return this.b.mul(this.any(mask), flags);
   }
 }
 
@@ -178,8 +178,8 @@ function isProduct(l: Lanes, p: Value, q: Value, r: Value): Value {
   const zeros = (v: Value, lane: number) => b.wasm('i64.ctz', b.or(b.lane('i64x2.extract_lane', lane, v), top));
   const fits = [0, 1].map(lane => {
     const [u, v] = [zeros(p, lane), zeros(q, lane)];
-    const single = b.either(b.eq(u, b.const(52)), b.eq(v, b.const(52)));
-    return b.either(single, b.wasm('i64.ge_u', b.add(u, v), b.const(53)));
+    const single = b.either(b.eq(u, 52), b.eq(v, 52));
+    return b.either(single, b.geu(b.add(u, v), 53));
   });
   const equal = b.wasm('i64x2.all_true', l.float('eq', l.float('mul', p, q), r));
   return b.both(equal, b.both(fits[0]!, fits[1]!));
@@ -207,15 +207,15 @@ const comparison: Operation = {
   result(l) {
     const { b, x, y, format } = l;
     const predicate = b.narrow(b.state(ARGUMENT, 8));
-    const bit = (n: number) => b.both(b.wasm('i32.shr_u', predicate, b.i32(n)), b.i32(1));
+    const bit = (n: number) => b.and(b.shr(predicate, n), 1);
     const lessOrEqual = b.select(bit(0), eitherNan(l), l.float('le', x, y));
     const straight = b.select(bit(1), lessOrEqual, b.select(bit(0), l.float('lt', x, y), l.float('eq', x, y)));
     return b.wasm('v128.xor', straight, b.select(bit(2), everyLane(b, format, -1n), everyLane(b, format, 0n)));
   },
   flags(l) {
     const { b } = l;
-    const kind = b.both(b.narrow(b.state(ARGUMENT, 8)), b.i32(3));
-    const signals = b.wasm('i32.lt_u', b.wasm('i32.sub', kind, b.i32(1)), b.i32(2));
+    const kind = b.and(b.narrow(b.state(ARGUMENT, 8)), 3);
+    const signals = b.ltu(b.sub(kind, 1), 2);
     return either(
       b,
       l.flagged(l.or(l.isSignalling(l.x), l.isSignalling(l.y)), IE),
@@ -270,7 +270,7 @@ function carefulBody(operation: Operation, format: Format, helper: number, id: n
   const result = operation.result(l);
   if (operation.exactZero) {
     // The commonest: a zero, which the fast path does not take.
-    b.setState32(FLOAT_DENORMAL, b.i32(0));
+    b.setState32(FLOAT_DENORMAL, 0);
     const silent = check.isSilent(result, operation.exactZero(l, result));
     const lanes = check.holds(check.isOrdinary(x), check.isOrdinary(y), silent);
     b.when(b.both(lanes, roundingIsSilent(b)), () => b.answer(result));
@@ -278,22 +278,22 @@ function carefulBody(operation: Operation, format: Format, helper: number, id: n
   const small = l.any(l.or(l.isTiny(x), l.isTiny(y), l.isTiny(result)));
   b.setState32(FLOAT_DENORMAL, small);
   const mxcsr = b.state32(MXCSR);
-  const silent = b.both(mxcsr, b.wasm('i32.shr_u', mxcsr, b.i32(MASKS_SHIFT)));
-  const nearest = b.wasm('i32.eqz', b.both(mxcsr, b.i32(ROUNDING)));
+  const silent = b.both(mxcsr, b.shr(mxcsr, MASKS_SHIFT));
+  const nearest = b.no(b.and(mxcsr, ROUNDING));
   const { exact, exactZero, ordinaryFlags } = operation;
   // Infinities and NaNs where such have been before.
   const vanished = exactZero ? l.any(l.except(check.isZero(result), exactZero(l, result))) : b.i32(0);
-  const noted = b.wasm('i32.eq', b.both(silent, b.i32(ordinaryFlags)), b.i32(ordinaryFlags));
+  const noted = b.eq(b.and(silent, ordinaryFlags), ordinaryFlags);
   b.when(b.both(b.both(noted, nearest), b.no(b.either(small, vanished))), () => b.answer(operation.answer(l, result)));
   // With DAZ and FTZ denormal numbers are not what WebAssembly takes them for.
-  const flushes = b.wasm('i32.ne', b.both(mxcsr, b.i32(DAZ | FTZ)), b.i32(0));
+  const flushes = b.ne(b.and(mxcsr, DAZ | FTZ), 0);
   const allowed = b.select(b.both(small, flushes), b.i32(0), silent);
   const needed = operation.flags(l, result);
-  const missing = b.both(needed, b.wasm('i32.xor', allowed, b.i32(-1)));
+  const missing = b.both(needed, b.xor(allowed, -1));
   // MXCSR's rounding does not matter where nothing is rounded.
-  b.when(b.both(b.wasm('i32.eqz', missing), exact ? nearest : b.i32(1)), () => {
+  b.when(b.both(b.no(missing), exact ? nearest : b.i32(1)), () => {
     if (!exact) return b.answer(operation.answer(l, result));
-    b.when(b.both(allowed, b.i32(PE)), () => b.answer(operation.answer(l, result)));
+    b.when(b.and(allowed, PE), () => b.answer(operation.answer(l, result)));
     b.when(exact(l, result), () => b.answer(operation.answer(l, result)));
   });
   b.setState(VECTOR, x, 128);
@@ -315,18 +315,10 @@ export function defineCareful(module: Module, helper: number, number: (name: str
   const functions = FUNCTIONS.map(({ operation, format }) =>
     module.function(carefulBody(operation, format, helper, number(nameOf(operation, format)))),
   );
-  const chooser = new Body(['i32', 'v128', 'v128'], ['v128']);
-  const labels = functions.map(() => chooser.block()).reverse();
-  chooser.get(0);
-  chooser.brTable(labels, labels.at(-1)!);
-  for (const fn of functions) {
-    chooser.end();
-    chooser.get(1);
-    chooser.get(2);
-    chooser.call(fn);
-    chooser.return();
-  }
-  chooser.unreachable();
-  module.function(chooser, 'careful');
+  const b = new ProcessorCode(new Body(['i32', 'v128', 'v128'], ['v128']));
+  const [which, x, y] = b.parameters(3);
+  const [last, ...others] = functions.map(fn => () => b.answer(b.invoke(fn, 'v128', x, y))).reverse();
+  b.switch(which, others.reverse(), last!);
+  module.function(b.complete(), 'careful');
   return functions;
 }

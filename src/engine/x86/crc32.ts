@@ -1,4 +1,5 @@
 /** CRC32 (SDM 2A): CRC-32C (Castagnoli), bits reflected, by tables: what each byte leaves after up to seven more. */
+import { Code } from '../../wasm/code.ts';
 import { Body } from '../../wasm/module.ts';
 import { CRC_TABLES } from './state.ts';
 
@@ -18,39 +19,18 @@ export function writeCrcTables(view: DataView): void {
 
 /** (remainder so far, source, its size in bytes: 1, 2, 4 or 8) -> remainder. */
 export function crc32Body(): Body {
-  const b = new Body(['i32', 'i64', 'i32'], ['i32']);
-  const [crc, source, size] = [0, 1, 2];
-  b.get(source);
-  b.get(crc);
-  b.op('i64.extend_i32_u');
-  b.op('i64.xor');
-  b.set(source);
-  for (const bytes of [8, 4, 2, 1]) {
-    b.get(size);
-    b.i32(bytes);
-    b.op('i32.eq');
-    b.if();
-    // What of the remainder no byte of the source meets.
-    if (bytes < 4) {
-      b.get(crc);
-      b.i32(8 * bytes);
-      b.op('i32.shr_u');
-    }
-    for (let i = 0; i < bytes; i++) {
-      b.get(source);
-      b.i64(BigInt(8 * i));
-      b.op('i64.shr_u');
-      b.op('i32.wrap_i64');
-      b.i32(0xff);
-      b.op('i32.and');
-      b.i32(2);
-      b.op('i32.shl');
-      b.memory('i32.load', CRC_TABLES + 1024 * (bytes - 1 - i));
-      if (i > 0 || bytes < 4) b.op('i32.xor');
-    }
-    b.return();
-    b.end();
-  }
-  b.unreachable();
-  return b;
+  const b = new Code(new Body(['i32', 'i64', 'i32'], ['i32']));
+  const [crc, source, size] = b.parameters(3);
+  const mixed = b.xor(source, b.wide(crc));
+  for (const bytes of [8, 4, 2, 1])
+    b.when(b.eq(size, bytes), () => {
+      const entries = Array.from({ length: bytes }, (_, i) => {
+        const byte = b.and(b.narrow(b.shr(mixed, 8 * i)), 0xff);
+        return b.fetch('i32.load', b.shl(byte, 2), CRC_TABLES + 1024 * (bytes - 1 - i));
+      });
+      // Of the remainder, what no byte of the source meets, goes on.
+      if (bytes < 4) entries.unshift(b.shr(crc, 8 * bytes));
+      b.answer(entries.reduce((x, y) => b.xor(x, y)));
+    });
+  return b.complete();
 }

@@ -1,6 +1,8 @@
 /** The last exceptions delivered, for people: numbers in a ring in the state, put into words only when somebody asks. */
+
+import type { Value } from '../../wasm/code.ts';
 import * as vectors from '../../x86/vectors.ts';
-import type { Hand } from './hand.ts';
+import type { ProcessorCode } from './code.ts';
 import * as state from './state.ts';
 
 const { STATE } = state;
@@ -46,47 +48,22 @@ export function noteException(view: DataView, noted: Noted): void {
   view.setUint32(at + LEVEL, cpl | (address === undefined ? 0 : HAS_ADDRESS), true);
 }
 
-/** Emits the same. Locals: vector and code (i32), RIP (i64), CPL (i32); `entry` is a scratch. */
+/** Emits the same: vector, error code or NO_CODE, and CPL as i32, RIP as i64. */
 export function emitNoteException(
-  b: Hand,
-  { vector, code, rip, cpl, entry }: Record<'vector' | 'code' | 'rip' | 'cpl' | 'entry', number>,
+  b: ProcessorCode,
+  { vector, code, rip, cpl }: Record<'vector' | 'code' | 'rip' | 'cpl', Value>,
 ): void {
-  b.state32(state.EXCEPTIONS);
-  b.i32(ENTRIES - 1);
-  b.op('i32.and');
-  b.i32(Math.log2(ENTRY));
-  b.op('i32.shl');
-  b.set(entry);
-  b.setState32(state.EXCEPTIONS, () => {
-    b.state32(state.EXCEPTIONS);
-    b.i32(1);
-    b.op('i32.add');
-  });
-  const field = (offset: number, store: string, value: () => void) => {
-    b.get(entry);
-    value();
-    b.memory(store, STATE + state.RECENT + offset);
-  };
-  field(COUNT, 'f64.store', () => {
-    b.i32(0);
-    b.memory('f64.load', STATE + state.GOAL);
-    b.state32(state.FUEL);
-    b.op('f64.convert_i32_s');
-    b.op('f64.sub');
-  });
-  field(RIP, 'i64.store', () => b.get(rip));
-  field(ADDRESS, 'i64.store', () => b.state64(state.CR2));
-  field(VECTOR, 'i32.store', () => b.get(vector));
-  field(CODE, 'i32.store', () => b.get(code));
-  field(LEVEL, 'i32.store', () => {
-    b.get(vector);
-    b.i32(vectors.PF);
-    b.op('i32.eq');
-    b.i32(Math.log2(HAS_ADDRESS));
-    b.op('i32.shl');
-    b.get(cpl);
-    b.op('i32.or');
-  });
+  const number = b.state32(state.EXCEPTIONS);
+  const entry = b.shl(b.and(number, ENTRIES - 1), Math.log2(ENTRY));
+  b.setState32(state.EXCEPTIONS, b.add(number, 1));
+  const field = (offset: number, store: string, value: Value) => b.putState(store, state.RECENT + offset, value, entry);
+  const left = b.wasm('f64.convert_i32_s', b.state32(state.FUEL));
+  field(COUNT, 'f64.store', b.sub(b.fetchState('f64.load', state.GOAL), left));
+  field(RIP, 'i64.store', rip);
+  field(ADDRESS, 'i64.store', b.state(state.CR2));
+  field(VECTOR, 'i32.store', vector);
+  field(CODE, 'i32.store', code);
+  field(LEVEL, 'i32.store', b.or(b.shl(b.eq(vector, vectors.PF), Math.log2(HAS_ADDRESS)), cpl));
 }
 
 /** A line each, the newest last. */

@@ -32,7 +32,7 @@ export function settleFlagsBody(): Body {
       const { result, aux } = settled(b, words);
       b.setState(state.FLAG_RESULT, result);
       b.setState32(state.FLAG_AUX, aux);
-      b.setState32(state.FLAG_KIND, b.i32(KIND_KNOWN));
+      b.setState32(state.FLAG_KIND, KIND_KNOWN);
     },
   );
   return b.complete();
@@ -46,7 +46,7 @@ export interface FlagWords {
 }
 /** FLAG_RESULT and FLAG_AUX (i32) of flags whose kind is known only at run time, where that is not KIND_KNOWN. */
 export function settled(b: ProcessorCode, { x: first, y, kind }: FlagWords): { result: Value; aux: Value } {
-  const is = (which: number) => b.both(kind, b.i32(which));
+  const is = (which: number) => b.and(kind, which);
   // A logical result is the sum of itself and nothing.
   const x = b.select(is(KIND_LOGIC), b.const(0), first);
   const r = b.select(is(KIND_SUB), b.sub(x, y), b.add(x, y));
@@ -56,10 +56,10 @@ export function settled(b: ProcessorCode, { x: first, y, kind }: FlagWords): { r
     b.or(b.and(b.not(x), b.or(y, r)), b.and(y, r)),
     b.or(b.and(x, y), b.and(b.or(x, y), b.not(r))),
   );
-  const unused = b.sub(b.const(64), b.wide(is(0x7f)));
-  const top = b.narrow(b.shr(b.shl(carries, unused), b.const(32)));
+  const unused = b.sub(64, b.wide(is(0x7f)));
+  const top = b.narrow(b.shr(b.shl(carries, unused), 32));
   return {
     result: b.sar(b.shl(r, unused), unused),
-    aux: b.either(b.both(top, b.i32(0xc0000000 | 0)), b.both(b.narrow(carries), b.i32(8))),
+    aux: b.either(b.and(top, 0xc0000000 | 0), b.and(b.narrow(carries), 8)),
   };
 }

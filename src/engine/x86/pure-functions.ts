@@ -2,9 +2,9 @@
  * WebAssembly functions that rows call for a value (`b.call`): what is too long to stand in every place that needs it, and touches
  * no state. They are the interpreter's; translated code imports them.
  */
+import type { Code, Value } from '../../wasm/code.ts';
 import type { Module } from '../../wasm/module.ts';
 import type { ValueType } from '../../wasm/opcodes.ts';
-import type { Builder, Value } from './builder.ts';
 import { crc32Body } from './crc32.ts';
 import { compareStringsBody } from './string-compare.ts';
 
@@ -25,14 +25,6 @@ export function definePureFunctions(module: Module): PureIndices {
   };
 }
 
-export function emitPureCall(b: Builder, indices: PureIndices, name: PureFunction, values: readonly Value[]): Value {
-  const type = PURE_FUNCTIONS[name].result;
-  b.use(...values);
-  const result = b.temporary(type);
-  b.effect(() => {
-    for (const value of values) b.emit(value);
-    b.body.call(indices[name]);
-    b.body.set(result);
-  });
-  return b.local(type, result);
+export function emitPureCall(b: Code, indices: PureIndices, name: PureFunction, values: readonly Value[]): Value {
+  return b.invokePure(indices[name], PURE_FUNCTIONS[name].result, ...values);
 }

@@ -2,6 +2,7 @@
  * What PCMPESTRI, PCMPESTRM, PCMPISTRI and PCMPISTRM have in common (SDM 2B, 4.1), as a WebAssembly function: how the characters
  * of two strings compare, a bit for each of the second string.
  */
+import { Code, type Value } from '../../wasm/code.ts';
 import { Body } from '../../wasm/module.ts';
 
 /** Immediate bits 1-0: words rather than bytes; signed. */
@@ -22,221 +23,143 @@ export const IMPLICIT = -1;
 
 /** (first, second, immediate, length of the first, of the second: at most a register's, or IMPLICIT) -> IntRes2 and ends. */
 export function compareStringsBody(): Body {
-  const b = new Body(['v128', 'v128', 'i32', 'i32', 'i32'], ['i32']);
-  const [immediate, firstLength, secondLength] = [2, 3, 4];
-  b.get(immediate);
-  b.i32(WORDS);
-  b.op('i32.and');
-  b.if();
-  emitComparison(b, 'i16x8', 8);
-  b.end();
-  emitComparison(b, 'i8x16', 16);
-  b.unreachable();
-  return b;
+  const b = new Code(new Body(['v128', 'v128', 'i32', 'i32', 'i32'], ['i32']));
+  const [first, second, immediate, ...lengths] = b.parameters(5);
+  const compare = (shape: 'i8x16' | 'i16x8') => {
+    const { ends, result } = new Comparison(b, shape, { first, second, immediate, lengths }).make();
+    b.answer(b.or(result, ends));
+  };
+  b.when(
+    b.and(immediate, WORDS),
+    () => compare('i16x8'),
+    () => compare('i8x16'),
+  );
+  return b.complete();
+}
 
-  function emitComparison(body: Body, shape: 'i8x16' | 'i16x8', count: number): void {
-    const all = (1 << count) - 1;
-    const bits = body.local('i32');
-    const i = body.local('i32');
-    const valid = body.local('i32');
-    const bit = (mask: number) => {
-      body.get(immediate);
-      body.i32(mask);
-      body.op('i32.and');
-    };
-    /** A comparison of two v128 on the stack as bits. */
-    const asBits = (comparison: string) => {
-      body.op(`${shape}.${comparison}`);
-      body.op(`${shape}.bitmask`);
-    };
-    /** Ones below a length. */
-    const below = (length: number) => {
-      body.i32(1);
-      body.get(length);
-      body.op('i32.shl');
-      body.i32(1);
-      body.op('i32.sub');
-    };
-    for (const [string, length] of [
-      [0, firstLength],
-      [1, secondLength],
-    ] as const) {
-      body.get(length);
-      body.i32(IMPLICIT);
-      body.op('i32.eq');
-      body.if();
-      body.get(string);
-      body.i32(0);
-      body.op(`${shape}.splat`);
-      asBits('eq');
-      body.i32(1 << count);
-      body.op('i32.or');
-      body.op('i32.ctz');
-      body.set(length);
-      body.end();
-    }
-    below(secondLength);
-    body.set(valid);
-    /** The first string's character `i` in every lane. */
-    const splat = () => {
-      // Swizzling takes lanes by bytes: of words both, one after the other.
-      body.get(0);
-      body.get(i);
-      if (count === 8) {
-        body.i32(0x0202);
-        body.op('i32.mul');
-        body.i32(0x0100);
-        body.op('i32.add');
-      }
-      body.op(`${shape}.splat`);
-      body.op('i8x16.swizzle');
-    };
-    /** For every character of the first string, or every pair: `each`. */
-    const loop = (step: number, each: () => void) => {
-      const out = body.block();
-      const again = body.loop();
-      body.get(i);
-      body.i32(step - 1);
-      body.op('i32.add');
-      body.get(firstLength);
-      body.op('i32.ge_u');
-      body.brIf(out);
-      each();
-      body.get(i);
-      body.i32(step);
-      body.op('i32.add');
-      body.set(i);
-      body.br(again);
-      body.end();
-      body.end();
-    };
-    const set = (value: number) => {
-      body.i32(value);
-      body.set(bits);
-    };
-    body.i32(0);
-    body.set(i);
-    const done = body.block();
-    const ordered = body.block();
-    const each = body.block();
-    const ranges = body.block();
-    const any = body.block();
-    body.get(immediate);
-    body.i32(AGGREGATION_SHIFT);
-    body.op('i32.shr_u');
-    body.i32(3);
-    body.op('i32.and');
-    body.brTable([any, ranges, each], ordered);
-    body.end(); // any
-    set(0);
-    loop(1, () => {
-      body.get(1);
-      splat();
-      asBits('eq');
-      body.get(bits);
-      body.op('i32.or');
-      body.set(bits);
+interface Strings {
+  first: Value;
+  second: Value;
+  immediate: Value;
+  lengths: readonly [first: Value, second: Value];
+}
+
+/** Code for characters of one size. */
+class Comparison {
+  readonly #b: Code;
+  readonly #shape: 'i8x16' | 'i16x8';
+  readonly #count: number;
+  readonly #strings: Strings;
+  readonly #firstLength: Value;
+  readonly #secondLength: Value;
+  /** A bit for each character that the second string has. */
+  readonly #valid: Value;
+
+  constructor(b: Code, shape: 'i8x16' | 'i16x8', strings: Strings) {
+    this.#b = b;
+    this.#shape = shape;
+    this.#count = shape === 'i8x16' ? 16 : 8;
+    this.#strings = strings;
+    this.#firstLength = this.#length(strings.first, strings.lengths[0]);
+    this.#secondLength = this.#length(strings.second, strings.lengths[1]);
+    this.#valid = this.#below(this.#secondLength);
+  }
+
+  make(): { result: Value; ends: Value } {
+    const b = this.#b;
+    const { immediate } = this.#strings;
+    const all = (1 << this.#count) - 1;
+    const result = b.variable(b.i32(0));
+    b.switch(
+      b.and(b.shr(immediate, AGGREGATION_SHIFT), 3),
+      [
+        () => result.set(b.and(this.#inSet(), this.#valid)),
+        () => result.set(b.and(this.#inRanges(), this.#valid)),
+        () => result.set(this.#same(all)),
+      ],
+      () => result.set(this.#starts(all)),
+    );
+    b.when(b.and(immediate, NEGATIVE), () => {
+      const inverted = b.select(b.and(immediate, MASKED), this.#valid, all);
+      result.set(b.xor(result.get(), inverted));
     });
-    body.get(bits);
-    body.get(valid);
-    body.op('i32.and');
-    body.set(bits);
-    body.br(done);
+    const endsAt = (length: Value, bit: number) => b.shl(b.ltu(length, this.#count), bit);
+    return {
+      result: result.get(),
+      ends: b.or(endsAt(this.#secondLength, SECOND_ENDS), endsAt(this.#firstLength, FIRST_ENDS)),
+    };
+  }
 
-    body.end(); // ranges: pairs of the lowest and the highest; one without its second half is none
-    set(0);
-    loop(2, () => {
-      const inRange = (sign: 's' | 'u') => {
-        const bound = (comparison: string) => {
-          body.get(1);
-          splat();
-          asBits(`${comparison}_${sign}`);
-        };
-        bound('ge');
-        body.get(i);
-        body.i32(1);
-        body.op('i32.add');
-        body.set(i);
-        bound('le');
-        body.get(i);
-        body.i32(1);
-        body.op('i32.sub');
-        body.set(i);
-        body.op('i32.and');
-      };
-      bit(SIGNED);
-      body.if('i32');
-      inRange('s');
-      body.else();
-      inRange('u');
-      body.end();
-      body.get(bits);
-      body.op('i32.or');
-      body.set(bits);
+  /** A bit for each character: those of the second string that are among the first's. */
+  #inSet(): Value {
+    return this.#eachOfFirst(1, 0, (i, bits) => this.#b.or(bits, this.#bits('eq', this.#character(i))));
+  }
+  /** Those within a range: pairs of the lowest and the highest; one without its second half is no range. */
+  #inRanges(): Value {
+    const b = this.#b;
+    return this.#eachOfFirst(2, 0, (i, bits) => {
+      const inRange = (sign: 's' | 'u') => () =>
+        b.and(this.#bits(`ge_${sign}`, this.#character(i)), this.#bits(`le_${sign}`, this.#character(b.add(i, 1))));
+      return b.or(bits, b.choose(b.and(this.#strings.immediate, SIGNED), inRange('s'), inRange('u')));
     });
-    body.get(bits);
-    body.get(valid);
-    body.op('i32.and');
-    body.set(bits);
-    body.br(done);
-
-    body.end(); // each: equal while both are there, and where neither is
-    body.get(0);
-    body.get(1);
-    asBits('eq');
-    below(firstLength);
-    body.get(valid);
-    body.op('i32.and');
-    body.op('i32.and');
-    below(firstLength);
-    body.get(valid);
-    body.op('i32.or');
-    body.i32(all);
-    body.op('i32.xor');
-    body.op('i32.or');
-    body.set(bits);
-    body.br(done);
-
-    body.end(); // ordered: the first string from there on, as far as the register shows it
-    set(all);
-    loop(1, () => {
-      body.get(1);
-      splat();
-      asBits('eq');
-      body.get(valid);
-      body.op('i32.and');
-      body.i32(-1 << count);
-      body.op('i32.or');
-      body.get(i);
-      body.op('i32.shr_s');
-      body.get(bits);
-      body.op('i32.and');
-      body.set(bits);
+  }
+  /** Those equal to the first string's in their place while both have one, and all where neither has. */
+  #same(all: number): Value {
+    const b = this.#b;
+    const firstValid = this.#below(this.#firstLength);
+    const equal = b.and(this.#bits('eq', this.#strings.first), b.and(firstValid, this.#valid));
+    return b.or(equal, b.xor(b.or(firstValid, this.#valid), all));
+  }
+  /** Those where the whole first string starts, as far as the register shows it. */
+  #starts(all: number): Value {
+    const b = this.#b;
+    return this.#eachOfFirst(1, all, (i, bits) => {
+      const equal = b.and(this.#bits('eq', this.#character(i)), this.#valid);
+      return b.and(bits, b.sar(b.or(equal, -1 << this.#count), i));
     });
-    body.end(); // done
+  }
 
-    bit(NEGATIVE);
-    body.if();
-    body.get(bits);
-    body.get(valid);
-    body.i32(all);
-    bit(MASKED);
-    body.select();
-    body.op('i32.xor');
-    body.set(bits);
-    body.end();
-    body.get(bits);
-    for (const [length, at] of [
-      [secondLength, SECOND_ENDS],
-      [firstLength, FIRST_ENDS],
-    ] as const) {
-      body.get(length);
-      body.i32(count);
-      body.op('i32.lt_u');
-      body.i32(at);
-      body.op('i32.shl');
-      body.op('i32.or');
-    }
-    body.return();
+  /** For every character of the first string, or every pair: the bits so far become `turn`'s. */
+  #eachOfFirst(step: number, start: number, turn: (i: Value, bits: Value) => Value): Value {
+    const b = this.#b;
+    const bits = b.variable(b.i32(start));
+    const i = b.variable(b.i32(0));
+    b.while(
+      () => b.ltu(b.add(i.get(), step - 1), this.#firstLength),
+      () => {
+        bits.set(turn(i.get(), bits.get()));
+        i.add(step);
+      },
+    );
+    return bits.get();
+  }
+  /** How the second string's characters compare with those of `other`. */
+  #bits(comparison: string, other: Value): Value {
+    return this.#mask(comparison, this.#strings.second, other);
+  }
+  #mask(comparison: string, x: Value, y: Value): Value {
+    return this.#b.wasm(`${this.#shape}.bitmask`, this.#b.wasm(`${this.#shape}.${comparison}`, x, y));
+  }
+  /** The first string's character `i` in every lane. Swizzling takes lanes by bytes: of words both, one after the other. */
+  #character(i: Value): Value {
+    const b = this.#b;
+    const bytes = this.#shape === 'i8x16' ? i : b.add(b.mul(i, 0x0202), 0x0100);
+    return b.wasm('i8x16.swizzle', this.#strings.first, this.#splat(bytes));
+  }
+  #splat(x: Value): Value {
+    return this.#b.wasm(`${this.#shape}.splat`, x);
+  }
+  #length(string: Value, given: Value): Value {
+    const b = this.#b;
+    const zeros = () => this.#mask('eq', string, this.#splat(b.i32(0)));
+    return b.choose(
+      b.eq(given, IMPLICIT),
+      () => b.wasm('i32.ctz', b.or(zeros(), 1 << this.#count)),
+      () => given,
+    );
+  }
+  /** Ones below a length. */
+  #below(length: Value): Value {
+    return this.#b.sub(this.#b.shl(1, length), 1);
   }
 }

@@ -13,10 +13,9 @@ import { FLAT_CODE_64, FLAT_DATA } from '../../x86/descriptors.ts';
 import { AC, ARITHMETIC_FLAGS, IF, NT, RF, TF, VM } from '../../x86/flags.ts';
 import { CS, DS, ES, FS, GS, SS, TR } from '../../x86/segments.ts';
 import { WITH_ERROR_CODE } from '../../x86/vectors.ts';
+import { ACCESS_IMPLICIT, ACCESS_WRITE } from './access.ts';
 import { ProcessorCode } from './code.ts';
 import { emitNoteException, NO_CODE, SHOWS_RF } from './exceptions.ts';
-import { Hand } from './hand.ts';
-import { ACCESS_IMPLICIT, ACCESS_WRITE } from './paging.ts';
 import * as state from './state.ts';
 
 const RCX = 1;
@@ -52,7 +51,7 @@ export function emitTraps(module: Module, reach: number): Traps {
   const make = (parameters: ValueType[], fill: (f: FastPath) => void, name?: string) => {
     const f = new FastPath(parameters, reach);
     fill(f);
-    return module.function(f.finish(), name);
+    return module.function(f.complete(), name);
   };
   const deliver = make(['i32', 'i32'], emitDeliver, 'deliver');
   return {
@@ -66,63 +65,46 @@ export function emitTraps(module: Module, reach: number): Traps {
 /** A function under construction: what the paths have in common. */
 class FastPath {
   readonly b: ProcessorCode;
-  readonly #body: Body;
   readonly #reach: number;
   constructor(parameters: ValueType[], reach: number) {
-    this.#body = new Body(parameters, ['i32']);
+    this.b = new ProcessorCode(new Body(parameters, ['i32']));
     this.#reach = reach;
-    this.b = new ProcessorCode(this.#body);
   }
   parameter(index: number, type: ValueType): Value {
     return this.b.local(type, index);
   }
-  finish(): Body {
-    this.b.finish();
-    this.#body.i32(1);
-    return this.#body;
+  complete(): Body {
+    this.b.answer(1);
+    return this.b.complete();
   }
 
-  /** Only before the first change. */
+  /** Allowed only before the first change of the guest's state. */
   refuseIf(condition: Value): void {
-    this.b.when(condition, () =>
-      this.b.effect(() => {
-        this.#body.i32(0);
-        this.#body.return();
-      }),
-    );
+    this.b.when(condition, () => this.b.answer(0));
   }
   /** Refuses unless the bits of `mask` in `x` are as in `wanted`. */
   refuseUnless(x: Value, mask: number, wanted: number): void {
     const { b } = this;
-    this.refuseIf(b.wasm('i32.ne', b.both(x, b.i32(mask)), b.i32(wanted)));
+    this.refuseIf(b.ne(b.and(x, mask), wanted));
   }
   refuseUnlessCanonical(x: Value): void {
     const { b } = this;
-    this.refuseIf(b.ne(b.sar(b.shl(x, b.const(16)), b.const(16)), x));
+    this.refuseIf(b.ne(b.sar(b.shl(x, 16), 16), x));
   }
 
   /** `size` bytes at a linear address; refuses where reach.ts does. */
   reach(linear: Value, size: number, access: number): Structure {
-    const { b } = this;
-    const at = b.temporary('i32');
-    b.use(linear);
-    b.effect(() => {
-      b.emit(linear);
-      this.#body.i32(size);
-      this.#body.i32(access);
-      this.#body.call(this.#reach);
-      this.#body.set(at);
-    });
-    this.refuseIf(b.no(b.local('i32', at)));
-    return new Structure(b, at);
+    const at = this.b.invoke(this.#reach, 'i32', linear, size, access);
+    this.refuseIf(this.b.no(at));
+    return new Structure(this.b, at);
   }
   /** The descriptor that a selector names in the GDT; refuses null and the LDT's. */
   descriptor(selector: Value): { low: Value; high: Value } {
     const { b } = this;
-    this.refuseIf(b.no(b.both(selector, b.i32(0xfffc))));
-    this.refuseIf(b.both(selector, b.i32(4)));
-    const offset = b.both(selector, b.i32(0xfff8));
-    this.refuseIf(b.wasm('i32.gt_u', b.wasm('i32.add', offset, b.i32(7)), b.state32(state.GDT_LIMIT)));
+    this.refuseIf(b.no(b.and(selector, 0xfffc)));
+    this.refuseIf(b.and(selector, 4));
+    const offset = b.and(selector, 0xfff8);
+    this.refuseIf(b.gtu(b.add(offset, 7), b.state32(state.GDT_LIMIT)));
     const found = this.reach(b.add(b.state(state.GDT_BASE), b.wide(offset)), 8, ACCESS_IMPLICIT);
     return { low: found.get32(0), high: found.get32(4) };
   }
@@ -141,17 +123,17 @@ class FastPath {
   }
   setFlags(flags: Value): void {
     const { b } = this;
-    b.setState32(state.FLAGS_REST, b.either(b.both(flags, b.i32(~ARITHMETIC_FLAGS)), b.i32(2)));
+    b.setState32(state.FLAGS_REST, b.or(b.and(flags, ~ARITHMETIC_FLAGS), 2));
     b.flagsFromBits(flags);
   }
   /** CPL and the TLB bank that goes with it and RFLAGS.AC: after the flags. */
   setLevel(cpl: Value): void {
     const { b } = this;
     const rest = b.state32(state.FLAGS_REST);
-    const ac = b.both(b.wasm('i32.shr_u', rest, b.i32(Math.log2(AC))), b.i32(1));
-    const smap = b.wasm('i32.shr_u', b.state32(state.CR4), b.i32(Math.log2(CR4_SMAP)));
+    const ac = b.and(b.shr(rest, Math.log2(AC)), 1);
+    const smap = b.shr(b.state32(state.CR4), Math.log2(CR4_SMAP));
     const kernel = b.select(b.both(ac, smap), b.state32(state.CLASS_BASE + 8), b.state32(state.CLASS_BASE + 4));
-    const user = b.wasm('i32.eq', cpl, b.i32(3));
+    const user = b.eq(cpl, 3);
     b.setState32(state.TLB_BASE, b.select(user, b.state32(state.CLASS_BASE), kernel));
     b.setState32(state.CPL, cpl);
   }
@@ -160,46 +142,34 @@ class FastPath {
 /** Guest memory that has been reached. */
 class Structure {
   readonly #b: ProcessorCode;
-  readonly #at: number;
-  constructor(b: ProcessorCode, at: number) {
+  readonly #at: Value;
+  constructor(b: ProcessorCode, at: Value) {
     this.#b = b;
     this.#at = at;
   }
   get32(offset: number): Value {
-    return this.#get('i32', 'i32.load', offset);
+    return this.#b.fetch('i32.load', this.#at, offset);
   }
   get64(offset: number): Value {
-    return this.#get('i64', 'i64.load', offset);
-  }
-  #get(type: ValueType, load: string, offset: number): Value {
-    return this.#b.read(undefined, type, body => {
-      body.get(this.#at);
-      body.memory(load, offset);
-    });
+    return this.#b.fetch('i64.load', this.#at, offset);
   }
   set64(offset: number, value: Value): void {
-    const b = this.#b;
-    b.use(value);
-    b.effect(() => {
-      b.body.get(this.#at);
-      b.emit(value);
-      b.body.memory('i64.store', offset);
-    });
+    this.#b.put('i64.store', this.#at, value, offset);
   }
 }
 
 function descriptorBase(b: ProcessorCode, low: Value, high: Value): Value {
-  const middle = b.wasm('i32.shl', b.both(high, b.i32(0xff)), b.i32(16));
-  return b.wide(b.either(b.either(b.wasm('i32.shr_u', low, b.i32(16)), middle), b.both(high, b.i32(0xff000000 | 0))));
+  const middle = b.shl(b.and(high, 0xff), 16);
+  return b.wide(b.either(b.either(b.shr(low, 16), middle), b.and(high, 0xff000000 | 0)));
 }
 function descriptorLimit(b: ProcessorCode, low: Value, high: Value): Value {
-  const limit = b.either(b.both(low, b.i32(0xffff)), b.both(high, b.i32(0xf0000)));
-  const pages = b.either(b.wasm('i32.shl', limit, b.i32(12)), b.i32(0xfff));
-  return b.select(b.both(high, b.i32(G)), pages, limit);
+  const limit = b.either(b.and(low, 0xffff), b.and(high, 0xf0000));
+  const pages = b.or(b.shl(limit, 12), 0xfff);
+  return b.select(b.and(high, G), pages, limit);
 }
-const descriptorDpl = (b: ProcessorCode, high: Value): Value => b.both(b.wasm('i32.shr_u', high, b.i32(13)), b.i32(3));
+const descriptorDpl = (b: ProcessorCode, high: Value): Value => b.and(b.shr(high, 13), 3);
 /** As setFromDescriptor (segments.ts) keeps them. */
-const descriptorAttributes = (b: ProcessorCode, high: Value): Value => b.both(high, b.i32(0xf0ff00));
+const descriptorAttributes = (b: ProcessorCode, high: Value): Value => b.and(high, 0xf0ff00);
 
 function emitSyscall(f: FastPath): void {
   const { b } = f;
@@ -208,10 +178,10 @@ function emitSyscall(f: FastPath): void {
   f.refuseUnless(b.state32(state.MODE), -1, 64);
   const flags = f.flags();
   b.setGpr(RCX, f.parameter(0, 'i64'));
-  b.setGpr(R11, b.wide(b.both(flags, b.i32(~RF))));
-  f.setFlags(b.both(flags, b.wasm('i32.xor', b.either(b.state32(state.FMASK), b.i32(RF)), b.i32(-1))));
-  const selector = b.both(b.state32(state.STAR + 4), b.i32(0xfffc));
-  setFlat(f, selector, b.wasm('i32.add', selector, b.i32(8)), 0);
+  b.setGpr(R11, b.wide(b.and(flags, ~RF)));
+  f.setFlags(b.both(flags, b.xor(b.or(b.state32(state.FMASK), RF), -1)));
+  const selector = b.and(b.state32(state.STAR + 4), 0xfffc);
+  setFlat(f, selector, b.add(selector, 8), 0);
   f.setLevel(b.i32(0));
   b.setState(state.RIP, b.state(state.LSTAR));
 }
@@ -224,11 +194,11 @@ function emitSysret(f: FastPath): void {
   f.refuseIf(b.state32(state.ATTENTION));
   const target = b.gpr(RCX);
   f.refuseUnlessCanonical(target);
-  const flags = b.both(b.narrow(b.gpr(R11)), b.i32(SYSRET_FLAGS));
-  f.refuseIf(b.both(flags, b.i32(TF)));
+  const flags = b.and(b.narrow(b.gpr(R11)), SYSRET_FLAGS);
+  f.refuseIf(b.and(flags, TF));
   f.setFlags(flags);
-  const selectors = b.wasm('i32.shr_u', b.state32(state.STAR + 4), b.i32(16));
-  const above = (bytes: number) => b.either(b.wasm('i32.add', selectors, b.i32(bytes)), b.i32(3));
+  const selectors = b.shr(b.state32(state.STAR + 4), 16);
+  const above = (bytes: number) => b.or(b.add(selectors, bytes), 3);
   setFlat(f, above(16), above(8), DPL3);
   f.setLevel(b.i32(3));
   b.setState(state.RIP, target);
@@ -247,42 +217,42 @@ function emitIret(f: FastPath): void {
   f.refuseUnless(b.state32(state.FLAGS_REST), NT, 0);
   const frame = f.reach(b.gpr(RSP), 40, 0);
   const target = frame.get64(0);
-  const cs = b.both(frame.get32(8), b.i32(0xffff));
+  const cs = b.and(frame.get32(8), 0xffff);
   const flags = frame.get32(16);
-  const ss = b.both(frame.get32(32), b.i32(0xffff));
+  const ss = b.and(frame.get32(32), 0xffff);
   f.refuseUnless(flags, TF, 0);
   // Only armed breakpoints give RF a meaning (transfers.ts, iret).
   f.refuseUnless(b.state32(state.DR + 40), 0xff, 0);
   f.refuseUnlessCanonical(target);
-  const rpl = b.both(cs, b.i32(3));
+  const rpl = b.and(cs, 3);
   const code = f.descriptor(cs);
   f.refuseUnless(code.high, P | S | CODE | CONFORMING | ACCESSED | L | D, P | S | CODE | ACCESSED | L);
-  f.refuseIf(b.wasm('i32.ne', descriptorDpl(b, code.high), rpl));
+  f.refuseIf(b.ne(descriptorDpl(b, code.high), rpl));
   // Null is a stack segment to return to below level 3 (SDM 2A, IRET).
   const base = b.variable(b.const(0));
   const limit = b.variable(b.i32(0));
-  const attributes = b.variable(b.either(b.wasm('i32.shl', rpl, b.i32(13)), b.i32(D)));
+  const attributes = b.variable(b.or(b.shl(rpl, 13), D));
   b.when(
-    b.both(ss, b.i32(0xfffc)),
+    b.and(ss, 0xfffc),
     () => {
       const data = f.descriptor(ss);
       f.refuseUnless(data.high, P | S | CODE | WRITABLE | ACCESSED, P | S | WRITABLE | ACCESSED);
-      f.refuseIf(b.wasm('i32.ne', descriptorDpl(b, data.high), rpl));
-      f.refuseIf(b.wasm('i32.ne', b.both(ss, b.i32(3)), rpl));
+      f.refuseIf(b.ne(descriptorDpl(b, data.high), rpl));
+      f.refuseIf(b.ne(b.and(ss, 3), rpl));
       base.set(descriptorBase(b, data.low, data.high));
       limit.set(descriptorLimit(b, data.low, data.high));
       attributes.set(descriptorAttributes(b, data.high));
     },
-    () => f.refuseIf(b.wasm('i32.eq', rpl, b.i32(3))),
+    () => f.refuseIf(b.eq(rpl, 3)),
   );
   // Segments of more privilege than where it goes would have to be made null.
   for (const segment of [ES, DS, FS, GS]) {
     const kept = b.state32(state.SEGMENT_ATTRIBUTES + 4 * segment);
-    const inner = b.wasm('i32.lt_u', descriptorDpl(b, kept), rpl);
-    f.refuseIf(b.both(b.wasm('i32.shr_u', kept, b.i32(Math.log2(P))), inner));
+    const inner = b.ltu(descriptorDpl(b, kept), rpl);
+    f.refuseIf(b.both(b.shr(kept, Math.log2(P)), inner));
   }
-  const kept = b.both(b.state32(state.FLAGS_REST), b.i32(~IRET_FLAGS));
-  f.setFlags(b.either(kept, b.both(flags, b.i32(IRET_FLAGS & ~RF))));
+  const kept = b.and(b.state32(state.FLAGS_REST), ~IRET_FLAGS);
+  f.setFlags(b.either(kept, b.and(flags, IRET_FLAGS & ~RF)));
   f.setSegment(
     CS,
     cs,
@@ -301,35 +271,35 @@ function emitDeliver(f: FastPath): void {
   const { b } = f;
   const code = f.parameter(1, 'i32');
   f.refuseUnless(b.state32(state.MODE), -1, 64);
-  const offset = b.wasm('i32.shl', f.parameter(0, 'i32'), b.i32(4));
-  f.refuseIf(b.wasm('i32.gt_u', b.wasm('i32.add', offset, b.i32(15)), b.state32(state.IDT_LIMIT)));
+  const offset = b.shl(f.parameter(0, 'i32'), 4);
+  f.refuseIf(b.gtu(b.add(offset, 15), b.state32(state.IDT_LIMIT)));
   const gate = f.reach(b.add(b.state(state.IDT_BASE), b.wide(offset)), 16, ACCESS_IMPLICIT);
   const low = gate.get32(0);
   const high = gate.get32(4);
   f.refuseUnless(high, P | GATE_TYPE, P | GATE);
-  const entry = b.either(b.both(low, b.i32(0xffff)), b.both(high, b.i32(0xffff0000 | 0)));
-  const target = b.or(b.wide(entry), b.shl(b.wide(gate.get32(8)), b.const(32)));
+  const entry = b.either(b.and(low, 0xffff), b.and(high, 0xffff0000 | 0));
+  const target = b.or(b.wide(entry), b.shl(b.wide(gate.get32(8)), 32));
   f.refuseUnlessCanonical(target);
-  const selector = b.wasm('i32.shr_u', low, b.i32(16));
+  const selector = b.shr(low, 16);
   const segment = f.descriptor(selector);
   const wanted = P | S | CODE | ACCESSED | L;
   f.refuseUnless(segment.high, P | DPL | S | CODE | CONFORMING | ACCESSED | L | D, wanted);
 
   // The stack: another one from the TSS if the gate names one or the level changes (SDM 3A 6.14.4, 6.14.5).
   const cpl = b.state32(state.CPL);
-  const ist = b.both(high, b.i32(7));
+  const ist = b.and(high, 7);
   const sp = b.variable(b.gpr(RSP));
   b.when(b.either(ist, cpl), () => {
-    const place = b.select(ist, b.wasm('i32.add', b.wasm('i32.shl', ist, b.i32(3)), b.i32(0x1c)), b.i32(4));
+    const place = b.select(ist, b.add(b.shl(ist, 3), 0x1c), b.i32(4));
     const limit = b.state32(state.SEGMENT_LIMIT + 4 * TR);
-    f.refuseIf(b.wasm('i32.gt_u', b.wasm('i32.add', place, b.i32(7)), limit));
+    f.refuseIf(b.gtu(b.add(place, 7), limit));
     const stack = f.reach(b.add(b.state(state.TR_BASE), b.wide(place)), 8, ACCESS_IMPLICIT).get64(0);
     f.refuseUnlessCanonical(stack);
     sp.set(stack);
   });
-  const top = b.and(sp.get(), b.const(-16));
-  const frame = f.reach(b.sub(top, b.const(48)), 48, ACCESS_IMPLICIT | ACCESS_WRITE);
-  const hasCode = b.wasm('i32.ge_s', code, b.i32(0));
+  const top = b.and(sp.get(), -16);
+  const frame = f.reach(b.sub(top, 48), 48, ACCESS_IMPLICIT | ACCESS_WRITE);
+  const hasCode = b.ges(code, 0);
 
   frame.set64(40, b.state(state.SELECTOR + 4 * SS, 16));
   frame.set64(32, b.gpr(RSP));
@@ -339,12 +309,12 @@ function emitDeliver(f: FastPath): void {
   b.when(hasCode, () => frame.set64(0, b.wide(code)));
   b.setGpr(RSP, b.sub(top, b.select(hasCode, b.const(48), b.const(40))));
   const always = TF | NT | RF | VM;
-  const kept = b.select(b.both(high, b.i32(1 << 8)), b.i32(~always), b.i32(~(always | IF)));
+  const kept = b.select(b.and(high, 1 << 8), b.i32(~always), b.i32(~(always | IF)));
   b.setState32(state.FLAGS_REST, b.both(b.state32(state.FLAGS_REST), kept));
   b.when(cpl, () => f.setSegment(SS, b.i32(0), b.const(0), b.i32(0), b.i32(D)));
   f.setSegment(
     CS,
-    b.both(selector, b.i32(~3)),
+    b.and(selector, ~3),
     descriptorBase(b, segment.low, segment.high),
     descriptorLimit(b, segment.low, segment.high),
     descriptorAttributes(b, segment.high),
@@ -355,74 +325,25 @@ function emitDeliver(f: FastPath): void {
 
 /** The fault that the state holds, at RIP: what engine.ts does for it, where nobody else wants to see it. */
 function faultBody(deliver: number): Body {
-  const b = new Hand(['i32'], ['i32']);
-  const done = 0;
-  const vector = b.local('i32');
-  const code = b.local('i32');
-  const rest = b.local('i32');
-  const cpl = b.local('i32');
-  const rip = b.local('i64');
-  const entry = b.local('i32');
-  const among = (mask: number) => {
-    b.i32(mask);
-    b.get(vector);
-    b.op('i32.shr_u');
-    b.i32(1);
-    b.op('i32.and');
-  };
-  b.flag(state.NATIVE, state.NATIVE_EXCEPTIONS);
-  b.op('i32.eqz');
-  b.when(() => {
-    b.i32(0);
-    b.return();
+  const b = new ProcessorCode(new Body(['i32'], ['i32']));
+  const [done] = b.parameters(1);
+  const vector = b.and(b.state32(state.FAULT), 0xff);
+  const isAmong = (vectors: number) => b.and(b.shr(vectors, vector), 1);
+  b.when(b.none(b.state32(state.NATIVE), state.NATIVE_EXCEPTIONS), () => b.answer(0));
+  const code = b.select(isAmong(WITH_ERROR_CODE), b.state32(state.FAULT_CODE), NO_CODE);
+  const cpl = b.state32(state.CPL);
+  const rip = b.state(state.RIP);
+  const rest = b.state32(state.FLAGS_REST);
+  b.when(isAmong(SHOWS_RF), () => b.setState32(state.FLAGS_REST, b.or(rest, RF)));
+  b.when(b.no(b.invoke(deliver, 'i32', vector, code)), () => {
+    b.setState32(state.FLAGS_REST, rest);
+    b.answer(0);
   });
-  b.state32(state.FAULT);
-  b.i32(0xff);
-  b.op('i32.and');
-  b.set(vector);
-  b.state32(state.FAULT_CODE);
-  b.i32(NO_CODE);
-  among(WITH_ERROR_CODE);
-  b.select();
-  b.set(code);
-  b.state32(state.CPL);
-  b.set(cpl);
-  b.state64(state.RIP);
-  b.set(rip);
-  b.state32(state.FLAGS_REST);
-  b.set(rest);
-  among(SHOWS_RF);
-  b.when(() =>
-    b.setState32(state.FLAGS_REST, () => {
-      b.get(rest);
-      b.i32(RF);
-      b.op('i32.or');
-    }),
-  );
-  b.get(vector);
-  b.get(code);
-  b.call(deliver);
-  b.op('i32.eqz');
-  b.when(() => {
-    b.setState32(state.FLAGS_REST, () => b.get(rest));
-    b.i32(0);
-    b.return();
-  });
-  b.setState32(state.FAULT, () => b.i32(0));
-  b.setState32(state.DELIVERIES, () => {
-    b.state32(state.DELIVERIES);
-    b.i32(1);
-    b.op('i32.add');
-  });
+  b.setState32(state.FAULT, 0);
+  b.setState32(state.DELIVERIES, b.add(b.state32(state.DELIVERIES), 1));
   // The fault counts as an instruction, so that a guest that only faults still gets through its budget.
-  b.setState32(state.FUEL, () => {
-    b.state32(state.FUEL);
-    b.get(done);
-    b.op('i32.sub');
-    b.i32(1);
-    b.op('i32.sub');
-  });
-  emitNoteException(b, { vector, code, rip, cpl, entry });
-  b.i32(1);
-  return b;
+  b.setState32(state.FUEL, b.sub(b.sub(b.state32(state.FUEL), done), 1));
+  emitNoteException(b, { vector, code, rip, cpl });
+  b.answer(1);
+  return b.complete();
 }
