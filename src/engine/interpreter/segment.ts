@@ -1,6 +1,5 @@
 /** Segments outside 64-bit mode: limits and rights, checked at every access to memory. */
 
-import type { Value } from '../../wasm/expressions.ts';
 import { Body } from '../../wasm/module.ts';
 import {
   DESCRIPTOR_CODE,
