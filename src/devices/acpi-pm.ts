@@ -3,8 +3,9 @@
  * the system control interrupt, and the fixed power button. The machine is always in ACPI mode: there is no SMI command.
  */
 
-import type { Alarm, Clock } from '../host/clock.ts';
+import type { Clock, Timer } from '../host/clock.ts';
 import type { BusHandler, Width } from '../memory/bus.ts';
+import type { State, States } from '../state/state.ts';
 import type { Device, InterruptLine } from './device.ts';
 
 /** Offsets of the register blocks. */
@@ -34,35 +35,41 @@ const SLEEP_ENABLE = 1 << 13;
 /** The timer's most significant bit changes this often, in counts. */
 const HALF_TIMER = 2 ** 31;
 
+const initial = () => ({
+  status: 0,
+  enable: 0,
+  control: SCI_ENABLE,
+  /** How many times the timer's top bit had changed when the timer's status bit was last brought up to date. */
+  halvesSeen: 0,
+});
+
 export class AcpiPm implements Device, BusHandler {
   readonly name = 'acpi-pm';
   readonly #clock: Clock;
   readonly #sci: InterruptLine;
   readonly #powerOff: () => void;
-  #status = 0;
-  #enable = 0;
-  #control = SCI_ENABLE;
-  /** How many times the timer's top bit had changed when its status bit was last looked after. */
-  #halvesSeen = 0;
-  #alarm: Alarm | undefined;
+  readonly #state: State<ReturnType<typeof initial>>;
+  /** Set for the next change of the timer's top bit, if that is to interrupt. */
+  readonly #topBit: Timer;
 
   /** @param powerOff the guest entered S5 */
-  constructor(clock: Clock, sci: InterruptLine, powerOff: () => void) {
+  constructor(states: States, clock: Clock, sci: InterruptLine, powerOff: () => void) {
     this.#clock = clock;
     this.#sci = sci;
     this.#powerOff = powerOff;
+    this.#state = states.state(this.name, 1, initial);
+    this.#topBit = clock.timer(this.name, () => this.#update());
   }
 
   reset(): void {
-    this.#status = this.#enable = 0;
-    this.#control = SCI_ENABLE;
-    this.#halvesSeen = this.#halves();
+    this.#state.initialise();
+    this.#state.halvesSeen = this.#halves();
     this.#update();
   }
 
   /** Somebody presses the power button: a guest with an ACPI daemon shuts down. */
   pressPowerButton(): void {
-    this.#status |= POWER_BUTTON;
+    this.#state.status |= POWER_BUTTON;
     this.#update();
   }
 
@@ -85,9 +92,9 @@ export class AcpiPm implements Device, BusHandler {
   #readDouble(offset: number): number {
     if (offset === PM1_EVENT) {
       this.#refreshTimerStatus();
-      return this.#status | (this.#enable << 16);
+      return this.#state.status | (this.#state.enable << 16);
     }
-    return offset === PM1_CONTROL ? this.#control : this.#count() % 2 ** 32;
+    return offset === PM1_CONTROL ? this.#state.control : this.#count() % 2 ** 32;
   }
 
   write(offset: number, width: Width, value: number): void {
@@ -101,34 +108,33 @@ export class AcpiPm implements Device, BusHandler {
     switch (offset & ~1) {
       case PM1_EVENT:
         this.#refreshTimerStatus();
-        this.#status &= ~byte;
+        this.#state.status &= ~byte;
         break;
       case PM1_EVENT + 2:
-        this.#enable = ((this.#enable & ~(0xff << shift)) | byte) & ENABLES;
+        this.#state.enable = ((this.#state.enable & ~(0xff << shift)) | byte) & ENABLES;
         break;
       case PM1_CONTROL:
-        this.#control = (this.#control & ~(0xff << shift)) | (byte & ~SLEEP_ENABLE) | SCI_ENABLE;
+        this.#state.control = (this.#state.control & ~(0xff << shift)) | (byte & ~SLEEP_ENABLE) | SCI_ENABLE;
         if (byte & SLEEP_ENABLE && ((byte >> 10) & 7) === SLEEP_TYPE_S5) this.#powerOff();
-        else if (byte & SLEEP_ENABLE) this.#status |= WAKE;
+        else if (byte & SLEEP_ENABLE) this.#state.status |= WAKE;
         break;
     }
   }
 
   #refreshTimerStatus(): void {
     const halves = this.#halves();
-    if (halves === this.#halvesSeen) return;
-    this.#halvesSeen = halves;
-    this.#status |= TIMER;
+    if (halves === this.#state.halvesSeen) return;
+    this.#state.halvesSeen = halves;
+    this.#state.status |= TIMER;
   }
 
   #update(): void {
     this.#refreshTimerStatus();
-    this.#alarm?.cancel();
-    this.#alarm = undefined;
-    if (this.#enable & TIMER) {
-      const next = Math.ceil(((this.#halvesSeen + 1) * HALF_TIMER * 1e9) / PM_TIMER_FREQUENCY) + 1;
-      this.#alarm = this.#clock.alarm(next, () => this.#update());
+    this.#topBit.off();
+    if (this.#state.enable & TIMER) {
+      const next = Math.ceil(((this.#state.halvesSeen + 1) * HALF_TIMER * 1e9) / PM_TIMER_FREQUENCY) + 1;
+      this.#topBit.at(next);
     }
-    this.#sci.set((this.#status & this.#enable) !== 0);
+    this.#sci.set((this.#state.status & this.#state.enable) !== 0);
   }
 }

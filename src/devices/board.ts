@@ -141,13 +141,16 @@ export interface Board {
   edge(gsi: number): void;
   /** To the state in which firmware hands a PC over. */
   reset(): void;
+  /** What every device does before and after the states of the machine are restored; see `Device`. */
+  restoring(): void;
+  restored(): void;
   /** Hands buffered console output on; the board does so by itself before a power-off or reset. */
   flush(): void;
   pressPowerButton(): void;
 }
 
 export function createPcBoard(options: BoardOptions): Board {
-  const { clock, memory, log } = options;
+  const { states, clock, memory, log } = options;
   const { disks } = options.backEnds ?? NO_BACK_ENDS;
   if (memory.size > PCI_MEMORY.start) throw new Error(`RAM must end below 0x${PCI_MEMORY.start.toString(16)}`);
   if (disks.length > MAX_DISKS) throw new Error(`${disks.length} disks: there is room for ${MAX_DISKS}`);
@@ -158,11 +161,11 @@ export function createPcBoard(options: BoardOptions): Board {
   }
 
   // ---- Interrupts: lines -> 8259s and I/O APIC -> local APICs -----------------------------------------------------------
-  const pic = add(new Pic8259());
+  const pic = add(new Pic8259(states));
   const apicBus = new ApicBus();
-  const ioApic = add(new IoApic(apicBus));
+  const ioApic = add(new IoApic(states, apicBus));
   const wires = Array.from({ length: IO_APIC_PINS }, (_, gsi) => {
-    return new Wire(high => {
+    return new Wire(states, `wire/${gsi}`, high => {
       if (gsi < ISA_LINES) pic.setLine(gsi, high);
       ioApic.setLine(gsi === TIMER_IRQ ? TIMER_GSI : gsi, high);
     });
@@ -198,13 +201,13 @@ export function createPcBoard(options: BoardOptions): Board {
   pic.onOutput = high => apics.all[0].setLint(0, high);
 
   // ---- Devices ----------------------------------------------------------------------------------------------------------
-  const uart = add(new Uart16550({ clock, console: options.console, line: slot.line(COM1_IRQ) }));
-  const pitLine = new LineSwitch(slot.line(TIMER_IRQ));
-  const rtcLine = new LineSwitch(slot.line(RTC_IRQ));
-  const pit = add(new Pit8254(clock, pitLine));
-  const rtc = add(new CmosRtc(clock, rtcLine, memory.size));
+  const uart = add(new Uart16550({ states, clock, console: options.console, line: slot.line(COM1_IRQ) }));
+  const pitLine = new LineSwitch(states, 'pit-line', slot.line(TIMER_IRQ));
+  const rtcLine = new LineSwitch(states, 'rtc-line', slot.line(RTC_IRQ));
+  const pit = add(new Pit8254(states, clock, pitLine));
+  const rtc = add(new CmosRtc(states, clock, rtcLine, memory.size));
   const hpet = add(
-    new Hpet(clock, {
+    new Hpet(states, clock, {
       route: (gsi, high) => hpetLines[gsi].set(high),
       legacy: [slot.line(TIMER_IRQ), slot.line(RTC_IRQ)],
       onLegacy(on) {
@@ -214,21 +217,21 @@ export function createPcBoard(options: BoardOptions): Board {
     }),
   );
   const hpetLines = wires.map(wire => wire.connect());
-  const pm = add(new AcpiPm(clock, slot.line(SCI_IRQ), () => slot.request('power-off')));
+  const pm = add(new AcpiPm(states, clock, slot.line(SCI_IRQ), () => slot.request('power-off')));
   const requestReset = () => slot.request('reset');
-  const keyboard = add(new I8042(requestReset));
-  const resetControl = add(new ResetControl(requestReset));
+  const keyboard = add(new I8042(states, requestReset));
+  const resetControl = add(new ResetControl(states, requestReset));
 
   // ---- PCI: the host bridge is device 0, disks follow -------------------------------------------------------------------
-  const pci = add(new PciBus());
-  const hostBridge = new PciFunction('host-bridge', HOST_BRIDGE);
-  hostBridge.attach(slot);
+  const pci = add(new PciBus(states));
+  const hostBridge = new PciFunction(slot, 'host-bridge', HOST_BRIDGE);
+  hostBridge.attach();
   pci.plug(0, hostBridge);
   for (const [index, disk] of disks.entries()) {
-    const block = new VirtioBlk(disk, memory, log, `disk-${index}`);
-    const device = add(new VirtioPci(slot, block, PCI_MEMORY.start + index * VIRTIO_PCI_WINDOW));
+    const block = new VirtioBlk(states, disk, memory, log, `disk-${index}`);
     const irq = pciIrq(index + 1);
-    device.function.attach(slot, slot.line(irq), irq);
+    const wiring = { line: slot.line(irq), lineNumber: irq };
+    const device = add(new VirtioPci(slot, block, PCI_MEMORY.start + index * VIRTIO_PCI_WINDOW, wiring));
     pci.plug(index + 1, device.function);
   }
 
@@ -310,6 +313,12 @@ export function createPcBoard(options: BoardOptions): Board {
       pic.edgeLevel.writeByte(0, level & 0xff);
       pic.edgeLevel.writeByte(1, level >> 8);
       apics.all[0].setVirtualWire();
+    },
+    restoring() {
+      for (const device of devices) device.restoring?.();
+    },
+    restored() {
+      for (const device of devices) device.restored?.();
     },
     flush: () => uart.flush(),
     pressPowerButton: () => pm.pressPowerButton(),

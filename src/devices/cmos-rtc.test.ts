@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { StateStore } from '../state/state.ts';
 import { CmosRtc } from './cmos-rtc.ts';
 import { ManualClock, RecordingLine } from './manual-clock.ts';
 
 function setUp(start = '2026-11-22T13:59:58.500Z', ram = 512 * 2 ** 20) {
   const clock = new ManualClock(BigInt(Date.parse(start)) * 1_000_000n);
   const line = new RecordingLine();
-  const rtc = new CmosRtc(clock, line, ram);
+  const rtc = new CmosRtc(new StateStore(), clock, line, ram);
   const read = (register: number) => {
     rtc.writeByte(0, register);
     return rtc.readByte(1);

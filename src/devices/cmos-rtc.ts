@@ -2,7 +2,8 @@
  * The MC146818 real-time clock and its 128 bytes of battery-backed memory (Motorola data sheet; register 0x32 is the PC's
  * century). Time is the clock's, in UTC, plus what the guest has set it off by.
  */
-import type { Alarm, Clock } from '../host/clock.ts';
+import type { Clock, Timer } from '../host/clock.ts';
+import type { State, States } from '../state/state.ts';
 import type { ByteRegisters } from './byte-ports.ts';
 import type { Device, InterruptLine } from './device.ts';
 
@@ -41,88 +42,98 @@ const SECOND = 1e9;
 const UPDATE_WARNING = 244_000;
 const DAY_IN_SECONDS = 86400;
 
+/** @param ramSize in bytes, told in the registers where a BIOS keeps it */
+function initialMemory(ramSize: number): Uint8Array {
+  const memory = new Uint8Array(128);
+  memory[REGISTER_A] = 0x26;
+  memory[REGISTER_B] = HOURS_24;
+  memory[0x14] = 0x02; // equipment: a coprocessor
+  memory[0x15] = 640 & 0xff;
+  memory[0x16] = 640 >> 8;
+  const extended = Math.min(0xffff, Math.max(0, ramSize / 1024 - 1024));
+  memory[0x17] = memory[0x30] = extended & 0xff;
+  memory[0x18] = memory[0x31] = extended >> 8;
+  const above16M = Math.min(0xffff, Math.max(0, Math.floor(ramSize / 65536) - 256));
+  memory[0x34] = above16M & 0xff;
+  memory[0x35] = above16M >> 8;
+  return memory;
+}
+
+const initial = (epoch: bigint, ramSize: number) => ({
+  memory: initialMemory(ramSize),
+  /** The register behind the data port. */
+  index: 0,
+  /** Unix time, in seconds, and the nanoseconds into that second, at the clock's 0. */
+  epochSeconds: Number(epoch / 1_000_000_000n),
+  epochNanoseconds: Number(epoch % 1_000_000_000n),
+  /** While register B's SET bit is on: the time that software edits. */
+  held: undefined as number | undefined,
+  /** The last second whose flags were put into register C. */
+  secondSeen: 0,
+  periodSeen: 0,
+});
+
 export class CmosRtc implements Device, ByteRegisters {
   readonly name = 'cmos-rtc';
   readonly #clock: Clock;
   readonly #line: InterruptLine;
-  readonly #memory = new Uint8Array(128);
-  #index = 0;
-  /** Unix time, in seconds, and the nanoseconds into that second, at the clock's 0. */
-  #epochSeconds: number;
-  readonly #epochNanoseconds: number;
-  /** While register B's SET bit is on: the time that software edits. */
-  #held: number | undefined;
-  /** The last second whose flags were put into register C. */
-  #secondSeen = 0;
-  #periodSeen = 0;
-  #alarm: Alarm | undefined;
+  readonly #state: State<ReturnType<typeof initial>>;
+  /** Set for the next event for which an interrupt is enabled. */
+  readonly #event: Timer;
 
   /**
    * @param line IRQ 8
    * @param ramSize guest RAM in bytes, told in the registers where a BIOS keeps it
    */
-  constructor(clock: Clock, line: InterruptLine, ramSize: number) {
+  constructor(states: States, clock: Clock, line: InterruptLine, ramSize: number) {
+    this.#state = states.state(this.name, 1, () => initial(clock.epoch, ramSize));
+    this.#event = clock.timer(this.name, () => {
+      this.#refreshFlags();
+      this.#schedule();
+    });
     this.#clock = clock;
     this.#line = line;
-    this.#epochSeconds = Number(clock.epoch / 1_000_000_000n);
-    this.#epochNanoseconds = Number(clock.epoch % 1_000_000_000n);
-    this.#memory[REGISTER_A] = 0x26;
-    this.#memory[REGISTER_B] = HOURS_24;
-    this.#describeMemory(ramSize);
-    this.#secondSeen = this.#second();
+    this.#state.secondSeen = this.#second();
   }
 
   /** A reset does not touch the battery-backed memory, only the interrupts. */
   reset(): void {
-    this.#memory[REGISTER_B] &= ~(PERIODIC | ALARM | UPDATE_ENDED);
-    this.#memory[REGISTER_C] = 0;
+    this.#state.memory[REGISTER_B] &= ~(PERIODIC | ALARM | UPDATE_ENDED);
+    this.#state.memory[REGISTER_C] = 0;
     this.#schedule();
-  }
-
-  #describeMemory(ramSize: number): void {
-    const m = this.#memory;
-    m[0x14] = 0x02; // equipment: a coprocessor
-    m[0x15] = 640 & 0xff;
-    m[0x16] = 640 >> 8;
-    const extended = Math.min(0xffff, Math.max(0, ramSize / 1024 - 1024));
-    m[0x17] = m[0x30] = extended & 0xff;
-    m[0x18] = m[0x31] = extended >> 8;
-    const above16M = Math.min(0xffff, Math.max(0, Math.floor(ramSize / 65536) - 256));
-    m[0x34] = above16M & 0xff;
-    m[0x35] = above16M >> 8;
   }
 
   readByte(offset: number): number {
     if (offset === 0) return 0xff;
     if (offset !== 1) return 0xff;
-    switch (this.#index) {
+    switch (this.#state.index) {
       case REGISTER_A:
-        return this.#memory[REGISTER_A] | (this.#updating() ? UPDATE_IN_PROGRESS : 0);
+        return this.#state.memory[REGISTER_A] | (this.#updating() ? UPDATE_IN_PROGRESS : 0);
       case REGISTER_C: {
         this.#refreshFlags();
-        const flags = this.#memory[REGISTER_C];
-        this.#memory[REGISTER_C] = 0;
+        const flags = this.#state.memory[REGISTER_C];
+        this.#state.memory[REGISTER_C] = 0;
         this.#line.set(false);
         return flags;
       }
       case REGISTER_D:
         return VALID_RAM_AND_TIME;
     }
-    const field = isTime(this.#index) ? this.#readTime(this.#index) : -1;
-    return field >= 0 ? field : this.#memory[this.#index];
+    const field = isTime(this.#state.index) ? this.#readTime(this.#state.index) : -1;
+    return field >= 0 ? field : this.#state.memory[this.#state.index];
   }
 
   writeByte(offset: number, value: number): void {
     if (offset === 0) {
-      this.#index = value & 0x7f; // bit 7 gates NMI, of which there is none
+      this.#state.index = value & 0x7f; // bit 7 gates NMI, of which there is none
       return;
     }
     if (offset !== 1) return;
-    switch (this.#index) {
+    switch (this.#state.index) {
       case REGISTER_A:
         this.#refreshFlags();
-        this.#memory[REGISTER_A] = value & 0x7f;
-        this.#periodSeen = this.#periods();
+        this.#state.memory[REGISTER_A] = value & 0x7f;
+        this.#state.periodSeen = this.#periods();
         return this.#schedule();
       case REGISTER_B:
         return this.#writeB(value);
@@ -130,18 +141,18 @@ export class CmosRtc implements Device, ByteRegisters {
       case REGISTER_D:
         return;
     }
-    if (isTime(this.#index)) this.#writeTime(this.#index, value);
-    else this.#memory[this.#index] = value;
+    if (isTime(this.#state.index)) this.#writeTime(this.#state.index, value);
+    else this.#state.memory[this.#state.index] = value;
   }
 
   #writeB(value: number): void {
     this.#refreshFlags();
-    this.#memory[REGISTER_B] = value;
+    this.#state.memory[REGISTER_B] = value;
     if (value & SET) {
-      this.#held ??= this.#second();
-    } else if (this.#held !== undefined) {
-      const held = this.#held;
-      this.#held = undefined;
+      this.#state.held ??= this.#second();
+    } else if (this.#state.held !== undefined) {
+      const held = this.#state.held;
+      this.#state.held = undefined;
       this.#setTime(held);
     }
     this.#updateLine();
@@ -152,25 +163,25 @@ export class CmosRtc implements Device, ByteRegisters {
 
   /** Nanoseconds into an arbitrary stretch of whole seconds. */
   #nanoseconds(): number {
-    return this.#epochNanoseconds + this.#clock.now();
+    return this.#state.epochNanoseconds + this.#clock.now();
   }
 
   /** The clock's Unix time in seconds. */
   #second(): number {
-    return this.#epochSeconds + Math.floor(this.#nanoseconds() / SECOND);
+    return this.#state.epochSeconds + Math.floor(this.#nanoseconds() / SECOND);
   }
 
   #updating(): boolean {
-    return this.#held === undefined && this.#nanoseconds() % SECOND >= SECOND - UPDATE_WARNING;
+    return this.#state.held === undefined && this.#nanoseconds() % SECOND >= SECOND - UPDATE_WARNING;
   }
 
   #setTime(second: number): void {
-    this.#epochSeconds += second - this.#second();
-    this.#secondSeen = second;
+    this.#state.epochSeconds += second - this.#second();
+    this.#state.secondSeen = second;
   }
 
   #readTime(register: number): number {
-    const second = this.#held ?? this.#second();
+    const second = this.#state.held ?? this.#second();
     const date = new Date(second * 1000);
     switch (register) {
       case SECONDS:
@@ -193,7 +204,7 @@ export class CmosRtc implements Device, ByteRegisters {
   }
 
   #writeTime(register: number, value: number): void {
-    const date = new Date((this.#held ?? this.#second()) * 1000);
+    const date = new Date((this.#state.held ?? this.#second()) * 1000);
     const year = date.getUTCFullYear();
     const number = this.#decode(value);
     switch (register) {
@@ -223,25 +234,25 @@ export class CmosRtc implements Device, ByteRegisters {
         setMonth(date, (number % 100) * 100 + (year % 100), date.getUTCMonth());
     }
     const second = Math.floor(date.getTime() / 1000);
-    if (this.#held !== undefined) this.#held = second;
+    if (this.#state.held !== undefined) this.#state.held = second;
     else this.#setTime(second);
   }
 
   #encode(value: number): number {
-    return this.#memory[REGISTER_B] & BINARY ? value : Math.floor(value / 10) * 16 + (value % 10);
+    return this.#state.memory[REGISTER_B] & BINARY ? value : Math.floor(value / 10) * 16 + (value % 10);
   }
 
   #decode(raw: number): number {
-    return this.#memory[REGISTER_B] & BINARY ? raw : (raw >> 4) * 10 + (raw & 15);
+    return this.#state.memory[REGISTER_B] & BINARY ? raw : (raw >> 4) * 10 + (raw & 15);
   }
 
   #encodeHour(hour: number): number {
-    if (this.#memory[REGISTER_B] & HOURS_24) return this.#encode(hour);
+    if (this.#state.memory[REGISTER_B] & HOURS_24) return this.#encode(hour);
     return this.#encode(hour % 12 === 0 ? 12 : hour % 12) | (hour >= 12 ? PM : 0);
   }
 
   #decodeHour(raw: number): number {
-    if (this.#memory[REGISTER_B] & HOURS_24) return this.#decode(raw);
+    if (this.#state.memory[REGISTER_B] & HOURS_24) return this.#decode(raw);
     return (this.#decode(raw & 0x7f) % 12) + (raw & PM ? 12 : 0);
   }
 
@@ -249,7 +260,7 @@ export class CmosRtc implements Device, ByteRegisters {
 
   /** The periodic interrupt's period in nanoseconds, 0 for none: rate selection in register A (data sheet, table 5). */
   #period(): number {
-    const rate = this.#memory[REGISTER_A] & 15;
+    const rate = this.#state.memory[REGISTER_A] & 15;
     if (rate === 0) return 0;
     return (2 ** (rate < 3 ? rate + 6 : rate - 1) * 1e9) / 32768;
   }
@@ -262,20 +273,20 @@ export class CmosRtc implements Device, ByteRegisters {
   /** Sets the flags of register C for all that has happened since they were last looked after. */
   #refreshFlags(): void {
     const periods = this.#periods();
-    if (periods !== this.#periodSeen) {
-      this.#periodSeen = periods;
-      this.#memory[REGISTER_C] |= PERIODIC;
+    if (periods !== this.#state.periodSeen) {
+      this.#state.periodSeen = periods;
+      this.#state.memory[REGISTER_C] |= PERIODIC;
     }
-    const now = this.#held ?? this.#second();
-    if (this.#held !== undefined || now <= this.#secondSeen) return this.#updateLine();
-    this.#memory[REGISTER_C] |= UPDATE_ENDED;
+    const now = this.#state.held ?? this.#second();
+    if (this.#state.held !== undefined || now <= this.#state.secondSeen) return this.#updateLine();
+    this.#state.memory[REGISTER_C] |= UPDATE_ENDED;
     // An alarm comes round at least once a day: looking further back finds nothing new.
-    for (let s = Math.max(this.#secondSeen + 1, now - DAY_IN_SECONDS); s <= now; s++) {
+    for (let s = Math.max(this.#state.secondSeen + 1, now - DAY_IN_SECONDS); s <= now; s++) {
       if (!this.#matchesAlarm(s)) continue;
-      this.#memory[REGISTER_C] |= ALARM;
+      this.#state.memory[REGISTER_C] |= ALARM;
       break;
     }
-    this.#secondSeen = now;
+    this.#state.secondSeen = now;
     this.#updateLine();
   }
 
@@ -290,32 +301,28 @@ export class CmosRtc implements Device, ByteRegisters {
 
   /** An alarm byte with both upper bits set matches anything. */
   #matches(register: number, value: number): boolean {
-    const wanted = this.#memory[register];
+    const wanted = this.#state.memory[register];
     return (wanted & 0xc0) === 0xc0 || wanted === value;
   }
 
   #updateLine(): void {
-    const c = this.#memory[REGISTER_C] & (PERIODIC | ALARM | UPDATE_ENDED);
-    const active = (c & this.#memory[REGISTER_B]) !== 0;
-    this.#memory[REGISTER_C] = c | (active ? INTERRUPT_REQUEST : 0);
+    const c = this.#state.memory[REGISTER_C] & (PERIODIC | ALARM | UPDATE_ENDED);
+    const active = (c & this.#state.memory[REGISTER_B]) !== 0;
+    this.#state.memory[REGISTER_C] = c | (active ? INTERRUPT_REQUEST : 0);
     this.#line.set(active);
   }
 
   /** Wakes up at the next event for which an interrupt is enabled. */
   #schedule(): void {
-    this.#alarm?.cancel();
-    this.#alarm = undefined;
-    const b = this.#memory[REGISTER_B];
+    this.#event.off();
+    const b = this.#state.memory[REGISTER_B];
     const elapsed = this.#nanoseconds();
     let wait = Number.POSITIVE_INFINITY;
     const period = this.#period();
     if (b & PERIODIC && period > 0) wait = period - (elapsed % period);
     if (b & (ALARM | UPDATE_ENDED) && !(b & SET)) wait = Math.min(wait, SECOND - (elapsed % SECOND));
     if (wait === Number.POSITIVE_INFINITY) return;
-    this.#alarm = this.#clock.alarm(this.#clock.now() + Math.max(1, Math.ceil(wait)), () => {
-      this.#refreshFlags();
-      this.#schedule();
-    });
+    this.#event.at(this.#clock.now() + Math.max(1, Math.ceil(wait)));
   }
 }
 

@@ -13,7 +13,9 @@ export interface Device {
   readonly name: string;
   /** Back to the state after power-on. */
   reset(): void;
-  /** The states of all devices have been restored: derives anew what follows from them (where BARs are mapped). */
+  /** The states of all devices are about to be replaced: gives back what follows from them (where BARs are mapped). */
+  restoring?(): void;
+  /** The states of all devices have been replaced: derives anew what `restoring` gave back. */
   restored?(): void;
 }
 

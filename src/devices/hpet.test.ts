@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { StateStore } from '../state/state.ts';
 import { Hpet } from './hpet.ts';
 import { ManualClock, RecordingLine } from './manual-clock.ts';
 
@@ -9,7 +10,7 @@ function setUp() {
   const irq8 = new RecordingLine();
   const routed = Array.from({ length: 24 }, () => new RecordingLine());
   const legacy: boolean[] = [];
-  const hpet = new Hpet(clock, {
+  const hpet = new Hpet(new StateStore(), clock, {
     legacy: [irq0, irq8],
     route: (gsi, high) => routed[gsi].set(high),
     onLegacy: on => void legacy.push(on),

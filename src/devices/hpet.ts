@@ -3,8 +3,9 @@
  * first of them periodic, with the legacy replacement route that takes IRQ 0 and IRQ 8 over from the PIT and the RTC.
  */
 
-import type { Alarm, Clock } from '../host/clock.ts';
+import type { Clock, Timer } from '../host/clock.ts';
 import type { BusHandler, Width } from '../memory/bus.ts';
+import type { State, States } from '../state/state.ts';
 import type { Device, InterruptLine } from './device.ts';
 
 export const HPET_SIZE = 0x400;
@@ -53,71 +54,70 @@ export interface HpetWiring {
   onLegacy(on: boolean): void;
 }
 
-class Timer {
-  configuration = 0;
+const initialTimer = () => ({
+  configuration: 0,
   /** Where the counter must arrive. */
-  comparator = MASK_64;
+  comparator: MASK_64,
   /** What is added to the comparator after each match in periodic mode. */
-  period = 0n;
+  period: 0n,
   /** What of the comparator the next writes will set, even in periodic mode: SET_VALUE asks for it, each half once. */
-  sets: 'nothing' | 'upper' | 'both' = 'nothing';
-  alarm: Alarm | undefined;
-  /** The counter value at which the pending alarm will find a match. */
-  matchAt = 0n;
+  sets: 'nothing' as 'nothing' | 'upper' | 'both',
+});
 
-  get is32(): boolean {
-    return (this.configuration & FORCE_32) !== 0;
-  }
+const initial = () => ({
+  configuration: 0,
+  status: 0,
+  /** The counter's value when it was last started or written, in two halves: reading it must not allocate. */
+  baseLow: 0,
+  baseHigh: 0,
+  startedAt: 0,
+  timers: Array.from({ length: TIMERS }, initialTimer),
+});
+
+function is32(timer: { configuration: number }): boolean {
+  return (timer.configuration & FORCE_32) !== 0;
 }
 
 export class Hpet implements Device, BusHandler {
   readonly name = 'hpet';
   readonly #clock: Clock;
   readonly #wiring: HpetWiring;
-  readonly #timers = Array.from({ length: TIMERS }, () => new Timer());
-  #configuration = 0;
-  #status = 0;
-  /** The counter's value when it was last started or written, in two halves: reading it must not allocate. */
-  #baseLow = 0;
-  #baseHigh = 0;
-  #startedAt = 0;
+  readonly #state: State<ReturnType<typeof initial>>;
+  /** Set for the next match of each comparator. */
+  readonly #matches: readonly Timer[];
 
-  constructor(clock: Clock, wiring: HpetWiring) {
+  constructor(states: States, clock: Clock, wiring: HpetWiring) {
+    this.#state = states.state(this.name, 1, initial);
+    this.#matches = Array.from({ length: TIMERS }, (_, index) =>
+      clock.timer(`${this.name}/${index}`, () => this.#onMatch(index)),
+    );
     this.#clock = clock;
     this.#wiring = wiring;
   }
 
   reset(): void {
-    if (this.#configuration & LEGACY) this.#wiring.onLegacy(false);
-    this.#configuration = this.#status = this.#baseLow = this.#baseHigh = 0;
-    for (let i = 0; i < TIMERS; i++) {
-      const timer = this.#timers[i];
-      timer.alarm?.cancel();
-      timer.alarm = undefined;
-      timer.configuration = 0;
-      timer.comparator = MASK_64;
-      timer.period = 0n;
-      timer.sets = 'nothing';
-    }
+    if (this.#state.configuration & LEGACY) this.#wiring.onLegacy(false);
+    this.#state.initialise();
+    for (const match of this.#matches) match.off();
   }
 
   // ---- The counter ----------------------------------------------------------------------------------------------------
 
   /** Counts since the counter was started. */
   #elapsed(): number {
-    return this.#configuration & ENABLE ? Math.floor((this.#clock.now() - this.#startedAt) / TICK) : 0;
+    return this.#state.configuration & ENABLE ? Math.floor((this.#clock.now() - this.#state.startedAt) / TICK) : 0;
   }
 
   #counterLow(): number {
-    return (this.#baseLow + (this.#elapsed() % 2 ** 32)) >>> 0;
+    return (this.#state.baseLow + (this.#elapsed() % 2 ** 32)) >>> 0;
   }
 
   #counterHigh(): number {
-    return (this.#baseHigh + Math.floor((this.#baseLow + this.#elapsed()) / 2 ** 32)) >>> 0;
+    return (this.#state.baseHigh + Math.floor((this.#state.baseLow + this.#elapsed()) / 2 ** 32)) >>> 0;
   }
 
   #counter(): bigint {
-    const base = (BigInt(this.#baseHigh) << 32n) | BigInt(this.#baseLow);
+    const base = (BigInt(this.#state.baseHigh) << 32n) | BigInt(this.#state.baseLow);
     return (base + BigInt(this.#elapsed())) & MASK_64;
   }
 
@@ -141,13 +141,13 @@ export class Hpet implements Device, BusHandler {
       case PERIOD:
         return PERIOD_FEMTOSECONDS;
       case CONFIGURATION:
-        return this.#configuration;
+        return this.#state.configuration;
       case STATUS:
-        return this.#status;
+        return this.#state.status;
     }
     const index = Math.floor((offset - TIMER_FIRST) / TIMER_STRIDE);
     if (index < 0 || index >= TIMERS) return 0;
-    const timer = this.#timers[index];
+    const timer = this.#state.timers[index];
     switch (offset & (TIMER_STRIDE - 1)) {
       case 0x00:
         return timer.configuration | SIZE_64 | (index === 0 ? CAN_PERIODIC : 0);
@@ -156,7 +156,7 @@ export class Hpet implements Device, BusHandler {
       case 0x08:
         return Number(timer.comparator & 0xffffffffn);
       case 0x0c:
-        return timer.is32 ? 0 : Number(timer.comparator >> 32n);
+        return is32(timer) ? 0 : Number(timer.comparator >> 32n);
     }
     return 0;
   }
@@ -187,30 +187,30 @@ export class Hpet implements Device, BusHandler {
   }
 
   #configure(value: number): void {
-    const changed = value ^ this.#configuration;
+    const changed = value ^ this.#state.configuration;
     if (changed & ENABLE) {
       if (value & ENABLE) {
-        this.#startedAt = this.#clock.now();
+        this.#state.startedAt = this.#clock.now();
       } else {
         const high = this.#counterHigh();
-        this.#baseLow = this.#counterLow();
-        this.#baseHigh = high;
+        this.#state.baseLow = this.#counterLow();
+        this.#state.baseHigh = high;
       }
     }
-    this.#configuration = value;
+    this.#state.configuration = value;
     if (changed & LEGACY) this.#wiring.onLegacy((value & LEGACY) !== 0);
     for (let i = 0; i < TIMERS; i++) this.#schedule(i);
   }
 
   #setCounter(low: number, high: number): void {
-    this.#baseLow = low;
-    this.#baseHigh = high;
-    this.#startedAt = this.#clock.now();
+    this.#state.baseLow = low;
+    this.#state.baseHigh = high;
+    this.#state.startedAt = this.#clock.now();
     for (let i = 0; i < TIMERS; i++) this.#schedule(i);
   }
 
   #configureTimer(index: number, value: number): void {
-    const timer = this.#timers[index];
+    const timer = this.#state.timers[index];
     let kept = value & WRITABLE;
     if (index !== 0) kept &= ~PERIODIC;
     // A route that is not offered does not stick: that is how software finds out.
@@ -220,7 +220,7 @@ export class Hpet implements Device, BusHandler {
     if (disabled) this.#drive(index, false);
     timer.configuration = kept;
     timer.sets = value & SET_VALUE && kept & PERIODIC ? 'both' : 'nothing';
-    if (timer.is32) {
+    if (is32(timer)) {
       timer.comparator &= 0xffffffffn;
       timer.period &= 0xffffffffn;
     }
@@ -229,48 +229,46 @@ export class Hpet implements Device, BusHandler {
 
   /** In periodic mode a write sets the period; with the set-value bit just written, comparator and period. */
   #writeComparator(index: number, value: bigint, upper: boolean): void {
-    const timer = this.#timers[index];
-    if (upper && timer.is32) return;
+    const timer = this.#state.timers[index];
+    if (upper && is32(timer)) return;
     const merge = (old: bigint) =>
-      upper ? (old & 0xffffffffn) | (value << 32n) : timer.is32 ? value : (old & ~0xffffffffn) | value;
+      upper ? (old & 0xffffffffn) | (value << 32n) : is32(timer) ? value : (old & ~0xffffffffn) | value;
     const periodic = (timer.configuration & PERIODIC) !== 0;
     const sets = timer.sets === 'both' || (upper && timer.sets === 'upper');
     if (!periodic || sets) timer.comparator = merge(timer.comparator);
     if (periodic) timer.period = merge(timer.period);
-    timer.sets = timer.sets === 'both' && !upper && !timer.is32 ? 'upper' : 'nothing';
+    timer.sets = timer.sets === 'both' && !upper && !is32(timer) ? 'upper' : 'nothing';
     this.#schedule(index);
   }
 
   // ---- Interrupts -----------------------------------------------------------------------------------------------------
 
   #schedule(index: number): void {
-    const timer = this.#timers[index];
-    timer.alarm?.cancel();
-    timer.alarm = undefined;
+    const timer = this.#state.timers[index];
+    this.#matches[index].off();
     // Without an interrupt to raise, nobody can see a match in edge mode, and the period can be caught up with later.
-    if (!(this.#configuration & ENABLE) || !(timer.configuration & (INTERRUPT | LEVEL | PERIODIC))) return;
+    if (!(this.#state.configuration & ENABLE) || !(timer.configuration & (INTERRUPT | LEVEL | PERIODIC))) return;
     const counter = this.#counter();
-    const span = timer.is32 ? TWO_32 : MASK_64 + 1n;
+    const span = is32(timer) ? TWO_32 : MASK_64 + 1n;
     const distance = (((timer.comparator - counter) % span) + span) % span;
     const wait = Number(distance) * TICK;
     const now = this.#clock.now();
     if (now + wait > Number.MAX_SAFE_INTEGER) return;
-    const intoTick = (now - this.#startedAt) % TICK;
-    timer.alarm = this.#clock.alarm(now + wait - (distance === 0n ? 0 : intoTick), () => this.#onMatch(index));
+    const intoTick = (now - this.#state.startedAt) % TICK;
+    this.#matches[index].at(now + wait - (distance === 0n ? 0 : intoTick));
   }
 
   #onMatch(index: number): void {
-    const timer = this.#timers[index];
-    timer.alarm = undefined;
+    const timer = this.#state.timers[index];
     if (timer.configuration & PERIODIC && timer.period > 0n) {
-      const span = timer.is32 ? TWO_32 : MASK_64 + 1n;
+      const span = is32(timer) ? TWO_32 : MASK_64 + 1n;
       // Periods that a busy host slept through are dropped, not delivered in a burst.
       const late = (((this.#counter() - timer.comparator) % span) + span) % span;
       timer.comparator = (timer.comparator + timer.period * (late / timer.period + 1n)) % span;
       this.#schedule(index);
     }
     if (timer.configuration & LEVEL) {
-      this.#status |= 1 << index;
+      this.#state.status |= 1 << index;
       if (timer.configuration & INTERRUPT) this.#drive(index, true);
     } else if (timer.configuration & INTERRUPT) {
       this.#drive(index, false);
@@ -281,14 +279,14 @@ export class Hpet implements Device, BusHandler {
 
   #clearStatus(value: number): void {
     for (let i = 0; i < TIMERS; i++) {
-      if (value & this.#status & (1 << i)) this.#drive(i, false);
+      if (value & this.#state.status & (1 << i)) this.#drive(i, false);
     }
-    this.#status &= ~value;
+    this.#state.status &= ~value;
   }
 
   #drive(index: number, high: boolean): void {
-    const route = (this.#timers[index].configuration >> ROUTE_SHIFT) & 31;
-    if (this.#configuration & LEGACY && index < 2) this.#wiring.legacy[index].set(high);
+    const route = (this.#state.timers[index].configuration >> ROUTE_SHIFT) & 31;
+    if (this.#state.configuration & LEGACY && index < 2) this.#wiring.legacy[index].set(high);
     else if (route !== 0) this.#wiring.route(route, high);
   }
 }

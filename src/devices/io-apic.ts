@@ -3,6 +3,7 @@
  * the local APICs by its redirection entry. Lines carry "asserted", not a voltage, so the polarity bit only reads back.
  */
 import type { BusHandler, Width } from '../memory/bus.ts';
+import type { State, States } from '../state/state.ts';
 import type { ApicBus } from './apic-bus.ts';
 import type { Device } from './device.ts';
 
@@ -22,34 +23,40 @@ const MASKED = 1 << 16;
 /** What a guest may write: not delivery status, not remote IRR. */
 const WRITABLE = 0x1afff;
 
+const initial = () => ({
+  id: 0,
+  /** IOREGSEL: the register behind IOWIN. */
+  select: 0,
+  /** The halves of the redirection entries. */
+  low: new Int32Array(IO_APIC_PINS).fill(MASKED),
+  high: new Int32Array(IO_APIC_PINS),
+  /** The inputs' levels, a bit each. A reset does not change them: others drive them. */
+  asserted: 0,
+});
+
 export class IoApic implements Device, BusHandler {
   readonly name = 'io-apic';
   readonly #bus: ApicBus;
-  #id = 0;
-  #select = 0;
-  readonly #low = new Int32Array(IO_APIC_PINS);
-  readonly #high = new Int32Array(IO_APIC_PINS);
-  /** The inputs' levels, a bit each. */
-  #asserted = 0;
+  readonly #state: State<ReturnType<typeof initial>>;
 
-  constructor(bus: ApicBus) {
+  constructor(states: States, bus: ApicBus) {
     this.#bus = bus;
+    this.#state = states.state(this.name, 1, initial);
     bus.addIo(this);
-    this.reset();
   }
 
   reset(): void {
-    this.#id = this.#select = 0;
-    this.#low.fill(MASKED);
-    this.#high.fill(0);
+    const { asserted } = this.#state;
+    this.#state.initialise();
+    this.#state.asserted = asserted;
   }
 
   /** @param pin 0-23 */
   setLine(pin: number, high: boolean): void {
     const bit = 1 << pin;
-    const was = (this.#asserted & bit) !== 0;
+    const was = (this.#state.asserted & bit) !== 0;
     if (was === high) return;
-    this.#asserted ^= bit;
+    this.#state.asserted ^= bit;
     // An edge on a masked input is lost, as the data sheet says.
     if (high) this.#deliver(pin);
   }
@@ -57,56 +64,57 @@ export class IoApic implements Device, BusHandler {
   /** A local APIC ended the level-triggered interrupt `vector`. */
   endOfInterrupt(vector: number): void {
     for (let pin = 0; pin < IO_APIC_PINS; pin++) {
-      const low = this.#low[pin];
+      const low = this.#state.low[pin];
       if ((low & 0xff) !== vector || !(low & REMOTE_IRR) || !(low & LEVEL)) continue;
-      this.#low[pin] = low & ~REMOTE_IRR;
-      if (this.#asserted & (1 << pin)) this.#deliver(pin);
+      this.#state.low[pin] = low & ~REMOTE_IRR;
+      if (this.#state.asserted & (1 << pin)) this.#deliver(pin);
     }
   }
 
   #deliver(pin: number): void {
-    const low = this.#low[pin];
+    const low = this.#state.low[pin];
     const level = (low & LEVEL) !== 0;
     if (low & MASKED || (level && low & REMOTE_IRR)) return;
     // First, because a local APIC may end the interrupt before `send` returns.
-    if (level) this.#low[pin] |= REMOTE_IRR;
-    this.#bus.send(this.#high[pin] >>> 24, (low & LOGICAL) !== 0, (low >> 8) & 7, low & 0xff, level);
+    if (level) this.#state.low[pin] |= REMOTE_IRR;
+    this.#bus.send(this.#state.high[pin] >>> 24, (low & LOGICAL) !== 0, (low >> 8) & 7, low & 0xff, level);
   }
 
   read(offset: number, width: Width): number {
     const register = offset & ~3;
-    const value = register === IOREGSEL ? this.#select : register === IOWIN ? this.#readRegister(this.#select) : 0;
+    const value =
+      register === IOREGSEL ? this.#state.select : register === IOWIN ? this.#readRegister(this.#state.select) : 0;
     const shifted = value >>> (8 * (offset & 3));
     return width === 1 ? shifted & 0xff : width === 2 ? shifted & 0xffff : shifted;
   }
 
   write(offset: number, width: Width, value: number): void {
-    if (offset === IOREGSEL) this.#select = value & 0xff;
+    if (offset === IOREGSEL) this.#state.select = value & 0xff;
     else if (width !== 4) return;
-    else if (offset === IOWIN) this.#writeRegister(this.#select, value);
+    else if (offset === IOWIN) this.#writeRegister(this.#state.select, value);
     else if (offset === EOI) this.endOfInterrupt(value & 0xff);
   }
 
   #readRegister(index: number): number {
-    if (index === 0 || index === 2) return this.#id << 24;
+    if (index === 0 || index === 2) return this.#state.id << 24;
     if (index === 1) return VERSION | ((IO_APIC_PINS - 1) << 16);
     const pin = (index - 0x10) >> 1;
     if (pin < 0 || pin >= IO_APIC_PINS) return 0;
-    return index & 1 ? this.#high[pin] : this.#low[pin];
+    return index & 1 ? this.#state.high[pin] : this.#state.low[pin];
   }
 
   #writeRegister(index: number, value: number): void {
-    if (index === 0) this.#id = (value >>> 24) & 0xf;
+    if (index === 0) this.#state.id = (value >>> 24) & 0xf;
     const pin = (index - 0x10) >> 1;
     if (pin < 0 || pin >= IO_APIC_PINS) return;
     if (index & 1) {
-      this.#high[pin] = value & 0xff000000;
+      this.#state.high[pin] = value & 0xff000000;
       return;
     }
-    let low = (value & WRITABLE) | (this.#low[pin] & REMOTE_IRR);
+    let low = (value & WRITABLE) | (this.#state.low[pin] & REMOTE_IRR);
     // An input that is made edge-triggered forgets that it was being served: the way software clears a stuck entry.
     if (!(low & LEVEL)) low &= ~REMOTE_IRR;
-    this.#low[pin] = low;
-    if (low & LEVEL && this.#asserted & (1 << pin)) this.#deliver(pin);
+    this.#state.low[pin] = low;
+    if (low & LEVEL && this.#state.asserted & (1 << pin)) this.#deliver(pin);
   }
 }

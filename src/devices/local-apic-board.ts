@@ -59,6 +59,12 @@ export function createLocalApicBoard(options: Omit<BoardOptions, 'console' | 'ba
     reset() {
       for (const device of devices) device.reset();
     },
+    restoring() {
+      for (const device of devices) device.restoring?.();
+    },
+    restored() {
+      for (const device of devices) device.restored?.();
+    },
     flush: () => {},
     pressPowerButton: () => {},
   };

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createLog } from '../host/log.ts';
+import { StateStore } from '../state/state.ts';
 import { ApicBus, FIXED, LOWEST_PRIORITY } from './apic-bus.ts';
 import { IoApic } from './io-apic.ts';
 import { LocalApic } from './local-apic.ts';
@@ -13,13 +14,17 @@ function setUp(count = 1) {
   const clock = new ManualClock();
   const log = createLog();
   const bus = new ApicBus();
-  const pic = new Pic8259();
+  const states = new StateStore();
+  const pic = new Pic8259(states);
   let tscOffset = 0n;
   const tsc = {
     read: () => BigInt(Math.floor((clock.now() * TSC_FREQUENCY) / 1e9)) + tscOffset,
     frequency: TSC_FREQUENCY,
   };
-  const apics = Array.from({ length: count }, (_, id) => new LocalApic({ id, clock, tsc, bus, external: pic, log }));
+  const apics = Array.from(
+    { length: count },
+    (_, id) => new LocalApic({ id, states, clock, tsc, bus, external: pic, log }),
+  );
   const events: string[] = [];
   let changes = 0;
   for (const apic of apics) {
@@ -32,7 +37,7 @@ function setUp(count = 1) {
     apic.write(0xf0, 4, 0x1ff);
   }
   pic.onOutput = high => apics[0].setLint(0, high);
-  const ioApic = new IoApic(bus);
+  const ioApic = new IoApic(states, bus);
   const redirect = (pin: number, low: number, high = 0) => {
     ioApic.write(0, 4, 0x11 + 2 * pin);
     ioApic.write(0x10, 4, high);
@@ -376,7 +381,7 @@ test('an error vector that is itself illegal does not recurse', () => {
 test('x2APIC: entered and left as the manual allows', () => {
   const { apic } = setUp();
   const moves: (number | undefined)[] = [];
-  apic.onMove = base => void moves.push(base);
+  apic.onMove = () => void moves.push(apic.page);
   assert.equal(apic.readMsr(0x1b), 0xfee00900n);
   assert.equal(apic.readMsr(0x802), undefined);
   assert.equal(apic.writeMsr(0x80b, 0n), false);

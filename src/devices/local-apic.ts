@@ -7,6 +7,7 @@ import type { Clock } from '../host/clock.ts';
 import type { Log } from '../host/log.ts';
 import type { BusHandler, Width } from '../memory/bus.ts';
 import type { InterruptSource } from '../paravirt/processor.ts';
+import type { State, States } from '../state/state.ts';
 import type { ApicBus, BusAgent } from './apic-bus.ts';
 import { EXTINT, FIXED, INIT, LOWEST_PRIORITY, NMI, SMI, START_UP } from './apic-bus.ts';
 import {
@@ -82,6 +83,7 @@ export interface ProcessorPins {
 export interface LocalApicOptions {
   /** The APIC id: 0 for the bootstrap processor. */
   id: number;
+  states: States;
   clock: Clock;
   tsc: TimeStampCounter;
   bus: ApicBus;
@@ -91,13 +93,38 @@ export interface LocalApicOptions {
   physicalAddressBits?: number;
 }
 
+/** What an INIT leaves alone. */
+const initialKept = () => ({
+  /** IA32_APIC_BASE: the address, and the bits EXTENDED and ENABLED. */
+  base: LOCAL_APIC_BASE,
+  mode: ENABLED,
+  /** The levels of LINT0 and LINT1. */
+  lint: [false, false],
+});
+
+const initial = () => ({
+  tpr: 0,
+  ldr: 0,
+  dfr: 0xffffffff,
+  svr: 0xff,
+  esr: 0,
+  /** Errors seen since ESR was last written. */
+  errors: 0,
+  icrLow: 0,
+  icrHigh: 0,
+  lvt: new Int32Array(LVT_WRITABLE.length).fill(LVT_MASKED),
+});
+
 export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource {
   readonly name: string;
   readonly id: number;
   readonly timer: ApicTimer;
   pins: ProcessorPins = { onChange: () => {}, nmi: () => {}, init: () => {}, startUp: () => {} };
-  /** Called when the guest moves, disables or enables the registers: their new address, or undefined for none. */
-  onMove: (base: number | undefined) => void = () => {};
+  /** Called when `page` may have changed. */
+  onMove: () => void = () => {};
+  /** What follows from `page` is to be undone before a restore, and done again after it. */
+  onRestoring: () => void = () => {};
+  onRestored: () => void = () => {};
 
   readonly #bus: ApicBus;
   readonly #external: ExternalInterrupts;
@@ -105,24 +132,11 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
   readonly #addressLimit: number;
 
   /** Requested, in service, and which of them are level-triggered. */
-  readonly #irr = new VectorSet();
-  readonly #isr = new VectorSet();
-  readonly #tmr = new VectorSet();
-
-  #base = LOCAL_APIC_BASE;
-  #mode = ENABLED;
-  #tpr = 0;
-  #ldr = 0;
-  #dfr = 0xffffffff;
-  #svr = 0xff;
-  #esr = 0;
-  /** Errors seen since ESR was last written. */
-  #errors = 0;
-  #icrLow = 0;
-  #icrHigh = 0;
-  readonly #lvt = new Int32Array(LVT_WRITABLE.length);
-  /** The levels of LINT0 and LINT1. */
-  readonly #lint = [false, false];
+  readonly #irr: VectorSet;
+  readonly #isr: VectorSet;
+  readonly #tmr: VectorSet;
+  readonly #kept: State<ReturnType<typeof initialKept>>;
+  readonly #state: State<ReturnType<typeof initial>>;
 
   constructor(options: LocalApicOptions) {
     this.id = options.id;
@@ -131,18 +145,32 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
     this.#external = options.external;
     this.#log = options.log;
     this.#addressLimit = 2 ** (options.physicalAddressBits ?? 40);
-    this.timer = new ApicTimer(options.clock, options.tsc, () => this.#local(TIMER));
+    const { states } = options;
+    this.#irr = new VectorSet(states, `${this.name}/irr`);
+    this.#isr = new VectorSet(states, `${this.name}/isr`);
+    this.#tmr = new VectorSet(states, `${this.name}/tmr`);
+    this.#kept = states.state(this.name, 1, initialKept);
+    this.#state = states.state(`${this.name}/registers`, 1, initial);
+    this.timer = new ApicTimer(states, `${this.name}/timer`, options.clock, options.tsc, () => this.#local(TIMER));
     this.#bus.addLocal(this);
-    this.reset();
   }
 
   /** Power-on, and the disabling of the APIC through IA32_APIC_BASE (SDM 3A 11.4.7.1). */
   reset(): void {
     this.#clear();
-    const moved = this.#base !== LOCAL_APIC_BASE || this.#mode !== ENABLED;
-    this.#base = LOCAL_APIC_BASE;
-    this.#mode = ENABLED;
-    if (moved) this.onMove(this.#base);
+    const moved = this.#kept.base !== LOCAL_APIC_BASE || this.#kept.mode !== ENABLED;
+    this.#kept.base = LOCAL_APIC_BASE;
+    this.#kept.mode = ENABLED;
+    if (moved) this.onMove();
+  }
+
+  restoring(): void {
+    this.onRestoring();
+  }
+
+  restored(): void {
+    this.onRestored();
+    this.pins.onChange();
   }
 
   /** What an INIT does: everything but IA32_APIC_BASE and the id. */
@@ -150,10 +178,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
     this.#irr.clear();
     this.#isr.clear();
     this.#tmr.clear();
-    this.#tpr = this.#ldr = this.#esr = this.#errors = this.#icrLow = this.#icrHigh = 0;
-    this.#dfr = 0xffffffff;
-    this.#svr = 0xff;
-    this.#lvt.fill(LVT_MASKED);
+    this.#state.initialise();
     this.timer.reset();
   }
 
@@ -162,9 +187,14 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
    * (virtual wire mode, SDM 3A 11.8 and the MultiProcessor specification 3.6.2.2).
    */
   setVirtualWire(): void {
-    this.#svr = SOFTWARE_ENABLED | 0xff;
-    this.#lvt[LINT0] = EXTINT << 8;
-    this.#lvt[LINT1] = NMI << 8;
+    this.#state.svr = SOFTWARE_ENABLED | 0xff;
+    this.#state.lvt[LINT0] = EXTINT << 8;
+    this.#state.lvt[LINT1] = NMI << 8;
+  }
+
+  /** Where the registers are in memory; undefined when they are not. */
+  get page(): number | undefined {
+    return this.#kept.mode === ENABLED ? this.#kept.base : undefined;
   }
 
   // ---- What the processor asks ----------------------------------------------------------------------------------------
@@ -187,7 +217,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
 
   /** CR8: the task priority's upper half, 0-15. */
   get cr8(): number {
-    return this.#tpr >> 4;
+    return this.#state.tpr >> 4;
   }
 
   set cr8(value: number) {
@@ -195,7 +225,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
   }
 
   get taskPriority(): number {
-    return this.#tpr;
+    return this.#state.tpr;
   }
 
   set taskPriority(value: number) {
@@ -203,15 +233,15 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
   }
 
   get interruptCommand(): bigint {
-    return BigInt(this.#icrLow >>> 0) | (BigInt(this.#icrHigh >>> 0) << 32n);
+    return BigInt(this.#state.icrLow >>> 0) | (BigInt(this.#state.icrHigh >>> 0) << 32n);
   }
 
   /** What is written is taken as WRMSR and memory writes are: reserved bits vanish. */
   set interruptCommand(value: bigint) {
     const low = Number(value & 0xffffffffn) | 0;
     const high = Number((value >> 32n) & 0xffffffffn);
-    const extended = (this.#mode & EXTENDED) !== 0;
-    this.#icrHigh = extended ? high : high & 0xff000000;
+    const extended = (this.#kept.mode & EXTENDED) !== 0;
+    this.#state.icrHigh = extended ? high : high & 0xff000000;
     if (extended) this.#command(low, high, 0xffffffff);
     else this.#command(low, high >>> 24, 0xff);
   }
@@ -221,7 +251,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
    * enabled the APIC by software is not lost.
    */
   request(vector: number): void {
-    if (this.#mode & ENABLED) this.#insert(vector, false);
+    if (this.#kept.mode & ENABLED) this.#insert(vector, false);
   }
 
   /**
@@ -246,18 +276,18 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
   }
 
   #passesExternal(): boolean {
-    if (!(this.#mode & ENABLED)) return true;
-    return (this.#lvt[LINT0] & (LVT_MASKED | 0x700)) === EXTINT << 8;
+    if (!(this.#kept.mode & ENABLED)) return true;
+    return (this.#state.lvt[LINT0] & (LVT_MASKED | 0x700)) === EXTINT << 8;
   }
 
   #processorPriority(): number {
     const serving = this.#isr.top < 0 ? 0 : this.#isr.top & 0xf0;
-    return Math.max(this.#tpr, serving);
+    return Math.max(this.#state.tpr, serving);
   }
 
   #setTaskPriority(value: number): void {
-    const lower = value < this.#tpr;
-    this.#tpr = value;
+    const lower = value < this.#state.tpr;
+    this.#state.tpr = value;
     if (lower && this.#irr.top >= 0) this.pins.onChange();
   }
 
@@ -268,15 +298,15 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
   }
 
   matches(destination: number, logical: boolean): boolean {
-    if (!(this.#mode & ENABLED)) return false;
+    if (!(this.#kept.mode & ENABLED)) return false;
     if (destination === 0xff || destination === 0xffffffff) return true;
     if (!logical) return destination === this.id;
-    if (this.#mode & EXTENDED) {
+    if (this.#kept.mode & EXTENDED) {
       const own = this.#logicalX2();
       return destination >>> 16 === own >>> 16 && (destination & own & 0xffff) !== 0;
     }
-    const own = this.#ldr >>> 24;
-    if (this.#dfr >>> 28 === 0xf) return (destination & own) !== 0;
+    const own = this.#state.ldr >>> 24;
+    if (this.#state.dfr >>> 28 === 0xf) return (destination & own) !== 0;
     return destination >> 4 === own >> 4 && (destination & own & 0xf) !== 0;
   }
 
@@ -300,7 +330,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
   }
 
   #acceptFixed(vector: number, level: boolean): void {
-    if (!(this.#mode & ENABLED) || !(this.#svr & SOFTWARE_ENABLED)) return;
+    if (!(this.#kept.mode & ENABLED) || !(this.#state.svr & SOFTWARE_ENABLED)) return;
     if (vector < 16) return this.#error(RECEIVE_ILLEGAL_VECTOR);
     this.#insert(vector, level);
   }
@@ -314,10 +344,10 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
 
   /** Drives a local interrupt pin. LINT0 carries the 8259s' INTR on a PC, LINT1 NMI. */
   setLint(pin: 0 | 1, high: boolean): void {
-    const was = this.#lint[pin];
-    this.#lint[pin] = high;
+    const was = this.#kept.lint[pin];
+    this.#kept.lint[pin] = high;
     if (!high || was) return;
-    if (!(this.#mode & ENABLED)) {
+    if (!(this.#kept.mode & ENABLED)) {
       // Without the APIC the pins are the old INTR and NMI.
       if (pin === 1) this.pins.nmi();
       else this.pins.onChange();
@@ -328,30 +358,30 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
 
   /** An event of the local vector table. */
   #local(entry: number): void {
-    const value = this.#lvt[entry];
+    const value = this.#state.lvt[entry];
     if (value & LVT_MASKED) return;
     const mode = entry === TIMER || entry === ERROR ? FIXED : (value >> 8) & 7;
     if (mode === EXTINT) return this.pins.onChange();
     const level = mode === FIXED && (entry === LINT0 || entry === LINT1) && (value & LVT_LEVEL) !== 0;
     if (level) {
       if (value & LVT_REMOTE_IRR) return;
-      this.#lvt[entry] |= LVT_REMOTE_IRR;
+      this.#state.lvt[entry] |= LVT_REMOTE_IRR;
     }
     this.accept(mode, value & 0xff, level);
   }
 
   #endLint(pin: 0 | 1, vector: number): void {
     const entry = LINT0 + pin;
-    const value = this.#lvt[entry];
+    const value = this.#state.lvt[entry];
     if (!(value & LVT_REMOTE_IRR) || (value & 0xff) !== vector) return;
-    this.#lvt[entry] = value & ~LVT_REMOTE_IRR;
-    if (this.#lint[pin]) this.#local(entry);
+    this.#state.lvt[entry] = value & ~LVT_REMOTE_IRR;
+    if (this.#kept.lint[pin]) this.#local(entry);
   }
 
   #error(bit: number): void {
     // The error interrupt's own vector may be the illegal one: then there is nothing more to say.
-    const first = !(this.#errors & bit);
-    this.#errors |= bit;
+    const first = !(this.#state.errors & bit);
+    this.#state.errors |= bit;
     if (first) this.#local(ERROR);
   }
 
@@ -373,23 +403,23 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
       this.#log.once('apic-width', `local APIC: ${width}-byte write at offset 0x${offset.toString(16)} ignored`);
       return;
     }
-    if (offset === ICR_HIGH) this.#icrHigh = value & 0xff000000;
-    else if (offset === LDR) this.#ldr = value & 0xff000000;
-    else if (offset === DFR) this.#dfr = value | 0x0fffffff;
-    else if (offset === ICR_LOW) this.#command(value, this.#icrHigh >>> 24, 0xff);
+    if (offset === ICR_HIGH) this.#state.icrHigh = value & 0xff000000;
+    else if (offset === LDR) this.#state.ldr = value & 0xff000000;
+    else if (offset === DFR) this.#state.dfr = value | 0x0fffffff;
+    else if (offset === ICR_LOW) this.#command(value, this.#state.icrHigh >>> 24, 0xff);
     else if (!this.#writeRegister(offset, value)) this.#error(ILLEGAL_REGISTER);
   }
 
   /** @returns undefined where there is no register. */
   #readRegister(offset: number): number | undefined {
-    const x2 = (this.#mode & EXTENDED) !== 0;
+    const x2 = (this.#kept.mode & EXTENDED) !== 0;
     switch (offset) {
       case ID:
         return x2 ? this.id : this.id << 24;
       case VERSION:
         return VERSION_VALUE;
       case TPR:
-        return this.#tpr;
+        return this.#state.tpr;
       case APR:
         return x2 ? undefined : this.#arbitrationPriority();
       case PPR:
@@ -397,17 +427,17 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
       case EOI:
         return x2 ? undefined : 0;
       case LDR:
-        return x2 ? this.#logicalX2() : this.#ldr;
+        return x2 ? this.#logicalX2() : this.#state.ldr;
       case DFR:
-        return x2 ? undefined : this.#dfr;
+        return x2 ? undefined : this.#state.dfr;
       case SVR:
-        return this.#svr;
+        return this.#state.svr;
       case ESR:
-        return this.#esr;
+        return this.#state.esr;
       case ICR_LOW:
-        return this.#icrLow;
+        return this.#state.icrLow;
       case ICR_HIGH:
-        return x2 ? undefined : this.#icrHigh;
+        return x2 ? undefined : this.#state.icrHigh;
       case INITIAL_COUNT:
         return this.timer.initialCount;
       case CURRENT_COUNT:
@@ -419,7 +449,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
       const word = ((offset - ISR) >> 4) & 7;
       return (offset < TMR ? this.#isr : offset < IRR ? this.#tmr : this.#irr).word(word);
     }
-    if (offset >= LVT_TIMER && offset <= LVT_ERROR) return this.#lvt[(offset - LVT_TIMER) >> 4];
+    if (offset >= LVT_TIMER && offset <= LVT_ERROR) return this.#state.lvt[(offset - LVT_TIMER) >> 4];
     return undefined;
   }
 
@@ -428,7 +458,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
     switch (offset) {
       case ID:
         // Writable in old chips; the id is soldered here, as in x2APIC-capable ones.
-        return !(this.#mode & EXTENDED);
+        return !(this.#kept.mode & EXTENDED);
       case TPR:
         this.#setTaskPriority(value & 0xff);
         return true;
@@ -439,8 +469,8 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
         this.#writeSpurious(value);
         return true;
       case ESR:
-        this.#esr = this.#errors;
-        this.#errors = 0;
+        this.#state.esr = this.#state.errors;
+        this.#state.errors = 0;
         return true;
       case INITIAL_COUNT:
         this.timer.initialCount = value;
@@ -455,20 +485,20 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
   }
 
   #writeSpurious(value: number): void {
-    this.#svr = value & 0x3ff;
+    this.#state.svr = value & 0x3ff;
     if (value & SOFTWARE_ENABLED) return;
-    for (let entry = 0; entry < this.#lvt.length; entry++) this.#lvt[entry] |= LVT_MASKED;
+    for (let entry = 0; entry < this.#state.lvt.length; entry++) this.#state.lvt[entry] |= LVT_MASKED;
   }
 
   #writeLvt(entry: number, value: number): void {
-    if (!(this.#svr & SOFTWARE_ENABLED)) value |= LVT_MASKED;
+    if (!(this.#state.svr & SOFTWARE_ENABLED)) value |= LVT_MASKED;
     let kept = value & LVT_WRITABLE[entry];
-    if (kept & LVT_LEVEL) kept |= this.#lvt[entry] & LVT_REMOTE_IRR;
-    this.#lvt[entry] = kept;
+    if (kept & LVT_LEVEL) kept |= this.#state.lvt[entry] & LVT_REMOTE_IRR;
+    this.#state.lvt[entry] = kept;
     if (entry === TIMER) {
       const mode = (value >> 17) & 3;
       this.timer.setMode(mode === 2 ? 'tsc-deadline' : mode === 1 ? 'periodic' : 'one-shot');
-    } else if ((entry === LINT0 || entry === LINT1) && this.#lint[entry - LINT0]) {
+    } else if ((entry === LINT0 || entry === LINT1) && this.#kept.lint[entry - LINT0]) {
       // A line that is high already counts as a level and lets the 8259s through, but makes no edge.
       const mode = (kept >> 8) & 7;
       if (mode === EXTINT || (mode === FIXED && kept & LVT_LEVEL)) this.#local(entry);
@@ -478,9 +508,9 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
   #arbitrationPriority(): number {
     const waiting = this.#irr.top < 0 ? 0 : this.#irr.top & 0xf0;
     const serving = this.#isr.top < 0 ? 0 : this.#isr.top & 0xf0;
-    return this.#tpr >> 4 >= waiting >> 4 && this.#tpr >> 4 > serving >> 4
-      ? this.#tpr
-      : Math.max(this.#tpr & 0xf0, waiting, serving);
+    return this.#state.tpr >> 4 >= waiting >> 4 && this.#state.tpr >> 4 > serving >> 4
+      ? this.#state.tpr
+      : Math.max(this.#state.tpr & 0xf0, waiting, serving);
   }
 
   /** The logical id of x2APIC mode follows from the id (SDM 3A 11.12.10.2). */
@@ -493,7 +523,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
    * @param all the destination that means everybody
    */
   #command(low: number, destination: number, all: number): void {
-    this.#icrLow = low & 0xccfff;
+    this.#state.icrLow = low & 0xccfff;
     const vector = low & 0xff;
     const mode = (low >> 8) & 7;
     // An INIT with its level de-asserted only synchronised arbitration ids in chips of the last century.
@@ -520,11 +550,11 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
 
   /** @returns undefined where the processor must raise #GP(0): not one of ours, or not readable now. */
   readMsr(index: number): bigint | undefined {
-    if (index === IA32_APIC_BASE) return BigInt(this.#base) | BigInt(this.#mode | (this.id === 0 ? BSP : 0));
+    if (index === IA32_APIC_BASE) return BigInt(this.#kept.base) | BigInt(this.#kept.mode | (this.id === 0 ? BSP : 0));
     if (index === IA32_TSC_DEADLINE) return this.timer.deadline;
-    if (index < X2APIC_FIRST || index > X2APIC_LAST || !(this.#mode & EXTENDED)) return undefined;
+    if (index < X2APIC_FIRST || index > X2APIC_LAST || !(this.#kept.mode & EXTENDED)) return undefined;
     const offset = (index - X2APIC_FIRST) << 4;
-    if (offset === ICR_LOW) return BigInt(this.#icrLow >>> 0) | (BigInt(this.#icrHigh >>> 0) << 32n);
+    if (offset === ICR_LOW) return BigInt(this.#state.icrLow >>> 0) | (BigInt(this.#state.icrHigh >>> 0) << 32n);
     const value = this.#readRegister(offset);
     return value === undefined ? undefined : BigInt(value >>> 0);
   }
@@ -536,13 +566,13 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
       this.timer.deadline = value;
       return true;
     }
-    if (index < X2APIC_FIRST || index > X2APIC_LAST || !(this.#mode & EXTENDED)) return false;
+    if (index < X2APIC_FIRST || index > X2APIC_LAST || !(this.#kept.mode & EXTENDED)) return false;
     const offset = (index - X2APIC_FIRST) << 4;
     const low = Number(value & 0xffffffffn);
     const high = Number((value >> 32n) & 0xffffffffn);
     if (offset === ICR_LOW) {
       if (low & ~0xccfff) return false;
-      this.#icrHigh = high;
+      this.#state.icrHigh = high;
       this.#command(low, high, 0xffffffff);
       return true;
     }
@@ -560,15 +590,15 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
     const mode = Number(value & BigInt(EXTENDED | ENABLED));
     const base = Number(value & ~0xfffn);
     if (value & BigInt(0xfff & ~(EXTENDED | ENABLED | BSP)) || base >= this.#addressLimit) return false;
-    const was = this.#mode;
+    const was = this.#kept.mode;
     if (mode === EXTENDED) return false;
     if (was === 0 && mode & EXTENDED) return false;
     if (was & EXTENDED && mode === ENABLED) return false;
-    this.#mode = mode;
-    this.#base = base;
+    this.#kept.mode = mode;
+    this.#kept.base = base;
     if (mode === 0) this.#clear();
-    if (mode & EXTENDED && !(was & EXTENDED)) this.#icrHigh = 0;
-    this.onMove(mode === ENABLED ? base : undefined);
+    if (mode & EXTENDED && !(was & EXTENDED)) this.#state.icrHigh = 0;
+    this.onMove();
     this.pins.onChange();
     return true;
   }

@@ -4,7 +4,7 @@ import type { ApicBus } from './apic-bus.ts';
 import type { TimeStampCounter } from './apic-timer.ts';
 import type { Slot } from './device.ts';
 import type { ExternalInterrupts } from './local-apic.ts';
-import { LOCAL_APIC_BASE, LocalApic } from './local-apic.ts';
+import { LocalApic } from './local-apic.ts';
 
 const REGISTERS = 0x1000;
 
@@ -35,23 +35,33 @@ export function createLocalApics(options: LocalApicsOptions): LocalApics {
   const { clock, log } = slot;
   const all: LocalApic[] = [];
   for (let id = 0; id < options.processors; id++) {
-    all.push(new LocalApic({ id, clock, tsc, bus, external, log, physicalAddressBits }));
+    all.push(new LocalApic({ id, states: slot, clock, tsc, bus, external, log, physicalAddressBits }));
   }
   const apics: LocalApics = { all, current: 0 };
   const current: BusHandler = {
     read: (offset, width) => all[apics.current].read(offset, width),
     write: (offset, width, value) => all[apics.current].write(offset, width, value),
   };
-  let remove = slot.mmio('local-apic', LOCAL_APIC_BASE, REGISTERS, current);
-  all[0].onMove = base => {
-    remove();
-    remove = () => {};
-    if (base === undefined) return;
+  const bootstrap = all[0];
+  /** The mapping follows from the bootstrap processor's IA32_APIC_BASE. */
+  const mapping = { remove: () => {} };
+  const unmap = () => {
+    mapping.remove();
+    mapping.remove = () => {};
+  };
+  const map = () => {
+    if (bootstrap.page !== undefined) mapping.remove = slot.mmio('local-apic', bootstrap.page, REGISTERS, current);
+  };
+  map();
+  bootstrap.onMove = () => {
+    unmap();
     try {
-      remove = slot.mmio('local-apic', base, REGISTERS, current);
+      map();
     } catch {
-      slot.kill(`the local APIC was moved to 0x${base.toString(16)}, on top of another device`);
+      slot.kill(`the local APIC was moved to 0x${bootstrap.page?.toString(16)}, on top of another device`);
     }
   };
+  bootstrap.onRestoring = unmap;
+  bootstrap.onRestored = map;
   return apics;
 }

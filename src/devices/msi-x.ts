@@ -3,6 +3,7 @@
  * message that is masked when it should go.
  */
 import type { BusHandler, Width } from '../memory/bus.ts';
+import type { State } from '../state/state.ts';
 import type { Slot } from './device.ts';
 import type { PciFunction } from './pci.ts';
 
@@ -18,16 +19,23 @@ export const MSI_X_BAR_SIZE = 0x1000;
 const PENDING = 0x800;
 const MAX_VECTORS = PENDING / ENTRY_SIZE;
 
+const initial = (vectors: number) => ({
+  /** Address low, address high, data, control (bit 0: masked) for each vector. */
+  table: Uint32Array.from({ length: vectors * 4 }, (_, word) => (word % 4 === 3 ? 1 : 0)),
+  /** A bit for each vector that waits to be unmasked. */
+  pending: new Uint32Array(Math.ceil(vectors / 32)),
+  on: false,
+  /** All vectors are masked. */
+  masked: false,
+});
+
 export class MsiX implements BusHandler {
   readonly #slot: Slot;
   readonly #function: PciFunction;
   readonly #vectors: number;
-  /** Address low, address high, data, control (bit 0: masked) for each vector. */
-  readonly #table: Uint32Array;
-  readonly #pending: Uint32Array;
+  readonly #state: State<ReturnType<typeof initial>>;
+  /** Where the capability's control word is in configuration space. */
   readonly #control: number;
-  #on = false;
-  #masked = false;
 
   /**
    * @param vectors 1 to 128
@@ -38,8 +46,7 @@ export class MsiX implements BusHandler {
     this.#slot = slot;
     this.#function = owner;
     this.#vectors = vectors;
-    this.#table = new Uint32Array(vectors * 4);
-    this.#pending = new Uint32Array(Math.ceil(vectors / 32));
+    this.#state = slot.state(`${owner.name}/msi-x`, 1, () => initial(vectors));
     const body = new Uint8Array(10);
     const view = new DataView(body.buffer);
     view.setUint16(0, vectors - 1, true);
@@ -49,30 +56,26 @@ export class MsiX implements BusHandler {
     writable[1] = (ENABLE | FUNCTION_MASK) >> 8;
     const at = owner.addCapability(CAPABILITY_ID, body, writable, { afterWrite: () => this.#update() });
     this.#control = at + 2;
-    this.reset();
   }
 
   get on(): boolean {
-    return this.#on;
+    return this.#state.on;
   }
 
   reset(): void {
-    this.#table.fill(0);
-    for (let vector = 0; vector < this.#vectors; vector++) this.#table[vector * 4 + 3] = 1;
-    this.#pending.fill(0);
-    this.#on = this.#masked = false;
+    this.#state.initialise();
   }
 
   /** Sends message `vector`, or keeps it until it is unmasked. A vector that does not exist is nobody's. */
   send(vector: number): void {
-    if (!this.#on || vector >= this.#vectors) return;
-    if (this.#masked || this.#table[vector * 4 + 3] & 1) {
-      this.#pending[vector >> 5] |= 1 << (vector & 31);
+    if (!this.#state.on || vector >= this.#vectors) return;
+    if (this.#state.masked || this.#state.table[vector * 4 + 3] & 1) {
+      this.#state.pending[vector >> 5] |= 1 << (vector & 31);
       return;
     }
-    const address = this.#table[vector * 4];
-    if (address >>> 20 === MESSAGE_WINDOW && this.#table[vector * 4 + 1] === 0) {
-      this.#slot.message(address, this.#table[vector * 4 + 2]);
+    const address = this.#state.table[vector * 4];
+    if (address >>> 20 === MESSAGE_WINDOW && this.#state.table[vector * 4 + 1] === 0) {
+      this.#slot.message(address, this.#state.table[vector * 4 + 2]);
     } else {
       this.#slot.log.once(`msi-x-${vector}`, `MSI-X message to 0x${address.toString(16)}: not an interrupt, dropped`);
     }
@@ -81,18 +84,18 @@ export class MsiX implements BusHandler {
   /** The capability's control word was written. */
   #update(): void {
     const control = this.#function.config[this.#control] | (this.#function.config[this.#control + 1] << 8);
-    this.#on = (control & ENABLE) !== 0;
-    this.#masked = (control & FUNCTION_MASK) !== 0;
-    this.#function.messagesOn = this.#on;
+    this.#state.on = (control & ENABLE) !== 0;
+    this.#state.masked = (control & FUNCTION_MASK) !== 0;
+    this.#function.messagesOn = this.#state.on;
     this.#sendPending();
   }
 
   #sendPending(): void {
-    if (!this.#on || this.#masked) return;
+    if (!this.#state.on || this.#state.masked) return;
     for (let vector = 0; vector < this.#vectors; vector++) {
       const bit = 1 << (vector & 31);
-      if (!(this.#pending[vector >> 5] & bit) || this.#table[vector * 4 + 3] & 1) continue;
-      this.#pending[vector >> 5] &= ~bit;
+      if (!(this.#state.pending[vector >> 5] & bit) || this.#state.table[vector * 4 + 3] & 1) continue;
+      this.#state.pending[vector >> 5] &= ~bit;
       this.send(vector);
     }
   }
@@ -100,10 +103,10 @@ export class MsiX implements BusHandler {
   read(offset: number, width: Width): number {
     const word = offset >> 2;
     const value =
-      word < this.#table.length
-        ? this.#table[word]
-        : offset >= PENDING && word - PENDING / 4 < this.#pending.length
-          ? this.#pending[word - PENDING / 4]
+      word < this.#state.table.length
+        ? this.#state.table[word]
+        : offset >= PENDING && word - PENDING / 4 < this.#state.pending.length
+          ? this.#state.pending[word - PENDING / 4]
           : 0;
     const shifted = value >>> (8 * (offset & 3));
     return width === 1 ? shifted & 0xff : width === 2 ? shifted & 0xffff : shifted;
@@ -111,8 +114,8 @@ export class MsiX implements BusHandler {
 
   write(offset: number, width: Width, value: number): void {
     const word = offset >> 2;
-    if (width !== 4 || offset & 3 || word >= this.#table.length) return;
-    this.#table[word] = (word & 3) === 3 ? value & 1 : (word & 3) === 0 ? value & ~3 : value;
+    if (width !== 4 || offset & 3 || word >= this.#state.table.length) return;
+    this.#state.table[word] = (word & 3) === 3 ? value & 1 : (word & 3) === 0 ? value & ~3 : value;
     if ((word & 3) === 3) this.#sendPending();
   }
 }

@@ -24,10 +24,15 @@ function setUp() {
     kill: reason => assert.fail(reason),
     request: () => {},
   };
-  const bus = new PciBus();
-  const one = new PciFunction('one', { vendor: 0x1234, device: 0x5678, revision: 3, class: 0x020000 });
+  const bus = new PciBus(states);
+  const one = new PciFunction(
+    slot,
+    'one',
+    { vendor: 0x1234, device: 0x5678, revision: 3, class: 0x020000 },
+    { line: { set: () => {} }, lineNumber: 10 },
+  );
   one.addBar(0, 0x1000, 0xe0000000, { read: offset => offset, write: () => {} });
-  one.attach(slot, { set: () => {} }, 10);
+  one.attach();
   bus.plug(2, one);
   const config = (device: number, register: number) => {
     bus.address.write(0, 4, 0x80000000 + (device << 11) + register);
@@ -120,9 +125,10 @@ test('a reset puts BARs back where firmware had them', () => {
 });
 
 test('capabilities form a list that ends', () => {
-  const one = new PciFunction('caps', { vendor: 1, device: 2, revision: 0, class: 0 });
+  const one = new PciFunction(setUp().slot, 'caps', { vendor: 1, device: 2, revision: 0, class: 0 });
   const a = one.addCapability(9, new Uint8Array(5), new Uint8Array(5));
   const b = one.addCapability(0x11, new Uint8Array(10), new Uint8Array(10));
+  one.attach();
   assert.deepEqual([one.readConfig(0x34, 1), one.readConfig(a, 1), one.readConfig(a + 1, 1)], [a, 9, b]);
   assert.deepEqual([one.readConfig(b, 1), one.readConfig(b + 1, 1), b % 4], [0x11, 0, 0]);
   assert.equal(one.readConfig(6, 1) & 0x10, 0x10);

@@ -4,6 +4,7 @@
  * RAM or of another device finds the BAR not answering.
  */
 import type { BusHandler, Width } from '../memory/bus.ts';
+import type { State, States } from '../state/state.ts';
 import type { Device, InterruptLine, Slot } from './device.ts';
 
 /** Configuration header offsets. */
@@ -30,7 +31,10 @@ const COMMAND_WRITABLE = 0x0546;
 const STATUS_INTERRUPT = 0x08;
 const STATUS_CAPABILITIES = 0x10;
 
+const CONFIG_SIZE = 256;
 const BAR_COUNT = 6;
+/** Where a BAR answers that does not. */
+const NOWHERE = -1;
 
 export interface PciIdentity {
   vendor: number;
@@ -51,10 +55,9 @@ export interface CapabilityHooks {
 }
 
 interface Bar {
-  size: number;
-  handler: BusHandler;
-  /** Where it answers now, and how to take it away from there. */
-  address: number | undefined;
+  readonly size: number;
+  readonly handler: BusHandler;
+  /** Takes the BAR away from where it answers. */
   unmap: () => void;
 }
 
@@ -66,38 +69,58 @@ interface Capability extends CapabilityHooks {
 /** One function: what has a configuration space. */
 export class PciFunction {
   readonly name: string;
-  readonly config = new Uint8Array(256);
-  readonly #view = new DataView(this.config.buffer);
+  /** The configuration space as firmware leaves it. */
+  readonly #atReset = new Uint8Array(CONFIG_SIZE);
+  readonly #state: State<{ config: Uint8Array; interrupt: boolean; messagesOn: boolean }>;
+  /**
+   * Where each BAR answers; NOWHERE if it does not. It does not follow from the configuration space alone: a BAR that was put on
+   * another device stays silent until the guest writes its registers again.
+   */
+  readonly #answers: State<{ at: Float64Array }>;
   /** The bits of `config` that the guest can change. */
-  readonly #writable = new Uint8Array(256);
+  readonly #writable = new Uint8Array(CONFIG_SIZE);
   readonly #bars: (Bar | undefined)[] = new Array(BAR_COUNT).fill(undefined);
   readonly #capabilities: Capability[] = [];
-  #lastCapability = CAPABILITIES;
-  #freeAt = HEADER_END;
-  #slot: Slot | undefined;
-  #line: InterruptLine | undefined;
-  #interrupt = false;
-  #messagesOn = false;
-  #atReset: Uint8Array | undefined;
+  readonly #slot: Slot;
+  readonly #line: InterruptLine | undefined;
 
-  constructor(name: string, identity: PciIdentity) {
+  /**
+   * @param wiring `line` is for INTA, and `lineNumber` what firmware notes about it; a function without a line has no interrupt
+   * pin. BARs and capabilities are added next, and then `attach` is called.
+   */
+  constructor(slot: Slot, name: string, identity: PciIdentity, wiring?: { line: InterruptLine; lineNumber: number }) {
     this.name = name;
-    this.#view.setUint16(VENDOR_ID, identity.vendor, true);
-    this.#view.setUint16(DEVICE_ID, identity.device, true);
-    this.#view.setUint32(REVISION, identity.revision | (identity.class << 8), true);
-    this.#view.setUint16(SUBSYSTEM_VENDOR_ID, identity.subsystemVendor ?? 0, true);
-    this.#view.setUint16(SUBSYSTEM_ID, identity.subsystem ?? 0, true);
+    this.#slot = slot;
+    this.#line = wiring?.line;
+    this.#state = slot.state(`${name}/pci`, 1, () => ({
+      config: this.#atReset.slice(),
+      interrupt: false,
+      messagesOn: false,
+    }));
+    this.#answers = slot.state(`${name}/bars`, 1, () => ({ at: new Float64Array(BAR_COUNT).fill(NOWHERE) }));
+    store(this.#atReset, VENDOR_ID, 2, identity.vendor);
+    store(this.#atReset, DEVICE_ID, 2, identity.device);
+    store(this.#atReset, REVISION, 4, identity.revision | (identity.class << 8));
+    store(this.#atReset, SUBSYSTEM_VENDOR_ID, 2, identity.subsystemVendor ?? 0);
+    store(this.#atReset, SUBSYSTEM_ID, 2, identity.subsystem ?? 0);
+    store(this.#atReset, INTERRUPT_PIN, 1, wiring ? 1 : 0);
+    store(this.#atReset, INTERRUPT_LINE, 1, wiring?.lineNumber ?? 0);
     this.#allow(COMMAND, COMMAND_WRITABLE, 2);
     this.#allow(CACHE_LINE_SIZE, 0xffff, 2);
     this.#allow(INTERRUPT_LINE, 0xff, 1);
   }
 
   #allow(offset: number, mask: number, width: number): void {
-    for (let i = 0; i < width; i++) this.#writable[offset + i] = (mask >>> (8 * i)) & 0xff;
+    store(this.#writable, offset, width, mask);
+  }
+
+  /** The configuration space; a reset or restore puts another array in its place. */
+  get config(): Uint8Array {
+    return this.#state.config;
   }
 
   get classCode(): number {
-    return this.#view.getUint32(REVISION, true) >>> (8 * (CLASS - REVISION));
+    return load(this.config, CLASS, 3);
   }
 
   /**
@@ -106,9 +129,9 @@ export class PciFunction {
    */
   addBar(index: number, size: number, address: number, handler: BusHandler): void {
     if (size < 16 || size & (size - 1) || address % size) throw new Error(`${this.name}: bad BAR ${index}`);
-    this.#bars[index] = { size, handler, address: undefined, unmap: () => {} };
+    this.#bars[index] = { size, handler, unmap: () => {} };
     this.#allow(BARS + 4 * index, -size, 4);
-    this.#view.setUint32(BARS + 4 * index, address, true);
+    store(this.#atReset, BARS + 4 * index, 4, address);
   }
 
   /**
@@ -116,57 +139,63 @@ export class PciFunction {
    * the guest may change @returns its offset in configuration space
    */
   addCapability(id: number, body: Uint8Array, writable: Uint8Array, hooks: CapabilityHooks = {}): number {
-    const at = this.#freeAt;
+    const last = this.#capabilities.at(-1);
+    const at = last ? Math.ceil(last.end / 4) * 4 : HEADER_END;
     const end = at + 2 + body.length;
-    if (end > this.config.length) throw new Error(`${this.name}: configuration space is full`);
-    this.config[this.#lastCapability] = at;
-    this.config[at] = id;
-    this.config.set(body, at + 2);
+    if (end > CONFIG_SIZE) throw new Error(`${this.name}: configuration space is full`);
+    this.#atReset[last ? last.start + 1 : CAPABILITIES] = at;
+    this.#atReset[at] = id;
+    this.#atReset.set(body, at + 2);
     this.#writable.set(writable, at + 2);
-    this.config[STATUS] |= STATUS_CAPABILITIES;
+    this.#atReset[STATUS] |= STATUS_CAPABILITIES;
     this.#capabilities.push({ ...hooks, start: at, end });
-    this.#lastCapability = at + 1;
-    this.#freeAt = Math.ceil(end / 4) * 4;
     return at;
   }
 
-  /** @param line for INTA; a function without one has no interrupt pin @param lineNumber what firmware notes about it */
-  attach(slot: Slot, line?: InterruptLine, lineNumber = 0): void {
-    this.#slot = slot;
-    this.#line = line;
-    this.config[INTERRUPT_PIN] = line ? 1 : 0;
-    this.config[INTERRUPT_LINE] = lineNumber;
-    // Firmware leaves BARs placed and decoding.
+  /** BARs and capabilities are complete: firmware places the BARs, and they answer. */
+  attach(): void {
     const decodes = this.#bars.some(bar => bar !== undefined);
-    this.#view.setUint16(COMMAND, decodes ? COMMAND_MEMORY | COMMAND_MASTER : 0, true);
-    this.#atReset = this.config.slice();
-    this.#updateBars();
+    store(this.#atReset, COMMAND, 2, decodes ? COMMAND_MEMORY | COMMAND_MASTER : 0);
+    this.reset();
   }
 
   reset(): void {
-    if (this.#atReset) this.config.set(this.#atReset);
-    this.#interrupt = this.#messagesOn = false;
+    this.#state.initialise();
     this.#updateLine();
     this.#updateBars();
   }
 
+  /** Before a restore: no BAR answers. */
+  restoring(): void {
+    for (const bar of this.#bars) {
+      bar?.unmap();
+      if (bar) bar.unmap = () => {};
+    }
+  }
+
+  /** After a restore: the BARs answer where they did. @throws Error if something else is there */
+  restored(): void {
+    for (let index = 0; index < BAR_COUNT; index++)
+      if (this.#bars[index] && this.#answers.at[index] !== NOWHERE) this.#map(index, this.#answers.at[index]);
+  }
+
   /** Level of the interrupt pin, before the guest's disable bit. */
   setInterrupt(high: boolean): void {
-    this.#interrupt = high;
+    this.#state.interrupt = high;
     this.#updateLine();
   }
 
   /** Message-signalled interrupts were switched on or off: on, the pin is quiet. */
   set messagesOn(on: boolean) {
-    this.#messagesOn = on;
+    this.#state.messagesOn = on;
     this.#updateLine();
   }
 
   #updateLine(): void {
-    if (this.#interrupt) this.config[STATUS] |= STATUS_INTERRUPT;
+    if (this.#state.interrupt) this.config[STATUS] |= STATUS_INTERRUPT;
     else this.config[STATUS] &= ~STATUS_INTERRUPT;
-    const disabled = (this.#view.getUint16(COMMAND, true) & COMMAND_NO_INTX) !== 0;
-    this.#line?.set(this.#interrupt && !disabled && !this.#messagesOn);
+    const disabled = (load(this.config, COMMAND, 2) & COMMAND_NO_INTX) !== 0;
+    this.#line?.set(this.#state.interrupt && !disabled && !this.#state.messagesOn);
   }
 
   /** @param offset aligned to `width` */
@@ -174,8 +203,7 @@ export class PciFunction {
     for (const c of this.#capabilities) {
       if (c.beforeRead && offset < c.end && offset + width > c.start) c.beforeRead(offset, width);
     }
-    if (width === 1) return this.config[offset];
-    return width === 2 ? this.#view.getUint16(offset, true) : this.#view.getUint32(offset, true);
+    return load(this.config, offset, width);
   }
 
   writeConfig(offset: number, width: Width, value: number): void {
@@ -194,27 +222,43 @@ export class PciFunction {
 
   /** Lets each BAR answer where it has been put, if it may. */
   #updateBars(): void {
-    const slot = this.#slot;
-    if (!slot) return;
-    const decoding = (this.#view.getUint16(COMMAND, true) & COMMAND_MEMORY) !== 0;
+    const { at } = this.#answers;
+    const decoding = (load(this.config, COMMAND, 2) & COMMAND_MEMORY) !== 0;
     for (let index = 0; index < BAR_COUNT; index++) {
       const bar = this.#bars[index];
       if (!bar) continue;
-      const wanted = this.#view.getUint32(BARS + 4 * index, true);
-      const address = decoding && wanted >= slot.memory.size ? wanted : undefined;
-      if (address === bar.address) continue;
+      const wanted = load(this.config, BARS + 4 * index, 4);
+      const address = decoding && wanted >= this.#slot.memory.size ? wanted : NOWHERE;
+      if (address === at[index]) continue;
       bar.unmap();
       bar.unmap = () => {};
-      bar.address = undefined;
-      if (address === undefined) continue;
+      at[index] = NOWHERE;
+      if (address === NOWHERE) continue;
       try {
-        bar.unmap = slot.mmio(`${this.name} BAR ${index}`, address, bar.size, bar.handler);
-        bar.address = address;
+        this.#map(index, address);
+        at[index] = address;
       } catch {
-        slot.log.once(`bar-${this.name}-${index}`, `${this.name}: BAR ${index} put on another device, does not answer`);
+        const { log } = this.#slot;
+        log.once(`bar-${this.name}-${index}`, `${this.name}: BAR ${index} put on another device, does not answer`);
       }
     }
   }
+
+  #map(index: number, address: number): void {
+    const bar = this.#bars[index]!;
+    bar.unmap = this.#slot.mmio(`${this.name} BAR ${index}`, address, bar.size, bar.handler);
+  }
+}
+
+/** A little-endian number of `width` bytes at `offset`. */
+export function load(bytes: Uint8Array, offset: number, width: number): number {
+  let value = 0;
+  for (let i = width - 1; i >= 0; i--) value = value * 256 + bytes[offset + i];
+  return value;
+}
+
+export function store(bytes: Uint8Array, offset: number, width: number, value: number): void {
+  for (let i = 0; i < width; i++) bytes[offset + i] = value >>> (8 * i);
 }
 
 /** The host bridge's two registers, and the bus behind it. */
@@ -223,11 +267,11 @@ export class PciBus implements Device {
   /** Port 0xcf8, four bytes: the address. Only a whole double word reaches it. */
   readonly address: BusHandler = {
     read: (offset, width) => {
-      const shifted = this.#address >>> (8 * (offset & 3));
+      const shifted = this.#state.address >>> (8 * (offset & 3));
       return width === 1 ? shifted & 0xff : width === 2 ? shifted & 0xffff : shifted;
     },
     write: (offset, width, value) => {
-      if (width === 4 && offset === 0) this.#address = value & 0x80fffffc;
+      if (width === 4 && offset === 0) this.#state.address = value & 0x80fffffc;
     },
   };
   /** Port 0xcfc, four bytes: the data. */
@@ -235,15 +279,19 @@ export class PciBus implements Device {
     read: (offset, width) => {
       const target = this.#target();
       if (!target || (offset & 3) + width > 4) return width === 1 ? 0xff : width === 2 ? 0xffff : 0xffffffff;
-      return target.readConfig((this.#address & 0xfc) + offset, width);
+      return target.readConfig((this.#state.address & 0xfc) + offset, width);
     },
     write: (offset, width, value) => {
-      if ((offset & 3) + width <= 4) this.#target()?.writeConfig((this.#address & 0xfc) + offset, width, value);
+      if ((offset & 3) + width <= 4) this.#target()?.writeConfig((this.#state.address & 0xfc) + offset, width, value);
     },
   };
 
   readonly #functions: (PciFunction | undefined)[] = new Array(32).fill(undefined);
-  #address = 0;
+  readonly #state: State<{ address: number }>;
+
+  constructor(states: States) {
+    this.#state = states.state(this.name, 1, () => ({ address: 0 }));
+  }
 
   /** @param device 0-31 */
   plug(device: number, what: PciFunction): void {
@@ -252,13 +300,21 @@ export class PciBus implements Device {
   }
 
   reset(): void {
-    this.#address = 0;
+    this.#state.initialise();
     for (const each of this.#functions) each?.reset();
+  }
+
+  restoring(): void {
+    for (const each of this.#functions) each?.restoring();
+  }
+
+  restored(): void {
+    for (const each of this.#functions) each?.restored();
   }
 
   /** Bit 31 enables; bits 23-16 are the bus, 15-11 the device, 10-8 the function. */
   #target(): PciFunction | undefined {
-    if (this.#address >= 0 || this.#address & 0x00ff0700) return undefined;
-    return this.#functions[(this.#address >> 11) & 31];
+    if (this.#state.address >= 0 || this.#state.address & 0x00ff0700) return undefined;
+    return this.#functions[(this.#state.address >> 11) & 31];
   }
 }

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { StateStore } from '../state/state.ts';
 import { Pic8259 } from './pic-8259.ts';
 
 /** Initialised as a PC does: vectors 0x20 and 0x28, all inputs open. */
 function setUp(icw4 = 1) {
-  const pic = new Pic8259();
+  const pic = new Pic8259(new StateStore());
   for (const [chip, base, wiring] of [[pic.first, 0x20, 4] as const, [pic.second, 0x28, 2] as const]) {
     chip.writeByte(0, 0x11);
     chip.writeByte(1, base);
@@ -16,7 +17,7 @@ function setUp(icw4 = 1) {
 }
 
 test('is silent before it is initialised', () => {
-  const pic = new Pic8259();
+  const pic = new Pic8259(new StateStore());
   pic.setLine(4, true);
   assert.equal(pic.output, false);
   assert.equal(pic.first.readByte(1), 0xff);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { StateStore } from '../state/state.ts';
 import { ManualClock, RecordingLine } from './manual-clock.ts';
 import { PIT_FREQUENCY, Pit8254 } from './pit-8254.ts';
 
@@ -8,7 +9,7 @@ const TICK = 1e9 / PIT_FREQUENCY;
 function setUp() {
   const clock = new ManualClock();
   const line = new RecordingLine();
-  const pit = new Pit8254(clock, line);
+  const pit = new Pit8254(new StateStore(), clock, line);
   const read16 = (channel: number) => pit.ports.readByte(channel) | (pit.ports.readByte(channel) << 8);
   const program = (channel: number, mode: number, count: number) => {
     pit.ports.writeByte(3, (channel << 6) | 0x30 | (mode << 1));

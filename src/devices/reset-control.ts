@@ -2,6 +2,7 @@
  * The chipset's ways to reset the machine: the reset control register at port 0xcf9 (82371SB) and the fast-reset bit of
  * port 0x92. The third, through the keyboard controller, is in i8042.ts. Address line 20 is always on.
  */
+import type { State, States } from '../state/state.ts';
 import type { ByteRegisters } from './byte-ports.ts';
 import type { Device } from './device.ts';
 
@@ -17,30 +18,29 @@ export class ResetControl implements Device {
   readonly control: ByteRegisters;
   /** Port 0x92. */
   readonly systemPortA: ByteRegisters;
-  #value = 0;
-  #portA = A20;
+  readonly #state: State<{ value: number; portA: number }>;
 
-  constructor(requestReset: () => void) {
+  constructor(states: States, requestReset: () => void) {
+    this.#state = states.state(this.name, 1, () => ({ value: 0, portA: A20 }));
     this.control = {
-      readByte: () => this.#value,
+      readByte: () => this.#state.value,
       writeByte: (_offset, value) => {
-        const rises = (value & ~this.#value & RESET_CPU) !== 0;
-        this.#value = value & 0x0e;
+        const rises = (value & ~this.#state.value & RESET_CPU) !== 0;
+        this.#state.value = value & 0x0e;
         if (rises) requestReset();
       },
     };
     this.systemPortA = {
-      readByte: () => this.#portA,
+      readByte: () => this.#state.portA,
       writeByte: (_offset, value) => {
-        const rises = (value & ~this.#portA & 1) !== 0;
-        this.#portA = value | A20;
+        const rises = (value & ~this.#state.portA & 1) !== 0;
+        this.#state.portA = value | A20;
         if (rises) requestReset();
       },
     };
   }
 
   reset(): void {
-    this.#value = 0;
-    this.#portA = A20;
+    this.#state.initialise();
   }
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { StateStore } from '../state/state.ts';
 import { ManualClock, RecordingLine } from './manual-clock.ts';
 import { Uart16550 } from './uart-16550.ts';
 
@@ -9,6 +10,7 @@ function setUp() {
   const written: string[] = [];
   let take: (data: Uint8Array) => void = () => {};
   const uart = new Uart16550({
+    states: new StateStore(),
     clock,
     line,
     console: {

@@ -90,9 +90,11 @@ function setUp(disk = new MemoryDisk(1024 * 512)) {
     kill: reason => assert.fail(reason),
     request: () => {},
   };
-  const device = new VirtioPci(slot, new VirtioBlk(disk, memory, log, 'serial-7'), BAR0);
-  device.function.attach(slot, line, 11);
-  const pci = new PciBus();
+  const device = new VirtioPci(slot, new VirtioBlk(states, disk, memory, log, 'serial-7'), BAR0, {
+    line,
+    lineNumber: 11,
+  });
+  const pci = new PciBus(states);
   pci.plug(1, device.function);
   const config = {
     read: (offset: number, width: 1 | 2 | 4) => device.function.readConfig(offset, width),

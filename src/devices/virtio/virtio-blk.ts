@@ -5,6 +5,7 @@
 import type { Disk } from '../../host/disk.ts';
 import type { Log } from '../../host/log.ts';
 import type { GuestMemory } from '../../memory/memory.ts';
+import type { State, States } from '../../state/state.ts';
 import type { VirtioDevice } from './virtio-pci.ts';
 import type { Chain, VirtQueue } from './virtqueue.ts';
 import { VIRTQUEUE_MAX_SIZE } from './virtqueue.ts';
@@ -49,6 +50,13 @@ const TURN_BYTES = 2 ** 26;
 
 const ZEROS = new Uint8Array(2 ** 16);
 
+const initial = () => ({
+  /** A driver that does not know of flushing gets every write on stable storage before it is told (5.2.6.2). */
+  writeThrough: false,
+  /** Bytes moved or cleared in this turn. */
+  work: 0,
+});
+
 export class VirtioBlk implements VirtioDevice {
   readonly name: string;
   readonly type = 2;
@@ -62,18 +70,16 @@ export class VirtioBlk implements VirtioDevice {
   readonly #memory: GuestMemory;
   readonly #log: Log;
   readonly #id = new Uint8Array(ID_SIZE);
-  /** A driver that does not know of flushing gets every write on stable storage before it is told (5.2.6.2). */
-  #writeThrough = false;
-  /** Bytes moved or cleared in this turn. */
-  #work = 0;
+  readonly #state: State<ReturnType<typeof initial>>;
   readonly #header = new Uint8Array(HEADER_SIZE);
   readonly #headerView = new DataView(this.#header.buffer);
   readonly #ranges = new Uint8Array(RANGES * RANGE_SIZE);
   readonly #rangesView = new DataView(this.#ranges.buffer);
 
   /** @param id the serial number that the guest reads, at most 20 bytes of ASCII */
-  constructor(disk: Disk, memory: GuestMemory, log: Log, id: string) {
+  constructor(states: States, disk: Disk, memory: GuestMemory, log: Log, id: string) {
     this.name = `virtio-blk-${id}`;
+    this.#state = states.state(this.name, 1, initial);
     this.#disk = disk;
     this.#memory = memory;
     this.#log = log;
@@ -86,12 +92,12 @@ export class VirtioBlk implements VirtioDevice {
   }
 
   start(features: bigint): void {
-    this.#writeThrough = !(features & (1n << BigInt(VIRTIO_BLK_F_FLUSH)));
+    this.#state.writeThrough = !(features & (1n << BigInt(VIRTIO_BLK_F_FLUSH)));
   }
 
   serve(_index: number, queue: VirtQueue): boolean {
-    this.#work = 0;
-    for (let requests = 0; requests < TURN_REQUESTS && this.#work < TURN_BYTES; requests++) {
+    this.#state.work = 0;
+    for (let requests = 0; requests < TURN_REQUESTS && this.#state.work < TURN_BYTES; requests++) {
       const chain = queue.pop();
       if (!chain) return false;
       if (chain.writableLength < 1) {
@@ -153,7 +159,7 @@ export class VirtioBlk implements VirtioDevice {
   #transfer(chain: Chain, sector: bigint, bytes: number, toDisk: boolean): number {
     if (toDisk && this.#disk.readOnly) return VIRTIO_BLK_S_IOERR;
     if (bytes % SECTOR || bytes > REQUEST_BYTES || !this.#fits(sector, bytes)) return VIRTIO_BLK_S_IOERR;
-    this.#work += bytes;
+    this.#state.work += bytes;
     const memory = this.#memory;
     let at = Number(sector) * SECTOR;
     let skip = toDisk ? HEADER_SIZE : 0;
@@ -175,7 +181,7 @@ export class VirtioBlk implements VirtioDevice {
       at += length;
       left -= length;
     }
-    if (toDisk && this.#writeThrough) this.#disk.flush();
+    if (toDisk && this.#state.writeThrough) this.#disk.flush();
     return VIRTIO_BLK_S_OK;
   }
 
@@ -198,11 +204,11 @@ export class VirtioBlk implements VirtioDevice {
       const start = Number(view.getBigUint64(at, true)) * SECTOR;
       const length = view.getUint32(at + 8, true) * SECTOR;
       if (length === 0) continue;
-      this.#work += length;
+      this.#state.work += length;
       if (discard || view.getUint32(at + 12, true) & RANGE_UNMAP) this.#disk.discard(start, length);
       else this.#writeZeros(start, length);
     }
-    if (this.#writeThrough) this.#disk.flush();
+    if (this.#state.writeThrough) this.#disk.flush();
     return VIRTIO_BLK_S_OK;
   }
 

@@ -3,11 +3,12 @@
  * that say where in BAR 0 the registers are, MSI-X in BAR 1, the interrupt pin for who has no MSI-X.
  */
 
-import type { Alarm } from '../../host/clock.ts';
+import type { Timer } from '../../host/clock.ts';
 import type { BusHandler, Width } from '../../memory/bus.ts';
-import type { Device, Slot } from '../device.ts';
+import type { State } from '../../state/state.ts';
+import type { Device, InterruptLine, Slot } from '../device.ts';
 import { MSI_X_BAR_SIZE, MsiX } from '../msi-x.ts';
-import { PciFunction } from '../pci.ts';
+import { load, PciFunction, store } from '../pci.ts';
 import { VirtQueue } from './virtqueue.ts';
 
 export const VIRTIO_F_INDIRECT_DESC = 28;
@@ -91,6 +92,18 @@ export interface VirtioDevice {
   serve(index: number, queue: VirtQueue): boolean;
 }
 
+const initial = (queues: number) => ({
+  status: 0,
+  /** The features that the driver has accepted. */
+  accepted: 0n,
+  deviceFeatureSelect: 0,
+  driverFeatureSelect: 0,
+  queueSelect: 0,
+  configurationVector: NO_VECTOR,
+  queueVectors: new Uint16Array(queues).fill(NO_VECTOR),
+  isr: 0,
+});
+
 export class VirtioPci implements Device {
   readonly name: string;
   readonly function: PciFunction;
@@ -98,36 +111,37 @@ export class VirtioPci implements Device {
   readonly #device: VirtioDevice;
   readonly #offered: bigint;
   readonly #queues: VirtQueue[];
-  readonly #queueVectors: Uint16Array;
   readonly #msiX: MsiX;
 
-  #status = 0;
-  #accepted = 0n;
-  #deviceFeatureSelect = 0;
-  #driverFeatureSelect = 0;
-  #queueSelect = 0;
-  #configurationVector = NO_VECTOR;
-  #isr = 0;
-  /** A turn that was put off; see `VirtioDevice.serve`. */
-  readonly #later: (Alarm | undefined)[];
+  readonly #state: State<ReturnType<typeof initial>>;
+  /** For each queue, set when a turn was put off; see `VirtioDevice.serve`. */
+  readonly #later: readonly Timer[];
 
-  /** @param address where firmware put the device's BARs, `VIRTIO_PCI_WINDOW` bytes, aligned to that */
-  constructor(slot: Slot, device: VirtioDevice, address: number) {
+  /**
+   * @param address where firmware put the device's BARs, `VIRTIO_PCI_WINDOW` bytes, aligned to that
+   * @param wiring as PciFunction's
+   */
+  constructor(slot: Slot, device: VirtioDevice, address: number, wiring?: { line: InterruptLine; lineNumber: number }) {
     this.name = device.name;
     this.#slot = slot;
     this.#device = device;
     this.#offered = device.features | bit(VIRTIO_F_VERSION_1) | bit(VIRTIO_F_INDIRECT_DESC) | bit(VIRTIO_F_EVENT_IDX);
-    this.#queues = device.queueSizes.map(size => new VirtQueue(slot.memory, size));
-    this.#queueVectors = new Uint16Array(this.#queues.length).fill(NO_VECTOR);
-    this.#later = this.#queues.map(() => undefined);
-    this.function = new PciFunction(device.name, {
+    this.#state = slot.state(`${this.name}/virtio`, 1, () => initial(device.queueSizes.length));
+    this.#queues = device.queueSizes.map((size, index) => {
+      return new VirtQueue(slot, `${this.name}/queue/${index}`, slot.memory, size);
+    });
+    this.#later = this.#queues.map((_, index) =>
+      slot.clock.timer(`${this.name}/queue/${index}`, () => this.#serve(index)),
+    );
+    const identity = {
       vendor: VIRTIO_VENDOR,
       device: MODERN_DEVICE_ID + device.type,
       revision: 1,
       class: device.pciClass,
       subsystemVendor: VIRTIO_VENDOR,
       subsystem: MODERN_DEVICE_ID + device.type,
-    });
+    };
+    this.function = new PciFunction(slot, device.name, identity, wiring);
     const registers: BusHandler = {
       read: (offset, width) => this.#read(offset, width),
       write: (offset, width, value) => this.#write(offset, width, value),
@@ -141,6 +155,7 @@ export class VirtioPci implements Device {
     this.#addCapability(DEVICE_CFG, DEVICE_AT, device.configuration.length);
     this.#addCapability(NOTIFY_CFG, NOTIFY_AT, NOTIFY_MULTIPLIER * this.#queues.length, NOTIFY_MULTIPLIER);
     this.#addConfigurationAccess(registers);
+    this.function.attach();
   }
 
   /** Power-on. The configuration space is the bus's to reset. */
@@ -151,16 +166,9 @@ export class VirtioPci implements Device {
 
   /** The driver's reset, by writing 0 to the status: the PCI side stays as it is. */
   #resetDevice(): void {
-    this.#status = this.#deviceFeatureSelect = this.#driverFeatureSelect = this.#queueSelect = 0;
-    this.#accepted = 0n;
-    this.#configurationVector = NO_VECTOR;
-    this.#queueVectors.fill(NO_VECTOR);
-    for (let i = 0; i < this.#queues.length; i++) {
-      this.#queues[i].reset();
-      this.#later[i]?.cancel();
-      this.#later[i] = undefined;
-    }
-    this.#isr = 0;
+    this.#state.initialise();
+    for (const queue of this.#queues) queue.reset();
+    for (const turn of this.#later) turn.off();
     this.function.setInterrupt(false);
   }
 
@@ -178,16 +186,15 @@ export class VirtioPci implements Device {
     const writable = new Uint8Array(body.length);
     writable.fill(0xff, 2, 3); // BAR
     writable.fill(0xff, 6); // offset, length and data
-    const { config } = this.function;
-    const view = new DataView(config.buffer);
     const access = (isWrite: boolean) => {
-      const offset = view.getUint32(at + 8, true);
-      const length = view.getUint32(at + 12, true);
+      const { config } = this.function;
+      const offset = load(config, at + 8, 4);
+      const length = load(config, at + 12, 4);
       const data = at + 16;
       const possible = config[at + 4] === REGISTER_BAR && (length === 1 || length === 2 || length === 4);
       if (!possible || offset % length || offset >= REGISTER_BAR_SIZE) return;
-      if (isWrite) registers.write(offset, length, view.getUint32(data, true) % 2 ** (8 * length));
-      else view.setUint32(data, registers.read(offset, length), true);
+      if (isWrite) registers.write(offset, length, load(config, data, length));
+      else store(config, data, 4, registers.read(offset, length));
     };
     const at = this.function.addCapability(VENDOR_CAPABILITY, body, writable, {
       beforeRead: (offset, width) => {
@@ -208,8 +215,8 @@ export class VirtioPci implements Device {
         return this.#readCommon(within, width);
       case ISR_AT: {
         if (within !== 0) return 0;
-        const isr = this.#isr;
-        this.#isr = 0;
+        const isr = this.#state.isr;
+        this.#state.isr = 0;
         this.function.setInterrupt(false);
         return isr;
       }
@@ -243,36 +250,36 @@ export class VirtioPci implements Device {
   }
 
   #commonWord(offset: number): number {
-    const queue = this.#queues[this.#queueSelect];
+    const queue = this.#queues[this.#state.queueSelect];
     switch (offset) {
       case DEVICE_FEATURE_SELECT:
-        return this.#deviceFeatureSelect;
+        return this.#state.deviceFeatureSelect;
       case DEVICE_FEATURE:
-        return featureWord(this.#offered, this.#deviceFeatureSelect);
+        return featureWord(this.#offered, this.#state.deviceFeatureSelect);
       case DRIVER_FEATURE_SELECT:
-        return this.#driverFeatureSelect;
+        return this.#state.driverFeatureSelect;
       case DRIVER_FEATURE:
-        return featureWord(this.#accepted, this.#driverFeatureSelect);
+        return featureWord(this.#state.accepted, this.#state.driverFeatureSelect);
       case CONFIG_MSIX_VECTOR: // and NUM_QUEUES
-        return this.#configurationVector | (this.#queues.length << 16);
+        return this.#state.configurationVector | (this.#queues.length << 16);
       case DEVICE_STATUS: // and CONFIG_GENERATION, which never changes, and QUEUE_SELECT
-        return this.#status | (this.#queueSelect << 16);
+        return this.#state.status | (this.#state.queueSelect << 16);
       case QUEUE_SIZE: // and QUEUE_MSIX_VECTOR
-        return queue ? queue.size | (this.#queueVectors[this.#queueSelect] << 16) : NO_VECTOR << 16;
+        return queue ? queue.state.size | (this.#state.queueVectors[this.#state.queueSelect] << 16) : NO_VECTOR << 16;
       case QUEUE_ENABLE: // and QUEUE_NOTIFY_OFF
-        return queue ? (queue.enabled ? 1 : 0) | (this.#queueSelect << 16) : 0;
+        return queue ? (queue.state.enabled ? 1 : 0) | (this.#state.queueSelect << 16) : 0;
       case QUEUE_DESC:
-        return queue ? low(queue.descriptors) : 0;
+        return queue ? low(queue.state.descriptors) : 0;
       case QUEUE_DESC + 4:
-        return queue ? high(queue.descriptors) : 0;
+        return queue ? high(queue.state.descriptors) : 0;
       case QUEUE_DRIVER:
-        return queue ? low(queue.available) : 0;
+        return queue ? low(queue.state.available) : 0;
       case QUEUE_DRIVER + 4:
-        return queue ? high(queue.available) : 0;
+        return queue ? high(queue.state.available) : 0;
       case QUEUE_DEVICE:
-        return queue ? low(queue.used) : 0;
+        return queue ? low(queue.state.used) : 0;
       case QUEUE_DEVICE + 4:
-        return queue ? high(queue.used) : 0;
+        return queue ? high(queue.state.used) : 0;
     }
     return 0;
   }
@@ -282,31 +289,32 @@ export class VirtioPci implements Device {
     value >>>= 0;
     switch (offset) {
       case DEVICE_FEATURE_SELECT:
-        this.#deviceFeatureSelect = value;
+        this.#state.deviceFeatureSelect = value;
         return;
       case DRIVER_FEATURE_SELECT:
-        this.#driverFeatureSelect = value;
+        this.#state.driverFeatureSelect = value;
         return;
       case DRIVER_FEATURE:
         return this.#acceptFeatures(value);
       case CONFIG_MSIX_VECTOR:
-        this.#configurationVector = this.#vector(value);
+        this.#state.configurationVector = this.#vector(value);
         return;
       case DEVICE_STATUS:
         return this.#writeStatus(value);
       case QUEUE_SELECT:
-        this.#queueSelect = value;
+        this.#state.queueSelect = value;
         return;
       case QUEUE_MSIX_VECTOR:
-        if (this.#queueSelect < this.#queues.length) this.#queueVectors[this.#queueSelect] = this.#vector(value);
+        if (this.#state.queueSelect < this.#queues.length)
+          this.#state.queueVectors[this.#state.queueSelect] = this.#vector(value);
         return;
     }
-    const queue = this.#queues[this.#queueSelect];
+    const queue = this.#queues[this.#state.queueSelect];
     // Once enabled, a queue stays as it is until reset (4.1.4.3.2).
-    if (!queue || queue.enabled) return;
+    if (!queue || queue.state.enabled) return;
     switch (offset) {
       case QUEUE_SIZE:
-        queue.size = value;
+        queue.state.size = value;
         break;
       case QUEUE_ENABLE:
         if (value !== 1) break;
@@ -314,22 +322,22 @@ export class VirtioPci implements Device {
         if (queue.broken !== undefined) this.#needReset(queue.broken);
         break;
       case QUEUE_DESC:
-        queue.descriptors = withLow(queue.descriptors, value);
+        queue.state.descriptors = withLow(queue.state.descriptors, value);
         break;
       case QUEUE_DESC + 4:
-        queue.descriptors = withHigh(queue.descriptors, value);
+        queue.state.descriptors = withHigh(queue.state.descriptors, value);
         break;
       case QUEUE_DRIVER:
-        queue.available = withLow(queue.available, value);
+        queue.state.available = withLow(queue.state.available, value);
         break;
       case QUEUE_DRIVER + 4:
-        queue.available = withHigh(queue.available, value);
+        queue.state.available = withHigh(queue.state.available, value);
         break;
       case QUEUE_DEVICE:
-        queue.used = withLow(queue.used, value);
+        queue.state.used = withLow(queue.state.used, value);
         break;
       case QUEUE_DEVICE + 4:
-        queue.used = withHigh(queue.used, value);
+        queue.state.used = withHigh(queue.state.used, value);
         break;
     }
   }
@@ -340,53 +348,52 @@ export class VirtioPci implements Device {
   }
 
   #acceptFeatures(word: number): void {
-    if (this.#status & FEATURES_OK || this.#driverFeatureSelect > 1) return;
-    const shift = BigInt(32 * this.#driverFeatureSelect);
-    this.#accepted = (this.#accepted & ~(0xffffffffn << shift)) | (BigInt(word) << shift);
+    if (this.#state.status & FEATURES_OK || this.#state.driverFeatureSelect > 1) return;
+    const shift = BigInt(32 * this.#state.driverFeatureSelect);
+    this.#state.accepted = (this.#state.accepted & ~(0xffffffffn << shift)) | (BigInt(word) << shift);
   }
 
   #writeStatus(value: number): void {
     if (value === 0) return this.#resetDevice();
-    const acceptable = (this.#accepted & ~this.#offered) === 0n && (this.#accepted & bit(VIRTIO_F_VERSION_1)) !== 0n;
+    const acceptable =
+      (this.#state.accepted & ~this.#offered) === 0n && (this.#state.accepted & bit(VIRTIO_F_VERSION_1)) !== 0n;
     // The driver reads the bit back to see whether its choice of features was taken (3.1.1).
     if (value & FEATURES_OK && !acceptable) value &= ~FEATURES_OK;
-    const starts = (value & ~this.#status & FEATURES_OK) !== 0;
+    const starts = (value & ~this.#state.status & FEATURES_OK) !== 0;
     // The driver adds bits one by one; only a reset takes them away.
-    this.#status |= value & 0x8f;
+    this.#state.status |= value & 0x8f;
     if (!starts) return;
     for (const queue of this.#queues) {
-      queue.eventIndex = (this.#accepted & bit(VIRTIO_F_EVENT_IDX)) !== 0n;
-      queue.indirect = (this.#accepted & bit(VIRTIO_F_INDIRECT_DESC)) !== 0n;
+      queue.state.eventIndex = (this.#state.accepted & bit(VIRTIO_F_EVENT_IDX)) !== 0n;
+      queue.state.indirect = (this.#state.accepted & bit(VIRTIO_F_INDIRECT_DESC)) !== 0n;
     }
-    this.#device.start(this.#accepted);
+    this.#device.start(this.#state.accepted);
   }
 
   // ---- Queues ---------------------------------------------------------------------------------------------------------
 
   #serve(index: number): void {
     const queue = this.#queues[index];
-    if (!queue || !(this.#status & DRIVER_OK) || this.#status & DEVICE_NEEDS_RESET || this.#later[index]) return;
+    if (!queue || !(this.#state.status & DRIVER_OK) || this.#state.status & DEVICE_NEEDS_RESET) return;
+    // A turn that was put off will serve it.
+    if (this.#later[index].due !== undefined) return;
     const more = this.#device.serve(index, queue);
     if (queue.broken !== undefined) return this.#needReset(queue.broken);
-    if (queue.settle()) this.#interrupt(ISR_QUEUE, this.#queueVectors[index]);
-    if (!more) return;
-    this.#later[index] = this.#slot.clock.alarm(this.#slot.clock.now(), () => {
-      this.#later[index] = undefined;
-      this.#serve(index);
-    });
+    if (queue.settle()) this.#interrupt(ISR_QUEUE, this.#state.queueVectors[index]);
+    if (more) this.#later[index].at(this.#slot.clock.now());
   }
 
   #interrupt(cause: number, vector: number): void {
     if (this.#msiX.on) return this.#msiX.send(vector);
-    this.#isr |= cause;
+    this.#state.isr |= cause;
     this.function.setInterrupt(true);
   }
 
   /** The driver did what cannot be made sense of (2.1.2): nothing goes on until it resets the device. */
   #needReset(reason: string): void {
     this.#slot.log.once(`${this.name}-reset`, `${this.name}: ${reason}; waits for a reset`);
-    this.#status |= DEVICE_NEEDS_RESET;
-    if (this.#status & DRIVER_OK) this.#interrupt(ISR_CONFIGURATION, this.#configurationVector);
+    this.#state.status |= DEVICE_NEEDS_RESET;
+    if (this.#state.status & DRIVER_OK) this.#interrupt(ISR_CONFIGURATION, this.#state.configurationVector);
   }
 }
 

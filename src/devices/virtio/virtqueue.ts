@@ -4,6 +4,7 @@
  * is not looked at again until the device is reset.
  */
 import type { GuestMemory } from '../../memory/memory.ts';
+import type { State, States } from '../../state/state.ts';
 
 export const VIRTQUEUE_MAX_SIZE = 256;
 
@@ -33,79 +34,90 @@ export class Chain {
   }
 }
 
-export class VirtQueue {
+const initial = (maximum: number) => ({
   /** What the driver sets before it enables the queue. Addresses are guest-physical. */
-  size: number;
-  descriptors = 0;
-  available = 0;
-  used = 0;
+  size: maximum,
+  descriptors: 0,
+  available: 0,
+  used: 0,
+  enabled: false,
   /** Both ends tell how far they got, and are only woken beyond that (VIRTIO_F_EVENT_IDX, 2.7.10). */
-  eventIndex = false;
+  eventIndex: false,
   /** VIRTIO_F_INDIRECT_DESC was negotiated. */
-  indirect = false;
+  indirect: false,
   /** Why the queue cannot be used any more. */
-  broken: string | undefined;
+  broken: undefined as string | undefined,
+  /** Free-running 16-bit positions: next to take from the available ring, next to fill in the used ring. */
+  availableIndex: 0,
+  usedIndex: 0,
+  /** Where the used ring stood when the driver was last interrupted. */
+  signalled: 0,
+});
 
+export class VirtQueue {
+  readonly state: State<ReturnType<typeof initial>>;
   readonly maximum: number;
   readonly #memory: GuestMemory;
+  /** Filled by each `pop`. */
   readonly #chain = new Chain();
-  #enabled = false;
-  /** Free-running 16-bit positions: next to take from the available ring, next to fill in the used ring. */
-  #availableIndex = 0;
-  #usedIndex = 0;
-  /** Where the used ring stood when the driver was last interrupted. */
-  #signalled = 0;
 
   /** @param maximum a power of two, at most `VIRTQUEUE_MAX_SIZE` */
-  constructor(memory: GuestMemory, maximum: number) {
+  constructor(states: States, name: string, memory: GuestMemory, maximum: number) {
+    this.state = states.state(name, 1, () => initial(maximum));
     this.#memory = memory;
-    this.maximum = this.size = maximum;
+    this.maximum = maximum;
   }
 
   reset(): void {
-    this.size = this.maximum;
-    this.descriptors = this.available = this.used = 0;
-    this.eventIndex = this.indirect = this.#enabled = false;
-    this.broken = undefined;
-    this.#availableIndex = this.#usedIndex = this.#signalled = 0;
+    this.state.initialise();
+  }
+
+  /** Why the queue cannot be used any more. The first reason stays. */
+  get broken(): string | undefined {
+    return this.state.broken;
+  }
+
+  set broken(reason: string) {
+    this.state.broken ??= reason;
   }
 
   get enabled(): boolean {
-    return this.#enabled;
+    return this.state.enabled;
   }
 
   /** The driver has set the queue up: from now on size and places stand. */
   enable(): void {
-    const { size } = this;
+    const { size } = this.state;
     if (size < 1 || size > this.maximum || size & (size - 1)) return this.#break(`size ${size}`);
     const inRam =
-      this.#memory.has(this.descriptors, size * DESCRIPTOR_SIZE) &&
-      this.#memory.has(this.available, 6 + 2 * size) &&
-      this.#memory.has(this.used, 6 + 8 * size);
+      this.#memory.has(this.state.descriptors, size * DESCRIPTOR_SIZE) &&
+      this.#memory.has(this.state.available, 6 + 2 * size) &&
+      this.#memory.has(this.state.used, 6 + 8 * size);
     if (!inRam) return this.#break('a ring outside RAM');
-    if (this.descriptors % 16 || this.available % 2 || this.used % 4) return this.#break('a ring not aligned');
-    this.#enabled = true;
+    if (this.state.descriptors % 16 || this.state.available % 2 || this.state.used % 4)
+      return this.#break('a ring not aligned');
+    this.state.enabled = true;
   }
 
   #break(reason: string): void {
-    this.broken ??= reason;
+    this.broken = reason;
   }
 
   /** Takes the next request, or undefined. The chain is good until the next call. */
   pop(): Chain | undefined {
-    if (!this.#enabled || this.broken !== undefined) return undefined;
+    if (!this.state.enabled || this.broken !== undefined) return undefined;
     const memory = this.#memory;
-    const waiting = (memory.read16(this.available + 2) - this.#availableIndex) & 0xffff;
+    const waiting = (memory.read16(this.state.available + 2) - this.state.availableIndex) & 0xffff;
     if (waiting === 0) return undefined;
-    if (waiting > this.size) {
-      this.#break(`${waiting} requests in a ring of ${this.size}`);
+    if (waiting > this.state.size) {
+      this.#break(`${waiting} requests in a ring of ${this.state.size}`);
       return undefined;
     }
-    const head = memory.read16(this.available + 4 + 2 * (this.#availableIndex & (this.size - 1)));
-    this.#availableIndex = (this.#availableIndex + 1) & 0xffff;
+    const head = memory.read16(this.state.available + 4 + 2 * (this.state.availableIndex & (this.state.size - 1)));
+    this.state.availableIndex = (this.state.availableIndex + 1) & 0xffff;
     const chain = this.#chain;
     chain.clear(head);
-    this.#follow(this.descriptors, this.size, head, false);
+    this.#follow(this.state.descriptors, this.state.size, head, false);
     if (this.broken !== undefined) return undefined;
     return chain;
   }
@@ -115,7 +127,7 @@ export class VirtQueue {
     const memory = this.#memory;
     let index = first;
     // More links than the queue has descriptors means a loop, or a chain that the driver must not make (2.7.5.3.1).
-    for (let links = 0; links < this.size; links++) {
+    for (let links = 0; links < this.state.size; links++) {
       if (index >= tableSize) return this.#break(`descriptor ${index} of ${tableSize}`);
       const at = table + index * DESCRIPTOR_SIZE;
       const address = memory.read32(at) + memory.read32(at + 4) * 2 ** 32;
@@ -123,7 +135,8 @@ export class VirtQueue {
       const flags = memory.read16(at + 12);
       if (!memory.has(address, length)) return this.#break('a buffer outside RAM');
       if (flags & INDIRECT) {
-        if (isIndirect || !this.indirect || flags & NEXT) return this.#break('an indirect table where none may be');
+        if (isIndirect || !this.state.indirect || flags & NEXT)
+          return this.#break('an indirect table where none may be');
         if (length === 0 || length % DESCRIPTOR_SIZE) return this.#break(`an indirect table of ${length} bytes`);
         return this.#follow(address, length / DESCRIPTOR_SIZE, 0, true);
       }
@@ -137,7 +150,7 @@ export class VirtQueue {
   #add(address: number, length: number, writable: boolean): boolean {
     const chain = this.#chain;
     // A direct chain that ends in an indirect table may come to more than the queue's size together.
-    if (chain.count === this.size) {
+    if (chain.count === this.state.size) {
       this.#break('a chain longer than the queue');
       return false;
     }
@@ -159,11 +172,11 @@ export class VirtQueue {
 
   /** Gives a request back, `written` bytes of its writable part filled. */
   push(head: number, written: number): void {
-    const at = this.used + 4 + 8 * (this.#usedIndex & (this.size - 1));
+    const at = this.state.used + 4 + 8 * (this.state.usedIndex & (this.state.size - 1));
     this.#memory.write32(at, head);
     this.#memory.write32(at + 4, written);
-    this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
-    this.#memory.write16(this.used + 2, this.#usedIndex);
+    this.state.usedIndex = (this.state.usedIndex + 1) & 0xffff;
+    this.#memory.write16(this.state.used + 2, this.state.usedIndex);
   }
 
   /**
@@ -171,15 +184,15 @@ export class VirtQueue {
    * @returns true if the driver wants an interrupt for what has been pushed since the last time
    */
   settle(): boolean {
-    if (!this.#enabled || this.broken !== undefined) return false;
+    if (!this.state.enabled || this.broken !== undefined) return false;
     const memory = this.#memory;
-    if (this.eventIndex) memory.write16(this.used + 4 + 8 * this.size, this.#availableIndex);
-    const before = this.#signalled;
-    const pushed = (this.#usedIndex - before) & 0xffff;
+    if (this.state.eventIndex) memory.write16(this.state.used + 4 + 8 * this.state.size, this.state.availableIndex);
+    const before = this.state.signalled;
+    const pushed = (this.state.usedIndex - before) & 0xffff;
     if (pushed === 0) return false;
-    this.#signalled = this.#usedIndex;
-    if (!this.eventIndex) return !(memory.read16(this.available) & NO_INTERRUPT);
-    const event = memory.read16(this.available + 4 + 2 * this.size);
+    this.state.signalled = this.state.usedIndex;
+    if (!this.state.eventIndex) return !(memory.read16(this.state.available) & NO_INTERRUPT);
+    const event = memory.read16(this.state.available + 4 + 2 * this.state.size);
     return ((event - before) & 0xffff) < pushed;
   }
 }
