@@ -70,6 +70,16 @@ const ISR_CFG = 3;
 const DEVICE_CFG = 4;
 const PCI_CFG = 5;
 
+/** How a device reaches its driver by itself: to hand over what has arrived, or to say that it has changed. */
+export interface VirtioTransport {
+  /** Queue `index` while the driver runs it; undefined before that, and once the device waits for a reset. */
+  queue(index: number): VirtQueue | undefined;
+  /** The device has pushed into queue `index`: interrupts the driver if it wants to know. `serve` need not call this. */
+  used(index: number): void;
+  /** The device's `configuration` has changed: interrupts a driver that runs (2.1, 4.1.4.5). */
+  configurationChanged(): void;
+}
+
 /** What makes a virtio device of one kind; the transport does the rest. */
 export interface VirtioDevice {
   readonly name: string;
@@ -81,8 +91,10 @@ export interface VirtioDevice {
   readonly features: bigint;
   /** The greatest size of each queue. */
   readonly queueSizes: readonly number[];
-  /** The device-specific configuration; read-only here. */
+  /** The device-specific configuration; the driver cannot write it. Its length never changes. */
   readonly configuration: Uint8Array;
+  /** Hands in the transport, once, when the machine is built: for devices that do something unasked. */
+  attach?(transport: VirtioTransport): void;
   /** The driver has accepted `features` and is about to start. */
   start(features: bigint): void;
   /**
@@ -102,6 +114,8 @@ const initial = (queues: number) => ({
   configurationVector: NO_VECTOR,
   queueVectors: new Uint16Array(queues).fill(NO_VECTOR),
   isr: 0,
+  /** Changes whenever the device's configuration does, so that a driver can read all of one (2.5.1). */
+  generation: 0,
 });
 
 export class VirtioPci implements Device {
@@ -156,6 +170,13 @@ export class VirtioPci implements Device {
     this.#addCapability(NOTIFY_CFG, NOTIFY_AT, NOTIFY_MULTIPLIER * this.#queues.length, NOTIFY_MULTIPLIER);
     this.#addConfigurationAccess(registers);
     this.function.attach();
+    device.attach?.({
+      queue: index => (this.#runs() && this.#queues[index]?.state.enabled ? this.#queues[index] : undefined),
+      used: index => {
+        if (this.#runs()) this.#tell(index, this.#queues[index]);
+      },
+      configurationChanged: () => this.#configurationChanged(),
+    });
   }
 
   /** Power-on. The configuration space is the bus's to reset. */
@@ -262,8 +283,8 @@ export class VirtioPci implements Device {
         return featureWord(this.#state.accepted, this.#state.driverFeatureSelect);
       case CONFIG_MSIX_VECTOR: // and NUM_QUEUES
         return this.#state.configurationVector | (this.#queues.length << 16);
-      case DEVICE_STATUS: // and CONFIG_GENERATION, which never changes, and QUEUE_SELECT
-        return this.#state.status | (this.#state.queueSelect << 16);
+      case DEVICE_STATUS: // and CONFIG_GENERATION and QUEUE_SELECT
+        return this.#state.status | (this.#state.generation << 8) | (this.#state.queueSelect << 16);
       case QUEUE_SIZE: // and QUEUE_MSIX_VECTOR
         return queue ? queue.state.size | (this.#state.queueVectors[this.#state.queueSelect] << 16) : NO_VECTOR << 16;
       case QUEUE_ENABLE: // and QUEUE_NOTIFY_OFF
@@ -372,15 +393,30 @@ export class VirtioPci implements Device {
 
   // ---- Queues ---------------------------------------------------------------------------------------------------------
 
+  /** The driver has started the device, and nothing has gone wrong since. */
+  #runs(): boolean {
+    return (this.#state.status & (DRIVER_OK | DEVICE_NEEDS_RESET)) === DRIVER_OK;
+  }
+
   #serve(index: number): void {
     const queue = this.#queues[index];
-    if (!queue || !(this.#state.status & DRIVER_OK) || this.#state.status & DEVICE_NEEDS_RESET) return;
+    if (!queue || !this.#runs()) return;
     // A turn that was put off will serve it.
     if (this.#later[index].due !== undefined) return;
     const more = this.#device.serve(index, queue);
-    if (queue.broken !== undefined) return this.#needReset(queue.broken);
-    if (queue.settle()) this.#interrupt(ISR_QUEUE, this.#state.queueVectors[index]);
-    if (more) this.#later[index].at(this.#slot.clock.now());
+    this.#tell(index, queue);
+    if (more && queue.broken === undefined) this.#later[index].at(this.#slot.clock.now());
+  }
+
+  /** The device has pushed into a queue. */
+  #tell(index: number, queue: VirtQueue): void {
+    if (queue.broken !== undefined) this.#needReset(queue.broken);
+    else if (queue.settle()) this.#interrupt(ISR_QUEUE, this.#state.queueVectors[index]);
+  }
+
+  #configurationChanged(): void {
+    this.#state.generation = (this.#state.generation + 1) & 0xff;
+    if (this.#runs()) this.#interrupt(ISR_CONFIGURATION, this.#state.configurationVector);
   }
 
   #interrupt(cause: number, vector: number): void {
