@@ -4,12 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
-import { join, relative, sep } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-
-const root = fileURLToPath(new URL('../..', import.meta.url));
+import { root, sources, withoutComments } from './sources.ts';
 
 /** Names of the interfaces we speak, and the beginnings of their constants. */
 const NAMES =
@@ -25,19 +23,6 @@ const ALLOWED: Readonly<Record<string, string>> = {
   'src/boot/image.ts': 'reads those notes',
   'src/boot/pvh.ts': 'reads those notes: the PVH entry is one of them',
 };
-
-function sources(folder: string): string[] {
-  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap(entry => {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) return sources(path);
-    return path.endsWith('.ts') && !path.endsWith('.test.ts') ? [path.split(sep).join('/')] : [];
-  });
-}
-
-/** `text` without comments; good enough for code that the formatter has been over. */
-function withoutComments(text: string): string {
-  return text.replace(/\/\*[\s\S]*?\*\//g, comment => comment.replace(/[^\n]/g, ' ')).replace(/(^|\s)\/\/.*$/gm, '$1');
-}
 
 test("no hypervisor's name or constant stands in code outside its folder", () => {
   const files = sources('src').filter(file => !Object.keys(ALLOWED).some(allowed => file.startsWith(allowed)));
