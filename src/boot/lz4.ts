@@ -1,9 +1,9 @@
 /**
  * LZ4's "legacy" frame, which Linux kernels use for their payload: the magic 0x184c2102, then blocks of {u32 compressed
  * length, LZ4 block}, each at most 8 MiB when unpacked; no checksums, no end mark (lz4_Frame_format.md, "Legacy frame";
- * lz4_Block_format.md). Written out here because the packages that exist either read only the newer frame or do not notice
- * a corrupt block: here every length and distance is checked. In WebAssembly because a kernel is unpacked while V8's optimiser
- * has the interpreter to do, and JavaScript that waits for it takes 400 ms for what takes 100 ms so.
+ * lz4_Block_format.md). Written here because the packages that exist either read only the newer frame or do not
+ * notice a corrupt block: here every length and distance is checked. It is WebAssembly because V8's optimiser is busy
+ * with the interpreter while a kernel is unpacked: JavaScript, not optimised, takes 400 ms, this takes 100 ms.
  */
 import { Code, type Operand, type Value, type Variable } from '../wasm/code.ts';
 import { Body, Module } from '../wasm/module.ts';
@@ -12,11 +12,11 @@ import { ImageError } from './image-error.ts';
 export const LZ4_LEGACY_MAGIC = 0x184c2102;
 /** The most a block of the legacy frame may hold, in bytes. */
 const BLOCK_SIZE = 8 << 20;
-/** Copies are made eight bytes at a time: as much may be read and written behind the end. */
+/** Bytes after the end that copies, of eight bytes at a time, may read and write. */
 const SLACK = 64;
 const PAGE = 65536;
 
-/** What a block can have wrong; `unpackBlock` answers with -1 - the index. */
+/** What can be wrong with a block: `unpackBlock` answers -1 - the index. */
 const FAULTS = [
   'a literal length runs past its block',
   'literals run past their block',

@@ -1,10 +1,11 @@
 /**
- * WebAssembly written with values instead of a stack: expression trees, effects in their order, conditions, loops, variables,
- * loads and stores, calls. `Body` (module.ts) is the assembler beneath. Nothing here knows what the code is for.
+ * WebAssembly written with values instead of a stack: expression trees, effects in their order, conditions, loops,
+ * variables, loads and stores, calls. `Body` (module.ts) is the assembler beneath. Nothing here knows what the code is
+ * for.
  *
- * A value is what it was where it was made. A read (of a variable, of memory) is emitted at its first use; a write to the
- * same place, a call, a condition or a loop in between saves it first. A value is used in the block that made it or in blocks
- * within that one; what crosses a block's end outwards is a variable.
+ * A value is what it was where it was made. A read (of a variable, of memory) is emitted at its first use; a write to
+ * the same place, a call, a condition or a loop in between saves it first. A value is used in the block that made it or
+ * in blocks within that one; what crosses a block's end outwards is a variable.
  */
 
 import { type Block, Expressions, type Operand, type Place, type Value } from './expressions.ts';
@@ -106,8 +107,8 @@ export class Code extends Expressions {
     return this.#invoke(result, values, false, () => this.body.call(fn));
   }
   /**
-   * As `invokePure`, of a function that is called where its result is used: once, by the next effect, which therefore needs no local
-   * for it.
+   * As `invokePure`, of a function that is called where its result is used: once, by the next effect, which therefore
+   * needs no local for it.
    */
   called(fn: number, result: ValueType, ...values: Operand[]): Value {
     const operands = values.map(value => this.operand(value));
@@ -171,8 +172,8 @@ export class Code extends Expressions {
     if (yes.ended && no?.ended) this.#unreachable();
   }
   /**
-   * As `when`, for ways that are seldom taken and change nothing that the code has read before and still needs (slow paths,
-   * exceptions): what was read and not used yet is read after them.
+   * As `when`, for ways that are seldom taken and change nothing that the code has read before and still needs (slow
+   * paths, exceptions): what was read and not used yet is read after them.
    */
   aside(condition: Value, then: () => void, otherwise?: () => void): void {
     this.use(condition);
@@ -304,8 +305,8 @@ export class Code extends Expressions {
     this.current.ended = true;
   }
 
-  // Large functions are emitted in sections: each is done with at its end, and its scratch locals serve the next. No value
-  // crosses a section's border, only variables of the whole function (`declare`) do.
+  // Large functions are emitted in sections: each is done with at its end, and its scratch locals serve the next. No
+  // value crosses a section's border, only variables of the whole function (`declare`) do.
 
   /** As `block`, of sections. Other code over the same body leaves it by `leave(label)`. */
   outerBlock(fill: (leave: Jump, label: number) => void): void {

@@ -30,10 +30,15 @@ export interface Value {
   readonly serial: number;
 }
 
-/** A value, or a constant: of the type that is wanted, or where none is known, a number is an i32 and a bigint an i64. */
+/**
+ * A value, or a constant: of the type that is wanted, or where none is known, a number is an i32 and a bigint an i64.
+ */
 export type Operand = Value | number | bigint;
 
-/** What a read depends on; undefined: nothing that changes. Registers named by a record's bytes may alias: they are one place. */
+/**
+ * What a read depends on; undefined: nothing that changes. Registers named by a record's bytes may alias: they are one
+ * place.
+ */
 export type Place = string | number | Variable | undefined;
 
 export interface Block {
@@ -404,7 +409,10 @@ export abstract class Expressions {
     this.current = block.parent!;
     return block;
   }
-  /** Before blocks that may be passed by, or more than once: what they use from outside, and reads that are still needed. */
+  /**
+   * Before blocks that may be passed by, or more than once: what they use from outside, and reads that are still
+   * needed.
+   */
   protected saveFor(blocks: readonly Block[], limit: number): void {
     for (const block of blocks) this.materialiseCaptures(block);
     this.saveNow(limit);

@@ -1,4 +1,7 @@
-/** Bits of an access to memory, as the page walk takes them (page-walk.ts). The first three stand where the page-fault error code has them. */
+/**
+ * Bits of an access to memory, as the page walk takes them (page-walk.ts). The first three stand where the page-fault
+ * error code has them.
+ */
 
 export const ACCESS_WRITE = 2;
 /** A user access although CPL is not 3. */
@@ -10,5 +13,5 @@ export const ACCESS_IMPLICIT = 32;
 export const ACCESS_PROBE = 64;
 /** Report no fault in the state, only by the result. */
 export const ACCESS_QUIET = 128;
-/** The guest has not come here, and may never: nothing is found that has no accessed flags, for none may be set. */
+/** A look ahead at code that the guest may never reach: it may set no accessed flag, and fails where one is clear. */
 export const ACCESS_LOOK = 256;

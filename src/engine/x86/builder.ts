@@ -1,10 +1,10 @@
 /**
- * The vocabulary in which an instruction's meaning is written, once, for both tiers. A meaning runs at translation time: it
- * builds small expression trees and a list of effects, which `finish` turns into WebAssembly. What differs between the
- * tiers (where a register lives, how memory is reached, what a jump is) is the `Tier` handed in (tier.ts).
+ * The vocabulary in which an instruction's meaning is written, once, for both tiers. A meaning runs at translation
+ * time: it builds small expression trees and a list of effects, which `finish` turns into WebAssembly. What differs
+ * between the tiers (where a register lives, how memory is reached, what a jump is) is the `Tier` handed in (tier.ts).
  *
- * Integers are i64 and hold unsigned values unless said; truth values are i32, 0 or 1. `bits` is 8, 16, 32 or 64.
- * An instruction that may fault does its loads and its checks before its first write: a fault leaves no trace.
+ * Integers are i64 and hold unsigned values unless said; truth values are i32, 0 or 1. `bits` is 8, 16, 32 or 64. An
+ * instruction that may fault does its loads and its checks before its first write: a fault leaves no trace.
  */
 
 import type { Value } from '../../wasm/expressions.ts';
@@ -62,7 +62,10 @@ export class Builder extends ProcessorCode {
   call(name: PureFunction, ...values: Value[]): Value {
     return this.tier.call(this, name, values);
   }
-  /** Answers like helper `name` of two vectors (careful.ts), which it calls only where WebAssembly does not know the answer. */
+  /**
+   * Answers like helper `name` of two vectors (careful.ts), which it calls only where WebAssembly does not know the
+   * answer.
+   */
   careful(name: string, x: Value, y: Value): Value {
     return this.tier.careful(this, name, x, y);
   }

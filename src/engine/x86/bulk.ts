@@ -1,6 +1,7 @@
 /**
- * REP MOVS and STOS in bulk: as much as lies in one page at each end, with one memory.copy or memory.fill. Nothing here faults:
- * whatever is out of the ordinary answers 0, and the instruction does one element the ordinary way.
+ * REP MOVS and STOS in bulk: all elements that lie in one page at each end, with one memory.copy or memory.fill. Nothing
+ * here faults: for an unusual case the functions answer 0, and the instruction then does one element in the ordinary
+ * way.
  */
 
 import type { Code, Value } from '../../wasm/code.ts';

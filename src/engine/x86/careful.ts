@@ -1,11 +1,11 @@
 /**
- * SSE's float operations with care: WebAssembly functions for what the rows' fast paths (instructions/float-check.ts) turn
- * down. They know infinities, NaNs, denormal numbers and exact results, and answer as long as no exception has to be noted
- * that MXCSR does not hold already; the rest they ask of the helper of their name (sse-float.ts), which computes in software.
+ * SSE's float operations in WebAssembly for operands that the rows' fast paths (instructions/float-check.ts) refuse:
+ * infinities, NaNs, denormal numbers, exact results. A function answers if MXCSR already holds every exception flag that
+ * the operation would set. Otherwise it calls the helper of its name (sse-float.ts), which computes in software.
  *
- * A function takes two v128 (SQRT its operand twice) and gives one; all lanes count (of a scalar there are copies in all of them). CMPxx has its predicate in ARGUMENT[0], where the helper wants it
- * too. If the guest has to take an exception, FAULT is set afterwards. FLOAT_DENORMAL tells whether there was a denormal
- * number, or a result as small.
+ * A function takes two v128 (SQRT takes its operand twice) and gives one. All lanes count: a scalar stands in each of
+ * them. CMPxx has its predicate in ARGUMENT[0], as its helper has. Afterwards, FAULT is set if the guest has to take an
+ * exception, and FLOAT_DENORMAL if an operand was denormal or the result that small.
  */
 import type { Value } from '../../wasm/expressions.ts';
 import { Body, type Module } from '../../wasm/module.ts';
@@ -310,7 +310,10 @@ const nameOf = ({ name }: Operation, format: Format) => `${name}p${format.bits =
 /** Names of the functions: `addps`, `addpd`, … in the order of their numbers. */
 export const CAREFUL: readonly string[] = FUNCTIONS.map(({ operation, format }) => nameOf(operation, format));
 
-/** Adds the functions to the interpreter's module, and one that chooses among them by number, for translated code: `careful`. */
+/**
+ * Adds the functions to the interpreter's module, and one that chooses among them by number, for translated code:
+ * `careful`.
+ */
 export function defineCareful(module: Module, helper: number, number: (name: string) => number): readonly number[] {
   const functions = FUNCTIONS.map(({ operation, format }) =>
     module.function(carefulBody(operation, format, helper, number(nameOf(operation, format)))),

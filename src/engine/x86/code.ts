@@ -1,6 +1,6 @@
 /**
- * `Code` (wasm/code.ts) that knows a processor: fields of its state, general registers and flags. All WebAssembly that works on
- * the state is written with it; instructions' meanings have more (builder.ts).
+ * `Code` (wasm/code.ts) that knows a processor: fields of its state, general registers and flags. All WebAssembly that
+ * works on the state is written with it; instructions' meanings have more (builder.ts).
  *
  * Integers are i64 and hold unsigned values unless said; truth values are i32, 0 or 1. `bits` is 8, 16, 32 or 64.
  */
@@ -24,13 +24,16 @@ export class ProcessorCode extends Code {
   // ── the processor's state ───────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * An access to a field of the state: the address, which is the base's or lies `index` bytes further, and the offset from it.
-   * The only place that knows where the base is.
+   * An access to a field of the state: the address, which is the base's or lies `index` bytes further, and the offset
+   * from it. The only place that knows where the base is.
    */
   #field(offset: number, index: Value = this.i32(0)): { address: Value; offset: number } {
     return { address: index, offset: state.STATE + offset };
   }
-  /** A field by one of WebAssembly's load instructions; `index` bytes further where fields of one kind follow each other. */
+  /**
+   * A field by one of WebAssembly's load instructions; `index` bytes further where fields of one kind follow each
+   * other.
+   */
   fetchState(instruction: string, offset: number, index?: Value, place: Place = placeOf(offset)): Value {
     const field = this.#field(offset, index);
     return this.fetch(instruction, field.address, field.offset, place);

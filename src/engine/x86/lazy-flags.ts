@@ -1,6 +1,7 @@
 /**
- * Flags as translated code keeps them: what they came from, from which FLAG_RESULT and FLAG_AUX are made when somebody wants them.
- * The kind holds the width in its low 7 bits; operands and results are zero-extended.
+ * Flags as translated code keeps them: what they follow from (FLAG_X and FLAG_RESULT, zero-extended) and how
+ * (FLAG_KIND, whose low 7 bits are the operands' width). The interpreter's form, FLAG_RESULT and FLAG_AUX, is made from
+ * these when it is needed.
  */
 import type { Value } from '../../wasm/expressions.ts';
 import { Body } from '../../wasm/module.ts';
@@ -16,7 +17,9 @@ export const KIND_SUB = 0x100;
 /** FLAG_RESULT is a logical operation's. */
 export const KIND_LOGIC = 0x200;
 
-/** Before a region: converts the interpreter's form of the flags (FLAG_AUX) to the region's (FLAG_X, with KIND_KNOWN). */
+/**
+ * Before a region: converts the interpreter's form of the flags (FLAG_AUX) to the region's (FLAG_X, with KIND_KNOWN).
+ */
 export function toRegionFlags(b: ProcessorCode): void {
   b.setState(state.FLAG_X, b.fetchState('i64.load32_u', state.FLAG_AUX));
 }

@@ -1,6 +1,6 @@
 /**
- * Address translation as a WebAssembly function: a boot misses the TLB millions of times. SDM 3A chapter 4; access rights 4.6;
- * error codes 4.7; accessed and dirty flags 4.8.
+ * Address translation as a WebAssembly function: a boot misses the TLB millions of times. SDM 3A chapter 4; access
+ * rights 4.6; error codes 4.7; accessed and dirty flags 4.8.
  */
 
 import type { Jump, Value, Variable } from '../../wasm/code.ts';
@@ -102,7 +102,10 @@ interface Walk {
   /** The entry that maps the page, and where it stands in the WebAssembly memory. */
   readonly entry: Variable;
   readonly place: Variable;
-  /** The entries of all levels: and-ed (WRITABLE and USER hold if they do at each), or-ed (NO_EXECUTE holds if it does at any). */
+  /**
+   * The entries of all levels: and-ed (WRITABLE and USER hold if they do at each), or-ed (NO_EXECUTE holds if it does
+   * at any).
+   */
   readonly all: Variable;
   readonly some: Variable;
   readonly physical: Variable;
@@ -110,7 +113,10 @@ interface Walk {
   readonly tableAddress: (address: Value) => Value;
 }
 
-/** (linear i64, access i32) -> physical i64, or -1 with FAULT set. PHYSICAL then holds the error code, otherwise the address. */
+/**
+ * (linear i64, access i32) -> physical i64, or -1 with FAULT set. PHYSICAL then holds the error code, otherwise the
+ * address.
+ */
 export function walkBody(layout: Layout): Body {
   const b = new ProcessorCode(new Body(['i64', 'i32'], ['i64']));
   const [given, access] = b.parameters(2);
@@ -198,7 +204,9 @@ function emitTables(walk: Walk): void {
   );
 }
 
-/** Walks down tables of one format to the entry that maps the page. The code of each level stands for itself: no loop. */
+/**
+ * Walks down tables of one format to the entry that maps the page. The code of each level stands for itself: no loop.
+ */
 function emitLevels(walk: Walk, format: Format): void {
   const { b, layout, linear, access, code, fault, all, some } = walk;
   const { top, entryBits, indexBits } = format;

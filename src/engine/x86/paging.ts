@@ -1,4 +1,7 @@
-/** The functions of both interpreter modules that reach guest memory where the TLB alone does not: the walk and the slow paths. */
+/**
+ * The functions of both interpreter modules that reach guest memory where the TLB alone does not: the walk and the slow
+ * paths.
+ */
 
 import type { Body, Module } from '../../wasm/module.ts';
 import { type Layout, TLB_ENTRIES, TLB_ENTRY } from '../layout.ts';
@@ -23,7 +26,10 @@ export function emitPaging(module: Module, layout: Layout, imports: Imports): Pa
   return { walk, slowLoad, slowStore };
 }
 
-/** As `entryOffset` (tlb-entry.ts), of the linear address on the stack of code that is written instruction by instruction. */
+/**
+ * As `entryOffset` (tlb-entry.ts), of the linear address on the stack of code that is written instruction by
+ * instruction.
+ */
 export function emitEntryOffset(body: Body): void {
   body.op('i32.wrap_i64');
   body.i32(12 - Math.log2(TLB_ENTRY));

@@ -1,6 +1,6 @@
 /**
- * WebAssembly functions that rows call for a value (`b.call`): what is too long to stand in every place that needs it, and touches
- * no state. They are the interpreter's; translated code imports them.
+ * WebAssembly functions that meanings call for a value (`b.call`): too long to be repeated where they are needed. They
+ * touch no state. The interpreter's module defines them; translated code imports them.
  */
 import type { Code, Value } from '../../wasm/code.ts';
 import type { Module } from '../../wasm/module.ts';

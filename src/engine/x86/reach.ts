@@ -1,4 +1,7 @@
-/** Where a linear address lies in the WebAssembly memory, for code that works on the guest's memory a structure at a time. */
+/**
+ * Where a linear address lies in the WebAssembly memory, for code that works on the guest's memory a structure at a
+ * time.
+ */
 
 import type { Value } from '../../wasm/code.ts';
 import { Body } from '../../wasm/module.ts';
@@ -11,9 +14,9 @@ import { entryOf, hostAddress } from './tlb-entry.ts';
 import { pageKind } from './tlb-fill.ts';
 
 /**
- * (linear i64, size i32, access i32) -> address, or 0 for what it refuses: structures that span two pages, faults, and all that
- * is not plain RAM (for writes: RAM that code was translated from). ACCESS_IMPLICIT is what the processor does at supervisor
- * rights, whatever CPL is.
+ * (linear i64, size i32, access i32) -> address, or 0 for what it refuses: structures that span two pages, faults, and
+ * all that is not plain RAM (for writes: RAM that code was translated from). ACCESS_IMPLICIT is what the processor does
+ * at supervisor rights, whatever CPL is.
  */
 export function reachBody(layout: Layout, walk: number): Body {
   const b = new ProcessorCode(new Body(['i64', 'i32', 'i32'], ['i32']));

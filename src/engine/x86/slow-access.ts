@@ -1,6 +1,7 @@
 /**
- * The slow paths of memory access as WebAssembly functions: pages that the TLB does not have, accesses across pages, devices,
- * writes to translated code, data breakpoints. SDM 3A 4.10 for the order: all translations first, then the access.
+ * The slow paths of memory access as WebAssembly functions: pages that the TLB does not have, accesses across pages,
+ * devices, writes to translated code, data breakpoints. SDM 3A 4.10 for the order: all translations first, then the
+ * access.
  */
 
 import type { Value } from '../../wasm/code.ts';
@@ -206,7 +207,9 @@ export function slowStoreBody(layout: Layout, imports: Imports, walk: number): B
   return b.complete();
 }
 
-/** Tells the engine if the `bytes` at a physical address in RAM held translated code: one of the 64-byte chunks does. */
+/**
+ * Tells the engine if the `bytes` at a physical address in RAM held translated code: one of the 64-byte chunks does.
+ */
 function notifyOfCode({ b, layout, imports }: SlowAccess, physical: Value, bytes: Value): void {
   b.when(b.eq(pageKind(b, layout, physical), PAGE_CODE), () => {
     const page = b.narrow(b.shr(physical, 12));

@@ -1,4 +1,6 @@
-/** Registers and flags that stand in the state's memory: the interpreter's, and those of functions made for both tiers. */
+/**
+ * Registers and flags that stand in the state's memory: the interpreter's, and those of functions made for both tiers.
+ */
 import type { Value } from '../../wasm/expressions.ts';
 import type { ProcessorCode } from './code.ts';
 import * as state from './state.ts';

@@ -1,6 +1,6 @@
 /**
- * What PCMPESTRI, PCMPESTRM, PCMPISTRI and PCMPISTRM have in common (SDM 2B, 4.1), as a WebAssembly function: how the characters
- * of two strings compare, a bit for each of the second string.
+ * What PCMPESTRI, PCMPESTRM, PCMPISTRI and PCMPISTRM have in common (SDM 2B, 4.1), as a WebAssembly function: how the
+ * characters of two strings compare, a bit for each of the second string.
  */
 import { Code, type Value } from '../../wasm/code.ts';
 import { Body } from '../../wasm/module.ts';
@@ -21,7 +21,10 @@ export const FIRST_ENDS = 17;
 /** A length that is not given: the string ends at a zero. */
 export const IMPLICIT = -1;
 
-/** (first, second, immediate, length of the first, of the second: at most a register's, or IMPLICIT) -> IntRes2 and ends. */
+/**
+ * (first, second, immediate, length of the first, of the second: at most a register's, or IMPLICIT) -> IntRes2 and
+ * ends.
+ */
 export function compareStringsBody(): Body {
   const b = new Code(new Body(['v128', 'v128', 'i32', 'i32', 'i32'], ['i32']));
   const [first, second, immediate, ...lengths] = b.parameters(5);
@@ -140,7 +143,9 @@ class Comparison {
   #mask(comparison: string, x: Value, y: Value): Value {
     return this.#b.wasm(`${this.#shape}.bitmask`, this.#b.wasm(`${this.#shape}.${comparison}`, x, y));
   }
-  /** The first string's character `i` in every lane. Swizzling takes lanes by bytes: of words both, one after the other. */
+  /**
+   * The first string's character `i` in every lane. Swizzling takes lanes by bytes: of words both, one after the other.
+   */
   #character(i: Value): Value {
     const b = this.#b;
     const bytes = this.#shape === 'i8x16' ? i : b.add(b.mul(i, 0x0202), 0x0100);

@@ -1,6 +1,6 @@
 /**
- * What differs between the tiers when they make code of an instruction's meaning (builder.ts): where registers and flags are,
- * how guest memory is reached, and how an instruction leaves. Emission happens inside `b.effect`.
+ * What differs between the tiers when they make code of an instruction's meaning (builder.ts): where registers and
+ * flags are, how guest memory is reached, and how an instruction leaves. Emission happens inside `b.effect`.
  */
 
 import type { Value } from '../../wasm/expressions.ts';
@@ -42,13 +42,18 @@ export interface Registers {
 export interface Memory {
   /** Code of 64-bit mode; false: of all other modes. */
   readonly wide: boolean;
-  /** Offsets in ES, CS, SS and DS are linear addresses without a check, and the stack pointer is as wide as they are. */
+  /**
+   * Offsets in ES, CS, SS and DS are linear addresses without a check, and the stack pointer is as wide as they are.
+   */
   readonly flat: boolean;
   /** The linear address of `offset` in a segment; limits and rights are checked for `bytes` where there are such. */
   linear(b: Builder, segment: number, offset: Value, bytes: number, write: boolean): Value;
   /** Loads from a linear address; faults leave the instruction. `forWrite` asks for write permission too. */
   load(b: Builder, address: Value, bits: number, forWrite: boolean): Value;
-  /** As `load` of 32 or 64 bits, but gives a float of that size, or a vector with zeros above; where there is a short way. */
+  /**
+   * As `load` of 32 or 64 bits, but gives a float of that size, or a vector with zeros above; where there is a short
+   * way.
+   */
   loadAs?(b: Builder, address: Value, bits: number, type: 'f32' | 'f64' | 'v128'): Value;
   store(b: Builder, address: Value, bits: number, value: Value): void;
   /** Moves or fills up to `count` elements of `bytes` upwards at once. The number done; 0: do one by one. */
@@ -65,9 +70,15 @@ export interface Flow {
   call(b: Builder, name: PureFunction, values: readonly Value[]): Value;
   /** Calls function `name` (careful.ts) of two v128; returns when it did not fault. */
   careful(b: Builder, name: string, x: Value, y: Value): Value;
-  /** Leaves behind the instruction, which is complete, if `careful` met a denormal number: for tiers that remember tame lanes. */
+  /**
+   * Leaves behind the instruction, which is complete, if `careful` met a denormal number: for tiers that remember tame
+   * lanes.
+   */
   settle?(b: Builder): void;
-  /** Tries the fast path of traps.ts: 1 if it did everything and the state's RIP says where to go on; 0: the helper has to. */
+  /**
+   * Tries the fast path of traps.ts: 1 if it did everything and the state's RIP says where to go on; 0: the helper has
+   * to.
+   */
   trap(b: Builder, name: TrapName, next: Value | undefined): Value;
   /** Goes on at linear address `target`; ends the block. */
   jump(b: Builder, target: Value): void;

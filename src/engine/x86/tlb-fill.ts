@@ -1,4 +1,6 @@
-/** How the page walk fills an entry of the TLB, and notes it for flushes. layout.ts describes entries, tlb.ts the banks. */
+/**
+ * How the page walk fills an entry of the TLB, and notes it for flushes. layout.ts describes entries, tlb.ts the banks.
+ */
 
 import type { Value } from '../../wasm/code.ts';
 import { Body } from '../../wasm/module.ts';

@@ -1,8 +1,8 @@
 /**
- * The ordinary ways into a 64-bit kernel and back, as WebAssembly functions: SYSCALL, SYSRET, IRET, and exceptions and interrupts
- * through the IDT. Each does the whole of its work and answers 1, or finds something out of the ordinary (other modes, a fault
- * on the way, device memory, single steps, an interrupt that waits), answers 0 and has changed nothing: transfers.ts, which knows
- * all cases, does it then. Written after the same pages: SDM 3A 5.8.8, 6.12, 6.14; SDM 2, SYSCALL, SYSRET, IRET.
+ * The ordinary ways into a 64-bit kernel and back, as WebAssembly functions: SYSCALL, SYSRET, IRET, and exceptions and
+ * interrupts through the IDT (SDM 3A 5.8.8, 6.12, 6.14; SDM 2, SYSCALL, SYSRET, IRET). A function does the whole of its
+ * work and answers 1. Or it finds an unusual case (another mode, a fault on the way, device memory, a single step, a
+ * waiting interrupt), answers 0 and has changed nothing: transfers.ts, which knows all cases, does the work then.
  */
 
 import type { Value } from '../../wasm/expressions.ts';
