@@ -38,8 +38,16 @@ const callback_register = structure({ type: 'u16', flags: 'u16', address: 'u64' 
 const callback_unregister = structure({ type: 'u16', _unused: 'u16' });
 const CALLBACKOP_register = 0;
 const CALLBACKOP_unregister = 1;
+const CALLBACKTYPE_event = 0;
+const CALLBACKTYPE_failsafe = 1;
+const CALLBACKTYPE_syscall = 2;
 const CALLBACKTYPE_nmi = 4;
+const CALLBACKTYPE_sysenter = 5;
+const CALLBACKTYPE_syscall32 = 7;
 const CALLBACKF_mask_events = 1;
+
+const XENNMI_register_callback = 0;
+const XENNMI_unregister_callback = 1;
 
 const SEGBASE_FS = 0;
 const SEGBASE_GS_USER = 1;
@@ -69,7 +77,22 @@ function setTrapTable(pv: PvDomain, v: PvVcpu, list: bigint): number {
 
 /** The registration that a CALLBACKTYPE_* means. */
 function callbackOf(v: PvVcpu, type: number): Callback | undefined {
-  return { 0: v.event, 1: v.failsafe, 2: v.syscall64, 4: v.nmi, 5: v.sysenter, 7: v.syscall32 }[type];
+  switch (type) {
+    case CALLBACKTYPE_event:
+      return v.event;
+    case CALLBACKTYPE_failsafe:
+      return v.failsafe;
+    case CALLBACKTYPE_syscall:
+      return v.syscall64;
+    case CALLBACKTYPE_nmi:
+      return v.nmi;
+    case CALLBACKTYPE_sysenter:
+      return v.sysenter;
+    case CALLBACKTYPE_syscall32:
+      return v.syscall32;
+    default:
+      return undefined;
+  }
 }
 
 function registerCallback(v: PvVcpu, type: number, address: bigint, maskEvents: boolean): number {
@@ -243,11 +266,11 @@ export function cpuHypercalls(pv: PvDomain): HypercallTable {
       status: 'done',
       run(call) {
         const v = pv.of(call.vcpu);
-        if (call.uint(0) === 1) {
+        if (call.uint(0) === XENNMI_unregister_callback) {
           v.nmi.address = 0n;
           return 0;
         }
-        if (call.uint(0) !== 0) return -ENOSYS;
+        if (call.uint(0) !== XENNMI_register_callback) return -ENOSYS;
         // struct xennmi_callback: handler address, pad.
         const bytes = call.read(call.argument(1), 16);
         if (!bytes) return -EFAULT;

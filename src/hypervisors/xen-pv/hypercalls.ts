@@ -5,16 +5,13 @@ import { __HYPERVISOR_grant_table_op, __HYPERVISOR_xenpmu_op, EOPNOTSUPP } from 
 import type { HypercallTable } from '../xen/hypercall.ts';
 import { grant_table_op } from '../xen/hypercalls/grant-table-op.ts';
 import { physdev_op } from '../xen/hypercalls/physdev-op.ts';
-import { vcpu_op } from '../xen/hypercalls/vcpu-op.ts';
+import { VCPUOP_send_nmi, vcpu_op } from '../xen/hypercalls/vcpu-op.ts';
 import { commonHypercalls } from '../xen/hypercalls.ts';
 import { cpuHypercalls } from './cpu-hypercalls.ts';
 import { pvMemoryOp } from './memory-op.ts';
 import { mmuHypercalls } from './mmu-hypercalls.ts';
 import { pvMulticall } from './multicall.ts';
 import type { PvDomain } from './pv-domain.ts';
-
-/** VCPUOP_send_nmi. */
-const SEND_NMI = 11;
 
 export function pvHypercalls(pv: PvDomain): HypercallTable {
   const grants = grant_table_op[__HYPERVISOR_grant_table_op]!;
@@ -26,7 +23,7 @@ export function pvHypercalls(pv: PvDomain): HypercallTable {
     ...pvMemoryOp(pv),
     ...pvMulticall(pv, () => table),
     ...vcpu_op({
-      [SEND_NMI](_, vcpu) {
+      [VCPUOP_send_nmi](_, vcpu) {
         pv.of(vcpu).nmiPending = true;
         vcpu.cpu.attention();
         return 0;

@@ -1,7 +1,16 @@
 /** HYPERVISOR_memory_op in a PV guest: giving frames back, getting them again, and exchanging scattered ones for a run. */
 import { EFAULT, EINVAL, ENOMEM } from '../xen/constants.ts';
 import type { Call, HypercallTable, Operation } from '../xen/hypercall.ts';
-import { memory_op, overExtents, xen_memory_reservation } from '../xen/hypercalls/memory-op.ts';
+import {
+  memory_op,
+  overExtents,
+  XENMEM_decrease_reservation,
+  XENMEM_exchange,
+  XENMEM_increase_reservation,
+  XENMEM_machphys_mapping,
+  XENMEM_populate_physmap,
+  xen_memory_reservation,
+} from '../xen/hypercalls/memory-op.ts';
 import { structure } from '../xen/structures.ts';
 import { M2P_START } from './hypervisor-area.ts';
 import type { PvDomain } from './pv-domain.ts';
@@ -105,16 +114,12 @@ function writeResult(call: Call, list: bigint, frames: number[], argument: bigin
 
 export function pvMemoryOp(pv: PvDomain): HypercallTable {
   return memory_op({
-    // XENMEM_increase_reservation: frames without a place; the guest finds one with mmu_update
-    0: overExtents((_, __, order) => populate(pv, undefined, order) ?? false),
-    // XENMEM_decrease_reservation
-    1: overExtents((_, frame, order) => (release(pv, frame, order) ? undefined : false)),
-    // XENMEM_populate_physmap
-    6: overExtents((_, pfn, order) => populate(pv, pfn, order) ?? false),
-    // XENMEM_exchange
-    11: exchange(pv),
-    // XENMEM_machphys_mapping
-    12: (call, argument) => {
+    // Frames without a place in the guest's memory; the guest gives them one with mmu_update.
+    [XENMEM_increase_reservation]: overExtents((_, __, order) => populate(pv, undefined, order) ?? false),
+    [XENMEM_decrease_reservation]: overExtents((_, frame, order) => (release(pv, frame, order) ? undefined : false)),
+    [XENMEM_populate_physmap]: overExtents((_, pfn, order) => populate(pv, pfn, order) ?? false),
+    [XENMEM_exchange]: exchange(pv),
+    [XENMEM_machphys_mapping]: (call, argument) => {
       const bytes = new Uint8Array(24);
       xen_machphys_mapping[64].encode(bytes, { v_start: M2P_START, v_end: M2P_END, max_mfn: MAX_MFN });
       return call.write(argument, bytes) ? 0 : -EFAULT;

@@ -1,8 +1,13 @@
 /** HYPERVISOR_hvm_op (public/hvm/hvm_op.h, params.h): how a guest with hardware's look finds its rings and gets its events. */
 import { __HYPERVISOR_hvm_op, EFAULT, EINVAL, ENOENT, ENOSYS, EPERM, ESRCH } from '../xen/constants.ts';
-import { type Call, type HypercallTable, logUnknown, type Operation } from '../xen/hypercall.ts';
+import { type Call, type HypercallTable, type Operation, type Operations, operate } from '../xen/hypercall.ts';
 import { structure } from '../xen/structures.ts';
 import type { PvhDomain } from './pvh-domain.ts';
+
+const HVMOP_set_param = 0;
+const HVMOP_get_param = 1;
+const HVMOP_pagetable_dying = 9;
+const HVMOP_set_evtchn_upcall_vector = 23;
 
 const xen_hvm_param = structure({ domid: 'u16', index: 'u32', value: 'u64' });
 const xen_hvm_evtchn_upcall_vector = structure({ vcpu: 'u32', vector: 'u8' });
@@ -33,9 +38,8 @@ export function hvm_op(state: () => PvhDomain): HypercallTable {
       return run(state(), call, op.index, op.value, argument);
     };
 
-  const operations: Readonly<Record<number, Operation>> = {
-    // HVMOP_set_param
-    0: parameter((pvh, call, index, value) => {
+  const operations: Operations = {
+    [HVMOP_set_param]: parameter((pvh, call, index, value) => {
       if (!SETTABLE.has(index)) return -EPERM;
       pvh.parameters.set(index, value);
       pvh.callbackVector = value >> 56n === HVM_PARAM_CALLBACK_TYPE_VECTOR ? Number(value & 0xffn) : 0;
@@ -43,14 +47,12 @@ export function hvm_op(state: () => PvhDomain): HypercallTable {
       call.vcpu.cpu.attention();
       return 0;
     }),
-    // HVMOP_get_param
-    1: parameter((pvh, call, index, _, argument) =>
+    [HVMOP_get_param]: parameter((pvh, call, index, _, argument) =>
       call.store(argument, xen_hvm_param, { value: pvh.parameters.get(index) ?? 0n }),
     ),
-    // HVMOP_pagetable_dying: of use only to shadow page tables
-    9: () => -ENOSYS,
-    // HVMOP_set_evtchn_upcall_vector
-    23: (call, argument) => {
+    // Of use only to shadow page tables.
+    [HVMOP_pagetable_dying]: () => -ENOSYS,
+    [HVMOP_set_evtchn_upcall_vector]: (call, argument) => {
       const op = call.load(argument, xen_hvm_evtchn_upcall_vector);
       if (!op) return -EFAULT;
       if (op.vector < FIRST_VECTOR) return -EINVAL;
@@ -69,12 +71,7 @@ export function hvm_op(state: () => PvhDomain): HypercallTable {
       arguments: ['cmd', 'arg'],
       status: 'partly',
       note: 'parameters and the upcall vector; events do not arrive through a GSI or a PCI pin',
-      run(call) {
-        const operation = operations[call.uint(0)];
-        if (operation) return operation(call, call.argument(1));
-        logUnknown(call.domain, `hvm_op ${call.uint(0)}`);
-        return -ENOSYS;
-      },
+      run: call => operate('hvm_op', operations, call),
     },
   };
 }

@@ -2,7 +2,15 @@
 import { EFAULT, EINVAL, EPERM, ESRCH, PAGE_SIZE } from '../xen/constants.ts';
 import { MAX_GRANT_FRAMES } from '../xen/domain.ts';
 import type { Call, HypercallTable, Operation } from '../xen/hypercall.ts';
-import { memory_op, overExtents } from '../xen/hypercalls/memory-op.ts';
+import {
+  memory_op,
+  overExtents,
+  XENMEM_add_to_physmap,
+  XENMEM_decrease_reservation,
+  XENMEM_increase_reservation,
+  XENMEM_populate_physmap,
+  XENMEM_remove_from_physmap,
+} from '../xen/hypercalls/memory-op.ts';
 import { structure } from '../xen/structures.ts';
 import type { PvhDomain } from './pvh-domain.ts';
 
@@ -56,15 +64,11 @@ function balloon(pvh: () => PvhDomain, out: boolean): Operation {
 
 export function pvhMemoryOp(state: () => PvhDomain): HypercallTable {
   return memory_op({
-    // XENMEM_increase_reservation: memory without a place; nothing to be had
-    0: () => 0,
-    // XENMEM_decrease_reservation
-    1: balloon(state, true),
-    // XENMEM_populate_physmap
-    6: balloon(state, false),
-    // XENMEM_add_to_physmap
-    7: (call, argument) => addToPhysmap(state(), call, argument),
-    // XENMEM_remove_from_physmap
-    15: (call, argument) => removeFromPhysmap(state(), call, argument),
+    // Memory without a place: there is none, so no extent is done.
+    [XENMEM_increase_reservation]: () => 0,
+    [XENMEM_decrease_reservation]: balloon(state, true),
+    [XENMEM_populate_physmap]: balloon(state, false),
+    [XENMEM_add_to_physmap]: (call, argument) => addToPhysmap(state(), call, argument),
+    [XENMEM_remove_from_physmap]: (call, argument) => removeFromPhysmap(state(), call, argument),
   });
 }

@@ -1,7 +1,7 @@
 /** One hypercall under way: its arguments, and copies to and from the guest's pointers that cannot hurt the host. */
 import type { Hypercall, HypercallConvention } from '../../paravirt/operations.ts';
 import type { RegisterName } from '../../paravirt/processor.ts';
-import { EFAULT } from './constants.ts';
+import { EFAULT, ENOSYS } from './constants.ts';
 import type { Domain, Vcpu } from './domain.ts';
 import type { Fields, Structure, Values } from './structures.ts';
 
@@ -13,8 +13,19 @@ export interface HypercallEntry extends Hypercall {
 
 export type HypercallTable = Readonly<Record<number, HypercallEntry>>;
 
-/** A sub-operation of a hypercall that has several: gets the pointer to its structure. */
+/** A sub-operation of a hypercall that has several. It gets the pointer to its structure. */
 export type Operation = (call: Call, argument: bigint) => number;
+
+/** Sub-operations by the number that a hypercall's `cmd` names. */
+export type Operations = Readonly<Record<number, Operation>>;
+
+/** Does sub-operation `command` of the hypercall `name`, whose structure is at argument 1. Unknown ones: -ENOSYS, logged once. */
+export function operate(name: string, operations: Operations, call: Call, command = call.uint(0)): number {
+  const operation = operations[command];
+  if (operation) return operation(call, call.argument(1));
+  logUnknown(call.domain, `${name} ${command}`);
+  return -ENOSYS;
+}
 
 /** Operations we lack that are worth a line in the log. */
 const MAX_UNKNOWN = 64;

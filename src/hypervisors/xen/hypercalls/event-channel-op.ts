@@ -16,8 +16,23 @@ import {
   EVTCHNSTAT_unbound,
   EVTCHNSTAT_virq,
 } from '../event-channels.ts';
-import { type Call, type HypercallTable, logUnknown, type Operation } from '../hypercall.ts';
+import { type Call, type HypercallTable, type Operation, type Operations, operate } from '../hypercall.ts';
 import { type Fields, type Structure, structure } from '../structures.ts';
+
+const EVTCHNOP_bind_interdomain = 0;
+const EVTCHNOP_bind_virq = 1;
+const EVTCHNOP_bind_pirq = 2;
+const EVTCHNOP_close = 3;
+const EVTCHNOP_send = 4;
+const EVTCHNOP_status = 5;
+const EVTCHNOP_alloc_unbound = 6;
+const EVTCHNOP_bind_ipi = 7;
+const EVTCHNOP_bind_vcpu = 8;
+const EVTCHNOP_unmask = 9;
+const EVTCHNOP_reset = 10;
+const EVTCHNOP_init_control = 11;
+const EVTCHNOP_expand_array = 12;
+const EVTCHNOP_set_priority = 13;
 
 const evtchn_bind_interdomain = structure({ remote_dom: 'u16', remote_port: 'u32', local_port: 'u32' });
 const evtchn_bind_virq = structure({ virq: 'u32', vcpu: 'u32', port: 'u32' });
@@ -78,29 +93,24 @@ function status(channel: Channel | undefined): { status: number; vcpu: number; u
   }
 }
 
-const operations: Readonly<Record<number, Operation>> = {
-  // EVTCHNOP_bind_interdomain
-  0(call, argument) {
+const operations: Operations = {
+  [EVTCHNOP_bind_interdomain](call, argument) {
     const op = call.load(argument, evtchn_bind_interdomain);
     if (!op) return -EFAULT;
     if (op.remote_dom >= DOMID_FIRST_RESERVED && !call.domain.isSelf(op.remote_dom)) return -ESRCH;
     const port = call.domain.events.bindInterdomain(op.remote_dom, op.remote_port);
     return returnPort(call, argument, evtchn_bind_interdomain, 'local_port', port);
   },
-  // EVTCHNOP_bind_virq
-  1(call, argument) {
+  [EVTCHNOP_bind_virq](call, argument) {
     const op = call.load(argument, evtchn_bind_virq);
     if (!op) return -EFAULT;
     return returnPort(call, argument, evtchn_bind_virq, 'port', call.domain.events.bindVirq(op.virq, op.vcpu));
   },
-  // EVTCHNOP_bind_pirq: there are no physical interrupts
-  2: () => -EPERM,
-  // EVTCHNOP_close
-  3: onPort((call, port) => call.domain.events.close(port)),
-  // EVTCHNOP_send
-  4: onPort((call, port) => call.domain.events.send(port)),
-  // EVTCHNOP_status
-  5(call, argument) {
+  // There are no physical interrupts.
+  [EVTCHNOP_bind_pirq]: () => -EPERM,
+  [EVTCHNOP_close]: onPort((call, port) => call.domain.events.close(port)),
+  [EVTCHNOP_send]: onPort((call, port) => call.domain.events.send(port)),
+  [EVTCHNOP_status](call, argument) {
     const op = call.load(argument, evtchn_status);
     if (!op) return -EFAULT;
     if (!call.domain.isSelf(op.dom)) return op.dom === 0 ? -EPERM : -ESRCH;
@@ -110,39 +120,34 @@ const operations: Readonly<Record<number, Operation>> = {
     if (channel?.state === 'loopback') values.u0 = call.domain.id;
     return call.store(argument, evtchn_status, values);
   },
-  // EVTCHNOP_alloc_unbound
-  6(call, argument) {
+  [EVTCHNOP_alloc_unbound](call, argument) {
     const op = call.load(argument, evtchn_alloc_unbound);
     if (!op) return -EFAULT;
     if (!call.domain.isSelf(op.dom)) return op.dom === 0 ? -EPERM : -ESRCH;
     const remote = call.domain.isSelf(op.remote_dom) ? call.domain.id : op.remote_dom;
     return returnPort(call, argument, evtchn_alloc_unbound, 'port', call.domain.events.allocateUnbound(remote));
   },
-  // EVTCHNOP_bind_ipi
-  7(call, argument) {
+  [EVTCHNOP_bind_ipi](call, argument) {
     const op = call.load(argument, evtchn_bind_ipi);
     if (!op) return -EFAULT;
     return returnPort(call, argument, evtchn_bind_ipi, 'port', call.domain.events.bindIpi(op.vcpu));
   },
-  // EVTCHNOP_bind_vcpu
-  8(call, argument) {
+  [EVTCHNOP_bind_vcpu](call, argument) {
     const op = call.load(argument, evtchn_bind_vcpu);
     return op ? call.domain.events.bindVcpu(op.port, op.vcpu) : -EFAULT;
   },
-  // EVTCHNOP_unmask
-  9: onPort((call, port) => call.domain.events.unmask(port)),
-  // EVTCHNOP_reset
-  10(call, argument) {
+  [EVTCHNOP_unmask]: onPort((call, port) => call.domain.events.unmask(port)),
+  [EVTCHNOP_reset](call, argument) {
     const op = call.load(argument, evtchn_reset);
     if (!op) return -EFAULT;
     if (!call.domain.isSelf(op.dom)) return -EPERM;
     call.domain.events.reset();
     return 0;
   },
-  // EVTCHNOP_init_control, _expand_array, _set_priority: the FIFO ABI, which we do not offer. Linux then uses two levels.
-  11: () => -ENOSYS,
-  12: () => -ENOSYS,
-  13: () => -ENOSYS,
+  // The FIFO ABI, which we do not offer. Linux then uses two levels.
+  [EVTCHNOP_init_control]: () => -ENOSYS,
+  [EVTCHNOP_expand_array]: () => -ENOSYS,
+  [EVTCHNOP_set_priority]: () => -ENOSYS,
 };
 
 export const event_channel_op: HypercallTable = {
@@ -151,11 +156,6 @@ export const event_channel_op: HypercallTable = {
     arguments: ['cmd', 'arg'],
     status: 'partly',
     note: 'two-level ABI; the FIFO operations answer -ENOSYS',
-    run(call) {
-      const operation = operations[call.uint(0)];
-      if (operation) return operation(call, call.argument(1));
-      logUnknown(call.domain, `event_channel_op ${call.uint(0)}`);
-      return -ENOSYS;
-    },
+    run: call => operate('event_channel_op', operations, call),
   },
 };

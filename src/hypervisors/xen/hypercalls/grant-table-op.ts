@@ -1,8 +1,17 @@
 /** HYPERVISOR_grant_table_op (public/grant_table.h). A guest here grants and copies; nobody grants anything to it. */
 import { __HYPERVISOR_grant_table_op, EFAULT, EINVAL, ENOSYS, PAGE_SIZE } from '../constants.ts';
 import { MAX_GRANT_FRAMES } from '../domain.ts';
-import { type Call, type HypercallTable, logUnknown } from '../hypercall.ts';
+import { type Call, type HypercallTable, type Operations, operate } from '../hypercall.ts';
 import { type Fields, type Structure, structure, type Values } from '../structures.ts';
+
+const GNTTABOP_map_grant_ref = 0;
+const GNTTABOP_unmap_grant_ref = 1;
+const GNTTABOP_setup_table = 2;
+const GNTTABOP_dump_table = 3;
+const GNTTABOP_copy = 5;
+const GNTTABOP_query_size = 6;
+const GNTTABOP_set_version = 8;
+const GNTTABOP_get_version = 10;
 
 /** Results in the structures' `status` fields (GNTST_*). */
 const GNTST_okay = 0;
@@ -79,13 +88,11 @@ function copySide(call: Call, side: bigint, isReference: boolean, domid: number,
   return call.domain.grants.resolve(reference, call.domain.id, write) ?? GNTST_bad_gntref;
 }
 
-const operations: Readonly<Record<number, (call: Call) => number>> = {
-  // GNTTABOP_map_grant_ref
-  0: forEach(gnttab_map_grant_ref, () => ({ status: GNTST_bad_domain })),
-  // GNTTABOP_unmap_grant_ref
-  1: forEach(gnttab_unmap_grant_ref, () => ({ status: GNTST_bad_handle })),
-  // GNTTABOP_setup_table. Xen takes exactly one.
-  2(call) {
+const operations: Operations = {
+  [GNTTABOP_map_grant_ref]: forEach(gnttab_map_grant_ref, () => ({ status: GNTST_bad_domain })),
+  [GNTTABOP_unmap_grant_ref]: forEach(gnttab_unmap_grant_ref, () => ({ status: GNTST_bad_handle })),
+  // Xen takes exactly one.
+  [GNTTABOP_setup_table](call) {
     if (call.uint(2) !== 1) return -EINVAL;
     const op = call.load(call.argument(1), gnttab_setup_table);
     if (!op) return -EFAULT;
@@ -105,10 +112,11 @@ const operations: Readonly<Record<number, (call: Call) => number>> = {
     }
     return call.store(call.argument(1), gnttab_setup_table, { status });
   },
-  // GNTTABOP_dump_table: for Xen's own console, on which we have nothing to say. GRUB asks for it.
-  3: forEach(gnttab_dump_table, (call, op) => ({ status: call.domain.isSelf(op.dom) ? GNTST_okay : GNTST_bad_domain })),
-  // GNTTABOP_copy
-  5: forEach(gnttab_copy, (call, op) => {
+  // For Xen's own console, on which we have nothing to say. GRUB asks for it.
+  [GNTTABOP_dump_table]: forEach(gnttab_dump_table, (call, op) => ({
+    status: call.domain.isSelf(op.dom) ? GNTST_okay : GNTST_bad_domain,
+  })),
+  [GNTTABOP_copy]: forEach(gnttab_copy, (call, op) => {
     if (op.source_offset + op.len > PAGE_SIZE || op.dest_offset + op.len > PAGE_SIZE)
       return { status: GNTST_bad_copy_arg };
     const source = copySide(call, op.source, (op.flags & GNTCOPY_source_gref) !== 0, op.source_domid, false);
@@ -119,20 +127,18 @@ const operations: Readonly<Record<number, (call: Call) => number>> = {
     memory.copyIn(dest + op.dest_offset, memory.copyOut(source + op.source_offset, op.len));
     return { status: GNTST_okay };
   }),
-  // GNTTABOP_query_size
-  6: forEach(gnttab_query_size, (call, op) => {
+  [GNTTABOP_query_size]: forEach(gnttab_query_size, (call, op) => {
     if (!call.domain.isSelf(op.dom)) return { status: op.dom === 0 ? GNTST_permission_denied : GNTST_bad_domain };
     return { status: GNTST_okay, nr_frames: call.domain.grants.frames.length, max_nr_frames: MAX_GRANT_FRAMES };
   }),
-  // GNTTABOP_set_version: only version 1 is there
-  8(call) {
+  // Only version 1 is there.
+  [GNTTABOP_set_version](call) {
     const op = call.load(call.argument(1), gnttab_set_version);
     if (!op) return -EFAULT;
     if (op.version === 1) return 0;
     return op.version === 2 ? -ENOSYS : -EINVAL;
   },
-  // GNTTABOP_get_version
-  10: forEach(gnttab_get_version, () => ({ version: 1 })),
+  [GNTTABOP_get_version]: forEach(gnttab_get_version, () => ({ version: 1 })),
 };
 
 export const grant_table_op: HypercallTable = {
@@ -141,12 +147,6 @@ export const grant_table_op: HypercallTable = {
     arguments: ['cmd', 'uop', 'count'],
     status: 'partly',
     note: 'version 1; mapping finds no other domain that grants anything',
-    run(call) {
-      if (call.int(2) < 0) return -EINVAL;
-      const operation = operations[call.uint(0)];
-      if (operation) return operation(call);
-      logUnknown(call.domain, `grant_table_op ${call.uint(0)}`);
-      return -ENOSYS;
-    },
+    run: call => (call.int(2) < 0 ? -EINVAL : operate('grant_table_op', operations, call)),
   },
 };

@@ -1,7 +1,23 @@
 /** HYPERVISOR_memory_op (public/memory.h): what both kinds of guest may ask of their memory. */
-import { __HYPERVISOR_memory_op, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH } from '../constants.ts';
-import { type Call, type HypercallTable, logUnknown, type Operation } from '../hypercall.ts';
+import { __HYPERVISOR_memory_op, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH, PAGE_SHIFT } from '../constants.ts';
+import { type Call, type HypercallTable, type Operation, type Operations, operate } from '../hypercall.ts';
 import { structure } from '../structures.ts';
+
+export const XENMEM_increase_reservation = 0;
+export const XENMEM_decrease_reservation = 1;
+export const XENMEM_maximum_ram_page = 2;
+export const XENMEM_current_reservation = 3;
+export const XENMEM_maximum_reservation = 4;
+export const XENMEM_machphys_mfn_list = 5;
+export const XENMEM_populate_physmap = 6;
+export const XENMEM_add_to_physmap = 7;
+export const XENMEM_memory_map = 9;
+export const XENMEM_machine_memory_map = 10;
+export const XENMEM_exchange = 11;
+export const XENMEM_machphys_mapping = 12;
+export const XENMEM_set_memory_map = 13;
+export const XENMEM_maximum_gpfn = 14;
+export const XENMEM_remove_from_physmap = 15;
 
 export const xen_memory_reservation = structure({
   extent_start: 'handle',
@@ -108,37 +124,28 @@ export function overExtents(each: (call: Call, frame: number, order: number) => 
   };
 }
 
-const operations: Readonly<Record<number, Operation>> = {
-  // XENMEM_maximum_ram_page: the highest frame of the machine
-  2: call => (call.domain.memory.size >>> 12) - 1,
-  // XENMEM_current_reservation
-  3: aboutSelf(call => call.domain.reservation),
-  // XENMEM_maximum_reservation
-  4: aboutSelf(call => call.domain.pages),
-  // XENMEM_machphys_mfn_list, XENMEM_machine_memory_map: dom0 only
-  5: () => -EPERM,
-  9: memoryMap,
-  10: () => -EPERM,
-  13: setMemoryMap,
-  // XENMEM_maximum_gpfn
-  14: aboutSelf(call => call.domain.pages - 1),
+const operations: Operations = {
+  /** The highest frame of the machine. */
+  [XENMEM_maximum_ram_page]: call => (call.domain.memory.size >>> PAGE_SHIFT) - 1,
+  [XENMEM_current_reservation]: aboutSelf(call => call.domain.reservation),
+  [XENMEM_maximum_reservation]: aboutSelf(call => call.domain.pages),
+  [XENMEM_memory_map]: memoryMap,
+  [XENMEM_set_memory_map]: setMemoryMap,
+  [XENMEM_maximum_gpfn]: aboutSelf(call => call.domain.pages - 1),
+  // For dom0 only.
+  [XENMEM_machphys_mfn_list]: () => -EPERM,
+  [XENMEM_machine_memory_map]: () => -EPERM,
 };
 
 /** The memory_op entry, with the operations that one kind of guest adds. */
-export function memory_op(differences: Readonly<Record<number, Operation>>): HypercallTable {
+export function memory_op(differences: Operations): HypercallTable {
   const all = { ...operations, ...differences };
   return {
     [__HYPERVISOR_memory_op]: {
       name: 'HYPERVISOR_memory_op',
       arguments: ['cmd', 'arg'],
       status: 'done',
-      run(call) {
-        const command = call.uint(0) & MEMOP_CMD_MASK;
-        const operation = all[command];
-        if (operation) return operation(call, call.argument(1));
-        logUnknown(call.domain, `memory_op ${command}`);
-        return -ENOSYS;
-      },
+      run: call => operate('memory_op', all, call, call.uint(0) & MEMOP_CMD_MASK),
     },
   };
 }

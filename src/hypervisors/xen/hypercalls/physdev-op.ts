@@ -1,32 +1,35 @@
 /** HYPERVISOR_physdev_op (public/physdev.h): a domU without devices may set its I/O privilege level and bitmap, no more. */
 import { __HYPERVISOR_physdev_op, EFAULT, EINVAL, ENOSYS, EPERM } from '../constants.ts';
-import type { HypercallTable, Operation } from '../hypercall.ts';
+import type { HypercallTable, Operations } from '../hypercall.ts';
 import { structure } from '../structures.ts';
+
+const PHYSDEVOP_set_iopl = 6;
+const PHYSDEVOP_set_iobitmap = 7;
+const PHYSDEVOP_apic_read = 8;
+const PHYSDEVOP_apic_write = 9;
 
 const physdev_set_iopl = structure({ iopl: 'u32' });
 const physdev_set_iobitmap = structure({ bitmap: 'handle', nr_ports: 'u32' });
 const MAX_PORTS = 65536;
 
-const operations: Readonly<Record<number, Operation>> = {
-  // PHYSDEVOP_set_iopl
-  6(call, argument) {
+const operations: Operations = {
+  [PHYSDEVOP_set_iopl](call, argument) {
     const op = call.load(argument, physdev_set_iopl);
     if (!op) return -EFAULT;
     if (op.iopl > 3) return -EINVAL;
     call.vcpu.iopl = op.iopl;
     return 0;
   },
-  // PHYSDEVOP_set_iobitmap
-  7(call, argument) {
+  [PHYSDEVOP_set_iobitmap](call, argument) {
     const op = call.load(argument, physdev_set_iobitmap);
     if (!op) return -EFAULT;
     if (op.nr_ports > MAX_PORTS) return -EINVAL;
     call.vcpu.ioBitmap = { address: op.bitmap, ports: op.nr_ports };
     return 0;
   },
-  // PHYSDEVOP_apic_read and _write: there is no I/O APIC of this domain's
-  8: () => -EPERM,
-  9: () => -EPERM,
+  // This domain has no I/O APIC.
+  [PHYSDEVOP_apic_read]: () => -EPERM,
+  [PHYSDEVOP_apic_write]: () => -EPERM,
 };
 
 export const physdev_op: HypercallTable = {

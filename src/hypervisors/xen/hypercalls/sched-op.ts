@@ -1,8 +1,16 @@
 /** HYPERVISOR_sched_op (public/sched.h): waiting, and the end. */
-import { __HYPERVISOR_sched_op, EFAULT, EINVAL, ENOSYS, EPERM, RUNSTATE_blocked } from '../constants.ts';
+import { __HYPERVISOR_sched_op, EFAULT, EINVAL, EPERM, RUNSTATE_blocked } from '../constants.ts';
 import type { Vcpu } from '../domain.ts';
-import { type Call, type HypercallTable, logUnknown, type Operation } from '../hypercall.ts';
+import { type Call, type HypercallTable, type Operations, operate } from '../hypercall.ts';
 import { structure } from '../structures.ts';
+
+const SCHEDOP_yield = 0;
+const SCHEDOP_block = 1;
+const SCHEDOP_shutdown = 2;
+const SCHEDOP_poll = 3;
+const SCHEDOP_remote_shutdown = 4;
+const SCHEDOP_shutdown_code = 5;
+const SCHEDOP_pin_override = 7;
 
 const sched_shutdown = structure({ reason: 'u32' });
 const sched_poll = structure({ ports: 'handle', nr_ports: 'u32', timeout: 'u64' });
@@ -74,17 +82,16 @@ function poll(call: Call, argument: bigint): number {
   return halt(vcpu);
 }
 
-const operations: Readonly<Record<number, Operation>> = {
-  // SCHEDOP_yield
-  0: () => 0,
-  1: block,
-  2: shutdown,
-  3: poll,
-  // SCHEDOP_remote_shutdown and SCHEDOP_pin_override are not for an ordinary domain
-  4: () => -EPERM,
-  // SCHEDOP_shutdown_code: why it will have ended, told beforehand
-  5: () => 0,
-  7: () => -EPERM,
+const operations: Operations = {
+  [SCHEDOP_yield]: () => 0,
+  [SCHEDOP_block]: block,
+  [SCHEDOP_shutdown]: shutdown,
+  [SCHEDOP_poll]: poll,
+  // The guest tells beforehand with which reason it will end.
+  [SCHEDOP_shutdown_code]: () => 0,
+  // Not for an ordinary domain.
+  [SCHEDOP_remote_shutdown]: () => -EPERM,
+  [SCHEDOP_pin_override]: () => -EPERM,
 };
 
 export const sched_op: HypercallTable = {
@@ -93,11 +100,6 @@ export const sched_op: HypercallTable = {
     arguments: ['cmd', 'arg'],
     status: 'partly',
     note: 'SCHEDOP_watchdog answers -ENOSYS; a suspend is always cancelled',
-    run(call) {
-      const operation = operations[call.uint(0)];
-      if (operation) return operation(call, call.argument(1));
-      logUnknown(call.domain, `sched_op ${call.uint(0)}`);
-      return -ENOSYS;
-    },
+    run: call => operate('sched_op', operations, call),
   },
 };

@@ -14,6 +14,21 @@ import { type Call, type HypercallTable, logUnknown } from '../hypercall.ts';
 import { VCPU_INFO_SIZE } from '../shared-info.ts';
 import { structure } from '../structures.ts';
 
+const VCPUOP_initialise = 0;
+const VCPUOP_up = 1;
+const VCPUOP_down = 2;
+const VCPUOP_is_up = 3;
+const VCPUOP_get_runstate_info = 4;
+const VCPUOP_register_runstate_memory_area = 5;
+const VCPUOP_set_periodic_timer = 6;
+const VCPUOP_stop_periodic_timer = 7;
+const VCPUOP_set_singleshot_timer = 8;
+const VCPUOP_stop_singleshot_timer = 9;
+const VCPUOP_register_vcpu_info = 10;
+export const VCPUOP_send_nmi = 11;
+const VCPUOP_get_physid = 12;
+const VCPUOP_register_vcpu_time_memory_area = 13;
+
 const vcpu_register_memory_area = structure({ address: 'u64' });
 const vcpu_set_periodic_timer = structure({ period_ns: 'u64' });
 const vcpu_set_singleshot_timer = structure({ timeout_abs_ns: 'u64', flags: 'u32' });
@@ -58,49 +73,43 @@ function down(_: Call, vcpu: Vcpu): number {
 }
 
 const operations: Readonly<Record<number, VcpuOperation>> = {
-  // VCPUOP_initialise, VCPUOP_up: only the first processor is there, and it runs
-  0: () => -EEXIST,
-  1: (_, vcpu) => (vcpu.online ? 0 : -EINVAL),
-  2: down,
-  // VCPUOP_is_up
-  3: (_, vcpu) => (vcpu.online ? 1 : 0),
-  // VCPUOP_get_runstate_info
-  4: (call, vcpu, argument) => (call.write(argument, vcpu.time.runstateInfo(call.width)) ? 0 : -EFAULT),
-  // VCPUOP_register_runstate_memory_area
-  5: (call, vcpu, argument) => {
+  // Only the first processor is there, and it runs.
+  [VCPUOP_initialise]: () => -EEXIST,
+  [VCPUOP_up]: (_, vcpu) => (vcpu.online ? 0 : -EINVAL),
+  [VCPUOP_down]: down,
+  [VCPUOP_is_up]: (_, vcpu) => (vcpu.online ? 1 : 0),
+  [VCPUOP_get_runstate_info]: (call, vcpu, argument) =>
+    call.write(argument, vcpu.time.runstateInfo(call.width)) ? 0 : -EFAULT,
+  [VCPUOP_register_runstate_memory_area]: (call, vcpu, argument) => {
     const op = call.load(argument, vcpu_register_memory_area);
     if (!op) return -EFAULT;
     return vcpu.time.registerRunstateArea(pointer(call, op.address), call.width) ? 0 : -EFAULT;
   },
-  // VCPUOP_set_periodic_timer
-  6: (call, vcpu, argument) => {
+  [VCPUOP_set_periodic_timer]: (call, vcpu, argument) => {
     const op = call.load(argument, vcpu_set_periodic_timer);
     return op ? vcpu.time.setPeriodic(Number(op.period_ns)) : -EFAULT;
   },
-  // VCPUOP_stop_periodic_timer
-  7: (_, vcpu) => {
+  [VCPUOP_stop_periodic_timer]: (_, vcpu) => {
     vcpu.time.stopPeriodic();
     return 0;
   },
-  // VCPUOP_set_singleshot_timer: one's own only
-  8: (call, vcpu, argument) => {
+  // Of the calling processor only.
+  [VCPUOP_set_singleshot_timer]: (call, vcpu, argument) => {
     if (vcpu !== call.vcpu) return -EINVAL;
     const op = call.load(argument, vcpu_set_singleshot_timer);
     if (!op) return -EFAULT;
     const at = Number(BigInt.asIntN(64, op.timeout_abs_ns));
     return vcpu.time.setSingleshot(at, (op.flags & VCPU_SSHOTTMR_future) !== 0);
   },
-  // VCPUOP_stop_singleshot_timer
-  9: (call, vcpu) => {
+  [VCPUOP_stop_singleshot_timer]: (call, vcpu) => {
     if (vcpu !== call.vcpu) return -EINVAL;
     vcpu.time.stopSingleshot();
     return 0;
   },
-  10: registerVcpuInfo,
-  // VCPUOP_get_physid: only for a processor that is pinned
-  12: () => -EINVAL,
-  // VCPUOP_register_vcpu_time_memory_area
-  13: (call, vcpu, argument) => {
+  [VCPUOP_register_vcpu_info]: registerVcpuInfo,
+  // Only for a processor that is pinned to a physical one.
+  [VCPUOP_get_physid]: () => -EINVAL,
+  [VCPUOP_register_vcpu_time_memory_area]: (call, vcpu, argument) => {
     const op = call.load(argument, vcpu_register_memory_area);
     if (!op) return -EFAULT;
     return vcpu.time.registerTimeArea(pointer(call, op.address)) ? 0 : -EFAULT;

@@ -10,8 +10,20 @@ import {
   XEN_MAJOR,
   XEN_MINOR,
 } from '../constants.ts';
-import type { Call, HypercallTable, Operation } from '../hypercall.ts';
+import type { Call, HypercallTable, Operation, Operations } from '../hypercall.ts';
 import { structure } from '../structures.ts';
+
+const XENVER_version = 0;
+const XENVER_extraversion = 1;
+const XENVER_compile_info = 2;
+const XENVER_capabilities = 3;
+const XENVER_changeset = 4;
+const XENVER_platform_parameters = 5;
+const XENVER_get_features = 6;
+const XENVER_pagesize = 7;
+const XENVER_guest_handle = 8;
+const XENVER_commandline = 9;
+const XENVER_build_id = 10;
 
 const xen_feature_info = structure({ submap_idx: 'u32', submap: 'u32' });
 const xen_platform_parameters = structure({ virt_start: 'ulong' });
@@ -31,13 +43,12 @@ const text =
     return call.write(argument, field) ? 0 : -EFAULT;
   };
 
-const operations: Readonly<Record<number, Operation>> = {
-  // XENVER_version. Linux also asks it, with no pointer, to have pending events delivered.
-  0: () => (XEN_MAJOR << 16) | XEN_MINOR,
-  // XENVER_extraversion
-  1: text(XEN_EXTRAVERSION, 16),
-  // XENVER_compile_info: compiler 64, by 16, domain 32, date 32
-  2: (call, argument) => {
+const operations: Operations = {
+  // Linux also asks it, with no pointer, to have pending events delivered.
+  [XENVER_version]: () => (XEN_MAJOR << 16) | XEN_MINOR,
+  [XENVER_extraversion]: text(XEN_EXTRAVERSION, 16),
+  // Bytes of each field: compiler 64, by 16, domain 32, date 32.
+  [XENVER_compile_info]: (call, argument) => {
     const info = new Uint8Array(144);
     const encoder = new TextEncoder();
     info.set(encoder.encode('typescript'), 0);
@@ -45,37 +56,31 @@ const operations: Readonly<Record<number, Operation>> = {
     info.set(encoder.encode('-'), 80);
     return call.write(argument, info) ? 0 : -EFAULT;
   },
-  // XENVER_capabilities
-  3: text('xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64 ', 1024),
-  // XENVER_changeset
-  4: text('', 64),
-  // XENVER_platform_parameters
-  5: (call, argument) => {
+  [XENVER_capabilities]: text('xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64 ', 1024),
+  [XENVER_changeset]: text('', 64),
+  [XENVER_platform_parameters]: (call, argument) => {
     const bytes = new Uint8Array(xen_platform_parameters[call.width].size);
     xen_platform_parameters[call.width].encode(bytes, { virt_start: HYPERVISOR_VIRT_START[call.width] });
     return call.write(argument, bytes) ? 0 : -EFAULT;
   },
-  // XENVER_get_features
-  6: (call, argument) => {
+  [XENVER_get_features]: (call, argument) => {
     const info = call.load(argument, xen_feature_info);
     if (!info) return -EFAULT;
     if (info.submap_idx !== 0) return -EINVAL;
     return call.store(argument, xen_feature_info, { submap: call.domain.kind.features(call.domain) });
   },
-  // XENVER_pagesize. Only without a pointer, as in Xen.
-  7: (_, argument) => (argument === 0n ? PAGE_SIZE : -EINVAL),
-  // XENVER_guest_handle
-  8: (call, argument) => {
+  // Only without a pointer, as in Xen.
+  [XENVER_pagesize]: (_, argument) => (argument === 0n ? PAGE_SIZE : -EINVAL),
+  [XENVER_guest_handle]: (call, argument) => {
     const digits = DOMAIN_UUID.replaceAll('-', '');
     const uuid = Uint8Array.from({ length: 16 }, (_, index) =>
       Number.parseInt(digits.slice(index * 2, index * 2 + 2), 16),
     );
     return call.write(argument, uuid) ? 0 : -EFAULT;
   },
-  // XENVER_commandline: not for an ordinary domain
-  9: text('<denied>', 1024),
-  // XENVER_build_id: nor this
-  10: () => -EPERM,
+  // Not for an ordinary domain, nor is the next.
+  [XENVER_commandline]: text('<denied>', 1024),
+  [XENVER_build_id]: () => -EPERM,
 };
 
 export const xen_version: HypercallTable = {
