@@ -1,4 +1,5 @@
 /** The hypercalls by which a PV guest sets up its processor: traps, callbacks, segments, debug registers, and iret. */
+import { REPLACED } from '../xen/call-frame.ts';
 import {
   __HYPERVISOR_callback_op,
   __HYPERVISOR_fpu_taskswitch,
@@ -18,6 +19,7 @@ import {
   ENOSYS,
   EPERM,
 } from '../xen/constants.ts';
+import type { Vcpu } from '../xen/domain.ts';
 import type { Call, HypercallTable } from '../xen/hypercall.ts';
 import { structure } from '../xen/structures.ts';
 import { getDebugRegister, setDebugRegister } from './debug-registers.ts';
@@ -28,6 +30,8 @@ import type { Callback, PvVcpu } from './pv-vcpu.ts';
 import { iret } from './traps.ts';
 
 const CR0_TS = 8n;
+/** The requested privilege level of a selector: all of a PV guest runs at CPL 3. */
+const SELECTOR_RPL = 3;
 
 /** struct trap_info: vector u8, flags u8, cs u16, address u64 at 8. */
 const TRAP_INFO_SIZE = 16n;
@@ -124,7 +128,7 @@ function callbackOp(v: PvVcpu, call: Call): number {
 }
 
 /** HYPERVISOR_set_segment_base. */
-export function setSegmentBase(pv: PvDomain, v: PvVcpu, which: number, base: bigint): number {
+function setSegmentBase(pv: PvDomain, v: PvVcpu, which: number, base: bigint): number {
   const { cpu } = v;
   if (which !== SEGBASE_GS_USER_SEL && !isCanonical(base)) return -EINVAL;
   switch (which) {
@@ -153,56 +157,39 @@ export function setSegmentBase(pv: PvDomain, v: PvVcpu, which: number, base: big
   }
 }
 
-/** HYPERVISOR_stack_switch. */
-export function stackSwitch(v: PvVcpu, ss: number, sp: bigint): number {
-  v.kernelSs = ss | 3;
-  v.kernelSp = sp;
-  return 0;
-}
-
-/** HYPERVISOR_fpu_taskswitch. */
-export function fpuTaskswitch(v: PvVcpu, set: boolean): number {
-  const cr0 = v.cpu.get('cr0');
-  v.cpu.set('cr0', set ? cr0 | CR0_TS : cr0 & ~CR0_TS);
-  return 0;
-}
-
-/** HYPERVISOR_get_debugreg. The value is whole 64 bits, which a multicall gets rounded and a plain call does not. */
-function getDebugreg(v: PvVcpu, call: Call): number {
-  const value = getDebugRegister(v, call.int(0));
-  if (value === undefined) return -EINVAL;
-  if (call.inMulticall) return Number(value);
-  v.cpu.set('rax', value);
-  call.replacedState = true;
-  return 0;
-}
-
-export function cpuHypercalls(pv: PvDomain): HypercallTable {
+export function cpuHypercalls(domain: () => PvDomain): HypercallTable {
+  /** The caller, as the PV domain knows it. */
+  const caller = (vcpu: Vcpu) => domain().of(vcpu);
   return {
     [__HYPERVISOR_set_trap_table]: {
       name: 'HYPERVISOR_set_trap_table',
       arguments: ['traps'],
       status: 'done',
-      run: call => setTrapTable(pv, pv.of(call.vcpu), call.argument(0)),
+      run: call => setTrapTable(domain(), caller(call.vcpu), call.argument(0)),
     },
     [__HYPERVISOR_set_gdt]: {
       name: 'HYPERVISOR_set_gdt',
       arguments: ['frame_list', 'entries'],
       status: 'done',
-      run: call => setGdtCall(pv, pv.of(call.vcpu), call.argument(0), call.uint(1)),
+      run: call => setGdtCall(domain(), caller(call.vcpu), call.argument(0), call.uint(1)),
     },
     [__HYPERVISOR_stack_switch]: {
       name: 'HYPERVISOR_stack_switch',
       arguments: ['ss', 'esp'],
       status: 'done',
-      run: call => stackSwitch(pv.of(call.vcpu), call.uint(0) & 0xffff, call.argument(1)),
+      fast(vcpu, frame) {
+        const v = caller(vcpu);
+        v.kernelSs = (frame.words[0] & 0xffff) | SELECTOR_RPL;
+        v.kernelSp = frame.longs[1];
+        return frame.finish(0);
+      },
     },
     [__HYPERVISOR_set_callbacks]: {
       name: 'HYPERVISOR_set_callbacks',
       arguments: ['event_address', 'failsafe_address', 'syscall_address'],
       status: 'done',
       run(call) {
-        const v = pv.of(call.vcpu);
+        const v = caller(call.vcpu);
         for (let type = 0; type < 3; type++) {
           const error = registerCallback(v, type, call.argument(type), false);
           if (error !== 0) return error;
@@ -214,7 +201,11 @@ export function cpuHypercalls(pv: PvDomain): HypercallTable {
       name: 'HYPERVISOR_fpu_taskswitch',
       arguments: ['set'],
       status: 'done',
-      run: call => fpuTaskswitch(pv.of(call.vcpu), call.uint(0) !== 0),
+      fast({ cpu }, frame) {
+        const cr0 = cpu.get('cr0');
+        cpu.set('cr0', frame.words[0] !== 0 ? cr0 | CR0_TS : cr0 & ~CR0_TS);
+        return frame.finish(0);
+      },
     },
     [__HYPERVISOR_platform_op]: {
       name: 'HYPERVISOR_platform_op',
@@ -227,13 +218,16 @@ export function cpuHypercalls(pv: PvDomain): HypercallTable {
       name: 'HYPERVISOR_set_debugreg',
       arguments: ['reg', 'value'],
       status: 'done',
-      run: call => setDebugRegister(pv.of(call.vcpu), call.int(0), call.argument(1)),
+      run: call => setDebugRegister(caller(call.vcpu), call.int(0), call.argument(1)),
     },
     [__HYPERVISOR_get_debugreg]: {
       name: 'HYPERVISOR_get_debugreg',
       arguments: ['reg'],
       status: 'done',
-      run: call => getDebugreg(pv.of(call.vcpu), call),
+      fast(vcpu, frame) {
+        const value = getDebugRegister(caller(vcpu), frame.words[0] | 0);
+        return value === undefined ? frame.finish(-EINVAL) : frame.finish64(value);
+      },
     },
     [__HYPERVISOR_update_descriptor]: {
       name: 'HYPERVISOR_update_descriptor',
@@ -241,31 +235,30 @@ export function cpuHypercalls(pv: PvDomain): HypercallTable {
       status: 'done',
       run(call) {
         const value = call.argument(1);
-        return updateDescriptor(pv, call.argument(0), Number(value & 0xffffffffn), Number(value >> 32n));
+        return updateDescriptor(domain(), call.argument(0), Number(value & 0xffffffffn), Number(value >> 32n));
       },
     },
     [__HYPERVISOR_iret]: {
       name: 'HYPERVISOR_iret',
       arguments: [],
       status: 'done',
-      run(call) {
-        iret(pv, pv.of(call.vcpu));
-        call.replacedState = true;
-        return 0;
+      fast(vcpu) {
+        iret(domain(), caller(vcpu));
+        return REPLACED;
       },
     },
     [__HYPERVISOR_set_segment_base]: {
       name: 'HYPERVISOR_set_segment_base',
       arguments: ['reg', 'value'],
       status: 'done',
-      run: call => setSegmentBase(pv, pv.of(call.vcpu), call.uint(0), call.argument(1)),
+      fast: (vcpu, frame) => frame.finish(setSegmentBase(domain(), caller(vcpu), frame.words[0], frame.longs[1])),
     },
     [__HYPERVISOR_nmi_op]: {
       name: 'HYPERVISOR_nmi_op',
       arguments: ['cmd', 'arg'],
       status: 'done',
       run(call) {
-        const v = pv.of(call.vcpu);
+        const v = caller(call.vcpu);
         if (call.uint(0) === XENNMI_unregister_callback) {
           v.nmi.address = 0n;
           return 0;
@@ -281,7 +274,7 @@ export function cpuHypercalls(pv: PvDomain): HypercallTable {
       name: 'HYPERVISOR_callback_op',
       arguments: ['cmd', 'arg'],
       status: 'done',
-      run: call => callbackOp(pv.of(call.vcpu), call),
+      run: call => callbackOp(caller(call.vcpu), call),
     },
   };
 }

@@ -1,9 +1,9 @@
 /** What is asked of a PV guest's processor: CPUID, and SYSCALL, which is a hypercall or a system call. */
 import type { CpuOps } from '../../paravirt/operations.ts';
-import { convention, type HypercallTable } from '../xen/hypercall.ts';
+import { convention } from '../xen/hypercall.ts';
+import { hypercall } from '../xen/hypercalls.ts';
 import { pvCpuid } from './cpuid.ts';
-import { hypercallFromRegisters } from './direct-calls.ts';
-import { hypercallNames, pvHypercalls } from './hypercalls.ts';
+import { pvHypercalls } from './hypercalls.ts';
 import type { PvDomain } from './pv-domain.ts';
 import { deliverPending, syscallToGuest } from './traps.ts';
 
@@ -12,7 +12,7 @@ const CPUID_XSAVE = 0xd;
 
 /** @param built the domain once there is one: CPUID may be asked before. */
 export function createCpu(state: () => PvDomain, built: () => PvDomain | undefined): Partial<CpuOps> {
-  let table: HypercallTable | undefined;
+  const table = pvHypercalls(state);
   return {
     cpuid(cpu, leaf, subleaf, natively) {
       const answer = pvCpuid(cpu, leaf, subleaf, natively);
@@ -28,12 +28,11 @@ export function createCpu(state: () => PvDomain, built: () => PvDomain | undefin
         syscallToGuest(pv, v);
         return;
       }
-      table ??= pvHypercalls(pv);
-      hypercallFromRegisters(pv, v, table);
+      hypercall(table, v.vcpu);
       // The guest opens its upcall mask by a plain store and relies on the next hypercall to look.
       deliverPending(pv, v);
     },
-    hypercalls: hypercallNames,
+    hypercalls: table,
     // A program's SYSCALL comes the same way, with a number of its own kernel's.
     convention: {
       ...convention,

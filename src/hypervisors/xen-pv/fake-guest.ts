@@ -64,7 +64,7 @@ export interface FakeGuest {
   entry(frame: number, index: number): bigint;
   /** Writes an entry into a frame that is no table yet, as the guest would by a store. */
   poke(frame: number, index: number, value: bigint | number): void;
-  cpuOps: Required<Pick<ReturnType<typeof createCpu>, 'cpuid' | 'syscall'>>;
+  cpuOps: Required<Pick<ReturnType<typeof createCpu>, 'cpuid' | 'syscall' | 'hypercalls'>>;
   exception(exception: Exception): void;
   interrupt(vector: number, next: bigint): void;
   pageFault(address: bigint, code: number): boolean;

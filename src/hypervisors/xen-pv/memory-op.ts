@@ -1,6 +1,6 @@
 /** HYPERVISOR_memory_op in a PV guest: giving frames back, getting them again, and exchanging scattered ones for a run. */
 import { EFAULT, EINVAL, ENOMEM } from '../xen/constants.ts';
-import type { Call, HypercallTable, Operation } from '../xen/hypercall.ts';
+import type { Call, HypercallTable } from '../xen/hypercall.ts';
 import {
   memory_op,
   overExtents,
@@ -52,37 +52,33 @@ function populate(pv: PvDomain, pfn: number | undefined, order: number): number 
 }
 
 /** XENMEM_exchange: every frame of the `in` extents goes back, and as many come as runs of the `out` order. */
-function exchange(pv: PvDomain): Operation {
-  return (call, argument) => {
-    const input = call.load(argument, xen_memory_reservation);
-    const output = call.load(argument + EXCHANGE_OUT, xen_memory_reservation);
-    const progress = call.read(argument + EXCHANGE_DONE, 8);
-    if (!input || !output || !progress) return -EFAULT;
-    if (progress.some(byte => byte !== 0)) return -EINVAL;
-    if (!call.domain.isSelf(input.domid) || !call.domain.isSelf(output.domid)) return -EINVAL;
-    if (input.extent_order > MAX_EXCHANGE_ORDER || output.extent_order > MAX_EXCHANGE_ORDER) return -EINVAL;
-    const total = input.nr_extents << BigInt(input.extent_order);
-    if (total !== output.nr_extents << BigInt(output.extent_order)) return -EINVAL;
-    if (total > BigInt(MAX_EXCHANGE)) return -ENOMEM;
-    const firsts = readNumbers(call, input.extent_start, Number(input.nr_extents));
-    const pfns = readNumbers(call, output.extent_start, Number(output.nr_extents));
-    if (!firsts || !pfns) return -EFAULT;
-    const frames = new Set(
-      firsts.flatMap(first => Array.from({ length: 2 ** input.extent_order }, (_, i) => first + i)),
-    );
-    // A frame that is mapped or typed anywhere cannot be taken away from under its users.
-    if (frames.size !== Number(total) || [...frames].some(frame => !pv.info.isIdle(frame))) return -EINVAL;
-    // Whether runs can be had is known only with the frames given back; until then their contents are not missed.
-    for (const frame of frames) release(pv, frame, 0);
-    const got: number[] = [];
-    for (const pfn of pfns) {
-      const first = populate(pv, pfn, output.extent_order);
-      if (first === undefined) break;
-      got.push(first);
-    }
-    if (got.length === pfns.length) return writeResult(call, output.extent_start, got, argument, firsts.length);
-    return undoExchange(pv, got, output.extent_order, firsts, input.extent_order);
-  };
+function exchange(pv: PvDomain, call: Call, argument: bigint): number {
+  const input = call.load(argument, xen_memory_reservation);
+  const output = call.load(argument + EXCHANGE_OUT, xen_memory_reservation);
+  const progress = call.read(argument + EXCHANGE_DONE, 8);
+  if (!input || !output || !progress) return -EFAULT;
+  if (progress.some(byte => byte !== 0)) return -EINVAL;
+  if (!call.domain.isSelf(input.domid) || !call.domain.isSelf(output.domid)) return -EINVAL;
+  if (input.extent_order > MAX_EXCHANGE_ORDER || output.extent_order > MAX_EXCHANGE_ORDER) return -EINVAL;
+  const total = input.nr_extents << BigInt(input.extent_order);
+  if (total !== output.nr_extents << BigInt(output.extent_order)) return -EINVAL;
+  if (total > BigInt(MAX_EXCHANGE)) return -ENOMEM;
+  const firsts = readNumbers(call, input.extent_start, Number(input.nr_extents));
+  const pfns = readNumbers(call, output.extent_start, Number(output.nr_extents));
+  if (!firsts || !pfns) return -EFAULT;
+  const frames = new Set(firsts.flatMap(first => Array.from({ length: 2 ** input.extent_order }, (_, i) => first + i)));
+  // A frame that is mapped or typed anywhere cannot be taken away from under its users.
+  if (frames.size !== Number(total) || [...frames].some(frame => !pv.info.isIdle(frame))) return -EINVAL;
+  // Whether runs can be had is known only with the frames given back; until then their contents are not missed.
+  for (const frame of frames) release(pv, frame, 0);
+  const got: number[] = [];
+  for (const pfn of pfns) {
+    const first = populate(pv, pfn, output.extent_order);
+    if (first === undefined) break;
+    got.push(first);
+  }
+  if (got.length === pfns.length) return writeResult(call, output.extent_start, got, argument, firsts.length);
+  return undoExchange(pv, got, output.extent_order, firsts, input.extent_order);
 }
 
 /** No runs to be had: the guest gets its own frames back, empty, and is told so. */
@@ -112,13 +108,15 @@ function writeResult(call: Call, list: bigint, frames: number[], argument: bigin
   return call.write(list, bytes) && call.write(argument + EXCHANGE_DONE, count) ? 0 : -EFAULT;
 }
 
-export function pvMemoryOp(pv: PvDomain): HypercallTable {
+export function pvMemoryOp(domain: () => PvDomain): HypercallTable {
   return memory_op({
     // Frames without a place in the guest's memory; the guest gives them one with mmu_update.
-    [XENMEM_increase_reservation]: overExtents((_, __, order) => populate(pv, undefined, order) ?? false),
-    [XENMEM_decrease_reservation]: overExtents((_, frame, order) => (release(pv, frame, order) ? undefined : false)),
-    [XENMEM_populate_physmap]: overExtents((_, pfn, order) => populate(pv, pfn, order) ?? false),
-    [XENMEM_exchange]: exchange(pv),
+    [XENMEM_increase_reservation]: overExtents((_, __, order) => populate(domain(), undefined, order) ?? false),
+    [XENMEM_decrease_reservation]: overExtents((_, frame, order) =>
+      release(domain(), frame, order) ? undefined : false,
+    ),
+    [XENMEM_populate_physmap]: overExtents((_, pfn, order) => populate(domain(), pfn, order) ?? false),
+    [XENMEM_exchange]: (call, argument) => exchange(domain(), call, argument),
     [XENMEM_machphys_mapping]: (call, argument) => {
       const bytes = new Uint8Array(24);
       xen_machphys_mapping[64].encode(bytes, { v_start: M2P_START, v_end: M2P_END, max_mfn: MAX_MFN });

@@ -1,7 +1,8 @@
 /**
  * The hypercalls by which a PV guest changes page tables: HYPERVISOR_mmu_update, _update_va_mapping and _mmuext_op
- * (public/xen.h). They take numbers as 32-bit halves, since multicall (multicall.ts) brings them by the thousand.
+ * (public/xen.h). They take numbers as 32-bit halves: guests make them by the thousand, and a bigint for each would cost more than the work.
  */
+import { type CallFrame, type Outcome, UNFINISHED } from '../xen/call-frame.ts';
 import {
   __HYPERVISOR_mmu_update,
   __HYPERVISOR_mmuext_op,
@@ -20,7 +21,7 @@ import type { HypercallTable } from '../xen/hypercall.ts';
 import { newBaseptr, newUserBaseptr } from './baseptr.ts';
 import { setLdt } from './descriptors.ts';
 import { PGT_l1_page_table, PGT_writable_page } from './page-info.ts';
-import { frameOf, pageNumberOf } from './page-table-entry.ts';
+import { frameOf, pageNumberOfHalves } from './page-table-entry.ts';
 import type { PvDomain } from './pv-domain.ts';
 import type { PvVcpu } from './pv-vcpu.ts';
 
@@ -57,16 +58,12 @@ const BATCH = 4096;
 /** Requests are fetched this many at a time. */
 const CHUNK = 32;
 const requestWords = new Uint32Array(CHUNK * 4);
-const opWords = new Uint32Array(6);
-
-/** What is left of a call that was interrupted after a batch. */
-export interface Rest {
-  list: bigint;
-  count: number;
-}
-
-/** Set by `mmuUpdate` and `mmuextOp` when they have stopped after a batch; the caller arranges for the rest. */
-export const rest: Rest = { list: 0n, count: 0 };
+/** Bytes of struct mmu_update and of struct mmuext_op. */
+const REQUEST_SIZE = 16;
+const OPERATION_SIZE = 24;
+const opWords = new Uint32Array(OPERATION_SIZE / 4);
+/** Word of the frame that holds the count of requests: the lower half of argument 1. */
+const COUNT = 2;
 
 /** The domain whose frames a call is about: 0 if it is the caller, else -errno. */
 function checkForeignDomain(pv: PvDomain, foreign: number): number {
@@ -89,18 +86,34 @@ function reportDone(pv: PvDomain, v: PvVcpu, pointer: bigint, done: number): boo
   return pv.copy.write(v.kernelRoot, pointer, word);
 }
 
-/** HYPERVISOR_mmu_update. @returns 0 or -errno; with `rest.count` not 0 the call is to be continued there. */
-export function mmuUpdate(pv: PvDomain, v: PvVcpu, list: bigint, count: number, done: bigint, foreign: number): number {
-  rest.count = 0;
-  if (count & MMU_UPDATE_PREEMPTED) count &= ~MMU_UPDATE_PREEMPTED;
+/** Begins a call of mmu_update or mmuext_op: their arguments are alike. 0 or -errno. */
+function begin(pv: PvDomain, v: PvVcpu, { words, longs }: CallFrame): number {
+  const done = longs[2];
+  if (words[COUNT] & MMU_UPDATE_PREEMPTED) words[COUNT] &= ~MMU_UPDATE_PREEMPTED;
   else if (done !== 0n && !pv.copy.write(v.kernelRoot, done, new Uint8Array(4))) return -EFAULT;
-  let error = checkForeignDomain(pv, foreign);
-  if (error !== 0) return error;
-  const batch = Math.min(count, BATCH);
+  return checkForeignDomain(pv, words[6]);
+}
+
+/** Ends a call of which `i` requests of `size` bytes were done; the next one, if any, gave `error`. */
+function end(pv: PvDomain, v: PvVcpu, frame: CallFrame, i: number, size: number, error: number): Outcome {
+  const { words, longs } = frame;
+  if (!reportDone(pv, v, longs[2], i) && error === 0) return frame.finish(-EFAULT);
+  if (error !== 0 || i >= words[COUNT]) return frame.finish(error);
+  longs[0] = BigInt.asUintN(64, longs[0] + BigInt(size * i));
+  longs[1] = BigInt(((words[COUNT] - i) | (longs[2] === 0n ? 0 : MMU_UPDATE_PREEMPTED)) >>> 0);
+  return UNFINISHED;
+}
+
+/** HYPERVISOR_mmu_update. */
+function mmuUpdate(pv: PvDomain, v: PvVcpu, frame: CallFrame): Outcome {
+  let error = begin(pv, v, frame);
+  if (error !== 0) return frame.finish(error);
+  const list = frame.longs[0];
+  const batch = Math.min(frame.words[COUNT], BATCH);
   let i = 0;
   while (error === 0 && i < batch) {
     const chunk = Math.min(CHUNK, batch - i);
-    const at = list + BigInt(16 * i);
+    const at = list + BigInt(REQUEST_SIZE * i);
     if (!pv.copy.readWords(v.kernelRoot, at, requestWords, 4 * chunk)) {
       // The requests up to the page that is missing still count.
       if (!pv.copy.readWords(v.kernelRoot, at, requestWords, 4)) error = -EFAULT;
@@ -112,12 +125,7 @@ export function mmuUpdate(pv: PvDomain, v: PvVcpu, list: bigint, count: number, 
       if (error !== 0) break;
     }
   }
-  if (!reportDone(pv, v, done, i) && error === 0) return -EFAULT;
-  if (error === 0 && i < count) {
-    rest.list = list + BigInt(16 * i);
-    rest.count = (count - i) | (done === 0n ? 0 : MMU_UPDATE_PREEMPTED);
-  }
-  return error;
+  return end(pv, v, frame, i, REQUEST_SIZE, error);
 }
 
 /** One request, standing in `requestWords` from `at`: {u64 ptr, u64 val}. */
@@ -146,37 +154,31 @@ function mmuRequest(pv: PvDomain, at: number): number {
   }
 }
 
-/** HYPERVISOR_update_va_mapping, for the page number of a canonical address. What to flush we know better (tlb.ts). */
-export function updateVaMapping(pv: PvDomain, v: PvVcpu, pageNumber: number, low: number, high: number): number {
-  const place = pv.updates.walk(v.kernelRoot, pageNumber);
+/** HYPERVISOR_update_va_mapping. Which translations to flush is known without the guest's flags (tlb.ts). 0 or -errno. */
+function updateVaMapping(pv: PvDomain, v: PvVcpu, words: Uint32Array): number {
+  const pageNumber = pageNumberOfHalves(words[0], words[1]);
+  const place = pageNumber < 0 ? undefined : pv.updates.walk(v.kernelRoot, pageNumber);
   if (!place) return -EINVAL;
   const { info } = pv;
   if (info.typeCount[place.table] === 0 || info.type[place.table] !== PGT_l1_page_table) return -EINVAL;
-  const error = pv.updates.modL1(place.table, place.index, low, high, false);
+  const error = pv.updates.modL1(place.table, place.index, words[2], words[3], false);
   if (pv.types.linearEntries !== 0) pv.types.tlb.all();
   return error;
 }
 
-/** HYPERVISOR_mmuext_op. @returns and `rest` as mmuUpdate. */
-export function mmuextOp(pv: PvDomain, v: PvVcpu, list: bigint, count: number, done: bigint, foreign: number): number {
-  rest.count = 0;
-  if (count & MMU_UPDATE_PREEMPTED) count &= ~MMU_UPDATE_PREEMPTED;
-  else if (done !== 0n && !pv.copy.write(v.kernelRoot, done, new Uint8Array(4))) return -EFAULT;
-  let error = checkForeignDomain(pv, foreign);
-  if (error !== 0) return error;
-  const batch = Math.min(count, BATCH);
+/** HYPERVISOR_mmuext_op. */
+function mmuextOp(pv: PvDomain, v: PvVcpu, frame: CallFrame): Outcome {
+  let error = begin(pv, v, frame);
+  if (error !== 0) return frame.finish(error);
+  const list = frame.longs[0];
+  const batch = Math.min(frame.words[COUNT], BATCH);
   let i = 0;
   for (; i < batch; i++) {
-    if (!pv.copy.readWords(v.kernelRoot, list + BigInt(24 * i), opWords)) error = -EFAULT;
+    if (!pv.copy.readWords(v.kernelRoot, list + BigInt(OPERATION_SIZE * i), opWords)) error = -EFAULT;
     else error = mmuextOperation(pv, v, opWords[0], opWords[2], opWords[3], opWords[4], opWords[5]);
     if (error !== 0) break;
   }
-  if (!reportDone(pv, v, done, i) && error === 0) return -EFAULT;
-  if (error === 0 && i < count) {
-    rest.list = list + BigInt(24 * i);
-    rest.count = (count - i) | (done === 0n ? 0 : MMU_UPDATE_PREEMPTED);
-  }
-  return error;
+  return end(pv, v, frame, i, OPERATION_SIZE, error);
 }
 
 /** A frame number in two halves. Anything above 2^32 is no frame of ours. */
@@ -261,27 +263,24 @@ function pin(pv: PvDomain, frame: number, type: number): number {
 }
 
 /** The entries of the hypercall table. */
-export function mmuHypercalls(pv: PvDomain): HypercallTable {
+export function mmuHypercalls(domain: () => PvDomain): HypercallTable {
   return {
     [__HYPERVISOR_mmu_update]: {
       name: 'HYPERVISOR_mmu_update',
       arguments: ['ureqs', 'count', 'pdone', 'foreigndom'],
       status: 'done',
-      run(call) {
-        const done = call.argument(2);
-        const result = mmuUpdate(pv, pv.of(call.vcpu), call.argument(0), call.uint(1), done, call.uint(3));
-        return rest.count === 0 ? result : call.continueWith(rest.list, BigInt(rest.count >>> 0));
+      fast(vcpu, frame) {
+        const pv = domain();
+        return mmuUpdate(pv, pv.of(vcpu), frame);
       },
     },
     [__HYPERVISOR_update_va_mapping]: {
       name: 'HYPERVISOR_update_va_mapping',
       arguments: ['va', 'val', 'flags'],
       status: 'done',
-      run(call) {
-        const pageNumber = pageNumberOf(call.argument(0));
-        if (pageNumber === undefined) return -EINVAL;
-        const value = call.argument(1);
-        return updateVaMapping(pv, pv.of(call.vcpu), pageNumber, Number(value & 0xffffffffn), Number(value >> 32n));
+      fast(vcpu, frame) {
+        const pv = domain();
+        return frame.finish(updateVaMapping(pv, pv.of(vcpu), frame.words));
       },
     },
     [__HYPERVISOR_update_va_mapping_otherdomain]: {
@@ -289,22 +288,19 @@ export function mmuHypercalls(pv: PvDomain): HypercallTable {
       arguments: ['va', 'val', 'flags', 'domid'],
       status: 'partly',
       note: 'the only domain it takes is the caller',
-      run(call) {
-        const error = checkForeignDomain(pv, call.uint(3) & 0xffff);
-        if (error !== 0) return error;
-        const pageNumber = pageNumberOf(call.argument(0));
-        if (pageNumber === undefined) return -EINVAL;
-        const value = call.argument(1);
-        return updateVaMapping(pv, pv.of(call.vcpu), pageNumber, Number(value & 0xffffffffn), Number(value >> 32n));
+      fast(vcpu, frame) {
+        const pv = domain();
+        const error = checkForeignDomain(pv, frame.words[6] & 0xffff);
+        return frame.finish(error === 0 ? updateVaMapping(pv, pv.of(vcpu), frame.words) : error);
       },
     },
     [__HYPERVISOR_mmuext_op]: {
       name: 'HYPERVISOR_mmuext_op',
       arguments: ['uops', 'count', 'pdone', 'foreigndom'],
       status: 'done',
-      run(call) {
-        const result = mmuextOp(pv, pv.of(call.vcpu), call.argument(0), call.uint(1), call.argument(2), call.uint(3));
-        return rest.count === 0 ? result : call.continueWith(rest.list, BigInt(rest.count >>> 0));
+      fast(vcpu, frame) {
+        const pv = domain();
+        return mmuextOp(pv, pv.of(vcpu), frame);
       },
     },
   };

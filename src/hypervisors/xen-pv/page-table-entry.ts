@@ -57,6 +57,13 @@ export function pageNumberOf(linear: bigint): number | undefined {
   return Number(BigInt.asUintN(36, linear >> 12n));
 }
 
+/** As `pageNumberOf`, of an address in two halves; -1 if it is not canonical. */
+export function pageNumberOfHalves(low: number, high: number): number {
+  // Bits 47 to 63 are all alike.
+  const sign = high >>> 15;
+  return sign === 0 || sign === 0x1ffff ? (high & 0xffff) * 2 ** 20 + (low >>> 12) : -1;
+}
+
 /** The linear address that the four indices make. */
 export function linearOf(l4: number, l3: number, l2: number, l1: number): bigint {
   const pageNumber = l4 * 2 ** 27 + l3 * 2 ** 18 + l2 * 2 ** 9 + l1;

@@ -51,20 +51,12 @@ export class PvDomain {
     this.updates = new PageUpdates(this.types);
     this.copy = new GuestCopy(context.memory, this.info.words);
     this.vcpus = domain.vcpus.map(vcpu => new PvVcpu(vcpu));
-    this.info.shareWithGuest(domain.sharedInfo.address >>> PAGE_SHIFT);
-    this.shareGrantFrames();
+    for (const { address } of [domain.sharedInfo, ...domain.grants.frames])
+      this.info.shareWithGuest(address >>> PAGE_SHIFT);
   }
 
   of(vcpu: Vcpu): PvVcpu {
     return this.vcpus[vcpu.id]!;
-  }
-
-  /** Lets the guest map the frames of its grant table: to be called when the table has grown. */
-  shareGrantFrames(): void {
-    for (const { address } of this.domain.grants.frames) {
-      const frame = address >>> PAGE_SHIFT;
-      if (!this.info.isOwned(frame)) this.info.shareWithGuest(frame);
-    }
   }
 
   #kind(): DomainKind {
@@ -94,6 +86,10 @@ export class PvDomain {
         return this.copy.read(this.of(vcpu).kernelRoot, address, bytes) ? bytes : undefined;
       },
       write: (vcpu, address, data) => this.copy.write(this.of(vcpu).kernelRoot, address, data),
+      readWords: (vcpu, address, into, count) => this.copy.readWords(this.of(vcpu).kernelRoot, address, into, count),
+      writeWords: (vcpu, address, from, count) => this.copy.writeWords(this.of(vcpu).kernelRoot, address, from, count),
+      width: () => 64,
+      share: (_, address) => this.info.shareWithGuest(address >>> PAGE_SHIFT),
     };
   }
 }

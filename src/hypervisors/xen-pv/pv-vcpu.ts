@@ -70,6 +70,9 @@ export class PvVcpu {
   /** XCR0 bits the processor has, as CPUID leaf 0xd last told; x87 and SSE are always there. */
   xcr0Supported = 3n;
 
+  /** An instruction is being stepped for its store into a page table: a fault of its own on another table goes to the guest. */
+  stepping = false;
+
   constructor(vcpu: Vcpu) {
     this.vcpu = vcpu;
     this.cpu = vcpu.cpu;

@@ -2,7 +2,7 @@
  * Plain stores into write-protected L1 tables. Linux changes single entries so (xchg, lock btr, mov): the store faults, and
  * Xen does it if the entry that it makes passes the same checks as any other. Tables of higher levels get no such help.
  */
-import type { Processor, RegisterName } from '../../paravirt/processor.ts';
+import type { RegisterName } from '../../paravirt/processor.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../xen/constants.ts';
 import { PGT_l1_page_table } from './page-info.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, pageNumberOf } from './page-table-entry.ts';
@@ -21,8 +21,6 @@ const REGISTERS: readonly RegisterName[] = [...GENERAL_REGISTERS, 'rip', 'flags'
 
 /** The table as it was before the instruction. */
 const before = new Uint32Array(PAGE_SIZE / 4);
-/** An instruction is being stepped: a fault of its own on another table goes to the guest. */
-let stepping = false;
 /** What the walker itself changes in an entry. */
 const HARDWARE = PTE_ACCESSED | PTE_DIRTY;
 
@@ -31,7 +29,7 @@ export function completeTableWrite(pv: PvDomain, v: PvVcpu, linear: bigint, code
   const relevant = PFEC_page_present | PFEC_write_access | PFEC_reserved_bit | PFEC_insn_fetch;
   if (!v.kernelMode || (code & relevant) !== (PFEC_page_present | PFEC_write_access)) return false;
   const table = writtenTable(pv, v, linear);
-  return table !== undefined && storeInto(pv, v.cpu, table);
+  return table !== undefined && storeInto(pv, v, table);
 }
 
 /** The L1 table that `linear` shows read-only; undefined if it shows something else. */
@@ -49,8 +47,9 @@ function writtenTable(pv: PvDomain, v: PvVcpu, linear: bigint): number | undefin
  * Lets the instruction at RIP write `table`, then takes back what it wrote and does it again as a checked update. An
  * instruction that changes more than one entry, or one to something that is not allowed, has not happened.
  */
-function storeInto(pv: PvDomain, cpu: Processor, table: number): boolean {
-  if (stepping) return false;
+function storeInto(pv: PvDomain, v: PvVcpu, table: number): boolean {
+  if (v.stepping) return false;
+  const { cpu } = v;
   const { words } = pv.info;
   const start = table * 1024;
   before.set(words.subarray(start, start + 1024));
@@ -60,7 +59,7 @@ function storeInto(pv: PvDomain, cpu: Processor, table: number): boolean {
     for (const [i, name] of REGISTERS.entries()) cpu.set(name, registers[i]);
     return false;
   };
-  stepping = true;
+  v.stepping = true;
   try {
     if (!cpu.stepWithWritable(table * PAGE_SIZE)) {
       // It faulted elsewhere, and the guest has been told. What it had stored by then (REP) it will store again.
@@ -68,7 +67,7 @@ function storeInto(pv: PvDomain, cpu: Processor, table: number): boolean {
       return true;
     }
   } finally {
-    stepping = false;
+    v.stepping = false;
   }
 
   let changed = -1;

@@ -73,7 +73,7 @@ export function createCpu(state: () => PvhDomain): Partial<CpuOps> {
       const width = cpu.mode === 64 ? 64 : 32;
       // Only a kernel may call, and the others are told so rather than faulted.
       if (cpu.cpl !== 0) cpu.set('rax', BigInt.asUintN(width, BigInt(-EPERM)));
-      else hypercall(table, state().of(cpu), width);
+      else hypercall(table, state().of(cpu));
     },
     hypercalls: table,
     convention,

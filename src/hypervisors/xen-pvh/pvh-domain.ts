@@ -143,8 +143,18 @@ export class PvhDomain {
         else vcpu.cpu.attention();
       },
       upcallDeliverable: vcpu => vcpu.upcallPending || (vcpu.cpu.interrupts?.pending() ?? false),
+      width: vcpu => (vcpu.cpu.mode === 64 ? 64 : 32),
+      // The guest says itself where it wants to see a page: see `place`.
+      share: () => {},
       read: (vcpu, address, length) => vcpu.cpu.read(address, length),
       write: (vcpu, address, data) => vcpu.cpu.write(address, data),
+      readWords: (vcpu, address, into, count) => {
+        const bytes = vcpu.cpu.read(address, 4 * count);
+        if (bytes) new Uint8Array(into.buffer, into.byteOffset).set(bytes);
+        return bytes !== undefined;
+      },
+      writeWords: (vcpu, address, from, count) =>
+        vcpu.cpu.write(address, new Uint8Array(from.buffer, from.byteOffset, 4 * count)),
     };
   }
 }

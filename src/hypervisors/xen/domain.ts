@@ -9,6 +9,7 @@ import type { MemoryRange } from '../../boot/e820.ts';
 import type { Alarm } from '../../host/clock.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
+import { CallFrame } from './call-frame.ts';
 import { DOMAIN_ID, DOMID_SELF, PAGE_SHIFT, PAGE_SIZE, RUNSTATE_offline, RUNSTATE_running } from './constants.ts';
 import { EventChannels } from './event-channels.ts';
 import { GrantTable } from './grant-table.ts';
@@ -41,6 +42,14 @@ export interface DomainKind {
   read(vcpu: Vcpu, address: bigint, length: number): Uint8Array | undefined;
   /** Copies to a guest-virtual pointer argument, all or nothing; false for -EFAULT. */
   write(vcpu: Vcpu, address: bigint, data: Uint8Array): boolean;
+  /** As `read`, for 32-bit words: fills the first `count` of `into`; false for -EFAULT. */
+  readWords(vcpu: Vcpu, address: bigint, into: Uint32Array, count: number): boolean;
+  /** As `write`, for the first `count` words of `from`. */
+  writeWords(vcpu: Vcpu, address: bigint, from: Uint32Array, count: number): boolean;
+  /** Width of the pointers and longs of a guest that makes a hypercall now. */
+  width(vcpu: Vcpu): 32 | 64;
+  /** The guest may map the hypervisor's page at guest-physical `address` from now on. */
+  share(domain: Domain, address: number): void;
   /** Bytes of the instruction that makes a hypercall: what RIP goes back by to repeat one that was not finished. */
   hypercallLength: number;
 }
@@ -142,6 +151,9 @@ export class Vcpu {
   readonly domain: Domain;
   readonly cpu: Processor;
   readonly time: VcpuTime;
+  /** The hypercall under way, and the entry of a multicall under way. Both are empty between hypercalls. */
+  readonly call = new CallFrame();
+  readonly multicallEntry = new CallFrame();
   /** VCPUOP_is_up. */
   online: boolean;
   /** Where VCPUOP_register_vcpu_info put vcpu_info; undefined while it is in shared_info. */

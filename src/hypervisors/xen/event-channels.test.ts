@@ -18,6 +18,10 @@ function setUp() {
     upcallDeliverable: vcpu => vcpu.upcallPending && !vcpu.upcallMask,
     read: (vcpu, address, length) => vcpu.cpu.read(address, length),
     write: (vcpu, address, data) => vcpu.cpu.write(address, data),
+    readWords: () => false,
+    writeWords: () => false,
+    width: () => 64,
+    share: () => {},
   };
   const domain = new Domain(fakeContext(cpu), { kind, reservedFrames: SHARED_FRAMES });
   const { events, memory } = domain;

@@ -27,6 +27,10 @@ function setUp() {
     upcallDeliverable: () => false,
     read: () => undefined,
     write: () => false,
+    readWords: () => false,
+    writeWords: () => false,
+    width: () => 64,
+    share: () => {},
   };
   const domain = new Domain(fakeContext(new FakeProcessor({ memory: 1 << 20 })), {
     kind,

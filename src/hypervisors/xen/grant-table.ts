@@ -46,7 +46,8 @@ export class GrantTable {
   /** Makes the table at least `count` frames long. @returns false if that is more than a domain may have. */
   grow(count: number): boolean {
     if (count > MAX_GRANT_FRAMES) return false;
-    this.#count = Math.max(this.#count, count);
+    for (; this.#count < count; this.#count++)
+      this.#domain.kind.share(this.#domain, this.reserved[this.#count]!.address);
     return true;
   }
 

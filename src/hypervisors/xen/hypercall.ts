@@ -1,15 +1,25 @@
-/** One hypercall under way: its arguments, and copies to and from the guest's pointers that cannot hurt the host. */
+/** The hypercall table's entries, and `Call`: the arguments of one call, and copies to and from the guest's pointers. */
 import type { Hypercall, HypercallConvention } from '../../paravirt/operations.ts';
 import type { RegisterName } from '../../paravirt/processor.ts';
+import { type CallFrame, type Outcome, UNFINISHED } from './call-frame.ts';
 import { EFAULT, ENOSYS } from './constants.ts';
 import type { Domain, Vcpu } from './domain.ts';
 import type { Fields, Structure, Values } from './structures.ts';
 
 /** An entry of the hypercall table: what the documentation says of it, and what it does. */
-export interface HypercallEntry extends Hypercall {
-  /** @returns what the guest finds in RAX: a value, or a negated error. */
-  run(call: Call): number;
-}
+export type HypercallEntry = Hypercall &
+  (
+    | {
+        /** @returns what the guest finds in RAX: a value, or a negated error. */
+        run(call: Call): number;
+        fast?: undefined;
+      }
+    | {
+        /** For calls that are made all the time: does without a `Call` and takes its arguments from the frame. */
+        fast(vcpu: Vcpu, frame: CallFrame): Outcome;
+        run?: undefined;
+      }
+  );
 
 export type HypercallTable = Readonly<Record<number, HypercallEntry>>;
 
@@ -41,38 +51,40 @@ export const convention: HypercallConvention = {
   registers: cpu => argumentRegisters[cpu.mode === 64 ? 64 : 32],
 };
 
+/** Does the call that stands in `frame`. */
+export function perform(table: HypercallTable, vcpu: Vcpu, frame: CallFrame): Outcome {
+  const entry = table[frame.number];
+  if (entry?.fast) return entry.fast(vcpu, frame);
+  if (entry) {
+    const call = new Call(vcpu, frame);
+    const result = entry.run(call);
+    return call.unfinished ? UNFINISHED : frame.finish(result);
+  }
+  logUnknown(vcpu.domain, `hypercall ${frame.number}`);
+  return frame.finish(-ENOSYS);
+}
+
 export class Call {
   readonly vcpu: Vcpu;
   /** Width of the caller's pointers and longs. */
   readonly width: 32 | 64;
-  readonly number: number;
-  /** Six, unused ones 0. */
-  readonly arguments: readonly bigint[];
-  readonly inMulticall: boolean;
-  /**
-   * Set by a hypercall that has replaced the processor's state (iret): RAX is not to be stored, and a multicall that
-   * contains it ends here.
-   */
-  replacedState = false;
+  /** The call goes on later: see `continueWith`. */
+  unfinished = false;
+  readonly #frame: CallFrame;
 
-  constructor(vcpu: Vcpu, width: 32 | 64, number: number, args: readonly bigint[], inMulticall = false) {
+  constructor(vcpu: Vcpu, frame: CallFrame) {
     this.vcpu = vcpu;
-    this.width = width;
-    this.number = number;
-    this.arguments = args;
-    this.inMulticall = inMulticall;
+    this.width = vcpu.domain.kind.width(vcpu);
+    this.#frame = frame;
   }
 
   /**
-   * Not finished: lets the machine breathe (interrupts, a stop) and repeats the hypercall with `args` in place of the
-   * first arguments, as Xen's hypercall continuations do. What a guest may make long without limit ends in this.
+   * Not finished: lets the machine breathe (interrupts, a stop) and has the guest repeat the hypercall with `args` in place of
+   * the first arguments, as Xen's hypercall continuations do. What a guest may make long without limit ends in this.
    */
   continueWith(...args: bigint[]): number {
-    const { cpu, domain } = this.vcpu;
-    const names = argumentRegisters[this.width];
-    for (const [index, value] of args.entries()) cpu.set(names[index]!, BigInt.asUintN(this.width, value));
-    cpu.set('rip', BigInt.asUintN(this.width, cpu.get('rip') - BigInt(domain.kind.hypercallLength)));
-    this.replacedState = true;
+    for (const [index, value] of args.entries()) this.#frame.longs[index] = BigInt.asUintN(this.width, value);
+    this.unfinished = true;
     return 0;
   }
 
@@ -81,17 +93,17 @@ export class Call {
   }
 
   argument(index: number): bigint {
-    return this.arguments[index] ?? 0n;
+    return this.#frame.longs[index];
   }
 
   /** Argument `index` as the C type `unsigned int`. */
   uint(index: number): number {
-    return Number(this.argument(index) & 0xffffffffn);
+    return this.#frame.words[2 * index];
   }
 
   /** Argument `index` as the C type `int`. */
   int(index: number): number {
-    return Number(BigInt.asIntN(32, this.argument(index)));
+    return this.#frame.words[2 * index] | 0;
   }
 
   read(address: bigint, length: number): Uint8Array | undefined {

@@ -66,7 +66,7 @@ function forEach<F extends Fields>(
     let address = call.argument(1);
     let left = call.uint(2);
     for (let done = 0; left > 0; done++, left--, address += BigInt(size)) {
-      if (done === BATCH && !call.inMulticall) return call.continueWith(call.argument(0), address, BigInt(left));
+      if (done === BATCH) return call.continueWith(call.argument(0), address, BigInt(left));
       const values = call.load(address, type);
       if (!values) return -EFAULT;
       const result = each(call, values);

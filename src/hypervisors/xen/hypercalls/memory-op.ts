@@ -103,7 +103,7 @@ export function overExtents(each: (call: Call, frame: number, order: number) => 
     const long = call.width / 8;
     let done = start;
     for (; BigInt(done) < op.nr_extents; done++) {
-      if (done - start === EXTENT_BATCH && !call.inMulticall) {
+      if (done - start === EXTENT_BATCH) {
         const command = BigInt((call.uint(0) & MEMOP_CMD_MASK) + done * (1 << MEMOP_EXTENT_SHIFT));
         // The command has 26 bits for progress: more extents than a guest has pages are not worth another register.
         return command > 0xffffffffn ? done : call.continueWith(command, argument);
