@@ -390,6 +390,59 @@ test('multicall: results in place, failures do not stop it, none within another'
   assert.equal(call(13, MEMORY - 64, 4), -EFAULT);
 });
 
+test('multicall entries of a 32-bit guest are half as long', async () => {
+  const { cpu, memory, table, op } = await boot();
+  cpu.mode = 32;
+  memory.fill(DATA, 96);
+  memory.write32(DATA, 17);
+  memory.write32(DATA + 32, 12); // memory_op(XENMEM_maximum_ram_page)
+  memory.write32(DATA + 40, 2);
+  memory.write32(DATA + 64, 99);
+  for (const [register, value] of [
+    ['rax', 13n],
+    ['rbx', BigInt(DATA)],
+    ['rcx', 3n | (0xdeadn << 32n)],
+  ] as const)
+    cpu.set(register, value);
+  op(table.cpu.hypercall)(cpu);
+  assert.equal(cpu.get('rax'), 0n);
+  assert.deepEqual(
+    [0, 1, 2].map(index => memory.read32(DATA + 32 * index + 4) | 0),
+    [0x40011, (MEMORY >>> 12) - 1, -ENOSYS],
+  );
+  assert.equal(memory.read32(DATA + 8), 0, 'the argument behind the result is as it was');
+});
+
+test('what is not finished in a multicall goes on there', async () => {
+  const { cpu, table, op, memory } = await boot();
+  // 1500 extents of XENMEM_decrease_reservation, the balloon: more than one go.
+  const list = DATA + 0x1000;
+  memory.fill(DATA, 128);
+  memory.fill(ARGUMENTS, 32);
+  for (let index = 0; index < 1500; index++) memory.write64(list + 8 * index, BigInt(0x200 + index));
+  memory.write64(ARGUMENTS, BigInt(list));
+  memory.write64(ARGUMENTS + 8, 1500n);
+  memory.write16(ARGUMENTS + 24, 0x7ff0);
+  memory.write64(DATA, 12n);
+  memory.write64(DATA + 16, 1n);
+  memory.write64(DATA + 24, BigInt(ARGUMENTS));
+  memory.write64(DATA + 64, 17n);
+  cpu.set('rip', 0x1003n);
+  cpu.set('rax', 13n);
+  cpu.set('rdi', BigInt(DATA));
+  cpu.set('rsi', 2n);
+  op(table.cpu.hypercall)(cpu);
+  assert.equal(cpu.get('rip'), 0x1000n, 'the multicall is repeated');
+  assert.equal(cpu.get('rsi'), 2n);
+  assert.equal(memory.read64(DATA + 16), 1n + (1024n << 6n), 'the entry says how far it came');
+  assert.equal(memory.read64(DATA + 72), 0n);
+  cpu.set('rip', 0x1003n);
+  op(table.cpu.hypercall)(cpu);
+  assert.equal(cpu.get('rax'), 0n);
+  assert.equal(memory.read64(DATA + 8), 1500n);
+  assert.equal(memory.read64(DATA + 72), 0x40011n);
+});
+
 test('a long multicall lets the machine breathe and goes on where it was', async () => {
   const { cpu, table, op, memory } = await boot();
   for (let index = 0; index < 300; index++) {
