@@ -48,8 +48,13 @@ export interface BlockLayout {
 export const layout64: BlockLayout = { slot: 112, id: 8, sector: 16, segments: 24, sectors: 24, indirectGrefs: 28 };
 export const layout32: BlockLayout = { slot: 108, id: 4, sector: 12, segments: 20, sectors: 20, indirectGrefs: 24 };
 
-/** `protocol` nodes that we understand. A front end that writes none has our own width. */
-export const protocols: Readonly<Record<string, BlockLayout>> = { 'x86_64-abi': layout64, 'x86_32-abi': layout32 };
+/** The `protocol` nodes that the back end understands. The guest chooses the string: it must not be the key of an object. */
+export const protocols: ReadonlyMap<string, BlockLayout> = new Map([
+  ['x86_64-abi', layout64],
+  ['x86_32-abi', layout32],
+]);
+/** What a front end means that writes no `protocol` node: our own width. */
+export const DEFAULT_PROTOCOL = 'x86_64-abi';
 
 /** Bytes of a segment descriptor: gref u32, first_sect u8, last_sect u8, padding. */
 export const SEGMENT_SIZE = 8;

@@ -4,8 +4,9 @@ import { createRandom } from '../../conformance/random.ts';
 import type { Disk } from '../../host/disk.ts';
 import { createLog } from '../../host/log.ts';
 import { GuestMemory } from '../../memory/memory.ts';
-import type { BackendHost } from './backend.ts';
-import { BlockBackend, virtualDevice } from './block-backend.ts';
+import { StateStore } from '../../state/state.ts';
+import type { BackEnd, BackendHost } from './backend.ts';
+import { connectDisk, virtualDevice } from './block-backend.ts';
 import { type BlockLayout, layout32, layout64 } from './block-protocol.ts';
 import { Xenstore } from './xenstore.ts';
 
@@ -56,31 +57,41 @@ function setUp(options: { layout?: BlockLayout; order?: number; readOnly?: boole
   const layout = options.layout ?? layout64;
   const ringPages = 2 ** (options.order ?? 0);
   const memory = new GuestMemory(new ArrayBuffer(PAGES * 4096), 0, PAGES * 4096);
-  const store = new Xenstore();
+  const states = new StateStore();
+  const store = new Xenstore(states);
   const disk = new MemoryDisk();
   disk.readOnly = options.readOnly ?? false;
   const refused = new Set<number>();
   let mapped = 0;
   let notifications = 0;
-  let event: (() => void) | undefined;
+  let backEnd: BackEnd | undefined;
+  let bound = false;
+  store.listen(0, () => backEnd?.onWatch());
+  const event = () => {
+    if (bound) backEnd?.onEvent();
+  };
   const host: BackendHost = {
     domain: 1,
     memory,
     store,
     log: createLog(),
+    state: (name, version, initial) => states.state(name, version, initial),
+    register(name, registered) {
+      assert.equal(name, 'vbd/51712');
+      backEnd = registered;
+    },
     map(reference, write) {
       if (reference >= PAGES || refused.has(reference) || (write && refused.has(-reference))) return undefined;
       mapped++;
-      return { address: reference * 4096, unmap: () => mapped-- };
+      return { handle: mapped, address: reference * 4096 };
     },
-    bind(port, onEvent) {
-      if (port !== PORT) return undefined;
-      event = onEvent;
-      return { notify: () => notifications++, close: () => (event = undefined) };
-    },
+    unmap: () => mapped--,
+    bind: port => port === PORT && (bound = true),
+    notify: () => notifications++,
+    unbind: () => (bound = false),
   };
   store.write(0, '/local/domain/1', '');
-  new BlockBackend(host, disk, 0);
+  connectDisk(host, disk, 0);
 
   // The front end's pages of the ring are not neighbours, and in the wrong order.
   const ringFrames = Array.from({ length: ringPages }, (_, index) => RING + (ringPages - 1 - index) * 2);
@@ -117,7 +128,7 @@ function setUp(options: { layout?: BlockLayout; order?: number; readOnly?: boole
   };
   const kick = () => {
     memory.write32(header, produced);
-    event?.();
+    event();
   };
   /** Statuses of the responses that have come. */
   const responses = (): number[] => {
@@ -192,7 +203,7 @@ function setUp(options: { layout?: BlockLayout; order?: number; readOnly?: boole
     slots,
     mapped: () => mapped,
     lastOperation: () => lastOperation,
-    send: () => event?.(),
+    send: () => event(),
     notifications: () => notifications,
     state: () => store.readText(`${BACK}/state`),
   };
@@ -234,6 +245,10 @@ test('a front end that does not say enough, or lies, is not connected', () => {
     { 'ring-ref': '9999' },
     { 'event-channel': '6' },
     { protocol: 'ia64-abi' },
+    // Names that every plain object has.
+    { protocol: 'constructor' },
+    { protocol: 'toString' },
+    { protocol: '__proto__' },
     { 'ring-page-order': '9' },
     { 'ring-page-order': '1' },
   ];

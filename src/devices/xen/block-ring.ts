@@ -3,7 +3,8 @@
  * (public/io/blkif.h, ring.h). All that is in the ring is the guest's word: a slot is copied out once and then checked.
  */
 import type { Disk } from '../../host/disk.ts';
-import type { BackendHost, EventPort, GrantedPage } from './backend.ts';
+import type { State } from '../../state/state.ts';
+import type { BackendHost, GrantedPage } from './backend.ts';
 import {
   BLKIF_DISCARD_SECURE,
   BLKIF_MAX_SEGMENTS_PER_REQUEST,
@@ -17,7 +18,9 @@ import {
   BLKIF_RSP_ERROR,
   BLKIF_RSP_OKAY,
   type BlockLayout,
+  DEFAULT_PROTOCOL,
   MAX_INDIRECT_SEGMENTS,
+  protocols,
   REQ_EVENT,
   REQ_PROD,
   RING_HEADER,
@@ -37,91 +40,104 @@ interface Run {
   length: number;
 }
 
+interface RingState {
+  /** The ring's pages, in order. Empty while no front end is connected. */
+  pages: GrantedPage[];
+  port: number;
+  /** How the front end lays slots out: a key of `protocols`. */
+  protocol: string;
+  /** Our own index: of the next request to take and of the next response to put. */
+  next: number;
+  /** The front end broke the protocol: nothing more is taken from it. */
+  broken: boolean;
+}
+
 export class BlockRing {
   readonly #host: BackendHost;
   readonly #disk: Disk;
-  readonly #layout: BlockLayout;
-  readonly #pages: readonly GrantedPage[];
-  /** Slots: a power of two. */
-  readonly #size: number;
-  readonly #port: EventPort;
-  /** Our own indices: of the next request to take and the next response to put. They move together. */
-  #next = 0;
-  #broken = false;
+  /** The back end's name, to which the port is bound. */
+  readonly #name: string;
+  readonly #state: State<RingState>;
 
-  /** Maps `references` (the ring's pages) and binds `port`; undefined if the guest granted no such things. */
-  static connect(
-    host: BackendHost,
-    disk: Disk,
-    layout: BlockLayout,
-    references: readonly number[],
-    port: number,
-  ): BlockRing | undefined {
-    const pages: GrantedPage[] = [];
-    for (const reference of references) {
-      const page = host.map(reference, true);
-      if (page) pages.push(page);
-    }
-    let ring: BlockRing | undefined;
-    const bound = pages.length === references.length ? host.bind(port, () => ring?.service()) : undefined;
-    if (!bound) {
-      for (const page of pages) page.unmap();
-      return undefined;
-    }
-    ring = new BlockRing(host, disk, layout, pages, bound);
-    return ring;
-  }
-
-  private constructor(
-    host: BackendHost,
-    disk: Disk,
-    layout: BlockLayout,
-    pages: readonly GrantedPage[],
-    port: EventPort,
-  ) {
+  constructor(host: BackendHost, disk: Disk, name: string) {
     this.#host = host;
     this.#disk = disk;
-    this.#layout = layout;
-    this.#pages = pages;
-    this.#port = port;
-    const slots = Math.floor((pages.length * PAGE_SIZE - RING_HEADER) / layout.slot);
-    this.#size = 2 ** Math.floor(Math.log2(slots));
+    this.#name = name;
+    this.#state = host.state(`${name}/ring`, 1, () => ({
+      pages: [],
+      port: 0,
+      protocol: DEFAULT_PROTOCOL,
+      next: 0,
+      broken: false,
+    }));
+  }
+
+  /** Maps `references` (the ring's pages) and binds `port`; false if the guest granted no such things. */
+  connect(protocol: string, references: readonly number[], port: number): boolean {
+    if (!protocols.has(protocol)) return false;
+    const pages: GrantedPage[] = [];
+    for (const reference of references) {
+      const page = this.#host.map(reference, true);
+      if (page) pages.push(page);
+    }
+    if (pages.length !== references.length || !this.#host.bind(port, this.#name)) {
+      for (const page of pages) this.#host.unmap(page);
+      return false;
+    }
+    Object.assign(this.#state, { pages, port, protocol, next: 0, broken: false } satisfies RingState);
+    return true;
   }
 
   /** Gives the guest its pages and its port back. */
   disconnect(): void {
-    this.#broken = true;
-    this.#port.close();
-    for (const page of this.#pages) page.unmap();
+    if (!this.#connected) return;
+    this.#host.unbind(this.#state.port, this.#name);
+    for (const page of this.#state.pages) this.#host.unmap(page);
+    this.#state.initialise();
+  }
+
+  get #connected(): boolean {
+    return this.#state.pages.length > 0;
+  }
+
+  get #layout(): BlockLayout {
+    return protocols.get(this.#state.protocol)!;
+  }
+
+  /** Slots: a power of two. */
+  get #slots(): number {
+    const room = this.#state.pages.length * PAGE_SIZE - RING_HEADER;
+    return 2 ** Math.floor(Math.log2(Math.floor(room / this.#layout.slot)));
   }
 
   /** The guest sent an event: takes what requests there are. */
   service(): void {
+    const state = this.#state;
     // A request may read the disk into the ring itself, and so make more of them: that must not go on for ever.
-    for (let pass = 0; pass < 2 && !this.#broken; pass++) {
-      const count = (this.#index(REQ_PROD) - this.#next) >>> 0;
-      if (count > this.#size) {
-        this.#broken = true;
+    for (let pass = 0; pass < 2 && this.#connected && !state.broken; pass++) {
+      const count = (this.#index(REQ_PROD) - state.next) >>> 0;
+      if (count > this.#slots) {
+        state.broken = true;
         this.#host.log.once(`blk-ring-${this.#disk.name}`, `xen block ${this.#disk.name}: a ring index out of range`);
         return;
       }
       if (count === 0) break;
       for (let done = 0; done < count; done++) {
-        const request = this.#readSlot(this.#next);
+        const request = this.#readSlot(state.next);
         const status = this.#perform(request);
-        this.#respond(this.#next, request, status);
-        this.#next = (this.#next + 1) >>> 0;
+        this.#respond(state.next, request, status);
+        state.next = (state.next + 1) >>> 0;
       }
       this.#publish(count);
-      this.#setIndex(REQ_EVENT, (this.#next + 1) >>> 0);
+      this.#setIndex(REQ_EVENT, (state.next + 1) >>> 0);
     }
   }
 
   /** Shows the guest `count` responses, and tells it if it has asked to be told of one of them. */
   #publish(count: number): void {
-    this.#setIndex(RSP_PROD, this.#next);
-    const sinceEvent = (this.#next - this.#index(RSP_EVENT)) >>> 0;
-    if (sinceEvent < count) this.#port.notify();
+    this.#setIndex(RSP_PROD, this.#state.next);
+    const sinceEvent = (this.#state.next - this.#index(RSP_EVENT)) >>> 0;
+    if (sinceEvent < count) this.#host.notify(this.#state.port, this.#name);
   }
 
   #perform(request: DataView): number {
@@ -169,7 +185,7 @@ export class BlockRing {
       const start = page * PAGE_SIZE;
       const length = Math.min(PAGE_SIZE, descriptors.length - start);
       descriptors.set(this.#host.memory.copyOut(granted.address, length), start);
-      granted.unmap();
+      this.#host.unmap(granted);
     }
     return new DataView(descriptors.buffer);
   }
@@ -194,7 +210,7 @@ export class BlockRing {
       if (operation === BLKIF_OP_WRITE_BARRIER) this.#disk.flush();
       return BLKIF_RSP_OKAY;
     } finally {
-      for (const page of granted) page.unmap();
+      for (const page of granted) this.#host.unmap(page);
     }
   }
 
@@ -291,7 +307,7 @@ export class BlockRing {
   }
 
   #slotOffset(index: number): number {
-    return RING_HEADER + (index & (this.#size - 1)) * this.#layout.slot;
+    return RING_HEADER + (index & (this.#slots - 1)) * this.#layout.slot;
   }
 
   /** The ring's pages are not neighbours: a slot may lie in two. */
@@ -300,16 +316,16 @@ export class BlockRing {
       const offset = start + done;
       const within = offset % PAGE_SIZE;
       const piece = Math.min(length - done, PAGE_SIZE - within);
-      each(this.#pages[Math.floor(offset / PAGE_SIZE)]!.address + within, piece, done);
+      each(this.#state.pages[Math.floor(offset / PAGE_SIZE)]!.address + within, piece, done);
       done += piece;
     }
   }
 
   #index(offset: number): number {
-    return this.#host.memory.read32(this.#pages[0]!.address + offset);
+    return this.#host.memory.read32(this.#state.pages[0]!.address + offset);
   }
 
   #setIndex(offset: number, value: number): void {
-    this.#host.memory.write32(this.#pages[0]!.address + offset, value);
+    this.#host.memory.write32(this.#state.pages[0]!.address + offset, value);
   }
 }

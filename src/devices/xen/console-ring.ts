@@ -1,6 +1,7 @@
 /** The PV console (public/io/console.h): one page with a ring each way, and an event channel. Linux calls it hvc0. */
 import type { Console } from '../../host/console.ts';
 import type { GuestMemory } from '../../memory/memory.ts';
+import type { State, States } from '../../state/state.ts';
 import { IncomingRing, OutgoingRing, type RingLayout, type RingPage } from './shared-ring.ts';
 
 /** struct xencons_interface: `in` is to the guest, `out` from it. */
@@ -12,17 +13,18 @@ export class ConsoleRing {
   readonly #output: IncomingRing;
   readonly #input: OutgoingRing;
   readonly #notify: () => void;
-  /** Typed, but not yet room for in the ring. */
-  #typed: Uint8Array[] = [];
+  /** What was typed and finds no room in the ring yet. */
+  readonly #state: State<{ typed: Uint8Array[] }>;
 
   /** `notify` raises the guest's end of the console's event channel. */
-  constructor(memory: GuestMemory, page: RingPage, console: Console, notify: () => void) {
+  constructor(states: States, memory: GuestMemory, page: RingPage, console: Console, notify: () => void) {
     this.#console = console;
-    this.#output = new IncomingRing(memory, page, OUT);
-    this.#input = new OutgoingRing(memory, page, IN);
+    this.#state = states.state('console', 1, () => ({ typed: [] }));
+    this.#output = new IncomingRing(states, memory, page, OUT);
+    this.#input = new OutgoingRing(states, memory, page, IN);
     this.#notify = notify;
     console.onInput(data => {
-      this.#typed.push(data);
+      this.#state.typed.push(data);
       if (this.#feed()) this.#notify();
     });
   }
@@ -38,15 +40,16 @@ export class ConsoleRing {
 
   /** Moves what was typed into the ring, as far as there is room. */
   #feed(): boolean {
+    const { typed } = this.#state;
     let any = false;
-    for (let next = this.#typed[0]; next; next = this.#typed[0]) {
+    for (let next = typed[0]; next; next = typed[0]) {
       const count = this.#input.put(next);
       if (count > 0) any = true;
       if (count < next.length) {
-        this.#typed[0] = next.subarray(count);
+        typed[0] = next.subarray(count);
         break;
       }
-      this.#typed.shift();
+      typed.shift();
     }
     return any;
   }

@@ -5,6 +5,7 @@ import { FakeStoreClient, type StoreMessage } from '../../../tests/fake-store-cl
 import { createRandom } from '../../conformance/random.ts';
 import { createLog } from '../../host/log.ts';
 import { GuestMemory } from '../../memory/memory.ts';
+import { StateStore } from '../../state/state.ts';
 import { StoreError, Xenstore } from './xenstore.ts';
 import { XenstoreRing } from './xenstore-ring.ts';
 
@@ -22,12 +23,13 @@ const types: Record<string, number> = {
 
 function setUp() {
   const memory = new GuestMemory(new ArrayBuffer(0x4000), 0, 0x4000);
-  const store = new Xenstore();
+  const states = new StateStore();
+  const store = new Xenstore(states);
   const log = createLog();
   store.write(0, '/local/domain/1', '');
   store.setPermissions(0, '/local/domain/1', ['n1']);
   const client = new FakeStoreClient(memory, PAGE);
-  const ring = new XenstoreRing(1, memory, { address: PAGE }, store, log, () => client.notifications++);
+  const ring = new XenstoreRing(states, 1, memory, { address: PAGE }, store, log, () => client.notifications++);
   client.onEvent = () => ring.onEvent();
   /** Sends one request and returns its answer; watch events are left out. */
   const ask = (type: number, payload: string, transaction = 0): StoreMessage => {
@@ -343,7 +345,7 @@ test('a guest that takes no answers is not given memory without end', () => {
 });
 
 test('store errors carry the name that goes over the wire', () => {
-  const store = new Xenstore();
+  const store = new Xenstore(new StateStore());
   assert.throws(
     () => store.read(0, '/none'),
     (error: unknown) => error instanceof StoreError && error.code === 'ENOENT',

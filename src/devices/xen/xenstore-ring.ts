@@ -4,6 +4,7 @@
  */
 import type { Log } from '../../host/log.ts';
 import type { GuestMemory } from '../../memory/memory.ts';
+import type { State, States } from '../../state/state.ts';
 import { IncomingRing, OutgoingRing, type RingLayout, type RingPage } from './shared-ring.ts';
 import { homeOf, type Permission, StoreError, type StoreErrorName, type Xenstore } from './xenstore.ts';
 
@@ -27,8 +28,29 @@ const XENSTORE_PAYLOAD_MAX = 4096;
 const ANSWERS_WAITING = 64 * 1024;
 const EVENTS_WAITING = 4 * 1024 * 1024;
 
+/** Message types (enum xsd_sockmsg_type). */
+const XS_CONTROL = 0;
+const XS_DIRECTORY = 1;
+const XS_READ = 2;
+const XS_GET_PERMS = 3;
+const XS_WATCH = 4;
+const XS_UNWATCH = 5;
+const XS_TRANSACTION_START = 6;
+const XS_TRANSACTION_END = 7;
+const XS_INTRODUCE = 8;
+const XS_RELEASE = 9;
+const XS_GET_DOMAIN_PATH = 10;
+const XS_WRITE = 11;
+const XS_MKDIR = 12;
+const XS_RM = 13;
+const XS_SET_PERMS = 14;
 const XS_WATCH_EVENT = 15;
 const XS_ERROR = 16;
+const XS_IS_DOMAIN_INTRODUCED = 17;
+const XS_RESUME = 18;
+const XS_SET_TARGET = 19;
+const XS_RESET_WATCHES = 21;
+const XS_DIRECTORY_PART = 22;
 
 /** One request: who asks is fixed, `strings` are the NUL-terminated parts of the payload. */
 interface Request {
@@ -49,15 +71,18 @@ export class XenstoreRing {
   readonly #notify: () => void;
   readonly #requests: IncomingRing;
   readonly #responses: OutgoingRing;
-  /** The beginning of a message whose rest has not come yet. */
-  #partial = new Uint8Array(0);
-  /** Messages waiting for room in the ring. */
-  readonly #waiting: Uint8Array[] = [];
-  #waitingBytes = 0;
-  /** The guest broke the protocol: nothing more is said to it. */
-  #broken = false;
+  readonly #state: State<{
+    /** The beginning of a message whose rest has not come yet. */
+    partial: Uint8Array;
+    /** Messages waiting for room in the ring. */
+    waiting: Uint8Array[];
+    waitingBytes: number;
+    /** The guest broke the protocol: nothing more is said to it. */
+    broken: boolean;
+  }>;
 
   constructor(
+    states: States,
     domain: number,
     memory: GuestMemory,
     page: RingPage,
@@ -72,8 +97,15 @@ export class XenstoreRing {
     this.#store = store;
     this.#log = log;
     this.#notify = notify;
-    this.#requests = new IncomingRing(memory, page, REQUESTS);
-    this.#responses = new OutgoingRing(memory, page, RESPONSES);
+    this.#state = states.state('messages', 1, () => ({
+      partial: new Uint8Array(0),
+      waiting: [],
+      waitingBytes: 0,
+      broken: false,
+    }));
+    this.#requests = new IncomingRing(states, memory, page, REQUESTS);
+    this.#responses = new OutgoingRing(states, memory, page, RESPONSES);
+    store.listen(domain, (path, token) => this.#event(path, token));
     memory.write32(
       page.address + SERVER_FEATURES,
       XENSTORE_SERVER_FEATURE_RECONNECTION | XENSTORE_SERVER_FEATURE_ERROR,
@@ -83,9 +115,9 @@ export class XenstoreRing {
   /** The guest sent an event: it has written requests, or made room for answers. */
   onEvent(): void {
     if (this.#memory.read32(this.#page.address + CONNECTION) === XENSTORE_RECONNECT) this.#reconnect();
-    if (this.#broken) return;
+    if (this.#state.broken) return;
     let progress = this.#flush();
-    while (!this.#broken && this.#waitingBytes < ANSWERS_WAITING) {
+    while (!this.#state.broken && this.#state.waitingBytes < ANSWERS_WAITING) {
       const bytes = this.#requests.take();
       if (!bytes) {
         this.#break(XENSTORE_ERROR_RINGIDX, 'a request index out of range');
@@ -103,26 +135,23 @@ export class XenstoreRing {
     this.#store.reset(this.#domain);
     this.#requests.reset();
     this.#responses.reset();
-    this.#partial = new Uint8Array(0);
-    this.#waiting.length = 0;
-    this.#waitingBytes = 0;
-    this.#broken = false;
+    this.#state.initialise();
     this.#memory.write32(this.#page.address + ERROR, 0);
     this.#memory.write32(this.#page.address + CONNECTION, XENSTORE_CONNECTED);
     this.#notify();
   }
 
   #break(error: number, why: string): void {
-    this.#broken = true;
+    this.#state.broken = true;
     this.#memory.write32(this.#page.address + ERROR, error);
     this.#log.once('xenstore-broken', `xenstore: the guest broke the protocol: ${why}`);
   }
 
   /** Cuts messages out of the stream. */
   #receive(bytes: Uint8Array): void {
-    const stream = new Uint8Array(this.#partial.length + bytes.length);
-    stream.set(this.#partial);
-    stream.set(bytes, this.#partial.length);
+    const stream = new Uint8Array(this.#state.partial.length + bytes.length);
+    stream.set(this.#state.partial);
+    stream.set(bytes, this.#state.partial.length);
     const view = new DataView(stream.buffer);
     let at = 0;
     while (stream.length - at >= HEADER_SIZE) {
@@ -140,7 +169,7 @@ export class XenstoreRing {
       );
       at += HEADER_SIZE + length;
     }
-    this.#partial = stream.slice(at);
+    this.#state.partial = stream.slice(at);
   }
 
   #handle(type: number, id: number, transaction: number, payload: Uint8Array): void {
@@ -163,84 +192,68 @@ export class XenstoreRing {
 
   /** By message type. What belongs to the toolstack is refused. */
   readonly #operations: Readonly<Record<number, (request: Request, after: (() => void)[]) => Answer>> = {
-    // CONTROL
-    0: refused,
-    // DIRECTORY
-    1: request => list(this.#store.directory(this.#domain, path(request), request.transaction)),
-    // READ
-    2: request => this.#store.read(this.#domain, path(request), request.transaction),
-    // GET_PERMS
-    3: request => list(this.#store.permissions(this.#domain, path(request), request.transaction)),
-    // WATCH
-    4: (request, after) => {
+    [XS_CONTROL]: refused,
+    [XS_DIRECTORY]: request => list(this.#store.directory(this.#domain, path(request), request.transaction)),
+    [XS_READ]: request => this.#store.read(this.#domain, path(request), request.transaction),
+    [XS_GET_PERMS]: request => list(this.#store.permissions(this.#domain, path(request), request.transaction)),
+    [XS_WATCH]: (request, after) => {
       const [where, token] = strings(request.payload, 2);
-      this.#store.watch(this.#domain, where!, token!, (path, token) => this.#event(path, token));
+      this.#store.watch(this.#domain, where!, token!);
       after.push(() => this.#event(where!, token!));
       return OK;
     },
-    // UNWATCH
-    5: request => {
+    [XS_UNWATCH]: request => {
       const [where, token] = strings(request.payload, 2);
       this.#store.unwatch(this.#domain, where!, token!);
       return OK;
     },
-    // TRANSACTION_START
-    6: request => {
+    [XS_TRANSACTION_START]: request => {
       if (request.transaction !== 0) throw new StoreError('EBUSY');
       return `${this.#store.startTransaction(this.#domain)}\0`;
     },
-    // TRANSACTION_END
-    7: request => {
+    [XS_TRANSACTION_END]: request => {
       const [verdict] = strings(request.payload, 1);
       if (verdict !== 'T' && verdict !== 'F') throw new StoreError('EINVAL');
       this.#store.endTransaction(this.#domain, request.transaction, verdict === 'T');
       return OK;
     },
-    // INTRODUCE, RELEASE
-    8: refused,
-    9: refused,
-    // GET_DOMAIN_PATH
-    10: request => `${homeOf(domainId(request))}\0`,
-    // WRITE: the value is what follows the path, and may hold anything
-    11: request => {
+    [XS_INTRODUCE]: refused,
+    [XS_RELEASE]: refused,
+    [XS_GET_DOMAIN_PATH]: request => `${homeOf(domainId(request))}\0`,
+    // The value is what follows the path, and may hold anything
+    [XS_WRITE]: request => {
       const end = request.payload.indexOf(0);
       if (end < 0) throw new StoreError('EINVAL');
       const value = request.payload.subarray(end + 1);
       this.#store.write(this.#domain, text(request.payload.subarray(0, end)), value, request.transaction);
       return OK;
     },
-    // MKDIR
-    12: request => {
+    [XS_MKDIR]: request => {
       this.#store.mkdir(this.#domain, path(request), request.transaction);
       return OK;
     },
-    // RM
-    13: request => {
+    [XS_RM]: request => {
       this.#store.remove(this.#domain, path(request), request.transaction);
       return OK;
     },
-    // SET_PERMS
-    14: request => {
+    [XS_SET_PERMS]: request => {
       const [where, ...permissions] = strings(request.payload);
       if (where === undefined || !permissions.every(isPermission)) throw new StoreError('EINVAL');
       this.#store.setPermissions(this.#domain, where, permissions, request.transaction);
       return OK;
     },
-    // IS_DOMAIN_INTRODUCED
-    17: request => {
+    [XS_IS_DOMAIN_INTRODUCED]: request => {
       const id = domainId(request);
       return id === 0 || id === this.#domain ? 'T\0' : 'F\0';
     },
-    // RESUME, SET_TARGET
-    18: refused,
-    19: refused,
-    // RESET_WATCHES
-    21: () => {
+    [XS_RESUME]: refused,
+    [XS_SET_TARGET]: refused,
+    [XS_RESET_WATCHES]: () => {
       this.#store.reset(this.#domain);
       return OK;
     },
-    // DIRECTORY_PART: the generation, then as much of the listing as fits; an empty name ends it
-    22: request => {
+    // The generation, then as much of the listing as fits; an empty name ends it
+    [XS_DIRECTORY_PART]: request => {
       const [where, offset] = strings(request.payload, 2);
       if (!/^\d+$/.test(offset!)) throw new StoreError('EINVAL');
       const generation = `${this.#store.generation(this.#domain, where!, request.transaction)}\0`;
@@ -252,7 +265,7 @@ export class XenstoreRing {
   };
 
   #event(path: string, token: string): void {
-    if (this.#waitingBytes > EVENTS_WAITING) {
+    if (this.#state.waitingBytes > EVENTS_WAITING) {
       this.#log.once('xenstore-events', 'xenstore: the guest does not take its watch events: some are lost');
       return;
     }
@@ -268,22 +281,23 @@ export class XenstoreRing {
     view.setUint32(8, transaction, true);
     view.setUint32(12, payload.length, true);
     message.set(payload, HEADER_SIZE);
-    this.#waiting.push(message);
-    this.#waitingBytes += message.length;
+    this.#state.waiting.push(message);
+    this.#state.waitingBytes += message.length;
   }
 
   /** Moves waiting messages into the ring. @returns whether any byte went. */
   #flush(): boolean {
+    const { waiting } = this.#state;
     let any = false;
-    for (let next = this.#waiting[0]; next; next = this.#waiting[0]) {
+    for (let next = waiting[0]; next; next = waiting[0]) {
       const count = this.#responses.put(next);
       if (count > 0) any = true;
-      this.#waitingBytes -= count;
+      this.#state.waitingBytes -= count;
       if (count < next.length) {
-        this.#waiting[0] = next.subarray(count);
+        waiting[0] = next.subarray(count);
         break;
       }
-      this.#waiting.shift();
+      waiting.shift();
     }
     return any;
   }

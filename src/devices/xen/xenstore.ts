@@ -5,6 +5,8 @@
  * Every caller is a domain. Domain 0 (ourselves) may do all; a guest is held to permissions and to quotas.
  */
 
+import type { State, States } from '../../state/state.ts';
+
 /** Error names as they go over the wire. */
 export type StoreErrorName =
   | 'EINVAL'
@@ -51,8 +53,6 @@ interface Node {
   generation: number;
 }
 
-type Nodes = Map<string, Node>;
-
 interface Watch {
   domain: number;
   /** Absolute path, or a special one such as @releaseDomain. */
@@ -60,7 +60,6 @@ interface Watch {
   token: string;
   /** Chops this much off event paths: the watch was set on a relative path. */
   prefix: string;
-  fire: (path: string, token: string) => void;
 }
 
 interface Change {
@@ -78,19 +77,46 @@ interface Transaction {
   changes: Change[];
 }
 
+interface StoreState {
+  nodes: Map<string, Node>;
+  watches: Watch[];
+  transactions: Map<number, Transaction>;
+  /** How many nodes each domain owns. */
+  owned: Map<number, number>;
+  nextTransaction: number;
+  generation: number;
+}
+
+function initialStore(): StoreState {
+  const root: Node = { value: new Uint8Array(), children: new Set(), permissions: ['n0'], generation: 0 };
+  return {
+    nodes: new Map([['/', root]]),
+    watches: [],
+    transactions: new Map(),
+    owned: new Map(),
+    nextTransaction: 1,
+    generation: 1,
+  };
+}
+
+/** Hears of a change: the path as the watch was set, and the watch's token. */
+type Listener = (path: string, token: string) => void;
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 export class Xenstore {
-  readonly #nodes: Nodes = new Map();
-  readonly #watches: Watch[] = [];
-  readonly #transactions = new Map<number, Transaction>();
-  readonly #owned = new Map<number, number>();
-  #nextTransaction = 1;
-  #generation = 1;
+  readonly #state: State<StoreState>;
+  /** Who hears of a domain's watches, by domain. */
+  readonly #listeners = new Map<number, Listener>();
 
-  constructor() {
-    this.#nodes.set('/', { value: new Uint8Array(), children: new Set(), permissions: ['n0'], generation: 0 });
+  constructor(states: States) {
+    this.#state = states.state('xenstore', 1, initialStore);
+  }
+
+  /** Has `listener` hear of all watches that `domain` sets from now on or has set: once for each domain. */
+  listen(domain: number, listener: Listener): void {
+    this.#listeners.set(domain, listener);
   }
 
   /** The absolute form of a path that `domain` uses, checked. @throws StoreError EINVAL */
@@ -109,7 +135,7 @@ export class Xenstore {
 
   /** The value as text, or undefined: for back ends. */
   readText(path: string): string | undefined {
-    const node = this.#nodes.get(path);
+    const node = this.#state.nodes.get(path);
     return node && decoder.decode(node.value);
   }
 
@@ -182,53 +208,53 @@ export class Xenstore {
     this.#changed({ path: absolute, removed: false }, transaction);
   }
 
-  /** Sets a watch; the caller fires it once itself, at once. @throws StoreError EEXIST, E2BIG (quota) */
-  watch(domain: number, path: string, token: string, fire: (path: string, token: string) => void): void {
+  /** Sets a watch, of which the domain's listener hears; the caller fires it once itself, at once. @throws StoreError EEXIST, E2BIG (quota) */
+  watch(domain: number, path: string, token: string): void {
     const special = path.startsWith('@');
     const absolute = special ? path : this.resolve(domain, path);
-    if (this.#watches.some(watch => watch.domain === domain && watch.path === absolute && watch.token === token))
+    if (this.#state.watches.some(watch => watch.domain === domain && watch.path === absolute && watch.token === token))
       throw new StoreError('EEXIST');
-    if (domain !== 0 && this.#watches.filter(watch => watch.domain === domain).length >= QUOTA_WATCHES)
+    if (domain !== 0 && this.#state.watches.filter(watch => watch.domain === domain).length >= QUOTA_WATCHES)
       throw new StoreError('E2BIG');
     const prefix = special || path.startsWith('/') ? '' : `${homeOf(domain)}/`;
-    this.#watches.push({ domain, path: absolute, token, prefix, fire });
+    this.#state.watches.push({ domain, path: absolute, token, prefix });
   }
 
   unwatch(domain: number, path: string, token: string): void {
     const absolute = path.startsWith('@') ? path : this.resolve(domain, path);
-    const index = this.#watches.findIndex(
+    const index = this.#state.watches.findIndex(
       watch => watch.domain === domain && watch.path === absolute && watch.token === token,
     );
     if (index < 0) throw new StoreError('ENOENT');
-    this.#watches.splice(index, 1);
+    this.#state.watches.splice(index, 1);
   }
 
   /** RESET_WATCHES: forgets all watches and transactions of a domain. */
   reset(domain: number): void {
-    for (let index = this.#watches.length - 1; index >= 0; index--)
-      if (this.#watches[index]!.domain === domain) this.#watches.splice(index, 1);
-    for (const [id, transaction] of this.#transactions)
-      if (transaction.domain === domain) this.#transactions.delete(id);
+    for (let index = this.#state.watches.length - 1; index >= 0; index--)
+      if (this.#state.watches[index]!.domain === domain) this.#state.watches.splice(index, 1);
+    for (const [id, transaction] of this.#state.transactions)
+      if (transaction.domain === domain) this.#state.transactions.delete(id);
   }
 
   startTransaction(domain: number): number {
-    const open = [...this.#transactions.values()].filter(transaction => transaction.domain === domain).length;
+    const open = [...this.#state.transactions.values()].filter(transaction => transaction.domain === domain).length;
     if (domain !== 0 && open >= QUOTA_TRANSACTIONS) throw new StoreError('ENOSPC');
-    while (this.#transactions.has(this.#nextTransaction)) this.#nextTransaction++;
-    const id = this.#nextTransaction;
-    this.#nextTransaction = id === 0x7fffffff ? 1 : id + 1;
-    this.#transactions.set(id, { domain, written: new Map(), touched: new Map(), changes: [] });
+    while (this.#state.transactions.has(this.#state.nextTransaction)) this.#state.nextTransaction++;
+    const id = this.#state.nextTransaction;
+    this.#state.nextTransaction = id === 0x7fffffff ? 1 : id + 1;
+    this.#state.transactions.set(id, { domain, written: new Map(), touched: new Map(), changes: [] });
     return id;
   }
 
   /** Ends a transaction. @throws StoreError ENOENT; EAGAIN when something it touched has changed since. */
   endTransaction(domain: number, id: number, commit: boolean): void {
-    const transaction = this.#transactions.get(id);
+    const transaction = this.#state.transactions.get(id);
     if (transaction?.domain !== domain) throw new StoreError('ENOENT');
-    this.#transactions.delete(id);
+    this.#state.transactions.delete(id);
     if (!commit) return;
     for (const [path, generation] of transaction.touched)
-      if ((this.#nodes.get(path)?.generation ?? -1) !== generation) throw new StoreError('EAGAIN');
+      if ((this.#state.nodes.get(path)?.generation ?? -1) !== generation) throw new StoreError('EAGAIN');
     if (domain !== 0) this.#checkNodeQuota(domain, transaction);
     for (const [path, node] of transaction.written) this.#put(path, node);
     for (const change of transaction.changes) this.#fire(change);
@@ -238,27 +264,27 @@ export class Xenstore {
 
   #transaction(id: number): Transaction | undefined {
     if (id === 0) return undefined;
-    const transaction = this.#transactions.get(id);
+    const transaction = this.#state.transactions.get(id);
     if (!transaction) throw new StoreError('ENOENT');
     return transaction;
   }
 
   /** Checks that `id` is open and `domain`'s: what every request with a transaction id begins with. */
   checkTransaction(domain: number, id: number): void {
-    if (id !== 0 && this.#transactions.get(id)?.domain !== domain) throw new StoreError('ENOENT');
+    if (id !== 0 && this.#state.transactions.get(id)?.domain !== domain) throw new StoreError('ENOENT');
   }
 
   #find(path: string, transactionId: number): Node | undefined {
     const transaction = this.#transaction(transactionId);
-    if (!transaction) return this.#nodes.get(path);
+    if (!transaction) return this.#state.nodes.get(path);
     this.#touch(transaction, path);
-    return transaction.written.has(path) ? transaction.written.get(path) : this.#nodes.get(path);
+    return transaction.written.has(path) ? transaction.written.get(path) : this.#state.nodes.get(path);
   }
 
   #touch(transaction: Transaction, path: string): void {
     if (transaction.touched.has(path)) return;
     if (transaction.domain !== 0 && transaction.touched.size >= QUOTA_TOUCHED) throw new StoreError('ENOSPC');
-    transaction.touched.set(path, this.#nodes.get(path)?.generation ?? -1);
+    transaction.touched.set(path, this.#state.nodes.get(path)?.generation ?? -1);
   }
 
   #get(domain: number, path: string, access: 'r' | 'w', transaction: number): Node {
@@ -328,22 +354,22 @@ export class Xenstore {
 
   /** Into the tree itself, keeping count of who owns how many. */
   #put(path: string, node: Node | undefined): void {
-    const old = this.#nodes.get(path);
-    if (old) this.#owned.set(ownerOf(old), this.#ownedBy(ownerOf(old)) - 1);
+    const old = this.#state.nodes.get(path);
+    if (old) this.#state.owned.set(ownerOf(old), this.#ownedBy(ownerOf(old)) - 1);
     if (node) {
-      this.#owned.set(ownerOf(node), this.#ownedBy(ownerOf(node)) + 1);
-      this.#nodes.set(path, { ...node, generation: this.#generation++ });
-    } else this.#nodes.delete(path);
+      this.#state.owned.set(ownerOf(node), this.#ownedBy(ownerOf(node)) + 1);
+      this.#state.nodes.set(path, { ...node, generation: this.#state.generation++ });
+    } else this.#state.nodes.delete(path);
   }
 
   #ownedBy(domain: number): number {
-    return this.#owned.get(domain) ?? 0;
+    return this.#state.owned.get(domain) ?? 0;
   }
 
   #checkNodeQuota(domain: number, transaction: Transaction): void {
     let owned = this.#ownedBy(domain);
     for (const [path, node] of transaction.written) {
-      const old = this.#nodes.get(path);
+      const old = this.#state.nodes.get(path);
       if (old && ownerOf(old) === domain) owned--;
       if (node && ownerOf(node) === domain) owned++;
     }
@@ -361,8 +387,8 @@ export class Xenstore {
   }
 
   #fire(change: Change): void {
-    for (const watch of [...this.#watches]) {
-      if (!this.#watches.includes(watch)) continue;
+    for (const watch of [...this.#state.watches]) {
+      if (!this.#state.watches.includes(watch)) continue;
       let path: string;
       if (change.path === watch.path || change.path.startsWith(`${watch.path === '/' ? '' : watch.path}/`))
         path = change.path;
@@ -370,13 +396,13 @@ export class Xenstore {
       else if (change.removed && watch.path.startsWith(`${change.path}/`)) path = watch.path;
       else continue;
       if (watch.domain !== 0 && !this.#maySee(watch.domain, path)) continue;
-      watch.fire(path.slice(watch.prefix.length), watch.token);
+      this.#listeners.get(watch.domain)?.(path.slice(watch.prefix.length), watch.token);
     }
   }
 
   /** A guest hears of a change only where it may read: the node, or what is left above it. */
   #maySee(domain: number, path: string): boolean {
-    const node = this.#nodes.get(path) ?? this.#nearest(path, 0);
+    const node = this.#state.nodes.get(path) ?? this.#nearest(path, 0);
     return allows(domain, node.permissions, 'r');
   }
 }

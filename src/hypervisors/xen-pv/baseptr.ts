@@ -7,23 +7,23 @@ import type { PvVcpu } from './pv-vcpu.ts';
 
 /** The kernel's root becomes L4 table `frame`. 0 or -errno. */
 export function newBaseptr(pv: PvDomain, v: PvVcpu, frame: number): number {
-  if (frame === v.kernelRoot) return 0;
+  if (frame === v.state.kernelRoot) return 0;
   if (pv.types.get(frame, PGT_l4_page_table) !== 0) return -EINVAL;
-  const old = v.kernelRoot;
-  v.kernelRoot = frame;
+  const old = v.state.kernelRoot;
+  v.state.kernelRoot = frame;
   showM2p(pv, frame, true);
-  if (v.kernelMode) v.cpu.switchRoot(BigInt(frame) << 12n);
+  if (v.state.kernelMode) v.cpu.switchRoot(BigInt(frame) << 12n);
   pv.types.put(old);
   return 0;
 }
 
 /** User code's root becomes L4 table `frame`, or none for 0. 0 or -errno. */
 export function newUserBaseptr(pv: PvDomain, v: PvVcpu, frame: number): number {
-  if (frame === v.userRoot) return 0;
+  if (frame === v.state.userRoot) return 0;
   if (frame !== 0 && pv.types.get(frame, PGT_l4_page_table) !== 0) return -EINVAL;
-  const old = v.userRoot;
-  v.userRoot = frame;
-  if (frame !== 0 && pv.domain.assists.has(VMASST_TYPE_m2p_strict)) showM2p(pv, frame, false);
+  const old = v.state.userRoot;
+  v.state.userRoot = frame;
+  if (frame !== 0 && pv.domain.state.assists.has(VMASST_TYPE_m2p_strict)) showM2p(pv, frame, false);
   if (old !== 0) pv.types.put(old);
   return 0;
 }

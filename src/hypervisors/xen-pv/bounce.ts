@@ -49,7 +49,7 @@ export function bounce(pv: PvDomain, v: PvVcpu, bounce: Bounce): void {
   const { cpu, vcpu } = v;
   const rip = bounce.rip ?? cpu.get('rip');
   if (bounce.address === 0n) {
-    const where = `rip 0x${rip.toString(16)} in ${v.kernelMode ? 'kernel' : 'user'} mode`;
+    const where = `rip 0x${rip.toString(16)} in ${v.state.kernelMode ? 'kernel' : 'user'} mode`;
     cpu.kill(`${bounce.what} at ${where}, for which the guest has registered no handler`);
     return;
   }
@@ -67,15 +67,15 @@ export function bounce(pv: PvDomain, v: PvVcpu, bounce: Bounce): void {
   if (bounce.code !== undefined) frame[words++] = BigInt(bounce.code >>> 0);
   frame[words++] = rip;
   // The guest tells the two modes apart by the privilege level it finds here.
-  frame[words++] = BigInt(v.kernelMode ? cs & ~3 : cs) | (masked ? 1n << 32n : 0n);
+  frame[words++] = BigInt(v.state.kernelMode ? cs & ~3 : cs) | (masked ? 1n << 32n : 0n);
   frame[words++] = (flags & ~(RFLAGS_IF | RFLAGS_IOPL)) | (masked ? 0n : RFLAGS_IF) | (visibleIopl(v) << 12n);
   frame[words++] = rsp;
   frame[words++] = BigInt(ss);
 
-  const stack = (v.kernelMode ? rsp : v.kernelSp) & ~15n;
+  const stack = (v.state.kernelMode ? rsp : v.state.kernelSp) & ~15n;
   const top = BigInt.asUintN(64, stack - BigInt(8 * words));
-  if (!v.kernelMode) v.toggleMode();
-  if (!isGuestAddress(top) || !pv.copy.writeWords(v.kernelRoot, top, frameWords, 2 * words)) {
+  if (!v.state.kernelMode) v.toggleMode();
+  if (!isGuestAddress(top) || !pv.copy.writeWords(v.state.kernelRoot, top, frameWords, 2 * words)) {
     cpu.kill(`${bounce.what}: the guest's kernel stack at 0x${top.toString(16)} cannot be written`);
     return;
   }
@@ -95,5 +95,5 @@ export function bounce(pv: PvDomain, v: PvVcpu, bounce: Bounce): void {
 
 /** The I/O privilege level as frames show it: only to a guest that asked for it. */
 function visibleIopl(v: PvVcpu): bigint {
-  return v.vcpu.domain.assists.has(VMASST_TYPE_architectural_iopl) ? BigInt(v.vcpu.iopl) : 0n;
+  return v.vcpu.domain.state.assists.has(VMASST_TYPE_architectural_iopl) ? BigInt(v.vcpu.state.iopl) : 0n;
 }

@@ -26,7 +26,7 @@ import { getDebugRegister, setDebugRegister } from './debug-registers.ts';
 import { loadSegment, setGdtCall, updateDescriptor } from './descriptors.ts';
 import { isCanonical } from './page-table-entry.ts';
 import type { PvDomain } from './pv-domain.ts';
-import type { Callback, PvVcpu } from './pv-vcpu.ts';
+import { type Callback, emptyTrapTable, type PvVcpu } from './pv-vcpu.ts';
 import { iret } from './traps.ts';
 
 const CR0_TS = 8n;
@@ -61,20 +61,20 @@ const SEGBASE_GS_USER_SEL = 3;
 /** HYPERVISOR_set_trap_table: an array that ends at address 0; a null pointer forgets all. */
 function setTrapTable(pv: PvDomain, v: PvVcpu, list: bigint): number {
   if (list === 0n) {
-    v.traps.clear();
+    v.state.traps = emptyTrapTable();
     return 0;
   }
   const bytes = new Uint8Array(Number(TRAP_INFO_SIZE));
   const entry = new DataView(bytes.buffer);
   for (let i = 0; i < MAX_TRAPS; i++) {
-    if (!pv.copy.read(v.kernelRoot, list + BigInt(i) * TRAP_INFO_SIZE, bytes)) return -EFAULT;
+    if (!pv.copy.read(v.state.kernelRoot, list + BigInt(i) * TRAP_INFO_SIZE, bytes)) return -EFAULT;
     const address = entry.getBigUint64(8, true);
     if (address === 0n) return 0;
     if (!isCanonical(address)) return -EINVAL;
     const vector = entry.getUint8(0);
-    v.traps.address[vector] = address;
-    v.traps.selector[vector] = entry.getUint16(2, true) | 3;
-    v.traps.flags[vector] = entry.getUint8(1);
+    v.state.traps.address[vector] = address;
+    v.state.traps.selector[vector] = entry.getUint16(2, true) | 3;
+    v.state.traps.flags[vector] = entry.getUint8(1);
   }
   return 0;
 }
@@ -83,17 +83,17 @@ function setTrapTable(pv: PvDomain, v: PvVcpu, list: bigint): number {
 function callbackOf(v: PvVcpu, type: number): Callback | undefined {
   switch (type) {
     case CALLBACKTYPE_event:
-      return v.event;
+      return v.state.event;
     case CALLBACKTYPE_failsafe:
-      return v.failsafe;
+      return v.state.failsafe;
     case CALLBACKTYPE_syscall:
-      return v.syscall64;
+      return v.state.syscall64;
     case CALLBACKTYPE_nmi:
-      return v.nmi;
+      return v.state.nmi;
     case CALLBACKTYPE_sysenter:
-      return v.sysenter;
+      return v.state.sysenter;
     case CALLBACKTYPE_syscall32:
-      return v.syscall32;
+      return v.state.syscall32;
     default:
       return undefined;
   }
@@ -119,7 +119,7 @@ function callbackOp(v: PvVcpu, call: Call): number {
       if (!op) return -EFAULT;
       if (!callbackOf(v, op.type)) return -ENOSYS;
       if (op.type !== CALLBACKTYPE_nmi) return -EINVAL;
-      v.nmi.address = 0n;
+      v.state.nmi.address = 0n;
       return 0;
     }
     default:
@@ -179,8 +179,8 @@ export function cpuHypercalls(domain: () => PvDomain): HypercallTable {
       status: 'done',
       fast(vcpu, frame) {
         const v = caller(vcpu);
-        v.kernelSs = (frame.words[0] & 0xffff) | SELECTOR_RPL;
-        v.kernelSp = frame.longs[1];
+        v.state.kernelSs = (frame.words[0] & 0xffff) | SELECTOR_RPL;
+        v.state.kernelSp = frame.longs[1];
         return frame.finish(0);
       },
     },
@@ -260,7 +260,7 @@ export function cpuHypercalls(domain: () => PvDomain): HypercallTable {
       run(call) {
         const v = caller(call.vcpu);
         if (call.uint(0) === XENNMI_unregister_callback) {
-          v.nmi.address = 0n;
+          v.state.nmi.address = 0n;
           return 0;
         }
         if (call.uint(0) !== XENNMI_register_callback) return -ENOSYS;

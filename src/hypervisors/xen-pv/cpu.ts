@@ -18,13 +18,13 @@ export function createCpu(state: () => PvDomain, built: () => PvDomain | undefin
       const answer = pvCpuid(cpu, leaf, subleaf, natively);
       // What XSETBV may set is known only from here.
       const v = leaf === CPUID_XSAVE && subleaf === 0 ? built()?.vcpus[cpu.id] : undefined;
-      if (v) v.xcr0Supported = (BigInt(answer.edx) << 32n) | BigInt(answer.eax);
+      if (v) v.state.xcr0Supported = (BigInt(answer.edx) << 32n) | BigInt(answer.eax);
       return answer;
     },
     syscall(cpu) {
       const pv = state();
       const v = pv.vcpus[cpu.id]!;
-      if (!v.kernelMode) {
+      if (!v.state.kernelMode) {
         syscallToGuest(pv, v);
         return;
       }
@@ -36,7 +36,7 @@ export function createCpu(state: () => PvDomain, built: () => PvDomain | undefin
     // A program's SYSCALL comes the same way, with a number of its own kernel's.
     convention: {
       ...convention,
-      number: cpu => (built()?.vcpus[cpu.id]?.kernelMode ? convention.number(cpu) : undefined),
+      number: cpu => (built()?.vcpus[cpu.id]?.state.kernelMode ? convention.number(cpu) : undefined),
     },
   };
 }

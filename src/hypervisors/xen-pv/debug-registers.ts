@@ -18,7 +18,7 @@ const ADDRESSES: readonly RegisterName[] = ['dr0', 'dr1', 'dr2', 'dr3'];
 /** 4 and 5 are other names of 6 and 7 until CR4.DE takes them away. */
 function alias(v: PvVcpu, number: number): number | undefined {
   if (number !== 4 && number !== 5) return number;
-  return v.cr4 & CR4_DE ? undefined : number + 2;
+  return v.state.cr4 & CR4_DE ? undefined : number + 2;
 }
 
 /** @returns 0 or -errno. */
@@ -38,7 +38,7 @@ export function setDebugRegister(v: PvVcpu, number: number, value: bigint): numb
   }
   if (value & DR7_GD) return -EPERM;
   // I/O breakpoints (type 2) need CR4.DE; without it they are undefined, and refused.
-  for (let i = 0; i < 4; i++) if (((value >> BigInt(16 + 4 * i)) & 3n) === 2n && !(v.cr4 & CR4_DE)) return -EPERM;
+  for (let i = 0; i < 4; i++) if (((value >> BigInt(16 + 4 * i)) & 3n) === 2n && !(v.state.cr4 & CR4_DE)) return -EPERM;
   cpu.set('dr7', (value | DR7_ONES) & ~DR7_ZEROS);
   return 0;
 }

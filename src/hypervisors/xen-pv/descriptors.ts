@@ -32,9 +32,9 @@ export function setGdt(pv: PvDomain, v: PvVcpu, frames: readonly number[], entri
     for (const taken of frames.slice(0, i)) pv.types.put(taken);
     return -EINVAL;
   }
-  const old = v.gdtFrames;
-  v.gdtFrames = frames;
-  v.gdtEntries = entries;
+  const old = v.state.gdtFrames;
+  v.state.gdtFrames = frames;
+  v.state.gdtEntries = entries;
   for (let page = 0; page < GUEST_GDT_PAGES; page++) {
     pv.area.setGdtPage(v.vcpu.id, page, frames[page]);
     v.cpu.invalidatePage(pv.area.gdtBase(v.vcpu.id) + BigInt(page * PAGE_SIZE));
@@ -64,10 +64,10 @@ export function updateDescriptor(pv: PvDomain, address: bigint, low: number, hig
 export function setLdt(pv: PvDomain, v: PvVcpu, base: bigint, entries: number): number {
   if (entries > MAX_LDT_ENTRIES || base & 0xfffn) return -EINVAL;
   if (entries !== 0 && !(isGuestAddress(base) && isGuestAddress(base + BigInt(entries * 8 - 1)))) return -EINVAL;
-  if (v.ldtBase === base && v.ldtEntries === entries) return 0;
+  if (v.state.ldtBase === base && v.state.ldtEntries === entries) return 0;
   dropLdtPages(pv, v);
-  v.ldtBase = base;
-  v.ldtEntries = entries;
+  v.state.ldtBase = base;
+  v.state.ldtEntries = entries;
   const system = 0x8200; // present, type 2: LDT
   v.cpu.setSegment(
     'ldtr',
@@ -80,12 +80,12 @@ export function setLdt(pv: PvDomain, v: PvVcpu, base: bigint, entries: number): 
 
 /** Forgets the LDT pages looked up so far: the guest may have other things in mind with them. */
 export function dropLdtPages(pv: PvDomain, v: PvVcpu): void {
-  for (const [page, frame] of v.ldtFrames) {
+  for (const [page, frame] of v.state.ldtFrames) {
     pv.area.setLdtPage(v.vcpu.id, page, undefined);
     v.cpu.invalidatePage(pv.area.ldtBase(v.vcpu.id) + BigInt(page * PAGE_SIZE));
     pv.types.put(frame);
   }
-  v.ldtFrames.clear();
+  v.state.ldtFrames.clear();
 }
 
 /**
@@ -94,17 +94,17 @@ export function dropLdtPages(pv: PvDomain, v: PvVcpu): void {
  */
 export function faultInLdt(pv: PvDomain, v: PvVcpu, linear: bigint): boolean {
   const offset = linear - pv.area.ldtBase(v.vcpu.id);
-  if (offset < 0n || offset >= BigInt(v.ldtEntries * 8)) return false;
+  if (offset < 0n || offset >= BigInt(v.state.ldtEntries * 8)) return false;
   const page = Number(offset >> BigInt(PAGE_SHIFT));
-  if (v.ldtFrames.has(page)) return false;
-  const pageNumber = pageNumberOf(v.ldtBase + BigInt(page * PAGE_SIZE));
-  const place = pageNumber === undefined ? undefined : pv.updates.walk(v.kernelRoot, pageNumber);
+  if (v.state.ldtFrames.has(page)) return false;
+  const pageNumber = pageNumberOf(v.state.ldtBase + BigInt(page * PAGE_SIZE));
+  const place = pageNumber === undefined ? undefined : pv.updates.walk(v.state.kernelRoot, pageNumber);
   if (!place) return false;
   const low = pv.info.words[place.table * 1024 + 2 * place.index];
   if ((low & PTE_PRESENT) === 0) return false;
   const frame = low >>> PAGE_SHIFT;
   if (pv.types.get(frame, PGT_seg_desc_page) !== 0) return false;
-  v.ldtFrames.set(page, frame);
+  v.state.ldtFrames.set(page, frame);
   pv.area.setLdtPage(v.vcpu.id, page, frame);
   v.cpu.invalidatePage(pv.area.ldtBase(v.vcpu.id) + BigInt(page * PAGE_SIZE));
   return true;
@@ -120,9 +120,10 @@ export function isLdtAddress(pv: PvDomain, v: PvVcpu, address: bigint): boolean 
 function descriptorOf(pv: PvDomain, v: PvVcpu, selector: number): { low: number; high: number } | undefined {
   const index = selector >>> 3;
   const local = (selector & 4) !== 0;
-  if (local ? index >= v.ldtEntries : index >= v.gdtEntries && index < FIRST_RESERVED_GDT_ENTRY) return undefined;
+  if (local ? index >= v.state.ldtEntries : index >= v.state.gdtEntries && index < FIRST_RESERVED_GDT_ENTRY)
+    return undefined;
   const page = Math.floor(index / DESCRIPTORS_PER_PAGE);
-  if (local && !v.ldtFrames.has(page)) faultInLdt(pv, v, pv.area.ldtBase(v.vcpu.id) + BigInt(page * PAGE_SIZE));
+  if (local && !v.state.ldtFrames.has(page)) faultInLdt(pv, v, pv.area.ldtBase(v.vcpu.id) + BigInt(page * PAGE_SIZE));
   const frame = pv.area.tablePage(v.vcpu.id, (local ? TABLE_PAGES : 0) + page);
   if (frame === undefined) return undefined;
   const at = frame * 1024 + (index % DESCRIPTORS_PER_PAGE) * 2;
@@ -179,6 +180,6 @@ export function setGdtCall(pv: PvDomain, v: PvVcpu, list: bigint, entries: numbe
   if (entries > FIRST_RESERVED_GDT_ENTRY) return -EINVAL;
   const count = Math.ceil(entries / DESCRIPTORS_PER_PAGE);
   const bytes = new Uint8Array(count * 8);
-  if (!pv.copy.read(v.kernelRoot, list, bytes)) return -EFAULT;
+  if (!pv.copy.read(v.state.kernelRoot, list, bytes)) return -EFAULT;
   return setGdt(pv, v, readGdtFrames(bytes)!, entries);
 }

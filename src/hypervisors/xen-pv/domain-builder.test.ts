@@ -31,15 +31,19 @@ test('the guest finds start_info where RSI points, and all it needs in it', asyn
   assert.equal(memory.read64(at + 0x28), BigInt(domain.sharedInfo.address));
   assert.equal(memory.read32(at + 0x30), 0);
   assert.equal(memory.read64(at + 0x38) * 4096n, BigInt(domain.xenstoreRing.address));
-  assert.equal(memory.read32(at + 0x40), domain.xenstorePort);
+  assert.equal(memory.read32(at + 0x40), domain.state.xenstorePort);
   assert.equal(memory.read64(at + 0x48) * 4096n, BigInt(domain.consoleRing.address));
-  assert.equal(memory.read32(at + 0x50), domain.consolePort);
+  assert.equal(memory.read32(at + 0x50), domain.state.consolePort);
   assert.equal(memory.read64(at + 0x58), VIRTUAL_BASE + entry.registers.cr3!);
   assert.equal(text(at + 0x80, 1024), 'quiet root=x');
   // The list of frames: a page's frame has its own number.
   const list = Number(memory.read64(at + 0x68) - VIRTUAL_BASE);
   for (const page of [0, 1, 1000, domain.pages - 1]) assert.equal(memory.read64(list + 8 * page), BigInt(page));
-  assert.ok(domain.xenstorePort > 0 && domain.consolePort > 0 && domain.xenstorePort !== domain.consolePort);
+  assert.ok(
+    domain.state.xenstorePort > 0 &&
+      domain.state.consolePort > 0 &&
+      domain.state.xenstorePort !== domain.state.consolePort,
+  );
 });
 
 test('the first processor starts in 64-bit mode at CPL 3', async () => {
@@ -72,7 +76,7 @@ test('the list of frames goes where INIT_P2M says, mapped by tables of its own',
   const { memory, pv, entry } = await build(image => ({ ...image, xen: { ...image.xen, initP2m: 0x8000000000n } }));
   const at = Number(entry.registers.rsi! - VIRTUAL_BASE);
   assert.equal(memory.read64(at + 0x68), 0x8000000000n);
-  const page = pv.copy.page(pv.vcpus[0].kernelRoot, 0x8000000, true);
+  const page = pv.copy.page(pv.vcpus[0].state.kernelRoot, 0x8000000, true);
   assert.equal(BigInt(page / 4096), memory.read64(at + 0x480), 'first_p2m_pfn');
   assert.equal(memory.read64(page + 8 * 77), 77n);
 });

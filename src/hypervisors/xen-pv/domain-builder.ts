@@ -65,7 +65,7 @@ export function buildDomain(request: BootRequest, context: HypervisorContext): {
   buildTables(pv, layout, request.image.xen.initP2m);
   fillHypercallPage(request, layout);
 
-  domain.memoryMap = [{ address: 0, size: domain.pages * PAGE_SIZE, type: E820_RAM }];
+  domain.state.memoryMap = [{ address: 0, size: domain.pages * PAGE_SIZE, type: E820_RAM }];
   domain.xenstoreRing.address = layout.xenstore * PAGE_SIZE;
   domain.consoleRing.address = layout.console * PAGE_SIZE;
   connectToolstack(domain);
@@ -86,9 +86,9 @@ function announce(pv: PvDomain, layout: Layout, request: BootRequest): void {
     sharedInfo: domain.sharedInfo.address,
     flags: initrd && xen.modStartPfn ? SIF_MOD_START_PFN : 0,
     storeFrame: layout.xenstore,
-    storePort: domain.xenstorePort,
+    storePort: domain.state.xenstorePort,
     consoleFrame: layout.console,
-    consolePort: domain.consolePort,
+    consolePort: domain.state.consolePort,
     ptBase: at(layout.tables.first),
     nrPtFrames: layout.tables.pages,
     mfnList: xen.initP2m ?? at(layout.p2m.first),
@@ -147,7 +147,7 @@ function buildTables(pv: PvDomain, layout: Layout, initP2m: bigint | undefined):
   pv.info.setPinned(tables.first, true);
   // The second reference is the kernel root's.
   pv.types.get(tables.first, PGT_l4_page_table);
-  for (const v of pv.vcpus) v.kernelRoot = tables.first;
+  for (const v of pv.vcpus) v.state.kernelRoot = tables.first;
 }
 
 /** Enters `count` tables from frame `child` on into the table `parent`, or into those behind it, from the slot of `start`. */
@@ -193,7 +193,7 @@ function enter(pv: PvDomain, layout: Layout): EntryState {
   const at = (pfn: number) => layout.virtBase + BigInt(pfn * PAGE_SIZE);
   const stackTop = at(layout.stack + 1);
   const v = pv.vcpus[0]!;
-  v.kernelSp = stackTop;
+  v.state.kernelSp = stackTop;
   return {
     registers: {
       rip: layout.entry,

@@ -8,7 +8,7 @@ const HANDLER = VIRTUAL_BASE + 0x100000n;
 /** Puts `code` where RIP is and raises what the processor would. @returns true if it was done instead of bounced. */
 function execute(g: FakeGuest, code: number[], vector = 13): boolean {
   g.cpu.memory.copyIn(Number(CODE - VIRTUAL_BASE), Uint8Array.from(code));
-  g.v.traps.address[vector] = HANDLER;
+  g.v.state.traps.address[vector] = HANDLER;
   g.cpu.set('rip', CODE);
   g.cpu.set('rsp', VIRTUAL_BASE + 0x30000n);
   g.exception({ vector, code: 0 });
@@ -60,7 +60,7 @@ test('ports answer all ones where the guest may use ports', async () => {
   g.cpu.set('rax', 0x1122334455667788n);
   g.cpu.set('rdx', 0x60n);
   assert.ok(!execute(g, [0xec]), 'not at I/O privilege level 0');
-  g.v.vcpu.iopl = 1;
+  g.v.vcpu.state.iopl = 1;
   assert.ok(execute(g, [0xec]));
   assert.equal(g.cpu.get('rax'), 0x11223344556677ffn);
   assert.ok(execute(g, [0x66, 0xed]));
@@ -69,11 +69,11 @@ test('ports answer all ones where the guest may use ports', async () => {
   assert.equal(g.cpu.get('rax'), 0xffffffffn);
   assert.ok(execute(g, [0xee]));
   assert.ok(execute(g, [0xfa]), 'CLI does nothing');
-  g.v.vcpu.iopl = 0;
+  g.v.vcpu.state.iopl = 0;
   assert.ok(!execute(g, [0xfb]));
   // The bitmap in the argument page allows port 0x63 alone.
-  g.v.vcpu.ioBitmap = { address: g.words(...Array(8).fill(-1n), ~(1n << 35n)) - 0n, ports: 0x80 };
-  g.cpu.memory.write64(Number(g.v.vcpu.ioBitmap.address - VIRTUAL_BASE) + 8, ~(1n << 35n) & 0xffffffffffffffffn);
+  g.v.vcpu.state.ioBitmap = { address: g.words(...Array(8).fill(-1n), ~(1n << 35n)) - 0n, ports: 0x80 };
+  g.cpu.memory.write64(Number(g.v.vcpu.state.ioBitmap.address - VIRTUAL_BASE) + 8, ~(1n << 35n) & 0xffffffffffffffffn);
   g.cpu.set('rdx', 0x63n);
   assert.ok(execute(g, [0xec]));
   assert.ok(!execute(g, [0x66, 0xed]), 'two ports, one forbidden');
@@ -83,12 +83,12 @@ test('ports answer all ones where the guest may use ports', async () => {
 
 test('INS fills memory and stops at its end', async () => {
   const g = await createFakeGuest();
-  g.v.vcpu.iopl = 1;
+  g.v.vcpu.state.iopl = 1;
   const target = VIRTUAL_BASE + 0x21000n;
   g.cpu.set('rcx', 3000n);
   g.cpu.set('rdi', target);
   g.cpu.memory.copyIn(Number(CODE - VIRTUAL_BASE), Uint8Array.of(0xf3, 0x6c));
-  g.v.traps.address[13] = HANDLER;
+  g.v.state.traps.address[13] = HANDLER;
   for (let i = 0; i < 3; i++) {
     g.cpu.set('rip', i === 0 ? CODE : g.cpu.get('rip'));
     g.exception({ vector: 13, code: 0 });
@@ -103,7 +103,7 @@ test('INS fills memory and stops at its end', async () => {
 test('control registers show what Xen shows', async () => {
   const g = await createFakeGuest();
   assert.ok(execute(g, [0x0f, 0x20, 0xd8])); // mov rax, cr3
-  assert.equal(g.cpu.get('rax'), BigInt(g.v.kernelRoot) << 12n);
+  assert.equal(g.cpu.get('rax'), BigInt(g.v.state.kernelRoot) << 12n);
   assert.ok(execute(g, [0x41, 0x0f, 0x20, 0xc1])); // mov r9, cr0
   assert.equal(g.cpu.get('r9'), 0x80050033n);
   g.cpu.set('r9', 0x8005003bn);
@@ -126,7 +126,7 @@ test('control registers show what Xen shows', async () => {
 
 test('what the guest has no business with stays a #GP', async () => {
   const g = await createFakeGuest();
-  g.v.vcpu.iopl = 3;
+  g.v.vcpu.state.iopl = 3;
   const codes = [
     [0xf4],
     [0x0f, 0x01, 0x15, 0, 0, 0, 0],
@@ -149,9 +149,9 @@ test('what the guest has no business with stays a #GP', async () => {
 
 test('in user mode only ports, the TSC and CPUID are looked at', async () => {
   const g = await createFakeGuest();
-  g.v.kernelMode = false;
-  g.v.userRoot = g.v.kernelRoot;
-  g.v.kernelSp = VIRTUAL_BASE + 0x30000n;
+  g.v.state.kernelMode = false;
+  g.v.state.userRoot = g.v.state.kernelRoot;
+  g.v.state.kernelSp = VIRTUAL_BASE + 0x30000n;
   g.cpu.set('rcx', 0xc0000101n);
   for (const code of [
     [0x0f, 0x32],
@@ -161,7 +161,7 @@ test('in user mode only ports, the TSC and CPUID are looked at', async () => {
     [0x0f, 0x09],
   ]) {
     assert.ok(!execute(g, code), code.join());
-    g.v.kernelMode = false;
+    g.v.state.kernelMode = false;
   }
   g.cpu.clock.advance(1e9);
   assert.ok(execute(g, [0x0f, 0x31]));
@@ -170,7 +170,7 @@ test('in user mode only ports, the TSC and CPUID are looked at', async () => {
 
 test('forced emulation leads to the CPUID behind its prefix, and plain ud2 to #UD', async () => {
   const g = await createFakeGuest();
-  g.v.traps.address[6] = HANDLER;
+  g.v.state.traps.address[6] = HANDLER;
   g.cpu.memory.copyIn(Number(CODE - VIRTUAL_BASE), Uint8Array.of(0x0f, 0x0b, 0x78, 0x65, 0x6e, 0x0f, 0xa2));
   g.cpu.set('rip', CODE);
   g.exception({ vector: 6 });

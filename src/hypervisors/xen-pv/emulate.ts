@@ -47,7 +47,7 @@ interface Decoded {
 export function instructionBytes(pv: PvDomain, v: PvVcpu): Uint8Array {
   const { cpu } = v;
   const rip = cpu.mode === 64 ? cpu.get('rip') : BigInt.asUintN(32, cpu.segment('cs').base + cpu.get('rip'));
-  const root = v.kernelMode ? v.kernelRoot : v.userRoot;
+  const root = v.state.kernelMode ? v.state.kernelRoot : v.state.userRoot;
   const address = pv.copy.address(root, rip, LONGEST, false);
   if (address >= 0) return pv.info.memory.bytes.subarray(address, address + LONGEST);
   const bytes = new Uint8Array(LONGEST);
@@ -120,7 +120,7 @@ function perform(pv: PvDomain, v: PvVcpu, d: Decoded): number | undefined {
     case 0x0f01:
       return group0f01(v, d);
   }
-  if (!v.kernelMode) return undefined;
+  if (!v.state.kernelMode) return undefined;
   switch (d.opcode) {
     case 0x0f06: // CLTS
       cpu.set('cr0', cpu.get('cr0') & ~CR0_TS);
@@ -163,12 +163,12 @@ function group0f01(v: PvVcpu, d: Decoded): number | undefined {
     cpu.set('rcx', cpu.get('tscAux'));
     return d.at + 1;
   }
-  if (d.bytes[d.at] === 0xd1 && v.kernelMode) {
+  if (d.bytes[d.at] === 0xd1 && v.state.kernelMode) {
     // XSETBV
     const value = (BigInt.asUintN(32, cpu.get('rdx')) << 32n) | BigInt.asUintN(32, cpu.get('rax'));
     const avxWithoutSse = (value & 6n) === 4n;
     if (BigInt.asUintN(32, cpu.get('rcx')) !== 0n || (value & 1n) === 0n || avxWithoutSse) return undefined;
-    if (value & ~v.xcr0Supported) return undefined;
+    if (value & ~v.state.xcr0Supported) return undefined;
     cpu.set('xcr0', value);
     return d.at + 1;
   }
@@ -177,18 +177,19 @@ function group0f01(v: PvVcpu, d: Decoded): number | undefined {
 
 /** True if the virtual I/O privilege level covers the mode that runs. */
 function ioPrivileged(v: PvVcpu): boolean {
-  const kernel = v.vcpu.domain.assists.has(VMASST_TYPE_architectural_iopl) ? 0 : 1;
-  return v.vcpu.iopl >= (v.kernelMode ? kernel : 3);
+  const kernel = v.vcpu.domain.state.assists.has(VMASST_TYPE_architectural_iopl) ? 0 : 1;
+  return v.vcpu.state.iopl >= (v.state.kernelMode ? kernel : 3);
 }
 
 /** As the processor would ask its TSS (SDM 1 19.5.2), but of the guest's own bitmap. */
 function portAllowed(pv: PvDomain, v: PvVcpu, port: number, width: number): boolean {
   if (ioPrivileged(v)) return true;
-  const { address, ports } = v.vcpu.ioBitmap;
+  const { address, ports } = v.vcpu.state.ioBitmap;
   if (port + width > ports) return false;
   const bits = new Uint8Array(2);
   const at = address + BigInt(port >>> 3);
-  if (!pv.copy.read(v.kernelRoot, at, bits) && !pv.copy.read(v.kernelRoot, at, bits.subarray(0, 1))) return false;
+  if (!pv.copy.read(v.state.kernelRoot, at, bits) && !pv.copy.read(v.state.kernelRoot, at, bits.subarray(0, 1)))
+    return false;
   return ((((bits[1] << 8) | bits[0]) >>> (port & 7)) & ((1 << width) - 1)) === 0;
 }
 
@@ -196,8 +197,8 @@ function portAllowed(pv: PvDomain, v: PvVcpu, port: number, width: number): bool
 function portIo(pv: PvDomain, v: PvVcpu, opcode: number, port: number, size: 2 | 4): boolean {
   const width = opcode & 1 ? size : 1;
   if (!portAllowed(pv, v, port, width)) return false;
-  if (!v.loggedPorts.has(port)) {
-    v.loggedPorts.add(port);
+  if (!v.state.loggedPorts.has(port)) {
+    v.state.loggedPorts.add(port);
     v.cpu.log.once(`pv-port-${port}`, `xen-pv: port 0x${port.toString(16)}: nothing there`);
   }
   if ((opcode & 2) === 0) {
@@ -254,10 +255,10 @@ function readControl(v: PvVcpu, number: number, into: RegisterName): boolean {
       cpu.set(into, cpu.get('cr2'));
       return true;
     case 3:
-      cpu.set(into, BigInt(v.kernelRoot) << 12n);
+      cpu.set(into, BigInt(v.state.kernelRoot) << 12n);
       return true;
     case 4:
-      cpu.set(into, (cpu.get('cr4') & CR4_SHOWN) | v.cr4);
+      cpu.set(into, (cpu.get('cr4') & CR4_SHOWN) | v.state.cr4);
       return true;
     default:
       return false;
@@ -277,8 +278,8 @@ function writeControl(pv: PvDomain, v: PvVcpu, number: number, value: bigint): b
     case 3:
       return newBaseptr(pv, v, Number(value >> 12n)) === 0;
     case 4:
-      v.cr4 = value & CR4_GUEST;
-      cpu.set('cr4', (cpu.get('cr4') & ~(CR4_TSD | CR4_DE | CR4_FSGSBASE)) | (v.cr4 & ~CR4_OSXSAVE));
+      v.state.cr4 = value & CR4_GUEST;
+      cpu.set('cr4', (cpu.get('cr4') & ~(CR4_TSD | CR4_DE | CR4_FSGSBASE)) | (v.state.cr4 & ~CR4_OSXSAVE));
       return true;
     default:
       return false;

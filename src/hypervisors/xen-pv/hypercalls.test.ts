@@ -37,7 +37,7 @@ test("the machine-to-physical table is the guest's to fill", async () => {
 test('accessed and dirty bits are preserved for those who ask', async () => {
   const g = await createFakeGuest();
   const page = VIRTUAL_BASE + 0x100000n;
-  const place = { ...g.pv.updates.walk(g.v.kernelRoot, Number((page >> 12n) & 0xfffffffffn))! };
+  const place = { ...g.pv.updates.walk(g.v.state.kernelRoot, Number((page >> 12n) & 0xfffffffffn))! };
   g.poke(place.table, place.index, g.entry(place.table, place.index) | 0x60n);
   assert.equal(g.update(place.table, place.index, address(0x100) | P | US, 2), 0);
   assert.equal(g.entry(place.table, place.index) & 0x60n, 0x60n);
@@ -82,7 +82,7 @@ test('multicall runs its calls in order and stores each result', async () => {
   assert.equal(g.call(13, ARGUMENTS, 6), 0);
   const result = (i: number) => Number(BigInt.asIntN(64, g.entry(ARGUMENT_FRAME, 8 * i + 1)));
   assert.deepEqual([0, 1, 2, 3, 4, 5].map(result), [0, -ENOSYS, 0, -EINVAL, 0x40011, -ENOSYS]);
-  assert.equal(g.v.kernelSp, 0xffffffff80123450n);
+  assert.equal(g.v.state.kernelSp, 0xffffffff80123450n);
   assert.equal(g.cpu.read(page, 1, { user: true })?.length, 1);
   assert.equal(g.call(13, ARGUMENTS + 0x1000n * 1024n, 1), -EFAULT);
 });
@@ -107,7 +107,7 @@ test('descriptor tables are checked, lifted to CPL 3, and locked', async () => {
   g.poke(FREE, 3, SEG.data);
   assert.equal(g.call(2, g.words(FREE), 16), 0);
   assert.equal(g.entry(FREE, 2), SEG.code | 0x600000000000n);
-  assert.deepEqual(g.v.gdtFrames, [FREE]);
+  assert.deepEqual(g.v.state.gdtFrames, [FREE]);
   assert.deepEqual(
     [...g.cpu.read(0xffff820000000010n, 8)!],
     [...new Uint8Array(BigUint64Array.of(g.entry(FREE, 2)).buffer)],
@@ -122,7 +122,7 @@ test('descriptor tables are checked, lifted to CPL 3, and locked', async () => {
     g.poke(FREE + 1, 7, descriptor);
     assert.equal(g.call(2, g.words(FREE + 1), 512), -EINVAL, `${name} in a table`);
   }
-  assert.deepEqual(g.v.gdtFrames, [FREE], 'the old table is still there');
+  assert.deepEqual(g.v.state.gdtFrames, [FREE], 'the old table is still there');
   assert.equal(g.call(10, FREE * 4096 + 48, 0x00008c00e0330000n), 0, 'a call gate to a selector of its own');
   assert.equal(g.call(10, FREE * 4096 + 48, 0x00008c00e0080000n), -EINVAL, "a call gate to Xen's");
   assert.equal(g.call(10, FREE * 4096 + 4, 0n), -EINVAL);
@@ -197,8 +197,8 @@ test('memory goes back and comes again', async () => {
     [BigInt(FREE + 1), BigInt(FREE), 0x113n],
   );
   assert.equal(g.pv.area.m2p(FREE + 1), 0x111n);
-  assert.equal(reserve(1, 0, g.v.kernelRoot), 1, 'a table may be given back');
-  assert.equal(g.pv.info.isOwned(g.v.kernelRoot), true, 'but stays while it is one');
+  assert.equal(reserve(1, 0, g.v.state.kernelRoot), 1, 'a table may be given back');
+  assert.equal(g.pv.info.isOwned(g.v.state.kernelRoot), true, 'but stays while it is one');
   assert.equal(reserve(6, 0, 5), 0, 'and is not given out');
   assert.equal(reserve(1, 1, FREE + 16), 1);
   assert.equal(reserve(6, 1, 0x200), 1, 'two in a row');
@@ -221,7 +221,7 @@ test('an exchange finds a run or leaves everything in place', async () => {
   assert.equal(g.pv.area.m2p(FREE + 2), 0x779n);
   assert.equal(exchange([FREE + 9, FREE + 13, FREE + 21, FREE + 33], 2), -12, 'no run of four');
   for (const frame of [FREE + 9, FREE + 13, FREE + 21, FREE + 33]) assert.ok(g.pv.info.isIdle(frame));
-  assert.equal(exchange([g.v.kernelRoot, FREE + 1], 1), -EINVAL, 'in use');
+  assert.equal(exchange([g.v.state.kernelRoot, FREE + 1], 1), -EINVAL, 'in use');
   assert.equal(exchange([FREE + 1, FREE + 1], 1), -EINVAL, 'twice the same');
   assert.equal(g.call(12, 3, g.words(0x7ff0)), g.pv.domain.pages);
 });
@@ -256,8 +256,8 @@ function recount(g: FakeGuest): void {
     }
   }
   const { domain } = g.pv;
-  const shared = [domain.xenstoreRing.address, domain.consoleRing.address, g.v.vcpu.registeredInfo ?? 0];
-  const held = [g.v.kernelRoot, g.v.userRoot, ...g.v.gdtFrames, ...g.v.ldtFrames.values()];
+  const shared = [domain.xenstoreRing.address, domain.consoleRing.address, g.v.vcpu.state.registeredInfo ?? 0];
+  const held = [g.v.state.kernelRoot, g.v.state.userRoot, ...g.v.state.gdtFrames, ...g.v.state.ldtFrames.values()];
   for (const frame of [...held, ...shared.map(at => at >>> 12)].filter(Boolean)) {
     references[frame]++;
     types[frame]++;
@@ -279,7 +279,7 @@ test('random hypercalls leave every count right and nothing outside the domain r
     random.of([
       FREE + random.below(12),
       FREE + random.below(12),
-      g.v.kernelRoot + random.below(6),
+      g.v.state.kernelRoot + random.below(6),
       random.below(g.pv.info.frames + 4),
     ]);
   const entry = () =>
@@ -322,12 +322,15 @@ test('random hypercalls leave every count right and nothing outside the domain r
       result = g.call(random.of(numbers), ...Array.from({ length: 6 }, value));
     }
     if (result < 0) refused++;
-    if (g.cpu.kills.length > 0 || g.cpu.get('cr3') !== address(g.v.kernelRoot) || g.call(17, 0, 0) !== 0x40011) {
+    if (g.cpu.kills.length > 0 || g.cpu.get('cr3') !== address(g.v.state.kernelRoot) || g.call(17, 0, 0) !== 0x40011) {
       recount(g);
       g = await createFakeGuest();
     } else if (round % 500 === 0) recount(g);
     // The argument page may have been unmapped or become a table: then a new guest, or no call does anything any more.
-    if (g.pv.copy.page(g.v.kernelRoot, Number((ARGUMENTS >> 12n) & 0xfffffffffn), true) !== ARGUMENT_FRAME * 4096) {
+    if (
+      g.pv.copy.page(g.v.state.kernelRoot, Number((ARGUMENTS >> 12n) & 0xfffffffffn), true) !==
+      ARGUMENT_FRAME * 4096
+    ) {
       recount(g);
       g = await createFakeGuest();
     }

@@ -19,7 +19,7 @@ export function pvHypercalls(domain: () => PvDomain): HypercallTable {
     ...pvMemoryOp(domain),
     ...vcpu_op({
       [VCPUOP_send_nmi](_, vcpu) {
-        domain().of(vcpu).nmiPending = true;
+        domain().of(vcpu).state.nmiPending = true;
         vcpu.cpu.attention();
         return 0;
       },

@@ -33,21 +33,21 @@ function release(pv: PvDomain, first: number, order: number): boolean {
     if (!pv.info.isAllocated(frame)) return false;
     pv.area.clearM2p(frame);
     pv.info.deallocate(frame);
-    pv.domain.reservation--;
+    pv.domain.state.reservation--;
   }
   return true;
 }
 
 /** Takes 2^`order` frames in a row and puts them at `pfn` in the guest's memory. @returns the first, undefined if there are none. */
 function populate(pv: PvDomain, pfn: number | undefined, order: number): number | undefined {
-  if (pv.domain.reservation + 2 ** order > pv.domain.pages) return undefined;
+  if (pv.domain.state.reservation + 2 ** order > pv.domain.pages) return undefined;
   const first = pv.info.allocate(order);
   if (first === undefined) return undefined;
   for (let i = 0; i < 2 ** order; i++) {
     if (pfn === undefined) pv.area.clearM2p(first + i);
     else pv.area.setM2p(first + i, (pfn + i) >>> 0, Math.floor((pfn + i) / 2 ** 32));
   }
-  pv.domain.reservation += 2 ** order;
+  pv.domain.state.reservation += 2 ** order;
   return first;
 }
 
@@ -87,7 +87,7 @@ function undoExchange(pv: PvDomain, got: number[], outOrder: number, firsts: num
   for (const first of firsts)
     for (let frame = first; frame < first + 2 ** inOrder; frame++) {
       pv.info.reclaim(frame);
-      pv.domain.reservation++;
+      pv.domain.state.reservation++;
     }
   return -ENOMEM;
 }

@@ -81,16 +81,16 @@ function reportDone(pv: PvDomain, v: PvVcpu, pointer: bigint, done: number): boo
   if (pointer === 0n) return true;
   const word = new Uint8Array(4);
   const before = new DataView(word.buffer);
-  if (!pv.copy.read(v.kernelRoot, pointer, word)) return false;
+  if (!pv.copy.read(v.state.kernelRoot, pointer, word)) return false;
   before.setUint32(0, (before.getUint32(0, true) + done) >>> 0, true);
-  return pv.copy.write(v.kernelRoot, pointer, word);
+  return pv.copy.write(v.state.kernelRoot, pointer, word);
 }
 
 /** Begins a call of mmu_update or mmuext_op: their arguments are alike. 0 or -errno. */
 function begin(pv: PvDomain, v: PvVcpu, { words, longs }: CallFrame): number {
   const done = longs[2];
   if (words[COUNT] & MMU_UPDATE_PREEMPTED) words[COUNT] &= ~MMU_UPDATE_PREEMPTED;
-  else if (done !== 0n && !pv.copy.write(v.kernelRoot, done, new Uint8Array(4))) return -EFAULT;
+  else if (done !== 0n && !pv.copy.write(v.state.kernelRoot, done, new Uint8Array(4))) return -EFAULT;
   return checkForeignDomain(pv, words[6]);
 }
 
@@ -114,9 +114,9 @@ function mmuUpdate(pv: PvDomain, v: PvVcpu, frame: CallFrame): Outcome {
   while (error === 0 && i < batch) {
     const chunk = Math.min(CHUNK, batch - i);
     const at = list + BigInt(REQUEST_SIZE * i);
-    if (!pv.copy.readWords(v.kernelRoot, at, requestWords, 4 * chunk)) {
+    if (!pv.copy.readWords(v.state.kernelRoot, at, requestWords, 4 * chunk)) {
       // The requests up to the page that is missing still count.
-      if (!pv.copy.readWords(v.kernelRoot, at, requestWords, 4)) error = -EFAULT;
+      if (!pv.copy.readWords(v.state.kernelRoot, at, requestWords, 4)) error = -EFAULT;
       else if ((error = mmuRequest(pv, 0)) === 0) i++;
       continue;
     }
@@ -157,7 +157,7 @@ function mmuRequest(pv: PvDomain, at: number): number {
 /** HYPERVISOR_update_va_mapping. Which translations to flush is known without the guest's flags (tlb.ts). 0 or -errno. */
 function updateVaMapping(pv: PvDomain, v: PvVcpu, words: Uint32Array): number {
   const pageNumber = pageNumberOfHalves(words[0], words[1]);
-  const place = pageNumber < 0 ? undefined : pv.updates.walk(v.kernelRoot, pageNumber);
+  const place = pageNumber < 0 ? undefined : pv.updates.walk(v.state.kernelRoot, pageNumber);
   if (!place) return -EINVAL;
   const { info } = pv;
   if (info.typeCount[place.table] === 0 || info.type[place.table] !== PGT_l1_page_table) return -EINVAL;
@@ -174,7 +174,7 @@ function mmuextOp(pv: PvDomain, v: PvVcpu, frame: CallFrame): Outcome {
   const batch = Math.min(frame.words[COUNT], BATCH);
   let i = 0;
   for (; i < batch; i++) {
-    if (!pv.copy.readWords(v.kernelRoot, list + BigInt(OPERATION_SIZE * i), opWords)) error = -EFAULT;
+    if (!pv.copy.readWords(v.state.kernelRoot, list + BigInt(OPERATION_SIZE * i), opWords)) error = -EFAULT;
     else error = mmuextOperation(pv, v, opWords[0], opWords[2], opWords[3], opWords[4], opWords[5]);
     if (error !== 0) break;
   }

@@ -76,7 +76,7 @@ export function readMsr(v: PvVcpu, index: number): bigint | undefined {
   if (isPstate(index) || isCounter(index)) return 0n;
   cpu.log.once(`pv-rdmsr-${index}`, `xen-pv: RDMSR of 0x${index.toString(16)}: not there`);
   // Xen's courtesy to a kernel that cannot catch a #GP yet.
-  const catches = v.traps.address[VECTOR_GP] !== 0n;
+  const catches = v.state.traps.address[VECTOR_GP] !== 0n;
   return catches || index >>> 16 === 0x4000 ? undefined : 0n;
 }
 

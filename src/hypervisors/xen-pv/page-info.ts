@@ -6,6 +6,7 @@
  * fewer than 2^30 of them.
  */
 import type { GuestMemory } from '../../memory/memory.ts';
+import type { State, States } from '../../state/state.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../xen/constants.ts';
 
 /** Types of a frame (public to the guest in what they forbid only). Types exclude each other while in use. */
@@ -24,37 +25,56 @@ const ALLOCATED = 2;
 /** The guest pinned the frame's type (PGT_pinned). */
 const PINNED = 4;
 
+interface PageInfoState {
+  /** All by frame. */
+  type: Uint8Array;
+  typeCount: Uint32Array;
+  references: Uint32Array;
+  flags: Uint8Array;
+  /** Frames that the domain gave back, to be given out again; the last given back first. */
+  free: number[];
+}
+
 export class PageInfo {
   readonly memory: GuestMemory;
   /** Frames of memory, the hypervisor's own included. */
   readonly frames: number;
-  /** PGT_ value. Means something while `typeCount` is not 0. */
-  readonly type: Uint8Array;
-  readonly typeCount: Uint32Array;
-  /** References of all kinds; the frame is free at 0. */
-  readonly references: Uint32Array;
-  readonly #flags: Uint8Array;
-  /** Frames that the domain gave back, to be given out again; the last given back first. */
-  readonly #free: number[] = [];
+  readonly #state: State<PageInfoState>;
   /** All memory as 32-bit words: entry i of table f is words f * 1024 + 2 * i and the next. */
   readonly words: Uint32Array;
 
   /** Frames 0 to `pages` are the domain's, all others the hypervisor's. */
-  constructor(memory: GuestMemory, pages: number) {
+  constructor(states: States, memory: GuestMemory, pages: number) {
     this.memory = memory;
     this.frames = memory.size >>> PAGE_SHIFT;
-    this.type = new Uint8Array(this.frames);
-    this.typeCount = new Uint32Array(this.frames);
-    this.references = new Uint32Array(this.frames);
-    this.#flags = new Uint8Array(this.frames);
+    const { frames } = this;
+    this.#state = states.state('page-info', 1, () => ({
+      type: new Uint8Array(frames),
+      typeCount: new Uint32Array(frames),
+      references: new Uint32Array(frames).fill(1, 0, pages),
+      flags: new Uint8Array(frames).fill(OWNED | ALLOCATED, 0, pages),
+      free: [],
+    }));
     this.words = new Uint32Array(memory.bytes.buffer, memory.bytes.byteOffset, memory.size >>> 2);
-    this.#flags.fill(OWNED | ALLOCATED, 0, pages);
-    this.references.fill(1, 0, pages);
+  }
+
+  /** PGT_ value by frame. Means something while `typeCount` is not 0. */
+  get type(): Uint8Array {
+    return this.#state.type;
+  }
+
+  get typeCount(): Uint32Array {
+    return this.#state.typeCount;
+  }
+
+  /** References of all kinds by frame; a frame is free at 0. */
+  get references(): Uint32Array {
+    return this.#state.references;
   }
 
   /** Lets the guest map a frame of the hypervisor's, also writable, and nothing else, for ever. */
   shareWithGuest(frame: number): void {
-    this.#flags[frame] = OWNED;
+    this.#state.flags[frame] = OWNED;
     this.references[frame] = 1;
     this.type[frame] = PGT_writable_page;
     this.typeCount[frame] = 1;
@@ -62,7 +82,7 @@ export class PageInfo {
 
   /** True if the domain may refer to `frame`, be it any number. */
   isOwned(frame: number): boolean {
-    return frame < this.frames && (this.#flags[frame] & OWNED) !== 0;
+    return frame < this.frames && (this.#state.flags[frame] & OWNED) !== 0;
   }
 
   /** Takes a reference; false if the frame is not the domain's. */
@@ -78,12 +98,12 @@ export class PageInfo {
   }
 
   isPinned(frame: number): boolean {
-    return (this.#flags[frame] & PINNED) !== 0;
+    return (this.#state.flags[frame] & PINNED) !== 0;
   }
 
   setPinned(frame: number, pinned: boolean): void {
-    if (pinned) this.#flags[frame] |= PINNED;
-    else this.#flags[frame] &= ~PINNED;
+    if (pinned) this.#state.flags[frame] |= PINNED;
+    else this.#state.flags[frame] &= ~PINNED;
   }
 
   /** True if nothing but the reservation refers to the frame. */
@@ -92,40 +112,38 @@ export class PageInfo {
   }
 
   isAllocated(frame: number): boolean {
-    return frame < this.frames && (this.#flags[frame] & ALLOCATED) !== 0;
+    return frame < this.frames && (this.#state.flags[frame] & ALLOCATED) !== 0;
   }
 
   /** The domain gives the frame back. It is free when its last mapping goes. False if it is not the domain's. */
   deallocate(frame: number): boolean {
     if (!this.isAllocated(frame)) return false;
-    this.#flags[frame] &= ~ALLOCATED;
+    this.#state.flags[frame] &= ~ALLOCATED;
     this.put(frame);
     return true;
   }
 
   /** Frames given back and free. */
   get freeFrames(): number {
-    return this.#free.length;
+    return this.#state.free.length;
   }
 
   /** Takes 2^`order` free frames in a row, aligned to their number. @returns the first, or undefined. */
   allocate(order: number): number | undefined {
     if (order === 0) {
-      const frame = this.#free.pop();
+      const frame = this.#state.free.pop();
       if (frame !== undefined) this.#own(frame);
       return frame;
     }
     const count = 2 ** order;
-    if (this.#free.length < count) return undefined;
-    const free = new Set(this.#free);
+    if (this.#state.free.length < count) return undefined;
+    const free = new Set(this.#state.free);
     for (const first of free) {
       if (first % count !== 0) continue;
       let run = 1;
       while (run < count && free.has(first + run)) run++;
       if (run < count) continue;
-      const kept = this.#free.filter(frame => frame < first || frame >= first + count);
-      this.#free.length = 0;
-      for (const frame of kept) this.#free.push(frame);
+      this.#state.free = this.#state.free.filter(frame => frame < first || frame >= first + count);
       for (let i = 0; i < count; i++) this.#own(first + i);
       return first;
     }
@@ -134,22 +152,22 @@ export class PageInfo {
 
   /** Takes back one frame that is free. */
   reclaim(frame: number): void {
-    const at = this.#free.lastIndexOf(frame);
+    const at = this.#state.free.lastIndexOf(frame);
     if (at < 0) throw new Error(`frame ${frame} is not free`);
-    this.#free.splice(at, 1);
+    this.#state.free.splice(at, 1);
     this.#own(frame);
   }
 
   #own(frame: number): void {
-    this.#flags[frame] = OWNED | ALLOCATED;
+    this.#state.flags[frame] = OWNED | ALLOCATED;
     this.references[frame] = 1;
     this.type[frame] = PGT_none;
   }
 
   /** A freed page is scrubbed, so that whoever gets it next finds zeros. */
   #release(frame: number): void {
-    this.#flags[frame] = 0;
+    this.#state.flags[frame] = 0;
     this.memory.fill(frame * PAGE_SIZE, PAGE_SIZE);
-    this.#free.push(frame);
+    this.#state.free.push(frame);
   }
 }

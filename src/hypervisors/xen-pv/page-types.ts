@@ -6,6 +6,7 @@
  * The engine walks these tables as they stand, at CPL 3 for the guest's kernel too. So entries get what that needs when they are
  * accepted: the user bit at every level, and a mark (bit 52) on those that the guest meant for its kernel.
  */
+import type { State, States } from '../../state/state.ts';
 import { EBUSY, EINVAL, EPERM } from '../xen/constants.ts';
 import { checkDescriptorPage } from './descriptor-check.ts';
 import {
@@ -41,15 +42,20 @@ export class PageTypes {
   readonly tlb: Tlb;
   /** Contents of the L4 slots that are Xen's, low and high halves in turn. */
   readonly #xenSlots: Uint32Array;
-  /** Entries of live tables that point to their own table. Their translations follow no rule: see PageUpdates. */
-  linearEntries = 0;
+  readonly #state: State<{ linearEntries: number }>;
 
   /** `xenSlots`: what every L4 table gets in slots 256 to 271. */
-  constructor(info: PageInfo, tlb: Tlb, xenSlots: Uint32Array) {
+  constructor(states: States, info: PageInfo, tlb: Tlb, xenSlots: Uint32Array) {
     this.info = info;
     this.tlb = tlb;
-    this.links = new TableLinks(info.frames);
+    this.links = new TableLinks(states, info.frames);
     this.#xenSlots = xenSlots;
+    this.#state = states.state('page-types', 1, () => ({ linearEntries: 0 }));
+  }
+
+  /** Entries of live tables that point to their own table. Their translations follow no rule: see PageUpdates. */
+  get linearEntries(): number {
+    return this.#state.linearEntries;
   }
 
   /**
@@ -130,7 +136,7 @@ export class PageTypes {
     if (frame === table) {
       // A linear page table: readable through itself as if it were one level lower, never writable.
       if (low & PTE_RW) return -EINVAL;
-      this.linearEntries++;
+      this.#state.linearEntries++;
       return 0;
     }
     if (frame === NO_FRAME) return -EINVAL;
@@ -142,7 +148,7 @@ export class PageTypes {
   putTable(table: number, index: number, low: number, high: number): void {
     const frame = frameOf(low, high);
     if (frame === table) {
-      this.linearEntries--;
+      this.#state.linearEntries--;
       return;
     }
     const { info } = this;

@@ -46,8 +46,8 @@ export class PvDomain {
     this.domain = new Domain(context, { kind, reservedFrames: reservedFrames(context.memory.size >>> PAGE_SHIFT) });
     const { domain } = this;
     this.area = new HypervisorArea(domain);
-    this.info = new PageInfo(context.memory, domain.pages);
-    this.types = new PageTypes(this.info, processorTlb(context.cpus), this.area.slots);
+    this.info = new PageInfo(domain.states, context.memory, domain.pages);
+    this.types = new PageTypes(domain.states, this.info, processorTlb(context.cpus), this.area.slots);
     this.updates = new PageUpdates(this.types);
     this.copy = new GuestCopy(context.memory, this.info.words);
     this.vcpus = domain.vcpus.map(vcpu => new PvVcpu(vcpu));
@@ -63,7 +63,9 @@ export class PvDomain {
     return {
       hypercallLength: SYSCALL_LENGTH,
       features: domain =>
-        domain.assists.has(VMASST_TYPE_pae_extended_cr3) ? FEATURES | (1 << XENFEAT_pae_pgdir_above_4gb) : FEATURES,
+        domain.state.assists.has(VMASST_TYPE_pae_extended_cr3)
+          ? FEATURES | (1 << XENFEAT_pae_pgdir_above_4gb)
+          : FEATURES,
       frame: (_, frame, write) => {
         const { info } = this;
         if (!info.isOwned(frame)) return undefined;
@@ -83,11 +85,13 @@ export class PvDomain {
       upcallDeliverable: vcpu => vcpu.upcallPending && !vcpu.upcallMask,
       read: (vcpu, address, length) => {
         const bytes = new Uint8Array(length);
-        return this.copy.read(this.of(vcpu).kernelRoot, address, bytes) ? bytes : undefined;
+        return this.copy.read(this.of(vcpu).state.kernelRoot, address, bytes) ? bytes : undefined;
       },
-      write: (vcpu, address, data) => this.copy.write(this.of(vcpu).kernelRoot, address, data),
-      readWords: (vcpu, address, into, count) => this.copy.readWords(this.of(vcpu).kernelRoot, address, into, count),
-      writeWords: (vcpu, address, from, count) => this.copy.writeWords(this.of(vcpu).kernelRoot, address, from, count),
+      write: (vcpu, address, data) => this.copy.write(this.of(vcpu).state.kernelRoot, address, data),
+      readWords: (vcpu, address, into, count) =>
+        this.copy.readWords(this.of(vcpu).state.kernelRoot, address, into, count),
+      writeWords: (vcpu, address, from, count) =>
+        this.copy.writeWords(this.of(vcpu).state.kernelRoot, address, from, count),
       width: () => 64,
       share: (_, address) => this.info.shareWithGuest(address >>> PAGE_SHIFT),
     };

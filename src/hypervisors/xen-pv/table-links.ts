@@ -7,6 +7,8 @@
  * tables, and so do the kernel's and the user's root of one process. A table that hangs in more places is `everywhere`.
  */
 
+import type { State, States } from '../../state/state.ts';
+
 /** A place: frame of the pointing table << 9 | index of the entry. */
 const NOWHERE = 0xffffffff;
 /** More places than remembered. */
@@ -15,29 +17,29 @@ const EVERYWHERE = 0xfffffffe;
 const ANY_ROOT = 0xfffff;
 
 export class TableLinks {
-  readonly #first: Uint32Array;
-  readonly #second: Uint32Array;
+  /** The two places of each table, by the table's frame. */
+  readonly #state: State<{ first: Uint32Array; second: Uint32Array }>;
 
-  constructor(frames: number) {
+  constructor(states: States, frames: number) {
     if (frames > ANY_ROOT) throw new Error('more memory than page-table links can name');
-    this.#first = new Uint32Array(frames).fill(NOWHERE);
-    this.#second = new Uint32Array(frames).fill(NOWHERE);
+    const nowhere = () => new Uint32Array(frames).fill(NOWHERE);
+    this.#state = states.state('table-links', 1, () => ({ first: nowhere(), second: nowhere() }));
   }
 
   /** Entry `index` of `parent` now points to `child`. `root`: the parent is an L4 table. */
   add(child: number, parent: number, index: number, root: boolean): void {
     const place = ((parent << 9) | index) >>> 0;
-    const first = this.#first[child];
-    const second = this.#second[child];
-    if (first === NOWHERE) this.#first[child] = place;
+    const first = this.#state.first[child];
+    const second = this.#state.second[child];
+    if (first === NOWHERE) this.#state.first[child] = place;
     else if (first === EVERYWHERE) return;
-    else if (second === NOWHERE && first >>> 9 !== ANY_ROOT) this.#second[child] = place;
+    else if (second === NOWHERE && first >>> 9 !== ANY_ROOT) this.#state.second[child] = place;
     else if (root && (first & 511) === index && (second === NOWHERE || (second & 511) === index)) {
-      this.#first[child] = ((ANY_ROOT << 9) | index) >>> 0;
-      this.#second[child] = NOWHERE;
+      this.#state.first[child] = ((ANY_ROOT << 9) | index) >>> 0;
+      this.#state.second[child] = NOWHERE;
     } else {
-      this.#first[child] = EVERYWHERE;
-      this.#second[child] = NOWHERE;
+      this.#state.first[child] = EVERYWHERE;
+      this.#state.second[child] = NOWHERE;
     }
   }
 
@@ -45,13 +47,13 @@ export class TableLinks {
   remove(child: number, parent: number, index: number, last: boolean): void {
     const place = ((parent << 9) | index) >>> 0;
     if (last) {
-      this.#first[child] = NOWHERE;
-      this.#second[child] = NOWHERE;
-    } else if (this.#second[child] === place) {
-      this.#second[child] = NOWHERE;
-    } else if (this.#first[child] === place) {
-      this.#first[child] = this.#second[child];
-      this.#second[child] = NOWHERE;
+      this.#state.first[child] = NOWHERE;
+      this.#state.second[child] = NOWHERE;
+    } else if (this.#state.second[child] === place) {
+      this.#state.second[child] = NOWHERE;
+    } else if (this.#state.first[child] === place) {
+      this.#state.first[child] = this.#state.second[child];
+      this.#state.second[child] = NOWHERE;
     }
   }
 
@@ -65,10 +67,10 @@ export class TableLinks {
   }
 
   #climb(table: number, pageNumber: number, level: number, visit: (pageNumber: number) => void): boolean {
-    const first = this.#first[table];
+    const first = this.#state.first[table];
     if (first === NOWHERE) return true;
     if (first === EVERYWHERE) return false;
-    const second = this.#second[table];
+    const second = this.#state.second[table];
     const scale = 512 ** level;
     const through = pageNumber + (first & 511) * scale;
     if (level === 3) {

@@ -60,17 +60,17 @@ test('an exception in the kernel is pushed on its own stack, aligned down to 16'
 
 test('an exception in user code switches stack, page tables and GS base, and shows itself by its privilege level', async () => {
   const g = await inUserMode();
-  assert.equal(g.v.kernelMode, false);
+  assert.equal(g.v.state.kernelMode, false);
   assert.equal(g.cpu.get('cr3'), BigInt(FREE + 50) << 12n);
   assert.equal(g.cpu.get('gsBase'), 0x2222n);
   assert.equal(g.v.vcpu.upcallMask, false, 'iret loads the mask from IF');
   assert.equal(g.cpu.get('rcx'), 0xccccn);
   assert.equal(g.cpu.get('r11'), 0xbbbbn);
   assert.equal(g.cpu.get('rax'), 0xaaaan);
-  g.v.traps.address[14] = HANDLER;
-  g.v.traps.flags[14] = 4;
+  g.v.state.traps.address[14] = HANDLER;
+  g.v.state.traps.flags[14] = 4;
   g.exception({ vector: 14, code: 6, address: 0x400000n });
-  assert.equal(g.v.kernelMode, true);
+  assert.equal(g.v.state.kernelMode, true);
   assert.equal(g.cpu.get('gsBase'), 0x1111n);
   assert.equal(g.cpu.get('rsp'), KERNEL_STACK - 64n);
   assert.deepEqual(frame(g, 8).slice(2), [6n, 0x400000n, 0xe033n, 0x202n, 0x7000n, 0xe02bn]);
@@ -92,9 +92,9 @@ test('iret without user page tables, from a bad stack, or to nowhere', async () 
     [0xe02bn, 0n],
   ] as const) {
     const third = await inUserMode();
-    third.v.traps.address[13] = HANDLER;
+    third.v.state.traps.address[13] = HANDLER;
     third.exception({ vector: 13, code: 8 });
-    third.v.failsafe.address = HANDLER + 16n;
+    third.v.state.failsafe.address = HANDLER + 16n;
     returnTo(third, { rip, cs: cs | 3n, flags: IF, rsp: 0x7000n, ss: 0xe02bn });
     assert.deepEqual(third.cpu.kills, []);
     assert.equal(third.cpu.get('rip'), HANDLER + 16n, 'the failsafe callback');
@@ -113,7 +113,7 @@ test('iret in the kernel keeps the mode, and its flags cannot give privileges', 
     ss: 0xe02bn,
     inSyscall: true,
   });
-  assert.equal(g.v.kernelMode, true);
+  assert.equal(g.v.state.kernelMode, true);
   assert.equal(g.cpu.get('cr3'), root);
   assert.equal(g.cpu.get('flags') & 0x23000n, 0n, 'no IOPL, no VM');
   assert.equal(g.cpu.get('flags') & IF, IF);
@@ -123,8 +123,8 @@ test('iret in the kernel keeps the mode, and its flags cannot give privileges', 
 
 test('a system call of user code goes to its callback with the state SYSCALL left', async () => {
   const g = await inUserMode();
-  g.v.syscall64.address = HANDLER;
-  g.v.syscall64.maskEvents = true;
+  g.v.state.syscall64.address = HANDLER;
+  g.v.state.syscall64.maskEvents = true;
   g.cpu.set('rip', 0x400002n);
   g.cpu.set('rcx', 0x400002n);
   g.cpu.set('r11', 0x602n);
@@ -138,7 +138,7 @@ test('a system call of user code goes to its callback with the state SYSCALL lef
 
 test('without a callback SYSCALL is no instruction', async () => {
   const g = await inUserMode();
-  g.v.traps.address[6] = HANDLER;
+  g.v.state.traps.address[6] = HANDLER;
   g.cpu.set('rip', 0x400002n);
   (g.cpuOps.syscall as (cpu: unknown) => void)(g.cpu);
   assert.equal(g.cpu.get('rip'), HANDLER);
@@ -166,15 +166,15 @@ test('events wait for the mask, come after iret on the restored state, and mask 
 
 test('INT n needs a handler that lets it', async () => {
   const g = await inUserMode();
-  g.v.traps.address[13] = HANDLER;
-  g.v.traps.address[0x80] = HANDLER + 0x80n;
-  g.v.traps.flags[0x80] = 1;
+  g.v.state.traps.address[13] = HANDLER;
+  g.v.state.traps.address[0x80] = HANDLER + 0x80n;
+  g.v.state.traps.flags[0x80] = 1;
   g.interrupt(0x80, 0x400002n);
   assert.equal(g.cpu.get('rip'), HANDLER);
   assert.equal(frame(g, 8)[2], 0x402n, '#GP names the vector as an IDT entry');
   const other = await inUserMode();
-  other.v.traps.address[0x80] = HANDLER + 0x80n;
-  other.v.traps.flags[0x80] = 3;
+  other.v.state.traps.address[0x80] = HANDLER + 0x80n;
+  other.v.state.traps.flags[0x80] = 3;
   other.interrupt(0x80, 0x400002n);
   assert.equal(other.cpu.get('rip'), HANDLER + 0x80n);
   assert.equal(frame(other, 7)[2], 0x400002n);
@@ -198,10 +198,10 @@ test('trap tables are checked and may be partial', async () => {
   const g = await createFakeGuest();
   setTrap(g, 3, 3);
   setTrap(g, 4, 0);
-  assert.equal(g.v.traps.address[3], HANDLER);
-  assert.equal(g.v.traps.selector[4], 0xe033);
+  assert.equal(g.v.state.traps.address[3], HANDLER);
+  assert.equal(g.v.state.traps.selector[4], 0xe033);
   assert.equal(g.call(0, g.words(5, 0x8000_0000_0000n, 0, 0)), -EINVAL);
   assert.equal(g.call(0, 0x123000n), -14);
   assert.equal(g.call(0, 0), 0);
-  assert.equal(g.v.traps.address[3], 0n);
+  assert.equal(g.v.state.traps.address[3], 0n);
 });

@@ -36,7 +36,7 @@ export function exceptionToGuest(pv: PvDomain, v: PvVcpu, exception: Exception):
     v.cpu.set('cr2', address);
     v.vcpu.domain.memory.write64(v.vcpu.info + VCPU_INFO_CR2, address);
     // The processor saw CPL 3 in both modes.
-    code = v.kernelMode ? code! & ~PFEC_user_mode : code! | PFEC_user_mode;
+    code = v.state.kernelMode ? code! & ~PFEC_user_mode : code! | PFEC_user_mode;
   }
   // A guest that switches floating point lazily finds it switched on again in its handler.
   if (vector === VECTOR_NM) v.cpu.set('cr0', v.cpu.get('cr0') & ~CR0_TS);
@@ -46,8 +46,8 @@ export function exceptionToGuest(pv: PvDomain, v: PvVcpu, exception: Exception):
 function trap(pv: PvDomain, v: PvVcpu, vector: number, code: number | undefined): void {
   bounce(pv, v, {
     what: `exception ${vector}${code === undefined ? '' : ` (error code 0x${code.toString(16)})`}`,
-    address: v.traps.address[vector],
-    maskEvents: (v.traps.flags[vector] & TI_MASK_EVENTS) !== 0,
+    address: v.state.traps.address[vector],
+    maskEvents: (v.state.traps.flags[vector] & TI_MASK_EVENTS) !== 0,
     code,
   });
 }
@@ -56,8 +56,8 @@ function trap(pv: PvDomain, v: PvVcpu, vector: number, code: number | undefined)
 export function softwareInterruptToGuest(pv: PvDomain, v: PvVcpu, vector: number, next: bigint): void {
   // INT3 and INTO are exceptions to Xen, which does not look at who may raise them.
   const isTrap = vector === 3 || vector === 4;
-  const allowed = v.traps.flags[vector] & TI_DPL;
-  if (!isTrap && (v.traps.address[vector] === 0n || allowed < (v.kernelMode ? 1 : 3))) {
+  const allowed = v.state.traps.flags[vector] & TI_DPL;
+  if (!isTrap && (v.state.traps.address[vector] === 0n || allowed < (v.state.kernelMode ? 1 : 3))) {
     exceptionToGuest(pv, v, { vector: VECTOR_GP, code: vector * 8 + 2 });
     return;
   }
@@ -68,7 +68,7 @@ export function softwareInterruptToGuest(pv: PvDomain, v: PvVcpu, vector: number
 /** SYSCALL in user mode. RIP is past it; RCX and R11 hold what it put there. */
 export function syscallToGuest(pv: PvDomain, v: PvVcpu): void {
   const wide = v.cpu.mode === 64;
-  const callback: Callback = wide ? v.syscall64 : v.syscall32;
+  const callback: Callback = wide ? v.state.syscall64 : v.state.syscall32;
   if (callback.address === 0n) {
     // As if the instruction did not exist.
     v.cpu.set('rip', v.cpu.get('rip') - 2n);
@@ -87,20 +87,20 @@ export function syscallToGuest(pv: PvDomain, v: PvVcpu): void {
 
 /** True if something waits that could be delivered now. */
 export function deliverable(v: PvVcpu): boolean {
-  return (v.nmiPending && !v.nmiBlocked) || (v.vcpu.upcallPending && !v.vcpu.upcallMask);
+  return (v.state.nmiPending && !v.state.nmiBlocked) || (v.vcpu.upcallPending && !v.vcpu.upcallMask);
 }
 
 /** Delivers what is pending: an NMI before an event. @returns true if something was delivered. */
 export function deliverPending(pv: PvDomain, v: PvVcpu): boolean {
   let delivered = false;
-  if (v.nmiPending && !v.nmiBlocked && v.nmi.address !== 0n) {
-    v.nmiPending = false;
-    v.nmiBlocked = true;
-    bounce(pv, v, { what: 'NMI', address: v.nmi.address, maskEvents: true });
+  if (v.state.nmiPending && !v.state.nmiBlocked && v.state.nmi.address !== 0n) {
+    v.state.nmiPending = false;
+    v.state.nmiBlocked = true;
+    bounce(pv, v, { what: 'NMI', address: v.state.nmi.address, maskEvents: true });
     delivered = true;
   }
   if (v.vcpu.upcallPending && !v.vcpu.upcallMask) {
-    bounce(pv, v, { what: 'event', address: v.event.address, maskEvents: true });
+    bounce(pv, v, { what: 'event', address: v.state.event.address, maskEvents: true });
     delivered = true;
   }
   return delivered;
@@ -113,7 +113,7 @@ const iretWords = new Uint32Array(iretFrame.buffer);
 export function iret(pv: PvDomain, v: PvVcpu): void {
   const { cpu } = v;
   const stack = cpu.get('rsp');
-  if (!pv.copy.readWords(v.kernelRoot, stack, iretWords)) {
+  if (!pv.copy.readWords(v.state.kernelRoot, stack, iretWords)) {
     cpu.kill(`iret: its frame at 0x${stack.toString(16)} cannot be read`);
     return;
   }
@@ -121,7 +121,7 @@ export function iret(pv: PvDomain, v: PvVcpu): void {
   const cs = iretFrame[5];
   const rflags = iretFrame[6];
   if ((cs & 3n) === 3n) {
-    if (v.userRoot === 0) {
+    if (v.state.userRoot === 0) {
       cpu.kill('iret to user mode without page tables for it');
       return;
     }
@@ -135,7 +135,7 @@ export function iret(pv: PvDomain, v: PvVcpu): void {
   cpu.set('rcx', inSyscall ? rip : iretFrame[2]);
   cpu.set('r11', inSyscall ? restored : iretFrame[1]);
   v.vcpu.upcallMask = (rflags & RFLAGS_IF) === 0n;
-  v.nmiBlocked = false;
+  v.state.nmiBlocked = false;
   const code = Number(cs & 0xffffn) | 3;
   const stackSegment = Number(iretFrame[8] & 0xffffn) | 3;
   const loaded = loadReturnSegments(pv, v, code, stackSegment);
@@ -158,8 +158,8 @@ function loadReturnSegments(pv: PvDomain, v: PvVcpu, code: number, stack: number
 function failsafe(pv: PvDomain, v: PvVcpu, rip: bigint, cs: number, ss: number): void {
   bounce(pv, v, {
     what: 'failsafe callback',
-    address: v.failsafe.address,
-    maskEvents: v.failsafe.maskEvents,
+    address: v.state.failsafe.address,
+    maskEvents: v.state.failsafe.maskEvents,
     failsafe: true,
     rip,
     cs,

@@ -56,7 +56,7 @@ test('a store that does not pass has not happened', async () => {
     address(FREE) | P | RW,
     address(g.pv.info.frames + 5) | P,
     address(FREE + 5) | P | 0x80n,
-    address(g.v.kernelRoot) | P | RW,
+    address(g.v.state.kernelRoot) | P | RW,
   ]) {
     assert.equal(write(0, bad), false, `0x${bad.toString(16)}`);
     assert.equal(g.entry(FREE + 3, 0), before);
@@ -93,6 +93,6 @@ test('only kernel writes to present pages that are L1 tables are done', async ()
   assert.equal(g.pageFault(0xffff800000000000n, WRITE_TO_PRESENT), false, 'the m2p');
   assert.equal(g.pageFault(0x800000000000n, WRITE_TO_PRESENT), false, 'no address at all');
   assert.equal(g.call(14, table, address(FREE + 3) | P, 2), 0);
-  g.v.kernelMode = false;
+  g.v.state.kernelMode = false;
   assert.equal(write(0, 0n), false, 'user mode');
 });

@@ -27,7 +27,7 @@ const HARDWARE = PTE_ACCESSED | PTE_DIRTY;
 /** A #PF with error code `code` at `linear`. @returns true if it was a store into an L1 table that has now been done. */
 export function completeTableWrite(pv: PvDomain, v: PvVcpu, linear: bigint, code: number): boolean {
   const relevant = PFEC_page_present | PFEC_write_access | PFEC_reserved_bit | PFEC_insn_fetch;
-  if (!v.kernelMode || (code & relevant) !== (PFEC_page_present | PFEC_write_access)) return false;
+  if (!v.state.kernelMode || (code & relevant) !== (PFEC_page_present | PFEC_write_access)) return false;
   const table = writtenTable(pv, v, linear);
   return table !== undefined && storeInto(pv, v, table);
 }
@@ -35,7 +35,7 @@ export function completeTableWrite(pv: PvDomain, v: PvVcpu, linear: bigint, code
 /** The L1 table that `linear` shows read-only; undefined if it shows something else. */
 function writtenTable(pv: PvDomain, v: PvVcpu, linear: bigint): number | undefined {
   const pageNumber = pageNumberOf(linear);
-  const place = pageNumber === undefined ? undefined : pv.updates.walk(v.kernelRoot, pageNumber);
+  const place = pageNumber === undefined ? undefined : pv.updates.walk(v.state.kernelRoot, pageNumber);
   if (!place) return undefined;
   const low = pv.info.words[place.table * 1024 + 2 * place.index];
   if ((low & (PTE_PRESENT | PTE_RW)) !== PTE_PRESENT) return undefined;

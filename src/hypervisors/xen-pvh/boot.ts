@@ -57,7 +57,7 @@ export function buildDomain(pvh: PvhDomain): number {
   const { domain } = pvh;
   const acpi = placeAcpi(domain);
   const end = acpi.address + acpi.size;
-  domain.memoryMap = [
+  domain.state.memoryMap = [
     { address: 0, size: domain.pages * PAGE_SIZE, type: E820_RAM },
     { address: domain.pages * PAGE_SIZE, size: acpi.address - domain.pages * PAGE_SIZE, type: E820_RESERVED },
     { ...acpi, type: E820_ACPI },
@@ -70,10 +70,10 @@ export function buildDomain(pvh: PvhDomain): number {
   }
   writeWallclock(domain);
   connectToolstack(domain);
-  pvh.parameters.set(HVM_PARAM_STORE_PFN, BigInt(domain.xenstoreRing.address >>> PAGE_SHIFT));
-  pvh.parameters.set(HVM_PARAM_STORE_EVTCHN, BigInt(domain.xenstorePort));
-  pvh.parameters.set(HVM_PARAM_CONSOLE_PFN, BigInt(domain.consoleRing.address >>> PAGE_SHIFT));
-  pvh.parameters.set(HVM_PARAM_CONSOLE_EVTCHN, BigInt(domain.consolePort));
+  pvh.state.parameters.set(HVM_PARAM_STORE_PFN, BigInt(domain.xenstoreRing.address >>> PAGE_SHIFT));
+  pvh.state.parameters.set(HVM_PARAM_STORE_EVTCHN, BigInt(domain.state.xenstorePort));
+  pvh.state.parameters.set(HVM_PARAM_CONSOLE_PFN, BigInt(domain.consoleRing.address >>> PAGE_SHIFT));
+  pvh.state.parameters.set(HVM_PARAM_CONSOLE_EVTCHN, BigInt(domain.state.consolePort));
   return acpi.address;
 }
 
@@ -87,7 +87,7 @@ export function createBoot(created: (pvh: PvhDomain) => void): Partial<BootOps> 
       const pvh = new PvhDomain(context);
       created(pvh);
       const rsdp = buildDomain(pvh);
-      const { memoryMap } = pvh.domain;
+      const { memoryMap } = pvh.domain.state;
       return loadPvh(guestRam(pvh.domain), image, { initrd, commandLine, rsdp, memoryMap });
     },
   };

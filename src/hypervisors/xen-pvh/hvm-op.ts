@@ -41,14 +41,14 @@ export function hvm_op(state: () => PvhDomain): HypercallTable {
   const operations: Operations = {
     [HVMOP_set_param]: parameter((pvh, call, index, value) => {
       if (!SETTABLE.has(index)) return -EPERM;
-      pvh.parameters.set(index, value);
-      pvh.callbackVector = value >> 56n === HVM_PARAM_CALLBACK_TYPE_VECTOR ? Number(value & 0xffn) : 0;
+      pvh.state.parameters.set(index, value);
+      pvh.state.callbackVector = value >> 56n === HVM_PARAM_CALLBACK_TYPE_VECTOR ? Number(value & 0xffn) : 0;
       pvh.latchWidth(call.vcpu.cpu);
       call.vcpu.cpu.attention();
       return 0;
     }),
     [HVMOP_get_param]: parameter((pvh, call, index, _, argument) =>
-      call.store(argument, xen_hvm_param, { value: pvh.parameters.get(index) ?? 0n }),
+      call.store(argument, xen_hvm_param, { value: pvh.state.parameters.get(index) ?? 0n }),
     ),
     // Of use only to shadow page tables.
     [HVMOP_pagetable_dying]: () => -ENOSYS,
@@ -58,7 +58,7 @@ export function hvm_op(state: () => PvhDomain): HypercallTable {
       if (op.vector < FIRST_VECTOR) return -EINVAL;
       const vcpu = call.domain.vcpus[op.vcpu];
       if (!vcpu) return -ENOENT;
-      state().upcallVectors.set(vcpu.id, op.vector);
+      state().state.upcallVectors.set(vcpu.id, op.vector);
       // What has become pending before there was a way to tell.
       if (vcpu.upcallPending) vcpu.cpu.interrupts?.request(op.vector);
       return 0;

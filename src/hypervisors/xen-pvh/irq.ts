@@ -14,8 +14,8 @@ export function createIrq(state: () => PvhDomain | undefined): Partial<IrqOps> {
   /** The vector to deliver past the local APIC now, or 0. */
   function direct(cpu: Processor): number {
     const pvh = state();
-    if (!pvh?.callbackVector || pvh.upcallVectors.has(cpu.id)) return 0;
-    return pvh.of(cpu).upcallPending ? pvh.callbackVector : 0;
+    if (!pvh?.state.callbackVector || pvh.state.upcallVectors.has(cpu.id)) return 0;
+    return pvh.of(cpu).upcallPending ? pvh.state.callbackVector : 0;
   }
 
   const open = (cpu: Processor) => (cpu.get('flags') & IF) !== 0n;

@@ -48,16 +48,16 @@ function removeFromPhysmap(pvh: PvhDomain, call: Call, argument: bigint): number
 /** The balloon, one way or the other, over the 2^order pages of each extent. */
 function balloon(pvh: () => PvhDomain, out: boolean): Operation {
   return overExtents((call, frame, order) => {
-    const { domain, ballooned } = pvh();
+    const { domain, state } = pvh();
     const count = 2 ** order;
     if (!(frame >= 0 && frame + count <= domain.pages)) return false;
-    for (let each = frame; each < frame + count; each++) if (ballooned[each] === (out ? 1 : 0)) return false;
+    for (let each = frame; each < frame + count; each++) if (state.ballooned[each] === (out ? 1 : 0)) return false;
     for (let each = frame; each < frame + count; each++) {
-      ballooned[each] = out ? 1 : 0;
+      state.ballooned[each] = out ? 1 : 0;
       // Memory comes back empty.
       if (out) call.domain.memory.fill(each * PAGE_SIZE, PAGE_SIZE);
     }
-    domain.reservation += out ? -count : count;
+    domain.state.reservation += out ? -count : count;
     return undefined;
   });
 }

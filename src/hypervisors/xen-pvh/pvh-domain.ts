@@ -3,8 +3,10 @@
  * guests that ask for it the older way, past it.
  */
 
+import type { BusHandler } from '../../memory/bus.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
+import type { State } from '../../state/state.ts';
 import {
   PAGE_SHIFT,
   PAGE_SIZE,
@@ -34,24 +36,42 @@ const VMCALL_LENGTH = 3;
 /** Pages kept from the guest's RAM: the shared frames, and the ACPI tables. 1 MiB, so that RAM ends at a round number. */
 const RESERVED_FRAMES = 256;
 
+interface PvhState {
+  /** HVMOP_set_param's values, by HVM_PARAM_ number. */
+  parameters: Map<number, bigint>;
+  /** HVMOP_set_evtchn_upcall_vector, by processor. */
+  upcallVectors: Map<number, number>;
+  /** HVM_PARAM_CALLBACK_IRQ of the vector kind: delivered past the local APIC. 0: none. */
+  callbackVector: number;
+  /** RAM pages the balloon gave back, by frame number: 1 where it did. */
+  ballooned: Uint8Array;
+  /** Which of the domain's shared frames appear outside RAM, by guest frame number. */
+  placed: Map<number, number>;
+}
+
 export class PvhDomain {
   readonly domain: Domain;
-  /** HVMOP_set_param's values, by HVM_PARAM_ number. */
-  readonly parameters = new Map<number, bigint>();
-  /** HVMOP_set_evtchn_upcall_vector, by processor. */
-  readonly upcallVectors = new Map<number, number>();
-  /** HVM_PARAM_CALLBACK_IRQ of the vector kind: delivered past the local APIC. 0: none. */
-  callbackVector = 0;
-  /** RAM pages the balloon gave back. */
-  readonly ballooned: Uint8Array;
-  /** Where frames of the hypervisor's appear outside RAM: by guest frame number, what takes them away again. */
-  readonly #mapped = new Map<number, { frame: SharedFrame; unmap: () => void }>();
-  /** Where each shared frame's memory is while no RAM page of the guest's stands in for it. */
-  readonly #homes = new Map<SharedFrame, number>();
+  readonly state: State<PvhState>;
+  /** What takes the frames that `state.placed` names off the bus again, by guest frame number. */
+  readonly #onBus = new Map<number, () => void>();
 
   constructor(context: HypervisorContext) {
     this.domain = new Domain(context, { kind: this.#kind(), reservedFrames: RESERVED_FRAMES });
-    this.ballooned = new Uint8Array(this.domain.pages);
+    const { states, pages } = this.domain;
+    this.state = states.state('pvh', 1, () => ({
+      parameters: new Map(),
+      upcallVectors: new Map(),
+      callbackVector: 0,
+      ballooned: new Uint8Array(pages),
+      placed: new Map(),
+    }));
+  }
+
+  /** The state has been replaced by a saved one: the frames outside RAM go where it says. */
+  restored(): void {
+    for (const unmap of this.#onBus.values()) unmap();
+    this.#onBus.clear();
+    for (const [gpfn, index] of this.state.placed) this.#mapOnBus(this.domain.frames[index]!, gpfn);
   }
 
   of(cpu: Processor): Vcpu {
@@ -60,7 +80,7 @@ export class PvhDomain {
 
   /** True if frame number `frame` is guest RAM that the balloon has not taken. */
   isRam(frame: number): boolean {
-    return frame >= 0 && frame < this.domain.pages && !this.ballooned[frame];
+    return frame >= 0 && frame < this.domain.pages && !this.state.ballooned[frame];
   }
 
   /**
@@ -68,44 +88,47 @@ export class PvhDomain {
    * frame's place; elsewhere the frame is put on the bus. @returns false if there is no room for it.
    */
   place(shared: SharedFrame, gpfn: number): boolean {
-    if (!this.#homes.has(shared)) this.#homes.set(shared, shared.address);
     if (this.isRam(gpfn)) {
       this.#move(shared, gpfn * PAGE_SIZE);
       return true;
     }
-    const { memory, context } = this.domain;
-    if (gpfn < memory.size >>> PAGE_SHIFT) return false;
+    if (gpfn < this.domain.memory.size >>> PAGE_SHIFT) return false;
     this.removePlace(gpfn);
+    if (!this.#mapOnBus(shared, gpfn)) return false;
+    this.state.placed.set(gpfn, shared.index);
+    return true;
+  }
+
+  /** @returns false if a device of the platform's is there. */
+  #mapOnBus(shared: SharedFrame, gpfn: number): boolean {
+    const { memory, context } = this.domain;
+    const handler: BusHandler = {
+      read: (offset, width) =>
+        width === 1
+          ? memory.read8(shared.address + offset)
+          : width === 2
+            ? memory.read16(shared.address + offset)
+            : memory.read32(shared.address + offset),
+      write: (offset, width, value) => {
+        if (width === 1) memory.write8(shared.address + offset, value);
+        else if (width === 2) memory.write16(shared.address + offset, value);
+        else memory.write32(shared.address + offset, value);
+      },
+    };
     const address = gpfn * PAGE_SIZE;
-    try {
-      const unmap = context.mmio.map(`xen-frame-${gpfn.toString(16)}`, address, PAGE_SIZE, {
-        read: (offset, width) =>
-          width === 1
-            ? memory.read8(shared.address + offset)
-            : width === 2
-              ? memory.read16(shared.address + offset)
-              : memory.read32(shared.address + offset),
-        write: (offset, width, value) => {
-          if (width === 1) memory.write8(shared.address + offset, value);
-          else if (width === 2) memory.write16(shared.address + offset, value);
-          else memory.write32(shared.address + offset, value);
-        },
-      });
-      this.#mapped.set(gpfn, { frame: shared, unmap });
-      return true;
-    } catch {
-      // A device of the platform's is there.
-      return false;
-    }
+    if (context.mmio.find(address) || context.mmio.find(address + PAGE_SIZE - 1)) return false;
+    this.#onBus.set(gpfn, context.mmio.map(`xen-frame-${gpfn.toString(16)}`, address, PAGE_SIZE, handler));
+    return true;
   }
 
   /** XENMEM_remove_from_physmap. @returns false if nothing of the hypervisor's, nor RAM, is there. */
   removePlace(gpfn: number): boolean {
-    const mapped = this.#mapped.get(gpfn);
-    mapped?.unmap();
-    this.#mapped.delete(gpfn);
-    for (const [shared, home] of this.#homes) if (shared.address === gpfn * PAGE_SIZE) this.#move(shared, home);
-    return mapped !== undefined || this.isRam(gpfn);
+    this.#onBus.get(gpfn)?.();
+    this.#onBus.delete(gpfn);
+    const wasPlaced = this.state.placed.delete(gpfn);
+    for (const shared of this.domain.frames)
+      if (shared.address === gpfn * PAGE_SIZE && shared.address !== shared.home) this.#move(shared, shared.home);
+    return wasPlaced || this.isRam(gpfn);
   }
 
   #move(shared: SharedFrame, address: number): void {
@@ -116,7 +139,7 @@ export class PvhDomain {
 
   /** The points at which Xen looks whether the guest is a 32- or a 64-bit one, and lays shared_info out accordingly. */
   latchWidth(cpu: Processor): void {
-    this.domain.useLayout(cpu.mode === 64 ? 64 : 32);
+    this.domain.state.width = cpu.mode === 64 ? 64 : 32;
     writeWallclock(this.domain);
   }
 
@@ -134,11 +157,11 @@ export class PvhDomain {
       hypercallLength: VMCALL_LENGTH,
       features: () => FEATURES,
       frameNumber: (_, address) => {
-        for (const [gpfn, { frame }] of this.#mapped) if (frame.address === address) return gpfn;
+        for (const [gpfn, index] of this.state.placed) if (this.domain.frames[index]!.address === address) return gpfn;
         return address >>> PAGE_SHIFT;
       },
       upcall: vcpu => {
-        const vector = this.upcallVectors.get(vcpu.id);
+        const vector = this.state.upcallVectors.get(vcpu.id);
         if (vector !== undefined) vcpu.cpu.interrupts?.request(vector);
         else vcpu.cpu.attention();
       },

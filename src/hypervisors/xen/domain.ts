@@ -6,9 +6,10 @@
  * guest's memory map and its nr_pages end below them. They are ordinary RAM to the engine, so guest page tables may map them.
  */
 import type { MemoryRange } from '../../boot/e820.ts';
-import type { Alarm } from '../../host/clock.ts';
+import type { Timer } from '../../host/clock.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
+import { type State, type States, scoped } from '../../state/state.ts';
 import { CallFrame } from './call-frame.ts';
 import { DOMAIN_ID, DOMID_SELF, PAGE_SHIFT, PAGE_SIZE, RUNSTATE_offline, RUNSTATE_running } from './constants.ts';
 import { EventChannels } from './event-channels.ts';
@@ -55,9 +56,27 @@ export interface DomainKind {
 }
 
 /** A page of the hypervisor's that the guest sees somewhere. In PVH the guest says where, so the address may change. */
-export interface SharedFrame {
+export class SharedFrame {
+  /** Its number among the domain's shared frames. */
+  readonly index: number;
+  /** The reserved page where it stands from the beginning. */
+  readonly home: number;
+  readonly #state: State<{ addresses: number[] }>;
+
+  constructor(state: State<{ addresses: number[] }>, index: number) {
+    this.#state = state;
+    this.index = index;
+    this.home = this.address;
+  }
+
   /** Guest-physical address, 4096-aligned. */
-  address: number;
+  get address(): number {
+    return this.#state.addresses[this.index]!;
+  }
+
+  set address(address: number) {
+    this.#state.addresses[this.index] = address;
+  }
 }
 
 export interface DomainOptions {
@@ -71,6 +90,24 @@ export const MAX_GRANT_FRAMES = 64;
 /** What `Domain` itself takes from the reserved frames: shared_info, xenstore ring, console ring, grant table. */
 export const SHARED_FRAMES = 3 + MAX_GRANT_FRAMES;
 
+interface DomainState {
+  /** Pages the guest has at the moment: `pages` less what its balloon has given back. */
+  reservation: number;
+  /** XENMEM_memory_map. Empty: -ENOSYS, and the guest takes RAM to be 0 to nr_pages. */
+  memoryMap: readonly MemoryRange[];
+  /** Assists the guest switched on, by VMASST_TYPE number. */
+  assists: Set<number>;
+  /** What the guest asked for and we do not have. */
+  unknown: Set<string>;
+  /** Event ports of the xenstore and the console ring, for start_info or the HVM parameters. 0 until connected. */
+  xenstorePort: number;
+  consolePort: number;
+  /** The width of shared_info's layout: 32 after a 32-bit PVH guest has shown itself. */
+  width: 32 | 64;
+  /** The next page that `reserveFrame` hands out. */
+  nextReserved: number;
+}
+
 export class Domain {
   readonly id: number;
   readonly context: HypervisorContext;
@@ -79,25 +116,16 @@ export class Domain {
   readonly vcpus: readonly Vcpu[];
   /** Pages that are the guest's own: its memory map is RAM from 0 to here. */
   readonly pages: number;
-  /** Pages the guest has at the moment: `pages` less what its balloon has given back. */
-  reservation: number;
-  /** XENMEM_memory_map. Empty: -ENOSYS, and the guest takes RAM to be 0 to nr_pages. */
-  memoryMap: readonly MemoryRange[] = [];
+  /** Where the domain's parts get their states. */
+  readonly states: States;
+  readonly state: State<DomainState>;
+  /** All frames that the guest may see: the three that follow, then the grant table's. */
+  readonly frames: readonly SharedFrame[];
   readonly sharedInfo: SharedFrame;
   readonly xenstoreRing: SharedFrame;
   readonly consoleRing: SharedFrame;
   readonly events: EventChannels;
   readonly grants: GrantTable;
-  /** Assists the guest switched on, by VMASST_TYPE number. */
-  readonly assists = new Set<number>();
-  /** What the guest asked for and we do not have. */
-  readonly unknown = new Set<string>();
-  /** Event ports of the xenstore and the console ring, for start_info or the HVM parameters. 0 until connected. */
-  xenstorePort = 0;
-  consolePort = 0;
-  /** shared_info's layout: that of 32-bit guests after a 32-bit PVH guest has shown itself. */
-  layout: SharedInfoLayout = layout64;
-  #nextReserved: number;
 
   constructor(context: HypervisorContext, options: DomainOptions) {
     if (options.reservedFrames < SHARED_FRAMES) throw new Error(`a domain needs ${SHARED_FRAMES} reserved frames`);
@@ -106,30 +134,43 @@ export class Domain {
     this.kind = options.kind;
     this.memory = context.memory;
     this.pages = Math.max(0, (context.memory.size >>> PAGE_SHIFT) - options.reservedFrames);
-    this.reservation = this.pages;
-    this.#nextReserved = this.pages;
-    this.sharedInfo = { address: this.reserveFrame() };
-    this.xenstoreRing = { address: this.reserveFrame() };
-    this.consoleRing = { address: this.reserveFrame() };
+    this.states = scoped(context, 'xen');
+    this.state = this.states.state('domain', 1, () => ({
+      reservation: this.pages,
+      memoryMap: [],
+      assists: new Set(),
+      unknown: new Set(),
+      xenstorePort: 0,
+      consolePort: 0,
+      width: 64,
+      nextReserved: this.pages,
+    }));
+    const homes = Array.from({ length: SHARED_FRAMES }, () => this.reserveFrame());
+    const addresses = this.states.state('frames', 1, () => ({ addresses: [...homes] }));
+    this.frames = homes.map((_, index) => new SharedFrame(addresses, index));
+    const [sharedInfo, xenstoreRing, consoleRing, ...grantFrames] = this.frames;
+    this.sharedInfo = sharedInfo!;
+    this.xenstoreRing = xenstoreRing!;
+    this.consoleRing = consoleRing!;
     this.vcpus = context.cpus.map((cpu, id) => new Vcpu(this, id, cpu));
     this.events = new EventChannels(this);
-    this.grants = new GrantTable(this);
+    this.grants = new GrantTable(this, grantFrames);
     // The toolstack leaves every upcall masked (PV); evtchn_mask stays all zero.
     for (const vcpu of this.vcpus) this.memory.write8(vcpu.info + 1, 1);
   }
 
   /** Takes the next `count` reserved frames, zeroed and contiguous. @returns the guest-physical address of the first. */
   reserveFrame(count = 1): number {
-    const address = this.#nextReserved * PAGE_SIZE;
+    const address = this.state.nextReserved * PAGE_SIZE;
     if (!this.memory.has(address, count * PAGE_SIZE)) throw new Error('out of reserved frames');
-    this.#nextReserved += count;
+    this.state.nextReserved += count;
     this.memory.fill(address, count * PAGE_SIZE);
     return address;
   }
 
   /** First frame past those handed out by `reserveFrame`. Frames from `pages` to here are the hypervisor's, in use. */
   get reservedEnd(): number {
-    return this.#nextReserved;
+    return this.state.nextReserved;
   }
 
   /** True for the two ways a guest may name itself in a hypercall. */
@@ -137,13 +178,27 @@ export class Domain {
     return domid === DOMID_SELF || domid === this.id;
   }
 
-  useLayout(width: 32 | 64): void {
-    this.layout = width === 32 ? layout32 : layout64;
+  /** Where things stand in shared_info. */
+  get layout(): SharedInfoLayout {
+    return this.state.width === 32 ? layout32 : layout64;
   }
 
   kill(reason: string): void {
     this.context.kill(reason);
   }
+}
+
+interface VcpuState {
+  /** VCPUOP_is_up. */
+  online: boolean;
+  /** Where VCPUOP_register_vcpu_info put vcpu_info; undefined while it is in shared_info. */
+  registeredInfo: number | undefined;
+  /** PHYSDEVOP_set_iopl: the virtual I/O privilege level (PV). */
+  iopl: number;
+  /** PHYSDEVOP_set_iobitmap: guest-virtual address and number of ports (PV). */
+  ioBitmap: { address: bigint; ports: number };
+  /** Waiting in SCHEDOP_poll for one of these ports; empty: only for an upcall or the time-out. Undefined: not polling. */
+  polling: readonly number[] | undefined;
 }
 
 export class Vcpu {
@@ -154,30 +209,29 @@ export class Vcpu {
   /** The hypercall under way, and the entry of a multicall under way. Both are empty between hypercalls. */
   readonly call = new CallFrame();
   readonly multicallEntry = new CallFrame();
-  /** VCPUOP_is_up. */
-  online: boolean;
-  /** Where VCPUOP_register_vcpu_info put vcpu_info; undefined while it is in shared_info. */
-  registeredInfo: number | undefined;
-  /** PHYSDEVOP_set_iopl: the virtual I/O privilege level (PV). */
-  iopl = 0;
-  /** PHYSDEVOP_set_iobitmap: guest-virtual address and number of ports (PV). */
-  ioBitmap: { address: bigint; ports: number } = { address: 0n, ports: 0 };
+  readonly state: State<VcpuState>;
   /** The end of a SCHEDOP_poll with a time-out. */
-  pollTimeout: Alarm | undefined;
-  /** Waiting in SCHEDOP_poll for one of these ports; empty: only for an upcall or the time-out. Undefined: not polling. */
-  polling: readonly number[] | undefined;
+  readonly pollTimeout: Timer;
 
   constructor(domain: Domain, id: number, cpu: Processor) {
     this.domain = domain;
     this.id = id;
     this.cpu = cpu;
-    this.online = id === 0;
-    this.time = new VcpuTime(this, this.online ? RUNSTATE_running : RUNSTATE_offline);
+    const states = scoped(domain.states, `vcpu ${id}`);
+    this.state = states.state('vcpu', 1, () => ({
+      online: id === 0,
+      registeredInfo: undefined,
+      iopl: 0,
+      ioBitmap: { address: 0n, ports: 0 },
+      polling: undefined,
+    }));
+    this.pollTimeout = domain.context.clock.timer(`xen-poll-${id}`, () => this.wake());
+    this.time = new VcpuTime(states, this, this.state.online ? RUNSTATE_running : RUNSTATE_offline);
   }
 
   /** Guest-physical address of this processor's struct vcpu_info (64 bytes). */
   get info(): number {
-    return this.registeredInfo ?? this.domain.sharedInfo.address + this.id * 64;
+    return this.state.registeredInfo ?? this.domain.sharedInfo.address + this.id * 64;
   }
 
   get upcallPending(): boolean {
@@ -202,9 +256,8 @@ export class Vcpu {
 
   /** Ends SCHEDOP_block or SCHEDOP_poll, if in one. */
   wake(): void {
-    this.polling = undefined;
-    this.pollTimeout?.cancel();
-    this.pollTimeout = undefined;
+    this.state.polling = undefined;
+    this.pollTimeout.off();
     this.time.setRunstate(RUNSTATE_running);
     this.cpu.wake();
   }

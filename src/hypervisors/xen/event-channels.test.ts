@@ -77,7 +77,8 @@ test('ports of a higher word have a selector bit of their own', () => {
   const { events, selector, acknowledge } = setUp();
   let last = 0;
   while (last < 130) last = events.allocateUnbound(0);
-  events.bindHost(130, () => {})!.notify();
+  events.bindHost(130, 'back end');
+  events.notify(130, 'back end');
   assert.equal(selector(), 1n << 2n);
   acknowledge();
 });
@@ -87,15 +88,14 @@ test('a back end and the guest reach each other, until one closes', () => {
   let received = 0;
   const port = events.allocateUnbound(0);
   assert.equal(events.send(port), 0, 'nobody there yet: dropped');
-  const end = events.bindHost(port, () => received++)!;
-  assert.equal(
-    events.bindHost(port, () => {}),
-    undefined,
-    'taken',
-  );
+  events.register('back end', () => received++);
+  assert.equal(events.bindHost(port, 'back end'), true);
+  assert.equal(events.bindHost(port, 'another'), false, 'taken');
   events.send(port);
   assert.equal(received, 1);
-  end.notify();
+  events.notify(port, 'another');
+  assert.equal(pending(port), 0, 'it is not bound to that one');
+  events.notify(port, 'back end');
   assert.equal(pending(port), 1);
   acknowledge();
   assert.equal(events.close(port), 0);
@@ -104,15 +104,11 @@ test('a back end and the guest reach each other, until one closes', () => {
   assert.equal(events.send(port), -EINVAL);
   // The number goes to somebody else: the old end must not reach it.
   assert.equal(events.allocateUnbound(5), port);
-  end.notify();
-  end.close();
+  events.notify(port, 'back end');
+  events.unbindHost(port, 'back end');
   assert.equal(pending(port), 0);
   assert.equal(events.get(port)?.state, 'unbound');
-  assert.equal(
-    events.bindHost(port, () => {}),
-    undefined,
-    'it is for domain 5',
-  );
+  assert.equal(events.bindHost(port, 'back end'), false, 'it is for domain 5');
 });
 
 test('both ends in one domain', () => {
@@ -157,12 +153,15 @@ test('ports come to an end, and the lowest free one is next', () => {
 
 test('the 32-bit layout of shared_info', () => {
   const { events, domain, memory } = setUp();
-  domain.useLayout(32);
+  domain.state.width = 32;
   let last = 0;
   while (last < 40) last = events.allocateUnbound(0);
   const shared = domain.sharedInfo.address;
   memory.write8(shared + 0x880 + 4, 2); // mask port 33
-  for (const port of [33, 40]) events.bindHost(port, () => {})!.notify();
+  for (const port of [33, 40]) {
+    events.bindHost(port, 'back end');
+    events.notify(port, 'back end');
+  }
   assert.equal(memory.read32(shared + 0x804), (1 << 1) | (1 << 8));
   assert.equal(memory.read32(shared + 4), 1 << 1);
 });

@@ -54,10 +54,10 @@ test('a grant in use shows it, and no longer when the last user is gone', () => 
   assert.equal(flags(8), PERMIT | READING);
   const writer = grants.map(8, true)!;
   assert.equal(flags(8), PERMIT | READING | WRITING);
-  reader.unmap();
-  reader.unmap();
+  grants.unmap(reader);
+  grants.unmap(reader);
   assert.equal(flags(8), PERMIT | READING | WRITING, 'once is once');
-  writer.unmap();
+  grants.unmap(writer);
   assert.equal(flags(8), PERMIT);
   assert.deepEqual(held, [
     `hold ${FRAME} false`,
@@ -103,7 +103,7 @@ test('an entry changed while in use does not confuse its end', () => {
   grant(8, PERMIT);
   const page = grants.map(8, true)!;
   grant(8, 0, 5, 99);
-  page.unmap();
+  grants.unmap(page);
   assert.equal(flags(8), 0);
   assert.deepEqual(held.at(-1), `release ${FRAME} true`);
 });

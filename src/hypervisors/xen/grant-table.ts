@@ -3,6 +3,7 @@
  * frames which other domain may use. The only other domain is 0, our back ends; they reach a granted page through `map`.
  */
 import type { GrantedPage } from '../../devices/xen/backend.ts';
+import type { State } from '../../state/state.ts';
 import { PAGE_SIZE } from './constants.ts';
 import { type Domain, MAX_GRANT_FRAMES, type SharedFrame } from './domain.ts';
 
@@ -20,34 +21,57 @@ const ENTRIES_PER_FRAME = PAGE_SIZE / ENTRY_SIZE;
 export const GNTTAB_RESERVED_CONSOLE = 0;
 export const GNTTAB_RESERVED_XENSTORE = 1;
 
+/** How often back ends have mapped a reference at the moment. */
 interface Use {
   readers: number;
   writers: number;
 }
 
+/** One mapping by a back end. */
+interface Mapping {
+  reference: number;
+  /** Guest-physical address of the page. */
+  address: number;
+  write: boolean;
+}
+
+interface GrantState {
+  /** Frames of the table that the guest knows. */
+  count: number;
+  /** By reference. */
+  uses: Map<number, Use>;
+  /** By handle. */
+  mappings: Map<number, Mapping>;
+  nextHandle: number;
+}
+
 export class GrantTable {
   readonly #domain: Domain;
-  /** All frames the table may grow to, there from the start; the guest knows the first `#count`. */
+  /** All frames the table may grow to, there from the start; the guest knows the first `count`. */
   readonly reserved: readonly SharedFrame[];
-  #count = 1;
-  /** References in use by back ends. */
-  readonly #uses = new Map<number, Use>();
+  readonly #state: State<GrantState>;
 
-  constructor(domain: Domain) {
+  constructor(domain: Domain, reserved: readonly SharedFrame[]) {
     this.#domain = domain;
-    this.reserved = Array.from({ length: MAX_GRANT_FRAMES }, () => ({ address: domain.reserveFrame() }));
+    this.reserved = reserved;
+    this.#state = domain.states.state('grants', 1, () => ({
+      count: 1,
+      uses: new Map(),
+      mappings: new Map(),
+      nextHandle: 1,
+    }));
   }
 
   /** The pages of the table that exist, in order. */
   get frames(): readonly SharedFrame[] {
-    return this.reserved.slice(0, this.#count);
+    return this.reserved.slice(0, this.#state.count);
   }
 
   /** Makes the table at least `count` frames long. @returns false if that is more than a domain may have. */
   grow(count: number): boolean {
     if (count > MAX_GRANT_FRAMES) return false;
-    for (; this.#count < count; this.#count++)
-      this.#domain.kind.share(this.#domain, this.reserved[this.#count]!.address);
+    for (; this.#state.count < count; this.#state.count++)
+      this.#domain.kind.share(this.#domain, this.reserved[this.#state.count]!.address);
     return true;
   }
 
@@ -82,24 +106,30 @@ export class GrantTable {
     const frame = this.#granted(reference, 0, write);
     const address = frame === undefined ? undefined : kind.hold(this.#domain, frame, write);
     if (address === undefined) return undefined;
-    const use = this.#uses.get(reference) ?? { readers: 0, writers: 0 };
-    this.#uses.set(reference, use);
+    const state = this.#state;
+    const use = state.uses.get(reference) ?? { readers: 0, writers: 0 };
+    state.uses.set(reference, use);
     use.readers++;
     if (write) use.writers++;
     this.#show(reference, use);
-    let mapped = true;
-    return {
-      address,
-      unmap: () => {
-        if (!mapped) return;
-        mapped = false;
-        kind.release(this.#domain, address, write);
-        use.readers--;
-        if (write) use.writers--;
-        this.#show(reference, use);
-        if (use.readers === 0) this.#uses.delete(reference);
-      },
-    };
+    const handle = state.nextHandle++;
+    state.mappings.set(handle, { reference, address, write });
+    return { handle, address };
+  }
+
+  /** Ends a mapping. One that has ended already stays so. */
+  unmap({ handle }: GrantedPage): void {
+    const { mappings, uses } = this.#state;
+    const mapping = mappings.get(handle);
+    const use = mapping && uses.get(mapping.reference);
+    if (!mapping || !use) return;
+    const { reference, address, write } = mapping;
+    mappings.delete(handle);
+    this.#domain.kind.release(this.#domain, address, write);
+    use.readers--;
+    if (write) use.writers--;
+    this.#show(reference, use);
+    if (use.readers === 0) uses.delete(reference);
   }
 
   #show(reference: number, use: Use): void {
@@ -113,7 +143,7 @@ export class GrantTable {
   /** Guest-physical address of the entry, undefined past the end of the table. */
   #entry(reference: number): number | undefined {
     const index = Math.floor(reference / ENTRIES_PER_FRAME);
-    const frame = index < this.#count ? this.reserved[index] : undefined;
+    const frame = index < this.#state.count ? this.reserved[index] : undefined;
     return frame && frame.address + (reference % ENTRIES_PER_FRAME) * ENTRY_SIZE;
   }
 }

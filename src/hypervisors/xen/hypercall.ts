@@ -134,7 +134,7 @@ export class Call {
 /** Notes, once, that the guest asked for something we do not have. */
 export function logUnknown(domain: Domain, what: string): void {
   // A guest that tries all numbers is not worth a line for each.
-  if (domain.unknown.size >= MAX_UNKNOWN) return;
-  domain.unknown.add(what);
+  if (domain.state.unknown.size >= MAX_UNKNOWN) return;
+  domain.state.unknown.add(what);
   domain.context.log.once(`xen-${what}`, `xen: ${what} is not implemented: -ENOSYS`);
 }

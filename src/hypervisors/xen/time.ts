@@ -2,7 +2,7 @@
  * A domain's time: the pvclock record in each vcpu_info, the wall clock in shared_info, runstates, and the two timers each
  * virtual processor has (public/xen.h, public/vcpu.h). System time is nanoseconds since the machine's start.
  */
-import type { Alarm } from '../../host/clock.ts';
+import type { Timer } from '../../host/clock.ts';
 import {
   PVCLOCK_SIZE,
   PVCLOCK_TSC_STABLE,
@@ -10,6 +10,7 @@ import {
   pvclockScale,
   writePvclock,
 } from '../../paravirt/pvclock.ts';
+import type { State, States } from '../../state/state.ts';
 import { EINVAL, ETIME, VIRQ_TIMER, VMASST_TYPE_runstate_update_flag } from './constants.ts';
 import type { Domain, Vcpu } from './domain.ts';
 import { VCPU_INFO_TIME } from './shared-info.ts';
@@ -31,25 +32,44 @@ const vcpu_runstate_info = structure({
   offline: 'u64',
 });
 
+interface TimeState {
+  /** What the record was last written with, in TSC ticks and nanoseconds. */
+  recorded: { tsc: bigint; time: number } | undefined;
+  runstate: number;
+  runstateSince: number;
+  /** Nanoseconds spent in each runstate before the current one began. */
+  spent: number[];
+  runstateArea: { address: bigint; width: 32 | 64 } | undefined;
+  timeArea: bigint | undefined;
+  /** Of the periodic timer, in nanoseconds: its period, and when it is due. */
+  period: number;
+  due: number;
+}
+
 export class VcpuTime {
   readonly #vcpu: Vcpu;
   readonly scale: PvclockScale;
-  /** What the record was last written with, in TSC ticks and nanoseconds. */
-  #recorded: { tsc: bigint; time: number } | undefined;
-  #runstate: number;
-  #runstateSince: number;
-  /** Nanoseconds spent in each runstate before the current one began. */
-  readonly #spent = [0, 0, 0, 0];
-  #runstateArea: { address: bigint; width: 32 | 64 } | undefined;
-  #timeArea: bigint | undefined;
-  #singleshot: Alarm | undefined;
-  #periodic: Alarm | undefined;
+  readonly #state: State<TimeState>;
+  readonly #singleshot: Timer;
+  readonly #periodic: Timer;
 
-  constructor(vcpu: Vcpu, runstate: number) {
+  constructor(states: States, vcpu: Vcpu, runstate: number) {
     this.#vcpu = vcpu;
     this.scale = pvclockScale(vcpu.cpu.tsc.frequency);
-    this.#runstate = runstate;
-    this.#runstateSince = this.now;
+    const { clock } = vcpu.domain.context;
+    const start = clock.now();
+    this.#state = states.state('time', 1, () => ({
+      recorded: undefined,
+      runstate,
+      runstateSince: start,
+      spent: [0, 0, 0, 0],
+      runstateArea: undefined,
+      timeArea: undefined,
+      period: 0,
+      due: 0,
+    }));
+    this.#singleshot = clock.timer(`xen-singleshot-${vcpu.id}`, () => this.#fire());
+    this.#periodic = clock.timer(`xen-periodic-${vcpu.id}`, () => this.#tick());
   }
 
   /** System time in nanoseconds. */
@@ -64,11 +84,11 @@ export class VcpuTime {
   updateRecord(force = false): void {
     const tsc = this.#vcpu.cpu.tsc.read();
     const time = this.now;
-    if (!force && this.#recorded) {
-      const elapsed = (Number(tsc - this.#recorded.tsc) / this.#vcpu.cpu.tsc.frequency) * 1e9;
-      if (Math.abs(this.#recorded.time + elapsed - time) < TOLERANCE) return;
+    if (!force && this.#state.recorded) {
+      const elapsed = (Number(tsc - this.#state.recorded.tsc) / this.#vcpu.cpu.tsc.frequency) * 1e9;
+      if (Math.abs(this.#state.recorded.time + elapsed - time) < TOLERANCE) return;
     }
-    this.#recorded = { tsc, time };
+    this.#state.recorded = { tsc, time };
     writePvclock(this.#vcpu.domain.memory, this.#vcpu.info + VCPU_INFO_TIME, {
       tsc,
       systemTime: BigInt(Math.floor(time)),
@@ -80,36 +100,36 @@ export class VcpuTime {
 
   /** VCPUOP_register_vcpu_time_memory_area: a copy of the record is kept at a guest-virtual address. */
   registerTimeArea(address: bigint): boolean {
-    this.#timeArea = address;
+    this.#state.timeArea = address;
     this.updateRecord(true);
     return true;
   }
 
   #copyRecord(): void {
-    if (this.#timeArea === undefined) return;
+    if (this.#state.timeArea === undefined) return;
     const { memory, kind } = this.#vcpu.domain;
-    kind.write(this.#vcpu, this.#timeArea, memory.copyOut(this.#vcpu.info + VCPU_INFO_TIME, PVCLOCK_SIZE));
+    kind.write(this.#vcpu, this.#state.timeArea, memory.copyOut(this.#vcpu.info + VCPU_INFO_TIME, PVCLOCK_SIZE));
   }
 
   /** Enters a runstate and tells the guest, if it has registered an area. */
   setRunstate(state: number): void {
-    if (state === this.#runstate) return;
+    if (state === this.#state.runstate) return;
     const now = this.now;
-    this.#spent[this.#runstate]! += now - this.#runstateSince;
-    this.#runstate = state;
-    this.#runstateSince = now;
+    this.#state.spent[this.#state.runstate]! += now - this.#state.runstateSince;
+    this.#state.runstate = state;
+    this.#state.runstateSince = now;
     this.#writeRunstate();
   }
 
   /** VCPUOP_get_runstate_info, as a structure for `width`. */
   runstateInfo(width: 32 | 64): Uint8Array {
-    const spent = [...this.#spent];
-    spent[this.#runstate]! += this.now - this.#runstateSince;
+    const spent = [...this.#state.spent];
+    spent[this.#state.runstate]! += this.now - this.#state.runstateSince;
     const nanoseconds = (state: number) => BigInt(Math.floor(spent[state]!));
     const bytes = new Uint8Array(vcpu_runstate_info[width].size);
     vcpu_runstate_info[width].encode(bytes, {
-      state: this.#runstate,
-      state_entry_time: BigInt(Math.floor(this.#runstateSince)),
+      state: this.#state.runstate,
+      state_entry_time: BigInt(Math.floor(this.#state.runstateSince)),
       running: nanoseconds(0),
       runnable: nanoseconds(1),
       blocked: nanoseconds(2),
@@ -120,16 +140,16 @@ export class VcpuTime {
 
   /** VCPUOP_register_runstate_memory_area: a guest-virtual address, written now and at every change. */
   registerRunstateArea(address: bigint, width: 32 | 64): boolean {
-    this.#runstateArea = { address, width };
+    this.#state.runstateArea = { address, width };
     return this.#writeRunstate();
   }
 
   #writeRunstate(): boolean {
-    if (!this.#runstateArea) return true;
-    const { address, width } = this.#runstateArea;
-    const { kind, assists } = this.#vcpu.domain;
+    if (!this.#state.runstateArea) return true;
+    const { address, width } = this.#state.runstateArea;
+    const { kind, state } = this.#vcpu.domain;
     const info = this.runstateInfo(width);
-    if (assists.has(VMASST_TYPE_runstate_update_flag)) {
+    if (state.assists.has(VMASST_TYPE_runstate_update_flag)) {
       const layout = vcpu_runstate_info[width];
       const entry = new Uint8Array(8);
       new DataView(entry.buffer).setBigUint64(0, layout.decode(info).state_entry_time | XEN_RUNSTATE_UPDATE, true);
@@ -149,37 +169,35 @@ export class VcpuTime {
       this.#fire();
       return 0;
     }
-    this.#singleshot = this.#vcpu.domain.context.clock.alarm(at, () => {
-      this.#singleshot = undefined;
-      this.#fire();
-    });
+    this.#singleshot.at(at);
     return 0;
   }
 
   stopSingleshot(): void {
-    this.#singleshot?.cancel();
-    this.#singleshot = undefined;
+    this.#singleshot.off();
   }
 
   /** VCPUOP_set_periodic_timer: VIRQ_TIMER every `period` nanoseconds. */
   setPeriodic(period: number): number {
     if (!(period >= MINIMUM_PERIOD)) return -EINVAL;
-    this.stopPeriodic();
-    const { clock } = this.#vcpu.domain.context;
-    const next = (at: number) => {
-      this.#periodic = clock.alarm(at, () => {
-        this.#fire();
-        // Ticks the guest had no time for are not made up.
-        next(Math.max(at + period, clock.now()));
-      });
-    };
-    next(clock.now() + period);
+    this.#state.period = period;
+    this.#arm(this.now + period);
     return 0;
   }
 
   stopPeriodic(): void {
-    this.#periodic?.cancel();
-    this.#periodic = undefined;
+    this.#periodic.off();
+  }
+
+  #arm(due: number): void {
+    this.#state.due = due;
+    this.#periodic.at(due);
+  }
+
+  #tick(): void {
+    this.#fire();
+    // Ticks the guest had no time for are not made up.
+    this.#arm(Math.max(this.#state.due + this.#state.period, this.now));
   }
 
   #fire(): void {

@@ -2,14 +2,19 @@
  * What a Xen host does around a domain before it starts: xenstored and xenconsoled take their ends of two event channels,
  * the toolstack (libxl) fills the store with what a guest looks for, and each disk gets a back end.
  */
-import type { BackendHost, EventPort } from '../../devices/xen/backend.ts';
-import { BlockBackend } from '../../devices/xen/block-backend.ts';
+import type { BackEnd, BackendHost } from '../../devices/xen/backend.ts';
+import { connectDisk } from '../../devices/xen/block-backend.ts';
 import { ConsoleRing } from '../../devices/xen/console-ring.ts';
 import { homeOf, type Permission, Xenstore } from '../../devices/xen/xenstore.ts';
 import { XenstoreRing } from '../../devices/xen/xenstore-ring.ts';
-import type { Domain } from './domain.ts';
+import { scoped } from '../../state/state.ts';
+import type { Domain, SharedFrame } from './domain.ts';
 import { GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE } from './grant-table.ts';
 import { DOMAIN_UUID } from './hypercalls/xen-version.ts';
+
+/** The names of the two daemons' ends of the event channels. */
+const XENSTORED = 'xenstored';
+const XENCONSOLED = 'xenconsoled';
 
 /** Size of the console's backlog in bytes that a toolstack keeps: told to the guest, who does not mind. */
 const CONSOLE_LIMIT = 1048576;
@@ -19,40 +24,66 @@ const CONSOLE_LIMIT = 1048576;
  * `domain.consoleRing` and `domain.xenstoreRing` may be changed before, not after.
  */
 export function connectToolstack(domain: Domain): Xenstore {
-  const { context, memory, grants, kind } = domain;
-  const store = new Xenstore();
+  const { id, context, memory, events, kind, states } = domain;
+  const store = new Xenstore(states);
   for (const ring of [domain.xenstoreRing, domain.consoleRing])
     if (kind.hold(domain, kind.frameNumber(domain, ring.address), true) === undefined)
       throw new Error('a ring is to be where the guest has no page');
-  const host: BackendHost = {
+
+  const storeEnd = connectEnd(domain, XENSTORED, domain.xenstoreRing, GNTTAB_RESERVED_XENSTORE);
+  domain.state.xenstorePort = storeEnd.port;
+  const storeStates = scoped(states, XENSTORED);
+  const storeRing = new XenstoreRing(storeStates, id, memory, domain.xenstoreRing, store, context.log, storeEnd.notify);
+  events.register(XENSTORED, () => storeRing.onEvent());
+
+  const consoleEnd = connectEnd(domain, XENCONSOLED, domain.consoleRing, GNTTAB_RESERVED_CONSOLE);
+  domain.state.consolePort = consoleEnd.port;
+  const consoleStates = scoped(states, XENCONSOLED);
+  const consoleRing = new ConsoleRing(consoleStates, memory, domain.consoleRing, context.console, consoleEnd.notify);
+  events.register(XENCONSOLED, () => consoleRing.onEvent());
+
+  describeDomain(domain, store);
+  const host = backendHost(domain, store);
+  for (const [index, disk] of context.backEnds.disks.entries()) connectDisk(host, disk, index);
+  return store;
+}
+
+/** What back ends of devices stand on. */
+function backendHost(domain: Domain, store: Xenstore): BackendHost {
+  const { context, memory, grants, events, states } = domain;
+  const backEnds = new Map<string, BackEnd>();
+  // The token of a back end's watch is its name.
+  store.listen(0, (_, token) => backEnds.get(token)?.onWatch());
+  return {
     domain: domain.id,
     memory,
     store,
     log: context.log,
+    state: (name, version, initial) => states.state(name, version, initial),
+    register(name, backEnd) {
+      backEnds.set(name, backEnd);
+      events.register(name, () => backEnd.onEvent());
+    },
     map: (reference, write) => grants.map(reference, write),
-    bind: (port, onEvent) => domain.events.bindHost(port, onEvent),
+    unmap: page => grants.unmap(page),
+    bind: (port, name) => events.bindHost(port, name),
+    notify: (port, name) => events.notify(port, name),
+    unbind: (port, name) => events.unbindHost(port, name),
   };
-
-  const xenstorePort = openPort(domain, () => storeRing.onEvent());
-  domain.xenstorePort = xenstorePort.port;
-  const storeRing = new XenstoreRing(domain.id, memory, domain.xenstoreRing, store, context.log, xenstorePort.notify);
-  grants.set(GNTTAB_RESERVED_XENSTORE, 0, kind.frameNumber(domain, domain.xenstoreRing.address));
-
-  const consolePort = openPort(domain, () => consoleRing.onEvent());
-  domain.consolePort = consolePort.port;
-  const consoleRing = new ConsoleRing(memory, domain.consoleRing, context.console, consolePort.notify);
-  grants.set(GNTTAB_RESERVED_CONSOLE, 0, kind.frameNumber(domain, domain.consoleRing.address));
-
-  describeDomain(domain, store);
-  for (const [index, disk] of context.backEnds.disks.entries()) new BlockBackend(host, disk, index);
-  return store;
 }
 
-/** Allocates a port and takes its far end: the guest finds it connected. */
-function openPort(domain: Domain, onEvent: () => void): { port: number; notify: () => void } {
-  const port = domain.events.allocateUnbound(0);
-  const end: EventPort = domain.events.bindHost(port, onEvent)!;
-  return { port, notify: () => end.notify() };
+/** Allocates a port, takes its far end and grants the ring: the guest finds it connected. */
+function connectEnd(
+  domain: Domain,
+  name: string,
+  ring: SharedFrame,
+  reference: number,
+): { port: number; notify: () => void } {
+  const { events, grants, kind } = domain;
+  const port = events.allocateUnbound(0);
+  events.bindHost(port, name);
+  grants.set(reference, 0, kind.frameNumber(domain, ring.address));
+  return { port, notify: () => events.notify(port, name) };
 }
 
 /** The nodes libxl makes for a domU, with the permissions it gives them. */
@@ -89,7 +120,7 @@ function describeDomain(domain: Domain, store: Xenstore): void {
   put(`${home}/control/platform-feature-xs_reset_watches`, 1);
   for (const name of ['data', 'drivers', 'feature', 'attr', 'error']) put(`${home}/${name}`, '', own);
   put(`${home}/store`, '');
-  put(`${home}/store/port`, domain.xenstorePort);
+  put(`${home}/store/port`, domain.state.xenstorePort);
   put(`${home}/store/ring-ref`, kind.frameNumber(domain, domain.xenstoreRing.address));
   put(`${home}/console`, '');
   put(`${home}/console/backend`, `${homeOf(0)}/backend/console/${id}/0`);
@@ -98,6 +129,6 @@ function describeDomain(domain: Domain, store: Xenstore): void {
   put(`${home}/console/type`, 'xenconsoled');
   put(`${home}/console/output`, 'pty');
   put(`${home}/console/tty`, '');
-  put(`${home}/console/port`, domain.consolePort);
+  put(`${home}/console/port`, domain.state.consolePort);
   put(`${home}/console/ring-ref`, kind.frameNumber(domain, domain.consoleRing.address));
 }

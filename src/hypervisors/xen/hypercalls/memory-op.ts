@@ -52,7 +52,7 @@ const aboutSelf =
   };
 
 function memoryMap(call: Call, argument: bigint): number {
-  const { memoryMap: map } = call.domain;
+  const { memoryMap: map } = call.domain.state;
   if (map.length === 0) return -ENOSYS;
   const op = call.load(argument, xen_memory_map);
   if (!op) return -EFAULT;
@@ -80,7 +80,7 @@ function setMemoryMap(call: Call, argument: bigint): number {
   const entries = call.read(op.buffer, op.nr_entries * E820_ENTRY);
   if (!entries) return -EFAULT;
   const view = new DataView(entries.buffer, entries.byteOffset);
-  call.domain.memoryMap = Array.from({ length: op.nr_entries }, (_, index) => ({
+  call.domain.state.memoryMap = Array.from({ length: op.nr_entries }, (_, index) => ({
     address: Number(view.getBigUint64(index * E820_ENTRY, true)),
     size: Number(view.getBigUint64(index * E820_ENTRY + 8, true)),
     type: view.getUint32(index * E820_ENTRY + 16, true),
@@ -127,7 +127,7 @@ export function overExtents(each: (call: Call, frame: number, order: number) => 
 const operations: Operations = {
   /** The highest frame of the machine. */
   [XENMEM_maximum_ram_page]: call => (call.domain.memory.size >>> PAGE_SHIFT) - 1,
-  [XENMEM_current_reservation]: aboutSelf(call => call.domain.reservation),
+  [XENMEM_current_reservation]: aboutSelf(call => call.domain.state.reservation),
   [XENMEM_maximum_reservation]: aboutSelf(call => call.domain.pages),
   [XENMEM_memory_map]: memoryMap,
   [XENMEM_set_memory_map]: setMemoryMap,

@@ -17,14 +17,14 @@ const operations: Operations = {
     const op = call.load(argument, physdev_set_iopl);
     if (!op) return -EFAULT;
     if (op.iopl > 3) return -EINVAL;
-    call.vcpu.iopl = op.iopl;
+    call.vcpu.state.iopl = op.iopl;
     return 0;
   },
   [PHYSDEVOP_set_iobitmap](call, argument) {
     const op = call.load(argument, physdev_set_iobitmap);
     if (!op) return -EFAULT;
     if (op.nr_ports > MAX_PORTS) return -EINVAL;
-    call.vcpu.ioBitmap = { address: op.bitmap, ports: op.nr_ports };
+    call.vcpu.state.ioBitmap = { address: op.bitmap, ports: op.nr_ports };
     return 0;
   },
   // This domain has no I/O APIC.

@@ -76,9 +76,9 @@ function poll(call: Call, argument: bigint): number {
   if (op.timeout !== 0n) {
     const at = Number(BigInt.asIntN(64, op.timeout));
     if (at <= vcpu.time.now) return 0;
-    vcpu.pollTimeout = domain.context.clock.alarm(at, () => vcpu.wake());
+    vcpu.pollTimeout.at(at);
   }
-  vcpu.polling = ports;
+  vcpu.state.polling = ports;
   return halt(vcpu);
 }
 

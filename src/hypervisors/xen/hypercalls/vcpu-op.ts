@@ -48,12 +48,12 @@ function pointer(call: Call, address: bigint): bigint {
 function registerVcpuInfo(call: Call, vcpu: Vcpu, argument: bigint): number {
   const op = call.load(argument, vcpu_register_vcpu_info);
   if (!op) return -EFAULT;
-  if (vcpu.registeredInfo !== undefined || op.offset > PAGE_SIZE - VCPU_INFO_SIZE) return -EINVAL;
+  if (vcpu.state.registeredInfo !== undefined || op.offset > PAGE_SIZE - VCPU_INFO_SIZE) return -EINVAL;
   const { memory, kind, layout } = vcpu.domain;
   const frame = op.mfn <= 0xffffffffffn ? kind.hold(vcpu.domain, Number(op.mfn), true) : undefined;
   if (frame === undefined) return -EINVAL;
   const old = memory.copyOut(vcpu.info, VCPU_INFO_SIZE);
-  vcpu.registeredInfo = frame + op.offset;
+  vcpu.state.registeredInfo = frame + op.offset;
   memory.copyIn(vcpu.info, old);
   // Everything is marked pending so that no event is lost in the move; the guest copes with a spurious one.
   memory.write8(vcpu.info, 1);
@@ -65,9 +65,9 @@ function registerVcpuInfo(call: Call, vcpu: Vcpu, argument: bigint): number {
 
 /** VCPUOP_down: the last one to go takes the machine with it. */
 function down(_: Call, vcpu: Vcpu): number {
-  vcpu.online = false;
+  vcpu.state.online = false;
   vcpu.time.setRunstate(RUNSTATE_offline);
-  if (vcpu.domain.vcpus.some(other => other.online)) vcpu.cpu.halt();
+  if (vcpu.domain.vcpus.some(other => other.state.online)) vcpu.cpu.halt();
   else vcpu.cpu.request('power-off');
   return 0;
 }
@@ -75,9 +75,9 @@ function down(_: Call, vcpu: Vcpu): number {
 const operations: Readonly<Record<number, VcpuOperation>> = {
   // Only the first processor is there, and it runs.
   [VCPUOP_initialise]: () => -EEXIST,
-  [VCPUOP_up]: (_, vcpu) => (vcpu.online ? 0 : -EINVAL),
+  [VCPUOP_up]: (_, vcpu) => (vcpu.state.online ? 0 : -EINVAL),
   [VCPUOP_down]: down,
-  [VCPUOP_is_up]: (_, vcpu) => (vcpu.online ? 1 : 0),
+  [VCPUOP_is_up]: (_, vcpu) => (vcpu.state.online ? 1 : 0),
   [VCPUOP_get_runstate_info]: (call, vcpu, argument) =>
     call.write(argument, vcpu.time.runstateInfo(call.width)) ? 0 : -EFAULT,
   [VCPUOP_register_runstate_memory_area]: (call, vcpu, argument) => {

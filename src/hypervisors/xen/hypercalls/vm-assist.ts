@@ -32,8 +32,8 @@ export const vm_assist: HypercallTable = {
     run(call) {
       const type = call.uint(1);
       if (!types.has(type)) return -EINVAL;
-      if (call.uint(0) === VMASST_CMD_enable) call.domain.assists.add(type);
-      else if (call.uint(0) === VMASST_CMD_disable) call.domain.assists.delete(type);
+      if (call.uint(0) === VMASST_CMD_enable) call.domain.state.assists.add(type);
+      else if (call.uint(0) === VMASST_CMD_disable) call.domain.state.assists.delete(type);
       else return -ENOSYS;
       return 0;
     },
