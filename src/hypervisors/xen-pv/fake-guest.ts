@@ -2,11 +2,11 @@
  * A PV guest for tests: a domain of 16 MiB around a kernel that nobody runs, on a processor without an engine that walks the
  * guest's real page tables. Tests make hypercalls as the guest's kernel would and look at what came of them.
  */
-
 import { parseKernel } from '../../boot/image.ts';
-import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
+import { FakeClock, FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
 import { tinyKernel } from '../../conformance/tiny-elf.ts';
 import type { Exception, RegisterName, SegmentName } from '../../paravirt/processor.ts';
+import { StateStore } from '../../state/state.ts';
 import { createCpu } from './cpu.ts';
 import { buildDomain } from './domain-builder.ts';
 import { createIrq } from './irq.ts';
@@ -76,10 +76,11 @@ const ARGUMENT_REGISTERS: readonly RegisterName[] = ['rdi', 'rsi', 'rdx', 'r10',
 
 type Call<F> = Extract<F, (...rest: never[]) => unknown>;
 
-export async function createFakeGuest(): Promise<FakeGuest> {
-  const cpu = new WalkingProcessor({ memory: MEMORY });
+/** @param states where the machine's states are kept, its clock's among them */
+export async function createFakeGuest(states = new StateStore()): Promise<FakeGuest> {
+  const cpu = new WalkingProcessor({ memory: MEMORY, clock: new FakeClock(states) });
   cpu.cpl = 3;
-  const context = fakeContext(cpu);
+  const context = fakeContext(cpu, states);
   const { pv, entry } = buildDomain(
     { image: await kernel, initrd: undefined, commandLine: 'test', memory: cpu.memory, log: cpu.log },
     context,
