@@ -1,16 +1,18 @@
 /** Boot of a PV guest: no firmware, no PC; the domain is built around the kernel, which starts in 64-bit mode at once. */
-import type { BootOps } from '../../paravirt/operations.ts';
+import type { Group } from '../../paravirt/group.ts';
+import type { HypervisorContext } from '../../paravirt/operations.ts';
+import type { DomainSlot } from '../xen/domain-slot.ts';
 import { buildDomain, refusesImage } from './domain-builder.ts';
 import type { PvDomain } from './pv-domain.ts';
 
-export function createBoot(created: (pv: PvDomain) => void): Partial<BootOps> {
+export function createBoot(_context: HypervisorContext, slot: DomainSlot<PvDomain>): Group<'boot'> {
   return {
     platform: 'none',
     console: 'hvc0',
     refuses: refusesImage,
     load(request, context) {
       const { pv, entry } = buildDomain(request, context);
-      created(pv);
+      slot.built = pv;
       return entry;
     },
   };

@@ -1,5 +1,7 @@
 /** What is asked of a PV guest's processor: CPUID, and SYSCALL, which is a hypercall or a system call. */
-import type { CpuOps } from '../../paravirt/operations.ts';
+import type { Group } from '../../paravirt/group.ts';
+import type { HypervisorContext } from '../../paravirt/operations.ts';
+import type { DomainSlot } from '../xen/domain-slot.ts';
 import { convention } from '../xen/hypercall.ts';
 import { hypercall } from '../xen/hypercalls.ts';
 import { pvCpuid } from './cpuid.ts';
@@ -10,19 +12,18 @@ import { deliverPending, syscallToGuest } from './traps.ts';
 /** The leaf whose EDX:EAX are the bits that XCR0 may have. */
 const CPUID_XSAVE = 0xd;
 
-/** @param built the domain once there is one: CPUID may be asked before. */
-export function createCpu(state: () => PvDomain, built: () => PvDomain | undefined): Partial<CpuOps> {
-  const table = pvHypercalls(state);
+export function createCpu(_context: HypervisorContext, slot: DomainSlot<PvDomain>): Group<'cpu'> {
+  const table = pvHypercalls(() => slot.domain);
   return {
     cpuid(cpu, leaf, subleaf, natively) {
       const answer = pvCpuid(cpu, leaf, subleaf, natively);
-      // What XSETBV may set is known only from here.
-      const v = leaf === CPUID_XSAVE && subleaf === 0 ? built()?.vcpus[cpu.id] : undefined;
+      // What XSETBV may set is known only from here. CPUID may be asked before there is a domain.
+      const v = leaf === CPUID_XSAVE && subleaf === 0 ? slot.built?.vcpus[cpu.id] : undefined;
       if (v) v.state.xcr0Supported = (BigInt(answer.edx) << 32n) | BigInt(answer.eax);
       return answer;
     },
     syscall(cpu) {
-      const pv = state();
+      const pv = slot.domain;
       const v = pv.vcpus[cpu.id]!;
       if (!v.state.kernelMode) {
         syscallToGuest(pv, v);
@@ -36,7 +37,7 @@ export function createCpu(state: () => PvDomain, built: () => PvDomain | undefin
     // A program's SYSCALL comes the same way, with a number of its own kernel's.
     convention: {
       ...convention,
-      number: cpu => (built()?.vcpus[cpu.id]?.state.kernelMode ? convention.number(cpu) : undefined),
+      number: cpu => (slot.built?.vcpus[cpu.id]?.state.kernelMode ? convention.number(cpu) : undefined),
     },
   };
 }

@@ -7,6 +7,7 @@ import { FakeClock, FakeProcessor, fakeContext } from '../../conformance/fake-pr
 import { tinyKernel } from '../../conformance/tiny-elf.ts';
 import type { Exception, RegisterName, SegmentName } from '../../paravirt/processor.ts';
 import { StateStore } from '../../state/state.ts';
+import { DomainSlot } from '../xen/domain-slot.ts';
 import { createCpu } from './cpu.ts';
 import { buildDomain } from './domain-builder.ts';
 import { createIrq } from './irq.ts';
@@ -87,12 +88,11 @@ export async function createFakeGuest(states = new StateStore()): Promise<FakeGu
   );
   for (const [name, value] of Object.entries(entry.registers)) cpu.set(name as RegisterName, value);
   for (const [name, value] of Object.entries(entry.segments)) cpu.setSegment(name as SegmentName, value);
-  const cpuOps = createCpu(
-    () => pv,
-    () => pv,
-  );
-  const irq = createIrq(() => pv);
-  const mmu = createMmu(() => pv);
+  const slot = new DomainSlot<PvDomain>();
+  slot.built = pv;
+  const cpuOps = createCpu(context, slot);
+  const irq = createIrq(context, slot);
+  const mmu = createMmu(context, slot);
   const guest: FakeGuest = {
     cpu,
     pv,

@@ -6,6 +6,7 @@
 import { derive } from '../../paravirt/derive.ts';
 import type { HypervisorModule } from '../../paravirt/operations.ts';
 import { bareTable } from '../bare/index.ts';
+import { DomainSlot } from '../xen/domain-slot.ts';
 import { createBoot } from './boot.ts';
 import { createCpu } from './cpu.ts';
 import { createIrq } from './irq.ts';
@@ -27,22 +28,16 @@ export const xenPv: HypervisorModule = {
       'xen_cpuid|xen_(?:do_)?(?:read|write)_msr(?:_safe)?',
     ],
   },
-  make() {
-    let pv: PvDomain | undefined;
-    const state = () => {
-      if (!pv) throw new Error('the domain is built by boot.load, which has not been called');
-      return pv;
-    };
-    return derive(bareTable, {
+  make(context, base = bareTable) {
+    const slot = new DomainSlot<PvDomain>();
+    return derive(base, {
       name,
       title,
-      boot: createBoot(domain => {
-        pv = domain;
-      }),
-      cpu: createCpu(state, () => pv),
-      mmu: createMmu(state),
-      irq: createIrq(state),
-      time: createTime(state),
+      boot: createBoot(context, slot),
+      cpu: createCpu(context, slot),
+      mmu: createMmu(context, slot),
+      irq: createIrq(context, slot),
+      time: createTime(context, slot),
     });
   },
 };

@@ -1,5 +1,7 @@
 /** Exceptions and events of a PV guest: some are requests to Xen in disguise, all others are bounced to the guest. */
-import type { IrqOps } from '../../paravirt/operations.ts';
+import type { Group } from '../../paravirt/group.ts';
+import type { HypervisorContext } from '../../paravirt/operations.ts';
+import type { DomainSlot } from '../xen/domain-slot.ts';
 import { RFLAGS_RF } from './bounce.ts';
 import { emulatePrivileged, instructionBytes, isForcedEmulation } from './emulate.ts';
 import type { PvDomain } from './pv-domain.ts';
@@ -9,10 +11,10 @@ import { VECTOR_GP, VECTOR_UD } from './vectors.ts';
 /** Bytes of the prefix of a forced emulation: ud2, "xen". */
 const FORCED_EMULATION_LENGTH = 5n;
 
-export function createIrq(state: () => PvDomain): Partial<IrqOps> {
+export function createIrq(_context: HypervisorContext, slot: DomainSlot<PvDomain>): Group<'irq'> {
   return {
     exception(cpu, exception) {
-      const pv = state();
+      const pv = slot.domain;
       const v = pv.vcpus[cpu.id]!;
       const { vector, code } = exception;
       if (vector === VECTOR_GP && !code && emulatePrivileged(pv, v)) {
@@ -30,13 +32,13 @@ export function createIrq(state: () => PvDomain): Partial<IrqOps> {
       return true;
     },
     softwareInterrupt(cpu, vector, next) {
-      const pv = state();
+      const pv = slot.domain;
       softwareInterruptToGuest(pv, pv.vcpus[cpu.id]!, vector, next);
     },
     deliver(cpu) {
-      const pv = state();
+      const pv = slot.domain;
       return deliverPending(pv, pv.vcpus[cpu.id]!);
     },
-    pending: cpu => deliverable(state().vcpus[cpu.id]!),
+    pending: cpu => deliverable(slot.domain.vcpus[cpu.id]!),
   };
 }

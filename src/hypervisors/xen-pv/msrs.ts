@@ -1,4 +1,5 @@
 /** Model-specific registers as Xen 4.17 shows them to a PV guest: the three segment bases, and little that can be written. */
+import { LOCAL_APIC_BASE } from '../../devices/local-apic.ts';
 import type { RegisterName } from '../../paravirt/processor.ts';
 import { isCanonical } from './page-table-entry.ts';
 import type { PvVcpu } from './pv-vcpu.ts';
@@ -30,8 +31,9 @@ const BASES: Readonly<Record<number, RegisterName>> = {
   3221225730: 'kernelGsBase', // MSR_KERNEL_GS_BASE: the user's
 };
 
-/** The local APIC's address and enable bit; bit 8 marks the first processor. There is no APIC behind it. */
-const APIC_BASE = 0xfee00800n;
+/** The local APIC's address and its enable bit; bit 8 marks the first processor. There is no APIC behind it. */
+const APIC_BASE_ENABLE = 0x800n;
+const APIC_BASE = BigInt(LOCAL_APIC_BASE) | APIC_BASE_ENABLE;
 const APIC_BASE_BSP = 0x100n;
 /** Xen's own memory types: WB WT UC- UC WC WP UC UC. */
 const XEN_PAT = 0x050100070406n;

@@ -1,7 +1,9 @@
 /** Keeps the guest's time records true when the host has held the machine up. */
-import type { TimeOps } from '../../paravirt/operations.ts';
+import type { Group } from '../../paravirt/group.ts';
+import type { HypervisorContext } from '../../paravirt/operations.ts';
+import type { DomainSlot } from '../xen/domain-slot.ts';
 import type { PvDomain } from './pv-domain.ts';
 
-export function createTime(state: () => PvDomain): Partial<TimeOps> {
-  return { resumed: cpu => state().vcpus[cpu.id]!.vcpu.time.updateRecord() };
+export function createTime(_context: HypervisorContext, slot: DomainSlot<PvDomain>): Group<'time'> {
+  return { resumed: cpu => slot.domain.vcpus[cpu.id]!.vcpu.time.updateRecord() };
 }

@@ -1,91 +1,20 @@
-/**
- * Builds a PVH domain (docs/misc/pvh.pandoc of Xen): the kernel at its PVH entry, the parameters that lead to the rings, a
- * memory map, and ACPI tables that know of processors and their local APICs and of nothing else.
- */
-import { buildAcpiTables } from '../../boot/acpi.ts';
-import { E820_ACPI, E820_RAM, E820_RESERVED } from '../../boot/e820.ts';
+/** Boot of a PVH guest: no firmware; the kernel starts at its PVH entry, in 32-bit protected mode. */
 import { canBootPvh, loadPvh } from '../../boot/pvh.ts';
-import { GuestMemory } from '../../memory/memory.ts';
-import type { BootOps, HypervisorContext } from '../../paravirt/operations.ts';
-import { PAGE_SHIFT, PAGE_SIZE } from '../xen/constants.ts';
-import type { Domain } from '../xen/domain.ts';
-import { writeWallclock } from '../xen/time.ts';
-import { connectToolstack } from '../xen/toolstack.ts';
-import {
-  HVM_PARAM_CONSOLE_EVTCHN,
-  HVM_PARAM_CONSOLE_PFN,
-  HVM_PARAM_STORE_EVTCHN,
-  HVM_PARAM_STORE_PFN,
-} from './hvm-op.ts';
+import type { Group } from '../../paravirt/group.ts';
+import type { HypervisorContext } from '../../paravirt/operations.ts';
+import type { DomainSlot } from '../xen/domain-slot.ts';
+import { buildDomain, guestRam } from './domain-builder.ts';
 import { PvhDomain } from './pvh-domain.ts';
 
-const LOCAL_APIC_ADDRESS = 0xfee00000;
-/** The local APIC's pin for NMI: nothing is connected, but firmware tables have to name one. */
-const NMI_PIN = 1;
-
-/** Guest RAM without the hypervisor's own pages at its end: what a kernel and its initrd may be put into. */
-function guestRam(domain: Domain): GuestMemory {
-  const { memory } = domain;
-  const ram = new GuestMemory(memory.bytes.buffer, memory.origin, domain.pages * PAGE_SIZE);
-  ram.onWrite = (address, length) => memory.onWrite(address, length);
-  return ram;
-}
-
-/** Puts the ACPI tables into reserved pages. @returns their address and size in bytes, whole pages. */
-function placeAcpi(domain: Domain): { address: number; size: number } {
-  const address = domain.reservedEnd * PAGE_SIZE;
-  const { bytes } = buildAcpiTables(
-    {
-      processors: domain.vcpus.map(({ id }) => ({ uid: id, apicId: id })),
-      localApicAddress: LOCAL_APIC_ADDRESS,
-      ioApics: [],
-      pic: false,
-      overrides: [],
-      nmiPin: NMI_PIN,
-      serialPorts: [],
-    },
-    address,
-  );
-  const frames = Math.ceil(bytes.length / PAGE_SIZE);
-  domain.reserveFrame(frames);
-  domain.memory.copyIn(address, bytes);
-  return { address, size: frames * PAGE_SIZE };
-}
-
-/** Creates the domain around the machine: everything but the kernel. @returns the address of the ACPI root pointer */
-export function buildDomain(pvh: PvhDomain): number {
-  const { domain } = pvh;
-  const acpi = placeAcpi(domain);
-  const end = acpi.address + acpi.size;
-  domain.state.memoryMap = [
-    { address: 0, size: domain.pages * PAGE_SIZE, type: E820_RAM },
-    { address: domain.pages * PAGE_SIZE, size: acpi.address - domain.pages * PAGE_SIZE, type: E820_RESERVED },
-    { ...acpi, type: E820_ACPI },
-    { address: end, size: domain.memory.size - end, type: E820_RESERVED },
-  ];
-  // PVH guests start with upcalls open: they have no use for the mask.
-  for (const vcpu of domain.vcpus) {
-    vcpu.upcallMask = false;
-    vcpu.time.updateRecord(true);
-  }
-  writeWallclock(domain);
-  connectToolstack(domain);
-  pvh.state.parameters.set(HVM_PARAM_STORE_PFN, BigInt(domain.xenstoreRing.address >>> PAGE_SHIFT));
-  pvh.state.parameters.set(HVM_PARAM_STORE_EVTCHN, BigInt(domain.state.xenstorePort));
-  pvh.state.parameters.set(HVM_PARAM_CONSOLE_PFN, BigInt(domain.consoleRing.address >>> PAGE_SHIFT));
-  pvh.state.parameters.set(HVM_PARAM_CONSOLE_EVTCHN, BigInt(domain.state.consolePort));
-  return acpi.address;
-}
-
-export function createBoot(created: (pvh: PvhDomain) => void): Partial<BootOps> {
+export function createBoot(_context: HypervisorContext, slot: DomainSlot<PvhDomain>): Group<'boot'> {
   return {
     platform: 'local-apic',
     console: 'hvc0',
     refuses: image =>
       canBootPvh(image) ? undefined : `${image.description} has no PVH entry (the ELF note PHYS32_ENTRY)`,
-    load({ image, initrd, commandLine }, context: HypervisorContext) {
+    load({ image, initrd, commandLine }, context) {
       const pvh = new PvhDomain(context);
-      created(pvh);
+      slot.built = pvh;
       const rsdp = buildDomain(pvh);
       const { memoryMap } = pvh.domain.state;
       return loadPvh(guestRam(pvh.domain), image, { initrd, commandLine, rsdp, memoryMap });

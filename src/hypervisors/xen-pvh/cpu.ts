@@ -1,9 +1,11 @@
 /** What a PVH guest's processor says of Xen, and how it calls it: CPUID leaves, VMCALL or VMMCALL, the hypercall page. */
 import { withHypervisor, withoutInvariantTsc } from '../../paravirt/cpuid.ts';
-import type { CpuidResult, CpuOps, Msr } from '../../paravirt/operations.ts';
+import type { Group } from '../../paravirt/group.ts';
+import type { CpuidResult, HypervisorContext, Msr } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
 import { __HYPERVISOR_iret, DOMAIN_ID, EPERM, PAGE_SIZE } from '../xen/constants.ts';
 import { XEN_HYPERCALL_MSR, xenCpuid } from '../xen/cpuid.ts';
+import type { DomainSlot } from '../xen/domain-slot.ts';
 import { convention, type HypercallTable } from '../xen/hypercall.ts';
 import { commonHypercalls, hypercall } from '../xen/hypercalls.ts';
 import { hvm_op } from './hvm-op.ts';
@@ -31,11 +33,12 @@ function fillHypercallPage(pvh: PvhDomain, address: number): void {
   pvh.domain.memory.copyIn(address, page);
 }
 
-export function createCpu(state: () => PvhDomain): Partial<CpuOps> {
+export function createCpu(_context: HypervisorContext, slot: DomainSlot<PvhDomain>): Group<'cpu'> {
+  const domain = () => slot.domain;
   const table: HypercallTable = {
     ...commonHypercalls(() => table),
-    ...pvhMemoryOp(state),
-    ...hvm_op(state),
+    ...pvhMemoryOp(domain),
+    ...hvm_op(domain),
   };
 
   /** The value is the page's address; its low bits would choose among several pages, of which there is one. */
@@ -43,7 +46,7 @@ export function createCpu(state: () => PvhDomain): Partial<CpuOps> {
     name: 'XEN_HYPERCALL_MSR',
     read: () => 0n,
     write(cpu, value) {
-      const pvh = state();
+      const pvh = slot.domain;
       if (value % BigInt(PAGE_SIZE) !== 0n || value >= 1n << 52n) return false;
       const frame = Number(value) / PAGE_SIZE;
       if (!pvh.isRam(frame)) return false;
@@ -73,7 +76,7 @@ export function createCpu(state: () => PvhDomain): Partial<CpuOps> {
       const width = cpu.mode === 64 ? 64 : 32;
       // Only a kernel may call, and the others are told so rather than faulted.
       if (cpu.cpl !== 0) cpu.set('rax', BigInt.asUintN(width, BigInt(-EPERM)));
-      else hypercall(table, state().of(cpu));
+      else hypercall(table, slot.domain.of(cpu));
     },
     hypercalls: table,
     convention,

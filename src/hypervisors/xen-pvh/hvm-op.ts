@@ -27,7 +27,7 @@ const FIRST_VECTOR = 16;
 /** Parameters a guest may set itself; the others are the toolstack's. */
 const SETTABLE = new Set([HVM_PARAM_CALLBACK_IRQ]);
 
-export function hvm_op(state: () => PvhDomain): HypercallTable {
+export function hvm_op(domain: () => PvhDomain): HypercallTable {
   const parameter =
     (run: (pvh: PvhDomain, call: Call, index: number, value: bigint, argument: bigint) => number): Operation =>
     (call, argument) => {
@@ -35,7 +35,7 @@ export function hvm_op(state: () => PvhDomain): HypercallTable {
       if (!op) return -EFAULT;
       if (op.index >= HVM_NR_PARAMS) return -EINVAL;
       if (!call.domain.isSelf(op.domid)) return op.domid === 0 ? -EPERM : -ESRCH;
-      return run(state(), call, op.index, op.value, argument);
+      return run(domain(), call, op.index, op.value, argument);
     };
 
   const operations: Operations = {
@@ -58,7 +58,7 @@ export function hvm_op(state: () => PvhDomain): HypercallTable {
       if (op.vector < FIRST_VECTOR) return -EINVAL;
       const vcpu = call.domain.vcpus[op.vcpu];
       if (!vcpu) return -ENOENT;
-      state().state.upcallVectors.set(vcpu.id, op.vector);
+      domain().state.upcallVectors.set(vcpu.id, op.vector);
       // What has become pending before there was a way to tell.
       if (vcpu.upcallPending) vcpu.cpu.interrupts?.request(op.vector);
       return 0;

@@ -5,6 +5,7 @@
 import { derive } from '../../paravirt/derive.ts';
 import type { HypervisorModule } from '../../paravirt/operations.ts';
 import { bareTable } from '../bare/index.ts';
+import { DomainSlot } from '../xen/domain-slot.ts';
 import { createBoot } from './boot.ts';
 import { createCpu } from './cpu.ts';
 import { createIrq } from './irq.ts';
@@ -18,21 +19,15 @@ export const xenPvh: HypervisorModule = {
   name,
   title,
   guestHalf: { option: 'CONFIG_XEN_PVH', symbols: ['xen_pvh_init', 'xen_prepare_pvh'] },
-  make() {
-    let pvh: PvhDomain | undefined;
-    const state = () => {
-      if (!pvh) throw new Error('the domain is built by boot.load, which has not been called');
-      return pvh;
-    };
-    return derive(bareTable, {
+  make(context, base = bareTable) {
+    const slot = new DomainSlot<PvhDomain>();
+    return derive(base, {
       name,
       title,
-      boot: createBoot(domain => {
-        pvh = domain;
-      }),
-      cpu: createCpu(state),
-      irq: createIrq(() => pvh),
-      time: createTime(() => pvh),
+      boot: createBoot(context, slot),
+      cpu: createCpu(context, slot),
+      irq: createIrq(context, slot),
+      time: createTime(context, slot),
     });
   },
 };

@@ -3,17 +3,19 @@
  * its own. Level-like: delivered whenever an upcall is pending and interrupts are open, with no end to be signalled. And HLT,
  * which on Xen is also how a guest without power management turns itself off.
  */
-import type { IrqOps } from '../../paravirt/operations.ts';
+import type { Group } from '../../paravirt/group.ts';
+import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
+import type { DomainSlot } from '../xen/domain-slot.ts';
 import type { PvhDomain } from './pvh-domain.ts';
 
 /** RFLAGS.IF. */
 const IF = 1n << 9n;
 
-export function createIrq(state: () => PvhDomain | undefined): Partial<IrqOps> {
+export function createIrq(_context: HypervisorContext, slot: DomainSlot<PvhDomain>): Group<'irq'> {
   /** The vector to deliver past the local APIC now, or 0. */
   function direct(cpu: Processor): number {
-    const pvh = state();
+    const pvh = slot.built;
     if (!pvh?.state.callbackVector || pvh.state.upcallVectors.has(cpu.id)) return 0;
     return pvh.of(cpu).upcallPending ? pvh.state.callbackVector : 0;
   }

@@ -62,13 +62,13 @@ function balloon(pvh: () => PvhDomain, out: boolean): Operation {
   });
 }
 
-export function pvhMemoryOp(state: () => PvhDomain): HypercallTable {
+export function pvhMemoryOp(domain: () => PvhDomain): HypercallTable {
   return memory_op({
     // Memory without a place: there is none, so no extent is done.
     [XENMEM_increase_reservation]: () => 0,
-    [XENMEM_decrease_reservation]: balloon(state, true),
-    [XENMEM_populate_physmap]: balloon(state, false),
-    [XENMEM_add_to_physmap]: (call, argument) => addToPhysmap(state(), call, argument),
-    [XENMEM_remove_from_physmap]: (call, argument) => removeFromPhysmap(state(), call, argument),
+    [XENMEM_decrease_reservation]: balloon(domain, true),
+    [XENMEM_populate_physmap]: balloon(domain, false),
+    [XENMEM_add_to_physmap]: (call, argument) => addToPhysmap(domain(), call, argument),
+    [XENMEM_remove_from_physmap]: (call, argument) => removeFromPhysmap(domain(), call, argument),
   });
 }

@@ -7,6 +7,7 @@ import { tinyKernel } from '../../conformance/tiny-elf.ts';
 import type { Disk } from '../../host/disk.ts';
 import { StateStore } from '../../state/state.ts';
 import { DOMID_SELF } from '../xen/constants.ts';
+import { DomainSlot } from '../xen/domain-slot.ts';
 import { createBoot } from './boot.ts';
 import { createCpu } from './cpu.ts';
 import { HVM_PARAM_CONSOLE_PFN, HVM_PARAM_STORE_PFN } from './hvm-op.ts';
@@ -43,10 +44,10 @@ async function boot() {
   const fake = fakeContext(cpu, store);
   const context = { ...fake, backEnds: { ...fake.backEnds, disks: [disk] } };
   const { memory, log } = context;
-  let pvh: PvhDomain | undefined;
-  const domain = () => pvh!;
-  const cpuOps = createCpu(domain);
-  const { load } = createBoot(built => (pvh = built));
+  const slot = new DomainSlot<PvhDomain>();
+  const domain = () => slot.domain;
+  const cpuOps = createCpu(context, slot);
+  const { load } = createBoot(context, slot);
   (load as Op<typeof load>)({ image: await kernel, initrd: undefined, commandLine: 'x', memory, log }, context);
   const call = (number: number, ...values: (number | bigint)[]): number => {
     cpu.set('rax', BigInt(number));
