@@ -4,6 +4,7 @@
  */
 import type { Disk } from '../../host/disk.ts';
 import type { State } from '../../state/state.ts';
+import { PAGE_SIZE } from '../../x86/paging.ts';
 import type { BackendHost, GrantedPage } from './backend.ts';
 import {
   BLKIF_DISCARD_SECURE,
@@ -31,8 +32,6 @@ import {
   SEGMENT_SIZE,
   SEGMENTS_PER_INDIRECT_PAGE,
 } from './block-protocol.ts';
-
-const PAGE_SIZE = 4096;
 
 /** A piece of guest memory that a request reads or fills. */
 interface Run {

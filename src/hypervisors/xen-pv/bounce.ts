@@ -4,23 +4,23 @@
  *
  *   high   SS, RSP, RFLAGS, CS with evtchn_upcall_mask in bits 32-39, RIP, [error code], R11, RCX   low
  */
+import * as flags from '../../x86/flags.ts';
+import { SELECTOR_RPL } from '../../x86/segments.ts';
 import { VMASST_TYPE_architectural_iopl } from '../xen/constants.ts';
 import { isCanonical, isGuestAddress } from './page-table-entry.ts';
 import type { PvDomain } from './pv-domain.ts';
 import { flatCode64, flatStack, type PvVcpu } from './pv-vcpu.ts';
 
-/** RFLAGS bits (SDM 1 3.4.3). */
-export const RFLAGS_FIXED = 0x2n;
-export const RFLAGS_TF = 1n << 8n;
-export const RFLAGS_IF = 1n << 9n;
-export const RFLAGS_DF = 1n << 10n;
-export const RFLAGS_IOPL = 3n << 12n;
-const RFLAGS_NT = 1n << 14n;
-export const RFLAGS_RF = 1n << 16n;
-export const RFLAGS_VM = 1n << 17n;
-const RFLAGS_AC = 1n << 18n;
+/** RFLAGS bits as the register holds them. */
+export const RFLAGS_FIXED = BigInt(flags.FLAGS_FIXED);
+export const RFLAGS_IF = BigInt(flags.IF);
+export const RFLAGS_DF = BigInt(flags.DF);
+export const RFLAGS_IOPL = BigInt(flags.IOPL);
+export const RFLAGS_RF = BigInt(flags.RF);
+export const RFLAGS_VM = BigInt(flags.VM);
+const IOPL_SHIFT = BigInt(flags.IOPL_SHIFT);
 /** What every bounce clears. IF stays on: the mask in vcpu_info is the guest's interrupt flag. */
-const CLEARED = RFLAGS_AC | RFLAGS_VM | RFLAGS_RF | RFLAGS_NT | RFLAGS_TF;
+const CLEARED = BigInt(flags.AC | flags.VM | flags.RF | flags.NT | flags.TF);
 
 export interface Bounce {
   /** What is bounced, for the message when it cannot be. */
@@ -53,7 +53,7 @@ export function bounce(pv: PvDomain, v: PvVcpu, bounce: Bounce): void {
     cpu.kill(`${bounce.what} at ${where}, for which the guest has registered no handler`);
     return;
   }
-  const flags = cpu.get('flags');
+  const rflags = cpu.get('flags');
   const rsp = cpu.get('rsp');
   const cs = bounce.cs ?? cpu.segment('cs').selector;
   const ss = bounce.ss ?? cpu.segment('ss').selector;
@@ -67,8 +67,8 @@ export function bounce(pv: PvDomain, v: PvVcpu, bounce: Bounce): void {
   if (bounce.code !== undefined) frame[words++] = BigInt(bounce.code >>> 0);
   frame[words++] = rip;
   // The guest tells the two modes apart by the privilege level it finds here.
-  frame[words++] = BigInt(v.state.kernelMode ? cs & ~3 : cs) | (masked ? 1n << 32n : 0n);
-  frame[words++] = (flags & ~(RFLAGS_IF | RFLAGS_IOPL)) | (masked ? 0n : RFLAGS_IF) | (visibleIopl(v) << 12n);
+  frame[words++] = BigInt(v.state.kernelMode ? cs & ~SELECTOR_RPL : cs) | (masked ? 1n << 32n : 0n);
+  frame[words++] = (rflags & ~(RFLAGS_IF | RFLAGS_IOPL)) | (masked ? 0n : RFLAGS_IF) | (visibleIopl(v) << IOPL_SHIFT);
   frame[words++] = rsp;
   frame[words++] = BigInt(ss);
 
@@ -90,7 +90,7 @@ export function bounce(pv: PvDomain, v: PvVcpu, bounce: Bounce): void {
   if (bounce.ss !== undefined || ss !== flatStack.selector) cpu.setSegment('ss', flatStack);
   cpu.set('rsp', top);
   cpu.set('rip', bounce.address);
-  cpu.set('flags', (flags & ~(CLEARED | (bounce.clear ?? 0n))) | RFLAGS_IF | RFLAGS_FIXED);
+  cpu.set('flags', (rflags & ~(CLEARED | (bounce.clear ?? 0n))) | RFLAGS_IF | RFLAGS_FIXED);
 }
 
 /** The I/O privilege level as frames show it: only to a guest that asked for it. */

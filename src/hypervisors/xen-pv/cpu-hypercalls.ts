@@ -1,4 +1,6 @@
 /** The hypercalls by which a PV guest sets up its processor: traps, callbacks, segments, debug registers, and iret. */
+import { CR0_TS } from '../../x86/control.ts';
+import { SELECTOR_RPL } from '../../x86/segments.ts';
 import { REPLACED } from '../xen/call-frame.ts';
 import {
   __HYPERVISOR_callback_op,
@@ -29,9 +31,7 @@ import type { PvDomain } from './pv-domain.ts';
 import { type Callback, emptyTrapTable, type PvVcpu } from './pv-vcpu.ts';
 import { iret } from './traps.ts';
 
-const CR0_TS = 8n;
-/** The requested privilege level of a selector: all of a PV guest runs at CPL 3. */
-const SELECTOR_RPL = 3;
+const TS = BigInt(CR0_TS);
 
 /** struct trap_info: vector u8, flags u8, cs u16, address u64 at 8. */
 const TRAP_INFO_SIZE = 16n;
@@ -73,7 +73,7 @@ function setTrapTable(pv: PvDomain, v: PvVcpu, list: bigint): number {
     if (!isCanonical(address)) return -EINVAL;
     const vector = entry.getUint8(0);
     v.state.traps.address[vector] = address;
-    v.state.traps.selector[vector] = entry.getUint16(2, true) | 3;
+    v.state.traps.selector[vector] = entry.getUint16(2, true) | SELECTOR_RPL;
     v.state.traps.flags[vector] = entry.getUint8(1);
   }
   return 0;
@@ -203,7 +203,7 @@ export function cpuHypercalls(domain: () => PvDomain): HypercallTable {
       status: 'done',
       fast({ cpu }, frame) {
         const cr0 = cpu.get('cr0');
-        cpu.set('cr0', frame.words[0] !== 0 ? cr0 | CR0_TS : cr0 & ~CR0_TS);
+        cpu.set('cr0', frame.words[0] !== 0 ? cr0 | TS : cr0 & ~TS);
         return frame.finish(0);
       },
     },

@@ -1,24 +1,25 @@
 /** Debug registers of a PV guest (HYPERVISOR_set_debugreg, HYPERVISOR_get_debugreg, MOV to and from DR). SDM 3B 17.2. */
 import type { RegisterName } from '../../paravirt/processor.ts';
+import { CR4_DE, DR6_FIXED, DR7_FIXED, DR7_GD } from '../../x86/control.ts';
 import { EINVAL, ENODEV, EPERM } from '../xen/constants.ts';
 import { isGuestAddress } from './page-table-entry.ts';
 import type { PvVcpu } from './pv-vcpu.ts';
 
-const CR4_DE = 1n << 3n;
+const DE = BigInt(CR4_DE);
 /** Bits that always read as one and those that always read as zero. */
-const DR6_ONES = 0xffff0ff0n;
+const DR6_ONES = BigInt(DR6_FIXED);
 const DR6_ZEROS = 0x1000n;
-const DR7_ONES = 0x400n;
+const DR7_ONES = BigInt(DR7_FIXED);
 const DR7_ZEROS = 0xd800n;
 /** General detect: would trap the hypervisor's own accesses. */
-const DR7_GD = 0x2000n;
+const GD = BigInt(DR7_GD);
 
 const ADDRESSES: readonly RegisterName[] = ['dr0', 'dr1', 'dr2', 'dr3'];
 
 /** 4 and 5 are other names of 6 and 7 until CR4.DE takes them away. */
 function alias(v: PvVcpu, number: number): number | undefined {
   if (number !== 4 && number !== 5) return number;
-  return v.state.cr4 & CR4_DE ? undefined : number + 2;
+  return v.state.cr4 & DE ? undefined : number + 2;
 }
 
 /** @returns 0 or -errno. */
@@ -36,9 +37,9 @@ export function setDebugRegister(v: PvVcpu, number: number, value: bigint): numb
     cpu.set('dr6', (value | DR6_ONES) & ~DR6_ZEROS);
     return 0;
   }
-  if (value & DR7_GD) return -EPERM;
+  if (value & GD) return -EPERM;
   // I/O breakpoints (type 2) need CR4.DE; without it they are undefined, and refused.
-  for (let i = 0; i < 4; i++) if (((value >> BigInt(16 + 4 * i)) & 3n) === 2n && !(v.state.cr4 & CR4_DE)) return -EPERM;
+  for (let i = 0; i < 4; i++) if (((value >> BigInt(16 + 4 * i)) & 3n) === 2n && !(v.state.cr4 & DE)) return -EPERM;
   cpu.set('dr7', (value | DR7_ONES) & ~DR7_ZEROS);
   return 0;
 }

@@ -2,14 +2,13 @@
  * What a guest may put into a GDT or LDT (SDM 3A 3.4.5): anything that cannot take it above CPL 3. Xen lifts instead of refusing
  * where it can, so that a kernel which writes DPL 0 descriptors finds them working at CPL 3.
  */
+import { DESCRIPTOR_DPL, DESCRIPTOR_P, DESCRIPTOR_S, TYPE_CALL_GATE } from '../../x86/descriptors.ts';
+import { SELECTOR_TI } from '../../x86/segments.ts';
 import { EINVAL } from '../xen/constants.ts';
 
-/** Bits of a descriptor's high half. */
-const SEGMENT_TYPE = 0xf00;
-const SEGMENT_S = 0x1000;
-const SEGMENT_DPL = 0x6000;
-const SEGMENT_P = 0x8000;
-const TYPE_CALL_GATE = 0xc00;
+/** The type field of a descriptor's high half. */
+const TYPE_SHIFT = 8;
+const TYPE = 0xf << TYPE_SHIFT;
 
 /** Descriptors in one page. */
 const DESCRIPTORS = 512;
@@ -24,18 +23,18 @@ export const FLAT_RING3_CS64 = 0xe033;
  * The high half as it may stand in a table, or undefined if the descriptor may not. The low half never changes.
  */
 export function checkedDescriptor(low: number, high: number): number | undefined {
-  if ((high & SEGMENT_P) === 0) return high;
-  const lifted = (high | SEGMENT_DPL) >>> 0;
-  if (high & SEGMENT_S) return lifted;
+  if ((high & DESCRIPTOR_P) === 0) return high;
+  const lifted = (high | DESCRIPTOR_DPL) >>> 0;
+  if (high & DESCRIPTOR_S) return lifted;
   // Type 0 faults when used: it is what the second half of a 16-byte gate looks like.
-  if ((high & SEGMENT_TYPE) === 0) return lifted;
-  if ((high & SEGMENT_TYPE) !== TYPE_CALL_GATE || !isGateTarget(low >>> 16)) return undefined;
+  if ((high & TYPE) === 0) return lifted;
+  if ((high & TYPE) >>> TYPE_SHIFT !== TYPE_CALL_GATE || !isGateTarget(low >>> 16)) return undefined;
   // With DPL 0 every use of the gate is a #GP that names it.
-  return (high & ~SEGMENT_DPL) >>> 0;
+  return (high & ~DESCRIPTOR_DPL) >>> 0;
 }
 
 function isGateTarget(selector: number): boolean {
-  const local = (selector & 4) !== 0;
+  const local = (selector & SELECTOR_TI) !== 0;
   return local || selector >>> 3 < FIRST_RESERVED_GDT_ENTRY || selector === FLAT_RING3_CS64;
 }
 

@@ -2,28 +2,39 @@
  * Segments of a PV guest: its GDT and LDT, whose pages are typed so that nothing gets into them unchecked, and the
  * loading of selectors that the guest names in hypercalls and frames (SDM 3A 5.8, 3.4).
  */
+
 import type { Segment } from '../../paravirt/processor.ts';
-import { EFAULT, EINVAL, PAGE_SHIFT, PAGE_SIZE } from '../xen/constants.ts';
+import {
+  DESCRIPTOR_ATTRIBUTES,
+  DESCRIPTOR_CODE,
+  DESCRIPTOR_CONFORMING,
+  DESCRIPTOR_DB,
+  DESCRIPTOR_DPL,
+  DESCRIPTOR_DPL_SHIFT,
+  DESCRIPTOR_G,
+  DESCRIPTOR_L,
+  DESCRIPTOR_P,
+  DESCRIPTOR_READABLE,
+  DESCRIPTOR_S,
+  DESCRIPTOR_WRITABLE,
+  LDT,
+} from '../../x86/descriptors.ts';
+import { PAGE_SHIFT, PAGE_SIZE, PTE_P } from '../../x86/paging.ts';
+import { SELECTOR_TI } from '../../x86/segments.ts';
+import { EFAULT, EINVAL } from '../xen/constants.ts';
 import { checkedDescriptor, FIRST_RESERVED_GDT_ENTRY } from './descriptor-check.ts';
 import { GUEST_GDT_PAGES, TABLE_PAGES } from './hypervisor-area.ts';
 import { PGT_seg_desc_page, PGT_writable_page } from './page-info.ts';
-import { isGuestAddress, PTE_PRESENT, pageNumberOf } from './page-table-entry.ts';
+import { isGuestAddress, pageNumberOf } from './page-table-entry.ts';
 import type { PvDomain } from './pv-domain.ts';
 import type { PvVcpu } from './pv-vcpu.ts';
 
 const DESCRIPTORS_PER_PAGE = 512;
+const PRESENT_SEGMENT = DESCRIPTOR_P | DESCRIPTOR_S;
+/** No code segment is both 64- and 32-bit. */
+const LONG_AND_BIG = DESCRIPTOR_L | DESCRIPTOR_DB;
 /** Entries of an LDT at most (SDM 3A 3.5.1). */
 const MAX_LDT_ENTRIES = 8192;
-
-/** Bits of a descriptor's high half. */
-const CODE = 0x800;
-const WRITABLE_OR_READABLE = 0x200;
-const CONFORMING = 0x400;
-const CODE_OR_DATA = 0x1000;
-const PRESENT = 0x8000;
-const LONG = 1 << 21;
-const BIG = 1 << 22;
-const GRANULARITY = 1 << 23;
 
 /** HYPERVISOR_set_gdt: `frames` become the GDT, of which `entries` count. 0 or -errno; on an error nothing has changed. */
 export function setGdt(pv: PvDomain, v: PvVcpu, frames: readonly number[], entries: number): number {
@@ -68,12 +79,11 @@ export function setLdt(pv: PvDomain, v: PvVcpu, base: bigint, entries: number): 
   dropLdtPages(pv, v);
   v.state.ldtBase = base;
   v.state.ldtEntries = entries;
-  const system = 0x8200; // present, type 2: LDT
   v.cpu.setSegment(
     'ldtr',
     entries === 0
       ? { selector: 0, base: 0n, limit: 0, attributes: 0 }
-      : { selector: 0xe050, base: pv.area.ldtBase(v.vcpu.id), limit: entries * 8 - 1, attributes: system },
+      : { selector: 0xe050, base: pv.area.ldtBase(v.vcpu.id), limit: entries * 8 - 1, attributes: LDT },
   );
   return 0;
 }
@@ -101,7 +111,7 @@ export function faultInLdt(pv: PvDomain, v: PvVcpu, linear: bigint): boolean {
   const place = pageNumber === undefined ? undefined : pv.updates.walk(v.state.kernelRoot, pageNumber);
   if (!place) return false;
   const low = pv.info.words[place.table * 1024 + 2 * place.index];
-  if ((low & PTE_PRESENT) === 0) return false;
+  if ((low & PTE_P) === 0) return false;
   const frame = low >>> PAGE_SHIFT;
   if (pv.types.get(frame, PGT_seg_desc_page) !== 0) return false;
   v.state.ldtFrames.set(page, frame);
@@ -119,7 +129,7 @@ export function isLdtAddress(pv: PvDomain, v: PvVcpu, address: bigint): boolean 
 /** The two halves of the descriptor that `selector` names; undefined if its table has none there. */
 function descriptorOf(pv: PvDomain, v: PvVcpu, selector: number): { low: number; high: number } | undefined {
   const index = selector >>> 3;
-  const local = (selector & 4) !== 0;
+  const local = (selector & SELECTOR_TI) !== 0;
   if (local ? index >= v.state.ldtEntries : index >= v.state.gdtEntries && index < FIRST_RESERVED_GDT_ENTRY)
     return undefined;
   const page = Math.floor(index / DESCRIPTORS_PER_PAGE);
@@ -147,23 +157,24 @@ export function loadSegment(
   const descriptor = descriptorOf(pv, v, selector);
   if (!descriptor) return undefined;
   const { low, high } = descriptor;
-  if ((high & (PRESENT | CODE_OR_DATA)) !== (PRESENT | CODE_OR_DATA)) return undefined;
-  const dpl = (high >>> 13) & 3;
-  const code = (high & CODE) !== 0;
+  if ((high & PRESENT_SEGMENT) !== PRESENT_SEGMENT) return undefined;
+  const dpl = (high & DESCRIPTOR_DPL) >>> DESCRIPTOR_DPL_SHIFT;
+  const code = (high & DESCRIPTOR_CODE) !== 0;
   if (what === 'code') {
-    if (!code || (high & CONFORMING ? dpl > 3 : dpl !== 3) || (high & (LONG | BIG)) === (LONG | BIG)) return undefined;
+    if (!code || (high & DESCRIPTOR_CONFORMING ? dpl > 3 : dpl !== 3) || (high & LONG_AND_BIG) === LONG_AND_BIG)
+      return undefined;
   } else if (what === 'stack') {
-    if (code || (high & WRITABLE_OR_READABLE) === 0 || dpl !== 3) return undefined;
+    if (code || (high & DESCRIPTOR_WRITABLE) === 0 || dpl !== 3) return undefined;
   } else {
-    if (code && (high & WRITABLE_OR_READABLE) === 0) return undefined;
-    if (!(code && high & CONFORMING) && dpl !== 3) return undefined;
+    if (code && (high & DESCRIPTOR_READABLE) === 0) return undefined;
+    if (!(code && high & DESCRIPTOR_CONFORMING) && dpl !== 3) return undefined;
   }
   const raw = (high & 0xf0000) | (low & 0xffff);
   return {
     selector,
     base: BigInt(((high & 0xff000000) | ((high & 0xff) << 16) | (low >>> 16)) >>> 0),
-    limit: high & GRANULARITY ? ((raw << 12) | 0xfff) >>> 0 : raw,
-    attributes: high & 0x00f0ff00,
+    limit: high & DESCRIPTOR_G ? ((raw << 12) | 0xfff) >>> 0 : raw,
+    attributes: high & DESCRIPTOR_ATTRIBUTES,
   };
 }
 

@@ -6,12 +6,33 @@ import type { EntryState } from '../../boot/entry.ts';
 import { ImageError, type KernelImage } from '../../boot/image.ts';
 import type { BootRequest, HypervisorContext } from '../../paravirt/operations.ts';
 import type { Segment } from '../../paravirt/processor.ts';
-import { PAGE_SIZE } from '../xen/constants.ts';
+import {
+  CR0_AM,
+  CR0_ET,
+  CR0_MP,
+  CR0_NE,
+  CR0_PE,
+  CR0_PG,
+  CR0_WP,
+  CR4_MCE,
+  CR4_OSFXSR,
+  CR4_OSXMMEXCPT,
+  CR4_OSXSAVE,
+  CR4_PAE,
+  DR6_FIXED,
+  DR7_FIXED,
+  EFER_LMA,
+  EFER_LME,
+  EFER_NXE,
+  EFER_SCE,
+} from '../../x86/control.ts';
+import { PAGE_SIZE, PTE_A, PTE_D, PTE_P, PTE_RW, PTE_US } from '../../x86/paging.ts';
+import { __HYPERVISOR_iret } from '../xen/constants.ts';
 import { writeWallclock } from '../xen/time.ts';
 import { connectToolstack } from '../xen/toolstack.ts';
+import { RFLAGS_FIXED, RFLAGS_IF } from './bounce.ts';
 import { type Layout, layOut, type TableCounts } from './layout.ts';
 import { PGT_l4_page_table } from './page-info.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_USER } from './page-table-entry.ts';
 import { PvDomain } from './pv-domain.ts';
 import { flatCode64, flatStack } from './pv-vcpu.ts';
 import { SIF_MOD_START_PFN, writeStartInfo } from './start-info.ts';
@@ -28,15 +49,14 @@ const PROVIDED = new Set([
 ]);
 
 /** Table entries as the toolstack writes them: Xen adds the user bit where it is missing. */
-const TABLE_FLAGS = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
-const PAGE_FLAGS = PTE_PRESENT | PTE_RW | PTE_ACCESSED;
-const TABLE_PAGE_FLAGS = PTE_PRESENT | PTE_ACCESSED;
+const TABLE_FLAGS = PTE_P | PTE_RW | PTE_US | PTE_A | PTE_D;
+const PAGE_FLAGS = PTE_P | PTE_RW | PTE_A;
+const TABLE_PAGE_FLAGS = PTE_P | PTE_A;
 
-/** CR0: PG AM WP NE ET MP PE. CR4: OSXSAVE OSXMMEXCPT OSFXSR MCE PAE; no PGE, since global pages would outlive a root. */
-const CR0 = 0x80050033n;
-const CR4 = 0x40660n;
-/** NXE LMA LME SCE. */
-const EFER = 0xd01n;
+const CR0 = BigInt(CR0_PG) | BigInt(CR0_AM | CR0_WP | CR0_NE | CR0_ET | CR0_MP | CR0_PE);
+/** Without PGE, since global pages would outlive a root. */
+const CR4 = BigInt(CR4_OSXSAVE | CR4_OSXMMEXCPT | CR4_OSFXSR | CR4_MCE | CR4_PAE);
+const EFER = BigInt(EFER_NXE | EFER_LMA | EFER_LME | EFER_SCE);
 
 export function refusesImage(image: KernelImage): string | undefined {
   const { xen, elf } = image;
@@ -173,7 +193,7 @@ function fillHypercallPage({ image, memory }: BootRequest, layout: Layout): void
 }
 
 const SLOT = 32;
-const IRET_SLOT = 23;
+const IRET_SLOT = __HYPERVISOR_iret;
 
 export function hypercallPageContents(): Uint8Array {
   const page = new Uint8Array(PAGE_SIZE).fill(0xcc);
@@ -199,13 +219,13 @@ function enter(pv: PvDomain, layout: Layout): EntryState {
       rip: layout.entry,
       rsp: stackTop,
       rsi: at(layout.startInfo),
-      flags: 0x202n,
+      flags: RFLAGS_FIXED | RFLAGS_IF,
       cr0: CR0,
       cr3: BigInt(layout.tables.first) << 12n,
       cr4: CR4,
       efer: EFER,
-      dr6: 0xffff0ff0n,
-      dr7: 0x400n,
+      dr6: BigInt(DR6_FIXED),
+      dr7: BigInt(DR7_FIXED),
       gdtBase: pv.area.gdtBase(0),
       gdtLimit: 0xffffn,
     },

@@ -2,28 +2,35 @@
  * Privileged instructions of a PV guest. At CPL 3 each raises #GP(0); Xen then does what the guest's kernel meant, where that
  * is harmless, and reflects the #GP where it is not. Ports and MSRs answer as for a domain without devices.
  */
+
 import type { RegisterName } from '../../paravirt/processor.ts';
+import {
+  CR0_TS,
+  CR4_DE,
+  CR4_FSGSBASE,
+  CR4_MCE,
+  CR4_OSFXSR,
+  CR4_OSXMMEXCPT,
+  CR4_OSXSAVE,
+  CR4_PAE,
+  CR4_TSD,
+} from '../../x86/control.ts';
+import { PAGE_OFFSET, PAGE_SIZE } from '../../x86/paging.ts';
 import { VMASST_TYPE_architectural_iopl } from '../xen/constants.ts';
 import { newBaseptr } from './baseptr.ts';
+import { RFLAGS_DF } from './bounce.ts';
 import { getDebugRegister, setDebugRegister } from './debug-registers.ts';
 import { readMsr, writeMsr } from './msrs.ts';
 import type { PvDomain } from './pv-domain.ts';
 import type { PvVcpu } from './pv-vcpu.ts';
 import { GENERAL_REGISTERS } from './registers.ts';
 
-const CR0_TS = 8n;
-const CR4_TSD = 1n << 2n;
-const CR4_DE = 1n << 3n;
-const CR4_PAE = 1n << 5n;
-const CR4_MCE = 1n << 6n;
-const CR4_OSFXSR = 1n << 9n;
-const CR4_OSXMMEXCPT = 1n << 10n;
-const CR4_FSGSBASE = 1n << 16n;
-const CR4_OSXSAVE = 1n << 18n;
 /** What the guest chooses. OSXSAVE is always on for real. */
-const CR4_GUEST = CR4_TSD | CR4_DE | CR4_FSGSBASE | CR4_OSXSAVE;
-const CR4_SHOWN = CR4_PAE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT;
-const RFLAGS_DF = 1n << 10n;
+const CR4_GUEST = BigInt(CR4_TSD | CR4_DE | CR4_FSGSBASE | CR4_OSXSAVE);
+/** What of the guest's choice the processor gets. */
+const CR4_LOADED = BigInt(CR4_TSD | CR4_DE | CR4_FSGSBASE);
+const CR4_SHOWN = BigInt(CR4_PAE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT);
+const TS = BigInt(CR0_TS);
 
 /** Iterations of one INS or OUTS done at a time; RIP stays on the instruction until RCX is 0. */
 const STRING_BATCH = 1024n;
@@ -52,7 +59,7 @@ export function instructionBytes(pv: PvDomain, v: PvVcpu): Uint8Array {
   if (address >= 0) return pv.info.memory.bytes.subarray(address, address + LONGEST);
   const bytes = new Uint8Array(LONGEST);
   if (pv.copy.read(root, rip, bytes)) return bytes;
-  const inPage = bytes.subarray(0, Math.min(LONGEST, 4096 - Number(rip & 0xfffn)));
+  const inPage = bytes.subarray(0, Math.min(LONGEST, PAGE_SIZE - Number(rip & BigInt(PAGE_OFFSET))));
   return pv.copy.read(root, rip, inPage) ? inPage : bytes.subarray(0, 0);
 }
 
@@ -123,7 +130,7 @@ function perform(pv: PvDomain, v: PvVcpu, d: Decoded): number | undefined {
   if (!v.state.kernelMode) return undefined;
   switch (d.opcode) {
     case 0x0f06: // CLTS
-      cpu.set('cr0', cpu.get('cr0') & ~CR0_TS);
+      cpu.set('cr0', cpu.get('cr0') & ~TS);
       return d.at;
     case 0x0f09: // WBINVD: nothing of ours is cached
       return d.at;
@@ -269,7 +276,7 @@ function writeControl(pv: PvDomain, v: PvVcpu, number: number, value: bigint): b
   const { cpu } = v;
   switch (number) {
     case 0:
-      if ((value ^ cpu.get('cr0')) & ~CR0_TS) return false;
+      if ((value ^ cpu.get('cr0')) & ~TS) return false;
       cpu.set('cr0', value);
       return true;
     case 2:
@@ -279,7 +286,7 @@ function writeControl(pv: PvDomain, v: PvVcpu, number: number, value: bigint): b
       return newBaseptr(pv, v, Number(value >> 12n)) === 0;
     case 4:
       v.state.cr4 = value & CR4_GUEST;
-      cpu.set('cr4', (cpu.get('cr4') & ~(CR4_TSD | CR4_DE | CR4_FSGSBASE)) | (v.state.cr4 & ~CR4_OSXSAVE));
+      cpu.set('cr4', (cpu.get('cr4') & ~CR4_LOADED) | (v.state.cr4 & CR4_LOADED));
       return true;
     default:
       return false;

@@ -2,17 +2,19 @@
  * A PV guest for tests: a domain of 16 MiB around a kernel that nobody runs, on a processor without an engine that walks the
  * guest's real page tables. Tests make hypercalls as the guest's kernel would and look at what came of them.
  */
+
 import { parseKernel } from '../../boot/image.ts';
 import { FakeClock, FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
 import { tinyKernel } from '../../conformance/tiny-elf.ts';
 import type { Exception, RegisterName, SegmentName } from '../../paravirt/processor.ts';
 import { StateStore } from '../../state/state.ts';
+import { PTE_P, PTE_RW, PTE_US } from '../../x86/paging.ts';
 import { DomainSlot } from '../xen/domain-slot.ts';
 import { createCpu } from './cpu.ts';
 import { buildDomain } from './domain-builder.ts';
 import { createIrq } from './irq.ts';
 import { createMmu } from './mmu.ts';
-import { PTE_PRESENT, PTE_RW, PTE_USER, pageNumberOf } from './page-table-entry.ts';
+import { pageNumberOf } from './page-table-entry.ts';
 import type { PvDomain } from './pv-domain.ts';
 import type { PvVcpu } from './pv-vcpu.ts';
 
@@ -38,14 +40,14 @@ class WalkingProcessor extends FakeProcessor {
     const page = pageNumberOf(linear);
     if (page === undefined) return { vector: 13, code: 0 };
     let table = Number(this.get('cr3'));
-    let rights = PTE_RW | PTE_USER;
+    let rights = PTE_RW | PTE_US;
     for (const shift of [27, 18, 9, 0]) {
       const entry = this.memory.read32(table + (Math.floor(page / 2 ** shift) % 512) * 8);
-      if ((entry & PTE_PRESENT) === 0) return fault(false);
+      if ((entry & PTE_P) === 0) return fault(false);
       rights &= entry;
       table = (entry & ~0xfff) >>> 0;
     }
-    if ((access.write && !(rights & PTE_RW)) || (access.user && !(rights & PTE_USER))) return fault(true);
+    if ((access.write && !(rights & PTE_RW)) || (access.user && !(rights & PTE_US))) return fault(true);
     return table + Number(linear & 0xfffn);
   }
 }

@@ -3,9 +3,10 @@
  * Everything is checked: Xen's own area is refused, a page that is not writable is not written, and nothing is written
  * at all unless everything can be.
  */
+
 import type { GuestMemory } from '../../memory/memory.ts';
-import { PAGE_SIZE } from '../xen/constants.ts';
-import { isGuestAddress, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW } from './page-table-entry.ts';
+import { PAGE_SIZE, PTE_A, PTE_D, PTE_P, PTE_RW } from '../../x86/paging.ts';
+import { isGuestAddress } from './page-table-entry.ts';
 
 const LOW_48 = 0xffffffffffffn;
 
@@ -22,17 +23,17 @@ export class GuestCopy {
   page(root: number, pageNumber: number, write: boolean): number {
     const words = this.#words;
     const l4 = words[root * 1024 + 2 * (Math.floor(pageNumber / 2 ** 27) & 511)];
-    if ((l4 & PTE_PRESENT) === 0) return -1;
+    if ((l4 & PTE_P) === 0) return -1;
     const l3 = words[(l4 >>> 12) * 1024 + 2 * ((pageNumber >>> 18) & 511)];
-    if ((l3 & PTE_PRESENT) === 0) return -1;
+    if ((l3 & PTE_P) === 0) return -1;
     const l2 = words[(l3 >>> 12) * 1024 + 2 * ((pageNumber >>> 9) & 511)];
-    if ((l2 & PTE_PRESENT) === 0) return -1;
+    if ((l2 & PTE_P) === 0) return -1;
     const at = (l2 >>> 12) * 1024 + 2 * (pageNumber & 511);
     const l1 = words[at];
-    if ((l1 & PTE_PRESENT) === 0) return -1;
+    if ((l1 & PTE_P) === 0) return -1;
     if (!write) return (l1 >>> 12) * PAGE_SIZE;
     if ((l4 & l3 & l2 & l1 & PTE_RW) === 0) return -1;
-    if ((l1 & PTE_DIRTY) === 0) words[at] = l1 | PTE_ACCESSED | PTE_DIRTY;
+    if ((l1 & PTE_D) === 0) words[at] = l1 | PTE_A | PTE_D;
     return (l1 >>> 12) * PAGE_SIZE;
   }
 

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createRandom } from '../../conformance/random.ts';
+import { PTE_P, PTE_RW } from '../../x86/paging.ts';
 import { EFAULT, EINVAL, ENODEV, ENOSYS, EPERM, ESRCH } from '../xen/constants.ts';
 import { ARGUMENT_FRAME, ARGUMENTS, createFakeGuest, type FakeGuest, FREE, VIRTUAL_BASE } from './fake-guest.ts';
-import { frameOf, isXenSlot, PTE_PRESENT, PTE_RW } from './page-table-entry.ts';
+import { frameOf, isXenSlot } from './page-table-entry.ts';
 
 const P = 1n;
 const RW = 2n;
@@ -241,7 +242,7 @@ function recount(g: FakeGuest): void {
     if (level < 1 || level > 4) continue;
     for (let i = 0; i < 512; i++) {
       const low = info.words[frame * 1024 + 2 * i];
-      if ((low & PTE_PRESENT) === 0 || (level === 4 && isXenSlot(i))) continue;
+      if ((low & PTE_P) === 0 || (level === 4 && isXenSlot(i))) continue;
       const target = frameOf(low, info.words[frame * 1024 + 2 * i + 1]);
       assert.ok(info.isOwned(target), `entry ${i} of ${frame} points to ${target}, which is not the domain's`);
       if (level > 1 && target === frame) continue;

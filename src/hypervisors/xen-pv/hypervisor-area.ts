@@ -4,19 +4,12 @@
  * cannot see them but the processor can: GDT pages 0 to 13 are the guest's, 14 and 15 Xen's, and behind them is room for
  * the LDT, whose pages come in when they are touched.
  */
+
 import type { GuestMemory } from '../../memory/memory.ts';
-import { PAGE_SHIFT, PAGE_SIZE } from '../xen/constants.ts';
+import { PAGE_SHIFT, PAGE_SIZE, PTE_A, PTE_D, PTE_P, PTE_RW, PTE_US } from '../../x86/paging.ts';
 import { type Domain, SHARED_FRAMES } from '../xen/domain.ts';
 import { FIRST_RESERVED_GDT_ENTRY, FLAT_RING3_CS32, FLAT_RING3_CS64, FLAT_RING3_SS } from './descriptor-check.ts';
-import {
-  FIRST_XEN_SLOT,
-  LAST_XEN_SLOT,
-  PTE_ACCESSED,
-  PTE_DIRTY,
-  PTE_PRESENT,
-  PTE_RW,
-  PTE_USER,
-} from './page-table-entry.ts';
+import { FIRST_XEN_SLOT, LAST_XEN_SLOT } from './page-table-entry.ts';
 
 /** RO_MPT_VIRT_START: where the guest reads the machine-to-physical table. */
 export const M2P_START = 0xffff800000000000n;
@@ -30,9 +23,9 @@ export const GUEST_GDT_PAGES = 14;
 /** One L1 table holds the descriptor tables of this many processors. */
 export const MAXIMUM_VCPUS = 512 / (2 * TABLE_PAGES);
 
-const HYPERVISOR_RW = PTE_PRESENT | PTE_RW | PTE_ACCESSED | PTE_DIRTY;
-const HYPERVISOR_RO = PTE_PRESENT | PTE_ACCESSED;
-const GUEST_RO = PTE_PRESENT | PTE_USER | PTE_ACCESSED;
+const HYPERVISOR_RW = PTE_P | PTE_RW | PTE_A | PTE_D;
+const HYPERVISOR_RO = PTE_P | PTE_A;
+const GUEST_RO = PTE_P | PTE_US | PTE_A;
 
 const m2pPages = (frames: number) => Math.ceil((frames * 8) / PAGE_SIZE);
 const m2pTables = (frames: number) => Math.ceil(m2pPages(frames) / 512);
@@ -116,7 +109,7 @@ export class HypervisorArea {
   /** The frame of page `page` (0 to 31: GDT, then LDT) of a processor's tables; undefined where nothing is mapped. */
   tablePage(vcpu: number, page: number): number | undefined {
     const low = this.#memory.read32(this.#perDomainL1 + (vcpu * 2 * TABLE_PAGES + page) * 8);
-    return low & PTE_PRESENT ? low >>> PAGE_SHIFT : undefined;
+    return low & PTE_P ? low >>> PAGE_SHIFT : undefined;
   }
 
   #mapM2p(domain: Domain, pages: number): void {

@@ -1,12 +1,13 @@
 /** Exceptions and events of a PV guest: some are requests to Xen in disguise, all others are bounced to the guest. */
+
 import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
+import * as vectors from '../../x86/vectors.ts';
 import type { DomainSlot } from '../xen/domain-slot.ts';
 import { RFLAGS_RF } from './bounce.ts';
 import { emulatePrivileged, instructionBytes, isForcedEmulation } from './emulate.ts';
 import type { PvDomain } from './pv-domain.ts';
 import { deliverable, deliverPending, exceptionToGuest, softwareInterruptToGuest } from './traps.ts';
-import { VECTOR_GP, VECTOR_UD } from './vectors.ts';
 
 /** Bytes of the prefix of a forced emulation: ud2, "xen". */
 const FORCED_EMULATION_LENGTH = 5n;
@@ -17,12 +18,12 @@ export function createIrq(_context: HypervisorContext, slot: DomainSlot<PvDomain
       const pv = slot.domain;
       const v = pv.vcpus[cpu.id]!;
       const { vector, code } = exception;
-      if (vector === VECTOR_GP && !code && emulatePrivileged(pv, v)) {
+      if (vector === vectors.GP && !code && emulatePrivileged(pv, v)) {
         // RF is for an instruction that is tried again.
         cpu.set('flags', cpu.get('flags') & ~RFLAGS_RF);
         return true;
       }
-      if (vector === VECTOR_UD && isForcedEmulation(instructionBytes(pv, v))) {
+      if (vector === vectors.UD && isForcedEmulation(instructionBytes(pv, v))) {
         // What follows the prefix is a CPUID, and every CPUID is answered alike.
         cpu.set('rip', cpu.get('rip') + FORCED_EMULATION_LENGTH);
         cpu.set('flags', cpu.get('flags') & ~RFLAGS_RF);

@@ -7,7 +7,7 @@
 import { PT_LOAD } from '../../boot/elf.ts';
 import type { KernelImage } from '../../boot/image.ts';
 import { ImageError } from '../../boot/image.ts';
-import { PAGE_SIZE } from '../xen/constants.ts';
+import { PAGE_SIZE } from '../../x86/paging.ts';
 
 /** A run of page frames. */
 export interface Run {

@@ -2,6 +2,7 @@
  * The hypercalls by which a PV guest changes page tables: HYPERVISOR_mmu_update, _update_va_mapping and _mmuext_op
  * (public/xen.h). They take numbers as 32-bit halves: guests make them by the thousand, and a bigint for each would cost more than the work.
  */
+import { PAGE_SIZE } from '../../x86/paging.ts';
 import { type CallFrame, type Outcome, UNFINISHED } from '../xen/call-frame.ts';
 import {
   __HYPERVISOR_mmu_update,
@@ -15,7 +16,6 @@ import {
   EOPNOTSUPP,
   EPERM,
   ESRCH,
-  PAGE_SIZE,
 } from '../xen/constants.ts';
 import type { HypercallTable } from '../xen/hypercall.ts';
 import { newBaseptr, newUserBaseptr } from './baseptr.ts';

@@ -5,9 +5,10 @@
  * A counter cannot overflow: every reference but a handful comes from an entry in a page table, and 4 GiB of memory holds
  * fewer than 2^30 of them.
  */
+
 import type { GuestMemory } from '../../memory/memory.ts';
 import type { State, States } from '../../state/state.ts';
-import { PAGE_SHIFT, PAGE_SIZE } from '../xen/constants.ts';
+import { PAGE_SHIFT, PAGE_SIZE } from '../../x86/paging.ts';
 
 /** Types of a frame (public to the guest in what they forbid only). Types exclude each other while in use. */
 export const PGT_none = 0;

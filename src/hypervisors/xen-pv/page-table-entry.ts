@@ -3,17 +3,9 @@
  * `high`: a fork changes thousands of them, and a bigint each would cost more than the check itself.
  */
 
-/** Bits of the low half. */
-export const PTE_PRESENT = 1;
-export const PTE_RW = 2;
-export const PTE_USER = 4;
-export const PTE_PWT = 8;
-export const PTE_PCD = 0x10;
-export const PTE_ACCESSED = 0x20;
-export const PTE_DIRTY = 0x40;
-/** PAT in an L1 entry, PSE in one of L2 or L3. */
-export const PTE_PSE = 0x80;
-export const PTE_GLOBAL = 0x100;
+import { PTE_A, PTE_D, PTE_G, PTE_PCD, PTE_PS, PTE_PWT, PTE_US } from '../../x86/paging.ts';
+
+/** The bits of the low half that are the guest's to use. */
 export const PTE_AVAIL = 0xe00;
 
 /** Bits of the high half: 52 to 62 are the guest's to use but for 52, which Xen marks kernel pages with; 63 is NX. */
@@ -21,12 +13,15 @@ export const PTE_HIGH_GUEST_KERNEL = 1 << 20;
 /** The frame's bits above the low half's 20. No frame of ours has one set. */
 export const PTE_HIGH_FRAME = 0x000fffff;
 
-/** What the guest may not set, by level: a domain without devices gets no cache attributes and no large pages. */
-export const L1_DISALLOWED = PTE_PWT | PTE_PCD | PTE_PSE;
-export const L234_DISALLOWED = PTE_PWT | PTE_PCD | PTE_PSE | PTE_GLOBAL;
+/**
+ * What the guest may not set, by level: a domain without devices gets no cache attributes and no large pages. In an L1 entry
+ * PTE_PS is the PAT bit.
+ */
+export const L1_DISALLOWED = PTE_PWT | PTE_PCD | PTE_PS;
+export const L234_DISALLOWED = PTE_PWT | PTE_PCD | PTE_PS | PTE_G;
 
 /** Bits of the low half whose change neither takes nor gives a reference. The high half's flags are all of that kind. */
-export const PTE_HARMLESS = PTE_USER | PTE_ACCESSED | PTE_DIRTY | PTE_GLOBAL | PTE_AVAIL;
+export const PTE_HARMLESS = PTE_US | PTE_A | PTE_D | PTE_G | PTE_AVAIL;
 
 export const ENTRIES = 512;
 

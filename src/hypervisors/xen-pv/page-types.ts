@@ -6,7 +6,9 @@
  * The engine walks these tables as they stand, at CPL 3 for the guest's kernel too. So entries get what that needs when they are
  * accepted: the user bit at every level, and a mark (bit 52) on those that the guest meant for its kernel.
  */
+
 import type { State, States } from '../../state/state.ts';
+import { PTE_A, PTE_G, PTE_P, PTE_RW, PTE_US } from '../../x86/paging.ts';
 import { EBUSY, EINVAL, EPERM } from '../xen/constants.ts';
 import { checkDescriptorPage } from './descriptor-check.ts';
 import {
@@ -26,12 +28,7 @@ import {
   L234_DISALLOWED,
   LAST_XEN_SLOT,
   NO_FRAME,
-  PTE_ACCESSED,
-  PTE_GLOBAL,
   PTE_HIGH_GUEST_KERNEL,
-  PTE_PRESENT,
-  PTE_RW,
-  PTE_USER,
 } from './page-table-entry.ts';
 import { TableLinks } from './table-links.ts';
 import type { Tlb } from './tlb.ts';
@@ -162,17 +159,17 @@ export class PageTypes {
    * bit means nothing while CR4.PGE is off, but guests read it back.
    */
   static adjustedL1(low: number, high: number): number {
-    return low & PTE_USER && (high & PTE_HIGH_GUEST_KERNEL) === 0 ? low | PTE_GLOBAL : low | PTE_USER;
+    return low & PTE_US && (high & PTE_HIGH_GUEST_KERNEL) === 0 ? low | PTE_G : low | PTE_US;
   }
 
   /** What its high half becomes. `low` is as the guest wrote it. */
   static adjustedL1High(low: number, high: number): number {
-    return low & PTE_USER ? high : (high | PTE_HIGH_GUEST_KERNEL) >>> 0;
+    return low & PTE_US ? high : (high | PTE_HIGH_GUEST_KERNEL) >>> 0;
   }
 
   /** What an accepted entry's low half becomes at `level` 2 to 4. */
   static adjustedTable(level: number, low: number): number {
-    return level === PGT_l4_page_table ? low | PTE_USER | PTE_ACCESSED : low | PTE_USER;
+    return level === PGT_l4_page_table ? low | PTE_US | PTE_A : low | PTE_US;
   }
 
   #validate(frame: number, type: number): number {
@@ -188,7 +185,7 @@ export class PageTypes {
     for (let i = 0; i < ENTRIES; i++) {
       const at = start + 2 * i;
       const low = words[at];
-      if ((low & PTE_PRESENT) === 0) continue;
+      if ((low & PTE_P) === 0) continue;
       const high = words[at + 1];
       const error = this.getL1(low, high);
       if (error !== 0) {
@@ -208,7 +205,7 @@ export class PageTypes {
       if (level === PGT_l4_page_table && isXenSlot(i)) continue;
       const at = start + 2 * i;
       const low = words[at];
-      if ((low & PTE_PRESENT) === 0) continue;
+      if ((low & PTE_P) === 0) continue;
       const error = this.getTable(level, table, i, low, words[at + 1]);
       if (error !== 0) {
         this.#devalidate(table, level, i);
@@ -226,7 +223,7 @@ export class PageTypes {
     const start = table * 1024;
     for (let i = 0; i < end; i++) {
       const low = words[start + 2 * i];
-      if ((low & PTE_PRESENT) === 0) continue;
+      if ((low & PTE_P) === 0) continue;
       const high = words[start + 2 * i + 1];
       if (level === PGT_l1_page_table) this.putL1(low, high);
       else if (level !== PGT_l4_page_table || !isXenSlot(i)) this.putTable(table, i, low, high);

@@ -2,6 +2,7 @@
  * Changes of live page tables: one entry at a time, each checked against the page types before it is stored. All roads lead
  * here: mmu_update, update_va_mapping and the guest's plain stores into write-protected L1 tables.
  */
+import { PTE_A, PTE_D, PTE_P, PTE_PS } from '../../x86/paging.ts';
 import { EINVAL } from '../xen/constants.ts';
 import type { PageInfo } from './page-info.ts';
 import {
@@ -17,12 +18,8 @@ import {
   isXenSlot,
   L1_DISALLOWED,
   L234_DISALLOWED,
-  PTE_ACCESSED,
-  PTE_DIRTY,
   PTE_HARMLESS,
   PTE_HIGH_FRAME,
-  PTE_PRESENT,
-  PTE_PSE,
 } from './page-table-entry.ts';
 import { PageTypes } from './page-types.ts';
 
@@ -74,7 +71,7 @@ export class PageUpdates {
     const at = table * 1024 + 2 * index;
     const oldLow = this.#words[at];
     const oldHigh = this.#words[at + 1];
-    if ((low & PTE_PRESENT) === 0) {
+    if ((low & PTE_P) === 0) {
       this.#store(at, low, high);
     } else {
       if (low & L1_DISALLOWED) return -EINVAL;
@@ -83,14 +80,14 @@ export class PageUpdates {
         const error = this.types.getL1(low, high);
         if (error !== 0) return error;
       }
-      const kept = preserveAd ? oldLow & (PTE_ACCESSED | PTE_DIRTY) : 0;
+      const kept = preserveAd ? oldLow & (PTE_A | PTE_D) : 0;
       this.#store(at, PageTypes.adjustedL1(low, high) | kept, PageTypes.adjustedL1High(low, high));
       if (same) {
         if (oldLow !== this.#words[at] || oldHigh !== this.#words[at + 1]) this.dropTranslations(table, index);
         return 0;
       }
     }
-    if (oldLow & PTE_PRESENT) {
+    if (oldLow & PTE_P) {
       this.dropTranslations(table, index);
       this.types.putL1(oldLow, oldHigh);
     }
@@ -108,14 +105,14 @@ export class PageUpdates {
     const at = table * 1024 + 2 * index;
     const oldLow = this.#words[at];
     const oldHigh = this.#words[at + 1];
-    const wasPresent = (oldLow & PTE_PRESENT) !== 0;
+    const wasPresent = (oldLow & PTE_P) !== 0;
     const linear = types.linearEntries;
-    if ((low & PTE_PRESENT) === 0) {
+    if ((low & PTE_P) === 0) {
       if (wasPresent && this.#translates(table, oldLow, oldHigh)) types.tlb.all();
       this.#store(at, low, high);
     } else {
       if (low & L234_DISALLOWED) return -EINVAL;
-      const kept = preserveAd ? oldLow & (PTE_ACCESSED | PTE_DIRTY) : 0;
+      const kept = preserveAd ? oldLow & (PTE_A | PTE_D) : 0;
       const same = ((low ^ oldLow) & ~PTE_HARMLESS) === 0 && ((high ^ oldHigh) & PTE_HIGH_FRAME) === 0;
       if (!same) {
         const error = types.getTable(level, table, index, low, high);
@@ -135,8 +132,7 @@ export class PageUpdates {
   #translates(table: number, low: number, high: number): boolean {
     const frame = frameOf(low, high);
     if (frame === table) return true;
-    for (let at = frame * 1024, end = at + 2 * ENTRIES; at < end; at += 2)
-      if (this.#words[at] & PTE_PRESENT) return true;
+    for (let at = frame * 1024, end = at + 2 * ENTRIES; at < end; at += 2) if (this.#words[at] & PTE_P) return true;
     return false;
   }
 
@@ -162,11 +158,11 @@ export class PageUpdates {
   walk(root: number, pageNumber: number): L1Place | undefined {
     const words = this.#words;
     const l4 = root * 1024 + 2 * (Math.floor(pageNumber / 2 ** 27) & 511);
-    if ((words[l4] & PTE_PRESENT) === 0) return undefined;
+    if ((words[l4] & PTE_P) === 0) return undefined;
     const l3 = (words[l4] >>> 12) * 1024 + 2 * ((pageNumber >>> 18) & 511);
-    if ((words[l3] & (PTE_PRESENT | PTE_PSE)) !== PTE_PRESENT) return undefined;
+    if ((words[l3] & (PTE_P | PTE_PS)) !== PTE_P) return undefined;
     const l2 = (words[l3] >>> 12) * 1024 + 2 * ((pageNumber >>> 9) & 511);
-    if ((words[l2] & (PTE_PRESENT | PTE_PSE)) !== PTE_PRESENT) return undefined;
+    if ((words[l2] & (PTE_P | PTE_PS)) !== PTE_P) return undefined;
     this.#place.table = words[l2] >>> 12;
     this.#place.index = pageNumber & 511;
     return this.#place;

@@ -1,8 +1,8 @@
 /** A PV domain: the shared `Domain` with page types, page-table updates and what each virtual processor adds. */
+
 import type { HypervisorContext } from '../../paravirt/operations.ts';
+import { PAGE_SHIFT, PAGE_SIZE } from '../../x86/paging.ts';
 import {
-  PAGE_SHIFT,
-  PAGE_SIZE,
   VMASST_TYPE_pae_extended_cr3,
   XENFEAT_direct_mapped,
   XENFEAT_gnttab_map_avail_bits,

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { createRandom } from '../../conformance/random.ts';
 import type { RegisterName, SegmentName } from '../../paravirt/processor.ts';
 import { StateStore } from '../../state/state.ts';
+import { PTE_P, PTE_RW, PTE_US } from '../../x86/paging.ts';
 import {
   __HYPERVISOR_event_channel_op,
   __HYPERVISOR_memory_op,
@@ -16,7 +17,6 @@ import {
 } from '../xen/constants.ts';
 import { XENMEM_decrease_reservation, XENMEM_populate_physmap } from '../xen/hypercalls/memory-op.ts';
 import { ARGUMENTS, createFakeGuest, type FakeGuest, FREE, VIRTUAL_BASE } from './fake-guest.ts';
-import { PTE_PRESENT, PTE_RW, PTE_USER } from './page-table-entry.ts';
 
 const HANDLER = VIRTUAL_BASE + 0x1000n;
 const EVTCHNOP_bind_virq = 1;
@@ -114,7 +114,7 @@ test('a PV domain that was saved and restored goes on as the other one does', as
   let accepted = 0;
   for (let round = 0; round < 400; round++) {
     const [table, index, target, command] = [frame(), random.below(512), frame(), random.below(6)];
-    const entry = BigInt(target * 4096 + (random.of([0, PTE_PRESENT, PTE_PRESENT | PTE_RW]) | PTE_USER));
+    const entry = BigInt(target * 4096 + (random.of([0, PTE_P, PTE_P | PTE_RW]) | PTE_US));
     const result = both(g => {
       if (command < 2) return g.update(table, index, entry);
       if (command < 4) return g.extended(MMUEXT_PIN_L1_TABLE + command - 2, table);

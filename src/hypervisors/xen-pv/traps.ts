@@ -2,7 +2,11 @@
  * Exceptions, events and system calls of a PV guest: to which of the guest's entry points they go, and the way back from
  * there (HYPERVISOR_iret).
  */
+
 import type { Exception } from '../../paravirt/processor.ts';
+import { CR0_TS } from '../../x86/control.ts';
+import { SELECTOR_RPL } from '../../x86/segments.ts';
+import * as vectors from '../../x86/vectors.ts';
 import { VCPU_INFO_CR2 } from '../xen/shared-info.ts';
 import { bounce, RFLAGS_DF, RFLAGS_FIXED, RFLAGS_IF, RFLAGS_IOPL, RFLAGS_VM } from './bounce.ts';
 import { FLAT_RING3_CS32, FLAT_RING3_CS64, FLAT_RING3_SS } from './descriptor-check.ts';
@@ -10,13 +14,6 @@ import { loadSegment } from './descriptors.ts';
 import { isCanonical } from './page-table-entry.ts';
 import type { PvDomain } from './pv-domain.ts';
 import { type Callback, flatCode64, flatStack, type PvVcpu } from './pv-vcpu.ts';
-import { VECTOR_GP, VECTOR_NM, VECTOR_PF, VECTOR_UD } from './vectors.ts';
-
-/** Vectors that push an error code (SDM 3A table 6-1): DF TS NP SS GP PF AC CP. */
-const WITH_CODE = new Set([8, 10, 11, 12, 13, 14, 17, 21]);
-/** Error code bit 2 of #PF: user mode. */
-const PFEC_user_mode = 4;
-const CR0_TS = 8n;
 
 /** Trap table flags: bit 2. */
 const TI_MASK_EVENTS = 4;
@@ -30,16 +27,16 @@ const VGCF_in_syscall = 0x100n;
 /** An exception of the guest's goes to its trap table. RIP stands where the frame shall show it. */
 export function exceptionToGuest(pv: PvDomain, v: PvVcpu, exception: Exception): void {
   const { vector } = exception;
-  let code = WITH_CODE.has(vector) ? (exception.code ?? 0) : undefined;
-  if (vector === VECTOR_PF) {
+  let code = vectors.hasErrorCode(vector) ? (exception.code ?? 0) : undefined;
+  if (vector === vectors.PF) {
     const address = exception.address ?? 0n;
     v.cpu.set('cr2', address);
     v.vcpu.domain.memory.write64(v.vcpu.info + VCPU_INFO_CR2, address);
     // The processor saw CPL 3 in both modes.
-    code = v.state.kernelMode ? code! & ~PFEC_user_mode : code! | PFEC_user_mode;
+    code = v.state.kernelMode ? code! & ~vectors.PAGE_FAULT_US : code! | vectors.PAGE_FAULT_US;
   }
   // A guest that switches floating point lazily finds it switched on again in its handler.
-  if (vector === VECTOR_NM) v.cpu.set('cr0', v.cpu.get('cr0') & ~CR0_TS);
+  if (vector === vectors.NM) v.cpu.set('cr0', v.cpu.get('cr0') & ~BigInt(CR0_TS));
   trap(pv, v, vector, code);
 }
 
@@ -55,10 +52,10 @@ function trap(pv: PvDomain, v: PvVcpu, vector: number, code: number | undefined)
 /** INT n, INT3 and INTO. */
 export function softwareInterruptToGuest(pv: PvDomain, v: PvVcpu, vector: number, next: bigint): void {
   // INT3 and INTO are exceptions to Xen, which does not look at who may raise them.
-  const isTrap = vector === 3 || vector === 4;
+  const isTrap = vector === vectors.BP || vector === vectors.OF;
   const allowed = v.state.traps.flags[vector] & TI_DPL;
   if (!isTrap && (v.state.traps.address[vector] === 0n || allowed < (v.state.kernelMode ? 1 : 3))) {
-    exceptionToGuest(pv, v, { vector: VECTOR_GP, code: vector * 8 + 2 });
+    exceptionToGuest(pv, v, { vector: vectors.GP, code: vector * 8 + vectors.ERROR_IDT });
     return;
   }
   v.cpu.set('rip', next);
@@ -72,7 +69,7 @@ export function syscallToGuest(pv: PvDomain, v: PvVcpu): void {
   if (callback.address === 0n) {
     // As if the instruction did not exist.
     v.cpu.set('rip', v.cpu.get('rip') - 2n);
-    exceptionToGuest(pv, v, { vector: VECTOR_UD });
+    exceptionToGuest(pv, v, { vector: vectors.UD });
     return;
   }
   bounce(pv, v, {
@@ -136,8 +133,8 @@ export function iret(pv: PvDomain, v: PvVcpu): void {
   cpu.set('r11', inSyscall ? restored : iretFrame[1]);
   v.vcpu.upcallMask = (rflags & RFLAGS_IF) === 0n;
   v.state.nmiBlocked = false;
-  const code = Number(cs & 0xffffn) | 3;
-  const stackSegment = Number(iretFrame[8] & 0xffffn) | 3;
+  const code = Number(cs & 0xffffn) | SELECTOR_RPL;
+  const stackSegment = Number(iretFrame[8] & 0xffffn) | SELECTOR_RPL;
   const loaded = loadReturnSegments(pv, v, code, stackSegment);
   if (loaded && isCanonical(rip)) cpu.set('rip', rip);
   else failsafe(pv, v, rip, code, stackSegment);

@@ -2,19 +2,19 @@
  * Plain stores into write-protected L1 tables. Linux changes single entries so (xchg, lock btr, mov): the store faults, and
  * Xen does it if the entry that it makes passes the same checks as any other. Tables of higher levels get no such help.
  */
+
 import type { RegisterName } from '../../paravirt/processor.ts';
-import { PAGE_SHIFT, PAGE_SIZE } from '../xen/constants.ts';
+import { PAGE_SHIFT, PAGE_SIZE, PTE_A, PTE_D, PTE_P, PTE_RW } from '../../x86/paging.ts';
+import { PAGE_FAULT_ID, PAGE_FAULT_P, PAGE_FAULT_RSVD, PAGE_FAULT_WR } from '../../x86/vectors.ts';
 import { PGT_l1_page_table } from './page-info.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, pageNumberOf } from './page-table-entry.ts';
+import { pageNumberOf } from './page-table-entry.ts';
 import type { PvDomain } from './pv-domain.ts';
 import type { PvVcpu } from './pv-vcpu.ts';
 import { GENERAL_REGISTERS } from './registers.ts';
 
-/** #PF error code bits (SDM 3A 4.7). */
-const PFEC_page_present = 1;
-const PFEC_write_access = 2;
-const PFEC_reserved_bit = 8;
-const PFEC_insn_fetch = 16;
+/** A write to a page that is present is the only fault of interest. */
+const WRITE_TO_PRESENT = PAGE_FAULT_P | PAGE_FAULT_WR;
+const RELEVANT = WRITE_TO_PRESENT | PAGE_FAULT_RSVD | PAGE_FAULT_ID;
 
 /** What an instruction may have changed besides memory. */
 const REGISTERS: readonly RegisterName[] = [...GENERAL_REGISTERS, 'rip', 'flags'];
@@ -22,12 +22,11 @@ const REGISTERS: readonly RegisterName[] = [...GENERAL_REGISTERS, 'rip', 'flags'
 /** The table as it was before the instruction. */
 const before = new Uint32Array(PAGE_SIZE / 4);
 /** What the walker itself changes in an entry. */
-const HARDWARE = PTE_ACCESSED | PTE_DIRTY;
+const HARDWARE = PTE_A | PTE_D;
 
 /** A #PF with error code `code` at `linear`. @returns true if it was a store into an L1 table that has now been done. */
 export function completeTableWrite(pv: PvDomain, v: PvVcpu, linear: bigint, code: number): boolean {
-  const relevant = PFEC_page_present | PFEC_write_access | PFEC_reserved_bit | PFEC_insn_fetch;
-  if (!v.state.kernelMode || (code & relevant) !== (PFEC_page_present | PFEC_write_access)) return false;
+  if (!v.state.kernelMode || (code & RELEVANT) !== WRITE_TO_PRESENT) return false;
   const table = writtenTable(pv, v, linear);
   return table !== undefined && storeInto(pv, v, table);
 }
@@ -38,7 +37,7 @@ function writtenTable(pv: PvDomain, v: PvVcpu, linear: bigint): number | undefin
   const place = pageNumber === undefined ? undefined : pv.updates.walk(v.state.kernelRoot, pageNumber);
   if (!place) return undefined;
   const low = pv.info.words[place.table * 1024 + 2 * place.index];
-  if ((low & (PTE_PRESENT | PTE_RW)) !== PTE_PRESENT) return undefined;
+  if ((low & (PTE_P | PTE_RW)) !== PTE_P) return undefined;
   const frame = low >>> PAGE_SHIFT;
   return pv.info.typeCount[frame] !== 0 && pv.info.type[frame] === PGT_l1_page_table ? frame : undefined;
 }

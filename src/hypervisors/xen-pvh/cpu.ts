@@ -1,9 +1,11 @@
 /** What a PVH guest's processor says of Xen, and how it calls it: CPUID leaves, VMCALL or VMMCALL, the hypercall page. */
+
 import { withHypervisor, withoutInvariantTsc } from '../../paravirt/cpuid.ts';
 import type { Group } from '../../paravirt/group.ts';
 import type { CpuidResult, HypervisorContext, Msr } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
-import { __HYPERVISOR_iret, DOMAIN_ID, EPERM, PAGE_SIZE } from '../xen/constants.ts';
+import { PAGE_SIZE } from '../../x86/paging.ts';
+import { __HYPERVISOR_iret, DOMAIN_ID, EPERM } from '../xen/constants.ts';
 import { XEN_HYPERCALL_MSR, xenCpuid } from '../xen/cpuid.ts';
 import type { DomainSlot } from '../xen/domain-slot.ts';
 import { convention, type HypercallTable } from '../xen/hypercall.ts';

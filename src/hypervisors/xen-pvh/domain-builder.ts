@@ -2,11 +2,12 @@
  * Builds a PVH domain (docs/misc/pvh.pandoc of Xen): the kernel at its PVH entry, the parameters that lead to the rings, a
  * memory map, and ACPI tables that know of processors and their local APICs and of nothing else.
  */
+
 import { buildAcpiTables } from '../../boot/acpi.ts';
 import { E820_ACPI, E820_RAM, E820_RESERVED } from '../../boot/e820.ts';
 import { LOCAL_APIC_BASE } from '../../devices/local-apic.ts';
 import { GuestMemory } from '../../memory/memory.ts';
-import { PAGE_SHIFT, PAGE_SIZE } from '../xen/constants.ts';
+import { PAGE_SHIFT, PAGE_SIZE } from '../../x86/paging.ts';
 import type { Domain } from '../xen/domain.ts';
 import { writeWallclock } from '../xen/time.ts';
 import { connectToolstack } from '../xen/toolstack.ts';

@@ -3,14 +3,15 @@
  * its own. Level-like: delivered whenever an upcall is pending and interrupts are open, with no end to be signalled. And HLT,
  * which on Xen is also how a guest without power management turns itself off.
  */
+
 import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
+import { IF } from '../../x86/flags.ts';
 import type { DomainSlot } from '../xen/domain-slot.ts';
 import type { PvhDomain } from './pvh-domain.ts';
 
-/** RFLAGS.IF. */
-const IF = 1n << 9n;
+const INTERRUPT_FLAG = BigInt(IF);
 
 export function createIrq(_context: HypervisorContext, slot: DomainSlot<PvhDomain>): Group<'irq'> {
   /** The vector to deliver past the local APIC now, or 0. */
@@ -20,7 +21,7 @@ export function createIrq(_context: HypervisorContext, slot: DomainSlot<PvhDomai
     return pvh.of(cpu).upcallPending ? pvh.state.callbackVector : 0;
   }
 
-  const open = (cpu: Processor) => (cpu.get('flags') & IF) !== 0n;
+  const open = (cpu: Processor) => (cpu.get('flags') & INTERRUPT_FLAG) !== 0n;
 
   return {
     pending: cpu => open(cpu) && (direct(cpu) !== 0 || (cpu.interrupts?.pending() ?? false)),

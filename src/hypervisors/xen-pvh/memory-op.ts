@@ -1,5 +1,6 @@
 /** memory_op for a guest whose frame numbers are guest-physical: placing the hypervisor's frames, and the balloon. */
-import { EFAULT, EINVAL, EPERM, ESRCH, PAGE_SIZE } from '../xen/constants.ts';
+import { PAGE_SIZE } from '../../x86/paging.ts';
+import { EFAULT, EINVAL, EPERM, ESRCH } from '../xen/constants.ts';
 import { MAX_GRANT_FRAMES } from '../xen/domain.ts';
 import type { Call, HypercallTable, Operation } from '../xen/hypercall.ts';
 import {

@@ -7,9 +7,8 @@ import type { BusHandler } from '../../memory/bus.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
 import type { State } from '../../state/state.ts';
+import { PAGE_SHIFT, PAGE_SIZE } from '../../x86/paging.ts';
 import {
-  PAGE_SHIFT,
-  PAGE_SIZE,
   XENFEAT_auto_translated_physmap,
   XENFEAT_hvm_callback_vector,
   XENFEAT_hvm_safe_pvclock,

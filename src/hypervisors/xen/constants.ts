@@ -94,6 +94,3 @@ export const VMASST_TYPE_m2p_strict = 32;
 export const XEN_MAJOR = 4;
 export const XEN_MINOR = 17;
 export const XEN_EXTRAVERSION = '.7';
-
-export const PAGE_SIZE = 4096;
-export const PAGE_SHIFT = 12;

@@ -5,13 +5,15 @@
  * Frames the hypervisor owns (shared_info, grant table, rings, and for PV the m2p) are the topmost pages of guest RAM: the
  * guest's memory map and its nr_pages end below them. They are ordinary RAM to the engine, so guest page tables may map them.
  */
+
 import type { MemoryRange } from '../../boot/e820.ts';
 import type { Timer } from '../../host/clock.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
 import { type State, type States, scoped } from '../../state/state.ts';
+import { PAGE_SHIFT, PAGE_SIZE } from '../../x86/paging.ts';
 import { CallFrame } from './call-frame.ts';
-import { DOMAIN_ID, DOMID_SELF, PAGE_SHIFT, PAGE_SIZE, RUNSTATE_offline, RUNSTATE_running } from './constants.ts';
+import { DOMAIN_ID, DOMID_SELF, RUNSTATE_offline, RUNSTATE_running } from './constants.ts';
 import { EventChannels } from './event-channels.ts';
 import { GrantTable } from './grant-table.ts';
 import { layout32, layout64, type SharedInfoLayout } from './shared-info.ts';

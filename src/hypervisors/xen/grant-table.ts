@@ -2,9 +2,10 @@
  * The grant table, version 1 (public/grant_table.h): an array in pages shared with the guest, in which it says which of its
  * frames which other domain may use. The only other domain is 0, our back ends; they reach a granted page through `map`.
  */
+
 import type { GrantedPage } from '../../devices/xen/backend.ts';
 import type { State } from '../../state/state.ts';
-import { PAGE_SIZE } from './constants.ts';
+import { PAGE_SIZE } from '../../x86/paging.ts';
 import { type Domain, MAX_GRANT_FRAMES, type SharedFrame } from './domain.ts';
 
 export const GTF_type_mask = 3;

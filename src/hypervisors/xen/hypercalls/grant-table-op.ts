@@ -1,5 +1,6 @@
 /** HYPERVISOR_grant_table_op (public/grant_table.h). A guest here grants and copies; nobody grants anything to it. */
-import { __HYPERVISOR_grant_table_op, EFAULT, EINVAL, ENOSYS, PAGE_SIZE } from '../constants.ts';
+import { PAGE_SIZE } from '../../../x86/paging.ts';
+import { __HYPERVISOR_grant_table_op, EFAULT, EINVAL, ENOSYS } from '../constants.ts';
 import { MAX_GRANT_FRAMES } from '../domain.ts';
 import { type Call, type HypercallTable, type Operations, operate } from '../hypercall.ts';
 import { type Fields, type Structure, structure, type Values } from '../structures.ts';

@@ -1,5 +1,6 @@
 /** HYPERVISOR_memory_op (public/memory.h): what both kinds of guest may ask of their memory. */
-import { __HYPERVISOR_memory_op, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH, PAGE_SHIFT } from '../constants.ts';
+import { PAGE_SHIFT } from '../../../x86/paging.ts';
+import { __HYPERVISOR_memory_op, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH } from '../constants.ts';
 import { type Call, type HypercallTable, type Operation, type Operations, operate } from '../hypercall.ts';
 import { structure } from '../structures.ts';
 

@@ -1,14 +1,6 @@
 /** HYPERVISOR_vcpu_op (public/vcpu.h): timers, runstates and the whereabouts of vcpu_info. */
-import {
-  __HYPERVISOR_vcpu_op,
-  EEXIST,
-  EFAULT,
-  EINVAL,
-  ENOENT,
-  ENOSYS,
-  PAGE_SIZE,
-  RUNSTATE_offline,
-} from '../constants.ts';
+import { PAGE_SIZE } from '../../../x86/paging.ts';
+import { __HYPERVISOR_vcpu_op, EEXIST, EFAULT, EINVAL, ENOENT, ENOSYS, RUNSTATE_offline } from '../constants.ts';
 import type { Vcpu } from '../domain.ts';
 import { type Call, type HypercallTable, logUnknown } from '../hypercall.ts';
 import { VCPU_INFO_SIZE } from '../shared-info.ts';

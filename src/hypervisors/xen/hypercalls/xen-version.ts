@@ -1,11 +1,11 @@
 /** HYPERVISOR_xen_version (public/version.h): who we say we are, which is Debian 12's Xen 4.17. */
+import { PAGE_SIZE } from '../../../x86/paging.ts';
 import {
   __HYPERVISOR_xen_version,
   EFAULT,
   EINVAL,
   ENOSYS,
   EPERM,
-  PAGE_SIZE,
   XEN_EXTRAVERSION,
   XEN_MAJOR,
   XEN_MINOR,
