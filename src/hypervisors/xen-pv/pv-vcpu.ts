@@ -80,7 +80,7 @@ export class PvVcpu {
   constructor(vcpu: Vcpu) {
     this.vcpu = vcpu;
     this.cpu = vcpu.cpu;
-    this.state = vcpu.domain.states.state(`vcpu ${vcpu.id}/pv`, 1, () => ({
+    this.state = vcpu.domain.states.state(`vcpu/${vcpu.id}/pv`, 1, () => ({
       kernelMode: true,
       kernelRoot: 0,
       userRoot: 0,

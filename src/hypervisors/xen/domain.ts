@@ -219,7 +219,7 @@ export class Vcpu {
     this.domain = domain;
     this.id = id;
     this.cpu = cpu;
-    const states = scoped(domain.states, `vcpu ${id}`);
+    const states = scoped(domain.states, `vcpu/${id}`);
     this.state = states.state('vcpu', 1, () => ({
       online: id === 0,
       registeredInfo: undefined,
