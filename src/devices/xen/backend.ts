@@ -1,6 +1,6 @@
 /**
- * What a back end stands on: the store, grants and event channels of the domain it serves, as domain 0 would see them. The
- * hypervisor's folder fulfils this; nothing here knows how.
+ * What a back end stands on: the store, grants and event channels of the domain it serves, as domain 0 would see them.
+ * The hypervisor's folder fulfils this; nothing here knows how.
  */
 import type { Log } from '../../host/log.ts';
 import type { GuestMemory } from '../../memory/memory.ts';
@@ -31,7 +31,10 @@ export interface BackendHost extends States {
   readonly log: Log;
   /** Makes `backEnd` known as `name`, such as vbd/51712. */
   register(name: string, backEnd: BackEnd): void;
-  /** The page behind a grant reference, for reading or also for writing; undefined where the guest granted no such thing. */
+  /**
+   * The page behind a grant reference, for reading or also for writing; undefined where the guest granted no such
+   * thing.
+   */
   map(reference: number, write: boolean): GrantedPage | undefined;
   /** Ends the use of a page. Once is enough. */
   unmap(page: GrantedPage): void;

@@ -1,6 +1,6 @@
 /**
- * The block protocol's numbers and layouts (public/io/blkif.h). A 32-bit front end says `x86_32-abi`: its u64 fields need
- * only 4-byte alignment, so everything behind the first word of a request stands 4 bytes earlier.
+ * The block protocol's numbers and layouts (public/io/blkif.h). A 32-bit front end says `x86_32-abi`: its u64 fields
+ * need only 4-byte alignment, so all that follows the first word of a request stands 4 bytes earlier.
  */
 export const BLKIF_OP_READ = 0;
 export const BLKIF_OP_WRITE = 1;
@@ -48,7 +48,10 @@ export interface BlockLayout {
 export const layout64: BlockLayout = { slot: 112, id: 8, sector: 16, segments: 24, sectors: 24, indirectGrefs: 28 };
 export const layout32: BlockLayout = { slot: 108, id: 4, sector: 12, segments: 20, sectors: 20, indirectGrefs: 24 };
 
-/** The `protocol` nodes that the back end understands. The guest chooses the string: it must not be the key of an object. */
+/**
+ * The `protocol` nodes that the back end understands. The guest chooses the string: it must not be the key of an
+ * object.
+ */
 export const protocols: ReadonlyMap<string, BlockLayout> = new Map([
   ['x86_64-abi', layout64],
   ['x86_32-abi', layout32],

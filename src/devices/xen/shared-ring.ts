@@ -1,6 +1,7 @@
 /**
- * A byte ring in a page shared with the guest, as the xenstore and the console use them: free-running 32-bit indices, masked
- * with the size. The other side's index is the guest's word and never trusted; our own we keep here, not in the page.
+ * A byte ring in a page shared with the guest, as the xenstore and the console use them: free-running 32-bit indices,
+ * masked with the size. The other side's index is the guest's word and never trusted; our own we keep here, not in the
+ * page.
  */
 import type { GuestMemory } from '../../memory/memory.ts';
 import type { State, States } from '../../state/state.ts';

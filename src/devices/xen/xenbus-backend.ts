@@ -1,6 +1,7 @@
 /**
- * The back end's half of xenbus (public/io/xenbus.h; Linux's xenbus and blkback are the model): the nodes of both ends in the
- * store, and the handshake of states with the guest's front end. What the device is, a disk or a network card, stands on top.
+ * The back end's half of xenbus (public/io/xenbus.h; Linux's xenbus and blkback are the model): the nodes of both ends
+ * in the store, and the handshake of states with the guest's front end. What the device is, a disk or a network card,
+ * stands on top.
  */
 import type { State } from '../../state/state.ts';
 import {
@@ -33,10 +34,13 @@ export interface XenbusDevice {
   readonly number: number;
   /** For messages. */
   readonly title: string;
-  /** Nodes that this kind of device has from the beginning, beside those of every device. */
+  /** Nodes that this kind of device has from the beginning, besides those of every device. */
   readonly frontendNodes: Nodes;
   readonly backendNodes: Nodes;
-  /** Takes the rings and ports that the front end offers. @returns what to tell the front end; undefined if the offer is no good */
+  /**
+   * Takes the rings and ports that the front end offers. @returns what to tell the front end; undefined if the offer is
+   * no good
+   */
   connect(frontend: FrontendNodes): Nodes | undefined;
   /** Gives rings and ports back. Also called when not connected. */
   disconnect(): void;

@@ -1,6 +1,6 @@
 /**
- * The xenstore's wire protocol over its ring page (public/io/xs_wire.h; docs/misc/xenstore-ring.txt): messages of a 16-byte
- * header and up to 4096 bytes, which may wrap and arrive in pieces of any size.
+ * The xenstore's wire protocol over its ring page (public/io/xs_wire.h; docs/misc/xenstore-ring.txt): messages of a
+ * 16-byte header and up to 4096 bytes, which may wrap and arrive in pieces of any size.
  */
 import type { Log } from '../../host/log.ts';
 import type { GuestMemory } from '../../memory/memory.ts';
@@ -52,7 +52,7 @@ const XS_SET_TARGET = 19;
 const XS_RESET_WATCHES = 21;
 const XS_DIRECTORY_PART = 22;
 
-/** One request: who asks is fixed, `strings` are the NUL-terminated parts of the payload. */
+/** One request of the guest. `strings` takes its payload apart. */
 interface Request {
   transaction: number;
   payload: Uint8Array;
@@ -173,7 +173,7 @@ export class XenstoreRing {
   }
 
   #handle(type: number, id: number, transaction: number, payload: Uint8Array): void {
-    // WATCH alone has something to say after its answer.
+    // What is to be sent after the answer: XS_WATCH is followed by an event.
     const after: (() => void)[] = [];
     try {
       const operation = this.#operations[type];

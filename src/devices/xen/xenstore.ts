@@ -1,6 +1,6 @@
 /**
- * The xenstore: a small tree of values with watches, transactions and permissions, by which a guest and its back ends find
- * each other (docs/misc/xenstore.txt of Xen). This is the store itself; xenstore-ring.ts speaks its wire protocol.
+ * The xenstore: a small tree of values with watches, transactions and permissions, by which a guest and its back ends
+ * find each other (docs/misc/xenstore.txt of Xen). This is the store itself; xenstore-ring.ts speaks its wire protocol.
  *
  * Every caller is a domain. Domain 0 (ourselves) may do all; a guest is held to permissions and to quotas.
  */
@@ -29,13 +29,17 @@ export class StoreError extends Error {
   }
 }
 
-/** One entry of a permission list: `n` none, `r` read, `w` write, `b` both; the first names the owner and the default. */
+/**
+ * One entry of a permission list: `n` none, `r` read, `w` write, `b` both; the first names the owner and the default.
+ */
 export type Permission = `${'n' | 'r' | 'w' | 'b'}${number}`;
 
 /** Longest paths (XENSTORE_ABS_PATH_MAX, XENSTORE_REL_PATH_MAX). */
 export const ABSOLUTE_PATH_MAX = 3072;
 export const RELATIVE_PATH_MAX = 2048;
-/** Quotas of a guest, Xen's defaults: nodes owned, watches, transactions open, bytes of a value, permissions of a node. */
+/**
+ * Quotas of a guest, Xen's defaults: nodes owned, watches, transactions open, bytes of a value, permissions of a node.
+ */
 export const QUOTA_NODES = 1000;
 export const QUOTA_WATCHES = 128;
 export const QUOTA_TRANSACTIONS = 10;
@@ -107,7 +111,7 @@ const decoder = new TextDecoder();
 
 export class Xenstore {
   readonly #state: State<StoreState>;
-  /** Who hears of a domain's watches, by domain. */
+  /** Listeners of watches, by the domain that set the watches. */
   readonly #listeners = new Map<number, Listener>();
 
   constructor(states: States) {
@@ -144,7 +148,9 @@ export class Xenstore {
     return [...this.#get(domain, this.resolve(domain, path), 'r', transaction).children];
   }
 
-  /** Grows with every change of the node: what DIRECTORY_PART shows, so that a reader notices a change between parts. */
+  /**
+   * Grows with every change of the node: what DIRECTORY_PART shows, so that a reader notices a change between parts.
+   */
   generation(domain: number, path: string, transaction = 0): number {
     return this.#get(domain, this.resolve(domain, path), 'r', transaction).generation;
   }
@@ -208,7 +214,10 @@ export class Xenstore {
     this.#changed({ path: absolute, removed: false }, transaction);
   }
 
-  /** Sets a watch, of which the domain's listener hears; the caller fires it once itself, at once. @throws StoreError EEXIST, E2BIG (quota) */
+  /**
+   * Sets a watch, of which the domain's listener hears; the caller fires it once itself, at once. @throws StoreError
+   * EEXIST, E2BIG (quota)
+   */
   watch(domain: number, path: string, token: string): void {
     const special = path.startsWith('@');
     const absolute = special ? path : this.resolve(domain, path);
@@ -352,7 +361,7 @@ export class Xenstore {
     } else this.#put(path, node);
   }
 
-  /** Into the tree itself, keeping count of who owns how many. */
+  /** Puts a node into the tree itself, and counts how many nodes each domain owns. */
   #put(path: string, node: Node | undefined): void {
     const old = this.#state.nodes.get(path);
     if (old) this.#state.owned.set(ownerOf(old), this.#ownedBy(ownerOf(old)) - 1);

@@ -1,4 +1,6 @@
-/** Boot of a PV guest: no firmware, no PC; the domain is built around the kernel, which starts in 64-bit mode at once. */
+/**
+ * Boot of a PV guest: no firmware, no PC; the domain is built around the kernel, which starts in 64-bit mode at once.
+ */
 import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { DomainSlot } from '../xen/domain-slot.ts';

@@ -1,6 +1,7 @@
 /**
- * Bounces: how exceptions, events and system calls reach the guest's kernel. Xen pushes a frame of its own making on the
- * kernel's stack and continues at the registered address, at CPL 3 like everything else (public/arch-x86/xen-x86_64.h).
+ * Bounces: how exceptions, events and system calls reach the guest's kernel. Xen pushes a frame of its own making on
+ * the kernel's stack and continues at the registered address, at CPL 3 like everything else
+ * (public/arch-x86/xen-x86_64.h).
  *
  *   high   SS, RSP, RFLAGS, CS with evtchn_upcall_mask in bits 32-39, RIP, [error code], R11, RCX   low
  */

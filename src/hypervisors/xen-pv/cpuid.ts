@@ -1,4 +1,7 @@
-/** CPUID as a PV guest is shown it: the processor's own answer without what paravirtualization takes away, and Xen's leaves. */
+/**
+ * CPUID as a PV guest is shown it: the processor's own answer without what paravirtualization takes away, and Xen's
+ * leaves.
+ */
 import type { CpuidResult } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
 import { xenCpuid } from '../xen/cpuid.ts';
@@ -20,7 +23,9 @@ const SHOWN_1C_HYPERVISOR = 1 << 31;
 const HIDDEN_7B = (1 << 1) | (1 << 7) | (1 << 10) | (1 << 20);
 /** Leaf 7 ECX: UMIP, PKU, OSPKE, WAITPKG, LA57. */
 const HIDDEN_7C = (1 << 2) | (1 << 3) | (1 << 4) | (1 << 5) | (1 << 16);
-/** Leaf 7 EDX: SPEC_CTRL and PRED_CMD. A guest that has the latter writes it at every switch of processes: a trap each. */
+/**
+ * Leaf 7 EDX: SPEC_CTRL and PRED_CMD. A guest that has the latter writes it at every switch of processes: a trap each.
+ */
 const HIDDEN_7D = 1 << 26;
 /** Leaf 0x80000001 EDX: what leaf 1 hides, 1 GiB pages, RDTSCP. */
 const HIDDEN_EXTENDED_D = (1 << 1) | (1 << 3) | (1 << 12) | (1 << 13) | (1 << 17) | (1 << 26) | (1 << 27);

@@ -1,4 +1,6 @@
-/** Debug registers of a PV guest (HYPERVISOR_set_debugreg, HYPERVISOR_get_debugreg, MOV to and from DR). SDM 3B 17.2. */
+/**
+ * Debug registers of a PV guest (HYPERVISOR_set_debugreg, HYPERVISOR_get_debugreg, MOV to and from DR). SDM 3B 17.2.
+ */
 import type { RegisterName } from '../../paravirt/processor.ts';
 import { CR4_DE, DR6_FIXED, DR7_FIXED, DR7_GD } from '../../x86/control.ts';
 import { EINVAL, ENODEV, EPERM } from '../xen/constants.ts';

@@ -1,6 +1,6 @@
 /**
- * What a guest may put into a GDT or LDT (SDM 3A 3.4.5): anything that cannot take it above CPL 3. Xen lifts instead of refusing
- * where it can, so that a kernel which writes DPL 0 descriptors finds them working at CPL 3.
+ * What a guest may put into a GDT or LDT (SDM 3A 3.4.5): anything that cannot take it above CPL 3. Xen lifts instead of
+ * refusing where it can, so that a kernel which writes DPL 0 descriptors finds them working at CPL 3.
  */
 import { DESCRIPTOR_DPL, DESCRIPTOR_P, DESCRIPTOR_S, TYPE_CALL_GATE } from '../../x86/descriptors.ts';
 import { SELECTOR_TI } from '../../x86/segments.ts';

@@ -36,7 +36,9 @@ const LONG_AND_BIG = DESCRIPTOR_L | DESCRIPTOR_DB;
 /** Entries of an LDT at most (SDM 3A 3.5.1). */
 const MAX_LDT_ENTRIES = 8192;
 
-/** HYPERVISOR_set_gdt: `frames` become the GDT, of which `entries` count. 0 or -errno; on an error nothing has changed. */
+/**
+ * HYPERVISOR_set_gdt: `frames` become the GDT, of which `entries` count. 0 or -errno; on an error nothing has changed.
+ */
 export function setGdt(pv: PvDomain, v: PvVcpu, frames: readonly number[], entries: number): number {
   for (let i = 0; i < frames.length; i++) {
     if (pv.types.get(frames[i]!, PGT_seg_desc_page) === 0) continue;
@@ -141,8 +143,8 @@ function descriptorOf(pv: PvDomain, v: PvVcpu, selector: number): { low: number;
 }
 
 /**
- * A selector with its hidden part, for CPL 3; undefined if loading it would fault. `what` is what it is loaded for: code runs
- * at 3, a stack is writable data, data may be read.
+ * A selector with its hidden part, for CPL 3; undefined if loading it would fault. `what` is what it is loaded for:
+ * code runs at 3, a stack is writable data, data may be read.
  */
 export function loadSegment(
   pv: PvDomain,

@@ -1,4 +1,6 @@
-/** Builds a domain around a kernel image as Xen's domain builder (libxl) does, up to the state its first vCPU starts in. */
+/**
+ * Builds a domain around a kernel image as Xen's domain builder (libxl) does, up to the state its first vCPU starts in.
+ */
 
 import { E820_RAM } from '../../boot/e820.ts';
 import { PT_LOAD } from '../../boot/elf.ts';
@@ -170,7 +172,10 @@ function buildTables(pv: PvDomain, layout: Layout, initP2m: bigint | undefined):
   for (const v of pv.vcpus) v.state.kernelRoot = tables.first;
 }
 
-/** Enters `count` tables from frame `child` on into the table `parent`, or into those behind it, from the slot of `start`. */
+/**
+ * Enters `count` tables from frame `child` on into the table `parent`, or into the tables that follow it, from the slot of
+ * `start`.
+ */
 function link(pv: PvDomain, parent: number, start: bigint, count: number, shift: bigint, child: number): void {
   const slot = Number((start >> shift) & 511n);
   for (let i = 0; i < count; i++)

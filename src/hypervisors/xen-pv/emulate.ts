@@ -1,6 +1,6 @@
 /**
- * Privileged instructions of a PV guest. At CPL 3 each raises #GP(0); Xen then does what the guest's kernel meant, where that
- * is harmless, and reflects the #GP where it is not. Ports and MSRs answer as for a domain without devices.
+ * Privileged instructions of a PV guest. At CPL 3 each raises #GP(0); Xen then does what the guest's kernel meant,
+ * where that is harmless, and reflects the #GP where it is not. Ports and MSRs answer as for a domain without devices.
  */
 
 import type { RegisterName } from '../../paravirt/processor.ts';
@@ -132,7 +132,7 @@ function perform(pv: PvDomain, v: PvVcpu, d: Decoded): number | undefined {
     case 0x0f06: // CLTS
       cpu.set('cr0', cpu.get('cr0') & ~TS);
       return d.at;
-    case 0x0f09: // WBINVD: nothing of ours is cached
+    case 0x0f09: // WBINVD: the domain has no device memory that a cache could hold
       return d.at;
     case 0x0f20: // MOV from CR
     case 0x0f21: // MOV from DR
@@ -200,7 +200,7 @@ function portAllowed(pv: PvDomain, v: PvVcpu, port: number, width: number): bool
   return ((((bits[1] << 8) | bits[0]) >>> (port & 7)) & ((1 << width) - 1)) === 0;
 }
 
-/** A port with nothing behind it: reads give all ones, writes vanish. False for #GP. */
+/** Access to a port. No port has a device: reads give all ones, writes vanish. False for #GP. */
 function portIo(pv: PvDomain, v: PvVcpu, opcode: number, port: number, size: 2 | 4): boolean {
   const width = opcode & 1 ? size : 1;
   if (!portAllowed(pv, v, port, width)) return false;

@@ -1,6 +1,6 @@
 /**
- * A PV guest for tests: a domain of 16 MiB around a kernel that nobody runs, on a processor without an engine that walks the
- * guest's real page tables. Tests make hypercalls as the guest's kernel would and look at what came of them.
+ * A PV guest for tests: a domain of 16 MiB around a kernel that nobody runs, on a processor without an engine that
+ * walks the guest's real page tables. Tests make hypercalls as the guest's kernel would and look at what came of them.
  */
 
 import { parseKernel } from '../../boot/image.ts';
@@ -103,7 +103,7 @@ export async function createFakeGuest(states = new StateStore()): Promise<FakeGu
     call(number, ...values) {
       cpu.set('rax', BigInt(number));
       for (const [i, name] of ARGUMENT_REGISTERS.entries()) cpu.set(name, BigInt(values[i] ?? 0));
-      // The instruction is two bytes long, and RIP stands behind it.
+      // The instruction is two bytes long, and RIP is past it.
       cpu.set('rip', cpu.get('rip') + 2n);
       (cpuOps.syscall as Call<typeof cpuOps.syscall>)(cpu);
       return Number(BigInt.asIntN(64, cpu.get('rax')));

@@ -1,7 +1,7 @@
 /**
- * Copies between the hypervisor and the guest kernel's address space, by the tables of its kernel root whatever root is loaded.
- * Everything is checked: Xen's own area is refused, a page that is not writable is not written, and nothing is written
- * at all unless everything can be.
+ * Copies between the hypervisor and the guest kernel's address space, by the tables of its kernel root whatever root is
+ * loaded. Everything is checked: Xen's own area is refused, a page that is not writable is not written, and nothing is
+ * written at all unless everything can be.
  */
 
 import type { GuestMemory } from '../../memory/memory.ts';
@@ -38,8 +38,8 @@ export class GuestCopy {
   }
 
   /**
-   * Guest-physical address of `length` bytes at `linear` that lie in one page; -1 where they do not, or may not be read (or
-   * written).
+   * Guest-physical address of `length` bytes at `linear` that lie in one page; -1 where they do not, or may not be read
+   * (or written).
    */
   address(root: number, linear: bigint, length: number, write: boolean): number {
     if (!isGuestAddress(linear)) return -1;

@@ -1,9 +1,14 @@
-/** Linux's half of Xen's interface for paravirtualized guests (arch/x86/xen/time.c): shared_info is where start_info says. */
+/**
+ * Linux's half of Xen's interface for paravirtualized guests (arch/x86/xen/time.c): shared_info is where start_info
+ * says.
+ */
 import type { Fixture } from '../../conformance/fixture.ts';
 import type { GuestHalf } from '../../conformance/guest-half.ts';
 import { readPvclock } from '../../conformance/read-pvclock.ts';
 
-/** Where the tiny kernel sees guest-physical address 0, and struct start_info's shared_info (xen/include/public/xen.h). */
+/**
+ * Where the tiny kernel sees guest-physical address 0, and struct start_info's shared_info (xen/include/public/xen.h).
+ */
 const VIRTUAL_BASE = 0xffffffff80000000n;
 const SHARED_INFO = 0x28;
 /** Offsets in struct shared_info: vcpu_info[0].time, and wc_version. */

@@ -1,8 +1,8 @@
 /**
- * Xen's part of a PV guest's address space: L4 slots 256 to 271, the same under every root. Two slots are filled. 256 maps the
- * machine-to-physical table, readable by the guest. 260 maps each virtual processor's descriptor tables where the guest
- * cannot see them but the processor can: GDT pages 0 to 13 are the guest's, 14 and 15 Xen's, and behind them is room for
- * the LDT, whose pages come in when they are touched.
+ * Xen's part of a PV guest's address space: L4 slots 256 to 271, the same under every root. Two slots are filled. 256
+ * maps the machine-to-physical table, readable by the guest. 260 maps each virtual processor's descriptor tables where
+ * the guest cannot see them but the processor can: GDT pages 0 to 13 are the guest's, 14 and 15 Xen's, and after them
+ * comes room for the LDT, whose pages come in when they are touched.
  */
 
 import type { GuestMemory } from '../../memory/memory.ts';

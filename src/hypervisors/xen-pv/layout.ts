@@ -1,7 +1,7 @@
 /**
- * Where things stand in a new PV domain, as Xen's domain builder (libxl) lays them out. From page frame 0 everything up to
- * `mappedPages` is mapped in one run at VIRT_BASE: kernel, start_info, the two rings, page tables, a stack, and padding.
- * What the kernel asked to find elsewhere (its notes MOD_START_PFN and INIT_P2M) comes after it.
+ * Where things stand in a new PV domain, as Xen's domain builder (libxl) lays them out. From page frame 0 everything up
+ * to `mappedPages` is mapped in one run at VIRT_BASE: kernel, start_info, the two rings, page tables, a stack, and
+ * padding. What the kernel asked to find elsewhere (its notes MOD_START_PFN and INIT_P2M) comes after it.
  */
 
 import { PT_LOAD } from '../../boot/elf.ts';
@@ -43,7 +43,7 @@ export interface Layout {
   mappedPages: number;
 }
 
-/** Room that is left mapped behind the stack, in bytes. */
+/** Bytes that stay mapped after the stack. */
 const PADDING = 512 * 1024;
 /** The mapping ends at a multiple of this. */
 const MAPPING_ALIGNMENT = 4 * 1024 * 1024;

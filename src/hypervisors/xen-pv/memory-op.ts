@@ -1,4 +1,6 @@
-/** HYPERVISOR_memory_op in a PV guest: giving frames back, getting them again, and exchanging scattered ones for a run. */
+/**
+ * HYPERVISOR_memory_op in a PV guest: giving frames back, getting them again, and exchanging scattered ones for a run.
+ */
 import { EFAULT, EINVAL, ENOMEM } from '../xen/constants.ts';
 import type { Call, HypercallTable } from '../xen/hypercall.ts';
 import {
@@ -38,7 +40,10 @@ function release(pv: PvDomain, first: number, order: number): boolean {
   return true;
 }
 
-/** Takes 2^`order` frames in a row and puts them at `pfn` in the guest's memory. @returns the first, undefined if there are none. */
+/**
+ * Takes 2^`order` frames in a row and puts them at `pfn` in the guest's memory. @returns the first, undefined if there
+ * are none.
+ */
 function populate(pv: PvDomain, pfn: number | undefined, order: number): number | undefined {
   if (pv.domain.state.reservation + 2 ** order > pv.domain.pages) return undefined;
   const first = pv.info.allocate(order);

@@ -1,6 +1,7 @@
 /**
  * The hypercalls by which a PV guest changes page tables: HYPERVISOR_mmu_update, _update_va_mapping and _mmuext_op
- * (public/xen.h). They take numbers as 32-bit halves: guests make them by the thousand, and a bigint for each would cost more than the work.
+ * (public/xen.h). They take numbers as 32-bit halves: guests make them by the thousand, and a bigint for each would
+ * cost more than the work.
  */
 import { PAGE_SIZE } from '../../x86/paging.ts';
 import { type CallFrame, type Outcome, UNFINISHED } from '../xen/call-frame.ts';
@@ -154,7 +155,9 @@ function mmuRequest(pv: PvDomain, at: number): number {
   }
 }
 
-/** HYPERVISOR_update_va_mapping. Which translations to flush is known without the guest's flags (tlb.ts). 0 or -errno. */
+/**
+ * HYPERVISOR_update_va_mapping. Which translations to flush is known without the guest's flags (tlb.ts). 0 or -errno.
+ */
 function updateVaMapping(pv: PvDomain, v: PvVcpu, words: Uint32Array): number {
   const pageNumber = pageNumberOfHalves(words[0], words[1]);
   const place = pageNumber < 0 ? undefined : pv.updates.walk(v.state.kernelRoot, pageNumber);
@@ -181,7 +184,7 @@ function mmuextOp(pv: PvDomain, v: PvVcpu, frame: CallFrame): Outcome {
   return end(pv, v, frame, i, OPERATION_SIZE, error);
 }
 
-/** A frame number in two halves. Anything above 2^32 is no frame of ours. */
+/** A frame number in two halves. Numbers of 2^32 and above are no frames of this machine. */
 function frameArgument(low: number, high: number): number {
   return high === 0 ? low : 0xffffffff;
 }

@@ -1,4 +1,7 @@
-/** Model-specific registers as Xen 4.17 shows them to a PV guest: the three segment bases, and little that can be written. */
+/**
+ * Model-specific registers as Xen 4.17 shows them to a PV guest: the three segment bases, and little that can be
+ * written.
+ */
 
 import { LOCAL_APIC_BASE } from '../../devices/local-apic.ts';
 import type { RegisterName } from '../../paravirt/processor.ts';
@@ -47,8 +50,8 @@ const APIC_BASE_BSP = 0x100n;
 /** Xen's own memory types: WB WT UC- UC WC WP UC UC. */
 const XEN_PAT = 0x050100070406n;
 /**
- * RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, BHI_NO, GDS_NO, RFDS_NO: nothing here speculates,
- * and a guest that knows it needs no retpolines.
+ * RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, BHI_NO, GDS_NO, RFDS_NO: nothing here
+ * speculates, and a guest that knows it needs no retpolines.
  */
 const ARCH_CAPABILITIES = [0n, 1n, 3n, 4n, 5n, 6n, 8n, 20n, 26n, 27n].reduce((bits, bit) => bits | (1n << bit), 0n);
 /** No branch trace, no event sampling, task priority messages off. */

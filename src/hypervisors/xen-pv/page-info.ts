@@ -1,9 +1,9 @@
 /**
- * What Xen knows of every frame of memory (its struct page_info): whose it is, how many references there are, what type it has
- * and how many references need that type. Arrays by frame, since a fork touches thousands.
+ * What Xen knows of every frame of memory (its struct page_info): whose it is, how many references there are, what type
+ * it has and how many references need that type. Arrays by frame, since a fork touches thousands.
  *
- * A counter cannot overflow: every reference but a handful comes from an entry in a page table, and 4 GiB of memory holds
- * fewer than 2^30 of them.
+ * A counter cannot overflow: every reference but a handful comes from an entry in a page table, and 4 GiB of memory
+ * holds fewer than 2^30 of them.
  */
 
 import type { GuestMemory } from '../../memory/memory.ts';

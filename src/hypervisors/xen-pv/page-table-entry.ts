@@ -1,6 +1,6 @@
 /**
- * A page-table entry (SDM 3A 4.5.4) as Xen sees it in a 64-bit PV guest. Entries are handled as two 32-bit halves, `low` and
- * `high`: a fork changes thousands of them, and a bigint each would cost more than the check itself.
+ * A page-table entry (SDM 3A 4.5.4) as Xen sees it in a 64-bit PV guest. Entries are handled as two 32-bit halves,
+ * `low` and `high`: a fork changes thousands of them, and a bigint each would cost more than the check itself.
  */
 
 import { PTE_A, PTE_D, PTE_G, PTE_PCD, PTE_PS, PTE_PWT, PTE_US } from '../../x86/paging.ts';
@@ -10,17 +10,19 @@ export const PTE_AVAIL = 0xe00;
 
 /** Bits of the high half: 52 to 62 are the guest's to use but for 52, which Xen marks kernel pages with; 63 is NX. */
 export const PTE_HIGH_GUEST_KERNEL = 1 << 20;
-/** The frame's bits above the low half's 20. No frame of ours has one set. */
+/** The frame's bits above the low half's 20. No frame of this machine has one set. */
 export const PTE_HIGH_FRAME = 0x000fffff;
 
 /**
- * What the guest may not set, by level: a domain without devices gets no cache attributes and no large pages. In an L1 entry
- * PTE_PS is the PAT bit.
+ * What the guest may not set, by level: a domain without devices gets no cache attributes and no large pages. In an L1
+ * entry PTE_PS is the PAT bit.
  */
 export const L1_DISALLOWED = PTE_PWT | PTE_PCD | PTE_PS;
 export const L234_DISALLOWED = PTE_PWT | PTE_PCD | PTE_PS | PTE_G;
 
-/** Bits of the low half whose change neither takes nor gives a reference. The high half's flags are all of that kind. */
+/**
+ * Bits of the low half whose change neither takes nor gives a reference. The high half's flags are all of that kind.
+ */
 export const PTE_HARMLESS = PTE_US | PTE_A | PTE_D | PTE_G | PTE_AVAIL;
 
 export const ENTRIES = 512;

@@ -1,10 +1,10 @@
 /**
- * Page types: the rule that keeps a guest which edits real page tables inside its memory. A frame is a page table
- * of one level, a descriptor page, or writable, never two of them at a time; before a frame becomes a table or a
+ * Page types: the rule that keeps a guest which edits real page tables inside its memory. A frame is a page table of
+ * one level, a descriptor page, or writable, never two of them at a time; before a frame becomes a table or a
  * descriptor page all of it is checked, and from then on every change is.
  *
- * The engine walks these tables as they stand, at CPL 3 for the guest's kernel too. So entries get what that needs when they are
- * accepted: the user bit at every level, and a mark (bit 52) on those that the guest meant for its kernel.
+ * The engine walks these tables as they stand, at CPL 3 for the guest's kernel too. So entries get what that needs when
+ * they are accepted: the user bit at every level, and a mark (bit 52) on those that the guest meant for its kernel.
  */
 
 import type { State, States } from '../../state/state.ts';
@@ -79,7 +79,8 @@ export class PageTypes {
       info.typeCount[frame]++;
       return 0;
     }
-    // The type stands while the contents are checked, so that a table which refers to itself as another level is caught.
+    // The type stands while the contents are checked, so that a table which refers to itself as another level is
+    // caught.
     info.type[frame] = type;
     info.typeCount[frame] = 1;
     const error = this.#validate(frame, type);
@@ -155,8 +156,8 @@ export class PageTypes {
   }
 
   /**
-   * What an accepted L1 entry's low half becomes: a page that the guest meant for its users is global, as Xen has it; the
-   * bit means nothing while CR4.PGE is off, but guests read it back.
+   * What an accepted L1 entry's low half becomes: a page that the guest meant for its users is global, as Xen has it;
+   * the bit means nothing while CR4.PGE is off, but guests read it back.
    */
   static adjustedL1(low: number, high: number): number {
     return low & PTE_US && (high & PTE_HIGH_GUEST_KERNEL) === 0 ? low | PTE_G : low | PTE_US;

@@ -1,6 +1,6 @@
 /**
- * Changes of live page tables: one entry at a time, each checked against the page types before it is stored. All roads lead
- * here: mmu_update, update_va_mapping and the guest's plain stores into write-protected L1 tables.
+ * Changes of live page tables: one entry at a time, each checked against the page types before it is stored. All roads
+ * lead here: mmu_update, update_va_mapping and the guest's plain stores into write-protected L1 tables.
  */
 import { PTE_A, PTE_D, PTE_P, PTE_PS } from '../../x86/paging.ts';
 import { EINVAL } from '../xen/constants.ts';
@@ -128,7 +128,9 @@ export class PageUpdates {
     return 0;
   }
 
-  /** True if anything is present in the table that an entry points to: if not, no translation went through the entry. */
+  /**
+   * True if anything is present in the table that an entry points to: if not, no translation went through the entry.
+   */
   #translates(table: number, low: number, high: number): boolean {
     const frame = frameOf(low, high);
     if (frame === table) return true;
@@ -152,8 +154,8 @@ export class PageUpdates {
   }
 
   /**
-   * The L1 entry that translates a page number under `root`, whether present or not; undefined if there is no L1 table there.
-   * The object is reused by the next call.
+   * The L1 entry that translates a page number under `root`, whether present or not; undefined if there is no L1 table
+   * there. The object is reused by the next call.
    */
   walk(root: number, pageNumber: number): L1Place | undefined {
     const words = this.#words;

@@ -22,7 +22,9 @@ export const flatCode64: Segment = { selector: FLAT_RING3_CS64, base: 0n, limit:
 export const flatCode32: Segment = { selector: FLAT_RING3_CS32, base: 0n, limit: 0xffffffff, attributes: 0x00c0fb00 };
 export const flatStack: Segment = { selector: FLAT_RING3_SS, base: 0n, limit: 0xffffffff, attributes: 0x00c0f300 };
 
-/** The handlers of set_trap_table, by vector. Entry address 0: none. Selectors are kept and not used, as kernelSs below. */
+/**
+ * The handlers of set_trap_table, by vector. Entry address 0: none. Selectors are kept and not used, as kernelSs below.
+ */
 interface TrapTable {
   address: BigUint64Array;
   selector: Uint16Array;
@@ -42,7 +44,10 @@ interface PvVcpuState {
   kernelRoot: number;
   /** Frame of the L4 table of user code; 0: none, and no way to user mode. */
   userRoot: number;
-  /** HYPERVISOR_stack_switch: where bounces from user mode push. The segment is kept and not used: bounces load the flat one. */
+  /**
+   * HYPERVISOR_stack_switch: where bounces from user mode push. The segment is kept and not used: bounces load the flat
+   * one.
+   */
   kernelSs: number;
   kernelSp: bigint;
   traps: TrapTable;
@@ -74,7 +79,10 @@ export class PvVcpu {
   readonly vcpu: Vcpu;
   readonly cpu: Processor;
   readonly state: State<PvVcpuState>;
-  /** An instruction is being stepped for its store into a page table: a fault of its own on another table goes to the guest. */
+  /**
+   * An instruction is being stepped for its store into a page table: a fault of its own on another table goes to the
+   * guest.
+   */
   stepping = false;
 
   constructor(vcpu: Vcpu) {

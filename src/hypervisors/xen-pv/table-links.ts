@@ -1,10 +1,11 @@
 /**
  * Where each page table hangs: the tables and entries that point to it. With it every changed entry can be turned back
- * into the linear addresses that it translates, so that exactly those leave the TLB. That is what lets a context
- * switch keep every translation: nothing stale is ever left behind (see tlb.ts).
+ * into the linear addresses that it translates, so that exactly those leave the TLB. That is what lets a context switch
+ * keep every translation: the TLB never holds a stale translation (see tlb.ts).
  *
- * Up to two places are remembered for each table, which is what Linux needs: the kernel's image and the direct map share
- * tables, and so do the kernel's and the user's root of one process. A table that hangs in more places is `everywhere`.
+ * Up to two places are remembered for each table, which is what Linux needs: the kernel's image and the direct map
+ * share tables, and so do the kernel's and the user's root of one process. A table that hangs in more places is
+ * `everywhere`.
  */
 
 import type { State, States } from '../../state/state.ts';
@@ -58,8 +59,8 @@ export class TableLinks {
   }
 
   /**
-   * Calls `visit` with the page number (linear address >> 12, 36 bits) of everything that entry `index` of L1 table `table`
-   * translates.
+   * Calls `visit` with the page number (linear address >> 12, 36 bits) of everything that entry `index` of L1 table
+   * `table` translates.
    * @returns false if that is more than is known.
    */
   pages(table: number, index: number, visit: (pageNumber: number) => void): boolean {

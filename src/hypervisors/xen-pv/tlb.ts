@@ -1,8 +1,8 @@
 /**
- * What page-table changes mean to the TLB. Xen sees every change of a page table, so nothing here waits for the guest to ask:
- * the addresses that a changed entry translated are dropped at once, under every root, and a root that goes away takes its
- * translations with it. What is held is therefore always true, a context switch drops nothing, and the guest's
- * own requests to flush have nothing left to do.
+ * What page-table changes mean to the TLB. Xen sees every change of a page table, so nothing here waits for the guest
+ * to ask: the addresses that a changed entry translated are dropped at once, under every root, and a root that goes
+ * away takes its translations with it. What is held is therefore always true, a context switch drops nothing, and the
+ * guest's own requests to flush have nothing left to do.
  */
 import type { Processor } from '../../paravirt/processor.ts';
 

@@ -1,6 +1,6 @@
 /**
- * Exceptions, events and system calls of a PV guest: to which of the guest's entry points they go, and the way back from
- * there (HYPERVISOR_iret).
+ * Exceptions, events and system calls of a PV guest: to which of the guest's entry points they go, and the way back
+ * from there (HYPERVISOR_iret).
  */
 
 import type { Exception } from '../../paravirt/processor.ts';
@@ -51,7 +51,7 @@ function trap(pv: PvDomain, v: PvVcpu, vector: number, code: number | undefined)
 
 /** INT n, INT3 and INTO. */
 export function softwareInterruptToGuest(pv: PvDomain, v: PvVcpu, vector: number, next: bigint): void {
-  // INT3 and INTO are exceptions to Xen, which does not look at who may raise them.
+  // INT3 and INTO are exceptions to Xen, which does not check the privilege to raise them.
   const isTrap = vector === vectors.BP || vector === vectors.OF;
   const allowed = v.state.traps.flags[vector] & TI_DPL;
   if (!isTrap && (v.state.traps.address[vector] === 0n || allowed < (v.state.kernelMode ? 1 : 3))) {

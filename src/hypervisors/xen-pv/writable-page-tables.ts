@@ -1,6 +1,7 @@
 /**
- * Plain stores into write-protected L1 tables. Linux changes single entries so (xchg, lock btr, mov): the store faults, and
- * Xen does it if the entry that it makes passes the same checks as any other. Tables of higher levels get no such help.
+ * Plain stores into write-protected L1 tables. Linux changes single entries so (xchg, lock btr, mov): the store faults,
+ * and Xen does it if the entry that it makes passes the same checks as any other. Tables of higher levels get no such
+ * help.
  */
 
 import type { RegisterName } from '../../paravirt/processor.ts';
@@ -24,7 +25,9 @@ const before = new Uint32Array(PAGE_SIZE / 4);
 /** What the walker itself changes in an entry. */
 const HARDWARE = PTE_A | PTE_D;
 
-/** A #PF with error code `code` at `linear`. @returns true if it was a store into an L1 table that has now been done. */
+/**
+ * A #PF with error code `code` at `linear`. @returns true if it was a store into an L1 table that has now been done.
+ */
 export function completeTableWrite(pv: PvDomain, v: PvVcpu, linear: bigint, code: number): boolean {
   if (!v.state.kernelMode || (code & RELEVANT) !== WRITE_TO_PRESENT) return false;
   const table = writtenTable(pv, v, linear);

@@ -1,4 +1,6 @@
-/** What a PVH guest's processor says of Xen, and how it calls it: CPUID leaves, VMCALL or VMMCALL, the hypercall page. */
+/**
+ * What a PVH guest's processor says of Xen, and how it calls it: CPUID leaves, VMCALL or VMMCALL, the hypercall page.
+ */
 
 import { withHypervisor, withoutInvariantTsc } from '../../paravirt/cpuid.ts';
 import type { Group } from '../../paravirt/group.ts';

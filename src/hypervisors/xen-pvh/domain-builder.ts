@@ -1,6 +1,6 @@
 /**
- * Builds a PVH domain (docs/misc/pvh.pandoc of Xen): the kernel at its PVH entry, the parameters that lead to the rings, a
- * memory map, and ACPI tables that know of processors and their local APICs and of nothing else.
+ * Builds a PVH domain (docs/misc/pvh.pandoc of Xen): the kernel at its PVH entry, the parameters that lead to the
+ * rings, a memory map, and ACPI tables that know of processors and their local APICs and of nothing else.
  */
 
 import { buildAcpiTables } from '../../boot/acpi.ts';

@@ -1,4 +1,7 @@
-/** HYPERVISOR_hvm_op (public/hvm/hvm_op.h, params.h): how a guest with hardware's look finds its rings and gets its events. */
+/**
+ * HYPERVISOR_hvm_op (public/hvm/hvm_op.h, params.h): how a guest with hardware's look finds its rings and gets its
+ * events.
+ */
 import { __HYPERVISOR_hvm_op, EFAULT, EINVAL, ENOENT, ENOSYS, EPERM, ESRCH } from '../xen/constants.ts';
 import { type Call, type HypercallTable, type Operation, type Operations, operate } from '../xen/hypercall.ts';
 import { structure } from '../xen/structures.ts';

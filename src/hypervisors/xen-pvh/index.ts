@@ -1,6 +1,7 @@
 /**
- * Xen as a PVH guest sees it: the processor, its page tables and its local APIC are hardware's; all else of a PC is gone, and
- * in its place are hypercalls, event channels, a shared page of time, and the store, the console and the disks behind rings.
+ * Xen as a PVH guest sees it: the processor, its page tables and its local APIC are hardware's; all else of a PC is
+ * gone. In its place are hypercalls, event channels, a shared page of time, and rings for the store, the console and
+ * the disks.
  */
 import { derive } from '../../paravirt/derive.ts';
 import type { HypervisorModule } from '../../paravirt/operations.ts';

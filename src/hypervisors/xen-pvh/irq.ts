@@ -1,7 +1,7 @@
 /**
- * Events that bypass the local APIC: what a guest gets that sets HVM_PARAM_CALLBACK_IRQ to a vector and no upcall vector of
- * its own. Level-like: delivered whenever an upcall is pending and interrupts are open, with no end to be signalled. And HLT,
- * which on Xen is also how a guest without power management turns itself off.
+ * Events that bypass the local APIC: what a guest gets that sets HVM_PARAM_CALLBACK_IRQ to a vector and no upcall
+ * vector of its own. Level-like: delivered whenever an upcall is pending and interrupts are open, with no end to be
+ * signalled. And HLT, which on Xen is also how a guest without power management turns itself off.
  */
 
 import type { Group } from '../../paravirt/group.ts';
@@ -26,7 +26,8 @@ export function createIrq(_context: HypervisorContext, slot: DomainSlot<PvhDomai
   return {
     pending: cpu => open(cpu) && (direct(cpu) !== 0 || (cpu.interrupts?.pending() ?? false)),
     halt(cpu) {
-      // With interrupts closed nothing could ever wake it: the processor goes offline, and with the last one the domain.
+      // With interrupts closed nothing could ever wake it: the processor goes offline, and with the last one the
+      // domain.
       if (open(cpu)) cpu.halt();
       else cpu.request('power-off');
     },

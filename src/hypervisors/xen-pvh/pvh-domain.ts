@@ -1,6 +1,6 @@
 /**
- * A PVH domain: frame numbers are guest-physical page numbers, and events arrive as interrupts of the local APIC or, for
- * guests that ask for it the older way, past it.
+ * A PVH domain: frame numbers are guest-physical page numbers, and events arrive as interrupts of the local APIC or,
+ * for guests that ask for it the older way, past it.
  */
 
 import type { BusHandler } from '../../memory/bus.ts';
@@ -32,7 +32,9 @@ const FEATURES = [
 /** Bytes of VMCALL and VMMCALL. */
 const VMCALL_LENGTH = 3;
 
-/** Pages kept from the guest's RAM: the shared frames, and the ACPI tables. 1 MiB, so that RAM ends at a round number. */
+/**
+ * Pages kept from the guest's RAM: the shared frames, and the ACPI tables. 1 MiB, so that RAM ends at a round number.
+ */
 const RESERVED_FRAMES = 256;
 
 interface PvhState {
@@ -83,8 +85,8 @@ export class PvhDomain {
   }
 
   /**
-   * XENMEM_add_to_physmap: lets a frame of the hypervisor's appear at guest frame number `gpfn`. In RAM, that page takes the
-   * frame's place; elsewhere the frame is put on the bus. @returns false if there is no room for it.
+   * XENMEM_add_to_physmap: lets a frame of the hypervisor's appear at guest frame number `gpfn`. In RAM, that page
+   * takes the frame's place; elsewhere the frame is put on the bus. @returns false if there is no room for it.
    */
   place(shared: SharedFrame, gpfn: number): boolean {
     if (this.isRam(gpfn)) {
@@ -150,7 +152,7 @@ export class PvhDomain {
     };
     return {
       frame,
-      // Nothing a guest does to its page tables changes what a frame is.
+      // A guest's page tables do not change what a frame is.
       hold: frame,
       release: () => {},
       hypercallLength: VMCALL_LENGTH,

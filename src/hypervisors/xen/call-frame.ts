@@ -1,7 +1,7 @@
 /**
- * Where a hypercall's number, result and six arguments stand while it runs, and how it ends. The places are those of struct
- * multicall_entry of 64-bit guests (public/xen.h), so a multicall's entry is copied in as it is, and a plain call's registers are put
- * in the same places: a hypercall need not know how it was called.
+ * Where a hypercall's number, result and six arguments stand while it runs, and how it ends. The places are those of
+ * struct multicall_entry of 64-bit guests (public/xen.h), so a multicall's entry is copied in as it is, and a plain
+ * call's registers are put in the same places: a hypercall need not know how it was called.
  */
 
 /** How a hypercall ended. The result stands in the frame. */

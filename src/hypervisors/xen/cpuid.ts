@@ -1,6 +1,6 @@
 /**
- * Xen's own CPUID leaves, from 0x40000000 (public/arch-x86/cpuid.h). Leaf 4 is for HVM and PVH guests only, leaf 5 for PV
- * guests only; the rest they share.
+ * Xen's own CPUID leaves, from 0x40000000 (public/arch-x86/cpuid.h). Leaf 4 is for HVM and PVH guests only, leaf 5 for
+ * PV guests only; the rest they share.
  */
 import type { CpuidResult } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';

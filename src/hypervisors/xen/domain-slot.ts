@@ -1,6 +1,6 @@
 /**
- * The place for the domain of one machine. `boot.load` builds the domain, since only then the kernel is known; the other ops, which
- * are made before, find it here.
+ * The place for the domain of one machine. `boot.load` builds the domain, since only then the kernel is known; the
+ * other ops, which are made before, find it here.
  */
 export class DomainSlot<T> {
   /** Undefined until the domain is built. */

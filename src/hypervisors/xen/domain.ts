@@ -1,9 +1,11 @@
 /**
- * One Xen domain: what the hypervisor keeps for it, whether it is a PV or a PVH guest. The two kinds differ in two things
- * only: how a frame number becomes memory, and how an upcall reaches the processor. `DomainKind` is those two things.
+ * One Xen domain: what the hypervisor keeps for it, whether it is a PV or a PVH guest. The two kinds differ in two
+ * things only: how a frame number becomes memory, and how an upcall reaches the processor. `DomainKind` is those two
+ * things.
  *
- * Frames the hypervisor owns (shared_info, grant table, rings, and for PV the m2p) are the topmost pages of guest RAM: the
- * guest's memory map and its nr_pages end below them. They are ordinary RAM to the engine, so guest page tables may map them.
+ * Frames the hypervisor owns (shared_info, grant table, rings, and for PV the m2p) are the topmost pages of guest RAM:
+ * the guest's memory map and its nr_pages end below them. They are ordinary RAM to the engine, so guest page tables may
+ * map them.
  */
 
 import type { MemoryRange } from '../../boot/e820.ts';
@@ -24,13 +26,14 @@ export interface DomainKind {
   /** XENVER_get_features, submap 0. */
   features(domain: Domain): number;
   /**
-   * Guest-physical address of the page behind a frame number the guest handed over (an MFN in PV, a GFN in PVH), for the
-   * hypervisor or a back end to read, or with `write` also to write. Undefined: no such frame, or not this domain's to use so.
+   * Guest-physical address of the page that a frame number of the guest's names (an MFN in PV, a GFN in PVH), for
+   * the hypervisor or a back end to read, or with `write` also to write. Undefined: no such frame, or not this domain's
+   * to use so.
    */
   frame(domain: Domain, frame: number, write: boolean): number | undefined;
   /**
-   * As `frame`, but for longer: the page stays fit for it until `release`. In PV it keeps a reference, so that a page which
-   * somebody writes to cannot become a page table meanwhile.
+   * As `frame`, but for longer: the page stays fit for it until `release`. In PV it keeps a reference, so that a page
+   * which somebody writes to cannot become a page table meanwhile.
    */
   hold(domain: Domain, frame: number, write: boolean): number | undefined;
   /** Ends a `hold` of the page at guest-physical `address`. */
@@ -41,7 +44,9 @@ export interface DomainKind {
   upcall(vcpu: Vcpu): void;
   /** True if an upcall would be taken now: what ends SCHEDOP_block. */
   upcallDeliverable(vcpu: Vcpu): boolean;
-  /** Copies from a guest-virtual pointer argument; undefined for -EFAULT. Whatever the guest's rights are in its kernel. */
+  /**
+   * Copies from a guest-virtual pointer argument; undefined for -EFAULT. Whatever the guest's rights are in its kernel.
+   */
   read(vcpu: Vcpu, address: bigint, length: number): Uint8Array | undefined;
   /** Copies to a guest-virtual pointer argument, all or nothing; false for -EFAULT. */
   write(vcpu: Vcpu, address: bigint, data: Uint8Array): boolean;
@@ -161,7 +166,9 @@ export class Domain {
     for (const vcpu of this.vcpus) this.memory.write8(vcpu.info + 1, 1);
   }
 
-  /** Takes the next `count` reserved frames, zeroed and contiguous. @returns the guest-physical address of the first. */
+  /**
+   * Takes the next `count` reserved frames, zeroed and contiguous. @returns the guest-physical address of the first.
+   */
   reserveFrame(count = 1): number {
     const address = this.state.nextReserved * PAGE_SIZE;
     if (!this.memory.has(address, count * PAGE_SIZE)) throw new Error('out of reserved frames');
@@ -199,7 +206,9 @@ interface VcpuState {
   iopl: number;
   /** PHYSDEVOP_set_iobitmap: guest-virtual address and number of ports (PV). */
   ioBitmap: { address: bigint; ports: number };
-  /** Waiting in SCHEDOP_poll for one of these ports; empty: only for an upcall or the time-out. Undefined: not polling. */
+  /**
+   * Waiting in SCHEDOP_poll for one of these ports; empty: only for an upcall or the time-out. Undefined: not polling.
+   */
   polling: readonly number[] | undefined;
 }
 

@@ -1,7 +1,7 @@
 /**
- * Event channels with the two-level ABI: 4096 ports (1024 for 32-bit guests), a pending and a mask bit each in shared_info,
- * and in vcpu_info one selector bit for each word of them (public/event_channel.h). Domain 0 is us: a back end holds the far
- * end of an interdomain channel by its name.
+ * Event channels with the two-level ABI: 4096 ports (1024 for 32-bit guests), a pending and a mask bit each in
+ * shared_info, and in vcpu_info one selector bit for each word of them (public/event_channel.h). Domain 0 is us: a back
+ * end holds the far end of an interdomain channel by its name.
  */
 import type { State } from '../../state/state.ts';
 import {

@@ -1,6 +1,7 @@
 /**
- * The grant table, version 1 (public/grant_table.h): an array in pages shared with the guest, in which it says which of its
- * frames which other domain may use. The only other domain is 0, our back ends; they reach a granted page through `map`.
+ * The grant table, version 1 (public/grant_table.h): an array in pages shared with the guest, in which it says which of
+ * its frames which other domain may use. The only other domain is 0, our back ends; they reach a granted page through
+ * `map`.
  */
 
 import type { GrantedPage } from '../../devices/xen/backend.ts';

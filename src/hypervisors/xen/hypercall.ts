@@ -1,4 +1,6 @@
-/** The hypercall table's entries, and `Call`: the arguments of one call, and copies to and from the guest's pointers. */
+/**
+ * The hypercall table's entries, and `Call`: the arguments of one call, and copies to and from the guest's pointers.
+ */
 import type { Hypercall, HypercallConvention } from '../../paravirt/operations.ts';
 import type { RegisterName } from '../../paravirt/processor.ts';
 import { type CallFrame, type Outcome, UNFINISHED } from './call-frame.ts';
@@ -29,7 +31,10 @@ export type Operation = (call: Call, argument: bigint) => number;
 /** Sub-operations by the number that a hypercall's `cmd` names. */
 export type Operations = Readonly<Record<number, Operation>>;
 
-/** Does sub-operation `command` of the hypercall `name`, whose structure is at argument 1. Unknown ones: -ENOSYS, logged once. */
+/**
+ * Does sub-operation `command` of the hypercall `name`, whose structure is at argument 1. Unknown ones: -ENOSYS, logged
+ * once.
+ */
 export function operate(name: string, operations: Operations, call: Call, command = call.uint(0)): number {
   const operation = operations[command];
   if (operation) return operation(call, call.argument(1));
@@ -79,8 +84,9 @@ export class Call {
   }
 
   /**
-   * Not finished: lets the machine breathe (interrupts, a stop) and has the guest repeat the hypercall with `args` in place of
-   * the first arguments, as Xen's hypercall continuations do. What a guest may make long without limit ends in this.
+   * Not finished: lets the machine breathe (interrupts, a stop) and has the guest repeat the hypercall with `args` in
+   * place of the first arguments, as Xen's hypercall continuations do. What a guest may make long without limit ends in
+   * this.
    */
   continueWith(...args: bigint[]): number {
     for (const [index, value] of args.entries()) this.#frame.longs[index] = BigInt.asUintN(this.width, value);

@@ -13,7 +13,8 @@ import { vm_assist } from './hypercalls/vm-assist.ts';
 import { xen_version } from './hypercalls/xen-version.ts';
 
 /**
- * What both kinds of guest have in the same form. memory_op is in neither: PV and PVH complete `memoryOp` each in its own way.
+ * What both kinds of guest have in the same form. memory_op is in neither: PV and PVH complete `memoryOp` each in its
+ * own way.
  * @param whole the table that this becomes part of: a multicall reaches all of it.
  */
 export function commonHypercalls(whole: () => HypercallTable): HypercallTable {
@@ -30,7 +31,9 @@ export function commonHypercalls(whole: () => HypercallTable): HypercallTable {
   };
 }
 
-/** A hypercall instruction was executed by `vcpu`: does it and stores the result, or has it repeated for what is left. */
+/**
+ * A hypercall instruction was executed by `vcpu`: does it and stores the result, or has it repeated for what is left.
+ */
 export function hypercall(table: HypercallTable, vcpu: Vcpu): void {
   const { cpu, call } = vcpu;
   const { kind } = vcpu.domain;

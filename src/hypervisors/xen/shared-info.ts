@@ -1,6 +1,7 @@
 /**
- * Where things stand in the shared_info page (public/xen.h, struct shared_info). vcpu_info comes first in both layouts, 64
- * bytes for each of 32 processors, with the time record at 0x20; the rest depends on the width of the guest's `long`.
+ * Where things stand in the shared_info page (public/xen.h, struct shared_info). vcpu_info comes first in both layouts,
+ * 64 bytes for each of 32 processors, with the time record at 0x20; the rest depends on the width of the guest's
+ * `long`.
  */
 export interface SharedInfoLayout {
   width: 32 | 64;
@@ -32,7 +33,7 @@ export const layout32: SharedInfoLayout = {
   evtchnPending: 0x800,
   evtchnMask: 0x880,
   wallclock: 0x900,
-  // In struct arch_shared_info of 32-bit guests, behind six unsigned longs.
+  // In struct arch_shared_info of 32-bit guests, after six unsigned longs.
   wallclockHigh: 0x924,
   pendingSel: 4,
 };

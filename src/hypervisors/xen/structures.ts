@@ -1,6 +1,6 @@
 /**
- * Structures of hypercall arguments, declared field by field as Xen's public headers do and laid out by the C rules of the
- * caller: 64-bit guests and 32-bit ones (PVH in protected mode) pass the same declarations with different offsets.
+ * Structures of hypercall arguments, declared field by field as Xen's public headers do and laid out by the C rules of
+ * the caller: 64-bit guests and 32-bit ones (PVH in protected mode) pass the same declarations with different offsets.
  */
 
 /** `ulong` and `handle` (a guest pointer) are as wide as the caller; u64 is aligned to 4 for a 32-bit one. */

@@ -1,6 +1,6 @@
 /**
- * A domain's time: the pvclock record in each vcpu_info, the wall clock in shared_info, runstates, and the two timers each
- * virtual processor has (public/xen.h, public/vcpu.h). System time is nanoseconds since the machine's start.
+ * A domain's time: the pvclock record in each vcpu_info, the wall clock in shared_info, runstates, and the two timers
+ * each virtual processor has (public/xen.h, public/vcpu.h). System time is nanoseconds since the machine's start.
  */
 import type { Timer } from '../../host/clock.ts';
 import {

@@ -1,6 +1,6 @@
 /**
- * What a Xen host does around a domain before it starts: xenstored and xenconsoled take their ends of two event channels,
- * the toolstack (libxl) fills the store with what a guest looks for, and each disk gets a back end.
+ * What a Xen host does around a domain before it starts: xenstored and xenconsoled take their ends of two event
+ * channels, the toolstack (libxl) fills the store with what a guest looks for, and each disk gets a back end.
  */
 import type { BackEnd, BackendHost } from '../../devices/xen/backend.ts';
 import { connectDisk } from '../../devices/xen/block-backend.ts';
@@ -16,7 +16,7 @@ import { DOMAIN_UUID } from './hypercalls/xen-version.ts';
 const XENSTORED = 'xenstored';
 const XENCONSOLED = 'xenconsoled';
 
-/** Size of the console's backlog in bytes that a toolstack keeps: told to the guest, who does not mind. */
+/** Bytes of console output that a toolstack keeps. The guest finds the number in the store and does not use it. */
 const CONSOLE_LIMIT = 1048576;
 
 /**

@@ -1,6 +1,6 @@
 /**
- * HYPERVISOR_console_io: text straight to the console, before a guest has any ring. A release build of Xen refuses it to a
- * domU; a debug build, and we, do not, which is what makes Linux' earlyprintk=xen work.
+ * HYPERVISOR_console_io: text straight to the console, before a guest has any ring. A release build of Xen refuses it
+ * to a domU; a debug build, and we, do not, which is what makes Linux' earlyprintk=xen work.
  */
 import { __HYPERVISOR_console_io, EFAULT, ENOSYS } from '../constants.ts';
 import type { HypercallTable } from '../hypercall.ts';

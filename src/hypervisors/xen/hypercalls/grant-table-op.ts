@@ -78,7 +78,9 @@ function forEach<F extends Fields>(
   };
 }
 
-/** Address of one side of a copy: a frame of the caller's, or a grant it gave to itself. A negative number is a status. */
+/**
+ * Address of one side of a copy: a frame of the caller's, or a grant it gave to itself. A negative number is a status.
+ */
 function copySide(call: Call, side: bigint, isReference: boolean, domid: number, write: boolean): number {
   if (!call.domain.isSelf(domid)) return GNTST_bad_domain;
   if (!isReference) {

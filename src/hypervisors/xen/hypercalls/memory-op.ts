@@ -73,7 +73,7 @@ function memoryMap(call: Call, argument: bigint): number {
 /** XENMEM_set_memory_map: GRUB keeps the kernel it loads from using what is still GRUB's that way. */
 function setMemoryMap(call: Call, argument: bigint): number {
   const about = call.load(argument, domid_argument);
-  // The map stands behind the domid, aligned to a long.
+  // The map follows the domid, aligned to a long.
   const op = call.load(argument + BigInt(call.width / 8), xen_memory_map);
   if (!about || !op) return -EFAULT;
   if (!call.domain.isSelf(about.domid)) return about.domid === 0 ? -EPERM : -ESRCH;
@@ -90,8 +90,9 @@ function setMemoryMap(call: Call, argument: bigint): number {
 }
 
 /**
- * An operation over the extents of a struct xen_memory_reservation, whose array holds a frame number each. `each` does one
- * extent (2^order frames) and returns the number to store back, undefined to leave the array alone, or false to stop.
+ * An operation over the extents of a struct xen_memory_reservation, whose array holds a frame number each. `each` does
+ * one extent (2^order frames) and returns the number to store back, undefined to leave the array alone, or false to
+ * stop.
  * @returns how many extents were done.
  */
 export function overExtents(each: (call: Call, frame: number, order: number) => number | undefined | false): Operation {

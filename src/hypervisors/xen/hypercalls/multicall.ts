@@ -1,6 +1,6 @@
 /**
- * HYPERVISOR_multicall (public/xen.h): an array of calls, done in order, each result stored in its entry. A PV guest makes every
- * context switch and every batch of page-table changes this way.
+ * HYPERVISOR_multicall (public/xen.h): an array of calls, done in order, each result stored in its entry. A PV guest
+ * makes every context switch and every batch of page-table changes this way.
  */
 import { type CallFrame, type Outcome, REPLACED, UNFINISHED } from '../call-frame.ts';
 import { __HYPERVISOR_multicall, EFAULT, EINVAL } from '../constants.ts';

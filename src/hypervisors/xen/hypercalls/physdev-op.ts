@@ -1,4 +1,6 @@
-/** HYPERVISOR_physdev_op (public/physdev.h): a domU without devices may set its I/O privilege level and bitmap, no more. */
+/**
+ * HYPERVISOR_physdev_op (public/physdev.h): a domU without devices may set its I/O privilege level and bitmap, no more.
+ */
 import { __HYPERVISOR_physdev_op, EFAULT, EINVAL, ENOSYS, EPERM } from '../constants.ts';
 import type { HypercallTable, Operations } from '../hypercall.ts';
 import { structure } from '../structures.ts';

@@ -1,4 +1,6 @@
-/** HYPERVISOR_vm_assist: switches for help that the hypervisor offers. What each means is for those who ask `assists`. */
+/**
+ * HYPERVISOR_vm_assist: switches for help that the hypervisor offers. The code that gives the help asks `assists`.
+ */
 import {
   __HYPERVISOR_vm_assist,
   EINVAL,

@@ -1,4 +1,4 @@
-/** HYPERVISOR_xen_version (public/version.h): who we say we are, which is Debian 12's Xen 4.17. */
+/** HYPERVISOR_xen_version (public/version.h): the version that the guest is told, which is Debian 12's Xen 4.17. */
 import { PAGE_SIZE } from '../../../x86/paging.ts';
 import {
   __HYPERVISOR_xen_version,
