@@ -4,10 +4,9 @@
  */
 
 import { parseKernel } from '../../boot/image.ts';
-import { FakeClock, FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
+import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
 import { tinyKernel } from '../../conformance/tiny-elf.ts';
 import type { Exception, RegisterName, SegmentName } from '../../paravirt/processor.ts';
-import { StateStore } from '../../state/state.ts';
 import { PTE_P, PTE_RW, PTE_US } from '../../x86/paging.ts';
 import { DomainSlot } from '../xen/domain-slot.ts';
 import { createCpu } from './cpu.ts';
@@ -79,11 +78,10 @@ const ARGUMENT_REGISTERS: readonly RegisterName[] = ['rdi', 'rsi', 'rdx', 'r10',
 
 type Call<F> = Extract<F, (...rest: never[]) => unknown>;
 
-/** @param states where the machine's states are kept, its clock's among them */
-export async function createFakeGuest(states = new StateStore()): Promise<FakeGuest> {
-  const cpu = new WalkingProcessor({ memory: MEMORY, clock: new FakeClock(states) });
+export async function createFakeGuest(): Promise<FakeGuest> {
+  const cpu = new WalkingProcessor({ memory: MEMORY });
   cpu.cpl = 3;
-  const context = fakeContext(cpu, states);
+  const context = fakeContext(cpu);
   const { pv, entry } = buildDomain(
     { image: await kernel, initrd: undefined, commandLine: 'test', memory: cpu.memory, log: cpu.log },
     context,

@@ -2,10 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeStoreClient } from '../../../tests/fake-store-client.ts';
 import { parseKernel } from '../../boot/image.ts';
-import { FakeClock, FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
+import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
 import { tinyKernel } from '../../conformance/tiny-elf.ts';
 import type { Disk } from '../../host/disk.ts';
-import { StateStore } from '../../state/state.ts';
 import { DOMID_SELF } from '../xen/constants.ts';
 import { DomainSlot } from '../xen/domain-slot.ts';
 import { createBoot } from './boot.ts';
@@ -39,9 +38,8 @@ type Op<F> = Extract<F, (...rest: never[]) => unknown>;
 
 /** A guest as its kernel begins. */
 async function boot() {
-  const store = new StateStore();
-  const cpu = new FakeProcessor({ memory: MEMORY, clock: new FakeClock(store) });
-  const fake = fakeContext(cpu, store);
+  const cpu = new FakeProcessor({ memory: MEMORY });
+  const fake = fakeContext(cpu);
   const context = { ...fake, backEnds: { ...fake.backEnds, disks: [disk] } };
   const { memory, log } = context;
   const slot = new DomainSlot<PvhDomain>();
@@ -66,7 +64,7 @@ async function boot() {
   const ring = (parameter: number) => Number(parameters.get(parameter)!) * 4096;
   const client = new FakeStoreClient(memory, ring(HVM_PARAM_STORE_PFN));
   client.onEvent = () => send(domain().domain.state.xenstorePort);
-  return { store, cpu, context, memory, domain, call, words, send, client, console: ring(HVM_PARAM_CONSOLE_PFN) };
+  return { cpu, context, memory, domain, call, words, send, client, console: ring(HVM_PARAM_CONSOLE_PFN) };
 }
 
 type Guest = Awaited<ReturnType<typeof boot>>;
@@ -200,15 +198,13 @@ const steps: Record<string, (guest: Guest) => void> = {
 test('a domain that was saved in the middle of everything and restored goes on as the other one does', async () => {
   const original = await boot();
   begin(original);
-  const tree = original.store.save();
+  const tree = original.cpu.states.save();
   const restored = await boot();
-  assert.notDeepEqual(restored.store.save(), tree, 'there is something to restore');
-  restored.memory.copyIn(0, original.memory.copyOut(0, MEMORY));
-  restored.store.restore(tree);
-  restored.cpu.clock.restored();
+  assert.notDeepEqual(restored.cpu.states.save(), tree, 'there is something to restore');
+  restored.cpu.restore(original.cpu, tree);
   restored.domain().restored();
   const compare = (when: string) => {
-    assert.deepEqual(restored.store.save(), original.store.save(), when);
+    assert.deepEqual(restored.cpu.states.save(), original.cpu.states.save(), when);
     assert.equal(Buffer.compare(restored.memory.bytes, original.memory.bytes), 0, `${when}: memory`);
   };
   compare('restored');
@@ -222,7 +218,7 @@ test('a domain that was saved in the middle of everything and restored goes on a
 test('what was saved does not change with the machine', async () => {
   const guest = await boot();
   begin(guest);
-  const tree = guest.store.save();
+  const tree = guest.cpu.states.save();
   const copy = structuredClone(tree);
   for (const step of Object.values(steps)) step(guest);
   assert.deepEqual(tree, copy);
