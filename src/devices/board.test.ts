@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FakeProcessor } from '../conformance/fake-processor.ts';
 import type { Disk } from '../host/disk.ts';
 import { createLog } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
@@ -8,6 +9,9 @@ import { StateStore } from '../state/state.ts';
 import { createPcBoard } from './board.ts';
 import { createLocalApicBoard } from './local-apic-board.ts';
 import { ManualClock } from './manual-clock.ts';
+
+/** The processor that asks. */
+const cpu = new FakeProcessor();
 
 function disk(): Disk {
   return {
@@ -45,7 +49,7 @@ function setUp(disks = 0) {
     request: what => void requests.push(what),
   });
   board.localApics[0].pins.onChange = () => void changes++;
-  const out = (port: number, value: number, width: 1 | 2 | 4 = 1) => ports.write(port, width, value);
+  const out = (port: number, value: number, width: 1 | 2 | 4 = 1) => ports.write(port, width, value, cpu);
   const initialisePics = () => {
     for (const [port, value] of [
       [0x20, 0x11],
@@ -63,8 +67,8 @@ function setUp(disks = 0) {
     }
   };
   const redirect = (pin: number, low: number) => {
-    mmio.write(0xfec00000, 4, 0x10 + 2 * pin);
-    mmio.write(0xfec00010, 4, low);
+    mmio.write(0xfec00000, 4, 0x10 + 2 * pin, cpu);
+    mmio.write(0xfec00010, 4, low, cpu);
   };
   return {
     board,
@@ -78,7 +82,7 @@ function setUp(disks = 0) {
     initialisePics,
     redirect,
     apic: board.localApics[0],
-    read: (port: number, width: 1 | 2 | 4 = 1) => ports.read(port, width),
+    read: (port: number, width: 1 | 2 | 4 = 1) => ports.read(port, width, cpu),
     output: () => output,
     changes: () => changes,
   };
@@ -119,18 +123,18 @@ test('the PIT arrives at input 2 of the I/O APIC, the serial port at 4', () => {
 test('the HPET takes IRQ 0 over and gives it back', () => {
   const { apic, clock, out, mmio, redirect } = setUp();
   redirect(2, 0x22);
-  mmio.write(0xfed00010, 4, 3);
+  mmio.write(0xfed00010, 4, 3, cpu);
   out(0x43, 0x34);
   out(0x40, 0x9c);
   out(0x40, 0x2e);
   clock.advance(1e8);
   assert.equal(apic.pending(), false);
-  mmio.write(0xfed00100, 4, 0x104);
-  mmio.write(0xfed00108, 4, mmio.read(0xfed000f0, 4) + 1000);
+  mmio.write(0xfed00100, 4, 0x104, cpu);
+  mmio.write(0xfed00108, 4, mmio.read(0xfed000f0, 4, cpu) + 1000, cpu);
   clock.advance(20_000);
   assert.equal(apic.acknowledge(), 0x22);
   apic.endOfInterrupt();
-  mmio.write(0xfed00010, 4, 0);
+  mmio.write(0xfed00010, 4, 0, cpu);
   clock.advance(1e8);
   assert.equal(apic.acknowledge(), 0x22);
 });
@@ -240,10 +244,10 @@ test('a disk interrupts by its pin through the 8259s and the I/O APIC', () => {
     [0x1c, 2, 1],
     [0x14, 1, 15],
   ] as const) {
-    mmio.write(bar + offset, width, value);
+    mmio.write(bar + offset, width, value, cpu);
   }
   board.slot.memory.write16(0x4002, 0x8000);
-  mmio.write(bar + 0x3000, 2, 0);
+  mmio.write(bar + 0x3000, 2, 0, cpu);
   assert.equal(apic.pending(), true);
   assert.equal(apic.acknowledge(), 0x30 + line);
   out(0x21, 0xff);
@@ -252,10 +256,10 @@ test('a disk interrupts by its pin through the 8259s and the I/O APIC', () => {
 
 test('the local APIC follows its base register, and kills the guest that puts it on a device', () => {
   const { apic, mmio, killed } = setUp();
-  assert.equal(mmio.read(0xfee00030, 4), 0x50014);
+  assert.equal(mmio.read(0xfee00030, 4, cpu), 0x50014);
   apic.writeMsr(0x1b, 0xfed10900n);
   assert.equal(mmio.find(0xfee00030), undefined);
-  assert.equal(mmio.read(0xfed10030, 4), 0x50014);
+  assert.equal(mmio.read(0xfed10030, 4, cpu), 0x50014);
   apic.writeMsr(0x1b, 0xfee00d00n);
   assert.equal(mmio.find(0xfed10030), undefined);
   apic.writeMsr(0x1b, 0xfee00100n);
@@ -279,9 +283,8 @@ test('each processor sees its own local APIC', () => {
     kill: reason => assert.fail(reason),
     request: () => {},
   });
-  assert.equal(mmio.read(0xfee00020, 4), 0);
-  board.currentProcessor = 1;
-  assert.equal(mmio.read(0xfee00020, 4), 0x01000000);
+  assert.equal(mmio.read(0xfee00020, 4, cpu), 0);
+  assert.equal(mmio.read(0xfee00020, 4, new FakeProcessor({ id: 1 })), 0x01000000);
   assert.deepEqual(
     board.description.processors.map(p => p.apicId),
     [0, 1],
@@ -292,13 +295,13 @@ test('reset brings everything back to how firmware hands it over', () => {
   const { board, apic, out, mmio, clock, redirect, log, read } = setUp(1);
   redirect(4, 0x24);
   out(0x3f9, 0x0f);
-  mmio.write(0xfed00010, 4, 3);
+  mmio.write(0xfed00010, 4, 3, cpu);
   apic.writeMsr(0x1b, 0xfee00d00n);
   board.reset();
   assert.equal(apic.readMsr(0x1b), 0xfee00900n);
-  assert.equal(mmio.read(0xfee000f0, 4), 0x1ff);
-  assert.equal(mmio.read(0xfee00350, 4), 0x700);
-  assert.equal(mmio.read(0xfed00010, 4), 0);
+  assert.equal(mmio.read(0xfee000f0, 4, cpu), 0x1ff);
+  assert.equal(mmio.read(0xfee00350, 4, cpu), 0x700);
+  assert.equal(mmio.read(0xfed00010, 4, cpu), 0);
   assert.equal(read(0x3f9), 0);
   assert.equal(read(0x4d0) | (read(0x4d1) << 8), 0x0e00);
   assert.equal(clock.armed, 0);
@@ -344,9 +347,9 @@ test('the board without a PC: local APICs, their timer and messages', () => {
     request: () => {},
   });
   const apic = board.localApics[0];
-  mmio.write(0xfee000f0, 4, 0x1ff);
-  mmio.write(0xfee00320, 4, 0xec);
-  mmio.write(0xfee00380, 4, 1000);
+  mmio.write(0xfee000f0, 4, 0x1ff, cpu);
+  mmio.write(0xfee00320, 4, 0xec, cpu);
+  mmio.write(0xfee00380, 4, 1000, cpu);
   clock.advance(2000);
   assert.equal(apic.acknowledge(), 0xec);
   apic.endOfInterrupt();
@@ -371,8 +374,8 @@ test('random accesses anywhere: always an answer of the right width, never an ex
     const bus = onPorts ? ports : mmio;
     const address = onPorts ? random(random(2) ? 0x700 : 0x10000) : windows[random(windows.length)] + random(0x400);
     const width = ([1, 2, 4] as const)[random(3)];
-    if (random(2)) bus.write(address, width, random(2 ** 32) % 2 ** (8 * width));
-    const value = bus.read(address, width);
+    if (random(2)) bus.write(address, width, random(2 ** 32) % 2 ** (8 * width), cpu);
+    const value = bus.read(address, width, cpu);
     assert.ok(value >= 0 && value < 2 ** (8 * width) && Number.isInteger(value), `0x${address.toString(16)}: ${value}`);
     const vector = board.localApics[0].acknowledge();
     assert.ok(vector >= -1 && vector < 256);
@@ -380,7 +383,7 @@ test('random accesses anywhere: always an answer of the right width, never an ex
   }
   assert.deepEqual(killed, []);
   board.reset();
-  assert.equal(ports.read(0x3fd, 1), 0x60);
+  assert.equal(ports.read(0x3fd, 1, cpu), 0x60);
 });
 
 test("RAM that reaches into the PCI window is the embedder's mistake", () => {

@@ -131,8 +131,6 @@ export interface Board {
   readonly slot: Slot;
   /** One a processor, in order of their ids. */
   readonly localApics: readonly LocalApic[];
-  /** The processor that is executing: whose local APIC answers at its address in memory. */
-  currentProcessor: number;
   readonly description: BoardDescription;
   readonly devices: readonly Device[];
   /** Has `device` reset with the rest. */
@@ -197,8 +195,8 @@ export function createPcBoard(options: BoardOptions): Board {
     processors: options.processors ?? 1,
     physicalAddressBits: options.physicalAddressBits,
   });
-  for (const apic of apics.all) add(apic);
-  pic.onOutput = high => apics.all[0].setLint(0, high);
+  for (const apic of apics) add(apic);
+  pic.onOutput = high => apics[0].setLint(0, high);
 
   // ---- Devices ----------------------------------------------------------------------------------------------------------
   const uart = add(new Uart16550({ states, clock, console: options.console, line: slot.line(COM1_IRQ) }));
@@ -265,18 +263,12 @@ export function createPcBoard(options: BoardOptions): Board {
 
   const board: Board = {
     slot,
-    localApics: apics.all,
-    get currentProcessor() {
-      return apics.current;
-    },
-    set currentProcessor(id: number) {
-      apics.current = id;
-    },
+    localApics: apics,
     devices,
     add,
     edge: gsi => wires[gsi]?.edge(),
     description: {
-      processors: apics.all.map(({ id }) => ({ uid: id, apicId: id })),
+      processors: apics.map(({ id }) => ({ uid: id, apicId: id })),
       localApicAddress: LOCAL_APIC_BASE,
       ioApics: [{ id: 0, address: IO_APIC_ADDRESS, firstGsi: 0 }],
       pic: true,
@@ -312,7 +304,7 @@ export function createPcBoard(options: BoardOptions): Board {
       const level = [SCI_IRQ, ...PCI_IRQS].reduce((mask, irq) => mask | (1 << irq), 0);
       pic.edgeLevel.writeByte(0, level & 0xff);
       pic.edgeLevel.writeByte(1, level >> 8);
-      apics.all[0].setVirtualWire();
+      apics[0].setVirtualWire();
     },
     restoring() {
       for (const device of devices) device.restoring?.();
@@ -334,10 +326,10 @@ function pciIrq(device: number): number {
 /** `rest`, but for byte accesses at offset `at`, which are `byte`'s. */
 function withByteAt(at: number, byte: ByteRegisters, rest: BusHandler): BusHandler {
   return {
-    read: (offset, width) => (offset === at && width === 1 ? byte.readByte(0) : rest.read(offset, width)),
-    write(offset, width, value) {
+    read: (offset, width, from) => (offset === at && width === 1 ? byte.readByte(0) : rest.read(offset, width, from)),
+    write(offset, width, value, from) {
       if (offset === at && width === 1) byte.writeByte(0, value & 0xff);
-      else rest.write(offset, width, value);
+      else rest.write(offset, width, value, from);
     },
   };
 }

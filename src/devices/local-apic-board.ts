@@ -32,23 +32,17 @@ export function createLocalApicBoard(options: Omit<BoardOptions, 'console' | 'ba
     processors: options.processors ?? 1,
     physicalAddressBits: options.physicalAddressBits,
   });
-  const devices: Device[] = [...apics.all];
+  const devices: Device[] = [...apics];
   return {
     slot,
-    localApics: apics.all,
-    get currentProcessor() {
-      return apics.current;
-    },
-    set currentProcessor(id: number) {
-      apics.current = id;
-    },
+    localApics: apics,
     devices,
     add(device) {
       devices.push(device);
     },
     edge() {},
     description: {
-      processors: apics.all.map(({ id }) => ({ uid: id, apicId: id })),
+      processors: apics.map(({ id }) => ({ uid: id, apicId: id })),
       localApicAddress: LOCAL_APIC_BASE,
       ioApics: [],
       pic: false,

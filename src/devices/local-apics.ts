@@ -19,28 +19,20 @@ export interface LocalApicsOptions {
   physicalAddressBits?: number;
 }
 
-export interface LocalApics {
-  /** In order of their ids. */
-  readonly all: readonly LocalApic[];
-  /** The id of the processor that is executing. */
-  current: number;
-}
-
 /**
- * Makes the local APICs and maps them. The bootstrap processor's moving its own moves the mapping; the others are expected
+ * Makes the local APICs, in order of their ids, and maps them: each processor sees its own. The bootstrap processor's moving its own moves the mapping; the others are expected
  * to have theirs at the same address, as every operating system has.
  */
-export function createLocalApics(options: LocalApicsOptions): LocalApics {
+export function createLocalApics(options: LocalApicsOptions): readonly LocalApic[] {
   const { slot, bus, tsc, external, physicalAddressBits } = options;
   const { clock, log } = slot;
   const all: LocalApic[] = [];
   for (let id = 0; id < options.processors; id++) {
     all.push(new LocalApic({ id, states: slot, clock, tsc, bus, external, log, physicalAddressBits }));
   }
-  const apics: LocalApics = { all, current: 0 };
-  const current: BusHandler = {
-    read: (offset, width) => all[apics.current].read(offset, width),
-    write: (offset, width, value) => all[apics.current].write(offset, width, value),
+  const own: BusHandler = {
+    read: (offset, width, from) => all[from.id].read(offset, width),
+    write: (offset, width, value, from) => all[from.id].write(offset, width, value),
   };
   const bootstrap = all[0];
   /** The mapping follows from the bootstrap processor's IA32_APIC_BASE. */
@@ -50,7 +42,7 @@ export function createLocalApics(options: LocalApicsOptions): LocalApics {
     mapping.remove = () => {};
   };
   const map = () => {
-    if (bootstrap.page !== undefined) mapping.remove = slot.mmio('local-apic', bootstrap.page, REGISTERS, current);
+    if (bootstrap.page !== undefined) mapping.remove = slot.mmio('local-apic', bootstrap.page, REGISTERS, own);
   };
   map();
   bootstrap.onMove = () => {
@@ -63,5 +55,5 @@ export function createLocalApics(options: LocalApicsOptions): LocalApics {
   };
   bootstrap.onRestoring = unmap;
   bootstrap.onRestored = map;
-  return apics;
+  return all;
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FakeProcessor } from '../conformance/fake-processor.ts';
 import { createLog } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
 import { GuestMemory } from '../memory/memory.ts';
@@ -7,6 +8,9 @@ import { StateStore } from '../state/state.ts';
 import type { Slot } from './device.ts';
 import { ManualClock } from './manual-clock.ts';
 import { PciBus, PciFunction } from './pci.ts';
+
+/** The processor that asks. */
+const cpu = new FakeProcessor();
 
 function setUp() {
   const log = createLog();
@@ -69,7 +73,7 @@ test('only a whole double word reaches the address register', () => {
 
 test('BARs tell their size, move, and stop answering', () => {
   const { bus, config, mmio } = setUp();
-  assert.equal(mmio.read(0xe0000010, 4), 0x10);
+  assert.equal(mmio.read(0xe0000010, 4, cpu), 0x10);
   config(2, 0x10);
   assert.equal(bus.data.read(0, 4), 0xe0000000);
   bus.data.write(0, 4, 0xffffffff);
@@ -95,10 +99,10 @@ test('a BAR put on RAM or on another device does not answer, and can be taken aw
   bus.data.write(0, 4, 0x1000);
   assert.equal(mmio.find(0x1000), undefined);
   bus.data.write(0, 4, 0xfee00000);
-  assert.equal(mmio.read(0xfee00000, 4), 7);
+  assert.equal(mmio.read(0xfee00000, 4, cpu), 7);
   assert.equal(log.lines.length, 1);
   bus.data.write(0, 4, 0xe2000000);
-  assert.equal(mmio.read(0xe2000004, 4), 4);
+  assert.equal(mmio.read(0xe2000004, 4, cpu), 4);
 });
 
 test('identity is read-only, scratch registers are not', () => {

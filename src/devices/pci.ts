@@ -3,7 +3,7 @@
  * with 32-bit memory BARs that the guest may move, a capability list, and an interrupt pin. A guest that puts a BAR on top of
  * RAM or of another device finds the BAR not answering.
  */
-import type { BusHandler, Width } from '../memory/bus.ts';
+import type { BusHandler, UniformHandler, Width } from '../memory/bus.ts';
 import type { State, States } from '../state/state.ts';
 import type { Device, InterruptLine, Slot } from './device.ts';
 
@@ -265,7 +265,7 @@ export function store(bytes: Uint8Array, offset: number, width: number, value: n
 export class PciBus implements Device {
   readonly name = 'pci';
   /** Port 0xcf8, four bytes: the address. Only a whole double word reaches it. */
-  readonly address: BusHandler = {
+  readonly address: UniformHandler = {
     read: (offset, width) => {
       const shifted = this.#state.address >>> (8 * (offset & 3));
       return width === 1 ? shifted & 0xff : width === 2 ? shifted & 0xffff : shifted;
@@ -275,7 +275,7 @@ export class PciBus implements Device {
     },
   };
   /** Port 0xcfc, four bytes: the data. */
-  readonly data: BusHandler = {
+  readonly data: UniformHandler = {
     read: (offset, width) => {
       const target = this.#target();
       if (!target || (offset & 3) + width > 4) return width === 1 ? 0xff : width === 2 ? 0xffff : 0xffffffff;

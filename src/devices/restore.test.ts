@@ -1,6 +1,7 @@
 /** The state of every device of the PC: saved in the midst of its work, restored into another board, it goes on alike. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FakeProcessor } from '../conformance/fake-processor.ts';
 import type { Disk } from '../host/disk.ts';
 import { createLog } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
@@ -8,6 +9,9 @@ import { GuestMemory } from '../memory/memory.ts';
 import { StateStore, type StateTree } from '../state/state.ts';
 import { createPcBoard } from './board.ts';
 import { ManualClock } from './manual-clock.ts';
+
+/** The processor that asks. */
+const cpu = new FakeProcessor();
 
 const RAM = 2 ** 20;
 const LOCAL_APIC = 0xfee00000;
@@ -58,8 +62,8 @@ function makePc() {
     request: what => void events.push(`${clock.now()} ${what}`),
   });
   const apic = board.localApics[0];
-  const out = (port: number, value: number, width: 1 | 2 | 4 = 1) => ports.write(port, width, value);
-  const write = (address: number, value: number, width: 1 | 2 | 4 = 4) => mmio.write(address, width, value);
+  const out = (port: number, value: number, width: 1 | 2 | 4 = 1) => ports.write(port, width, value, cpu);
+  const write = (address: number, value: number, width: 1 | 2 | 4 = 4) => mmio.write(address, width, value, cpu);
   return {
     board,
     clock,
@@ -109,25 +113,25 @@ function makePc() {
         [0x4d0, 2],
         [0xcf9, 1],
       ])
-        for (let i = 0; i < size; i++) values.push(ports.read(port + i, 1));
+        for (let i = 0; i < size; i++) values.push(ports.read(port + i, 1, cpu));
       for (let register = 0; register < 128; register++) {
         out(0x70, register);
-        values.push(ports.read(0x71, 1));
+        values.push(ports.read(0x71, 1, cpu));
       }
-      for (const port of [0x600, 0x604, 0x608, 0xcf8]) values.push(ports.read(port, 4));
+      for (const port of [0x600, 0x604, 0x608, 0xcf8]) values.push(ports.read(port, 4, cpu));
       for (let device = 0; device < 4; device++)
         for (let register = 0; register < 256; register += 4) {
           out(0xcf8, 0x80000000 + (device << 11) + register, 4);
-          values.push(ports.read(0xcfc, 4));
+          values.push(ports.read(0xcfc, 4, cpu));
         }
       for (let register = 0; register < 0x40; register++) {
         write(IO_APIC, register);
-        values.push(mmio.read(IO_APIC + 0x10, 4));
+        values.push(mmio.read(IO_APIC + 0x10, 4, cpu));
       }
-      for (let offset = 0; offset < 0x400; offset += 4) values.push(mmio.read(HPET + offset, 4));
-      for (let offset = 0; offset < 0x1000; offset += 0x10) values.push(mmio.read(LOCAL_APIC + offset, 4));
+      for (let offset = 0; offset < 0x400; offset += 4) values.push(mmio.read(HPET + offset, 4, cpu));
+      for (let offset = 0; offset < 0x1000; offset += 0x10) values.push(mmio.read(LOCAL_APIC + offset, 4, cpu));
       for (const bar of BARS)
-        for (let offset = 0; offset < 0x8000; offset += 4) values.push(mmio.read(bar + offset, 4));
+        for (let offset = 0; offset < 0x8000; offset += 4) values.push(mmio.read(bar + offset, 4, cpu));
       for (const index of [0x1b, 0x6e0]) values.push(Number(apic.readMsr(index)));
       return values;
     },
@@ -211,7 +215,7 @@ function work(pc: Pc): void {
   ])
     out(0x3f8 + offset, value);
   pc.type('forty bytes of input, more than one FIFO.');
-  for (let i = 0; i < 16; i++) pc.ports.read(0x3f8, 1);
+  for (let i = 0; i < 16; i++) pc.ports.read(0x3f8, 1, cpu);
   out(0x3f8, 0x41);
   out(0x3fc, 0x1b);
   out(0x3f8, 0x42);
@@ -223,10 +227,10 @@ function work(pc: Pc): void {
     config(device, 0x14, BARS[2 - device] + 0x4000);
     config(device, 0x04, 6, 2);
     out(0xcf8, 0x80000000 + (device << 11) + 0x34, 4);
-    let at = pc.ports.read(0xcfc, 1);
+    let at = pc.ports.read(0xcfc, 1, cpu);
     for (;;) {
       out(0xcf8, 0x80000000 + (device << 11) + at, 4);
-      const [id, next] = [pc.ports.read(0xcfc, 1), pc.ports.read(0xcfd, 1)];
+      const [id, next] = [pc.ports.read(0xcfc, 1, cpu), pc.ports.read(0xcfd, 1, cpu)];
       if (id === 0x11) break;
       at = next;
     }
@@ -373,9 +377,9 @@ test('a board is restored again and again, from states after random accesses', (
       const time = random(4) === 0 ? random(50_000) : 0;
       const answers = [original, copy].map(pc => {
         const bus = onPorts ? pc.ports : pc.mmio;
-        if (writes) bus.write(address, width, value % 2 ** (8 * width));
+        if (writes) bus.write(address, width, value % 2 ** (8 * width), cpu);
         pc.pass(time);
-        return bus.read(address, width);
+        return bus.read(address, width, cpu);
       });
       assert.equal(answers[1], answers[0], `0x${address.toString(16)}`);
     }

@@ -67,28 +67,28 @@ function splitBytes(width: number, read: (index: number) => number): number {
 }
 
 /** Ports and memory-mapped registers. */
-export function busQuestions({ ports, mmio, exits, tallies }: Answerers) {
+export function busQuestions({ processor, ports, mmio, exits, tallies }: Answerers) {
   const [portIn, portOut] = [exits.of('port in'), exits.of('port out')];
   const [mmioRead, mmioWrite] = [exits.of('mmio read'), exits.of('mmio write')];
   return {
     portRead(port, bytes) {
       portIn.value++;
       tallies.in.add(port);
-      if (port + bytes > 0x10000) return splitBytes(bytes, i => ports.read((port + i) & 0xffff, 1));
-      return ports.read(port, bytes as Width) >>> 0;
+      if (port + bytes > 0x10000) return splitBytes(bytes, i => ports.read((port + i) & 0xffff, 1, processor));
+      return ports.read(port, bytes as Width, processor) >>> 0;
     },
     portWrite(port, bytes, value) {
       portOut.value++;
       tallies.out.add(port);
-      ports.write(port, bytes as Width, value >>> 0);
+      ports.write(port, bytes as Width, value >>> 0, processor);
     },
     mmioRead(address, width) {
       mmioRead.value++;
-      return mmio.read(address, width);
+      return mmio.read(address, width, processor);
     },
     mmioWrite(address, width, value) {
       mmioWrite.value++;
-      mmio.write(address, width, value);
+      mmio.write(address, width, value, processor);
     },
   } satisfies Partial<EngineEnvironment>;
 }

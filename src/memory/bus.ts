@@ -4,12 +4,22 @@
  * ones, writes vanish, and the first access is logged.
  */
 import type { Log } from '../host/log.ts';
+import type { Processor } from '../paravirt/processor.ts';
 
 /** Access width in bytes. */
 export type Width = 1 | 2 | 4 | 8;
 
 export interface BusHandler {
-  /** @returns the register at `offset`, an unsigned number of `width` bytes (8-byte reads: see `Bus.read64`). */
+  /**
+   * @param from the processor that asks
+   * @returns the register at `offset`, an unsigned number of `width` bytes
+   */
+  read(offset: number, width: Width, from: Processor): number;
+  write(offset: number, width: Width, value: number, from: Processor): void;
+}
+
+/** A handler that answers every processor alike, as nearly all devices do. */
+export interface UniformHandler {
   read(offset: number, width: Width): number;
   write(offset: number, width: Width, value: number): void;
 }
@@ -59,30 +69,20 @@ export class Bus {
     return { name: range.name, handler: range.handler, offset: address - range.start };
   }
 
-  /** Reads `width` bytes (1, 2 or 4) at `address`. */
-  read(address: number, width: Width): number {
+  /** Reads `width` bytes at `address` for the processor `from`. */
+  read(address: number, width: Width, from: Processor): number {
     const hit = this.find(address);
-    if (hit) return hit.handler.read(hit.offset, width);
+    if (hit) return hit.handler.read(hit.offset, width, from);
     this.#log.once(`${this.kind}-read-${address}`, `${this.kind} read of 0x${address.toString(16)}: nothing there`);
     return ALL_ONES[width];
   }
 
-  write(address: number, width: Width, value: number): void {
+  write(address: number, width: Width, value: number, from: Processor): void {
     const hit = this.find(address);
-    if (hit) return hit.handler.write(hit.offset, width, value);
+    if (hit) return hit.handler.write(hit.offset, width, value, from);
     this.#log.once(
       `${this.kind}-write-${address}`,
       `${this.kind} write of 0x${value.toString(16)} to 0x${address.toString(16)}: nothing there`,
     );
-  }
-
-  /** An 8-byte access is two 4-byte ones, low half first, as a 32-bit bus makes of it. */
-  read64(address: number): bigint {
-    return BigInt(this.read(address, 4)) | (BigInt(this.read(address + 4, 4)) << 32n);
-  }
-
-  write64(address: number, value: bigint): void {
-    this.write(address, 4, Number(value & 0xffffffffn));
-    this.write(address + 4, 4, Number(value >> 32n));
   }
 }

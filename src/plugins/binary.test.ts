@@ -308,7 +308,7 @@ test('the guest is seen by copy, and outside its RAM not at all', async () => {
 });
 
 test('claimed ports reach it', async () => {
-  const { context } = await setUp({
+  const { context, cpu } = await setUp({
     imports: ['claim_ports'],
     exports: {
       start(body) {
@@ -325,5 +325,5 @@ test('claimed ports reach it', async () => {
       device_write: nothing,
     },
   });
-  assert.equal(context.ports.read(0x5659, 1), 8);
+  assert.equal(context.ports.read(0x5659, 1, cpu), 8);
 });

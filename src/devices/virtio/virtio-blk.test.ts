@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FakeProcessor } from '../../conformance/fake-processor.ts';
 import type { Disk } from '../../host/disk.ts';
 import { createLog } from '../../host/log.ts';
 import { Bus } from '../../memory/bus.ts';
@@ -70,6 +71,9 @@ class MemoryDisk implements Disk {
 
 type Descriptor = [address: number, length: number, flags: number, next?: number];
 
+/** The processor that asks. */
+const cpu = new FakeProcessor();
+
 function setUp(disk = new MemoryDisk(1024 * 512)) {
   const log = createLog();
   const clock = new ManualClock();
@@ -100,8 +104,8 @@ function setUp(disk = new MemoryDisk(1024 * 512)) {
     read: (offset: number, width: 1 | 2 | 4) => device.function.readConfig(offset, width),
     write: (offset: number, width: 1 | 2 | 4, value: number) => device.function.writeConfig(offset, width, value),
   };
-  const r = (offset: number, width: 1 | 2 | 4) => mmio.read(BAR0 + offset, width);
-  const w = (offset: number, width: 1 | 2 | 4, value: number) => mmio.write(BAR0 + offset, width, value);
+  const r = (offset: number, width: 1 | 2 | 4) => mmio.read(BAR0 + offset, width, cpu);
+  const w = (offset: number, width: 1 | 2 | 4, value: number) => mmio.write(BAR0 + offset, width, value, cpu);
 
   /** Negotiates as a driver does. @param features of the lower word, in place of all that is offered */
   function start(features?: number, size = SIZE) {
@@ -413,22 +417,22 @@ test('interrupts: MSI-X, masked and pending', () => {
   while (config.read(at, 1) !== 0x11) at = config.read(at + 1, 1);
   assert.equal(config.read(at + 2, 2), 1); // two vectors
   config.write(at + 2, 2, 0xc000);
-  mmio.write(BAR1 + 16, 4, 0xfee01000);
-  mmio.write(BAR1 + 24, 4, 0x4041);
+  mmio.write(BAR1 + 16, 4, 0xfee01000, cpu);
+  mmio.write(BAR1 + 24, 4, 0x4041, cpu);
   w(0x1a, 2, 1);
   assert.equal(r(0x1a, 2), 1);
   request(4, 0);
   assert.deepEqual(messages, []);
-  assert.equal(mmio.read(BAR1 + 0x800, 4), 2);
+  assert.equal(mmio.read(BAR1 + 0x800, 4, cpu), 2);
   config.write(at + 2, 2, 0x8000);
   assert.deepEqual(messages, []); // the vector itself is still masked
-  mmio.write(BAR1 + 28, 4, 0);
+  mmio.write(BAR1 + 28, 4, 0, cpu);
   assert.deepEqual(messages, [[0xfee01000, 0x4041]]);
-  assert.equal(mmio.read(BAR1 + 0x800, 4), 0);
+  assert.equal(mmio.read(BAR1 + 0x800, 4, cpu), 0);
   request(4, 0);
   assert.equal(messages.length, 2);
   assert.equal(line.edges, 0);
-  mmio.write(BAR1 + 16, 4, 0x1000);
+  mmio.write(BAR1 + 16, 4, 0x1000, cpu);
   request(4, 0); // not in the local APICs' window: nobody hears it
   assert.equal(messages.length, 2);
   w(0x1a, 2, 77);

@@ -1,6 +1,7 @@
 /** A device that reaches its driver unasked, as a network card does. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FakeProcessor } from '../../conformance/fake-processor.ts';
 import { createLog } from '../../host/log.ts';
 import { Bus } from '../../memory/bus.ts';
 import { GuestMemory } from '../../memory/memory.ts';
@@ -8,6 +9,9 @@ import { StateStore } from '../../state/state.ts';
 import type { Slot } from '../device.ts';
 import { ManualClock, RecordingLine } from '../manual-clock.ts';
 import { type VirtioDevice, VirtioPci, type VirtioTransport } from './virtio-pci.ts';
+
+/** The processor that asks. */
+const cpu = new FakeProcessor();
 
 const RAM = 2 ** 16;
 const BAR = 0xe0000000;
@@ -72,8 +76,8 @@ function setUp() {
   };
   const bell = new Bell(memory);
   new VirtioPci(slot, bell, BAR, { line, lineNumber: 11 });
-  const write = (offset: number, width: 1 | 2 | 4, value: number) => mmio.write(BAR + offset, width, value);
-  const read = (offset: number, width: 1 | 2 | 4) => mmio.read(BAR + offset, width);
+  const write = (offset: number, width: 1 | 2 | 4, value: number) => mmio.write(BAR + offset, width, value, cpu);
+  const read = (offset: number, width: 1 | 2 | 4) => mmio.read(BAR + offset, width, cpu);
   const start = () => {
     for (const [offset, width, value] of [
       [0x14, 1, 3],

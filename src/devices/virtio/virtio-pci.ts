@@ -4,7 +4,7 @@
  */
 
 import type { Timer } from '../../host/clock.ts';
-import type { BusHandler, Width } from '../../memory/bus.ts';
+import type { UniformHandler, Width } from '../../memory/bus.ts';
 import type { State } from '../../state/state.ts';
 import type { Device, InterruptLine, Slot } from '../device.ts';
 import { MSI_X_BAR_SIZE, MsiX } from '../msi-x.ts';
@@ -156,7 +156,7 @@ export class VirtioPci implements Device {
       subsystem: MODERN_DEVICE_ID + device.type,
     };
     this.function = new PciFunction(slot, device.name, identity, wiring);
-    const registers: BusHandler = {
+    const registers: UniformHandler = {
       read: (offset, width) => this.#read(offset, width),
       write: (offset, width, value) => this.#write(offset, width, value),
     };
@@ -202,7 +202,7 @@ export class VirtioPci implements Device {
   }
 
   /** The window through configuration space, for software that runs before BARs are placed (4.1.4.9). */
-  #addConfigurationAccess(registers: BusHandler): void {
+  #addConfigurationAccess(registers: UniformHandler): void {
     const body = capabilityBody(PCI_CFG, 0, 0, 4);
     const writable = new Uint8Array(body.length);
     writable.fill(0xff, 2, 3); // BAR

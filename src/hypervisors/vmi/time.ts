@@ -107,7 +107,7 @@ export function createTime(context: HypervisorContext, rom: PluggedRom): Group<'
   function ring(cpu: Processor, local: boolean): void {
     if (!local) return context.edge(IRQ0);
     // Like the local APIC's own timer, but with a mode of its own: the entry's says nothing of it.
-    const entry = readApic(context, LVT_TIMER);
+    const entry = readApic(context, cpu, LVT_TIMER);
     if (!(entry & LVT_MASKED)) cpu.interrupts?.request(entry & 0xff);
   }
 

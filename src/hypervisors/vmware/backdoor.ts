@@ -35,7 +35,7 @@ export const low = (cpu: Processor, register: RegisterName): number => Number(Bi
 export const commandOf = (cpu: Processor): number => low(cpu, 'rcx') & 0xffff;
 
 /** The backdoor, open at its port. The groups bring the commands. */
-export function createBackdoor({ ports, cpus }: HypervisorContext): Backdoor {
+export function createBackdoor({ ports }: HypervisorContext): Backdoor {
   const all: Record<number, Command> = {};
   const backdoor: Backdoor = {
     serve: commands => {
@@ -53,9 +53,9 @@ export function createBackdoor({ ports, cpus }: HypervisorContext): Backdoor {
   };
   /** Reads without the magic number, or narrower than four bytes, find nothing there. */
   const port: BusHandler = {
-    read(offset, width) {
+    read(offset, width, from) {
       const nothing = 2 ** (8 * width) - 1;
-      return offset === 0 && width === 4 ? (backdoor.call(cpus[0]) ?? nothing) : nothing;
+      return offset === 0 && width === 4 ? (backdoor.call(from) ?? nothing) : nothing;
     },
     write: () => {},
   };

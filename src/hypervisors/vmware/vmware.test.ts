@@ -86,16 +86,16 @@ test('a 32-bit caller, whose registers have no upper halves', () => {
 test('the port: four bytes and the magic number, or there is nothing', () => {
   const { cpu, context, set } = setUp();
   set({ rax: MAGIC, rcx: GETVERSION, rdx: BigInt(PORT) });
-  assert.equal(context.ports.read(PORT, 4), 6);
+  assert.equal(context.ports.read(PORT, 4, cpu), 6);
   assert.equal(cpu.get('rbx'), MAGIC);
   set({ rcx: GETVERSION });
-  assert.equal(context.ports.read(PORT, 2), 0xffff);
-  assert.equal(context.ports.read(PORT, 1), 0xff);
-  context.ports.write(PORT, 4, 10);
+  assert.equal(context.ports.read(PORT, 2, cpu), 0xffff);
+  assert.equal(context.ports.read(PORT, 1, cpu), 0xff);
+  context.ports.write(PORT, 4, 10, cpu);
   set({ rcx: GETVERSION });
-  assert.equal(context.ports.read(PORT + 1, 4), ALL_ONES, 'the high-bandwidth port');
+  assert.equal(context.ports.read(PORT + 1, 4, cpu), ALL_ONES, 'the high-bandwidth port');
   set({ rax: 1n });
-  assert.equal(context.ports.read(PORT, 4), ALL_ONES);
+  assert.equal(context.ports.read(PORT, 4, cpu), ALL_ONES);
   assert.deepEqual(context.log.lines, []);
 });
 
@@ -188,7 +188,7 @@ test('hostile callers: an answer in 32 bits, whatever the registers, the mode an
     set({ rax: random.below(8) === 0 ? pick() : MAGIC, ...registers });
     const way = random.below(3);
     if (way === 0) op(table.cpu.hypercall)(cpu);
-    else if (way === 1) cpu.set('rax', BigInt(context.ports.read(PORT, random.of([1, 2, 4] as const))));
+    else if (way === 1) cpu.set('rax', BigInt(context.ports.read(PORT, random.of([1, 2, 4] as const), cpu)));
     else refused([random.of([0xed, 0xec, 0x0f]), 0x33], { ...registers, rdx: random.of([pick(), BigInt(PORT)]) });
     for (const register of ['rbx', 'rcx'] as const)
       assert.ok(cpu.get(register) <= 0xffffffffn || cpu.get(register) === registers[register]);

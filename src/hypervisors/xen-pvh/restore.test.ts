@@ -95,8 +95,8 @@ function begin({ cpu, context, memory, call, words, client }: Guest): void {
     [8, BLOCK_RING],
     [9, DATA],
   ] as const) {
-    context.mmio.write(GRANTS + 8 * reference + 4, 4, address >>> 12);
-    context.mmio.write(GRANTS + 8 * reference, 4, 1);
+    context.mmio.write(GRANTS + 8 * reference + 4, 4, address >>> 12, cpu);
+    context.mmio.write(GRANTS + 8 * reference, 4, 1, cpu);
   }
   memory.write32(BLOCK_RING + 4, 1);
   memory.write32(BLOCK_RING + 12, 1);
@@ -175,8 +175,8 @@ const steps: Record<string, (guest: Guest) => void> = {
   },
   'the grant table on the bus'(guest) {
     const { mmio } = guest.context;
-    assert.equal(mmio.read(GRANTS + 8 * 8, 2), 1 | 8 | 16, 'in use: the ring');
-    assert.equal(mmio.read(GRANTS + 8 * 9, 2), 1);
+    assert.equal(mmio.read(GRANTS + 8 * 8, 2, guest.cpu), 1 | 8 | 16, 'in use: the ring');
+    assert.equal(mmio.read(GRANTS + 8 * 9, 2, guest.cpu), 1);
   },
   'the front end closes'(guest) {
     guest.client.sendRaw(message(XS_WRITE, 'device/vbd/51712/state\x006'));
@@ -186,7 +186,7 @@ const steps: Record<string, (guest: Guest) => void> = {
       events.map(({ payload }) => payload),
       ['/local/domain/0/backend/vbd/1/51712/state\0back\0', 'device/vbd/51712/state\0token\0'],
     );
-    assert.equal(guest.context.mmio.read(GRANTS + 8 * 8, 2), 1, 'given back');
+    assert.equal(guest.context.mmio.read(GRANTS + 8 * 8, 2, guest.cpu), 1, 'given back');
     assert.equal(guest.domain().domain.grants.resolve(8, 0, true), BLOCK_RING);
   },
   'a frame leaves the bus'(guest) {
