@@ -210,6 +210,14 @@ export class Body {
     return ++this.depth;
   }
 
+  /** Puts the code that `emit` adds in front of what there is. Labels are relative, so nothing else changes. */
+  prepend(emit: () => void): void {
+    const rest = this.code.take();
+    this.code.length = 0;
+    emit();
+    this.code.append(rest);
+  }
+
   /** The body with its locals, ready for the code section. */
   encode(): Uint8Array {
     const head = new Bytes();

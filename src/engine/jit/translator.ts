@@ -6,8 +6,9 @@ import { layout } from '../layout.ts';
 import { pureHelpers } from '../x86/all-helpers.ts';
 import type { CodeSize } from '../x86/decode.ts';
 import { helperRegisters } from '../x86/helper.ts';
-import { compileRegion, linkRegions } from './compile.ts';
+import { compileRegion } from './compile.ts';
 import type { RegionModule } from './library.ts';
+import { linkRegions } from './link.ts';
 import { type CodePage, findRegion } from './region.ts';
 
 /** A region to be translated: its entry, copies of the pages that its search visits, and what the search asks about them. */

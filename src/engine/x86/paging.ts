@@ -3,8 +3,8 @@
  * paths.
  */
 
-import type { Body, Module } from '../../wasm/module.ts';
-import { type Layout, TLB_ENTRIES, TLB_ENTRY } from '../layout.ts';
+import type { Module } from '../../wasm/module.ts';
+import type { Layout } from '../layout.ts';
 import { walkBody } from './page-walk.ts';
 import { type Imports, slowLoadBody, slowStoreBody } from './slow-access.ts';
 import { revokeBody } from './tlb-fill.ts';
@@ -24,16 +24,4 @@ export function emitPaging(module: Module, layout: Layout, imports: Imports): Pa
   const slowStore = module.function(slowStoreBody(layout, imports, walk), 'slowStore');
   module.function(revokeBody(), 'revoke');
   return { walk, slowLoad, slowStore };
-}
-
-/**
- * As `entryOffset` (tlb-entry.ts), of the linear address on the stack of code that is written instruction by
- * instruction.
- */
-export function emitEntryOffset(body: Body): void {
-  body.op('i32.wrap_i64');
-  body.i32(12 - Math.log2(TLB_ENTRY));
-  body.op('i32.shr_u');
-  body.i32((TLB_ENTRIES - 1) * TLB_ENTRY);
-  body.op('i32.and');
 }

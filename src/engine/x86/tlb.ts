@@ -95,7 +95,7 @@ export class Tlb {
   }
   /** Drops one page in all address spaces: global translations may be anywhere. */
   invalidate(linear: bigint): void {
-    const index = Number(BigInt.asUintN(32, linear) >> 12n) & (TLB_ENTRIES - 1); // As emitEntryOffset (paging.ts) has it.
+    const index = Number(BigInt.asUintN(32, linear) >> 12n) & (TLB_ENTRIES - 1); // As entryOffset (tlb-entry.ts) has it.
     for (let set = 0; set < SETS; set++)
       if (this.#owner[set] !== undefined)
         for (let kind = 0; kind < CLASSES; kind++) this.#clear(baseOf(set, kind) + index * TLB_ENTRY);
