@@ -4,7 +4,7 @@
  */
 
 import type { Engine } from './engine/engine.ts';
-import * as state from './engine/x86/state.ts';
+import { findDifference } from './engine/x86/registers.ts';
 import type { Exit } from './exits.ts';
 import { backEndsOf } from './host/back-ends.ts';
 import type { Machine, MachineOptions } from './machine/options.ts';
@@ -17,15 +17,6 @@ export interface Assembled {
 /** Instructions between two comparisons of registers, and comparisons between two of all RAM. */
 const SLICE = 50_000;
 const RAM_EVERY = 200;
-
-const CONTROL: readonly [name: string, offset: number][] = [
-  ['cr0', state.CR0],
-  ['cr2', state.CR2],
-  ['cr3', state.CR3],
-  ['cr4', state.CR4],
-  ['efer', state.EFER],
-];
-const NAMES = 'rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15'.split(' ');
 
 export async function compareTiers(
   options: MachineOptions,
@@ -88,24 +79,12 @@ function compare(first: Engine, second: Engine, ram: boolean): string | undefine
   const [x, y] = [first.cpu, second.cpu];
   const hex = (value: bigint | number) => `0x${value.toString(16)}`;
   const differ = (name: string, p: bigint | number, q: bigint | number) =>
-    p === q ? undefined : `${name} is ${hex(p)} interpreted, ${hex(q)} translated (rip ${hex(x.rip)}, ${hex(y.rip)})`;
-  const fields: (string | undefined)[] = [
-    differ('instructions', first.instructions, second.instructions),
-    differ('rip', x.rip, y.rip),
-    differ('flags', x.flags, y.flags),
-    ...NAMES.map((name, i) => differ(name, x.gpr(i), y.gpr(i))),
-    ...Array.from({ length: 32 }, (_, i) =>
-      differ(`xmm${i >> 1}${i & 1 ? ' high' : ''}`, x.get64(state.XMM + 8 * i), y.get64(state.XMM + 8 * i)),
-    ),
-    ...Array.from({ length: 16 }, (_, i) =>
-      differ(`x87 register ${i >> 1}`, x.get64(state.FPU_REGISTERS + 8 * i), y.get64(state.FPU_REGISTERS + 8 * i)),
-    ),
-    differ('mxcsr', x.get32(state.MXCSR), y.get32(state.MXCSR)),
-    differ('fpu control and status', x.get32(state.FPU_CONTROL), y.get32(state.FPU_CONTROL)),
-    ...CONTROL.map(([name, offset]) => differ(name, x.get64(offset), y.get64(offset))),
-  ];
-  const found = fields.find(text => text !== undefined);
-  if (found || !ram) return found;
+    `${name} is ${hex(p)} interpreted, ${hex(q)} translated (rip ${hex(x.rip)}, ${hex(y.rip)})`;
+  if (first.instructions !== second.instructions)
+    return differ('instructions', first.instructions, second.instructions);
+  const found = findDifference(x, y);
+  if (found) return differ(found.name, ...found.values);
+  if (!ram) return undefined;
   const [p, q] = [first.memory.bytes, second.memory.bytes];
   const words = (bytes: Uint8Array) => new BigUint64Array(bytes.buffer, bytes.byteOffset, bytes.length / 8);
   const [v, w] = [words(p), words(q)];

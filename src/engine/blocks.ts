@@ -23,7 +23,7 @@ import {
 } from './layout.ts';
 import { type CodeSize, decode, type Form, forms, Instruction } from './x86/decode.ts';
 import type { OperandSpec } from './x86/operands.ts';
-import * as state from './x86/state.ts';
+import { state } from './x86/state.ts';
 
 /** How a register operand's number becomes the record's byte. */
 type File = 'none' | 'byte' | 'general' | 'vector' | 'mmx' | 'number';

@@ -8,7 +8,7 @@ import { GuestMemory } from '../memory/memory.ts';
 import type { Exception } from '../paravirt/processor.ts';
 import { DR6_BS, DR7_ENABLED } from '../x86/control.ts';
 import { RF, TF } from '../x86/flags.ts';
-import { CS, DS, ES, LDTR, SS, TR } from '../x86/segments.ts';
+import { CS, DS, ES, SS } from '../x86/segments.ts';
 import * as vectors from '../x86/vectors.ts';
 import { Blocks } from './blocks.ts';
 import { buildInterpreter, type InterpreterModule } from './interpreter/loop.ts';
@@ -25,12 +25,11 @@ import { Cpu, type Environment, FAULT } from './x86/cpu.ts';
 import { writeCrcTables } from './x86/crc32.ts';
 import type { CodeSize } from './x86/decode.ts';
 import { describeExceptions, noteException, SHOWS_RF } from './x86/exceptions.ts';
-import * as state from './x86/state.ts';
+import { resetFields } from './x86/registers.ts';
+import { NATIVE_EXCEPTIONS, NATIVE_SYSCALLS, STATE, state } from './x86/state.ts';
 import { ONE_SPACE, Tlb } from './x86/tlb.ts';
 import { writeEmptyBank } from './x86/tlb-fill.ts';
 import { deliverException } from './x86/transfers.ts';
-
-const { STATE } = state;
 
 /** What the engine asks of the machine, besides what single instructions ask (Environment). */
 export interface EngineEnvironment extends Environment {
@@ -212,7 +211,7 @@ export class Engine {
   }
   /** The last exceptions delivered, newest last, for people. */
   get recent(): string[] {
-    return describeExceptions(this.#view);
+    return describeExceptions(this.cpu);
   }
   /** Events delivered so far: tells a step that faulted from one that retired. */
   get deliveries(): number {
@@ -223,8 +222,8 @@ export class Engine {
   }
   /** What `environment` does not want to see first. Until this is said it is asked about everything. */
   set native(events: { exceptions: boolean; syscalls: boolean }) {
-    const exceptions = events.exceptions ? state.NATIVE_EXCEPTIONS : 0;
-    this.cpu.set32(state.NATIVE, exceptions | (events.syscalls ? state.NATIVE_SYSCALLS : 0));
+    const exceptions = events.exceptions ? NATIVE_EXCEPTIONS : 0;
+    this.cpu.set32(state.NATIVE, exceptions | (events.syscalls ? NATIVE_SYSCALLS : 0));
   }
   get halted(): boolean {
     return this.#halted;
@@ -270,33 +269,12 @@ export class Engine {
   /** The state after a reset (SDM 3A 9.1.1), but with segments and RIP as loaders set them afterwards. */
   reset(): void {
     const { cpu } = this;
-    cpu.bytes.fill(0, STATE, STATE + state.CLASS_BASE);
-    cpu.set32(state.FLAGS_REST, 2);
-    cpu.set64(state.FLAG_RESULT, 1n);
-    cpu.set32(state.FLAG_AUX, 0x100); // parity of the 1 above, undone
-    cpu.set64(state.CR0, 0x60000010n);
-    cpu.set64(state.DR + 32, 0xffff0ff0n);
-    cpu.set64(state.DR + 40, 0x400n);
-    cpu.set64(state.PAT, 0x0007040600070406n);
-    cpu.set64(state.XCR0, 1n);
-    cpu.set32(state.MXCSR, 0x1f80);
-    cpu.set16(state.FPU_CONTROL, 0x37f);
-    cpu.set32(state.IDT_LIMIT, 0xffff);
-    cpu.set32(state.GDT_LIMIT, 0xffff);
-    for (let segment = 0; segment < 8; segment++) {
-      cpu.set32(state.SEGMENT_LIMIT + 4 * segment, 0xffff);
-      cpu.set32(
-        state.SEGMENT_ATTRIBUTES + 4 * segment,
-        segment === CS ? 0x9b00 : segment === TR ? 0x8b00 : segment === LDTR ? 0x8200 : 0x9300,
-      );
-    }
+    resetFields(cpu);
     this.tlb.flushAll();
     cpu.updateMode();
     cpu.updateUnits();
     cpu.updateBank();
     this.#halted = false;
-    cpu.interruptShadow = false;
-    cpu.nmiBlocked = false;
   }
 
   /**
@@ -311,8 +289,7 @@ export class Engine {
     for (;;) {
       this.#exitWanted = false;
       if (this.#dead) return 'attention';
-      const shadow = cpu.interruptShadow || (cpu.interruptFlag && cpu.get64(state.STI_SHADOW) === cpu.rip);
-      cpu.set64(state.STI_SHADOW, 0n);
+      const shadow = this.#shadow();
       if (boundary && !shadow) environment.boundary();
       boundary = true;
       if (this.#dead) return 'attention';
@@ -322,7 +299,7 @@ export class Engine {
       const stepping = this.#stepping();
       if (stepping || shadow) {
         const trap = (cpu.get32(state.FLAGS_REST) & TF) !== 0;
-        cpu.interruptShadow = false;
+        cpu.set64(state.INTERRUPT_SHADOW, 0n);
         if (stepping && this.#codeBreakpoint()) continue;
         const before = this.deliveries;
         this.#exactly(1);
@@ -337,8 +314,21 @@ export class Engine {
         this.jit?.poll();
       }
       if (this.#watchHits) this.#debugTrap(0);
-      if (this.#exitWanted) return 'attention';
+      if (this.#exitWanted) {
+        this.#shadow();
+        return 'attention';
+      }
     }
+  }
+
+  /** RIP is at the instruction after an STI or a MOV SS: no interrupt comes before it. Forgets those that are long past. */
+  #shadow(): boolean {
+    const { cpu } = this;
+    const address = cpu.get64(state.INTERRUPT_SHADOW);
+    if (address === 0n) return false;
+    if (address === cpu.rip) return true;
+    cpu.set64(state.INTERRUPT_SHADOW, 0n);
+    return false;
   }
 
   /** Executes exactly one instruction (or delivers the fault it raises). */
@@ -561,7 +551,7 @@ export class Engine {
     this.countDelivery();
     const { vector, code, address } = exception;
     const { rip, cpl } = cpu;
-    noteException(this.#view, { vector, code, address, rip, cpl, instructions: this.#done });
+    noteException(cpu, { vector, code, address, rip, cpl, instructions: this.#done });
     if ((SHOWS_RF >>> vector) & 1) cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) | RF);
     if (this.environment.exception?.(exception)) return;
     if (vector === vectors.PF && address !== undefined) cpu.set64(state.CR2, address);

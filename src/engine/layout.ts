@@ -19,7 +19,7 @@ export const TLB_BANKS = 24;
  * Which entries of a set of banks have been filled since it was last emptied: two lists a set, of pages that are the address
  * space's own and of global ones. A list: u32 count, or more than TLB_NOTES if there were too many, then the entries' addresses.
  */
-export const TLB_NOTES_AREA = 0x2000;
+export const TLB_NOTES_AREA = 0x10000;
 export const TLB_NOTES_LIST = 0xc00;
 export const TLB_NOTES = TLB_NOTES_LIST / 4 - 1;
 
@@ -108,8 +108,8 @@ export function layout(ramSize: number): Layout {
 }
 
 if (
-  STATE + STATE_SIZE > TLB_NOTES_AREA ||
-  TLB_NOTES_AREA + (TLB_BANKS / 3) * 2 * TLB_NOTES_LIST > CRC_TABLES ||
-  CRC_TABLES + 8192 > TLB_EMPTY
+  STATE + STATE_SIZE > CRC_TABLES ||
+  CRC_TABLES + 8192 > TLB_NOTES_AREA ||
+  TLB_NOTES_AREA + (TLB_BANKS / 3) * 2 * TLB_NOTES_LIST > TLB_EMPTY
 )
-  throw new Error('layout: the state, the notes of the TLB, the tables of CRC32 and the TLB overlap');
+  throw new Error('layout: the state, the tables of CRC32, the notes of the TLB and the TLB overlap');

@@ -25,56 +25,12 @@ import {
 } from './x86/access.ts';
 import { setCr0, setCr3, setCr4, setDebug, switchRoot } from './x86/control.ts';
 import { FAULT } from './x86/cpu.ts';
+import { readElement, WAIST, writeElement } from './x86/registers.ts';
 import { setSegment } from './x86/segments.ts';
-import * as state from './x86/state.ts';
+import { state } from './x86/state.ts';
 import { rootSpace } from './x86/tlb.ts';
 import { deliver } from './x86/transfers.ts';
 
-const FIELDS: Record<Exclude<RegisterName, 'rip' | 'flags' | 'cr8'>, number> = {
-  rax: 0x00,
-  rcx: 0x08,
-  rdx: 0x10,
-  rbx: 0x18,
-  rsp: 0x20,
-  rbp: 0x28,
-  rsi: 0x30,
-  rdi: 0x38,
-  r8: 0x40,
-  r9: 0x48,
-  r10: 0x50,
-  r11: 0x58,
-  r12: 0x60,
-  r13: 0x68,
-  r14: 0x70,
-  r15: 0x78,
-  cr0: state.CR0,
-  cr2: state.CR2,
-  cr3: state.CR3,
-  cr4: state.CR4,
-  efer: state.EFER,
-  dr0: state.DR,
-  dr1: state.DR + 8,
-  dr2: state.DR + 16,
-  dr3: state.DR + 24,
-  dr6: state.DR + 32,
-  dr7: state.DR + 40,
-  fsBase: state.SEGMENT_BASE + 8 * FS,
-  gsBase: state.SEGMENT_BASE + 8 * GS,
-  kernelGsBase: state.KERNEL_GS_BASE,
-  star: state.STAR,
-  lstar: state.LSTAR,
-  cstar: state.CSTAR,
-  fmask: state.FMASK,
-  gdtBase: state.GDT_BASE,
-  gdtLimit: state.GDT_LIMIT,
-  idtBase: state.IDT_BASE,
-  idtLimit: state.IDT_LIMIT,
-  ldtBase: state.LDT_BASE,
-  trBase: state.TR_BASE,
-  xcr0: state.XCR0,
-  pat: state.PAT,
-  tscAux: state.TSC_AUX,
-};
 const SEGMENTS: Record<SegmentName, number> = {
   es: ES,
   cs: CS,
@@ -133,11 +89,8 @@ export class EngineProcessor implements Processor {
         return BigInt(cpu.flags >>> 0);
       case 'cr8':
         return BigInt(cpu.environment.taskPriority());
-      case 'gdtLimit':
-      case 'idtLimit':
-        return BigInt(cpu.get32(FIELDS[register]));
       default:
-        return cpu.get64(FIELDS[register]);
+        return readElement(cpu, WAIST[register]);
     }
   }
 
@@ -154,10 +107,6 @@ export class EngineProcessor implements Processor {
         return;
       case 'cr8':
         cpu.environment.setTaskPriority(Number(value));
-        return;
-      case 'gdtLimit':
-      case 'idtLimit':
-        cpu.set32(FIELDS[register], Number(value));
         return;
       case 'cr0': {
         // Paging and protection bits may be set at once, in whatever order the caller sets EFER and CR4.
@@ -186,7 +135,7 @@ export class EngineProcessor implements Processor {
       case 'dr7':
         return setDebug(cpu, 7, value);
       default:
-        cpu.set64(FIELDS[register], value);
+        writeElement(cpu, WAIST[register], value);
     }
   }
   /** An architectural check that fails here is our mistake, not the guest's. */

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { CS } from '../x86/segments.ts';
 import { Engine, type EngineEnvironment } from './engine.ts';
-import * as state from './x86/state.ts';
+import { state } from './x86/state.ts';
 
 const RAM = 1 << 20;
 const CODE = 0x8000;

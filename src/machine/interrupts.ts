@@ -4,7 +4,7 @@
  */
 import type { LocalApic, ProcessorPins } from '../devices/local-apic.ts';
 import type { Engine } from '../engine/engine.ts';
-import * as state from '../engine/x86/state.ts';
+import { state } from '../engine/x86/state.ts';
 import type { Questions } from '../paravirt/operations.ts';
 import type { Processor } from '../paravirt/processor.ts';
 import type { State, States } from '../state/state.ts';

@@ -7,7 +7,7 @@ import type { EngineEnvironment } from '../engine/engine.ts';
 import type { Cpu } from '../engine/x86/cpu.ts';
 import { cpuid } from '../engine/x86/cpuid.ts';
 import { nativeMsrs } from '../engine/x86/msrs.ts';
-import * as state from '../engine/x86/state.ts';
+import { state } from '../engine/x86/state.ts';
 import type { Bus, Width } from '../memory/bus.ts';
 import { native, nothing } from '../paravirt/native.ts';
 import type { AnyOperation } from '../paravirt/operation.ts';

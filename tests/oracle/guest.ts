@@ -4,7 +4,7 @@
  * are caught on their way to the guest.
  */
 import { Engine, type EngineEnvironment } from '../../src/engine/engine.ts';
-import * as state from '../../src/engine/x86/state.ts';
+import { STATE, state } from '../../src/engine/x86/state.ts';
 import type { Exception } from '../../src/paravirt/processor.ts';
 import { RF, TF } from '../../src/x86/flags.ts';
 import { LDTR, TR } from '../../src/x86/segments.ts';
@@ -37,7 +37,6 @@ import {
 } from './layout.ts';
 import { RETIRED } from './vectors.ts';
 
-const { STATE } = state;
 const RAM = 4 << 20;
 
 // Where things are in guest-physical memory.
@@ -333,7 +332,7 @@ export class OracleGuest {
     cpu.flags = view.getUint32(FLAGS, true);
     cpu.updateBank();
     cpu.ip = view.getBigUint64(RIP, true);
-    cpu.interruptShadow = false;
+    cpu.set64(state.INTERRUPT_SHADOW, 0n);
 
     memory.copyIn(WINDOW_AT + DATA_PAGE * 4096, image.subarray(MEMORY, MEMORY + DATA_SIZE));
     // The code among INT3s, which end the engine's block.

@@ -5,7 +5,7 @@
 
 import { Variable } from '../../wasm/code.ts';
 import { Body } from '../../wasm/module.ts';
-import * as state from '../x86/state.ts';
+import { state } from '../x86/state.ts';
 import { emitHandler, type Leaving, type Variant } from './handler.ts';
 import { resolveBlock } from './look-up.ts';
 import { LoopCode, type LoopParts } from './loop-code.ts';

@@ -8,7 +8,7 @@ import type { ListMeaning } from '../x86/instructions/row.ts';
 import { raiseWaiting, switchToMmx } from '../x86/instructions/vector.ts';
 import type { Paging } from '../x86/paging.ts';
 import type { PureIndices } from '../x86/pure-functions.ts';
-import * as state from '../x86/state.ts';
+import { state } from '../x86/state.ts';
 import type { Traps } from '../x86/traps.ts';
 import { operandOf } from './operands.ts';
 import { InterpreterTier } from './tier.ts';

@@ -5,7 +5,7 @@ import { describe, test } from 'node:test';
 import { CS } from '../../x86/segments.ts';
 import { Engine, type EngineEnvironment } from '../engine.ts';
 import { JUMP_CACHE, JUMP_ENTRY, JUMP_SETS } from '../layout.ts';
-import * as state from '../x86/state.ts';
+import { state } from '../x86/state.ts';
 
 const RAM = 1 << 20;
 const [DIRECTORY, TABLE, CODE, FUNCTION, OTHER] = [0x1000, 0x2000, 0x8000, 0x20000, 0x30000] as const;

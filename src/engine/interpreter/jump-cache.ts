@@ -8,7 +8,7 @@ import { hasTailCalls } from '../../wasm/features.ts';
 import { Body } from '../../wasm/module.ts';
 import { JUMP_CACHE, JUMP_CACHE_BYTES, JUMP_ENTRY, JUMP_SETS, JUMP_TARGET, REGION_LIMIT, TLB_KEYS } from '../layout.ts';
 import { ProcessorCode } from '../x86/code.ts';
-import * as state from '../x86/state.ts';
+import { state } from '../x86/state.ts';
 import { keyPlace } from '../x86/tlb-entry.ts';
 import * as record from './record.ts';
 

@@ -3,7 +3,7 @@
 import type { Value } from '../../wasm/expressions.ts';
 import { BLOCK_ENTRY, BLOCK_RECORD, BLOCK_SET, BLOCK_SETS } from '../layout.ts';
 import { ACCESS_EXECUTE } from '../x86/access.ts';
-import * as state from '../x86/state.ts';
+import { state } from '../x86/state.ts';
 import { entryOf, hostAddress, missesCode } from '../x86/tlb-entry.ts';
 import type { LoopCode } from './loop-code.ts';
 import * as record from './record.ts';

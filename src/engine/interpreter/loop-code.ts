@@ -6,7 +6,7 @@ import type { Body } from '../../wasm/module.ts';
 import type { Layout } from '../layout.ts';
 import { RECORD_SIZE } from '../layout.ts';
 import { ProcessorCode } from '../x86/code.ts';
-import * as state from '../x86/state.ts';
+import { state } from '../x86/state.ts';
 import type { Functions } from './handler.ts';
 import type { JumpCache } from './jump-cache.ts';
 import * as record from './record.ts';

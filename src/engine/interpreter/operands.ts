@@ -13,7 +13,7 @@ import {
   ValueOperand,
 } from '../x86/operand.ts';
 import { type OperandSpec, operandBits } from '../x86/operands.ts';
-import * as state from '../x86/state.ts';
+import { state } from '../x86/state.ts';
 import type { Variant } from './handler.ts';
 import type { InterpreterMemory } from './memory.ts';
 import * as record from './record.ts';

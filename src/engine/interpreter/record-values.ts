@@ -1,7 +1,7 @@
 /** The fields of a record (record.ts) as values of the handler that executes it. */
 import type { Value } from '../../wasm/expressions.ts';
 import { LOADS, type ProcessorCode } from '../x86/code.ts';
-import * as state from '../x86/state.ts';
+import { state } from '../x86/state.ts';
 import * as record from './record.ts';
 
 export class RecordValues {

@@ -12,7 +12,7 @@ import {
 import { SS } from '../../x86/segments.ts';
 import * as vectors from '../../x86/vectors.ts';
 import { ProcessorCode } from '../x86/code.ts';
-import * as state from '../x86/state.ts';
+import { FAULT_SET, state } from '../x86/state.ts';
 
 /** One bit of the attributes: whether a code segment may be read, or a data segment written. */
 const READABLE_OR_WRITABLE = DESCRIPTOR_READABLE | DESCRIPTOR_WRITABLE;
@@ -48,7 +48,7 @@ export function segmentBody(): Body {
     b.answer(b.and(b.add(base, offset), 0xffffffffn));
   });
   // #SS(0) for the stack segment, #GP(0) for the others.
-  b.setState32(state.FAULT, b.select(b.eq(segment, SS), vectors.SS | state.FAULT_SET, vectors.GP | state.FAULT_SET));
+  b.setState32(state.FAULT, b.select(b.eq(segment, SS), vectors.SS | FAULT_SET, vectors.GP | FAULT_SET));
   b.setState32(state.FAULT_CODE, 0);
   b.answer(0n);
   return b.complete();

@@ -3,7 +3,7 @@
 import type { Value } from '../../wasm/expressions.ts';
 import { BLOCK_RECORD, REGION_LIMIT } from '../layout.ts';
 import { toRegionFlags } from '../x86/lazy-flags.ts';
-import * as state from '../x86/state.ts';
+import { FAULT_SET, state } from '../x86/state.ts';
 import { entryOf, missesCode } from '../x86/tlb-entry.ts';
 import { isOther, lookUpCode, setBlockEntry, setPhysical } from './look-up.ts';
 import type { LoopCode } from './loop-code.ts';
@@ -56,7 +56,7 @@ function address(b: LoopCode): void {
 }
 
 function undefinedInstruction(b: LoopCode): void {
-  b.setState32(state.FAULT, b.or(b.field('i32.load', record.IMMEDIATE), state.FAULT_SET));
+  b.setState32(state.FAULT, b.or(b.field('i32.load', record.IMMEDIATE), FAULT_SET));
   b.setState32(state.FAULT_CODE, 0);
   b.go('fault');
 }

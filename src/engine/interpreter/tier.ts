@@ -8,7 +8,7 @@ import { JUMPS, JUMPS_ENTRIES, JUMPS_RING } from '../layout.ts';
 import type { Builder, Tier, Value } from '../x86/builder.ts';
 import { CAREFUL } from '../x86/careful.ts';
 import { emitPureCall, type PureFunction } from '../x86/pure-functions.ts';
-import * as state from '../x86/state.ts';
+import { FAULT_SET, state } from '../x86/state.ts';
 import { StateRegisters } from '../x86/state-registers.ts';
 import type { TrapName } from '../x86/traps.ts';
 import type { Functions, Leaving, Variant } from './handler.ts';
@@ -53,7 +53,7 @@ export class InterpreterTier extends StateRegisters implements Tier {
   // ── exceptions and calls ────────────────────────────────────────────────────────────────────────────────────────
 
   raise(b: Builder, vector: Value, code: Value | undefined): void {
-    b.setState32(state.FAULT, b.either(vector, b.i32(state.FAULT_SET)));
+    b.setState32(state.FAULT, b.either(vector, b.i32(FAULT_SET)));
     b.setState32(state.FAULT_CODE, code ?? b.i32(0));
     this.memory.record.save(b);
     this.#leaving.fault(b);

@@ -9,7 +9,7 @@ import type { Layout } from '../layout.ts';
 import { Builder, type Value } from '../x86/builder.ts';
 import type { ListMeaning } from '../x86/instructions/row.ts';
 import { raiseWaiting, switchToMmx } from '../x86/instructions/vector.ts';
-import * as state from '../x86/state.ts';
+import { state } from '../x86/state.ts';
 import { enterRegion, type Leaving, leaveRegion, type RegionVariables } from './frame.ts';
 import { FUNCTIONS } from './link.ts';
 import type { Block, CodeInstruction, Region } from './region.ts';

@@ -5,7 +5,7 @@ import { hasTailCalls } from '../../wasm/features.ts';
 import { type Layout, TLB_EXECUTE } from '../layout.ts';
 import { ACCESS_EXECUTE, ACCESS_QUIET } from '../x86/access.ts';
 import type { Builder, Value } from '../x86/builder.ts';
-import * as state from '../x86/state.ts';
+import { state } from '../x86/state.ts';
 import { entryOffset, hostAddress } from '../x86/tlb-entry.ts';
 import type { CodePage, Region } from './region.ts';
 import type { RegionRegisters } from './registers.ts';

@@ -11,7 +11,7 @@ import { TLB_READ, TLB_WRITE } from '../layout.ts';
 import { type Builder, LOADS, STORES, type Value } from '../x86/builder.ts';
 import { emitBulk } from '../x86/bulk.ts';
 import type { Instruction } from '../x86/decode.ts';
-import * as state from '../x86/state.ts';
+import { state } from '../x86/state.ts';
 import type { Memory } from '../x86/tier.ts';
 import { entryOffset, hostAddress, misses } from '../x86/tlb-entry.ts';
 import type { Leaving } from './frame.ts';

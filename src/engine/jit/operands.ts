@@ -12,7 +12,7 @@ import {
   ValueOperand,
 } from '../x86/operand.ts';
 import { type OperandSpec, operandBits } from '../x86/operands.ts';
-import * as state from '../x86/state.ts';
+import { state } from '../x86/state.ts';
 import type { Current, RegionMemory } from './memory.ts';
 import type { RegionRegisters } from './registers.ts';
 

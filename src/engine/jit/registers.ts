@@ -9,7 +9,7 @@ import type { Value } from '../x86/builder.ts';
 import type { ProcessorCode } from '../x86/code.ts';
 import type { Lanes } from '../x86/instructions/row.ts';
 import { KIND_ADD, KIND_KNOWN, KIND_LOGIC, KIND_SUB, settled } from '../x86/lazy-flags.ts';
-import * as state from '../x86/state.ts';
+import { state } from '../x86/state.ts';
 import type { FlagSource, Registers } from '../x86/tier.ts';
 import { conditionOf } from './conditions.ts';
 

@@ -13,7 +13,7 @@ import { helperRegisters } from '../x86/helper.ts';
 import type { Operand } from '../x86/instructions/row.ts';
 import type { OperandSpec } from '../x86/operands.ts';
 import { emitPureCall, type PureFunction, type PureIndices } from '../x86/pure-functions.ts';
-import * as state from '../x86/state.ts';
+import { state } from '../x86/state.ts';
 import type { Leaving, RegionVariables } from './frame.ts';
 import { type Current, RegionMemory } from './memory.ts';
 import { operandOf } from './operands.ts';

@@ -12,7 +12,7 @@ import type { Body } from '../../wasm/module.ts';
 import { CS } from '../../x86/segments.ts';
 import { ProcessorCode } from './code.ts';
 import type { PureFunction } from './pure-functions.ts';
-import * as state from './state.ts';
+import { state } from './state.ts';
 import type { Tier } from './tier.ts';
 
 export type { Value } from '../../wasm/expressions.ts';

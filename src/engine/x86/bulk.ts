@@ -9,7 +9,7 @@ import { Body, type Module } from '../../wasm/module.ts';
 import { DF } from '../../x86/flags.ts';
 import { ACCESS_WRITE } from './access.ts';
 import { ProcessorCode } from './code.ts';
-import * as state from './state.ts';
+import { state } from './state.ts';
 
 /** Calls (to, from or value, count, bytes) -> elements done. */
 export function emitBulk(b: Code, fn: number, bytes: number, to: Value, from: Value, count: Value): Value {

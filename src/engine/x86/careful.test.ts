@@ -5,7 +5,7 @@ import { Body, Module } from '../../wasm/module.ts';
 import { CAREFUL, defineCareful } from './careful.ts';
 import type { Cpu } from './cpu.ts';
 import { sseFloatHelpers } from './sse-float.ts';
-import { ARGUMENT, CR4, FAULT, FLOAT_DENORMAL, MXCSR, STATE, VECTOR } from './state.ts';
+import { STATE, state } from './state.ts';
 
 const OPERANDS = 0x8000;
 const ANSWER = 0x8020;
@@ -45,7 +45,7 @@ describe('careful float operations', () => {
     view,
     bytes,
     raise(vector: number) {
-      view.setUint32(STATE + FAULT, vector | 0x100, true);
+      view.setUint32(STATE + state.FAULT, vector | 0x100, true);
       throw raised;
     },
   } as unknown as Cpu;
@@ -113,7 +113,7 @@ describe('careful float operations', () => {
       const double = name.endsWith('d');
       const size = double ? 8 : 4;
       inSoftware = 0;
-      view.setUint32(STATE + CR4, 1 << 10, true); // OSXMMEXCPT
+      view.setUint32(STATE + state.CR4, 1 << 10, true); // OSXMMEXCPT
       for (let round = 0; round < ROUNDS; round++) {
         for (let at = 0; at < 32; at += size) fill(OPERANDS + at, double);
         // Half of the time the lanes are alike, as they are for scalars.
@@ -123,27 +123,34 @@ describe('careful float operations', () => {
         if (name.startsWith('sqrt')) bytes.copyWithin(OPERANDS, OPERANDS + 16, OPERANDS + 32);
         const mxcsr = pick(CONTROLS) | pick(FLAGS);
         const prepare = () => {
-          view.setUint32(STATE + MXCSR, mxcsr, true);
-          view.setUint32(STATE + FAULT, 0, true);
-          view.setUint32(STATE + ARGUMENT, round, true);
+          view.setUint32(STATE + state.MXCSR, mxcsr, true);
+          view.setUint32(STATE + state.FAULT, 0, true);
+          view.setUint32(STATE + state.ARGUMENT, round, true);
         };
         prepare();
         run(number);
-        const outcome = { mxcsr: view.getUint32(STATE + MXCSR, true), fault: view.getUint32(STATE + FAULT, true) };
-        const small = view.getUint32(STATE + FLOAT_DENORMAL, true) !== 0;
+        const outcome = {
+          mxcsr: view.getUint32(STATE + state.MXCSR, true),
+          fault: view.getUint32(STATE + state.FAULT, true),
+        };
+        const small = view.getUint32(STATE + state.FLOAT_DENORMAL, true) !== 0;
         prepare();
-        bytes.copyWithin(STATE + VECTOR, OPERANDS, OPERANDS + 32);
+        bytes.copyWithin(STATE + state.VECTOR, OPERANDS, OPERANDS + 32);
         const helped = inSoftware;
         const faulted = call(name);
         inSoftware = helped;
         const what = `${name} ${Buffer.from(bytes.slice(OPERANDS, OPERANDS + 32)).toString('hex')} ${mxcsr.toString(16)}`;
         assert.deepEqual(
           outcome,
-          { mxcsr: view.getUint32(STATE + MXCSR, true), fault: view.getUint32(STATE + FAULT, true) },
+          { mxcsr: view.getUint32(STATE + state.MXCSR, true), fault: view.getUint32(STATE + state.FAULT, true) },
           what,
         );
         if (faulted) continue;
-        assert.deepEqual(bytes.slice(ANSWER, ANSWER + 16), bytes.slice(STATE + VECTOR + 48, STATE + VECTOR + 64), what);
+        assert.deepEqual(
+          bytes.slice(ANSWER, ANSWER + 16),
+          bytes.slice(STATE + state.VECTOR + 48, STATE + state.VECTOR + 64),
+          what,
+        );
         const places = name.startsWith('cmp') ? [OPERANDS, OPERANDS + 16] : [OPERANDS, OPERANDS + 16, ANSWER];
         const denormals = places.some(place =>
           Array.from({ length: 16 / size }, (_, i) => place + i * size).some(at => isDenormal(at, double)),

@@ -21,7 +21,7 @@ import {
   smallestNormal,
 } from './instructions/float-check.ts';
 import { choose } from './instructions/vector.ts';
-import { ARGUMENT, FLOAT_DENORMAL, MXCSR, VECTOR } from './state.ts';
+import { state } from './state.ts';
 
 /** MXCSR's exception flags (SDM 1, figure 10-3). */
 const IE = 1;
@@ -206,7 +206,7 @@ const comparison: Operation = {
   ordinaryFlags: IE,
   result(l) {
     const { b, x, y, format } = l;
-    const predicate = b.narrow(b.state(ARGUMENT, 8));
+    const predicate = b.narrow(b.state(state.ARGUMENT, 8));
     const bit = (n: number) => b.and(b.shr(predicate, n), 1);
     const lessOrEqual = b.select(bit(0), eitherNan(l), l.float('le', x, y));
     const straight = b.select(bit(1), lessOrEqual, b.select(bit(0), l.float('lt', x, y), l.float('eq', x, y)));
@@ -214,7 +214,7 @@ const comparison: Operation = {
   },
   flags(l) {
     const { b } = l;
-    const kind = b.and(b.narrow(b.state(ARGUMENT, 8)), 3);
+    const kind = b.and(b.narrow(b.state(state.ARGUMENT, 8)), 3);
     const signals = b.ltu(b.sub(kind, 1), 2);
     return either(
       b,
@@ -270,14 +270,14 @@ function carefulBody(operation: Operation, format: Format, helper: number, id: n
   const result = operation.result(l);
   if (operation.exactZero) {
     // The commonest: a zero, which the fast path does not take.
-    b.setState32(FLOAT_DENORMAL, 0);
+    b.setState32(state.FLOAT_DENORMAL, 0);
     const silent = check.isSilent(result, operation.exactZero(l, result));
     const lanes = check.holds(check.isOrdinary(x), check.isOrdinary(y), silent);
     b.when(b.both(lanes, roundingIsSilent(b)), () => b.answer(result));
   }
   const small = l.any(l.or(l.isTiny(x), l.isTiny(y), l.isTiny(result)));
-  b.setState32(FLOAT_DENORMAL, small);
-  const mxcsr = b.state32(MXCSR);
+  b.setState32(state.FLOAT_DENORMAL, small);
+  const mxcsr = b.state32(state.MXCSR);
   const silent = b.both(mxcsr, b.shr(mxcsr, MASKS_SHIFT));
   const nearest = b.no(b.and(mxcsr, ROUNDING));
   const { exact, exactZero, ordinaryFlags } = operation;
@@ -296,11 +296,11 @@ function carefulBody(operation: Operation, format: Format, helper: number, id: n
     b.when(b.and(allowed, PE), () => b.answer(operation.answer(l, result)));
     b.when(exact(l, result), () => b.answer(operation.answer(l, result)));
   });
-  b.setState(VECTOR, x, 128);
-  b.setState(VECTOR + 16, y, 128);
+  b.setState(state.VECTOR, x, 128);
+  b.setState(state.VECTOR + 16, y, 128);
   b.when(b.invoke(helper, 'i32', id), () => b.answer(x));
-  const answer = b.state(VECTOR + 48, 128);
-  b.setState32(FLOAT_DENORMAL, b.either(small, l.any(l.isTiny(answer))));
+  const answer = b.state(state.VECTOR + 48, 128);
+  b.setState32(state.FLOAT_DENORMAL, b.either(small, l.any(l.isTiny(answer))));
   b.answer(answer);
   return b.complete();
 }

@@ -8,7 +8,7 @@
 import { Code } from '../../wasm/code.ts';
 import type { Operand, Place, Value } from '../../wasm/expressions.ts';
 import type { Body } from '../../wasm/module.ts';
-import * as state from './state.ts';
+import { STATE, state } from './state.ts';
 import { StateRegisters } from './state-registers.ts';
 import type { Registers } from './tier.ts';
 
@@ -28,7 +28,7 @@ export class ProcessorCode extends Code {
    * from it. The only place that knows where the base is.
    */
   #field(offset: number, index: Value = this.i32(0)): { address: Value; offset: number } {
-    return { address: index, offset: state.STATE + offset };
+    return { address: index, offset: STATE + offset };
   }
   /**
    * A field by one of WebAssembly's load instructions; `index` bytes further where fields of one kind follow each

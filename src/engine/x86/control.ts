@@ -45,7 +45,7 @@ import { CS, TR } from '../../x86/segments.ts';
 import * as vectors from '../../x86/vectors.ts';
 import { type Cpu, isCanonical } from './cpu.ts';
 import type { Helper } from './helper.ts';
-import * as state from './state.ts';
+import { state } from './state.ts';
 import { ONE_SPACE, pcidSpace, rootSpace } from './tlb.ts';
 
 const CR0_KNOWN = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG;

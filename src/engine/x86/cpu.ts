@@ -22,10 +22,8 @@ import * as record from '../interpreter/record.ts';
 import { PAGE_CODE } from '../layout.ts';
 import { ACCESS_IMPLICIT, ACCESS_PROBE, ACCESS_WRITE } from './access.ts';
 import type { CodeSize } from './decode.ts';
-import * as state from './state.ts';
+import { FAULT_SET, STATE, state } from './state.ts';
 import type { Tlb } from './tlb.ts';
-
-const { STATE } = state;
 
 /** In a segment's attributes: present, code or data, and for data that it grows upwards and may be written; D/B. */
 const CODE = DESCRIPTOR_P | DESCRIPTOR_S | DESCRIPTOR_CODE;
@@ -75,14 +73,14 @@ export class Cpu {
   readonly memory: GuestMemory;
   readonly tlb: Tlb;
   readonly pageKind: number;
+  /** Absolute address of this processor's state: STATE while it runs. */
+  base = STATE;
   environment!: Environment;
   functions!: Functions;
   /** Stop at the end of the block: interrupts, mode changes. Set by engine.ts. */
   requestExit: () => void = () => {};
   /** Drop translations of code in the page. */
   codeWritten: (address: number, length: number) => void = () => {};
-  /** STI and MOV SS hold interrupts off for one instruction. */
-  interruptShadow = false;
 
   constructor(buffer: ArrayBuffer, memory: GuestMemory, tlb: Tlb, pageKind: number) {
     this.view = new DataView(buffer);
@@ -94,25 +92,31 @@ export class Cpu {
     this.pageKind = pageKind;
   }
 
-  // State fields, by the offsets of state.ts.
+  // Fields of the state, by their offsets (fields.ts).
 
   get64(offset: number): bigint {
-    return this.longs[(STATE + offset) >> 3]!;
+    return this.longs[(this.base + offset) >> 3]!;
   }
   set64(offset: number, value: bigint): void {
-    this.longs[(STATE + offset) >> 3] = value;
+    this.longs[(this.base + offset) >> 3] = value;
   }
   get32(offset: number): number {
-    return this.words[(STATE + offset) >> 2]!;
+    return this.words[(this.base + offset) >> 2]!;
   }
   set32(offset: number, value: number): void {
-    this.words[(STATE + offset) >> 2] = value;
+    this.words[(this.base + offset) >> 2] = value;
   }
   get16(offset: number): number {
-    return this.view.getUint16(STATE + offset, true);
+    return this.view.getUint16(this.base + offset, true);
   }
   set16(offset: number, value: number): void {
-    this.view.setUint16(STATE + offset, value, true);
+    this.view.setUint16(this.base + offset, value, true);
+  }
+  get8(offset: number): number {
+    return this.bytes[this.base + offset]!;
+  }
+  set8(offset: number, value: number): void {
+    this.bytes[this.base + offset] = value;
   }
   gpr(index: number): bigint {
     return this.get64(state.GPR + 8 * index);
@@ -122,10 +126,10 @@ export class Cpu {
   }
   /** Low half of a general register; setting clears the upper half. */
   gpr32(index: number): number {
-    return this.words[(STATE + state.GPR + 8 * index) >> 2]!;
+    return this.words[(this.base + state.GPR + 8 * index) >> 2]!;
   }
   setGpr32(index: number, value: number): void {
-    const at = (STATE + state.GPR + 8 * index) >> 2;
+    const at = (this.base + state.GPR + 8 * index) >> 2;
     this.words[at] = value;
     this.words[at + 1] = 0;
   }
@@ -133,13 +137,13 @@ export class Cpu {
     return this.get64(state.ARGUMENT + 8 * index);
   }
   argument32(index: number): number {
-    return this.words[(STATE + state.ARGUMENT + 8 * index) >> 2]!;
+    return this.words[(this.base + state.ARGUMENT + 8 * index) >> 2]!;
   }
   setResult(value: bigint, index = 0): void {
     this.set64(state.RESULT + 8 * index, value);
   }
   setResult32(value: number, index = 0): void {
-    const at = (STATE + state.RESULT + 8 * index) >> 2;
+    const at = (this.base + state.RESULT + 8 * index) >> 2;
     this.words[at] = value;
     this.words[at + 1] = 0;
   }
@@ -203,8 +207,8 @@ export class Cpu {
   /** RFLAGS, put together from the lazy fields. */
   get flags(): number {
     const aux = this.get32(state.FLAG_AUX);
-    const low = this.words[(STATE + state.FLAG_RESULT) >> 2]!;
-    const high = this.words[((STATE + state.FLAG_RESULT) >> 2) + 1]!;
+    const low = this.words[(this.base + state.FLAG_RESULT) >> 2]!;
+    const high = this.words[((this.base + state.FLAG_RESULT) >> 2) + 1]!;
     let parity = (low ^ (aux >>> 8)) & 0xff;
     parity ^= parity >> 4;
     const even = (0x9669 >> (parity & 15)) & 1; // bit n set: n has an even number of ones
@@ -223,7 +227,7 @@ export class Cpu {
     this.set32(state.FLAGS_REST, (value & ~ARITHMETIC_FLAGS) | 2);
     const zero = (value >> 6) & 1;
     const carry = value & 1;
-    const at = (STATE + state.FLAG_RESULT) >> 2;
+    const at = (this.base + state.FLAG_RESULT) >> 2;
     this.words[at] = zero ^ 1;
     this.words[at + 1] = 0;
     // See builder.ts, flagsFromBits: the same encoding.
@@ -247,7 +251,7 @@ export class Cpu {
   // Faults.
 
   raise(vector: number, code = 0): never {
-    this.set32(state.FAULT, vector | state.FAULT_SET);
+    this.set32(state.FAULT, vector | FAULT_SET);
     this.set32(state.FAULT_CODE, code);
     throw FAULT;
   }

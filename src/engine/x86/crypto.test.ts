@@ -4,7 +4,7 @@ import { createCipheriv, randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import type { Cpu } from './cpu.ts';
 import { cryptoHelpers } from './crypto.ts';
-import { ARGUMENT, STATE, VECTOR } from './state.ts';
+import { STATE, state } from './state.ts';
 
 type Vector = Uint8Array<ArrayBuffer>;
 
@@ -14,10 +14,10 @@ const bytes = new Uint8Array(buffer);
 
 /** Runs an instruction on vectors of 16 bytes. */
 function run(name: string, operands: Vector[], immediate = 0): Vector {
-  operands.forEach((operand, i) => bytes.set(operand, STATE + VECTOR + 16 * i));
-  view.setUint32(STATE + ARGUMENT, immediate, true);
+  operands.forEach((operand, i) => bytes.set(operand, STATE + state.VECTOR + 16 * i));
+  view.setUint32(STATE + state.ARGUMENT, immediate, true);
   cryptoHelpers[name]!({ view, bytes } as Cpu);
-  return bytes.slice(STATE + VECTOR + 48, STATE + VECTOR + 64);
+  return bytes.slice(STATE + state.VECTOR + 48, STATE + state.VECTOR + 64);
 }
 const xor = (a: Vector, b: Vector) => a.map((byte, i) => byte ^ b[i]!);
 const vector = (...words: number[]) => new Uint8Array(Uint32Array.from(words).buffer);
@@ -60,10 +60,10 @@ test('PCLMULQDQ multiplies without carries', () => {
     const b = randomBytes(8).readBigUInt64LE();
     let product = 0n;
     for (let bit = 0n; bit < 64n; bit++) if ((b >> bit) & 1n) product ^= a << bit;
-    view.setBigUint64(STATE + ARGUMENT, a, true);
-    view.setBigUint64(STATE + ARGUMENT + 8, b, true);
+    view.setBigUint64(STATE + state.ARGUMENT, a, true);
+    view.setBigUint64(STATE + state.ARGUMENT + 8, b, true);
     cryptoHelpers.pclmulqdq!({ view, bytes } as Cpu);
-    const low = view.getBigUint64(STATE + VECTOR + 48, true);
-    assert.equal((view.getBigUint64(STATE + VECTOR + 56, true) << 64n) | low, product);
+    const low = view.getBigUint64(STATE + state.VECTOR + 48, true);
+    assert.equal((view.getBigUint64(STATE + state.VECTOR + 56, true) << 64n) | low, product);
   }
 });

@@ -3,9 +3,9 @@
  * ARGUMENT[0]; the answer goes to VECTOR[3].
  */
 import type { Helper } from './helper.ts';
-import { ARGUMENT, STATE, VECTOR } from './state.ts';
+import { STATE, state } from './state.ts';
 
-const FIRST = STATE + VECTOR;
+const FIRST = STATE + state.VECTOR;
 const SECOND = FIRST + 16;
 const ANSWER = FIRST + 48;
 
@@ -99,7 +99,7 @@ export const cryptoHelpers: Record<string, Helper> = {
     for (let c = 0; c < 4; c++) setWord(view, c, mix(word(view, SECOND, c), INVERSE_MIXED));
   },
   aeskeygenassist: ({ view }) => {
-    const constant = view.getUint8(STATE + ARGUMENT);
+    const constant = view.getUint8(STATE + state.ARGUMENT);
     for (const lane of [1, 3]) {
       const substituted = substituteWord(word(view, SECOND, lane));
       setWord(view, lane - 1, substituted);
@@ -111,8 +111,8 @@ export const cryptoHelpers: Record<string, Helper> = {
     for (let i = 0; i < 4; i++) setWord(view, i, 0);
     for (const i of [0, 4])
       for (const j of [0, 4]) {
-        const a = view.getUint32(STATE + ARGUMENT + i, true);
-        const b = view.getUint32(STATE + ARGUMENT + 8 + j, true);
+        const a = view.getUint32(STATE + state.ARGUMENT + i, true);
+        const b = view.getUint32(STATE + state.ARGUMENT + 8 + j, true);
         addProduct(view, a, b, ANSWER + i + j);
       }
   },

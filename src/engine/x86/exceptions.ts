@@ -3,9 +3,8 @@
 import type { Value } from '../../wasm/code.ts';
 import * as vectors from '../../x86/vectors.ts';
 import type { ProcessorCode } from './code.ts';
-import * as state from './state.ts';
-
-const { STATE } = state;
+import type { Cpu } from './cpu.ts';
+import { state } from './state.ts';
 
 const ENTRIES = 32;
 const ENTRY = 64;
@@ -35,11 +34,12 @@ export interface Noted {
   instructions: number;
 }
 
-export function noteException(view: DataView, noted: Noted): void {
+export function noteException(cpu: Cpu, noted: Noted): void {
+  const { view } = cpu;
   const { vector, code, address, rip, cpl, instructions } = noted;
-  const number = view.getUint32(STATE + state.EXCEPTIONS, true);
-  view.setUint32(STATE + state.EXCEPTIONS, number + 1, true);
-  const at = STATE + state.RECENT + (number % ENTRIES) * ENTRY;
+  const number = cpu.get32(state.EXCEPTIONS);
+  cpu.set32(state.EXCEPTIONS, number + 1);
+  const at = cpu.base + state.RECENT + (number % ENTRIES) * ENTRY;
   view.setFloat64(at + COUNT, instructions, true);
   view.setBigUint64(at + RIP, rip, true);
   view.setBigUint64(at + ADDRESS, address ?? 0n, true);
@@ -67,11 +67,12 @@ export function emitNoteException(
 }
 
 /** A line each, the newest last. */
-export function describeExceptions(view: DataView): string[] {
-  const end = view.getUint32(STATE + state.EXCEPTIONS, true);
+export function describeExceptions(cpu: Cpu): string[] {
+  const { view } = cpu;
+  const end = cpu.get32(state.EXCEPTIONS);
   const lines: string[] = [];
   for (let number = Math.max(0, end - ENTRIES); number < end; number++) {
-    const at = STATE + state.RECENT + (number % ENTRIES) * ENTRY;
+    const at = cpu.base + state.RECENT + (number % ENTRIES) * ENTRY;
     const code = view.getInt32(at + CODE, true);
     const level = view.getUint32(at + LEVEL, true);
     const address = view.getBigUint64(at + ADDRESS, true);

@@ -5,7 +5,7 @@ import * as vectors from '../../x86/vectors.ts';
 import type { Cpu } from './cpu.ts';
 import type { Helper } from './helper.ts';
 import { stackAddress } from './segments.ts';
-import * as state from './state.ts';
+import { state } from './state.ts';
 
 const ONES = 0xffffffffffffffffn;
 

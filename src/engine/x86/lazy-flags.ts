@@ -6,7 +6,7 @@
 import type { Value } from '../../wasm/expressions.ts';
 import { Body } from '../../wasm/module.ts';
 import { ProcessorCode } from './code.ts';
-import * as state from './state.ts';
+import { state } from './state.ts';
 
 /** FLAG_X is FLAG_AUX, and FLAG_RESULT the result, sign-extended. */
 export const KIND_KNOWN = 0;

@@ -3,7 +3,7 @@ import * as msrs from '../../x86/msrs.ts';
 import { FS, GS } from '../../x86/segments.ts';
 import { setEfer } from './control.ts';
 import { type Cpu, isCanonical } from './cpu.ts';
-import * as state from './state.ts';
+import { state } from './state.ts';
 
 export interface NativeMsr {
   name: string;
@@ -31,19 +31,6 @@ function constant(name: string, value: bigint): NativeMsr {
 function readOnly(name: string, value: bigint): NativeMsr {
   return { name, read: () => value };
 }
-/** Keeps what is written, for registers whose effect nobody can see here. */
-function stored(name: string, initial = 0n, check: (value: bigint) => boolean = () => true): NativeMsr {
-  const values = new WeakMap<Cpu, bigint>();
-  return {
-    name,
-    read: cpu => values.get(cpu) ?? initial,
-    write(cpu, value) {
-      if (!check(value)) return false;
-      values.set(cpu, value);
-      return true;
-    },
-  };
-}
 /** Every byte of PAT names a memory type that exists (SDM 3A 11.12.2). */
 function validPat(value: bigint): boolean {
   for (let i = 0n; i < 64n; i += 8n) if (![0, 1, 4, 5, 6, 7].includes(Number((value >> i) & 0xffn))) return false;
@@ -51,6 +38,7 @@ function validPat(value: bigint): boolean {
 }
 
 const VARIABLE_MTRRS = 8;
+/** In the order of the field IA32_MTRR_FIX. */
 const FIXED_MTRRS: [number, string][] = [
   [msrs.IA32_MTRR_FIX64K_00000, 'IA32_MTRR_FIX64K_00000'],
   [msrs.IA32_MTRR_FIX16K_80000, 'IA32_MTRR_FIX16K_80000'],
@@ -74,7 +62,7 @@ export const nativeMsrs: Readonly<Record<number, NativeMsr>> = {
     },
   },
   [msrs.IA32_PLATFORM_ID]: readOnly('IA32_PLATFORM_ID', 0n),
-  [msrs.IA32_SPEC_CTRL]: stored('IA32_SPEC_CTRL', 0n, value => value <= 7n),
+  [msrs.IA32_SPEC_CTRL]: field('IA32_SPEC_CTRL', state.IA32_SPEC_CTRL, value => value <= 7n),
   [msrs.IA32_PRED_CMD]: { name: 'IA32_PRED_CMD', write: (_cpu, value) => value <= 1n },
   [msrs.IA32_BIOS_SIGN_ID]: constant('IA32_BIOS_SIGN_ID', 0n),
   [msrs.IA32_MTRRCAP]: readOnly('IA32_MTRRCAP', BigInt(VARIABLE_MTRRS) | 0x500n),
@@ -83,15 +71,15 @@ export const nativeMsrs: Readonly<Record<number, NativeMsr>> = {
   [msrs.IA32_SYSENTER_ESP]: field('IA32_SYSENTER_ESP', state.SYSENTER_ESP, isCanonical),
   [msrs.IA32_SYSENTER_EIP]: field('IA32_SYSENTER_EIP', state.SYSENTER_EIP, isCanonical),
   [msrs.IA32_MCG_CAP]: readOnly('IA32_MCG_CAP', 0n),
-  [msrs.IA32_MCG_STATUS]: stored('IA32_MCG_STATUS'),
-  [msrs.IA32_DEBUGCTL]: stored('IA32_DEBUGCTL', 0n, value => value === 0n || value <= 3n),
+  [msrs.IA32_MCG_STATUS]: field('IA32_MCG_STATUS', state.IA32_MCG_STATUS),
+  [msrs.IA32_DEBUGCTL]: field('IA32_DEBUGCTL', state.IA32_DEBUGCTL, value => value === 0n || value <= 3n),
   [msrs.IA32_PAT]: field('IA32_PAT', state.PAT, validPat),
-  [msrs.IA32_MTRR_DEF_TYPE]: stored('IA32_MTRR_DEF_TYPE', 0xc06n),
-  ...Object.fromEntries(FIXED_MTRRS.map(([index, name]) => [index, stored(name, 0x0606060606060606n)])),
+  [msrs.IA32_MTRR_DEF_TYPE]: field('IA32_MTRR_DEF_TYPE', state.IA32_MTRR_DEF_TYPE),
+  ...Object.fromEntries(FIXED_MTRRS.map(([index, name], i) => [index, field(name, state.IA32_MTRR_FIX + 8 * i)])),
   ...Object.fromEntries(
     Array.from({ length: VARIABLE_MTRRS }, (_, i) => [
-      [msrs.IA32_MTRR_PHYSBASE0 + 2 * i, stored(`IA32_MTRR_PHYSBASE${i}`)],
-      [msrs.IA32_MTRR_PHYSBASE0 + 2 * i + 1, stored(`IA32_MTRR_PHYSMASK${i}`)],
+      [msrs.IA32_MTRR_PHYSBASE0 + 2 * i, field(`IA32_MTRR_PHYSBASE${i}`, state.IA32_MTRR_PHYSBASE + 8 * i)],
+      [msrs.IA32_MTRR_PHYSBASE0 + 2 * i + 1, field(`IA32_MTRR_PHYSMASK${i}`, state.IA32_MTRR_PHYSMASK + 8 * i)],
     ]).flat(),
   ),
   [msrs.IA32_EFER]: { name: 'IA32_EFER', read: cpu => cpu.get64(state.EFER), write: setEfer },
@@ -107,21 +95,21 @@ export const nativeMsrs: Readonly<Record<number, NativeMsr>> = {
   // K7's performance counters: there, and standing still.
   ...Object.fromEntries(
     [0, 1, 2, 3].flatMap(i => [
-      [msrs.PERF_CTL0 + i, stored(`PERF_CTL${i}`)],
-      [msrs.PERF_CTR0 + i, stored(`PERF_CTR${i}`)],
+      [msrs.PERF_CTL0 + i, field(`PERF_CTL${i}`, state.PERF_CTL + 8 * i)],
+      [msrs.PERF_CTR0 + i, field(`PERF_CTR${i}`, state.PERF_CTR + 8 * i)],
     ]),
   ),
-  [msrs.SYSCFG]: stored('SYSCFG'),
-  [msrs.HWCR]: stored('HWCR'),
-  [msrs.NB_CFG]: stored('NB_CFG'),
+  [msrs.SYSCFG]: field('SYSCFG', state.SYSCFG),
+  [msrs.HWCR]: field('HWCR', state.HWCR),
+  [msrs.NB_CFG]: field('NB_CFG', state.NB_CFG),
   [msrs.INT_PENDING]: readOnly('INT_PENDING', 0n),
   [msrs.P_STATE_CTL]: constant('P_STATE_CTL', 0n),
   [msrs.VM_CR]: readOnly('VM_CR', 0n),
   [msrs.OSVW_ID_LENGTH]: readOnly('OSVW_ID_LENGTH', 0n),
   [msrs.OSVW_STATUS]: readOnly('OSVW_STATUS', 0n),
-  [msrs.LS_CFG_2]: stored('LS_CFG_2'),
-  [msrs.LS_CFG]: stored('LS_CFG'),
-  [msrs.DC_CFG]: stored('DC_CFG'),
-  [msrs.BU_CFG]: stored('BU_CFG'),
-  [msrs.DE_CFG]: stored('DE_CFG'),
+  [msrs.LS_CFG_2]: field('LS_CFG_2', state.LS_CFG_2),
+  [msrs.LS_CFG]: field('LS_CFG', state.LS_CFG),
+  [msrs.DC_CFG]: field('DC_CFG', state.DC_CFG),
+  [msrs.BU_CFG]: field('BU_CFG', state.BU_CFG),
+  [msrs.DE_CFG]: field('DE_CFG', state.DE_CFG),
 };

@@ -3,7 +3,7 @@
 import { DF } from '../../x86/flags.ts';
 import type { Builder, Value } from './builder.ts';
 import type { Lanes, Operand } from './instructions/row.ts';
-import { FLAGS_REST } from './state.ts';
+import { state } from './state.ts';
 
 export abstract class BaseOperand implements Operand {
   abstract readonly kind: 'register' | 'memory' | 'immediate';
@@ -192,7 +192,7 @@ export function stringOperand(
     offset,
     advance: move,
     step: () => {
-      const down = b.both(b.state32(FLAGS_REST), b.i32(DF));
+      const down = b.both(b.state32(state.FLAGS_REST), b.i32(DF));
       move(b.select(down, b.const(-bits / 8), b.const(bits / 8)));
     },
   });

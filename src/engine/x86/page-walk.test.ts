@@ -14,7 +14,7 @@ import {
   ACCESS_WRITE,
 } from './access.ts';
 import type { Cpu } from './cpu.ts';
-import * as state from './state.ts';
+import { state } from './state.ts';
 
 const RAM = 1 << 20;
 const ROOT = 0x1000;

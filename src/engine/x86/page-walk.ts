@@ -30,7 +30,7 @@ import {
   ACCESS_WRITE,
 } from './access.ts';
 import { ProcessorCode } from './code.ts';
-import * as state from './state.ts';
+import { state } from './state.ts';
 import { fillEntry } from './tlb-fill.ts';
 
 // Bits of a table's entry as 64 bits have them.

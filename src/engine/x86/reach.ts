@@ -9,7 +9,7 @@ import { type Layout, PAGE_CODE, PAGE_RAM, TLB_READ, TLB_WRITE } from '../layout
 import { ACCESS_IMPLICIT, ACCESS_QUIET, ACCESS_WRITE } from './access.ts';
 import { ProcessorCode } from './code.ts';
 import { crosses } from './slow-access.ts';
-import * as state from './state.ts';
+import { state } from './state.ts';
 import { entryOf, hostAddress } from './tlb-entry.ts';
 import { pageKind } from './tlb-fill.ts';
 

@@ -16,7 +16,7 @@ import { CS, GS, LDTR, SS, TR } from '../../x86/segments.ts';
 import * as vectors from '../../x86/vectors.ts';
 import { type Cpu, isCanonical, segmentBaseOffset } from './cpu.ts';
 import type { Helper } from './helper.ts';
-import * as state from './state.ts';
+import { state } from './state.ts';
 
 /** Linear address of `bytes` at `offset` in the stack segment; #SS(0) where they leave it (SDM 3A 5.3). For helpers. */
 export function stackAddress(cpu: Cpu, offset: bigint, bytes: number): bigint {
@@ -178,7 +178,7 @@ export const segmentHelpers: Record<string, Helper> = {
     if (segment === CS || segment > GS) cpu.raise(vectors.UD);
     loadSegment(cpu, segment, cpu.argument32(1));
     if (segment === SS) {
-      cpu.interruptShadow = true;
+      cpu.set64(state.INTERRUPT_SHADOW, cpu.next());
       if (cpu.environment.interruptPending()) cpu.requestExit();
     }
   },

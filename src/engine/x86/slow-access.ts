@@ -10,7 +10,7 @@ import { EFER_LMA } from '../../x86/control.ts';
 import { type Layout, PAGE_CODE } from '../layout.ts';
 import { ACCESS_WRITE } from './access.ts';
 import { ProcessorCode } from './code.ts';
-import * as state from './state.ts';
+import { state } from './state.ts';
 import { isRam, pageKind } from './tlb-fill.ts';
 
 export interface Imports {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Cpu } from './cpu.ts';
 import { sseFloatHelpers } from './sse-float.ts';
-import { ARGUMENT, CR4, MXCSR, RESULT, STATE, VECTOR } from './state.ts';
+import { STATE, state } from './state.ts';
 
 const bytes = new Uint8Array(STATE + 0x1000);
 const view = new DataView(bytes.buffer);
@@ -17,7 +17,7 @@ const cpu = {
   },
 } as unknown as Cpu;
 
-const ANSWER = STATE + VECTOR + 48;
+const ANSWER = STATE + state.VECTOR + 48;
 const DEFAULT = 0x1f80;
 const [IE, DE, ZE, OE, UE, PE] = [1, 2, 4, 8, 16, 32];
 
@@ -29,7 +29,7 @@ function singles(name: string, mxcsr: number, first: Lanes, second: Lanes, immed
   vectors.forEach((vector, i) => {
     for (let lane = 0; lane < 4; lane++) {
       const value = vector[lane] ?? 0;
-      const at = STATE + VECTOR + 16 * i + 4 * lane;
+      const at = STATE + state.VECTOR + 16 * i + 4 * lane;
       if (typeof value === 'number') view.setFloat32(at, value, true);
       else view.setUint32(at, value.bits, true);
     }
@@ -40,17 +40,17 @@ function singles(name: string, mxcsr: number, first: Lanes, second: Lanes, immed
 function doubles(name: string, mxcsr: number, ...vectors: number[][]) {
   vectors.forEach((vector, i) => {
     vector.forEach((value, lane) => {
-      view.setFloat64(STATE + VECTOR + 16 * i + 8 * lane, value, true);
+      view.setFloat64(STATE + state.VECTOR + 16 * i + 8 * lane, value, true);
     });
   });
   return run(name, mxcsr);
 }
 
 function run(name: string, mxcsr: number, immediate?: number) {
-  if (immediate !== undefined) view.setUint32(STATE + ARGUMENT, immediate, true);
+  if (immediate !== undefined) view.setUint32(STATE + state.ARGUMENT, immediate, true);
   raised = 0;
-  view.setUint32(STATE + CR4, 1 << 10, true);
-  view.setUint32(STATE + MXCSR, mxcsr, true);
+  view.setUint32(STATE + state.CR4, 1 << 10, true);
+  view.setUint32(STATE + state.MXCSR, mxcsr, true);
   const helper = sseFloatHelpers[name];
   assert.ok(helper, `no helper ${name}`);
   try {
@@ -60,7 +60,7 @@ function run(name: string, mxcsr: number, immediate?: number) {
   }
   return {
     raised,
-    flags: view.getUint32(STATE + MXCSR, true) & 0x3f,
+    flags: view.getUint32(STATE + state.MXCSR, true) & 0x3f,
     words: [0, 4, 8, 12].map(at => view.getUint32(ANSWER + at, true)),
     singles: [0, 4, 8, 12].map(at => view.getFloat32(ANSWER + at, true)),
     doubles: [0, 8].map(at => view.getFloat64(ANSWER + at, true)),
@@ -99,11 +99,11 @@ test('an unmasked exception of any lane faults with its flags set; later ones ar
   assert.deepEqual([sticky.raised, sticky.flags], [0, PE]); // an old flag does not fault
 });
 
-test('without CR4.OSXMMEXCPT it is #UD', () => {
-  view.setUint32(STATE + CR4, 0, true);
-  view.setUint32(STATE + MXCSR, 0, true);
-  view.setBigUint64(STATE + VECTOR, 0n, true);
-  view.setBigUint64(STATE + VECTOR + 16, 0n, true);
+test('without state.CR4.OSXMMEXCPT it is #UD', () => {
+  view.setUint32(STATE + state.CR4, 0, true);
+  view.setUint32(STATE + state.MXCSR, 0, true);
+  view.setBigUint64(STATE + state.VECTOR, 0n, true);
+  view.setBigUint64(STATE + state.VECTOR + 16, 0n, true);
   raised = 0;
   assert.throws(() => sseFloatHelpers.divsd!(cpu));
   assert.equal(raised, 6);
@@ -145,16 +145,16 @@ test('predicates', () => {
 test('comparison to flags', () => {
   const of = (x: number, y: number) => {
     doubles('ucomisd', DEFAULT, [x], [y]);
-    return view.getUint32(STATE + RESULT, true);
+    return view.getUint32(STATE + state.RESULT, true);
   };
   assert.deepEqual([of(2, 1), of(1, 2), of(1, 1), of(1, Number.NaN)], [0, 1, 0x40, 0x45]);
 });
 
 test('conversions to integers: rounding, truncation, the indefinite', () => {
   const to = (name: string, value: number) => {
-    view.setFloat64(STATE + VECTOR + 16, value, true);
+    view.setFloat64(STATE + state.VECTOR + 16, value, true);
     const { flags } = run(name, DEFAULT);
-    return [view.getBigInt64(STATE + RESULT, true), flags];
+    return [view.getBigInt64(STATE + state.RESULT, true), flags];
   };
   assert.deepEqual(to('cvtsd2si_32', 2.5), [2n, PE]);
   assert.deepEqual(to('cvtsd2si_32', 3.5), [4n, PE]);
@@ -167,12 +167,12 @@ test('conversions to integers: rounding, truncation, the indefinite', () => {
 });
 
 test('conversions from integers', () => {
-  view.setBigInt64(STATE + ARGUMENT, 2n ** 53n + 1n, true);
+  view.setBigInt64(STATE + state.ARGUMENT, 2n ** 53n + 1n, true);
   assert.equal(run('cvtsi2sd_64', DEFAULT).doubles[0], 2 ** 53);
-  assert.equal(view.getUint32(STATE + MXCSR, true) & 0x3f, PE);
+  assert.equal(view.getUint32(STATE + state.MXCSR, true) & 0x3f, PE);
 });
 
-test('ROUND: the immediate’s mode, MXCSR’s, and with PE kept quiet', () => {
+test('ROUND: the immediate’s mode, state.MXCSR’s, and with PE kept quiet', () => {
   const of = (immediate: number, mxcsr = DEFAULT) => singles('roundps', mxcsr, [], [2.5, -2.5, 0.4, -0.4], immediate);
   assert.deepEqual(of(0).singles, [2, -2, 0, -0]);
   assert.deepEqual(of(1).singles, [2, -3, 0, -1]);

@@ -3,7 +3,7 @@
  */
 import type { Value } from '../../wasm/expressions.ts';
 import type { ProcessorCode } from './code.ts';
-import * as state from './state.ts';
+import { state } from './state.ts';
 import type { FlagSource, Registers } from './tier.ts';
 
 export class StateRegisters implements Registers {

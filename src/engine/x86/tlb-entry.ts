@@ -5,7 +5,7 @@
 import type { Value } from '../../wasm/expressions.ts';
 import { TLB_ADDEND, TLB_BANK, TLB_ENTRIES, TLB_ENTRY, TLB_EXECUTE } from '../layout.ts';
 import type { ProcessorCode } from './code.ts';
-import * as state from './state.ts';
+import { state } from './state.ts';
 
 /** The offset in a bank of the entry for a linear address: bits 12 and up of the address are the entry's number. */
 export function entryOffset(b: ProcessorCode, linear: Value): Value {

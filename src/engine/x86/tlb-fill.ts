@@ -22,7 +22,7 @@ import {
   TLB_WRITE,
 } from '../layout.ts';
 import { ProcessorCode } from './code.ts';
-import * as state from './state.ts';
+import { state } from './state.ts';
 import { entryOf, keyPlace } from './tlb-entry.ts';
 
 /** A page number that no address indexing entry `index` can have, as a tag. */

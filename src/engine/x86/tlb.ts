@@ -18,7 +18,7 @@ import {
   TLB_NOTES_LIST,
   TLB_READ,
 } from '../layout.ts';
-import * as state from './state.ts';
+import { STATE, state } from './state.ts';
 
 const CLASSES = 3;
 const SETS = TLB_BANKS / CLASSES;
@@ -61,8 +61,8 @@ export class Tlb {
     this.#used[set] = ++this.#tick;
     this.#current = set;
     const words = this.#words;
-    for (let kind = 0; kind < CLASSES; kind++) words[(state.STATE + state.CLASS_BASE) / 4 + kind] = baseOf(set, kind);
-    words[(state.STATE + state.NOTES) / 4] = notes(set, false) * 4;
+    for (let kind = 0; kind < CLASSES; kind++) words[(STATE + state.CLASS_BASE) / 4 + kind] = baseOf(set, kind);
+    words[(STATE + state.NOTES) / 4] = notes(set, false) * 4;
   }
   /** Forgets all translations of `space`. */
   drop(space: number): void {

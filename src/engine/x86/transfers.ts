@@ -33,7 +33,7 @@ import {
   setSegment,
   stackAddress,
 } from './segments.ts';
-import * as state from './state.ts';
+import { state } from './state.ts';
 
 const RSP = 4;
 

@@ -7,7 +7,14 @@ import type { Exception } from '../../paravirt/processor.ts';
 import { TF } from '../../x86/flags.ts';
 import { CS, DS, ES, FS, GS, SS, TR } from '../../x86/segments.ts';
 import { Engine, type EngineEnvironment } from '../engine.ts';
-import * as state from './state.ts';
+import { ELEMENTS, readElement } from './registers.ts';
+import { state } from './state.ts';
+
+/** All that an instruction leaves behind. FLAT does not count: Cpu.noteSegments brings it up to date when it is needed. */
+const COMPARED = ELEMENTS.filter(
+  ({ role, field }) =>
+    (role === 'architecture' || role === 'derived' || field === 'FAULT' || field === 'FAULT_CODE') && field !== 'FLAT',
+);
 
 const RAM = 2 << 20;
 /** Physical addresses. All RAM is at 0 for everybody, and at KERNEL for the kernel. */
@@ -138,12 +145,7 @@ class Guest {
     engine.step();
     cpu.functions = functions;
 
-    const fields = [
-      [0, 0x88],
-      [0x90, 0xd8],
-      [0xec, 0x100],
-      [0x2a0, 0x3f0],
-    ].map(([from, to]) => Buffer.from(cpu.bytes.subarray(state.STATE + from, state.STATE + to)).toString('hex'));
+    const fields = COMPARED.map(element => `${element.name} ${readElement(cpu, element).toString(16)}`);
     const last = engine.recent.at(-1)?.replace(/instruction \d+/, '');
     const spent = engine.instructions - before;
     return {

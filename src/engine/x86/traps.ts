@@ -16,7 +16,7 @@ import { WITH_ERROR_CODE } from '../../x86/vectors.ts';
 import { ACCESS_IMPLICIT, ACCESS_WRITE } from './access.ts';
 import { ProcessorCode } from './code.ts';
 import { emitNoteException, NO_CODE, SHOWS_RF } from './exceptions.ts';
-import * as state from './state.ts';
+import { NATIVE_EXCEPTIONS, NATIVE_SYSCALLS, state } from './state.ts';
 
 const RCX = 1;
 const RSP = 4;
@@ -173,7 +173,7 @@ const descriptorAttributes = (b: ProcessorCode, high: Value): Value => b.and(hig
 
 function emitSyscall(f: FastPath): void {
   const { b } = f;
-  f.refuseUnless(b.state32(state.NATIVE), state.NATIVE_SYSCALLS, state.NATIVE_SYSCALLS);
+  f.refuseUnless(b.state32(state.NATIVE), NATIVE_SYSCALLS, NATIVE_SYSCALLS);
   f.refuseUnless(b.state32(state.EFER), EFER_SCE, EFER_SCE);
   f.refuseUnless(b.state32(state.MODE), -1, 64);
   const flags = f.flags();
@@ -329,7 +329,7 @@ function faultBody(deliver: number): Body {
   const [done] = b.parameters(1);
   const vector = b.and(b.state32(state.FAULT), 0xff);
   const isAmong = (vectors: number) => b.and(b.shr(vectors, vector), 1);
-  b.when(b.none(b.state32(state.NATIVE), state.NATIVE_EXCEPTIONS), () => b.answer(0));
+  b.when(b.none(b.state32(state.NATIVE), NATIVE_EXCEPTIONS), () => b.answer(0));
   const code = b.select(isAmong(WITH_ERROR_CODE), b.state32(state.FAULT_CODE), NO_CODE);
   const cpl = b.state32(state.CPL);
   const rip = b.state(state.RIP);

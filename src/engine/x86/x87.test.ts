@@ -5,18 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Cpu } from './cpu.ts';
-import {
-  ARGUMENT,
-  CR0,
-  FPU_CONTROL,
-  FPU_IMAGE,
-  FPU_REGISTERS,
-  FPU_STATUS,
-  FPU_TAGS,
-  FPU_WRITES,
-  RESULT,
-  STATE,
-} from './state.ts';
+import { STATE, state } from './state.ts';
 import { x87Helpers } from './x87.ts';
 
 class Raised extends Error {
@@ -42,7 +31,7 @@ function createUnit() {
     view,
     run(name: string, ...args: bigint[]) {
       args.forEach((argument, i) => {
-        view.setBigUint64(STATE + ARGUMENT + 8 * i, argument, true);
+        view.setBigUint64(STATE + state.ARGUMENT + 8 * i, argument, true);
       });
       const helper = x87Helpers[name];
       assert.ok(helper, `no helper ${name}`);
@@ -55,28 +44,28 @@ function createUnit() {
     /** Pops ST(0) as a double. */
     pop(): number {
       unit.run('fst_m64');
-      const value = view.getFloat64(STATE + RESULT, true);
+      const value = view.getFloat64(STATE + state.RESULT, true);
       unit.run('fstp_commit');
       return value;
     },
     /** ST(0) as the processor shows it: sign and exponent, significand. */
     top(): string {
-      const at = STATE + FPU_REGISTERS + 16 * ((unit.status() >> 11) & 7);
+      const at = STATE + state.FPU_REGISTERS + 16 * ((unit.status() >> 11) & 7);
       return `${view.getUint16(at + 8, true).toString(16)}:${view.getBigUint64(at, true).toString(16).padStart(16, '0')}`;
     },
-    status: () => view.getUint16(STATE + FPU_STATUS, true),
+    status: () => view.getUint16(STATE + state.FPU_STATUS, true),
     control: (word: number) => unit.run('fldcw', BigInt(word)),
   };
-  view.setUint32(STATE + CR0, 1, true);
+  view.setUint32(STATE + state.CR0, 1, true);
   unit.run('fninit');
   return unit;
 }
 
 test('after FNINIT all is masked, empty, and rounds to nearest with 64 bits', () => {
   const unit = createUnit();
-  assert.equal(unit.view.getUint16(STATE + FPU_CONTROL, true), 0x37f);
+  assert.equal(unit.view.getUint16(STATE + state.FPU_CONTROL, true), 0x37f);
   assert.equal(unit.status(), 0);
-  assert.equal(unit.view.getUint8(STATE + FPU_TAGS), 0);
+  assert.equal(unit.view.getUint8(STATE + state.FPU_TAGS), 0);
 });
 
 test('arithmetic in all directions', () => {
@@ -101,7 +90,7 @@ test('arithmetic in all directions', () => {
   unit.load(12);
   unit.run('fsubp_sti_st0', 1n); // ST(1) - ST(0)
   assert.equal(unit.pop(), -9);
-  assert.equal(unit.view.getUint8(STATE + FPU_TAGS), 0);
+  assert.equal(unit.view.getUint8(STATE + state.FPU_TAGS), 0);
 });
 
 test('a ninth push overflows the stack: the indefinite, IE, SF and C1', () => {
@@ -147,11 +136,11 @@ test('a store changes nothing before its second half', () => {
   unit.load(1 / 3);
   const before = unit.status();
   unit.run('fst_m32');
-  assert.equal(unit.view.getFloat32(STATE + RESULT, true), Math.fround(1 / 3));
+  assert.equal(unit.view.getFloat32(STATE + state.RESULT, true), Math.fround(1 / 3));
   assert.equal(unit.status(), before);
   unit.run('fstp_commit');
   assert.equal(unit.status() & 0x3f, 0x20);
-  assert.equal(unit.view.getUint8(STATE + FPU_TAGS), 0);
+  assert.equal(unit.view.getUint8(STATE + state.FPU_TAGS), 0);
 });
 
 test('an unmasked overflow writes nothing and pops nothing', () => {
@@ -159,17 +148,17 @@ test('an unmasked overflow writes nothing and pops nothing', () => {
   unit.control(0x377);
   unit.load(1e300);
   unit.run('fst_m32');
-  assert.equal(unit.view.getUint32(STATE + FPU_WRITES, true), 0);
+  assert.equal(unit.view.getUint32(STATE + state.FPU_WRITES, true), 0);
   unit.run('fstp_commit');
   assert.equal(unit.status() & 0x80ff, 0x8088);
-  assert.notEqual(unit.view.getUint8(STATE + FPU_TAGS), 0);
+  assert.notEqual(unit.view.getUint8(STATE + state.FPU_TAGS), 0);
 });
 
 test('integers that do not fit are indefinite', () => {
   const unit = createUnit();
   unit.load(-32769);
   unit.run('fist_m16int');
-  assert.equal(unit.view.getUint16(STATE + RESULT, true), 0x8000);
+  assert.equal(unit.view.getUint16(STATE + state.RESULT, true), 0x8000);
   unit.run('fstp_commit');
   assert.equal(unit.status() & 1, 1);
 });
@@ -247,12 +236,12 @@ test('FNSAVE and FRSTOR, both sizes', () => {
     unit.load(0);
     unit.run(`fnsave_${size}`);
     const wide = size === 108;
-    const tags = unit.view.getUint16(STATE + FPU_IMAGE + (wide ? 8 : 4), true);
+    const tags = unit.view.getUint16(STATE + state.FPU_IMAGE + (wide ? 8 : 4), true);
     assert.equal(tags, 0x1fff); // physical 6: zero, 7: valid
     unit.run('fnsave_commit');
-    assert.equal(unit.view.getUint8(STATE + FPU_TAGS), 0);
+    assert.equal(unit.view.getUint8(STATE + state.FPU_TAGS), 0);
     unit.run(`frstor_${size}`);
-    assert.equal(unit.view.getUint16(STATE + FPU_CONTROL, true), 0x27f);
+    assert.equal(unit.view.getUint16(STATE + state.FPU_CONTROL, true), 0x27f);
     assert.equal(unit.pop(), 0);
     assert.equal(unit.pop(), 1);
   }
@@ -263,5 +252,5 @@ test('EMMS empties all registers and sets TOP to 0', () => {
   unit.load(1);
   unit.run('emms');
   assert.equal(unit.status(), 0);
-  assert.equal(unit.view.getUint8(STATE + FPU_TAGS), 0);
+  assert.equal(unit.view.getUint8(STATE + state.FPU_TAGS), 0);
 });

@@ -1,16 +1,16 @@
 /** AES-NI and PCLMULQDQ: helpers all (engine/x86/crypto.ts). */
 import type { Builder } from '../builder.ts';
-import { VECTOR } from '../state.ts';
+import { state } from '../state.ts';
 import type { Meaning, Operand, Row } from './row.ts';
 import { high, low } from './vector.ts';
 import { row, x66 } from './vector-columns.ts';
 
 /** dst = the helper's answer for dst and src, which it takes from VECTOR. */
 function computed(b: Builder, dst: Operand, src: Operand, call: () => void): void {
-  b.setState(VECTOR + 16, src.get(), 128);
-  b.setState(VECTOR, dst.get(), 128);
+  b.setState(state.VECTOR + 16, src.get(), 128);
+  b.setState(state.VECTOR, dst.get(), 128);
   call();
-  dst.set(b.state(VECTOR + 48, 128));
+  dst.set(b.state(state.VECTOR + 48, 128));
 }
 const round =
   (name: string): Meaning =>
@@ -26,7 +26,7 @@ const pclmulqdq: Meaning = (b, dst, src, immediate) => {
   const control = immediate.get();
   const bit = (n: number) => b.narrow(b.and(b.shr(control, b.const(n)), b.const(1)));
   b.helper('pclmulqdq', b.select(bit(0), high(b, x), low(b, x)), b.select(bit(4), high(b, y), low(b, y)));
-  dst.set(b.state(VECTOR + 48, 128));
+  dst.set(b.state(state.VECTOR + 48, 128));
 };
 
 const aes = { prefix: '66', feature: 'aes', unit: 'sse' } as const;

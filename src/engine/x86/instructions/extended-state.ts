@@ -5,7 +5,7 @@
 import { CR0_TS, CR4_OSXSAVE } from '../../../x86/control.ts';
 import { GP, NM, UD } from '../../../x86/vectors.ts';
 import type { Builder, Value } from '../builder.ts';
-import { CR0, CR4, FPU_IMAGE, MXCSR, XCR0, XMM } from '../state.ts';
+import { state } from '../state.ts';
 import type { Meaning, Operand, Row } from './row.ts';
 import { memory, none, reads, register, row, sse, x66 } from './vector-columns.ts';
 
@@ -40,14 +40,15 @@ const restorerOf = (memory: Operand) => (memory.bits === 64 ? 'fxrstor64_x87' : 
 function storeX87(b: Builder, memory: Operand): void {
   b.helper(saverOf(memory));
   for (let offset = 0; offset < IMAGE_MXCSR; offset += 8)
-    b.store(at(memory, b, offset), 64, b.state(FPU_IMAGE + offset));
+    b.store(at(memory, b, offset), 64, b.state(state.FPU_IMAGE + offset));
   for (let offset = IMAGE_ST; offset < IMAGE_XMM; offset += 16)
-    b.store(at(memory, b, offset), 128, b.state(FPU_IMAGE + offset, 128));
+    b.store(at(memory, b, offset), 128, b.state(state.FPU_IMAGE + offset, 128));
 }
 function storeSse(b: Builder, memory: Operand): void {
-  const mxcsr = b.or(b.state(MXCSR, 32), b.const(BigInt(MXCSR_MASK) << 32n));
+  const mxcsr = b.or(b.state(state.MXCSR, 32), b.const(BigInt(MXCSR_MASK) << 32n));
   b.store(at(memory, b, IMAGE_MXCSR), 64, mxcsr);
-  for (let n = 0; n < xmmCount(b); n++) b.store(at(memory, b, IMAGE_XMM + 16 * n), 128, b.state(XMM + 16 * n, 128));
+  for (let n = 0; n < xmmCount(b); n++)
+    b.store(at(memory, b, IMAGE_XMM + 16 * n), 128, b.state(state.XMM + 16 * n, 128));
 }
 
 /** What an image would have at an offset in the initial state: FCW 037F, all else zero. */
@@ -64,7 +65,7 @@ function loadImage(b: Builder, memory: Operand, x87: Value, sse: Value): void {
   for (let offset = 0; offset < end; offset += 16) {
     const loaded = b.load(at(memory, b, offset), 128);
     const present = offset < IMAGE_XMM ? x87 : sse;
-    b.setState(FPU_IMAGE + offset, b.select(present, loaded, initial(b, offset)), 128);
+    b.setState(state.FPU_IMAGE + offset, b.select(present, loaded, initial(b, offset)), 128);
   }
 }
 /** MXCSR of the image in memory; #GP(0) for a reserved bit, if it `matters`. */
@@ -74,8 +75,9 @@ function loadMxcsr(b: Builder, memory: Operand, matters: Value): Value {
   return mxcsr;
 }
 function restoreSse(b: Builder, mxcsr: Value): void {
-  b.setState(MXCSR, mxcsr, 32);
-  for (let n = 0; n < xmmCount(b); n++) b.setState(XMM + 16 * n, b.state(FPU_IMAGE + IMAGE_XMM + 16 * n, 128), 128);
+  b.setState(state.MXCSR, mxcsr, 32);
+  for (let n = 0; n < xmmCount(b); n++)
+    b.setState(state.XMM + 16 * n, b.state(state.FPU_IMAGE + IMAGE_XMM + 16 * n, 128), 128);
 }
 
 const fxsave: Meaning = (b, memory) => {
@@ -95,10 +97,10 @@ const fxrstor: Meaning = (b, memory) => {
 
 /** What XSAVE and XRSTOR check first; their components: EDX:EAX as far as XCR0 has them. */
 function requested(b: Builder, memory: Operand): Value {
-  b.raiseIf(b.no(bit(b, b.state(CR4), CR4_OSXSAVE)), UD);
-  b.raiseIf(bit(b, b.state(CR0), CR0_TS), NM);
+  b.raiseIf(b.no(bit(b, b.state(state.CR4), CR4_OSXSAVE)), UD);
+  b.raiseIf(bit(b, b.state(state.CR0), CR0_TS), NM);
   aligned(b, memory, 64);
-  return b.and(b.or(b.gpr(0, 32), b.shl(b.gpr(2, 32), b.const(32))), b.state(XCR0));
+  return b.and(b.or(b.gpr(0, 32), b.shl(b.gpr(2, 32), b.const(32))), b.state(state.XCR0));
 }
 
 const xsave: Meaning = (b, memory) => {
@@ -113,7 +115,7 @@ const xrstor: Meaning = (b, memory) => {
   const components = requested(b, memory);
   const present = b.load(at(memory, b, XSTATE_BV), 64);
   const reserved = b.or(b.load(at(memory, b, XCOMP_BV), 64), b.load(at(memory, b, XCOMP_BV + 8), 64));
-  const unknown = b.and(present, b.not(b.state(XCR0)));
+  const unknown = b.and(present, b.not(b.state(state.XCR0)));
   b.raiseIf(b.no(b.eqz(b.or(reserved, unknown))), GP, 0);
   const mxcsr = loadMxcsr(b, memory, bit(b, components, SSE));
   loadImage(b, memory, bit(b, present, X87), bit(b, present, SSE));
@@ -122,34 +124,34 @@ const xrstor: Meaning = (b, memory) => {
 };
 
 const xgetbv: Meaning = b => {
-  b.raiseIf(b.no(bit(b, b.state(CR4), CR4_OSXSAVE)), UD);
+  b.raiseIf(b.no(bit(b, b.state(state.CR4), CR4_OSXSAVE)), UD);
   b.raiseIf(b.no(b.eqz(b.gpr(1, 32))), GP, 0);
-  const value = b.state(XCR0);
+  const value = b.state(state.XCR0);
   b.setGpr(0, b.zx(value, 32), 32);
   b.setGpr(2, b.shr(value, b.const(32)), 32);
 };
 /** x87 always, SSE or not, nothing else. */
 const xsetbv: Meaning = b => {
-  b.raiseIf(b.no(bit(b, b.state(CR4), CR4_OSXSAVE)), UD);
+  b.raiseIf(b.no(bit(b, b.state(state.CR4), CR4_OSXSAVE)), UD);
   const value = b.or(b.gpr(0, 32), b.shl(b.gpr(2, 32), b.const(32)));
   const valid = b.eqz(b.and(b.xor(value, b.const(X87)), b.const(~SSE)));
   b.raiseIf(b.either(b.no(valid), b.no(b.eqz(b.gpr(1, 32)))), GP, 0);
-  b.setState(XCR0, value);
+  b.setState(state.XCR0, value);
 };
 
 const ldmxcsr: Meaning = (b, src) => {
   const value = src.get();
   b.raiseIf(bit(b, value, ~MXCSR_MASK), GP, 0);
-  b.setState(MXCSR, value, 32);
+  b.setState(state.MXCSR, value, 32);
 };
-const stmxcsr: Meaning = (b, dst) => dst.set(b.state(MXCSR, 32));
+const stmxcsr: Meaning = (b, dst) => dst.set(b.state(state.MXCSR, 32));
 
 /** Ordering and cache hints: one processor sees its own accesses in order. */
 const nothing: Meaning = () => {};
 /** A cache line's address is checked as a byte's load would be. */
 const touch: Meaning = (b, memory) => b.use(b.load(memory.address(), 8));
 
-const user = 'needs CR4.CR4_OSXSAVE, and XCR0 differs between hosts';
+const user = 'needs state.CR4.CR4_OSXSAVE, and state.XCR0 differs between hosts';
 const image = { feature: 'fxsr', unit: 'x87' } as const;
 const xstate = { feature: 'xsave', untested: user } as const;
 

@@ -14,7 +14,7 @@
  */
 import type { Builder, Value } from '../builder.ts';
 import type { ProcessorCode } from '../code.ts';
-import { MXCSR, VECTOR } from '../state.ts';
+import { state } from '../state.ts';
 import type { Operand, Row } from './row.ts';
 import { doubled } from './vector.ts';
 
@@ -34,7 +34,7 @@ const SILENT = 0x1020;
 
 /** A result that has to be rounded raises no new flag and is rounded to nearest. */
 export function roundingIsSilent(b: ProcessorCode): Value {
-  return b.eq(b.both(b.state32(MXCSR), b.i32(ROUNDING_AND_PRECISION)), b.i32(SILENT));
+  return b.eq(b.both(b.state32(state.MXCSR), b.i32(ROUNDING_AND_PRECISION)), b.i32(SILENT));
 }
 
 /** The bits of a number in every lane. */
@@ -117,11 +117,11 @@ export function inSoftware(
   second: Value,
   immediate?: Value,
 ): Value {
-  if (first) b.setState(VECTOR, first, 128);
-  b.setState(VECTOR + 16, second, 128);
+  if (first) b.setState(state.VECTOR, first, 128);
+  b.setState(state.VECTOR + 16, second, 128);
   if (immediate) b.helper(name, immediate);
   else b.helper(name);
-  return b.state(VECTOR + 48, 128);
+  return b.state(state.VECTOR + 48, 128);
 }
 
 /** What an operand holds, in the lanes of a vector; a number from memory in all of them. */

@@ -2,7 +2,7 @@
 import { ARITHMETIC_FLAGS, IF, OF, RF, VM } from '../../../x86/flags.ts';
 import { CS, GS, SS } from '../../../x86/segments.ts';
 import type { Builder, Value } from '../builder.ts';
-import * as state from '../state.ts';
+import { state } from '../state.ts';
 import type { Meaning, Row } from './row.ts';
 import { pop, popFrom, push, setPointer, stackOffset, wrapped } from './stack.ts';
 

@@ -3,7 +3,7 @@
  * would cost more than the rounds.
  */
 import type { Builder, Value } from '../builder.ts';
-import { XMM } from '../state.ts';
+import { state } from '../state.ts';
 import type { Meaning, Row } from './row.ts';
 import { choose, lanes, whole, zero } from './vector.ts';
 import { row } from './vector-columns.ts';
@@ -70,7 +70,7 @@ const sha1msg2 = whole((b, x, y) => {
 
 /** Two rounds: dst has C D G H, src A B E F, from lane 3 down; XMM0 the message words with their constants added. */
 const sha256rnds2: Meaning = (b, dst, src) => {
-  const message = b.state(XMM, 128);
+  const message = b.state(state.XMM, 128);
   const second = src.get();
   const first = dst.get();
   let [a, v, e, f] = [3, 2, 1, 0].map(lane => word(b, second, lane)) as [Value, Value, Value, Value];

@@ -1,6 +1,6 @@
 /** Floating-point comparisons of SSE and SSE2 (SDM 1, 5.5.1.3 and 5.6.1.3). */
 import type { Builder, Value } from '../builder.ts';
-import { ARGUMENT, RESULT } from '../state.ts';
+import { state } from '../state.ts';
 import {
   DOUBLE,
   everyLane,
@@ -24,7 +24,7 @@ const compare =
   (format: Format, packed: boolean): Meaning =>
   (b, dst, src, immediate) => {
     const predicate = b.narrow(immediate.get());
-    b.setState(ARGUMENT, immediate.get());
+    b.setState(state.ARGUMENT, immediate.get());
     const bit = (n: number) => b.both(b.shr(predicate, b.i32(n)), b.i32(1));
     const result = (x: Value, y: Value) => {
       const is = (operation: string) => b.wasm(`${format.shape}.${operation}`, x, y);
@@ -64,7 +64,7 @@ const compareToFlags =
     const flags = b.variable(b.either(is('lt'), b.shl(is('eq'), b.i32(6))));
     b.when(b.ne(ordinary, b.i32(3)), () => {
       inSoftware(b, name, x, y);
-      flags.set(b.state32(RESULT));
+      flags.set(b.state32(state.RESULT));
     });
     setComparison(b, flags.get());
   };

@@ -1,6 +1,6 @@
 /** Conversions of SSE and SSE2 (SDM 1, 5.5.1.6, 5.5.3 and 5.6.1.6): fast where float-check.ts allows it. */
 import type { Builder, Value } from '../builder.ts';
-import { VECTOR } from '../state.ts';
+import { state } from '../state.ts';
 import {
   DOUBLE,
   everyLane,
@@ -54,7 +54,7 @@ const fromInteger =
       () => dst.set(result),
       () => {
         b.helper(`${name}_${src.bits}`, integer);
-        dst.set(withLowest(b, format, x, lowest(b, format, b.state(VECTOR + 48, 128))));
+        dst.set(withLowest(b, format, x, lowest(b, format, b.state(state.VECTOR + 48, 128))));
       },
     );
   };
@@ -72,7 +72,7 @@ const toInteger =
     const exact = b.wasm(`${type}.eq`, b.wasm(`${type}.convert_i64_s`, integer), x);
     const answer = b.variable(integer);
     b.when(b.no(b.both(inRange, b.either(exact, roundingIsSilent(b)))), () => {
-      b.setState(VECTOR + 16, source, 128);
+      b.setState(state.VECTOR + 16, source, 128);
       answer.set(b.helper(`${name}_${dst.bits}`));
     });
     dst.set(b.zx(answer.get(), dst.bits));

@@ -1,6 +1,6 @@
 /** SSE4.1 and SSE4.2 on integers, and the single instructions of their time: POPCNT, CRC32, MOVBE (SDM 1, 5.10 and 5.11). */
 import type { Builder, Value } from '../builder.ts';
-import { XMM } from '../state.ts';
+import { state } from '../state.ts';
 import { FIRST_ENDS, IMPLICIT, SECOND_ENDS } from '../string-compare.ts';
 import type { Meaning, Operand, Row } from './row.ts';
 import { multiplyEven } from './sse-integer.ts';
@@ -28,7 +28,7 @@ const blendByXmm0 =
   (shape: string, bits: number): Meaning =>
   (b, dst, src) => {
     const y = src.get();
-    const chosen = b.wasm(`${shape}.shr_s`, b.state(XMM, 128), b.i32(bits - 1));
+    const chosen = b.wasm(`${shape}.shr_s`, b.state(state.XMM, 128), b.i32(bits - 1));
     dst.set(b.wasm('v128.bitselect', y, dst.get(), chosen));
   };
 /** Chosen by the bits of an immediate. */
@@ -204,7 +204,7 @@ function compareStrings(
       bytes(b, i => 1 << (i & 7)),
     ),
   );
-  b.setState(XMM, b.select(bit(control, 6), characters, extended(b, b.wide(bits))), 128);
+  b.setState(state.XMM, b.select(bit(control, 6), characters, extended(b, b.wide(bits))), 128);
 }
 
 // ── general registers ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,7 @@
 /** The stack as pushes, pops, calls and returns see it: as wide as SS says, 64 bits in 64-bit mode. */
 import { SS } from '../../../x86/segments.ts';
 import type { Builder, Value } from '../builder.ts';
-import * as state from '../state.ts';
+import { state } from '../state.ts';
 
 const RSP = 4;
 

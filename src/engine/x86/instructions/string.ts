@@ -4,7 +4,7 @@
  */
 import { DF } from '../../../x86/flags.ts';
 import type { Builder, Value } from '../builder.ts';
-import * as state from '../state.ts';
+import { state } from '../state.ts';
 import type { ListMeaning, Meaning, Operand, Row } from './row.ts';
 
 const movs: Meaning = (b, dst, src) => {

@@ -2,7 +2,7 @@
 import { AC, IF } from '../../../x86/flags.ts';
 import { FS, GS } from '../../../x86/segments.ts';
 import type { Builder, Value } from '../builder.ts';
-import * as state from '../state.ts';
+import { state } from '../state.ts';
 import type { ListMeaning, Meaning, Operand, Row } from './row.ts';
 
 const helper =
@@ -56,7 +56,7 @@ const sti: Meaning = b => {
     () => b.helper('sti'),
     () => setRest(IF, 0)(b),
   );
-  b.setState(state.STI_SHADOW, b.tier.next(b));
+  b.setState(state.INTERRUPT_SHADOW, b.tier.next(b));
 };
 const swapgs: Meaning = b => {
   const base = b.state(state.SEGMENT_BASE + 8 * GS);

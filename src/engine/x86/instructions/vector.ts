@@ -4,7 +4,7 @@
  */
 import type { Builder, Value } from '../builder.ts';
 import type { ProcessorCode } from '../code.ts';
-import { FPU_STATUS, FPU_TAGS } from '../state.ts';
+import { state } from '../state.ts';
 import type { Feature, Meaning, Row } from './row.ts';
 
 /** A lane-wise operation: WebAssembly's own name for it, or a function. */
@@ -80,13 +80,13 @@ export function splat(b: ProcessorCode, shape: 'i8x16' | 'i16x8' | 'i32x4', valu
 
 /** MMX registers are x87 registers: an x87 exception that waits comes first (FPU_STATUS's ES). */
 export function raiseWaiting(b: Builder): void {
-  b.raiseIf(b.narrow(b.and(b.state(FPU_STATUS, 16), b.const(0x80))), 16);
+  b.raiseIf(b.narrow(b.and(b.state(state.FPU_STATUS, 16), b.const(0x80))), 16);
 }
 
 /** The x87 becomes MMX: its stack starts at 0 and all its registers are in use (SDM 1, 9.5.1). */
 export function switchToMmx(b: Builder): void {
-  b.setState(FPU_STATUS, b.and(b.state(FPU_STATUS, 16), b.const(~0x3800)), 16);
-  b.setState(FPU_TAGS, b.const(0xff), 8);
+  b.setState(state.FPU_STATUS, b.and(b.state(state.FPU_STATUS, 16), b.const(~0x3800)), 16);
+  b.setState(state.FPU_TAGS, b.const(0xff), 8);
 }
 
 /** dst = operation(dst, src), whole registers. */

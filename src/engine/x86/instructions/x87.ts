@@ -5,7 +5,7 @@
 import { CR0_MP, CR0_TS } from '../../../x86/control.ts';
 import { NM } from '../../../x86/vectors.ts';
 import type { Builder, Value } from '../builder.ts';
-import { CR0, FPU_IMAGE, FPU_IP, FPU_STATUS, FPU_WRITES, RESULT } from '../state.ts';
+import { state } from '../state.ts';
 import { checkMeaning, type Meaning, type Operand, type Row } from './row.ts';
 
 const MP_AND_TS = CR0_MP | CR0_TS;
@@ -19,7 +19,7 @@ const remembered =
   (meaning: Meaning): Meaning =>
   (b, ...operands) => {
     meaning(b, ...operands);
-    b.setState(FPU_IP, b.tier.here(b));
+    b.setState(state.FPU_IP, b.tier.here(b));
   };
 
 const plain =
@@ -47,7 +47,7 @@ const ES = 0x80;
  * operand's page fault. (Helpers check it too, for those without one.)
  */
 function waitFirst(b: Builder): void {
-  b.raiseIf(b.narrow(b.and(b.state(FPU_STATUS, 16), b.const(ES))), MF);
+  b.raiseIf(b.narrow(b.and(b.state(state.FPU_STATUS, 16), b.const(ES))), MF);
 }
 
 const withMemory =
@@ -62,7 +62,7 @@ const toFlags =
   (helper: string): Meaning =>
   (b, register) => {
     b.helper(helper, stackIndex(b, register));
-    b.flagsFromBits(b.state32(RESULT));
+    b.flagsFromBits(b.state32(state.RESULT));
   };
 
 const conditional =
@@ -79,7 +79,7 @@ const store =
     // The destination must be writable even where an unmasked exception keeps the value back.
     destination.get();
     b.helper(helper);
-    b.when(b.state32(FPU_WRITES), () => destination.set(b.state(RESULT, destination.bits)));
+    b.when(b.state32(state.FPU_WRITES), () => destination.set(b.state(state.RESULT, destination.bits)));
     b.helper(pops ? 'fstp_commit' : 'fst_commit');
   };
 
@@ -91,9 +91,9 @@ const storeTen =
     b.loadForWrite(destination.address(), 64);
     b.loadForWrite(destination.displaced(b.const(8)), 16);
     b.helper(helper);
-    b.when(b.state32(FPU_WRITES), () => {
-      b.store(destination.displaced(b.const(8)), 16, b.state(RESULT + 8, 16));
-      b.store(destination.address(), 64, b.state(RESULT));
+    b.when(b.state32(state.FPU_WRITES), () => {
+      b.store(destination.displaced(b.const(8)), 16, b.state(state.RESULT + 8, 16));
+      b.store(destination.address(), 64, b.state(state.RESULT));
     });
     b.helper('fstp_commit');
   };
@@ -123,7 +123,7 @@ const saveImage =
     for (const offset of [0, size - 1]) b.loadForWrite(destination.displaced(b.const(offset)), 8);
     b.helper(`${name}_${size}`);
     for (const [offset, bits] of pieces(size))
-      b.store(destination.displaced(b.const(offset)), bits, b.state(FPU_IMAGE + offset, bits));
+      b.store(destination.displaced(b.const(offset)), bits, b.state(state.FPU_IMAGE + offset, bits));
     b.helper(`${name}_commit`);
   };
 
@@ -134,7 +134,7 @@ const loadImage =
     const size = imageSize(source, short, long);
     for (const offset of [0, size - 1]) b.load(source.displaced(b.const(offset)), 8);
     for (const [offset, bits] of pieces(size))
-      b.setState(FPU_IMAGE + offset, b.load(source.displaced(b.const(offset)), bits), bits);
+      b.setState(state.FPU_IMAGE + offset, b.load(source.displaced(b.const(offset)), bits), bits);
     b.helper(`${name}_${size}`);
   };
 
@@ -252,7 +252,7 @@ const stackRows: Row[] = [
 
 /** WAIT looks at CR0 in its own way: #NM needs TS and MP (SDM 3A, table 2-2). */
 const wait: Meaning = b => {
-  const both = b.eq(b.and(b.state(CR0, 32), b.const(MP_AND_TS)), b.const(MP_AND_TS));
+  const both = b.eq(b.and(b.state(state.CR0, 32), b.const(MP_AND_TS)), b.const(MP_AND_TS));
   b.raiseIf(both, NM);
   b.helper('fwait');
 };

@@ -9,15 +9,15 @@ import { BEFORE_COMPUTATION, createEnvironment } from '../softfloat/environment.
 import { flushDenormal, loadFloat32, loadFloat64, storeFloat32, storeFloat64 } from '../softfloat/formats.ts';
 import { FLOAT32, FLOAT64, type Format } from '../softfloat/rounding.ts';
 import type { Value } from '../softfloat/value.ts';
-import { ARGUMENT, CR4, MXCSR, RESULT, STATE, VECTOR } from '../state.ts';
+import { STATE, state } from '../state.ts';
 
 /** Of the two operands the first is also the destination; the answer goes to the last of the four vectors. */
-export const FIRST = STATE + VECTOR;
-export const SECOND = STATE + VECTOR + 16;
-export const ANSWER = STATE + VECTOR + 48;
+export const FIRST = STATE + state.VECTOR;
+export const SECOND = STATE + state.VECTOR + 16;
+export const ANSWER = STATE + state.VECTOR + 48;
 /** An immediate or an integer source; an answer that is an integer or flags. */
-export const OPERAND = STATE + ARGUMENT;
-export const SCALAR_ANSWER = STATE + RESULT;
+export const OPERAND = STATE + state.ARGUMENT;
+export const SCALAR_ANSWER = STATE + state.RESULT;
 
 const DAZ = 1 << 6;
 const MASKS_SHIFT = 7;
@@ -39,7 +39,7 @@ export const DOUBLE: Lane = { bytes: 8, format: FLOAT64, load: loadFloat64, stor
 
 /** Sets the environment as MXCSR says, with no exceptions yet. */
 export function begin(view: DataView): void {
-  const mxcsr = view.getUint32(STATE + MXCSR, true);
+  const mxcsr = view.getUint32(STATE + state.MXCSR, true);
   environment.rounding = (mxcsr >>> ROUNDING_SHIFT) & 3;
   environment.masks = (mxcsr >>> MASKS_SHIFT) & 0x3f;
   environment.denormalsAreZero = (mxcsr & DAZ) !== 0;
@@ -66,9 +66,9 @@ export function finish(cpu: Cpu): void {
   const { view } = cpu;
   const { flags, masks } = environment;
   if (flags === 0) return;
-  view.setUint32(STATE + MXCSR, view.getUint32(STATE + MXCSR, true) | flags, true);
+  view.setUint32(STATE + state.MXCSR, view.getUint32(STATE + state.MXCSR, true) | flags, true);
   if ((flags & ~masks) !== 0) {
-    cpu.raise((view.getUint32(STATE + CR4, true) & CR4_OSXMMEXCPT) !== 0 ? XM : UD);
+    cpu.raise((view.getUint32(STATE + state.CR4, true) & CR4_OSXMMEXCPT) !== 0 ? XM : UD);
   }
 }
 

@@ -7,25 +7,11 @@ import { VM } from '../../../x86/flags.ts';
 import type { Helper } from '../helper.ts';
 import { loadFloatX80 } from '../softfloat/formats.ts';
 import { FINITE, Value, ZERO } from '../softfloat/value.ts';
-import {
-  CR0,
-  FLAGS_REST,
-  FPU_CONTROL,
-  FPU_CS,
-  FPU_DP,
-  FPU_DS,
-  FPU_IMAGE,
-  FPU_IP,
-  FPU_OPCODE,
-  FPU_REGISTERS,
-  FPU_STATUS,
-  FPU_TAGS,
-  STATE,
-} from '../state.ts';
+import { STATE, state } from '../state.ts';
 import { initialize, setControl, summarize } from './control.ts';
 import * as unit from './unit.ts';
 
-const IMAGE = STATE + FPU_IMAGE;
+const IMAGE = STATE + state.FPU_IMAGE;
 const FXSAVE_REGISTERS = 32;
 
 const scratch = new Value();
@@ -35,8 +21,8 @@ export function fullTags(view: DataView): number {
   let tags = 0;
   for (let n = 0; n < 8; n++) {
     let tag = 3;
-    if ((view.getUint8(STATE + FPU_TAGS) >>> n) & 1) {
-      loadFloatX80(view, STATE + FPU_REGISTERS + 16 * n, scratch);
+    if ((view.getUint8(STATE + state.FPU_TAGS) >>> n) & 1) {
+      loadFloatX80(view, STATE + state.FPU_REGISTERS + 16 * n, scratch);
       if (scratch.kind === ZERO) tag = 1;
       else tag = scratch.kind === FINITE && !scratch.denormal ? 0 : 2;
     }
@@ -54,18 +40,22 @@ export function abridgedTags(tags: number): number {
 
 /** Real-address and virtual-8086 mode have linear pointers in the image, not selectors and offsets. */
 function hasLinearPointers(view: DataView): boolean {
-  const protectedMode = (view.getUint32(STATE + CR0, true) & 1) !== 0;
-  return !protectedMode || (view.getUint32(STATE + FLAGS_REST, true) & VM) !== 0;
+  const protectedMode = (view.getUint32(STATE + state.CR0, true) & 1) !== 0;
+  return !protectedMode || (view.getUint32(STATE + state.FLAGS_REST, true) & VM) !== 0;
 }
 
 /** SDM 1, figures 8-9 to 8-12. */
 function saveEnvironment(view: DataView, wide: boolean): void {
-  const words = [view.getUint16(STATE + FPU_CONTROL, true), view.getUint16(STATE + FPU_STATUS, true), fullTags(view)];
-  const ip = view.getUint32(STATE + FPU_IP, true);
-  const dp = view.getUint32(STATE + FPU_DP, true);
-  const cs = view.getUint16(STATE + FPU_CS, true);
-  const ds = view.getUint16(STATE + FPU_DS, true);
-  const opcode = view.getUint16(STATE + FPU_OPCODE, true) & 0x7ff;
+  const words = [
+    view.getUint16(STATE + state.FPU_CONTROL, true),
+    view.getUint16(STATE + state.FPU_STATUS, true),
+    fullTags(view),
+  ];
+  const ip = view.getUint32(STATE + state.FPU_IP, true);
+  const dp = view.getUint32(STATE + state.FPU_DP, true);
+  const cs = view.getUint16(STATE + state.FPU_CS, true);
+  const ds = view.getUint16(STATE + state.FPU_DS, true);
+  const opcode = view.getUint16(STATE + state.FPU_OPCODE, true) & 0x7ff;
   if (hasLinearPointers(view)) {
     const linearIp = (ip + cs * 16) >>> 0;
     const linearDp = (dp + ds * 16) >>> 0;
@@ -81,20 +71,20 @@ function saveEnvironment(view: DataView, wide: boolean): void {
 
 function loadEnvironmentImage(view: DataView, wide: boolean): void {
   const word = (i: number) => (wide ? view.getUint32(IMAGE + 4 * i, true) : view.getUint16(IMAGE + 2 * i, true));
-  view.setUint16(STATE + FPU_STATUS, word(1), true);
-  view.setUint8(STATE + FPU_TAGS, abridgedTags(word(2)));
+  view.setUint16(STATE + state.FPU_STATUS, word(1), true);
+  view.setUint8(STATE + state.FPU_TAGS, abridgedTags(word(2)));
   if (hasLinearPointers(view)) {
-    view.setBigUint64(STATE + FPU_IP, BigInt(((word(3) & 0xffff) | ((word(4) & 0xffff000) << 4)) >>> 0), true);
-    view.setBigUint64(STATE + FPU_DP, BigInt(((word(5) & 0xffff) | ((word(6) & 0xffff000) << 4)) >>> 0), true);
-    view.setUint16(STATE + FPU_CS, 0, true);
-    view.setUint16(STATE + FPU_DS, 0, true);
-    view.setUint16(STATE + FPU_OPCODE, word(4) & 0x7ff, true);
+    view.setBigUint64(STATE + state.FPU_IP, BigInt(((word(3) & 0xffff) | ((word(4) & 0xffff000) << 4)) >>> 0), true);
+    view.setBigUint64(STATE + state.FPU_DP, BigInt(((word(5) & 0xffff) | ((word(6) & 0xffff000) << 4)) >>> 0), true);
+    view.setUint16(STATE + state.FPU_CS, 0, true);
+    view.setUint16(STATE + state.FPU_DS, 0, true);
+    view.setUint16(STATE + state.FPU_OPCODE, word(4) & 0x7ff, true);
   } else {
-    view.setBigUint64(STATE + FPU_IP, BigInt(word(3)), true);
-    view.setUint16(STATE + FPU_CS, word(4), true);
-    if (wide) view.setUint16(STATE + FPU_OPCODE, (word(4) >>> 16) & 0x7ff, true);
-    view.setBigUint64(STATE + FPU_DP, BigInt(word(5)), true);
-    view.setUint16(STATE + FPU_DS, word(6), true);
+    view.setBigUint64(STATE + state.FPU_IP, BigInt(word(3)), true);
+    view.setUint16(STATE + state.FPU_CS, word(4), true);
+    if (wide) view.setUint16(STATE + state.FPU_OPCODE, (word(4) >>> 16) & 0x7ff, true);
+    view.setBigUint64(STATE + state.FPU_DP, BigInt(word(5)), true);
+    view.setUint16(STATE + state.FPU_DS, word(6), true);
   }
   setControl(view, word(0));
 }
@@ -114,30 +104,30 @@ function copyRegisters(view: DataView, start: number, stride: number, save: bool
 
 /** The x87 part of FXSAVE: offsets 0-23 and 32-159 of the image; `wide` with REX.W (64-bit pointers). */
 function saveExtended(view: DataView, wide: boolean): void {
-  view.setUint16(IMAGE, view.getUint16(STATE + FPU_CONTROL, true), true);
-  view.setUint16(IMAGE + 2, view.getUint16(STATE + FPU_STATUS, true), true);
-  view.setUint16(IMAGE + 4, view.getUint8(STATE + FPU_TAGS), true);
-  view.setUint16(IMAGE + 6, view.getUint16(STATE + FPU_OPCODE, true), true);
-  view.setBigUint64(IMAGE + 8, view.getBigUint64(STATE + FPU_IP, true), true);
-  view.setBigUint64(IMAGE + 16, view.getBigUint64(STATE + FPU_DP, true), true);
+  view.setUint16(IMAGE, view.getUint16(STATE + state.FPU_CONTROL, true), true);
+  view.setUint16(IMAGE + 2, view.getUint16(STATE + state.FPU_STATUS, true), true);
+  view.setUint16(IMAGE + 4, view.getUint8(STATE + state.FPU_TAGS), true);
+  view.setUint16(IMAGE + 6, view.getUint16(STATE + state.FPU_OPCODE, true), true);
+  view.setBigUint64(IMAGE + 8, view.getBigUint64(STATE + state.FPU_IP, true), true);
+  view.setBigUint64(IMAGE + 16, view.getBigUint64(STATE + state.FPU_DP, true), true);
   if (!wide) {
-    view.setUint32(IMAGE + 12, view.getUint16(STATE + FPU_CS, true), true);
-    view.setUint32(IMAGE + 20, view.getUint16(STATE + FPU_DS, true), true);
+    view.setUint32(IMAGE + 12, view.getUint16(STATE + state.FPU_CS, true), true);
+    view.setUint32(IMAGE + 20, view.getUint16(STATE + state.FPU_DS, true), true);
   }
   copyRegisters(view, FXSAVE_REGISTERS, 16, true);
 }
 
 function loadExtended(view: DataView, wide: boolean): void {
-  view.setUint16(STATE + FPU_STATUS, view.getUint16(IMAGE + 2, true), true);
-  view.setUint8(STATE + FPU_TAGS, view.getUint8(IMAGE + 4));
-  view.setUint16(STATE + FPU_OPCODE, view.getUint16(IMAGE + 6, true) & 0x7ff, true);
-  view.setBigUint64(STATE + FPU_IP, view.getBigUint64(IMAGE + 8, true), true);
-  view.setBigUint64(STATE + FPU_DP, view.getBigUint64(IMAGE + 16, true), true);
+  view.setUint16(STATE + state.FPU_STATUS, view.getUint16(IMAGE + 2, true), true);
+  view.setUint8(STATE + state.FPU_TAGS, view.getUint8(IMAGE + 4));
+  view.setUint16(STATE + state.FPU_OPCODE, view.getUint16(IMAGE + 6, true) & 0x7ff, true);
+  view.setBigUint64(STATE + state.FPU_IP, view.getBigUint64(IMAGE + 8, true), true);
+  view.setBigUint64(STATE + state.FPU_DP, view.getBigUint64(IMAGE + 16, true), true);
   if (!wide) {
-    view.setUint16(STATE + FPU_CS, view.getUint16(IMAGE + 12, true), true);
-    view.setUint16(STATE + FPU_DS, view.getUint16(IMAGE + 20, true), true);
-    view.setUint32(STATE + FPU_IP + 4, 0, true);
-    view.setUint32(STATE + FPU_DP + 4, 0, true);
+    view.setUint16(STATE + state.FPU_CS, view.getUint16(IMAGE + 12, true), true);
+    view.setUint16(STATE + state.FPU_DS, view.getUint16(IMAGE + 20, true), true);
+    view.setUint32(STATE + state.FPU_IP + 4, 0, true);
+    view.setUint32(STATE + state.FPU_DP + 4, 0, true);
   }
   setControl(view, view.getUint16(IMAGE, true));
   copyRegisters(view, FXSAVE_REGISTERS, 16, false);
@@ -148,7 +138,7 @@ export const imageHelpers: Record<string, Helper> = {
   fnstenv_28: ({ view }) => saveEnvironment(view, true),
   /** After FNSTENV all exceptions are masked. */
   fnstenv_commit: ({ view }) => {
-    view.setUint16(STATE + FPU_CONTROL, view.getUint16(STATE + FPU_CONTROL, true) | 0x3f, true);
+    view.setUint16(STATE + state.FPU_CONTROL, view.getUint16(STATE + state.FPU_CONTROL, true) | 0x3f, true);
     summarize(view);
   },
   fnsave_94: ({ view }) => {

@@ -13,7 +13,7 @@ import { storeFloat32, storeFloat64 } from '../softfloat/formats.ts';
 import { answerUnaryNan, raiseDenormal } from '../softfloat/operands.ts';
 import { FLOAT32, FLOAT64, type Format, integer, round, toInteger } from '../softfloat/rounding.ts';
 import { copy, setFinite, setZero, UNSUPPORTED, type Value } from '../softfloat/value.ts';
-import { FPU_PENDING, FPU_STATUS, FPU_WRITES, STATE } from '../state.ts';
+import { STATE, state } from '../state.ts';
 import { type Loader, loadM16int, loadM32, loadM32int, loadM64, loadM64int } from './operand.ts';
 import * as unit from './unit.ts';
 import { ANSWER, environment, left, OPERAND, result } from './unit.ts';
@@ -130,8 +130,8 @@ function storing(compute: (view: DataView) => void, underflow: (view: DataView) 
       unit.loadRegister(view, 0, left);
       compute(view);
     }
-    view.setUint32(STATE + FPU_PENDING, unit.nextStatus(view), true);
-    view.setUint32(STATE + FPU_WRITES, (environment.flags & ~environment.masks & stops) === 0 ? 1 : 0, true);
+    view.setUint32(STATE + state.FPU_PENDING, unit.nextStatus(view), true);
+    view.setUint32(STATE + state.FPU_WRITES, (environment.flags & ~environment.masks & stops) === 0 ? 1 : 0, true);
   };
 }
 
@@ -208,10 +208,10 @@ transferHelpers.fbst = storing(
 /** The second half. */
 function commit(pops: boolean): Helper {
   return ({ view }) => {
-    const before = view.getUint16(STATE + FPU_STATUS, true);
-    const pending = view.getUint32(STATE + FPU_PENDING, true);
-    if (pending !== before) view.setUint16(STATE + FPU_STATUS, pending, true);
-    if (pops && view.getUint32(STATE + FPU_WRITES, true) !== 0) unit.pop(view);
+    const before = view.getUint16(STATE + state.FPU_STATUS, true);
+    const pending = view.getUint32(STATE + state.FPU_PENDING, true);
+    if (pending !== before) view.setUint16(STATE + state.FPU_STATUS, pending, true);
+    if (pops && view.getUint32(STATE + state.FPU_WRITES, true) !== 0) unit.pop(view);
   };
 }
 transferHelpers.fst_commit = commit(false);

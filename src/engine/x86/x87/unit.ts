@@ -8,7 +8,7 @@ import { createEnvironment, IE } from '../softfloat/environment.ts';
 import { loadFloatX80, storeFloatX80 } from '../softfloat/formats.ts';
 import { FLOATX80, FLOATX80_24, FLOATX80_53, type Format } from '../softfloat/rounding.ts';
 import { setIndefinite, Value } from '../softfloat/value.ts';
-import { ARGUMENT, FPU_CONTROL, FPU_REGISTERS, FPU_STATUS, FPU_TAGS, RESULT, STATE } from '../state.ts';
+import { STATE, state } from '../state.ts';
 
 /** Status word (SDM 1, figure 8-4), besides the six exceptions: stack fault, error summary, conditions, top, busy. */
 export const SF = 1 << 6;
@@ -35,7 +35,7 @@ export const result = new Value();
 
 /** RC and masks out of the control word; no exceptions yet. */
 export function loadEnvironment(view: DataView): void {
-  const control = view.getUint16(STATE + FPU_CONTROL, true);
+  const control = view.getUint16(STATE + state.FPU_CONTROL, true);
   environment.rounding = (control >>> 10) & 3;
   environment.masks = control & 0x3f;
   environment.flags = 0;
@@ -45,12 +45,12 @@ export function loadEnvironment(view: DataView): void {
 
 /** For the few that leave C1 alone unless the stack underflows: FCMOVcc, FCOMI. */
 export function keepC1(view: DataView): void {
-  environment.roundedUp = (view.getUint16(STATE + FPU_STATUS, true) & C1) !== 0;
+  environment.roundedUp = (view.getUint16(STATE + state.FPU_STATUS, true) & C1) !== 0;
 }
 
 /** What every waiting instruction does first: it faults if an earlier one left an unmasked exception (SDM 1, 8.7). */
 export function wait(cpu: Cpu): void {
-  if ((cpu.view.getUint16(STATE + FPU_STATUS, true) & ES) !== 0) cpu.raise(MF);
+  if ((cpu.view.getUint16(STATE + state.FPU_STATUS, true) & ES) !== 0) cpu.raise(MF);
 }
 
 /** Begins an instruction that may raise exceptions. */
@@ -61,7 +61,7 @@ export function begin(cpu: Cpu): void {
 
 /** The status word as it will be once the exceptions of this instruction are in it; C1 tells the direction of rounding. */
 export function nextStatus(view: DataView): number {
-  let status = view.getUint16(STATE + FPU_STATUS, true) & ~C1;
+  let status = view.getUint16(STATE + state.FPU_STATUS, true) & ~C1;
   status |= environment.flags;
   if (environment.roundedUp) status |= C1;
   if (stackFault) status |= SF;
@@ -71,7 +71,7 @@ export function nextStatus(view: DataView): number {
 
 /** Ends an instruction: its exceptions go to the status word; an unmasked one waits there for the next instruction. */
 export function finish(view: DataView): void {
-  view.setUint16(STATE + FPU_STATUS, nextStatus(view), true);
+  view.setUint16(STATE + state.FPU_STATUS, nextStatus(view), true);
 }
 
 /** True when an exception found so far is not masked. */
@@ -80,18 +80,18 @@ export function isUnmasked(): boolean {
 }
 
 export function setConditions(view: DataView, mask: number, bits: number): void {
-  const status = view.getUint16(STATE + FPU_STATUS, true);
-  view.setUint16(STATE + FPU_STATUS, (status & ~mask) | bits, true);
+  const status = view.getUint16(STATE + state.FPU_STATUS, true);
+  view.setUint16(STATE + state.FPU_STATUS, (status & ~mask) | bits, true);
 }
 
 /** The precision and range of a register result, by PC (SDM 1, table 8-2); the reserved 01 behaves as 11. */
 export function registerFormat(view: DataView): Format {
-  const precision = (view.getUint16(STATE + FPU_CONTROL, true) >>> 8) & 3;
+  const precision = (view.getUint16(STATE + state.FPU_CONTROL, true) >>> 8) & 3;
   return precision === 0 ? FLOATX80_24 : precision === 2 ? FLOATX80_53 : FLOATX80;
 }
 
 function top(view: DataView): number {
-  return (view.getUint16(STATE + FPU_STATUS, true) >>> TOP_SHIFT) & 7;
+  return (view.getUint16(STATE + state.FPU_STATUS, true) >>> TOP_SHIFT) & 7;
 }
 
 function setTop(view: DataView, value: number): void {
@@ -100,19 +100,19 @@ function setTop(view: DataView, value: number): void {
 
 /** Address of ST(i). */
 export function registerAddress(view: DataView, i: number): number {
-  return STATE + FPU_REGISTERS + 16 * ((top(view) + i) & 7);
+  return STATE + state.FPU_REGISTERS + 16 * ((top(view) + i) & 7);
 }
 
 export function isEmpty(view: DataView, i: number): boolean {
-  return ((view.getUint8(STATE + FPU_TAGS) >>> ((top(view) + i) & 7)) & 1) === 0;
+  return ((view.getUint8(STATE + state.FPU_TAGS) >>> ((top(view) + i) & 7)) & 1) === 0;
 }
 
 export function markFull(view: DataView, i: number): void {
-  view.setUint8(STATE + FPU_TAGS, view.getUint8(STATE + FPU_TAGS) | (1 << ((top(view) + i) & 7)));
+  view.setUint8(STATE + state.FPU_TAGS, view.getUint8(STATE + state.FPU_TAGS) | (1 << ((top(view) + i) & 7)));
 }
 
 export function markEmpty(view: DataView, i: number): void {
-  view.setUint8(STATE + FPU_TAGS, view.getUint8(STATE + FPU_TAGS) & ~(1 << ((top(view) + i) & 7)));
+  view.setUint8(STATE + state.FPU_TAGS, view.getUint8(STATE + state.FPU_TAGS) & ~(1 << ((top(view) + i) & 7)));
 }
 
 export function loadRegister(view: DataView, i: number, value: Value): void {
@@ -159,13 +159,13 @@ export function stackOverflow(): void {
 
 /** Argument n of a helper as a small number, such as a register's. */
 export function argument(view: DataView, n: number): number {
-  return view.getUint32(STATE + ARGUMENT + 8 * n, true);
+  return view.getUint32(STATE + state.ARGUMENT + 8 * n, true);
 }
 
 export function setResult(view: DataView, n: number, low: number, high: number): void {
-  view.setUint32(STATE + RESULT + 8 * n, low, true);
-  view.setUint32(STATE + RESULT + 8 * n + 4, high, true);
+  view.setUint32(STATE + state.RESULT + 8 * n, low, true);
+  view.setUint32(STATE + state.RESULT + 8 * n + 4, high, true);
 }
 
-export const OPERAND = STATE + ARGUMENT;
-export const ANSWER = STATE + RESULT;
+export const OPERAND = STATE + state.ARGUMENT;
+export const ANSWER = STATE + state.RESULT;
