@@ -59,6 +59,21 @@ test('a guest that has been idle reads the time at once', () => {
   assert.equal(time.now(), 4_010_000);
 });
 
+test('guest time goes on from its latest reading on another host', () => {
+  const [states, others] = [new StateStore(), new StateStore()];
+  const host = { now: 1000 };
+  const time = new HostTime({ now: () => host.now }, () => 0, states);
+  time.slice();
+  host.now += 2_000_000;
+  assert.equal(time.now(), 1_500);
+  const elsewhere = { now: 777_000_000 };
+  const copy = new HostTime({ now: () => elsewhere.now }, () => 0, others);
+  others.restore(states.save());
+  copy.restored();
+  elsewhere.now += 100;
+  assert.equal(copy.now(), 1_600);
+});
+
 /** A clock that stands at `time.now`, with timers that write down when they fire. */
 function makeClock(names: string[]) {
   const states = new StateStore();

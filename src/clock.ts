@@ -150,57 +150,73 @@ export class VirtualTime {
 
 /** The most that guest time advances while a slice of instructions runs, in nanoseconds: less than a tick at 250 Hz. */
 const STRIDE = 3_000_000;
-/** … and between two readings with fewer than CLOSE instructions between them. */
+/** The most that guest time advances between two readings that follow each other closely, in nanoseconds. */
 const STEP = 1_500;
+/** Readings follow each other closely if fewer instructions than this are executed between them. */
 const CLOSE = 64;
 
+const initialHostTime = () => ({
+  /** Guest time when the present slice of instructions began. */
+  slice: 0,
+  /** The latest reading of guest time, and how many instructions had been executed then. */
+  latest: 0,
+  at: 0,
+  /** Nanoseconds that the host took, and that the guest has not been told of. */
+  stolen: 0,
+});
+
 /**
- * Guest time that follows the host, from 0 on. While the guest executes it advances by no more than STRIDE a slice, however long
- * the host made the slice take: a guest that counts timer interrupts against the TSC would otherwise find most of them missing.
- * Nor by more than STEP between readings that follow each other closely, for a guest that calibrates one clock by another has
- * both read at once (Linux's quick_pit_calibrate, which gives up when code of ours that V8 has not compiled yet takes longer).
- * What the host took is gone for the guest, as if the machine had been paused; an idle guest's time runs like the host's.
+ * Guest time that follows the host, from 0 on. While the guest executes, two limits apply, and what the host took beyond them is
+ * gone for the guest, as if the machine had been paused. An idle guest's time runs like the host's.
+ *
+ * - A slice of instructions advances it by no more than STRIDE, however long the host took: a guest that counts timer interrupts
+ *   against the TSC would otherwise find most of them missing.
+ * - Readings that follow each other closely advance it by no more than STEP: a guest that calibrates one clock by another reads
+ *   both at once (Linux's quick_pit_calibrate), and gives up if the host takes longer in between, to compile for example.
  */
 export class HostTime {
   readonly #host: Pick<HostClock, 'now'>;
   readonly #instructions: () => number;
-  /** The host's time at which guest time was, or would have been, 0. */
+  readonly #state: State<ReturnType<typeof initialHostTime>>;
+  /** The host's time at which guest time was, or would have been, 0: no state, for a restored machine has another host. */
   #start: number;
-  #slice = 0;
-  #stolen = 0;
-  /** The latest reading, and when it was, in instructions. */
-  #latest = 0;
-  #at = 0;
   /** @param instructions executed so far */
-  constructor(host: Pick<HostClock, 'now'>, instructions: () => number) {
+  constructor(host: Pick<HostClock, 'now'>, instructions: () => number, states: States = new StateStore()) {
     this.#host = host;
     this.#instructions = instructions;
+    this.#state = states.state('host-time', 1, initialHostTime);
     this.#start = host.now();
   }
   now = (): number => {
+    const state = this.#state;
     const at = this.#instructions();
-    const limit = at - this.#at < CLOSE ? Math.min(this.#latest + STEP, this.#slice + STRIDE) : this.#slice + STRIDE;
-    this.#at = at;
-    this.#latest = this.#until(limit);
-    return this.#latest;
+    const slice = state.slice + STRIDE;
+    const limit = at - state.at < CLOSE ? Math.min(state.latest + STEP, slice) : slice;
+    state.at = at;
+    state.latest = this.#until(limit);
+    return state.latest;
   };
+  /** The state has been restored: guest time goes on from its latest reading. */
+  restored(): void {
+    this.#start = this.#host.now() - this.#state.latest;
+  }
   /** Guest time, which gets no later than `limit`. */
   #until(limit: number): number {
     const now = this.#host.now() - this.#start;
     if (now <= limit) return now;
     this.#start += now - limit;
-    this.#stolen += now - limit;
+    this.#state.stolen += now - limit;
     return limit;
   }
   /** A slice of instructions begins. */
   slice(): void {
-    this.#slice = this.#latest = this.#until(this.#slice + STRIDE);
+    this.#state.slice = this.#state.latest = this.#until(this.#state.slice + STRIDE);
   }
   /** The guest has been idle until now. @returns the nanoseconds that the host took since the last call. */
   idled(): number {
-    this.#slice = this.#latest = this.#host.now() - this.#start;
-    const stolen = this.#stolen;
-    this.#stolen = 0;
+    this.#state.slice = this.#state.latest = this.#host.now() - this.#start;
+    const { stolen } = this.#state;
+    this.#state.stolen = 0;
     return stolen;
   }
 }

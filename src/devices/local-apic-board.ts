@@ -3,7 +3,7 @@
  * can interrupt one another, and nothing else.
  */
 import { ApicBus } from './apic-bus.ts';
-import type { Board, BoardOptions } from './board.ts';
+import { type Board, type BoardOptions, restoring } from './board.ts';
 import type { Device, Slot } from './device.ts';
 import { LOCAL_APIC_BASE } from './local-apic.ts';
 import { createLocalApics } from './local-apics.ts';
@@ -53,12 +53,7 @@ export function createLocalApicBoard(options: Omit<BoardOptions, 'console' | 'ba
     reset() {
       for (const device of devices) device.reset();
     },
-    restoring() {
-      for (const device of devices) device.restoring?.();
-    },
-    restored() {
-      for (const device of devices) device.restored?.();
-    },
+    ...restoring(devices),
     flush: () => {},
     pressPowerButton: () => {},
   };

@@ -4,9 +4,10 @@
  */
 
 import type { Board } from '../devices/board.ts';
-import { createPcBoard, VGA_WINDOW } from '../devices/board.ts';
+import { createPcBoard } from '../devices/board.ts';
 import type { LocalApic } from '../devices/local-apic.ts';
 import { createLocalApicBoard } from '../devices/local-apic-board.ts';
+import { VGA_WINDOW } from '../devices/pc-layout.ts';
 import { Engine, type EngineEnvironment } from '../engine/engine.ts';
 import { libraryName } from '../engine/jit/library.ts';
 import { EngineProcessor } from '../engine/processor.ts';

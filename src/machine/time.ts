@@ -19,7 +19,7 @@ export interface GuestTime {
 /** @param instructions executed so far, by all processors */
 export function createTime(host: HostClock | undefined, instructions: () => number, states: States): GuestTime {
   const virtual = host ? undefined : new VirtualTime(instructions, states);
-  const following = host && new HostTime(host, instructions);
+  const following = host && new HostTime(host, instructions, states);
   const clock = new MachineClock((virtual ?? following!).now, host ? host.wall() : VIRTUAL_EPOCH, states);
   return { clock, virtual, following };
 }
