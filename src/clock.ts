@@ -1,4 +1,6 @@
-/** Machine time: a queue of timers over a source of nanoseconds, either counted in instructions or following the host. */
+/**
+ * Machine time: a queue of timers over a source of nanoseconds, either counted in instructions or following the host.
+ */
 import type { Alarm, Clock, HostClock, Timer } from './host/clock.ts';
 import { type State, StateStore, type States } from './state/state.ts';
 
@@ -166,19 +168,22 @@ const initialHostTime = () => ({
 });
 
 /**
- * Guest time that follows the host, from 0 on. While the guest executes, two limits apply, and what the host took beyond them is
- * gone for the guest, as if the machine had been paused. An idle guest's time runs like the host's.
+ * Guest time that follows the host, from 0 on. While the guest executes, two limits apply, and what the host took
+ * beyond them is gone for the guest, as if the machine had been paused. An idle guest's time runs like the host's.
  *
- * - A slice of instructions advances it by no more than STRIDE, however long the host took: a guest that counts timer interrupts
- *   against the TSC would otherwise find most of them missing.
- * - Readings that follow each other closely advance it by no more than STEP: a guest that calibrates one clock by another reads
- *   both at once (Linux's quick_pit_calibrate), and gives up if the host takes longer in between, to compile for example.
+ * - A slice of instructions advances it by no more than STRIDE, however long the host took: a guest that counts timer
+ *   interrupts against the TSC would otherwise find most of them missing.
+ * - Readings that follow each other closely advance it by no more than STEP: a guest that calibrates one clock by
+ *   another reads both at once (Linux's quick_pit_calibrate), and gives up if the host takes longer in between, to
+ *   compile for example.
  */
 export class HostTime {
   readonly #host: Pick<HostClock, 'now'>;
   readonly #instructions: () => number;
   readonly #state: State<ReturnType<typeof initialHostTime>>;
-  /** The host's time at which guest time was, or would have been, 0: no state, for a restored machine has another host. */
+  /**
+   * The host's time at which guest time was, or would have been, 0: no state, for a restored machine has another host.
+   */
   #start: number;
   /** @param instructions executed so far */
   constructor(host: Pick<HostClock, 'now'>, instructions: () => number, states: States = new StateStore()) {

@@ -1,6 +1,6 @@
 /**
- * What a device or a hypervisor knows stands in its state (src/state), where a snapshot finds it: not in private fields that
- * are assigned to, and not in variables that closures keep alive.
+ * What a device or a hypervisor knows stands in its state (src/state), where a snapshot finds it: not in private
+ * fields that are assigned to, and not in variables that closures keep alive.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

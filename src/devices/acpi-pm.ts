@@ -1,6 +1,7 @@
 /**
- * ACPI's fixed hardware (ACPI specification 6.5, 4.8.3): the power-management timer, the PM1 event and control registers,
- * the system control interrupt, and the fixed power button. The machine is always in ACPI mode: there is no SMI command.
+ * ACPI's fixed hardware (ACPI specification 6.5, 4.8.3): the power-management timer, the PM1 event and control
+ * registers, the system control interrupt, and the fixed power button. The machine is always in ACPI mode: there is no
+ * SMI command.
  */
 
 import type { Clock, Timer } from '../host/clock.ts';

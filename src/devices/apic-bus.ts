@@ -38,7 +38,7 @@ export class ApicBus {
     this.#listeners.push(listener);
   }
 
-  /** Delivers one message. @returns false if nobody was addressed. */
+  /** Delivers one message. @returns false if no local APIC was addressed. */
   send(destination: number, logical: boolean, mode: number, vector: number, level: boolean): boolean {
     let taken = false;
     let lowest: BusAgent | undefined;
@@ -60,9 +60,9 @@ export class ApicBus {
   }
 
   /**
-   * A message-signalled interrupt (SDM 3A 11.11): destination and its mode are in the address, vector, delivery mode and
-   * trigger in the data. The manual can be read as if the mode bit counted only with the redirection hint; Linux sets
-   * the former without the latter and means it.
+   * A message-signalled interrupt (SDM 3A 11.11): destination and its mode are in the address, vector, delivery mode
+   * and trigger in the data. The manual can be read as if the mode bit counted only with the redirection hint; Linux
+   * sets the former without the latter and means it.
    */
   message(address: number, data: number): boolean {
     const destination = (address >>> 12) & 0xff;

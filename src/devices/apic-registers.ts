@@ -53,6 +53,20 @@ export const SEND_ILLEGAL_VECTOR = 1 << 5;
 export const RECEIVE_ILLEGAL_VECTOR = 1 << 6;
 export const ILLEGAL_REGISTER = 1 << 7;
 
+/** The registers after a reset (SDM 3A 11.4.7.1), but for IA32_APIC_BASE, the timer's and those of a vector a bit. */
+export const initialRegisters = () => ({
+  tpr: 0,
+  ldr: 0,
+  dfr: 0xffffffff,
+  svr: 0xff,
+  esr: 0,
+  /** Errors seen since ESR was last written. */
+  errors: 0,
+  icrLow: 0,
+  icrHigh: 0,
+  lvt: new Int32Array(LVT_WRITABLE.length).fill(LVT_MASKED),
+});
+
 /** The bits of a register that WRMSR may set in x2APIC mode; the rest are reserved and fault (SDM 3A table 11-6). */
 export function writableInX2(offset: number): number {
   if (offset === TPR || offset === SELF_IPI) return 0xff;

@@ -1,6 +1,6 @@
 /**
  * The local APIC's timer (SDM 3A 11.5.4): one-shot, periodic, or at a value of the time-stamp counter. Counts are never
- * stepped; they are computed from the clock when somebody looks.
+ * stepped; they are computed from the clock when they are read.
  */
 import type { Clock, Timer } from '../host/clock.ts';
 import type { State, States } from '../state/state.ts';

@@ -1,6 +1,6 @@
 /**
- * The PC: which devices it carries, and what is wired to what. Where they sit is in pc-layout.ts; a device knows only its own
- * offsets.
+ * The PC: which devices it carries, and what is wired to what. Where they sit is in pc-layout.ts; a device knows only
+ * its own offsets.
  */
 
 import { type BackEnds, NO_BACK_ENDS } from '../host/back-ends.ts';
@@ -87,7 +87,7 @@ export function createPcBoard(options: BoardOptions): Board {
     return device;
   }
 
-  // ---- Interrupts: lines -> 8259s and I/O APIC -> local APICs -----------------------------------------------------------
+  // ---- Interrupts: lines -> 8259s and I/O APIC -> local APICs ----------------------------------
   const pic = add(new Pic8259(states));
   const apicBus = new ApicBus();
   const ioApic = add(new IoApic(states, apicBus));
@@ -112,7 +112,7 @@ export function createPcBoard(options: BoardOptions): Board {
   for (const apic of apics) add(apic);
   pic.onOutput = high => apics[0].setLint(0, high);
 
-  // ---- Devices ----------------------------------------------------------------------------------------------------------
+  // ---- Devices ---------------------------------------------------------------------------------
   const uart = add(new Uart16550({ states, clock, console: options.console, line: slot.line(at.COM1_IRQ) }));
   const pitLine = new LineSwitch(states, 'pit-line', slot.line(at.TIMER_IRQ));
   const rtcLine = new LineSwitch(states, 'rtc-line', slot.line(at.RTC_IRQ));
@@ -136,7 +136,7 @@ export function createPcBoard(options: BoardOptions): Board {
   const resetControl = add(new ResetControl(states, requestReset));
   const pci = createPci(slot, disks, add);
 
-  // ---- Where they sit ---------------------------------------------------------------------------------------------------
+  // ---- Where they sit --------------------------------------------------------------------------
   const chip = (name: string, port: number, size: number, registers: ByteRegisters) => {
     slot.ports(name, port, size, bytePorts(registers, size));
   };

@@ -1,6 +1,6 @@
 /**
- * An ISA chip has eight data lines. The chipset splits a wider access into byte accesses at rising addresses, so the chip
- * itself only ever sees bytes.
+ * An ISA chip has eight data lines. The chipset splits a wider access into byte accesses at rising addresses, so the
+ * chip itself only ever sees bytes.
  */
 import type { BusHandler, Width } from '../memory/bus.ts';
 
@@ -12,7 +12,8 @@ export interface ByteRegisters {
 }
 
 /**
- * Puts an 8-bit chip with `size` registers on a bus. What of a wide access goes beyond the last one finds nothing there.
+ * Puts an 8-bit chip with `size` registers on a bus. What of a wide access goes beyond the last one finds nothing
+ * there.
  */
 export function bytePorts(chip: ByteRegisters, size: number): BusHandler {
   return {
@@ -33,7 +34,10 @@ export function bytePorts(chip: ByteRegisters, size: number): BusHandler {
   };
 }
 
-/** Ports where software looks for something this board does not carry: reads float high, writes vanish, nothing is logged. */
+/**
+ * Ports where software looks for something this board does not carry: reads float high, writes vanish, nothing is
+ * logged.
+ */
 export const emptySocket: BusHandler = {
   read: (_offset, width) => (width === 1 ? 0xff : width === 2 ? 0xffff : 0xffffffff),
   write: () => {},

@@ -1,6 +1,6 @@
 /**
- * The MC146818 real-time clock and its 128 bytes of battery-backed memory (Motorola data sheet; register 0x32 is the PC's
- * century). Time is the clock's, in UTC, plus what the guest has set it off by.
+ * The MC146818 real-time clock and its 128 bytes of battery-backed memory (Motorola data sheet; register 0x32 is the
+ * PC's century). Time is the clock's, in UTC, plus what the guest has set it off by.
  */
 import type { Clock, Timer } from '../host/clock.ts';
 import type { State, States } from '../state/state.ts';
@@ -125,7 +125,7 @@ export class CmosRtc implements Device, ByteRegisters {
 
   writeByte(offset: number, value: number): void {
     if (offset === 0) {
-      this.#state.index = value & 0x7f; // bit 7 gates NMI, of which there is none
+      this.#state.index = value & 0x7f; // bit 7 gates NMI, which this board does not have
       return;
     }
     if (offset !== 1) return;
@@ -159,7 +159,7 @@ export class CmosRtc implements Device, ByteRegisters {
     this.#schedule();
   }
 
-  // ---- Time -----------------------------------------------------------------------------------------------------------
+  // ---- Time ------------------------------------------------------------------------------------
 
   /** Nanoseconds into an arbitrary stretch of whole seconds. */
   #nanoseconds(): number {
@@ -256,7 +256,7 @@ export class CmosRtc implements Device, ByteRegisters {
     return (this.#decode(raw & 0x7f) % 12) + (raw & PM ? 12 : 0);
   }
 
-  // ---- Interrupts -----------------------------------------------------------------------------------------------------
+  // ---- Interrupts ------------------------------------------------------------------------------
 
   /** The periodic interrupt's period in nanoseconds, 0 for none: rate selection in register A (data sheet, table 5). */
   #period(): number {
@@ -270,7 +270,7 @@ export class CmosRtc implements Device, ByteRegisters {
     return period === 0 ? 0 : Math.floor(this.#nanoseconds() / period);
   }
 
-  /** Sets the flags of register C for all that has happened since they were last looked after. */
+  /** Sets the flags of register C for all that has happened since the last call. */
   #refreshFlags(): void {
     const periods = this.#periods();
     if (periods !== this.#state.periodSeen) {
@@ -280,7 +280,7 @@ export class CmosRtc implements Device, ByteRegisters {
     const now = this.#state.held ?? this.#second();
     if (this.#state.held !== undefined || now <= this.#state.secondSeen) return this.#updateLine();
     this.#state.memory[REGISTER_C] |= UPDATE_ENDED;
-    // An alarm comes round at least once a day: looking further back finds nothing new.
+    // An alarm matches at least once a day, so that days further back add nothing.
     for (let s = Math.max(this.#state.secondSeen + 1, now - DAY_IN_SECONDS); s <= now; s++) {
       if (!this.#matchesAlarm(s)) continue;
       this.#state.memory[REGISTER_C] |= ALARM;
@@ -312,7 +312,7 @@ export class CmosRtc implements Device, ByteRegisters {
     this.#line.set(active);
   }
 
-  /** Wakes up at the next event for which an interrupt is enabled. */
+  /** Sets the timer for the next event for which an interrupt is enabled. */
   #schedule(): void {
     this.#event.off();
     const b = this.#state.memory[REGISTER_B];

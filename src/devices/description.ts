@@ -1,6 +1,6 @@
 /**
- * What a board tells about itself, in the terms of firmware tables: the addresses and lines that boot/acpi.ts puts before
- * the guest. The board that wires the devices fills it in, so no address is written down twice.
+ * What a board tells about itself, in the terms of firmware tables: the addresses and lines that boot/acpi.ts puts
+ * before the guest. The board that wires the devices fills it in, so no address is written down twice.
  */
 
 export interface Interval {
@@ -14,7 +14,7 @@ export interface BoardDescription {
   processors: readonly { uid: number; apicId: number }[];
   localApicAddress: number;
   ioApics: readonly { id: number; address: number; firstGsi: number }[];
-  /** True if there is a pair of 8259s behind the same lines. */
+  /** True if the same lines also reach a pair of 8259s. */
   pic: boolean;
   /** ISA lines that are not edge-triggered, active high and wired to the global interrupt of the same number. */
   overrides: readonly { irq: number; gsi: number; level: boolean; activeLow: boolean }[];

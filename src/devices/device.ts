@@ -1,6 +1,6 @@
 /**
- * The contract of a device. A device knows offsets, not addresses: the board (board.ts) says where it sits and which line
- * it pulls. It never sees the processor or the engine, only what a chip's pins see.
+ * The contract of a device. A device knows offsets, not addresses: the board (board.ts) says where it sits and which
+ * line it pulls. It never sees the processor or the engine, only what a chip's pins see.
  */
 
 import type { Clock } from '../host/clock.ts';

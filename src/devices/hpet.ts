@@ -1,6 +1,7 @@
 /**
- * The high precision event timer (IA-PC HPET specification 1.0a): a 64-bit counter at 100 MHz and three comparators, the
- * first of them periodic, with the legacy replacement route that takes IRQ 0 and IRQ 8 over from the PIT and the RTC.
+ * The high precision event timer (IA-PC HPET specification 1.0a): a 64-bit counter at 100 MHz and three comparators,
+ * the first of them periodic, with the legacy replacement route that takes IRQ 0 and IRQ 8 over from the PIT and the
+ * RTC.
  */
 
 import type { Clock, Timer } from '../host/clock.ts';
@@ -101,7 +102,7 @@ export class Hpet implements Device, BusHandler {
     for (const match of this.#matches) match.off();
   }
 
-  // ---- The counter ----------------------------------------------------------------------------------------------------
+  // ---- The counter -----------------------------------------------------------------------------
 
   /** Counts since the counter was started. */
   #elapsed(): number {
@@ -121,7 +122,7 @@ export class Hpet implements Device, BusHandler {
     return (base + BigInt(this.#elapsed())) & MASK_64;
   }
 
-  // ---- Registers ------------------------------------------------------------------------------------------------------
+  // ---- Registers -------------------------------------------------------------------------------
 
   read(offset: number, width: Width): number {
     const value = this.#readWord(offset & ~3);
@@ -241,12 +242,12 @@ export class Hpet implements Device, BusHandler {
     this.#schedule(index);
   }
 
-  // ---- Interrupts -----------------------------------------------------------------------------------------------------
+  // ---- Interrupts ------------------------------------------------------------------------------
 
   #schedule(index: number): void {
     const timer = this.#state.timers[index];
     this.#matches[index].off();
-    // Without an interrupt to raise, nobody can see a match in edge mode, and the period can be caught up with later.
+    // A match in edge mode shows only as an interrupt, and a period can be caught up with later: no interrupt, no timer.
     if (!(this.#state.configuration & ENABLE) || !(timer.configuration & (INTERRUPT | LEVEL | PERIODIC))) return;
     const counter = this.#counter();
     const span = is32(timer) ? TWO_32 : MASK_64 + 1n;

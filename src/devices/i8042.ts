@@ -1,6 +1,6 @@
 /**
- * The keyboard controller (IBM PS/2 hardware interface technical reference) with nothing plugged in: enough that drivers
- * find a healthy controller with no second port at once, and that the old way to reset a PC works.
+ * The keyboard controller (IBM PS/2 hardware interface technical reference) with nothing plugged in: enough that
+ * drivers find a healthy controller with no second port at once, and that the old way to reset a PC works.
  */
 import type { State, States } from '../state/state.ts';
 import type { ByteRegisters } from './byte-ports.ts';
@@ -82,7 +82,7 @@ export class I8042 implements Device {
       case 0x60: // write configuration
       case 0xd1: // write output port
       case 0xd2: // put a byte into the output buffer, as if from the keyboard
-      case 0xd3: // the same from the second port: there is none, so it comes back as the keyboard's
+      case 0xd3: // the same from the second port; without that port it comes back as the keyboard's
       case 0xd4: // send to the second port
         this.#state.command = command;
         return;

@@ -1,6 +1,7 @@
 /**
- * The I/O APIC (Intel 82093AA data sheet, with the EOI register of later chips): 24 inputs, each turned into a message to
- * the local APICs by its redirection entry. Lines carry "asserted", not a voltage, so the polarity bit only reads back.
+ * The I/O APIC (Intel 82093AA data sheet, with the EOI register of later chips): 24 inputs, each turned into a message
+ * to the local APICs by its redirection entry. Lines carry "asserted", not a voltage, so the polarity bit only reads
+ * back.
  */
 import type { BusHandler, Width } from '../memory/bus.ts';
 import type { State, States } from '../state/state.ts';

@@ -1,6 +1,6 @@
 /**
- * The board of guests whose hypervisor brings its own devices (Xen's PVH): local APICs, so that processors can be timed and
- * can interrupt one another, and nothing else.
+ * The board of guests whose hypervisor brings its own devices (Xen's PVH): local APICs, so that processors can be
+ * timed and can interrupt one another, and nothing else.
  */
 import { ApicBus } from './apic-bus.ts';
 import { type Board, type BoardOptions, restoring } from './board.ts';

@@ -1,6 +1,6 @@
 /**
- * The local APIC of one processor (SDM 3A chapter 11): xAPIC registers in memory, x2APIC registers as MSRs, the same chip
- * behind both. It decides which interrupt the processor takes next; the 8259s' INTR comes in at LINT0.
+ * The local APIC of one processor (SDM 3A chapter 11): xAPIC registers in memory, x2APIC registers as MSRs, the same
+ * chip behind both. It decides which interrupt the processor takes next; the 8259s' INTR comes in at LINT0.
  */
 
 import type { Clock } from '../host/clock.ts';
@@ -30,6 +30,7 @@ import {
   INITIAL_COUNT,
   IRR,
   ISR,
+  initialRegisters,
   LDR,
   LINT0,
   LINT1,
@@ -102,19 +103,6 @@ const initialKept = () => ({
   lint: [false, false],
 });
 
-const initial = () => ({
-  tpr: 0,
-  ldr: 0,
-  dfr: 0xffffffff,
-  svr: 0xff,
-  esr: 0,
-  /** Errors seen since ESR was last written. */
-  errors: 0,
-  icrLow: 0,
-  icrHigh: 0,
-  lvt: new Int32Array(LVT_WRITABLE.length).fill(LVT_MASKED),
-});
-
 export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource {
   readonly name: string;
   readonly id: number;
@@ -136,7 +124,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
   readonly #isr: VectorSet;
   readonly #tmr: VectorSet;
   readonly #kept: State<ReturnType<typeof initialKept>>;
-  readonly #state: State<ReturnType<typeof initial>>;
+  readonly #state: State<ReturnType<typeof initialRegisters>>;
 
   constructor(options: LocalApicOptions) {
     this.id = options.id;
@@ -150,7 +138,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
     this.#isr = new VectorSet(states, `${this.name}/isr`);
     this.#tmr = new VectorSet(states, `${this.name}/tmr`);
     this.#kept = states.state(this.name, 1, initialKept);
-    this.#state = states.state(`${this.name}/registers`, 1, initial);
+    this.#state = states.state(`${this.name}/registers`, 1, initialRegisters);
     this.timer = new ApicTimer(states, `${this.name}/timer`, options.clock, options.tsc, () => this.#local(TIMER));
     this.#bus.addLocal(this);
   }
@@ -183,8 +171,8 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
   }
 
   /**
-   * Leaves the APIC as firmware does on the bootstrap processor: enabled, the 8259s passed through at LINT0, NMI at LINT1
-   * (virtual wire mode, SDM 3A 11.8 and the MultiProcessor specification 3.6.2.2).
+   * Leaves the APIC as firmware does on the bootstrap processor: enabled, the 8259s passed through at LINT0, NMI at
+   * LINT1 (virtual wire mode, SDM 3A 11.8 and the MultiProcessor specification 3.6.2.2).
    */
   setVirtualWire(): void {
     this.#state.svr = SOFTWARE_ENABLED | 0xff;
@@ -197,7 +185,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
     return this.#kept.mode === ENABLED ? this.#kept.base : undefined;
   }
 
-  // ---- What the processor asks ----------------------------------------------------------------------------------------
+  // ---- What the processor asks -----------------------------------------------------------------
 
   /** True if there is a maskable interrupt to take, should RFLAGS.IF allow it. */
   pending(): boolean {
@@ -247,16 +235,16 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
   }
 
   /**
-   * A fixed, edge-triggered interrupt from a hypervisor. It does not come over the bus, so one that arrives before the guest has
-   * enabled the APIC by software is not lost.
+   * A fixed, edge-triggered interrupt from a hypervisor. It does not come over the bus, so one that arrives before the
+   * guest has enabled the APIC by software is not lost.
    */
   request(vector: number): void {
     if (this.#kept.mode & ENABLED) this.#insert(vector, false);
   }
 
   /**
-   * True if the end of the interrupt in service would reach nobody and let nothing else in, so that it may be done later:
-   * before `pending` is next asked, since whatever arrives in between waits behind it.
+   * True if the end of the interrupt in service would be broadcast to no I/O APIC and let no other interrupt in, so
+   * that it may be done later: before `pending` is next asked, since whatever arrives in between waits behind it.
    */
   canDeferEndOfInterrupt(): boolean {
     return this.#isr.top >= 0 && this.#irr.top < 0 && !this.#tmr.has(this.#isr.top);
@@ -291,7 +279,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
     if (lower && this.#irr.top >= 0) this.pins.onChange();
   }
 
-  // ---- What comes in --------------------------------------------------------------------------------------------------
+  // ---- What comes in ---------------------------------------------------------------------------
 
   get priority(): number {
     return this.#processorPriority();
@@ -385,7 +373,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
     if (first) this.#local(ERROR);
   }
 
-  // ---- Registers in memory (xAPIC) ------------------------------------------------------------------------------------
+  // ---- Registers in memory (xAPIC) -------------------------------------------------------------
 
   read(offset: number, width: Width): number {
     const value = this.#readRegister(offset & 0xff0);
@@ -453,7 +441,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
     return undefined;
   }
 
-  /** The registers that both modes write alike. @returns false where there is none or it is read-only. */
+  /** The registers that both modes write alike. @returns false where there is no register or a read-only one. */
   #writeRegister(offset: number, value: number): boolean {
     switch (offset) {
       case ID:
@@ -546,9 +534,11 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
     }
   }
 
-  // ---- Registers as MSRs (x2APIC) -------------------------------------------------------------------------------------
+  // ---- Registers as MSRs (x2APIC) --------------------------------------------------------------
 
-  /** @returns undefined where the processor must raise #GP(0): not one of ours, or not readable now. */
+  /**
+   * @returns undefined where the processor must raise #GP(0): not a register of the local APIC, or not readable now.
+   */
   readMsr(index: number): bigint | undefined {
     if (index === IA32_APIC_BASE) return BigInt(this.#kept.base) | BigInt(this.#kept.mode | (this.id === 0 ? BSP : 0));
     if (index === IA32_TSC_DEADLINE) return this.timer.deadline;

@@ -20,8 +20,9 @@ export interface LocalApicsOptions {
 }
 
 /**
- * Makes the local APICs, in order of their ids, and maps them: each processor sees its own. The bootstrap processor's moving its own moves the mapping; the others are expected
- * to have theirs at the same address, as every operating system has.
+ * Makes the local APICs, in order of their ids, and maps them: a processor finds its own. The bootstrap processor's
+ * moving its own moves the mapping; the others are expected to have theirs at the same address, as every operating
+ * system has.
  */
 export function createLocalApics(options: LocalApicsOptions): readonly LocalApic[] {
   const { slot, bus, tsc, external, physicalAddressBits } = options;

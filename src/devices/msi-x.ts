@@ -1,6 +1,6 @@
 /**
- * MSI-X (PCI Local Bus specification 3.0, 6.8.2): a capability, a table of messages in a BAR, and a pending bit for each
- * message that is masked when it should go.
+ * MSI-X (PCI Local Bus specification 3.0, 6.8.2): a capability, a table of messages in a BAR, and a pending bit for
+ * each message that is masked when it should go.
  */
 import type { BusHandler, Width } from '../memory/bus.ts';
 import type { State } from '../state/state.ts';
@@ -66,7 +66,7 @@ export class MsiX implements BusHandler {
     this.#state.initialise();
   }
 
-  /** Sends message `vector`, or keeps it until it is unmasked. A vector that does not exist is nobody's. */
+  /** Sends message `vector`, or keeps it until it is unmasked. A vector that does not exist is ignored. */
   send(vector: number): void {
     if (!this.#state.on || vector >= this.#vectors) return;
     if (this.#state.masked || this.#state.table[vector * 4 + 3] & 1) {

@@ -1,6 +1,6 @@
 /**
- * Where everything is on the PC: I/O ports, addresses in memory, interrupt lines. The firmware tables (pc-description.ts) say the
- * same to the guest, from the same constants.
+ * Where everything is on the PC: I/O ports, addresses in memory, interrupt lines. The firmware tables
+ * (pc-description.ts) say the same to the guest, from the same constants.
  */
 
 /** I/O ports. */
@@ -50,9 +50,9 @@ export const HOST_BRIDGE = { vendor: 0x8086, device: 0x0d57, revision: 0, class:
 export const MAX_DISKS = 31;
 
 /**
- * Where drivers look for hardware that this board does not have: DMA controllers, POST codes and DMA pages, a coprocessor's
- * busy latch, Super I/O, IDE, floppy and parallel ports, COM2-4, ISA Plug and Play, VGA. They find empty sockets, and the log
- * says nothing of it.
+ * Where drivers look for hardware that this board does not have: DMA controllers, POST codes and DMA pages, a
+ * coprocessor's busy latch, Super I/O, IDE, floppy and parallel ports, COM2-4, ISA Plug and Play, VGA. They find empty
+ * sockets, and the log says nothing of it.
  */
 export const EMPTY_SOCKETS: readonly [name: string, port: number, size: number][] = [
   ['dma-1', 0x00, 0x20],

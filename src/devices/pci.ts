@@ -1,7 +1,7 @@
 /**
  * PCI (PCI Local Bus specification 3.0): one bus behind a host bridge, reached by configuration mechanism 1; functions
- * with 32-bit memory BARs that the guest may move, a capability list, and an interrupt pin. A guest that puts a BAR on top of
- * RAM or of another device finds the BAR not answering.
+ * with 32-bit memory BARs that the guest may move, a capability list, and an interrupt pin. A guest that puts a BAR on
+ * top of RAM or of another device finds the BAR not answering.
  */
 import type { BusHandler, UniformHandler, Width } from '../memory/bus.ts';
 import type { State, States } from '../state/state.ts';
@@ -73,8 +73,8 @@ export class PciFunction {
   readonly #atReset = new Uint8Array(CONFIG_SIZE);
   readonly #state: State<{ config: Uint8Array; interrupt: boolean; messagesOn: boolean }>;
   /**
-   * Where each BAR answers; NOWHERE if it does not. It does not follow from the configuration space alone: a BAR that was put on
-   * another device stays silent until the guest writes its registers again.
+   * Where each BAR answers; NOWHERE if it does not. It does not follow from the configuration space alone: a BAR that
+   * was put on another device stays silent until the guest writes its registers again.
    */
   readonly #answers: State<{ at: Float64Array }>;
   /** The bits of `config` that the guest can change. */
@@ -85,8 +85,8 @@ export class PciFunction {
   readonly #line: InterruptLine | undefined;
 
   /**
-   * @param wiring `line` is for INTA, and `lineNumber` what firmware notes about it; a function without a line has no interrupt
-   * pin. BARs and capabilities are added next, and then `attach` is called.
+   * @param wiring `line` is for INTA, and `lineNumber` what firmware notes about it; a function without a line has no
+   * interrupt pin. BARs and capabilities are added next, and then `attach` is called.
    */
   constructor(slot: Slot, name: string, identity: PciIdentity, wiring?: { line: InterruptLine; lineNumber: number }) {
     this.name = name;

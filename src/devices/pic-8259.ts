@@ -1,6 +1,6 @@
 /**
- * The PC's pair of 8259A interrupt controllers (Intel 8259A data sheet; the edge/level registers are the 82371SB's). The
- * second hangs on input 2 of the first. Both start with everything masked, as firmware leaves them.
+ * The PC's pair of 8259A interrupt controllers (Intel 8259A data sheet; the edge/level registers are the 82371SB's).
+ * The second hangs on input 2 of the first. Both start with everything masked, as firmware leaves them.
  */
 import type { State, States } from '../state/state.ts';
 import type { ByteRegisters } from './byte-ports.ts';

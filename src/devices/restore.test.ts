@@ -1,4 +1,6 @@
-/** The state of every device of the PC: saved in the midst of its work, restored into another board, it goes on alike. */
+/**
+ * The state of every device of the PC: saved in the midst of its work, restored into another board, it goes on alike.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeProcessor } from '../conformance/fake-processor.ts';

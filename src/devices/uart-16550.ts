@@ -1,6 +1,7 @@
 /**
  * The 16550A serial port (National Semiconductor PC16550D data sheet), its line side joined to the machine's console.
- * What is written leaves at once: the transmitter is always empty, and only its interrupt behaves as if time had passed.
+ * What is written leaves at once: the transmitter is always empty, and only its interrupt behaves as if time had
+ * passed.
  */
 import type { Clock, Timer } from '../host/clock.ts';
 import type { Console } from '../host/console.ts';
@@ -54,7 +55,9 @@ const MSR_DCD = 0x80;
 const FIFO_SIZE = 16;
 const TRIGGER_LEVELS = [1, 4, 8, 14];
 
-/** Output is handed on at a line's end, when this much has gathered, or when nothing has followed for the time below. */
+/**
+ * Output is handed on at a line's end, when this much has gathered, or when nothing has followed for the time below.
+ */
 const OUTPUT_SIZE = 1024;
 const OUTPUT_DELAY = 5e6;
 /**
@@ -227,7 +230,7 @@ export class Uart16550 implements Device, ByteRegisters {
       this.#state.emptyPending = true;
       return;
     }
-    // The register was full for a moment: the interrupt goes away and comes back, which an edge-triggered input must see.
+    // The register was full for a moment. The interrupt goes away and comes back: an edge-triggered input must see it.
     this.#state.emptyPending = false;
     this.#update();
     this.#state.emptyPending = true;
@@ -275,7 +278,7 @@ export class Uart16550 implements Device, ByteRegisters {
     );
   }
 
-  // ---- The receiver ---------------------------------------------------------------------------------------------------
+  // ---- The receiver ----------------------------------------------------------------------------
 
   /** A byte reaches the receiver. */
   #arrive(value: number): void {
@@ -303,8 +306,9 @@ export class Uart16550 implements Device, ByteRegisters {
   }
 
   /**
-   * Moves typed bytes into the receiver. The sender honours RTS, so that what was typed before the guest had set up its
-   * driver, which empties the FIFO, is not lost; a guest that never heard of RTS can enable the interrupt instead, or look.
+   * Moves typed bytes into the receiver. The sender honours RTS, so that what was typed before the guest had set up
+   * its driver, which empties the FIFO, is not lost; a guest that never heard of RTS can enable the interrupt instead,
+   * or look.
    */
   #feed(polled = false): void {
     const outside = this.#outside;
@@ -346,7 +350,7 @@ export class Uart16550 implements Device, ByteRegisters {
     this.#update();
   }
 
-  // ---- Interrupts -----------------------------------------------------------------------------------------------------
+  // ---- Interrupts ------------------------------------------------------------------------------
 
   #identify(): number {
     const enabled = this.#state.ier;

@@ -1,4 +1,6 @@
-/** A set of interrupt vectors as the local APIC keeps three of them: 256 bits in eight words, the highest always known. */
+/**
+ * A set of interrupt vectors as the local APIC keeps three of them: 256 bits in eight words, the highest always known.
+ */
 import type { State, States } from '../state/state.ts';
 
 export class VectorSet {

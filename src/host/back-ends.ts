@@ -1,6 +1,6 @@
 /**
- * What stands behind a machine's devices on the host. It is passed whole: the board and the hypervisors each take the kinds they
- * have devices for, so that a new kind is a member here and a device there.
+ * What stands behind a machine's devices on the host. It is passed whole: the board and the hypervisors each take the
+ * kinds they have devices for, so that a new kind is a member here and a device there.
  */
 import type { Disk } from './disk.ts';
 import type { Network } from './network.ts';

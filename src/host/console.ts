@@ -1,4 +1,4 @@
-/** The machine's console: bytes out to somebody who reads, bytes in from somebody who types. */
+/** The machine's console: what the guest writes goes out, what a user types comes in. */
 export interface Console {
   /** Guest output. The array is the callee's to keep. */
   write(data: Uint8Array): void;

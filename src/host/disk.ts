@@ -1,6 +1,6 @@
 /**
- * A disk image as devices see it. Synchronous: what `flush` returned from has reached the host's storage, so that a guest's
- * `sync` means what it says even if the process is killed the next moment.
+ * A disk image as devices see it. Synchronous: what `flush` returned from has reached the host's storage, so that a
+ * guest's `sync` means what it says even if the process is killed the next moment.
  */
 export interface Disk {
   readonly name: string;

@@ -1,7 +1,7 @@
 /**
  * The two address spaces in which a guest finds devices: I/O ports and memory-mapped registers. A device registers a
- * range once and from then on sees only offsets into it. What nobody claims answers as real hardware does: reads give all
- * ones, writes vanish, and the first access is logged.
+ * range once and from then on sees only offsets into it. An address that no device claims answers as on real hardware:
+ * reads give all ones, writes vanish, and the first access is logged.
  */
 import type { Log } from '../host/log.ts';
 import type { Processor } from '../paravirt/processor.ts';
@@ -46,7 +46,7 @@ export class Bus {
 
   /**
    * Claims `[start, start + size)`. Returns a function that gives the range back (PCI BARs move).
-   * @throws Error if the range overlaps one that is taken: two devices at one address is a mistake of ours.
+   * @throws Error if the range overlaps one that is taken: two devices at one address are a mistake of the board's.
    */
   map(name: string, start: number, size: number, handler: BusHandler): () => void {
     const range: Range = { name, start, end: start + size, handler };

@@ -1,6 +1,7 @@
 /**
  * The guest's physical RAM. It lies inside the engine's WebAssembly memory, `origin` bytes in, so that translated code
- * reaches it with one add; everybody else goes through this class, whose every access is checked against the end of RAM.
+ * reaches it with one add; everybody else goes through this class, whose every access is checked against the end of
+ * RAM.
  */
 export class GuestMemory {
   /** Where guest-physical address 0 stands in `buffer`. */

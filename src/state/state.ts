@@ -1,6 +1,6 @@
 /**
- * State that is data. A device or a hypervisor keeps what changes while the guest runs in one object that a `StateStore` made
- * for it: then resetting, saving and restoring it needs no code of its own.
+ * State that is data. A device or a hypervisor keeps what changes while the guest runs in one object that a
+ * `StateStore` made for it: then resetting, saving and restoring it needs no code of its own.
  */
 
 /** What a state may hold. Keys that the guest chooses belong into a Map or a Set, never into a plain object. */
@@ -30,8 +30,8 @@ type TypedArray =
   | BigUint64Array;
 
 /**
- * The object that is a state. Hold on to this object alone and read through it: `initialise` and a restore keep it and replace
- * what is in it, arrays and nested objects included.
+ * The object that is a state. Hold on to this object alone and read through it: `initialise` and a restore keep it and
+ * replace what is in it, arrays and nested objects included.
  */
 export type State<T extends object> = T & {
   /** Puts a fresh `initial()` in place of the content: a reset. Not enumerable, so it is no part of what is saved. */
@@ -41,9 +41,9 @@ export type State<T extends object> = T & {
 /** Where states come from; a device's slot and a hypervisor's context are such. */
 export interface States {
   /**
-   * Makes the state `name`, with the content of `initial()`. Every member must be there from the beginning (as undefined where it
-   * has no value yet). A member that begins as undefined, or as an empty array, Map or Set, may hold any data later; every other
-   * one keeps its type, and arrays keep their length.
+   * Makes the state `name`, with the content of `initial()`. Every member must be there from the beginning (as
+   * undefined where it has no value yet). A member that begins as undefined, or as an empty array, Map or Set, may
+   * hold any data later; every other one keeps its type, and arrays keep their length.
    * @param version to be raised whenever the members or their meaning change
    * @throws Error if the store has a state of that name
    */

@@ -1,6 +1,6 @@
 /**
- * The virtio block device (Virtual I/O Device specification 1.2, 5.2) over a disk image. A request is served at once and
- * completely; what the guest has been told is flushed is on the host's storage.
+ * The virtio block device (Virtual I/O Device specification 1.2, 5.2) over a disk image. A request is served at once
+ * and completely; what the guest has been told is flushed is on the host's storage.
  */
 import type { Disk } from '../../host/disk.ts';
 import type { Log } from '../../host/log.ts';

@@ -1,6 +1,6 @@
 /**
- * The PCI transport of virtio 1.x (Virtual I/O Device specification 1.2, 4.1), without the legacy interface: capabilities
- * that say where in BAR 0 the registers are, MSI-X in BAR 1, the interrupt pin for who has no MSI-X.
+ * The PCI transport of virtio 1.x (Virtual I/O Device specification 1.2, 4.1), without the legacy interface:
+ * capabilities that say where in BAR 0 the registers are, MSI-X in BAR 1, the interrupt pin for drivers without MSI-X.
  */
 
 import type { Timer } from '../../host/clock.ts';
@@ -74,7 +74,9 @@ const PCI_CFG = 5;
 export interface VirtioTransport {
   /** Queue `index` while the driver runs it; undefined before that, and once the device waits for a reset. */
   queue(index: number): VirtQueue | undefined;
-  /** The device has pushed into queue `index`: interrupts the driver if it wants to know. `serve` need not call this. */
+  /**
+   * The device has pushed into queue `index`: interrupts the driver if it wants to know. `serve` need not call this.
+   */
   used(index: number): void;
   /** The device's `configuration` has changed: interrupts a driver that runs (2.1, 4.1.4.5). */
   configurationChanged(): void;
@@ -193,7 +195,7 @@ export class VirtioPci implements Device {
     this.function.setInterrupt(false);
   }
 
-  // ---- Capabilities ---------------------------------------------------------------------------------------------------
+  // ---- Capabilities ----------------------------------------------------------------------------
 
   #addCapability(type: number, offset: number, length: number, multiplier?: number): void {
     const body = capabilityBody(type, offset, length, multiplier === undefined ? 0 : 4);
@@ -227,7 +229,7 @@ export class VirtioPci implements Device {
     });
   }
 
-  // ---- Registers ------------------------------------------------------------------------------------------------------
+  // ---- Registers -------------------------------------------------------------------------------
 
   #read(offset: number, width: Width): number {
     const within = offset & 0xfff;
@@ -391,7 +393,7 @@ export class VirtioPci implements Device {
     this.#device.start(this.#state.accepted);
   }
 
-  // ---- Queues ---------------------------------------------------------------------------------------------------------
+  // ---- Queues ----------------------------------------------------------------------------------
 
   /** The driver has started the device, and nothing has gone wrong since. */
   #runs(): boolean {

@@ -1,7 +1,7 @@
 /**
- * A split virtqueue, seen from the device (Virtual I/O Device specification 1.2, 2.7). The driver's half of it is hostile:
- * every index, address, length and chain is checked, and the first that cannot be makes the queue `broken`, after which it
- * is not looked at again until the device is reset.
+ * A split virtqueue, seen from the device (Virtual I/O Device specification 1.2, 2.7). The driver's half of it is
+ * hostile: every index, address, length and chain is checked, and the first that cannot be makes the queue `broken`,
+ * after which it is not looked at again until the device is reset.
  */
 import type { GuestMemory } from '../../memory/memory.ts';
 import type { State, States } from '../../state/state.ts';
