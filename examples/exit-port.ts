@@ -3,7 +3,7 @@ import { createMachine, type Device, type Slot } from 'polyvisor';
 import { ensureGuest } from 'polyvisor/node';
 
 const PORT = 0x501;
-/** The same for who has no access to ports: a register outside of RAM. */
+/** The same for programs without access to ports: a register outside of RAM. */
 const REGISTER = 0xd0000000;
 
 /** A device of our own: a byte written to it ends the run with that status. */

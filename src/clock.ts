@@ -1,7 +1,7 @@
 /**
  * Machine time: a queue of timers over a source of nanoseconds, either counted in instructions or following the host.
  */
-import type { Alarm, Clock, HostClock, Timer } from './host/clock.ts';
+import type { Clock, HostClock, Timer } from './host/clock.ts';
 import { type State, StateStore, type States } from './state/state.ts';
 
 interface Deadline {
@@ -41,26 +41,6 @@ export class MachineClock implements Clock {
 
   timer(name: string, fire: () => void): Timer {
     if (this.#timers.has(name)) throw new Error(`timer ${name}: the name is taken`);
-    const timer = this.#make(
-      fire,
-      deadline => this.#state.deadlines.set(name, deadline),
-      () => this.#state.deadlines.delete(name),
-    );
-    this.#timers.set(name, timer);
-    return timer;
-  }
-
-  alarm(at: number, fire: () => void): Alarm {
-    const timer = this.#make(
-      fire,
-      () => {},
-      () => {},
-    );
-    timer.at(at);
-    return { cancel: () => timer.off() };
-  }
-
-  #make(fire: () => void, onSet: (deadline: Deadline) => void, onOff: () => void): QueuedTimer {
     const timer: QueuedTimer = {
       fire,
       deadline: undefined,
@@ -69,18 +49,20 @@ export class MachineClock implements Clock {
       },
       at: time => {
         timer.off();
-        const deadline = (timer.deadline = { at: time, order: this.#state.order++ });
-        onSet(deadline);
+        const deadline = { at: time, order: this.#state.order++ };
+        timer.deadline = deadline;
+        this.#state.deadlines.set(name, deadline);
         this.#enqueue(timer, deadline);
         if (this.#queue[0] === timer) this.onEarlier();
       },
       off: () => {
         if (!timer.deadline) return;
         timer.deadline = undefined;
+        this.#state.deadlines.delete(name);
         this.#queue.splice(this.#queue.indexOf(timer), 1);
-        onOff();
       },
     };
+    this.#timers.set(name, timer);
     return timer;
   }
 

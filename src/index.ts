@@ -18,7 +18,6 @@ export { ImageError } from './boot/image-error.ts';
 // The contract of a device.
 export type { Device, InterruptLine, Slot } from './devices/device.ts';
 export type { Data, State, States } from './state/state.ts';
-export type { Timer } from './host/clock.ts';
 export type { Bus, BusHandler, Width } from './memory/bus.ts';
 export type { GuestMemory } from './memory/memory.ts';
 
@@ -70,7 +69,7 @@ export type { Crossing } from './paravirt/trace.ts';
 export { traced } from './paravirt/trace.ts';
 
 // The contract of a host.
-export type { Alarm, Clock, HostClock } from './host/clock.ts';
+export type { Clock, HostClock, Timer } from './host/clock.ts';
 export type { ArtifactCache } from './host/artifact-cache.ts';
 export type { Console } from './host/console.ts';
 export type { BackEnds } from './host/back-ends.ts';

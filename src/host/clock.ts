@@ -13,10 +13,6 @@ export interface Clock {
    * @throws Error if the clock has a timer of that name
    */
   timer(name: string, fire: () => void): Timer;
-  /**
-   * Calls `fire` once when `now()` has reached `at`; in the past means: at the next chance. Deprecated: use `timer`.
-   */
-  alarm(at: number, fire: () => void): Alarm;
 }
 
 /**
@@ -28,10 +24,6 @@ export interface Timer {
   off(): void;
   /** The deadline; undefined when the timer is off, which it is again when it fires. */
   readonly due: number | undefined;
-}
-
-export interface Alarm {
-  cancel(): void;
 }
 
 /** The host's time, and the ways to let it pass. The machine has no timer but these. */
