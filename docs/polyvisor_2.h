@@ -141,7 +141,7 @@ POLYVISOR_IMPORT(request) void request(int32_t what);
 
 /* What may be exported: define those that the manifest names. */
 POLYVISOR_EXPORT(cpu_cpuid) int32_t cpu_cpuid(int32_t cpu, int32_t leaf, int32_t subleaf);
-POLYVISOR_EXPORT(cpu_hypercall) void cpu_hypercall(int32_t cpu);
+POLYVISOR_EXPORT(cpu_hypercall) int32_t cpu_hypercall(int32_t cpu);
 POLYVISOR_EXPORT(cpu_syscall) void cpu_syscall(int32_t cpu);
 POLYVISOR_EXPORT(mmu_pageFault) int32_t mmu_pageFault(int32_t cpu, int32_t vector, int32_t code, int64_t address);
 POLYVISOR_EXPORT(irq_exception) int32_t irq_exception(int32_t cpu, int32_t vector, int32_t code, int64_t address);

@@ -150,14 +150,19 @@ const kernel = file('kernel', tinyKernel([0xb8, 0, 0, 0, 0x40, 0x0f, 0xa2, 0x0f,
 const module = (code: string) => `
 import { bareTable, derive } from 'polyvisor';
 const names = { name: 'bad', title: 'a hypervisor of a test' };
-export default { ...names, make: context => derive(bareTable, { ...names, cpu: { hypercall(cpu) { ${code} } } }) };
+export default { ...names, make: context => derive(bareTable, { ...names, cpu: { hypercall(cpu) { ${code}\nreturn true; } } }) };
 `;
 
 /** A binary that does. */
 const binary = (body: (body: Body) => void) =>
   tinyHypervisor({
     manifest: manifest({ operations: { 'cpu.hypercall': 'function' } }),
-    exports: { cpu_hypercall: body },
+    exports: {
+      cpu_hypercall(code) {
+        body(code);
+        code.i32(1);
+      },
+    },
   });
 
 function forEver(body: Body): void {

@@ -85,9 +85,10 @@ export function cpu_cpuid(_cpu: i32, leaf: u32, _subleaf: u32): i32 {
   }
 }
 
-export function cpu_hypercall(cpu: i32): void {
+export function cpu_hypercall(cpu: i32): i32 {
   // A program may execute VMCALL as well as the kernel: only the kernel is answered.
   set_register(cpu, RAX, privilege_level(cpu) == 0 ? answer(cpu) : ACME_EPERM);
+  return 1; // 0 would be #UD, as if there were no hypercalls.
 }
 
 function answer(cpu: i32): i64 {

@@ -42,9 +42,10 @@ function cpuid(_cpu: Processor, leaf: number, _subleaf: number, natively: () => 
   return undefined; // Not ours: the processor answers.
 }
 
-function hypercall(cpu: Processor): void {
+function hypercall(cpu: Processor): boolean {
   // A program may execute VMCALL as well as the kernel: only the kernel is answered.
   cpu.set('rax', cpu.cpl === 0 ? answer(cpu) : ACME_EPERM);
+  return true; // False would be #UD, as if there were no hypercalls.
 }
 
 function answer(cpu: Processor): bigint {

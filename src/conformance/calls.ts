@@ -1,8 +1,12 @@
 /** Hypercalls as the cases of the suite make them, on whichever interface. */
 import type { Paravirt } from '../paravirt/operations.ts';
-import type { RegisterName } from '../paravirt/processor.ts';
+import type { Processor, RegisterName } from '../paravirt/processor.ts';
+import * as vectors from '../x86/vectors.ts';
 import * as assert from './assert.ts';
 import type { Fixture } from './fixture.ts';
+
+/** Bytes of VMCALL and VMMCALL. */
+const VMCALL_LENGTH = 3n;
 
 /** From here on a guest may use memory as it likes, up to its kernel. */
 export const FREE = 0x2000n;
@@ -10,9 +14,19 @@ export const FREE = 0x2000n;
 /** Not in use by any of the interfaces we know, and not likely to be. */
 export const UNKNOWN_HYPERCALL = 0x7fedcba1n;
 
+/** VMCALL or VMMCALL as the engine executes it: RIP is past it already; what the hypervisor does not take is #UD. */
+export function vmcall({ table, cpu }: { table: Paravirt; cpu: Processor }): void {
+  const { hypercall } = table.cpu;
+  assert.ok(typeof hypercall === 'function', 'there is an op for hypercalls');
+  if (hypercall(cpu)) return;
+  cpu.set('rip', cpu.get('rip') - VMCALL_LENGTH);
+  cpu.raise({ vector: vectors.UD });
+}
+
 /** How this hypervisor is called: by VMCALL, or by SYSCALL where the guest's kernel is not privileged. */
-export function callOp({ cpu: { hypercall, syscall } }: Paravirt) {
-  if (typeof hypercall === 'function') return hypercall;
+export function callOp(table: Paravirt): ((cpu: Processor) => void) | undefined {
+  const { hypercall, syscall } = table.cpu;
+  if (typeof hypercall === 'function') return cpu => vmcall({ table, cpu });
   return typeof syscall === 'function' ? syscall : undefined;
 }
 

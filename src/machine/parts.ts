@@ -171,7 +171,7 @@ function connectProcessor(
       hypercall &&
       (() => {
         hypercalls.value++;
-        hypercall();
+        return hypercall();
       }),
     halt() {
       halts.value++;

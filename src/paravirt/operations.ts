@@ -105,8 +105,8 @@ export const operations = {
   cpu: {
     /** Leaves this hypervisor answers itself, before or after asking the processor (`natively`). Undefined: not ours. */
     cpuid: operation(['cpu', 'leaf', 'subleaf', 'natively'], 'cpuid'),
-    /** VMCALL or VMMCALL was executed. Native: #UD. RIP is already past it. */
-    hypercall: operation(['cpu'], 'nothing', { noted: 'call' }),
+    /** VMCALL or VMMCALL was executed; RIP is already past it. Return false for #UD, which is what native does. */
+    hypercall: operation(['cpu'], 'boolean', { noted: 'call', nothing: true }),
     /** SYSCALL was executed; RIP is already past it, RCX and R11 are set. Native: SDM 2B, SYSCALL. */
     syscall: operation(['cpu'], 'nothing', { noted: 'call' }),
   },

@@ -16,7 +16,10 @@ const toy: HypervisorModule = {
       name: 'toy',
       title,
       cpu: {
-        hypercall: cpu => cpu.set('rax', 7n),
+        hypercall(cpu) {
+          cpu.set('rax', 7n);
+          return true;
+        },
         hypercalls: { 3: { name: 'TOY_CALL', arguments: [], status: 'done' } },
         msrs: { 16: { name: 'MSR_TOY', read: () => 5n, write: (_cpu, value) => value < 10n } },
       },
@@ -71,7 +74,12 @@ test('a call that does not come back has no result', () => {
   const leave = derive(bareTable, {
     name: 'toy',
     title,
-    cpu: { hypercall: cpu => cpu.set('rip', 0x99n), hypercalls: {} },
+    cpu: {
+      hypercall(cpu) {
+        cpu.set('rip', 0x99n);
+        return true;
+      },
+    },
   });
   const { cpu, crossings, table } = setUp({ ...toy, make: () => leave });
   assert.ok(typeof table.cpu.hypercall === 'function');

@@ -99,8 +99,8 @@ function tracedCall({ convention, hypercalls }: Paravirt['cpu'], operation: stri
     const crossing: Crossing = { ...whereAndWhen(cpu), operation, arguments: args };
     if (known) crossing.name = known.name;
     const answer = op(...values);
-    // A program's system call has no answer yet, and a call that goes elsewhere (IRET) has none at all.
-    const answered = number !== undefined && cpu.get('rip') === crossing.address;
+    // A program's system call has no answer yet. A call that goes elsewhere (IRET) has none at all, nor has one that is #UD.
+    const answered = answer !== false && number !== undefined && cpu.get('rip') === crossing.address;
     sink(answered ? { ...crossing, result: cpu.get('rax') } : crossing);
     return answer;
   };

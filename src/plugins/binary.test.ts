@@ -132,6 +132,7 @@ const ENDED: readonly { what: string; imports?: readonly string[]; body: (body: 
     body(body) {
       body.get(0);
       body.call(0);
+      body.drop();
     },
     says: /calls itself without end/,
   },
@@ -180,7 +181,13 @@ describe('an op that fails ends its guest with file, op and reason', () => {
   for (const { what, imports = [], body, says } of ENDED)
     test(what, async () => {
       const said = manifest(operations('cpu.hypercall'));
-      const { cpu, table } = await setUp({ manifest: said, imports, exports: { cpu_hypercall: body } });
+      const exports = {
+        cpu_hypercall(code: Body) {
+          body(code);
+          code.i32(1);
+        },
+      };
+      const { cpu, table } = await setUp({ manifest: said, imports, exports });
       call(table.cpu.hypercall, cpu);
       assert.equal(cpu.kills.length, 1);
       assert.match(cpu.kills[0], /^bad\.wasm: cpu\.hypercall: /);
@@ -275,6 +282,7 @@ test('its memory grows to the limit and not beyond', async () => {
         body.code.append([0x40, 0]); // memory.grow
         body.op('i64.extend_i32_s');
         body.call(0);
+        body.i32(1);
       },
     },
   });
@@ -297,6 +305,7 @@ test('the guest is seen by copy, and outside its RAM not at all', async () => {
         body.call(0);
         body.op('i64.extend_i32_s');
         body.call(1);
+        body.i32(1);
       },
     },
   });

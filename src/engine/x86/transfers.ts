@@ -644,9 +644,8 @@ export const transferHelpers: Record<string, Helper> = {
     cpu.ip = wide ? cpu.gpr(2) : cpu.gpr(2) & 0xffffffffn;
   },
   hypercall: cpu => {
-    const ask = cpu.environment.hypercall;
-    if (!ask) return cpu.raise(vectors.UD);
+    // RIP is past the instruction when the hypervisor is asked; the fault puts it back.
     cpu.ip = nextIp(cpu);
-    ask();
+    if (!cpu.environment.hypercall?.()) cpu.raise(vectors.UD);
   },
 };

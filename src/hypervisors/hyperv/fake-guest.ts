@@ -1,4 +1,5 @@
 /** A guest of Hyper-V without an engine, for the tests of this folder: its registers, its hypercalls and its message page. */
+import { vmcall } from '../../conformance/calls.ts';
 import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
 import { hyperv } from './index.ts';
 
@@ -63,7 +64,7 @@ export function fakeGuest() {
     cpu.set('rcx', BigInt(value));
     cpu.set('rdx', BigInt(input));
     cpu.set('rax', 0xffffn);
-    op(table.cpu.hypercall)(cpu);
+    vmcall({ table, cpu });
     return Number(cpu.get('rax'));
   };
   /** HvCallPostMessage of 32-bit words. @returns the status. */

@@ -1,5 +1,6 @@
 /** Linux's half of Hyper-V's interface (arch/x86/hyperv/hv_init.c and hv_apic.c, drivers/clocksource/hyperv_timer.c). */
 import * as assert from '../../conformance/assert.ts';
+import { vmcall } from '../../conformance/calls.ts';
 import type { Fixture } from '../../conformance/fixture.ts';
 import type { GuestHalf } from '../../conformance/guest-half.ts';
 
@@ -39,16 +40,14 @@ export const hypervHalf: GuestHalf = {
     };
   },
   hypercall(fixture, number, [input = 0n, output = 0n] = []) {
-    const { table, cpu } = fixture;
-    const { hypercall } = table.cpu;
-    assert.ok(typeof hypercall === 'function');
+    const { cpu } = fixture;
     cpu.set('cr0', cpu.get('cr0') | 1n);
     writeMsr(fixture, HV_X64_MSR_GUEST_OS_ID, 0x8100_0000_0000_0000n);
     writeMsr(fixture, HV_X64_MSR_HYPERCALL, BigInt(HYPERCALL_PAGE) | 1n);
     cpu.set('rcx', number);
     cpu.set('rdx', input);
     cpu.set('r8', output);
-    hypercall(cpu);
+    vmcall(fixture);
     return -(cpu.get('rax') & 0xffffn);
   },
 };

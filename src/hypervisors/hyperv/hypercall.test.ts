@@ -1,6 +1,7 @@
 /** Hypercalls by 64- and 32-bit callers, the VMBus' conversation, and both with hostile guests. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { vmcall } from '../../conformance/calls.ts';
 import { createRandom } from '../../conformance/random.ts';
 import { fakeGuest, HYPERCALL_PAGE, MSR, SINT } from './fake-guest.ts';
 
@@ -50,12 +51,12 @@ describe('hypercalls', () => {
   });
 
   test('a 32-bit caller has its values in pairs of registers', () => {
-    const { cpu, memory, table, op, receive } = setUp();
+    const { cpu, memory, table, receive } = setUp();
     cpu.mode = 32;
     const call = (registers: Partial<Record<'rax' | 'rdx' | 'rbx' | 'rcx', bigint>>) => {
       for (const name of ['rax', 'rdx', 'rbx', 'rcx'] as const)
         cpu.set(name, (0xdeadn << 32n) | (registers[name] ?? 0n));
-      op(table.cpu.hypercall)(cpu);
+      vmcall({ table, cpu });
       assert.equal(cpu.get('rdx'), 0n, 'the result is in EDX:EAX');
       return Number(cpu.get('rax'));
     };
@@ -184,7 +185,7 @@ test('hostile guests: a status, a fault or nothing, whatever the registers and t
       cpu.set('rax', cpu.mode === 64 ? pick() : code);
       cpu.set('rbx', random.of([0n, pick()]));
       cpu.set('r8', pick());
-      op(table.cpu.hypercall)(cpu);
+      vmcall({ table, cpu });
     }
   }
   assert.deepEqual(cpu.kills, []);

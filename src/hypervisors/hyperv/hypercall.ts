@@ -4,6 +4,7 @@
  */
 import type { Hypercall, HypercallConvention, HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor, RegisterName } from '../../paravirt/processor.ts';
+import { CR0_PE } from '../../x86/control.ts';
 import { PAYLOAD_SIZE } from './messages.ts';
 import type { Vmbus } from './vmbus.ts';
 
@@ -30,12 +31,6 @@ const POST_MESSAGE_SIZE = 16 + PAYLOAD_SIZE;
 const CONNECTION = 0xffffff;
 /** HV_INPUT_SIGNAL_EVENT: connection, flag number. */
 const SIGNAL_EVENT_SIZE = 8;
-
-/** Bytes of VMCALL and VMMCALL. */
-const VMCALL_LENGTH = 3n;
-const VECTOR_UD = 6;
-/** CR0.PE: real mode cannot call. */
-const PE = 1n;
 
 export const hypercalls: Readonly<Record<number, Hypercall>> = {
   [HvCallNotifyLongSpinWait]: { name: 'HvCallNotifyLongSpinWait', arguments: ['spin_count'], status: 'done' },
@@ -105,12 +100,11 @@ export function createHypercall({ memory }: HypervisorContext, vmbus: Vmbus, may
     return HV_STATUS_SUCCESS;
   }
 
-  return (cpu: Processor): void => {
-    if (cpu.cpl > 0 || !(cpu.get('cr0') & PE) || !mayCall()) {
-      cpu.set('rip', cpu.get('rip') - VMCALL_LENGTH);
-      return cpu.raise({ vector: VECTOR_UD });
-    }
+  return (cpu: Processor): boolean => {
+    // Programs, real mode and a guest that has not enabled its hypercall page cannot call.
+    if (cpu.cpl > 0 || !(cpu.get('cr0') & BigInt(CR0_PE)) || !mayCall()) return false;
     cpu.set('rax', BigInt(run(cpu)));
     if (cpu.mode !== 64) cpu.set('rdx', 0n);
+    return true;
   };
 }

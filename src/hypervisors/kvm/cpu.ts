@@ -59,11 +59,12 @@ const convention: HypercallConvention = {
 };
 
 /** VMCALL or VMMCALL: number in RAX, arguments in RBX, RCX, RDX, RSI; the result replaces RAX, nothing else changes. */
-function hypercall(cpu: Processor): void {
+function hypercall(cpu: Processor): true {
   const long = cpu.mode === 64;
   const argument = (register: 'rax' | 'rbx' | 'rcx') => (long ? cpu.get(register) : cpu.get(register) & 0xffffffffn);
   const result = cpu.cpl > 0 ? -KVM_EPERM : answer(cpu, argument('rax'), argument('rbx'), argument('rcx'));
   cpu.set('rax', BigInt.asUintN(long ? 64 : 32, BigInt(result)));
+  return true;
 }
 
 function answer(cpu: Processor, number: bigint, first: bigint, second: bigint): number {

@@ -11,8 +11,8 @@ import type { PluggedRom } from './plugged-rom.ts';
 import { createReturnCalls } from './returns.ts';
 import { ROM_ADDRESS, ROM_SIZE } from './shared-page.ts';
 
+/** Bytes of VMCALL and VMMCALL. */
 const VMCALL_LENGTH = 3n;
-const UNDEFINED_INSTRUCTION = 6;
 
 /** Whether the instruction before RIP is the ROM's. */
 function inRom(cpu: Processor): boolean {
@@ -47,18 +47,19 @@ export function createCpu(_context: HypervisorContext, { calls, labels }: Plugge
     },
   });
 
-  function hypercall(cpu: Processor): void {
-    if (!inRom(cpu)) {
-      cpu.set('rip', cpu.get('rip') - VMCALL_LENGTH);
-      return cpu.raise({ vector: UNDEFINED_INSTRUCTION });
-    }
+  function hypercall(cpu: Processor): boolean {
+    if (!inRom(cpu)) return false;
     const number = numberIn(cpu);
     const entry = calls.find(number);
-    if (!entry) return cpu.kill(`VMI call ${number}: the ROM was changed`);
+    if (!entry) {
+      cpu.kill(`VMI call ${number}: the ROM was changed`);
+      return true;
+    }
     const result = entry.run(new Call(cpu, entry.name));
-    if (result === undefined) return;
+    if (result === undefined) return true;
     cpu.set('rax', BigInt(result) & 0xffffffffn);
     if (typeof result === 'bigint') cpu.set('rdx', result >> 32n);
+    return true;
   }
 
   return { hypercall, hypercalls, convention: { number: numberIn, registers: () => ARGUMENT_REGISTERS } };

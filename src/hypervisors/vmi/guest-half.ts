@@ -1,4 +1,5 @@
 /** Linux's half of VMI (arch/x86/kernel/vmi_32.c, vmiclock_32.c), from where the ROM's code has brought it. */
+import { vmcall } from '../../conformance/calls.ts';
 import type { Fixture } from '../../conformance/fixture.ts';
 import type { GuestHalf } from '../../conformance/guest-half.ts';
 import { EOI } from '../../devices/apic-registers.ts';
@@ -8,8 +9,8 @@ import { ROM_ADDRESS } from './shared-page.ts';
 
 /** Somewhere in the guest's memory. */
 const STACK = 0x8000;
-/** Somewhere in the ROM, behind a VMCALL. */
-const BEHIND_VMCALL = ROM_ADDRESS + 0x110;
+/** Somewhere in the ROM, after a VMCALL. */
+const AFTER_VMCALL = ROM_ADDRESS + 0x110;
 const NANOSECONDS = 1_000_000_000n;
 
 /** What the ROM's code does with a call: number in EAX, three arguments in EBX, EDX, ECX and the rest on the stack. */
@@ -20,15 +21,14 @@ export function callByNumber(
 ): bigint {
   const [first = 0n, second = 0n, third = 0n, ...rest] = values.map(value => BigInt.asUintN(32, value));
   cpu.mode = 32;
-  cpu.set('rip', BigInt(BEHIND_VMCALL));
+  cpu.set('rip', BigInt(AFTER_VMCALL));
   cpu.set('rsp', BigInt(STACK));
   for (const index of [0, 1]) cpu.memory.write32(STACK + 8 + 4 * index, Number(rest[index] ?? 0n));
   cpu.set('rax', number);
   cpu.set('rbx', first);
   cpu.set('rdx', second);
   cpu.set('rcx', third);
-  const { hypercall } = table.cpu;
-  if (typeof hypercall === 'function') hypercall(cpu);
+  vmcall({ table, cpu });
   return (BigInt.asUintN(32, cpu.get('rdx')) << 32n) | BigInt.asUintN(32, cpu.get('rax'));
 }
 

@@ -24,10 +24,6 @@ const VMX_TYPE_SCALABLE_SERVER = 2;
 /** GETVCPU_INFO's EAX: x2APIC mode works although no interrupt is remapped. */
 const VCPU_LEGACY_X2APIC = 1 << 3;
 
-/** Bytes of VMCALL and VMMCALL. */
-const VMCALL_LENGTH = 3n;
-const VECTOR_UD = 6;
-
 function cpuid(cpu: Processor, leaf: number, _subleaf: number, natively: () => CpuidResult) {
   if (leaf === 1) return withHypervisor(natively());
   if (leaf === CPUID_VMWARE_INFO_LEAF) return signatureLeaf(CPUID_VMWARE_FEATURES_LEAF, 'VMwareVMware');
@@ -81,9 +77,9 @@ export function createCpu(_context: HypervisorContext, backdoor: Backdoor): Grou
     /** VMCALL or VMMCALL, with the registers of the port. From programs, too: they have always been served. */
     hypercall(cpu) {
       const result = backdoor.call(cpu);
-      if (result !== undefined) return cpu.set('rax', BigInt(result));
-      cpu.set('rip', cpu.get('rip') - VMCALL_LENGTH);
-      cpu.raise({ vector: VECTOR_UD });
+      if (result === undefined) return false;
+      cpu.set('rax', BigInt(result));
+      return true;
     },
     hypercalls: backdoor.serve(identification),
     convention,

@@ -1,5 +1,5 @@
 /** Linux's half of VMware's interface (arch/x86/kernel/cpu/vmware.c): the TSC, at the frequency that the backdoor tells. */
-import * as assert from '../../conformance/assert.ts';
+import { vmcall } from '../../conformance/calls.ts';
 import type { Fixture } from '../../conformance/fixture.ts';
 import type { GuestHalf } from '../../conformance/guest-half.ts';
 import { bareHalf } from '../bare/guest-half.ts';
@@ -8,9 +8,8 @@ const VMWARE_HYPERVISOR_MAGIC = 0x564d5868n;
 const VMWARE_CMD_GETHZ = 45n;
 
 /** A command by VMMCALL. @returns EAX as a signed number. */
-function call({ table, cpu }: Fixture, command: bigint, values: readonly bigint[] = []): bigint {
-  const { hypercall } = table.cpu;
-  assert.ok(typeof hypercall === 'function');
+function call(fixture: Fixture, command: bigint, values: readonly bigint[] = []): bigint {
+  const { cpu } = fixture;
   const [rbx = 0xffffffffn, rsi = 0n, rdi = 0n] = values;
   for (const [register, value] of Object.entries({
     rax: VMWARE_HYPERVISOR_MAGIC,
@@ -21,7 +20,7 @@ function call({ table, cpu }: Fixture, command: bigint, values: readonly bigint[
     rdi,
   }))
     cpu.set(register as 'rax', value);
-  hypercall(cpu);
+  vmcall(fixture);
   return BigInt.asIntN(32, cpu.get('rax'));
 }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { vmcall } from '../../conformance/calls.ts';
 import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
 import { createRandom } from '../../conformance/random.ts';
 import type { RegisterName } from '../../paravirt/processor.ts';
@@ -26,7 +27,7 @@ function setUp({ tscFrequency }: { tscFrequency?: number } = {}) {
   };
   const call = (command: bigint, more: Registers = {}) => {
     set({ rax: MAGIC, rcx: command, rdx: 0n, rbx: 0xffffffffn, ...more });
-    op(table.cpu.hypercall)(cpu);
+    vmcall({ table, cpu });
     return cpu.get('rax');
   };
   const cpuid = (leaf: number) =>
@@ -187,7 +188,7 @@ test('hostile callers: an answer in 32 bits, whatever the registers, the mode an
     const registers = { rcx, rbx: pick(), rdx: pick(), rsi: pick(), rdi: pick(), rip: pick() };
     set({ rax: random.below(8) === 0 ? pick() : MAGIC, ...registers });
     const way = random.below(3);
-    if (way === 0) op(table.cpu.hypercall)(cpu);
+    if (way === 0) vmcall({ table, cpu });
     else if (way === 1) cpu.set('rax', BigInt(context.ports.read(PORT, random.of([1, 2, 4] as const), cpu)));
     else refused([random.of([0xed, 0xec, 0x0f]), 0x33], { ...registers, rdx: random.of([pick(), BigInt(PORT)]) });
     for (const register of ['rbx', 'rcx'] as const)

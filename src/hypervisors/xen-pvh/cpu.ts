@@ -81,6 +81,7 @@ export function createCpu(_context: HypervisorContext, slot: DomainSlot<PvhDomai
       // Only a kernel may call, and the others are told so rather than faulted.
       if (cpu.cpl !== 0) cpu.set('rax', BigInt.asUintN(width, BigInt(-EPERM)));
       else hypercall(table, slot.domain.of(cpu));
+      return true;
     },
     hypercalls: table,
     convention,
