@@ -45,10 +45,9 @@ export interface BoardOptions {
   memory: GuestMemory;
   log: Log;
   console: Console;
-  tsc: TimeStampCounter;
+  /** One for each processor. As many local APICs are made. */
+  tscs: readonly TimeStampCounter[];
   backEnds?: BackEnds;
-  /** How many local APICs to make. */
-  processors?: number;
   /** The width of physical addresses that CPUID reports. */
   physicalAddressBits?: number;
   kill(reason: string): void;
@@ -104,9 +103,8 @@ export function createPcBoard(options: BoardOptions): Board {
   const apics = createLocalApics({
     slot,
     bus: apicBus,
-    tsc: options.tsc,
+    tscs: options.tscs,
     external: pic,
-    processors: options.processors ?? 1,
     physicalAddressBits: options.physicalAddressBits,
   });
   for (const apic of apics) add(apic);

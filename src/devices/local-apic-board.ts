@@ -27,9 +27,8 @@ export function createLocalApicBoard(options: Omit<BoardOptions, 'console' | 'ba
   const apics = createLocalApics({
     slot,
     bus,
-    tsc: options.tsc,
+    tscs: options.tscs,
     external: { output: false, acknowledge: () => -1 },
-    processors: options.processors ?? 1,
     physicalAddressBits: options.physicalAddressBits,
   });
   const devices: Device[] = [...apics];

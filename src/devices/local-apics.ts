@@ -11,10 +11,9 @@ const REGISTERS = 0x1000;
 export interface LocalApicsOptions {
   slot: Slot;
   bus: ApicBus;
-  tsc: TimeStampCounter;
+  /** One for each processor. As many local APICs are made. */
+  tscs: readonly TimeStampCounter[];
   external: ExternalInterrupts;
-  /** How many. */
-  processors: number;
   /** The width of physical addresses that CPUID reports. */
   physicalAddressBits?: number;
 }
@@ -25,10 +24,10 @@ export interface LocalApicsOptions {
  * system has.
  */
 export function createLocalApics(options: LocalApicsOptions): readonly LocalApic[] {
-  const { slot, bus, tsc, external, physicalAddressBits } = options;
+  const { slot, bus, tscs, external, physicalAddressBits } = options;
   const { clock, log } = slot;
   const all: LocalApic[] = [];
-  for (let id = 0; id < options.processors; id++) {
+  for (const [id, tsc] of tscs.entries()) {
     all.push(new LocalApic({ id, states: slot, clock, tsc, bus, external, log, physicalAddressBits }));
   }
   const own: BusHandler = {

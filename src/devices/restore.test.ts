@@ -58,7 +58,7 @@ function makePc() {
         type = take;
       },
     },
-    tsc: { read: () => BigInt(Math.floor(clock.now())), frequency: 1e9 },
+    tscs: [{ read: () => BigInt(Math.floor(clock.now())), frequency: 1e9 }],
     backEnds: { disks: [disk(), disk()], networks: [] },
     kill: reason => void events.push(`${clock.now()} kill ${reason}`),
     request: what => void events.push(`${clock.now()} ${what}`),

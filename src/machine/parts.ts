@@ -116,7 +116,7 @@ export function connect(engine: Engine, options: MachineOptions, module: Hypervi
   };
   const table = module.make(context);
   const physicalAddressBits = PHYSICAL_ADDRESS_BITS;
-  const common = { ports, mmio, clock, states, memory, log, tsc, physicalAddressBits, kill, request };
+  const common = { ports, mmio, clock, states, memory, log, tscs: [tsc], physicalAddressBits, kill, request };
   const { platform } = table.boot;
   if (platform === 'pc') board = createPcBoard({ ...common, console, backEnds: given });
   else if (platform === 'local-apic') board = createLocalApicBoard(common);
@@ -181,7 +181,10 @@ function connectProcessor(
     interruptPending: () => interrupts.wait(),
     boundary: () => interrupts.deliver(),
     tsc: tsc.read,
-    setTsc: tsc.set,
+    setTsc(value) {
+      tsc.set(value);
+      apic?.timer.tscChanged();
+    },
     taskPriority: () => apic?.cr8 ?? 0,
     setTaskPriority(value) {
       if (apic) apic.cr8 = value;
