@@ -195,21 +195,6 @@ test('four ways to reset', () => {
   assert.equal(read(0x92) & 2, 2);
 });
 
-test('the watchdog resets a guest that does not feed it', () => {
-  const { clock, out, read, requests } = setUp();
-  out(0x443, 10);
-  clock.advance(9e9);
-  out(0x443, 10);
-  clock.advance(9e9);
-  assert.deepEqual([read(0x443), requests], [10, []]);
-  clock.advance(1e9);
-  assert.deepEqual(requests, ['reset']);
-  out(0x443, 0);
-  out(0x441, 0);
-  clock.advance(60e9);
-  assert.deepEqual(requests, ['reset']);
-});
-
 test('the keyboard controller is healthy and alone', () => {
   const { out, read } = setUp();
   out(0x64, 0xaa);

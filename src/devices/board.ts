@@ -21,7 +21,6 @@ import type { BoardDescription } from './description.ts';
 import type { Device, Slot } from './device.ts';
 import { HPET_SIZE, Hpet, type HpetWiring } from './hpet.ts';
 import { I8042 } from './i8042.ts';
-import { Ib700Watchdog } from './ib700-watchdog.ts';
 import { IO_APIC_PINS, IoApic } from './io-apic.ts';
 import type { LocalApic } from './local-apic.ts';
 import { createLocalApics } from './local-apics.ts';
@@ -133,7 +132,6 @@ export function createPcBoard(options: BoardOptions): Board {
   const requestReset = () => slot.request('reset');
   const keyboard = add(new I8042(states, requestReset));
   const resetControl = add(new ResetControl(states, requestReset));
-  const watchdog = add(new Ib700Watchdog(states, clock, requestReset));
   const pci = createPci(slot, disks, add);
 
   // ---- Where they sit --------------------------------------------------------------------------
@@ -149,7 +147,6 @@ export function createPcBoard(options: BoardOptions): Board {
   chip('keyboard-command', at.KEYBOARD_COMMAND_PORT, 1, keyboard.command);
   chip('cmos-rtc', at.RTC_PORT, 2, rtc);
   chip('system-port-a', at.SYSTEM_PORT_A, 1, resetControl.systemPortA);
-  chip('ib700-watchdog', at.WATCHDOG_PORT, 3, watchdog);
   chip('com-1', at.COM1_PORT, 8, uart);
   slot.ports('acpi-pm', at.ACPI_PM_PORT, ACPI_PM_SIZE, pm);
   const address = withByteAt(at.RESET_PORT - at.PCI_ADDRESS_PORT, resetControl.control, pci.address);

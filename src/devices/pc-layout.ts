@@ -13,7 +13,6 @@ export const RTC_PORT = 0x70;
 export const SYSTEM_PORT_A = 0x92;
 export const PIC_SECOND_PORT = 0xa0;
 export const COM1_PORT = 0x3f8;
-export const WATCHDOG_PORT = 0x441;
 export const EDGE_LEVEL_PORT = 0x4d0;
 export const ACPI_PM_PORT = 0x600;
 export const PCI_ADDRESS_PORT = 0xcf8;
