@@ -146,10 +146,6 @@ export abstract class Expressions {
     value.width = widthOf(name, parts);
     return value;
   }
-  /** `wasm` by its former name. */
-  op(name: string, ...parts: Value[]): Value {
-    return this.wasm(name, ...parts);
-  }
   /** extract_lane and replace_lane. */
   lane(name: string, lane: number, ...parts: Value[]): Value {
     const opcode = opcodes.get(name);

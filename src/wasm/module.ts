@@ -14,7 +14,9 @@ export class Bytes {
   }
   append(bytes: Uint8Array | readonly number[]): void {
     if (this.length + bytes.length > this.data.length) this.#grow(bytes.length);
-    this.data.set(bytes, this.length);
+    // Opcodes are one or two bytes: a call costs more than they do.
+    if (bytes.length < 4) for (let i = 0; i < bytes.length; i++) this.data[this.length + i] = bytes[i]!;
+    else this.data.set(bytes, this.length);
     this.length += bytes.length;
   }
   /** Unsigned LEB128 of a number up to 2^32 - 1. */
