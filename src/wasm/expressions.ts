@@ -54,14 +54,14 @@ type Tuple<Count extends number, Values extends Value[] = []> = Values['length']
   ? Values
   : Tuple<Count, [...Values, Value]>;
 
-/** The instructions of one name, by the operands' type. */
-type Names = Record<ValueType, string>;
-const named = (name: string): Names => ({
-  i32: `i32.${name}`,
-  i64: `i64.${name}`,
-  f32: `f32.${name}`,
-  f64: `f64.${name}`,
-  v128: `v128.${name}`,
+/** The instructions of one name, by the operands' type; not every type has each. */
+type Instructions = Record<ValueType, Opcode | undefined>;
+const named = (name: string): Instructions => ({
+  i32: opcodes.get(`i32.${name}`),
+  i64: opcodes.get(`i64.${name}`),
+  f32: opcodes.get(`f32.${name}`),
+  f64: opcodes.get(`f64.${name}`),
+  v128: opcodes.get(`v128.${name}`),
 });
 const ADD = named('add');
 const SUB = named('sub');
@@ -140,10 +140,13 @@ export abstract class Expressions {
     if (!opcode?.result || opcode.memory || opcode.lane) throw new Error(`code: ${name} is no plain operation`);
     if (parts.length !== opcode.parameters.length || parts.some((part, i) => part.type !== opcode.parameters[i]))
       throw new Error(`code: ${name} does not take (${parts.map(part => part.type)})`);
-    const folded = fold(this, name, parts);
+    return this.#operation(opcode, parts);
+  }
+  #operation(opcode: Opcode, parts: readonly Value[]): Value {
+    const folded = fold(this, opcode.name, parts);
     if (folded) return folded;
-    const value = this.#node('op', opcode.result, opcode, parts);
-    value.width = widthOf(name, parts);
+    const value = this.#node('op', opcode.result!, opcode, parts);
+    value.width = widthOf(opcode.name, parts);
     return value;
   }
   /** extract_lane and replace_lane. */
@@ -216,7 +219,7 @@ export abstract class Expressions {
     return this.#two(NE, x, y);
   }
   eqz(x: Value): Value {
-    return this.wasm(EQZ[x.type], x);
+    return this.wasm(EQZ[x.type]!.name, x);
   }
   ltu(x: Operand, y: Operand): Value {
     return this.#two(LTU, x, y);
@@ -280,10 +283,14 @@ export abstract class Expressions {
   sign(x: Value, bits: number): Value {
     return this.narrow(this.and(this.shr(x, bits - 1), 1));
   }
-  #two(names: Names, x: Operand, y: Operand): Value {
-    if (typeof x === 'object') return this.wasm(names[x.type], x, typeof y === 'object' ? y : this.operand(y, x.type));
-    if (typeof y === 'object') return this.wasm(names[y.type], this.operand(x, y.type), y);
-    throw new Error(`code: ${x} and ${y} are both constants; compute with them before`);
+  #two(instructions: Instructions, x: Operand, y: Operand): Value {
+    const type = typeof x === 'object' ? x.type : typeof y === 'object' ? y.type : undefined;
+    if (!type) throw new Error(`code: ${x} and ${y} are both constants; compute with them before`);
+    const [p, q] = [this.operand(x, type), this.operand(y, type)];
+    const opcode = instructions[type];
+    if (!opcode || p.type !== type || q.type !== type)
+      throw new Error(`code: ${instructions.i32!.name.slice(4)} does not take (${p.type}, ${q.type})`);
+    return this.#operation(opcode, [p, q]);
   }
   /** Reads made so far have at most this serial number. */
   protected get mark(): number {
