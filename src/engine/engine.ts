@@ -18,7 +18,7 @@ import { HEAT_STEP, Jit } from './jit/jit.ts';
 import { RegionLibrary, SAVED_LIMIT } from './jit/library.ts';
 import { LocalTranslator, type TranslatorFactory } from './jit/translator.ts';
 import { type Layout, layout, PAGE_DEVICE, RECORD_SIZE, REGION_LIMIT } from './layout.ts';
-import { ACCESS_EXECUTE, ACCESS_LOOK, ACCESS_PROBE, ACCESS_QUIET } from './x86/access.ts';
+import { ACCESS_EXECUTE, ACCESS_NO_SIDE_EFFECT, ACCESS_PROBE, ACCESS_QUIET } from './x86/access.ts';
 import { helpers } from './x86/all-helpers.ts';
 import { debugOffset } from './x86/control.ts';
 import { Cpu, type Environment, FAULT } from './x86/cpu.ts';
@@ -494,7 +494,9 @@ export class Engine {
   }
   /** Guest-physical address of executable RAM at `linear`, without faulting; -1 where there is none. */
   #executable(linear: bigint): number {
-    const found = Number(this.#wide.exports.walk(linear, ACCESS_EXECUTE | ACCESS_PROBE | ACCESS_QUIET | ACCESS_LOOK));
+    const found = Number(
+      this.#wide.exports.walk(linear, ACCESS_EXECUTE | ACCESS_PROBE | ACCESS_QUIET | ACCESS_NO_SIDE_EFFECT),
+    );
     if (found < 0 || !this.memory.has(found, 1)) return -1;
     return this.cpu.bytes[this.layout.pageKind + (found >>> 12)] === PAGE_DEVICE ? -1 : found;
   }

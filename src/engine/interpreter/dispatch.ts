@@ -1,6 +1,7 @@
 /**
- * The loop's function, `run`: (record, or 0 for the block at RIP) -> why it returned (record.ts's EXIT_ numbers). A br_table leads
- * to the handler of a record: those of special records and of hot instructions are part of the function, the others are called.
+ * The loop's function, `run`: (record, or 0 for the block at RIP) -> why it returned (record.ts's EXIT_ numbers). A
+ * br_table leads to the handler of a record: those of special records and of hot instructions are part of the function,
+ * the others are called.
  */
 
 import { Variable } from '../../wasm/code.ts';

@@ -42,8 +42,8 @@ export interface Functions extends Paging {
   /** The number of a helper: what `helper` is called with. */
   helperNumber(name: string): number;
   pure: PureIndices;
-  /** By number (careful.ts). */
-  careful: readonly number[];
+  /** By number (checked-floats.ts). */
+  checkedFloat: readonly number[];
   bulk: Record<'movs' | 'stos', number>;
   /** Of the module for 64-bit code. */
   traps: Traps | undefined;

@@ -19,7 +19,9 @@ const ACCESSED = 0x23;
 /** Instructions of a turn, with the function's. */
 const TURN = 5;
 
-/** A machine whose loop calls FUNCTION from one region to another, and `turns` that tells by how much EAX grows in each. */
+/**
+ * A machine whose loop calls FUNCTION from one region to another, and `turns` that tells by how much EAX grows in each.
+ */
 function loop() {
   const engine = new Engine(RAM, { jit: true });
   const { cpu, memory } = engine;

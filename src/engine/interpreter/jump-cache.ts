@@ -1,6 +1,6 @@
 /**
- * From region to region: the jump cache (layout.ts) says which function goes on at a linear address. The interpreter, which finds
- * regions by physical address, fills it; every region that is left reads it.
+ * From region to region: the jump cache (layout.ts) says which function goes on at a linear address. The interpreter,
+ * which finds regions by physical address, fills it; every region that is left reads it.
  */
 
 import type { Value } from '../../wasm/expressions.ts';
@@ -38,15 +38,18 @@ export class JumpCache {
     const index = b.fetchFixed('i64.load32_u', translated, record.TAKEN);
     b.put('i64.store', place, b.or(b.shl(this.#key(b), INDEX_BITS), index), this.#base + JUMP_TARGET);
   }
-  /** Forgets the region at a linear address, which may have refused to be entered: it has to look at all its pages the next time. */
+  /**
+   * Forgets the region at a linear address, which may have refused to be entered: it has to look at all its pages the
+   * next time.
+   */
   forget(b: ProcessorCode, linear: Value): void {
     const place = this.#place(b, linear);
     for (const entry of [this.#base, this.#base + JUMP_ENTRY])
       b.when(b.eq(b.fetch('i64.load', place, entry), linear), () => b.put('i64.store', place, 0n, entry + JUMP_TARGET));
   }
   /**
-   * (linear i64) -> i32: goes on in the region at the address, which is RIP, if the cache has it and there is fuel for it. Returns
-   * what that returns, or 0.
+   * (linear i64) -> i32: goes on in the region at the address, which is RIP, if the cache has it and there is fuel for
+   * it. Returns what that returns, or 0.
    */
   chainBody(regionType: number): Body {
     const b = new ProcessorCode(new Body(['i64'], ['i32']));

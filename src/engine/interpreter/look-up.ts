@@ -1,4 +1,7 @@
-/** The part of the loop that finds the block at a linear address: by the TLB or the page tables, then by the block table. */
+/**
+ * The part of the loop that finds the block at a linear address: by the TLB or the page tables, then by the block
+ * table.
+ */
 
 import type { Value } from '../../wasm/expressions.ts';
 import { BLOCK_ENTRY, BLOCK_RECORD, BLOCK_SET, BLOCK_SETS } from '../layout.ts';
@@ -8,7 +11,10 @@ import { entryOf, hostAddress, missesCode } from '../x86/tlb-entry.ts';
 import type { LoopCode } from './loop-code.ts';
 import * as record from './record.ts';
 
-/** physical = the guest-physical address of code at `target`. `faulted` is for where it may not be executed; it does not return. */
+/**
+ * physical = the guest-physical address of code at `target`. `faulted` is for where it may not be executed; it does not
+ * return.
+ */
 export function lookUpCode(b: LoopCode, faulted: () => void): void {
   b.entry.set(entryOf(b, b.target.get()));
   b.when(
@@ -37,7 +43,10 @@ export function isOther(b: LoopCode): Value {
   return b.ne(b.fetch('i32.load', b.entry.get()), b.physical.get());
 }
 
-/** rec = the block at `target`, to which the link at `slot` leads from now on. Returns from the loop if there is none yet. */
+/**
+ * rec = the block at `target`, to which the link at `slot` leads from now on. Returns from the loop if there is none
+ * yet.
+ */
 export function resolveBlock(b: LoopCode): void {
   const { target, slot, entry, rec, raw } = b;
   lookUpCode(b, () => {

@@ -1,4 +1,6 @@
-/** What the parts of the loop's function (dispatch.ts) share: its variables, and the steps that several of them take. */
+/**
+ * What the parts of the loop's function (dispatch.ts) share: its variables, and the steps that several of them take.
+ */
 
 import { type Jump, Variable } from '../../wasm/code.ts';
 import type { Value } from '../../wasm/expressions.ts';
@@ -17,8 +19,8 @@ export interface LoopParts {
   wide: boolean;
   functions: Functions;
   jumps: JumpCache;
-  /** settleFlagsBody's function. */
-  settleFlags: number;
+  /** The function of computeFlagsBody. */
+  computeFlags: number;
   /** The type of handlers and regions that are functions: (i32) -> i32. */
   handlerType: number;
 }
@@ -44,7 +46,9 @@ export class LoopCode extends ProcessorCode {
   readonly rec: Variable;
   /** The linear address to go on at. */
   readonly target: Variable;
-  /** The address of the link that leads to `target`, to be filled once the block there is known; 0 where there is none. */
+  /**
+   * The address of the link that leads to `target`, to be filled once the block there is known; 0 where there is none.
+   */
   readonly slot: Variable;
   /** The address of an entry of the TLB, or of the block table. */
   readonly entry: Variable;
@@ -126,7 +130,9 @@ export class LoopCode extends ProcessorCode {
       this.go('enter');
     });
   }
-  /** Goes on at the handler of the fault at RIP, if that can be delivered here (traps.ts), after `done` instructions. */
+  /**
+   * Goes on at the handler of the fault at RIP, if that can be delivered here (traps.ts), after `done` instructions.
+   */
   deliverFault(done: Value): void {
     const { traps } = this.parts.functions;
     if (!traps) return;

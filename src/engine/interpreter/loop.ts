@@ -6,8 +6,8 @@
 import { Body, Module } from '../../wasm/module.ts';
 import type { Layout } from '../layout.ts';
 import { defineBulk } from '../x86/bulk.ts';
-import { defineCareful } from '../x86/careful.ts';
-import { settleFlagsBody } from '../x86/lazy-flags.ts';
+import { defineCheckedFloats } from '../x86/checked-floats.ts';
+import { computeFlagsBody } from '../x86/lazy-flags.ts';
 import { emitPaging } from '../x86/paging.ts';
 import { definePureFunctions } from '../x86/pure-functions.ts';
 import { reachBody } from '../x86/reach.ts';
@@ -34,7 +34,7 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   const module = new Module(layout.wasmPages);
   const helpers: string[] = [];
   const functions = defineFunctions(module, layout, wide, helpers);
-  const settleFlags = module.function(settleFlagsBody());
+  const computeFlags = module.function(computeFlagsBody());
   const handlerType = module.type(['i32'], ['i32']);
   const jumps = new JumpCache(wide);
   module.function(jumps.chainBody(handlerType), `chain${wide ? 64 : 32}`);
@@ -44,13 +44,15 @@ export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModu
   unused.unreachable();
   const elements: number[] = new Array(FIRST_INSTRUCTION + hotCount).fill(module.function(unused));
   for (const variant of all.slice(hotCount)) elements.push(module.function(ownFunctionBody(variant, functions)));
-  const parts = { layout, wide, functions, jumps, settleFlags, handlerType };
+  const parts = { layout, wide, functions, jumps, computeFlags, handlerType };
   module.function(runBody(parts, all.slice(0, hotCount)), 'run');
   module.defineTable(elements);
   return { bytes: module.encode(), handlers: numbers, helpers };
 }
 
-/** The module's imports, and the functions that handlers call. @param helpers gets the names of the helpers they call */
+/**
+ * The module's imports, and the functions that handlers call. @param helpers gets the names of the helpers they call
+ */
 function defineFunctions(module: Module, layout: Layout, wide: boolean, helpers: string[]): Functions {
   const imports: Imports & { helper: number } = {
     helper: module.import('env', 'helper', ['i32'], ['i32']),
@@ -73,6 +75,6 @@ function defineFunctions(module: Module, layout: Layout, wide: boolean, helpers:
     traps: wide ? emitTraps(module, reach) : undefined,
     bulk: defineBulk(module, reach),
     pure: definePureFunctions(module),
-    careful: defineCareful(module, imports.helper, helperNumber),
+    checkedFloat: defineCheckedFloats(module, imports.helper, helperNumber),
   };
 }

@@ -1,6 +1,6 @@
 /**
- * The guest's memory as the interpreter's handlers reach it: by the TLB, or through the slow paths of paging.ts; outside 64-bit
- * mode through segments, whose limits and rights are checked by `segmentBody`.
+ * The guest's memory as the interpreter's handlers reach it: by the TLB, or through the slow paths of paging.ts;
+ * outside 64-bit mode through segments, whose limits and rights are checked by `segmentBody`.
  */
 
 import type { Operand, Value } from '../../wasm/code.ts';
@@ -84,7 +84,8 @@ export class InterpreterMemory implements Memory {
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value {
     const all = () => emitBulk(b, this.#functions.bulk[kind], bytes, to, from, count);
     if (this.wide) return all();
-    // The addresses are offsets: for segments where that is the same, which FS and GS need not be; code may be unreadable.
+    // The addresses are offsets: for segments where that is the same, which FS and GS need not be; code may be
+    // unreadable.
     const flat = b.both(b.state32(state.FLAT), b.i32(BULK_SEGMENTS));
     const source = kind === 'movs' ? b.shr(flat, this.record.byte(b, record.SEGMENT)) : flat;
     const done = b.variable(b.const(0));

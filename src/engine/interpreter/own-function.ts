@@ -1,6 +1,6 @@
 /**
- * A handler in a function of its own: (record) -> 0 to go on with the next record, FAULTED, or AT_RIP to go on at RIP, through
- * the link at offset result - AT_RIP of the record if that is not 0.
+ * A handler in a function of its own: (record) -> 0 to go on with the next record, FAULTED, or AT_RIP to go on at RIP,
+ * through the link at offset result - AT_RIP of the record if that is not 0.
  */
 
 import { Body } from '../../wasm/module.ts';

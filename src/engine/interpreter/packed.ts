@@ -1,4 +1,6 @@
-/** The interpreter's module and what belongs to it as one array of bytes: making it takes longer than reading a file. */
+/**
+ * The interpreter's module and what belongs to it as one array of bytes: making it takes longer than reading a file.
+ */
 import type { InterpreterModule } from './loop.ts';
 
 /** u32: length of the text (JSON: names of the helpers), u32: number of handlers (u16 each), both, and the module. */

@@ -1,6 +1,6 @@
 /**
- * A decoded record: what the interpreter reads instead of the instruction's bytes. 32 bytes in the WebAssembly memory, the
- * records of a block one after the other.
+ * A decoded record: what the interpreter reads instead of the instruction's bytes. 32 bytes in the WebAssembly memory,
+ * the records of a block one after the other.
  */
 /** u16: index of the handler. */
 export const HANDLER = 0;
@@ -8,7 +8,10 @@ export const HANDLER = 0;
 export const LENGTH = 2;
 /** u8: number of the memory operand's segment register (legacy modes). */
 export const SEGMENT = 3;
-/** u8: byte offset of the register operand in its file (G, Z, V, P: general registers from GPR, xmm from XMM …), or a number (S, C, D). */
+/**
+ * u8: byte offset of the register operand in its file (G, Z, V, P: general registers from GPR, xmm from XMM …), or a
+ * number (S, C, D).
+ */
 export const REGISTER = 4;
 /** u8: the same for the r/m operand; of a memory operand the base register's offset. */
 export const BASE = 5;
@@ -29,8 +32,8 @@ export const TAKEN = 24;
 export const NOT_TAKEN = 28;
 
 /**
- * What stands before a block's first record, 16 bytes: u32 guest-physical address of its code, u16 number of records, u8 code
- * size (0: 16 bits, 1: 32, 2: 64), u32 times that the interpreter has entered it.
+ * What stands before a block's first record, 16 bytes: u32 guest-physical address of its code, u16 number of records,
+ * u8 code size (0: 16 bits, 1: 32, 2: 64), u32 times that the interpreter has entered it.
  */
 export const HEADER = 16;
 export const HEADER_PHYSICAL = 0;
@@ -46,7 +49,10 @@ export const STOP = 1;
 export const CHAIN = 2;
 /** Checks that the page after this one is still the one the next instruction's tail was decoded from (IMMEDIATE). */
 export const CROSSING = 3;
-/** SCRATCH = ((base + (index << scale) + displacement) & IMMEDIATE) + the base of segment REGISTER (an offset in the state). */
+/**
+ * SCRATCH = ((base + (index << scale) + displacement) & IMMEDIATE) + the base of segment REGISTER (an offset in the
+ * state).
+ */
 export const ADDRESS = 4;
 /** Enters translated code: TAKEN is its function's index in the table, NOT_TAKEN the same place for the interpreter. */
 export const TRANSLATED = 5;
@@ -57,7 +63,10 @@ export const FIRST_INSTRUCTION = 7;
 /** Blocks hold at most so many instructions. A run leaves when fewer are left of its budget. */
 export const BLOCK_LIMIT = 64;
 
-/** What a handler that is a function of its own returns, if not 0: FAULTED, or AT_RIP plus the offset of a link (0: none). */
+/**
+ * What a handler that is a function of its own returns, if not 0: FAULTED, or AT_RIP plus the offset of a link (0:
+ * none).
+ */
 export const FAULTED = 1;
 export const AT_RIP = 2;
 

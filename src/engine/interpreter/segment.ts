@@ -18,8 +18,8 @@ import { FAULT_SET, state } from '../x86/state.ts';
 const READABLE_OR_WRITABLE = DESCRIPTOR_READABLE | DESCRIPTOR_WRITABLE;
 
 /**
- * (segment, offset, bytes, write) -> linear address, or 0 with FAULT set: limits and rights (SDM 3A, 5.3 and 5.5). A null segment has
- * attributes 0.
+ * (segment, offset, bytes, write) -> linear address, or 0 with FAULT set: limits and rights (SDM 3A, 5.3 and 5.5). A
+ * null segment has attributes 0.
  */
 export function segmentBody(): Body {
   const b = new ProcessorCode(new Body(['i32', 'i64', 'i32', 'i32'], ['i64']));

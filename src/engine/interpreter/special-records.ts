@@ -77,7 +77,7 @@ function translated(b: LoopCode): void {
         parts.jumps.forget(b, target.get());
         out();
       });
-      // It may have come back only because of that: the jump cache has what it would be told.
+      // A region also returns because fuel is low. The jump cache then has the entry already.
       out(isFuelLow(b));
       entry.set(entryOf(b, target.get()));
       out(missesCode(b, entry.get(), target.get()));
@@ -91,7 +91,7 @@ function translated(b: LoopCode): void {
       parts.jumps.note(b, target.get(), rec.get());
       again();
     });
-    b.perform(parts.settleFlags);
+    b.perform(parts.computeFlags);
     b.exitIf(b.spent());
     slot.set(0);
     b.go('resolve');
@@ -102,7 +102,7 @@ function isFuelLow(b: LoopCode): Value {
   return b.les(b.state32(state.FUEL), REGION_LIMIT);
 }
 function interpretInstead(b: LoopCode): void {
-  b.perform(b.parts.settleFlags);
+  b.perform(b.parts.computeFlags);
   b.when(b.either(b.no(b.state32(state.EXACT)), b.spent()), () => b.exit(record.EXIT_BUDGET));
   b.rec.set(b.field('i32.load', record.NOT_TAKEN));
   b.go('next');

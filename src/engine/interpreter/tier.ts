@@ -1,12 +1,12 @@
 /**
- * The interpreter's tier of an instruction's meaning (x86/tier.ts): registers and flags stand in the state, operands come from a
- * decoded record, and an instruction ends with the next record or leaves its block.
+ * The interpreter's tier of an instruction's meaning (x86/tier.ts): registers and flags stand in the state, operands
+ * come from a decoded record, and an instruction ends with the next record or leaves its block.
  */
 
 import { AC } from '../../x86/flags.ts';
 import { JUMPS, JUMPS_ENTRIES, JUMPS_RING } from '../layout.ts';
 import type { Builder, Tier, Value } from '../x86/builder.ts';
-import { CAREFUL } from '../x86/careful.ts';
+import { CHECKED_FLOATS } from '../x86/checked-floats.ts';
 import { emitPureCall, type PureFunction } from '../x86/pure-functions.ts';
 import { FAULT_SET, state } from '../x86/state.ts';
 import { StateRegisters } from '../x86/state-registers.ts';
@@ -66,10 +66,10 @@ export class InterpreterTier extends StateRegisters implements Tier {
   call(b: Builder, name: PureFunction, values: readonly Value[]): Value {
     return emitPureCall(b, this.#functions.pure, name, values);
   }
-  careful(b: Builder, name: string, x: Value, y: Value): Value {
+  checkedFloat(b: Builder, name: string, x: Value, y: Value): Value {
     this.memory.record.save(b);
     const result = b.unset('v128');
-    result.set(b.called(this.#functions.careful[CAREFUL.indexOf(name)]!, 'v128', x, y));
+    result.set(b.called(this.#functions.checkedFloat[CHECKED_FLOATS.indexOf(name)]!, 'v128', x, y));
     this.memory.faultIfSet(b);
     return result.last();
   }

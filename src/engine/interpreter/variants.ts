@@ -1,4 +1,6 @@
-/** The handlers of the interpreter: which there are, in which order, and which of them are part of the loop's function. */
+/**
+ * The handlers of the interpreter: which there are, in which order, and which of them are part of the loop's function.
+ */
 
 import { type Form, forms } from '../x86/decode.ts';
 import type { Variant } from './handler.ts';

@@ -1,6 +1,6 @@
 /**
- * From a region to a WebAssembly function: (i32: 0 if the jump cache led here) -> 1 if the interpreter has to execute the
- * instruction at RIP.
+ * From a region to a WebAssembly function: (i32: 0 if the jump cache led here) -> 1 if the interpreter has to execute
+ * the instruction at RIP.
  */
 
 import { Variable } from '../../wasm/code.ts';
@@ -30,7 +30,10 @@ class RegionCompiler implements Leaving {
   readonly #variables: RegionVariables;
   /** The label of the way out. */
   #exit = 0;
-  /** The block under translation, the place of a branch to each of its successors, and how many of its instructions are done. */
+  /**
+   * The block under translation, the place of a branch to each of its successors, and how many of its instructions are
+   * done.
+   */
   #block!: Block;
   #lookup!: (to: Block) => Target;
   #done = 0;

@@ -1,4 +1,7 @@
-/** The frame around a region's code: what is read from the state when the region is entered, and written when it is left. */
+/**
+ * The frame around a region's code: what is read from the state when the region is entered, and written when it is
+ * left.
+ */
 
 import type { Variable } from '../../wasm/code.ts';
 import { hasTailCalls } from '../../wasm/features.ts';
@@ -50,7 +53,9 @@ const UNITS = ['x87', 'mmx', 'sse'] as const;
 /** A linear address, which wraps outside 64-bit mode. */
 const wrapped = (b: Builder, wide: boolean, linear: Value) => (wide ? linear : b.zx(linear, 32));
 
-/** Enters a region: returns 1 if it cannot be entered now. Written last, when it is known what the region's code uses. */
+/**
+ * Enters a region: returns 1 if it cannot be entered now. Written last, when it is known what the region's code uses.
+ */
 export function enterRegion(
   b: Builder,
   layout: Layout,

@@ -1,6 +1,6 @@
 /**
- * The second tier. The interpreter tells it which blocks it enters often; it has the regions around them translated, several
- * in one module, and removes a region when its code is written to.
+ * The second tier. The interpreter tells it which blocks it enters often; it has the regions around them translated,
+ * several in one module, and removes a region when its code is written to.
  */
 import type { ArtifactCache } from '../../host/artifact-cache.ts';
 import type { Blocks, CodeSource } from '../blocks.ts';
@@ -10,20 +10,23 @@ import { type CodeView, keyOf, partsOf, type RegionLibrary, type RegionModule, t
 import { findRegion, type Region } from './region.ts';
 import type { TranslationRequest, Translator } from './translator.ts';
 
-/** The interpreter asks for a block's translation each time that it has entered the block so many times more. A power of two. */
+/**
+ * The interpreter asks for a block's translation each time that it has entered the block so many times more. A power of
+ * two.
+ */
 export const HEAT_STEP = 2048;
 /** A block is hot, and the region around it is translated, when the interpreter has entered it so many times. */
 const HOT_ENTRIES = 10 * HEAT_STEP;
 /** A block may be part of a region when the interpreter has entered it so many times. */
 const WARM_ENTRIES = 1000;
 /**
- * A block is not translated if the guest executed more than so many instructions while the block was entered HEAT_STEP times: the
- * interpreter spends too little time there for a translation to pay.
+ * A block is not translated if the guest executed more than so many instructions while the block was entered HEAT_STEP
+ * times: the interpreter spends too little time there for a translation to pay.
  */
 const SLOW_INSTRUCTIONS = 2e9;
 /**
- * HOT_ENTRIES falls by a step when the translator has had nothing to do for so many polls: its thread is free, so blocks that
- * are less hot are worth translating, too.
+ * HOT_ENTRIES falls by a step when the translator has had nothing to do for so many polls: its thread is free, so
+ * blocks that are less hot are worth translating, too.
  */
 const IDLE_POLLS = 4000;
 /** A module holds at most so many regions. */
@@ -38,7 +41,9 @@ const OUTSTANDING_REGIONS = 96;
 const LOSS_COST = { translated: 8, recalled: 1 } as const;
 /** A place stays with the interpreter when losing its regions has cost so much. */
 const LOSS_COST_LIMIT = 6 * LOSS_COST.translated;
-/** So many regions may be live: V8 on Node below 24 keeps a memory mapping for each module, and the system limits those. */
+/**
+ * So many regions may be live: V8 on Node below 24 keeps a memory mapping for each module, and the system limits those.
+ */
 const LIVE_REGIONS = 12000;
 
 export interface JitHost {
@@ -58,7 +63,9 @@ export interface JitHost {
   instructions(): number;
   /** Guest-physical address of executable RAM at a linear address; -1 where there is none. */
   code(linear: bigint): number;
-  /** True if code of this size that runs now may be translated: 32-bit code under flat segments may, 16-bit code never. */
+  /**
+   * True if code of this size that runs now may be translated: 32-bit code under flat segments may, 16-bit code never.
+   */
   translates(code: CodeSize): boolean;
   table(code: CodeSize): WebAssembly.Table;
   /** The interpreter's functions that regions call, by the names that they import. */
@@ -111,7 +118,10 @@ export class Jit {
     if (cache && library) host.translator.compile(library.load(cache, libraryName));
   }
 
-  /** Called every few thousand instructions: installs the modules that are ready, and begins the next one when it is time. */
+  /**
+   * Called every few thousand instructions: installs the modules that are ready, and begins the next one when it is
+   * time.
+   */
   poll(): void {
     const { translator } = this.#host;
     translator.poll();
@@ -137,7 +147,10 @@ export class Jit {
     this.#hotEntries = HOT_ENTRIES;
     this.#submit();
   }
-  /** Installs the library's region for code that is about to be executed. @returns true if there is one, and it is installed */
+  /**
+   * Installs the library's region for code that is about to be executed. @returns true if there is one, and it is
+   * installed
+   */
   recall(linear: bigint, physical: number, code: CodeSize): boolean {
     const { library } = this.#host;
     if (!library || !this.#host.translates(code) || this.#isRefused(physical, code)) return false;
@@ -154,7 +167,9 @@ export class Jit {
     this.statistics.recalled++;
     return this.#enter(entry, exports[`r${found.number}`]);
   }
-  /** Translates what starts at `linear` at once, hot or not: for tests. @returns false if there is nothing to translate. */
+  /**
+   * Translates what starts at `linear` at once, hot or not: for tests. @returns false if there is nothing to translate.
+   */
   translate(linear: bigint, code: CodeSize): boolean {
     const physical = this.#host.translates(code) ? this.#host.code(linear) : -1;
     if (physical < 0) return false;
@@ -175,9 +190,9 @@ export class Jit {
   }
 
   /**
-   * Finds the region around a place, of blocks that have been entered `warmEntries` times, and puts it into the next batch. The
-   * search is not put off, because it needs the address space in which the place is hot. @returns false if there is no such region,
-   * or it exists already
+   * Finds the region around a place, of blocks that have been entered `warmEntries` times, and puts it into the next
+   * batch. The search is not put off, because it needs the address space in which the place is hot. @returns false if
+   * there is no such region, or it exists already
    */
   #want(candidate: Candidate, warmEntries: number): boolean {
     const started = performance.now();

@@ -1,7 +1,8 @@
 /**
- * Translated regions that outlive their machine: another one that comes to the same code has them at once, in the same process or,
- * with an `ArtifactCache`, in a later one. What a region does depends on its code's bytes, on which guest-physical pages those lie
- * in (but for the entry's own, which it never names), and on the size of RAM; all of that is compared.
+ * Translated regions that outlive their machine: another one that comes to the same code has them at once, in the same
+ * process or, with an `ArtifactCache`, in a later one. What a region does depends on its code's bytes, on which
+ * guest-physical pages those lie in (but for the entry's own, which it never names), and on the size of RAM; all of
+ * that is compared.
  */
 import type { ArtifactCache } from '../../host/artifact-cache.ts';
 import type { CodeSize } from '../x86/decode.ts';
@@ -50,11 +51,13 @@ export interface CodeView {
   read(physical: number, length: number): Uint8Array;
 }
 
-/** Bytes of modules that a library holds unless it is told otherwise: four boots of Linux with what is run after them. */
+/**
+ * Bytes of modules that a library holds unless it is told otherwise: four boots of Linux with what is run after them.
+ */
 const LIMIT = 16 << 20;
 /**
- * Bytes of modules that are saved, those that came first: a boot's. All are compiled at the next start, beside the guest, which
- * takes 0.1 s a megabyte; more of them, of what may not be run then, would keep that core from what is.
+ * Bytes of modules that are saved, those that came first: a boot's. All are compiled at the next start, beside the
+ * guest, which takes 0.1 s a megabyte; more of them, of what may not be run then, would keep that core from what is.
  */
 export const SAVED_LIMIT = 3 << 20;
 /** Regions that a kernel's file must lack, as a share of those it has, for it to be written anew. */
@@ -89,12 +92,17 @@ export class RegionLibrary {
     else this.#shelves.set(key, [region]);
     this.#file(name).regions.push(region);
   }
-  /** The region with its entry at an offset in the view's page 0; undefined if there is none, or its code is not all there. */
+  /**
+   * The region with its entry at an offset in the view's page 0; undefined if there is none, or its code is not all
+   * there.
+   */
   find(code: CodeSize, entry: number, view: CodeView): KeptRegion | undefined {
     return this.#shelves.get(keyOf(entry, code))?.find(region => isThere(region, view));
   }
 
-  /** Reads what has been saved under the name, unless that has been done. @returns its modules that are not compiled yet */
+  /**
+   * Reads what has been saved under the name, unless that has been done. @returns its modules that are not compiled yet
+   */
   load(cache: ArtifactCache, name: string): RegionModule[] {
     const data = this.#named.has(name) ? undefined : cache.load(name);
     const file = this.#file(name);
@@ -167,7 +175,10 @@ export function partsOf({ blocks, pages }: Region): CodePart[] {
   });
 }
 
-/** A name for what is translated of a kernel: equal images have equal names, others hardly ever (and then nothing is found). */
+/**
+ * A name for what is translated of a kernel: equal images have equal names, others hardly ever (and then nothing is
+ * found).
+ */
 export function libraryName(kernel: Uint8Array, ramSize: number): string {
   // The end of an image is compressed, or symbols: it differs wherever anything does.
   let hash = 0x811c9dc5; // FNV-1a

@@ -9,7 +9,7 @@ export const FUNCTIONS = {
   helper: 0,
   bulk: { movs: 1, stos: 2 },
   walk: 3,
-  careful: 4,
+  checkedFloat: 4,
   pure: { compareStrings: 5, crc32: 6 },
   chain32: 7,
   chain64: 8,
@@ -22,7 +22,7 @@ export function linkRegions(layout: Layout, regions: readonly Uint8Array[]): Uin
   const movs = module.import('env', 'bulkMovs', ['i64', 'i64', 'i64', 'i32'], ['i64']);
   const stos = module.import('env', 'bulkStos', ['i64', 'i64', 'i64', 'i32'], ['i64']);
   const walk = module.import('env', 'walk', ['i64', 'i32'], ['i64']);
-  const careful = module.import('env', 'careful', ['i32', 'v128', 'v128'], ['v128']);
+  const checkedFloat = module.import('env', 'checkedFloat', ['i32', 'v128', 'v128'], ['v128']);
   const pure = Object.entries(PURE_FUNCTIONS).map(([name, { parameters, result }]) => ({
     name: name as PureFunction,
     index: module.import('env', name, parameters, [result]),
@@ -34,7 +34,7 @@ export function linkRegions(layout: Layout, regions: readonly Uint8Array[]): Uin
     movs !== bulk.movs ||
     stos !== bulk.stos ||
     walk !== FUNCTIONS.walk ||
-    careful !== FUNCTIONS.careful ||
+    checkedFloat !== FUNCTIONS.checkedFloat ||
     pure.some(({ name, index }) => index !== FUNCTIONS.pure[name]) ||
     chain32 !== FUNCTIONS.chain32 ||
     chain64 !== FUNCTIONS.chain64

@@ -1,6 +1,6 @@
 /**
- * The guest's memory as a region reaches it: by the TLB alone. An access that the TLB does not have leaves the region, and the
- * interpreter executes the instruction.
+ * The guest's memory as a region reaches it: by the TLB alone. An access that the TLB does not have leaves the region,
+ * and the interpreter executes the instruction.
  */
 
 import type { Variable } from '../../wasm/code.ts';
@@ -35,7 +35,10 @@ export class RegionMemory implements Memory {
   readonly #tlb: Variable;
   readonly #base: Variable;
   #current!: Current;
-  /** Where a load for writing has found that the instruction may write so many bits: the address in the WebAssembly memory. */
+  /**
+   * Where a load for writing has found that the instruction may write so many bits: the address in the WebAssembly
+   * memory.
+   */
   #writable: { address: Value; bits: number; host: Value } | undefined;
 
   constructor(
@@ -106,7 +109,10 @@ export class RegionMemory implements Memory {
 
   // ── accesses ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The address in the WebAssembly memory. No call fills the TLB: V8 would keep every register ready to be saved around it. */
+  /**
+   * The address in the WebAssembly memory. No call fills the TLB: V8 would keep every register ready to be saved around
+   * it.
+   */
   #translate(b: Builder, address: Value, bits: number, tag: number): Value {
     const entry = b.add(entryOffset(b, address), this.#tlb.get());
     b.aside(misses(b, entry, address, bits / 8, tag), () => this.#leaving.interpret(b));

@@ -1,4 +1,6 @@
-/** The operands of a region's instruction, by the manual's letters (x86/operands.ts): all are known at translation time. */
+/**
+ * The operands of a region's instruction, by the manual's letters (x86/operands.ts): all are known at translation time.
+ */
 
 import type { Builder, Value } from '../x86/builder.ts';
 import type { Lanes, Operand } from '../x86/instructions/row.ts';
@@ -115,11 +117,11 @@ class XmmRegister extends BaseOperand {
   override set(value: Value): void {
     this.#b.setState(state.XMM + 16 * this.#number, value, this.bits);
   }
-  override isTame(lanes: Lanes): boolean {
-    return this.#registers.isTame(this.#number, lanes);
+  override isDenormalFree(lanes: Lanes): boolean {
+    return this.#registers.isDenormalFree(this.#number, lanes);
   }
-  override setTame(lanes: Lanes): void {
-    this.#registers.setTame(this.#number, lanes);
+  override setDenormalFree(lanes: Lanes): void {
+    this.#registers.setDenormalFree(this.#number, lanes);
   }
   override number(): Value {
     return this.#b.const(this.#number);

@@ -1,6 +1,7 @@
 /**
- * A region: the part of the guest's control flow around one hot address that is translated together. Found by following direct
- * branches, calls and the returns they lead to; cut into blocks. Offsets are bytes from the start of the entry's page.
+ * A region: the part of the guest's control flow around one hot address that is translated together. Found by following
+ * direct branches, calls and the returns they lead to; cut into blocks. Offsets are bytes from the start of the entry's
+ * page.
  */
 import { REGION_LIMIT } from '../layout.ts';
 import { type CodeSize, decode, Instruction } from '../x86/decode.ts';
@@ -54,8 +55,9 @@ export interface CodePage {
 }
 
 /**
- * Instructions of a region that is not part of a loop around its entry: V8 takes more time to optimise larger regions than they
- * save. A loop may have up to REGION_LIMIT, because leaving it for the interpreter in every round would cost more.
+ * Instructions of a region that is not part of a loop around its entry: V8 takes more time to optimise larger regions
+ * than they save. A loop may have up to REGION_LIMIT, because leaving it for the interpreter in every round would cost
+ * more.
  */
 const USUAL_LIMIT = 100;
 /** Pages that a region may lie in. */
@@ -68,7 +70,9 @@ export interface CodeReader {
   page(delta: number): number;
   /** True if a block may start at the guest-physical address: code that has hardly run stays out of regions. */
   executed(physical: number): boolean;
-  /** Recent targets of the indirect jump or call at an offset from the entry's page: offsets, the most frequent first. */
+  /**
+   * Recent targets of the indirect jump or call at an offset from the entry's page: offsets, the most frequent first.
+   */
   targets(offset: number): readonly number[];
   /** Index in `bytes` of a guest-physical page. */
   at(physical: number): number;

@@ -1,6 +1,6 @@
 /**
- * Registers and flags of a region: WebAssembly locals, read from the state when the region is entered and written to it when it is
- * left. Flags are kept as what they came from (lazy-flags.ts), and computed when an instruction reads them.
+ * Registers and flags of a region: WebAssembly locals, read from the state when the region is entered and written to it
+ * when it is left. Flags are kept as what they came from (lazy-flags.ts), and computed when an instruction reads them.
  */
 
 import type { Variable } from '../../wasm/code.ts';
@@ -8,7 +8,7 @@ import type { Place } from '../../wasm/expressions.ts';
 import type { Value } from '../x86/builder.ts';
 import type { ProcessorCode } from '../x86/code.ts';
 import type { Lanes } from '../x86/instructions/row.ts';
-import { KIND_ADD, KIND_KNOWN, KIND_LOGIC, KIND_SUB, settled } from '../x86/lazy-flags.ts';
+import { computedFlags, KIND_ADD, KIND_KNOWN, KIND_LOGIC, KIND_SUB } from '../x86/lazy-flags.ts';
 import { state } from '../x86/state.ts';
 import type { FlagSource, Registers } from '../x86/tier.ts';
 import { conditionOf } from './conditions.ts';
@@ -42,7 +42,7 @@ export class RegionRegisters implements Registers {
   /** What the flags came from, where translation knows it. */
   origin: FlagOrigin | undefined;
   /** XMM registers that hold no denormal number in such lanes: known within a block. */
-  readonly #tame = new Map<number, Lanes>();
+  readonly #denormalFree = new Map<number, Lanes>();
 
   constructor(b: ProcessorCode) {
     this.#result = b.declare('i64');
@@ -53,7 +53,7 @@ export class RegionRegisters implements Registers {
   /** @param origin what is known of the flags at the block's start */
   beginBlock(origin: FlagOrigin | undefined): void {
     this.origin = origin;
-    this.#tame.clear();
+    this.#denormalFree.clear();
   }
   /** What the region uses: to be read when it is entered. */
   used(): Kept[] {
@@ -123,16 +123,16 @@ export class RegionRegisters implements Registers {
   setVector(b: ProcessorCode, index: number, value: Value): void {
     this.#writtenVectors.add(index);
     const source = value.kind === 'read' ? this.#vectorNumbers.get(value.place) : undefined;
-    const known = source !== undefined && this.#tame.get(source);
-    if (known) this.#tame.set(index, known);
-    else this.#tame.delete(index);
+    const known = source !== undefined && this.#denormalFree.get(source);
+    if (known) this.#denormalFree.set(index, known);
+    else this.#denormalFree.delete(index);
     this.#vectorOf(b, index).set(value);
   }
-  isTame(index: number, lanes: Lanes): boolean {
-    return this.#tame.get(index)?.startsWith(lanes) ?? false;
+  isDenormalFree(index: number, lanes: Lanes): boolean {
+    return this.#denormalFree.get(index)?.startsWith(lanes) ?? false;
   }
-  setTame(index: number, lanes: Lanes): void {
-    if (!this.isTame(index, lanes)) this.#tame.set(index, lanes);
+  setDenormalFree(index: number, lanes: Lanes): void {
+    if (!this.isDenormalFree(index, lanes)) this.#denormalFree.set(index, lanes);
   }
 
   // ── flags ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -186,7 +186,7 @@ export class RegionRegisters implements Registers {
   #compute(b: ProcessorCode): void {
     const words = { ...this.#words(), kind: this.#kind.get() };
     b.when(words.kind, () => {
-      const { result, aux } = settled(b, words);
+      const { result, aux } = computedFlags(b, words);
       this.#x.set(b.wide(aux));
       this.#result.set(result);
       this.#kind.set(KIND_KNOWN);

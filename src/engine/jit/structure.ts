@@ -1,6 +1,7 @@
 /**
- * From a graph of blocks to WebAssembly's nested blocks and loops. A set with one header becomes a loop (if anything leads back
- * to the header) around its strongly connected parts in topological order; a part with several headers gets a dispatcher.
+ * From a graph of blocks to WebAssembly's nested blocks and loops. A set with one header becomes a loop (if anything
+ * leads back to the header) around its strongly connected parts in topological order; a part with several headers gets
+ * a dispatcher.
  */
 import type { Body } from '../../wasm/module.ts';
 
@@ -80,8 +81,8 @@ export function emitStructured<N extends Node>(emitter: Emitter<N>, nodes: reado
   }
 
   /**
-   * The strongly connected parts of `set` with edges to `headers` left out, in topological order, each behind the end of a
-   * WebAssembly block so that earlier ones can branch to it. `first` emits what comes before them.
+   * The strongly connected parts of `set` with edges to `headers` left out, in topological order, each behind the end
+   * of a WebAssembly block so that earlier ones can branch to it. `first` emits what comes before them.
    */
   function emitParts(
     set: ReadonlySet<N>,

@@ -1,13 +1,14 @@
 /**
- * The second tier of an instruction's meaning (x86/tier.ts): operands are known, registers stand in locals (registers.ts), memory is
- * reached by the TLB alone (memory.ts). Whatever is rare leaves the region: the interpreter executes that one instruction, with
- * all its faults, and the region is entered again later. So nothing here faults, and an instruction changes nothing before it leaves.
+ * The second tier of an instruction's meaning (x86/tier.ts): operands are known, registers stand in locals
+ * (registers.ts), memory is reached by the TLB alone (memory.ts). Whatever is rare leaves the region: the interpreter
+ * executes that one instruction, with all its faults, and the region is entered again later. So nothing here faults,
+ * and an instruction changes nothing before it leaves.
  */
 
 import type { Variable } from '../../wasm/code.ts';
 import { AC } from '../../x86/flags.ts';
 import type { Builder, FlagSource, Tier, Value } from '../x86/builder.ts';
-import { CAREFUL } from '../x86/careful.ts';
+import { CHECKED_FLOATS } from '../x86/checked-floats.ts';
 import type { ProcessorCode } from '../x86/code.ts';
 import { helperRegisters } from '../x86/helper.ts';
 import type { Operand } from '../x86/instructions/row.ts';
@@ -21,12 +22,15 @@ import type { RegionRegisters } from './registers.ts';
 
 export interface JitFunctions {
   helper: number;
-  careful: number;
+  checkedFloat: number;
   pure: PureIndices;
   bulk: Record<'movs' | 'stos', number>;
 }
 
-/** Numbers of the helpers that are callable with registers in locals: of vector and x87 state, and those of `helperRegisters`. */
+/**
+ * Numbers of the helpers that are callable with registers in locals: of vector and x87 state, and those of
+ * `helperRegisters`.
+ */
 export type PureHelpers = (name: string) => number | undefined;
 
 export class JitTier implements Tier {
@@ -138,9 +142,9 @@ export class JitTier implements Tier {
   call(b: Builder, name: PureFunction, values: readonly Value[]): Value {
     return emitPureCall(b, this.#functions.pure, name, values);
   }
-  careful(b: Builder, name: string, x: Value, y: Value): Value {
+  checkedFloat(b: Builder, name: string, x: Value, y: Value): Value {
     const result = b.unset('v128');
-    result.set(b.called(this.#functions.careful, 'v128', CAREFUL.indexOf(name), x, y));
+    result.set(b.called(this.#functions.checkedFloat, 'v128', CHECKED_FLOATS.indexOf(name), x, y));
     b.aside(b.state32(state.FAULT), () => this.#refault(b));
     return result.last();
   }
@@ -149,7 +153,7 @@ export class JitTier implements Tier {
     b.setState32(state.FAULT, 0);
     this.#leaving.interpret(b);
   }
-  settle(b: Builder): void {
+  leaveAfterDenormal(b: Builder): void {
     b.aside(b.state32(state.FLOAT_DENORMAL), () => this.#leaving.next(b));
   }
   trap(b: Builder): Value {

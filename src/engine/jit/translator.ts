@@ -1,6 +1,7 @@
 /**
- * The translator makes WebAssembly modules of regions: on the guest's thread (`LocalTranslator`), or in a worker that runs a
- * `Translation`. Requests are plain data, and answers are finished modules, so that both cross to another thread.
+ * The translator makes WebAssembly modules of regions: on the guest's thread (`LocalTranslator`), or in a worker that
+ * runs a `Translation`. Requests are plain data, and answers are finished modules, so that both cross to another
+ * thread.
  */
 import { layout } from '../layout.ts';
 import { pureHelpers } from '../x86/all-helpers.ts';
@@ -11,7 +12,10 @@ import type { RegionModule } from './library.ts';
 import { linkRegions } from './link.ts';
 import { type CodePage, findRegion } from './region.ts';
 
-/** A region to be translated: its entry, copies of the pages that its search visits, and what the search asks about them. */
+/**
+ * A region to be translated: its entry, copies of the pages that its search visits, and what the search asks about
+ * them.
+ */
 export interface TranslationRequest {
   id: number;
   /** Offset of the entry in page 0. */
@@ -38,7 +42,10 @@ export interface Translator {
   readonly ownThread: boolean;
   /** Regions whose module has not been passed to `onModule` yet. */
   readonly outstanding: number;
-  /** Called, from `translate` or `poll`, with a module whose functions `r0`, `r1` … are the regions in the order of `ids`. */
+  /**
+   * Called, from `translate` or `poll`, with a module whose functions `r0`, `r1` … are the regions in the order of
+   * `ids`.
+   */
   onModule: (module: RegionModule, ids: readonly number[]) => void;
   /** Starts to make one module of the regions. */
   translate(requests: readonly TranslationRequest[]): void;
@@ -97,7 +104,10 @@ function readerOf({ pages, executed, targets }: TranslationRequest) {
   };
 }
 
-/** A translator on the guest's thread, for hosts without workers and for tests: a module is ready when `translate` returns. */
+/**
+ * A translator on the guest's thread, for hosts without workers and for tests: a module is ready when `translate`
+ * returns.
+ */
 export class LocalTranslator implements Translator {
   readonly ownThread = false;
   readonly outstanding = 0;

@@ -14,4 +14,4 @@ export const ACCESS_PROBE = 64;
 /** Report no fault in the state, only by the result. */
 export const ACCESS_QUIET = 128;
 /** A look ahead at code that the guest may never reach: it may set no accessed flag, and fails where one is clear. */
-export const ACCESS_LOOK = 256;
+export const ACCESS_NO_SIDE_EFFECT = 256;

@@ -19,7 +19,10 @@ export const helpers: Readonly<Record<string, Helper>> = {
   ...x87Helpers,
 };
 
-/** Helpers that read and write only vector, x87 and flag-free state: translated code keeps its registers in locals across them. */
+/**
+ * Helpers that use no general register and no arithmetic flag: translated code keeps those in locals while it calls
+ * them.
+ */
 export const pureHelpers: ReadonlySet<string> = new Set(
   [x87Helpers, sseFloatHelpers, cryptoHelpers].flatMap(table => Object.keys(table)),
 );

@@ -63,14 +63,14 @@ export class Builder extends ProcessorCode {
     return this.tier.call(this, name, values);
   }
   /**
-   * Answers like helper `name` of two vectors (careful.ts), which it calls only where WebAssembly does not know the
+   * Answers like helper `name` of two vectors (checked-floats.ts), which it calls only where WebAssembly does not know the
    * answer.
    */
-  careful(name: string, x: Value, y: Value): Value {
-    return this.tier.careful(this, name, x, y);
+  checkedFloat(name: string, x: Value, y: Value): Value {
+    return this.tier.checkedFloat(this, name, x, y);
   }
-  settle(): void {
-    this.tier.settle?.(this);
+  leaveAfterDenormal(): void {
+    this.tier.leaveAfterDenormal?.(this);
   }
   /** The next instruction's offset in CS: what CALL pushes. */
   nextOffset(): Value {

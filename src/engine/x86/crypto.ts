@@ -1,6 +1,6 @@
 /**
- * AES-NI and PCLMULQDQ (SDM 1, 5.12; FIPS 197). Operands stand in VECTOR[0] (the destination) and VECTOR[1], an immediate in
- * ARGUMENT[0]; the answer goes to VECTOR[3].
+ * AES-NI and PCLMULQDQ (SDM 1, 5.12; FIPS 197). Operands stand in VECTOR[0] (the destination) and VECTOR[1], an
+ * immediate in ARGUMENT[0]; the answer goes to VECTOR[3].
  */
 import type { Helper } from './helper.ts';
 import { STATE, state } from './state.ts';
@@ -55,7 +55,9 @@ function mix(word: number, table: Uint32Array): number {
   );
 }
 
-/** One round: ShiftRows (`step` columns further per row), SubBytes, MixColumns but in the last round, the round's key. */
+/**
+ * One round: ShiftRows (`step` columns further per row), SubBytes, MixColumns but in the last round, the round's key.
+ */
 function round(view: DataView, step: 1 | 3, sbox: Uint8Array, table: Uint32Array | undefined): void {
   for (let c = 0; c < 4; c++) {
     let word = 0;

@@ -1,6 +1,6 @@
 /**
- * From bytes to instructions, by the table (SDM 2A chapter 2). Both tiers decode with this; the result is one reused object,
- * because a boot decodes half a million instructions.
+ * From bytes to instructions, by the table (SDM 2A chapter 2). Both tiers decode with this; the result is one reused
+ * object, because a boot decodes half a million instructions.
  */
 import { CS, DS, ES, FS, GS, SS } from '../../x86/segments.ts';
 import { EXCHANGE, type Form, LEGACY, LONG } from './decode-table.ts';
@@ -175,7 +175,8 @@ function readPrefix(byte: number): boolean {
     case 0x36:
     case 0x3e:
     case 0x26:
-      // In 64-bit mode the four flat segments' prefixes mean nothing (and cancel an earlier FS or GS no more than that).
+      // In 64-bit mode the four flat segments' prefixes mean nothing (and cancel an earlier FS or GS no more than
+      // that).
       if (!long) segment = byte === 0x26 ? ES : byte === 0x2e ? CS : byte === 0x36 ? SS : DS;
       return true;
     default:

@@ -228,7 +228,7 @@ const otherFields = rows({
   /** Between the two halves of an x87 store (x87/transfer.ts): the status word to come, and whether memory is written. */
   FPU_PENDING: { type: 'u32', role: 'scratch' },
   FPU_WRITES: { type: 'u32', role: 'scratch' },
-  /** Not 0: the last careful float operation (careful.ts) met or made a denormal number. */
+  /** Not 0: the last operation of checked-floats.ts met or made a denormal number. */
   FLOAT_DENORMAL: { type: 'u32', role: 'scratch' },
   /** Between two regions of translated code only: what the flags follow from, with FLAG_RESULT (lazy-flags.ts). */
   FLAG_KIND: { type: 'u32', role: 'scratch' },

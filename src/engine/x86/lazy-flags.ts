@@ -25,14 +25,14 @@ export function toRegionFlags(b: ProcessorCode): void {
 }
 
 /** After a region: () -> (): from the region's form of the flags to FLAG_RESULT and FLAG_AUX. */
-export function settleFlagsBody(): Body {
+export function computeFlagsBody(): Body {
   const b = new ProcessorCode(new Body([], []));
   const words = { x: b.state(state.FLAG_X), y: b.state(state.FLAG_RESULT), kind: b.state32(state.FLAG_KIND) };
   b.when(
     b.no(words.kind),
     () => b.setState32(state.FLAG_AUX, b.narrow(words.x)),
     () => {
-      const { result, aux } = settled(b, words);
+      const { result, aux } = computedFlags(b, words);
       b.setState(state.FLAG_RESULT, result);
       b.setState32(state.FLAG_AUX, aux);
       b.setState32(state.FLAG_KIND, KIND_KNOWN);
@@ -48,7 +48,7 @@ export interface FlagWords {
   kind: Value;
 }
 /** FLAG_RESULT and FLAG_AUX (i32) of flags whose kind is known only at run time, where that is not KIND_KNOWN. */
-export function settled(b: ProcessorCode, { x: first, y, kind }: FlagWords): { result: Value; aux: Value } {
+export function computedFlags(b: ProcessorCode, { x: first, y, kind }: FlagWords): { result: Value; aux: Value } {
   const is = (which: number) => b.and(kind, which);
   // A logical result is the sum of itself and nothing.
   const x = b.select(is(KIND_LOGIC), b.const(0), first);

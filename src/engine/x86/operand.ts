@@ -38,10 +38,10 @@ export abstract class BaseOperand implements Operand {
   advance(_bytes: Value): void {
     impossible();
   }
-  isTame(_lanes: Lanes): boolean {
+  isDenormalFree(_lanes: Lanes): boolean {
     return false;
   }
-  setTame(_lanes: Lanes): void {}
+  setDenormalFree(_lanes: Lanes): void {}
   number(): Value {
     return impossible();
   }

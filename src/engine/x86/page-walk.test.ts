@@ -7,7 +7,7 @@ import { Engine } from '../engine.ts';
 import {
   ACCESS_EXECUTE,
   ACCESS_IMPLICIT,
-  ACCESS_LOOK,
+  ACCESS_NO_SIDE_EFFECT,
   ACCESS_PROBE,
   ACCESS_QUIET,
   ACCESS_USER,
@@ -52,7 +52,7 @@ function referenceWalk(ram: DataView, processor: Processor, linear: bigint, acce
   const writes = (access & ACCESS_WRITE) !== 0;
   const tellsFetches = (efer & EFER_NXE) !== 0 || (cr4 & CR4_SMEP) !== 0;
   const code = (writes ? 2 : 0) | (user ? 4 : 0) | (fetches && tellsFetches ? 16 : 0);
-  const looks = (access & ACCESS_LOOK) !== 0;
+  const looks = (access & ACCESS_NO_SIDE_EFFECT) !== 0;
   let table = BigInt(ROOT);
   let [rw, us, xd] = [true, true, false];
   const top = long ? 3 : mode === 'PAE' ? 2 : 1;
@@ -176,7 +176,7 @@ describe('the page walk', () => {
             [0, ACCESS_WRITE, ACCESS_EXECUTE][next(3)]! |
             (chance(0.2) ? ACCESS_IMPLICIT : 0) |
             (chance(0.2) ? ACCESS_USER : 0) |
-            (chance(0.3) ? ACCESS_LOOK | ACCESS_QUIET : 0);
+            (chance(0.3) ? ACCESS_NO_SIDE_EFFECT | ACCESS_QUIET : 0);
           const wanted = referenceWalk(tables, processor, linear, access);
           if (wanted === 'not canonical' && access & ACCESS_QUIET) continue;
           const found = walk(cpu, linear, access);
@@ -206,7 +206,7 @@ describe('the page walk', () => {
         memory.copyIn(ROOT + 0x1000 * level, new Uint8Array(view.buffer, 0, bytes));
       }
       const before = memory.bytes.slice(0, 0x8000);
-      const look = ACCESS_EXECUTE | ACCESS_QUIET | ACCESS_LOOK;
+      const look = ACCESS_EXECUTE | ACCESS_QUIET | ACCESS_NO_SIDE_EFFECT;
       assert.ok('code' in (walk(cpu, 0x123n, look) as { code: number }), mode);
       assert.deepEqual(memory.bytes.slice(0, 0x8000), before, mode);
       assert.deepEqual(walk(cpu, 0x123n, ACCESS_EXECUTE), { physical: 0x8123n }, mode);

@@ -23,7 +23,7 @@ import type { Layout } from '../layout.ts';
 import {
   ACCESS_EXECUTE,
   ACCESS_IMPLICIT,
-  ACCESS_LOOK,
+  ACCESS_NO_SIDE_EFFECT,
   ACCESS_PROBE,
   ACCESS_QUIET,
   ACCESS_USER,
@@ -247,7 +247,7 @@ function emitLevels(walk: Walk, format: Format): void {
       if (level === 0) emitPage(walk, format, level, entry, place);
       else if (!isPlain)
         b.when(b.none(entry, ACCESSED), () => {
-          fault(b.any(access, ACCESS_LOOK));
+          fault(b.any(access, ACCESS_NO_SIDE_EFFECT));
           // The flag lies in the low byte, in entries of both sizes.
           b.put('i64.store8', place, b.or(entry, ACCESSED));
         });
@@ -298,7 +298,7 @@ function emitRights({ b, access, all, some }: Walk, isUser: Value, rights: Right
 function emitAccessed({ b, access, entry, place, fault }: Walk): void {
   const flags = b.select(b.and(access, ACCESS_WRITE), ACCESSED | DIRTY, ACCESSED);
   b.when(b.ne(b.and(entry.get(), flags), flags), () => {
-    fault(b.any(access, ACCESS_LOOK));
+    fault(b.any(access, ACCESS_NO_SIDE_EFFECT));
     entry.set(b.or(entry.get(), flags));
     b.put('i64.store8', place.get(), entry.get());
   });

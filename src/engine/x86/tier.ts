@@ -68,13 +68,13 @@ export interface Flow {
   helper(b: Builder, name: string): void;
   /** The value of a function (pure-functions.ts). */
   call(b: Builder, name: PureFunction, values: readonly Value[]): Value;
-  /** Calls function `name` (careful.ts) of two v128; returns when it did not fault. */
-  careful(b: Builder, name: string, x: Value, y: Value): Value;
+  /** Calls function `name` (checked-floats.ts) of two v128; returns when it did not fault. */
+  checkedFloat(b: Builder, name: string, x: Value, y: Value): Value;
   /**
-   * Leaves behind the instruction, which is complete, if `careful` met a denormal number: for tiers that remember tame
-   * lanes.
+   * Leaves after the instruction, which is complete, if `checkedFloat` met a denormal number: for tiers that remember which
+   * registers hold none.
    */
-  settle?(b: Builder): void;
+  leaveAfterDenormal?(b: Builder): void;
   /**
    * Tries the fast path of traps.ts: 1 if it did everything and the state's RIP says where to go on; 0: the helper has
    * to.

@@ -1,6 +1,6 @@
 /**
- * The TLB as code of both tiers reads it: an entry's place, whether it allows an access, and where the guest's memory is then. The
- * entries are described in layout.ts.
+ * The TLB as code of both tiers reads it: an entry's place, whether it allows an access, and where the guest's memory
+ * is then. The entries are described in layout.ts.
  */
 import type { Value } from '../../wasm/expressions.ts';
 import { TLB_ADDEND, TLB_BANK, TLB_ENTRIES, TLB_ENTRY, TLB_EXECUTE } from '../layout.ts';
@@ -16,8 +16,8 @@ export function entryOf(b: ProcessorCode, linear: Value): Value {
   return b.add(entryOffset(b, linear), b.state32(state.TLB_BASE));
 }
 /**
- * True if the entry does not allow an access of so many bytes. A tag is the address of a page, so (address ^ tag) is the offset in
- * that page, or larger; an access that crosses the page's end counts as a miss, too.
+ * True if the entry does not allow an access of so many bytes. A tag is the address of a page, so (address ^ tag) is
+ * the offset in that page, or larger; an access that crosses the page's end counts as a miss, too.
  */
 export function misses(b: ProcessorCode, entry: Value, linear: Value, bytes: number, tag: number): Value {
   return b.gtu(b.xor(b.fetch('i64.load', entry, tag, 'tlb'), linear), BigInt(4096 - bytes));

@@ -1,7 +1,7 @@
 /**
- * All helpers of the x87 under their names. A name is the manual's mnemonic and, behind an underscore, the operand in the
- * manual's notation where there are several forms: `fadd_m32`, `fadd_st0_sti`, `fist_m16int`. Memory operands stand in
- * ARGUMENT[0] (an 80-bit one's sign and exponent in ARGUMENT[1]), a register's number i likewise.
+ * All helpers of the x87 under their names. A name is the manual's mnemonic and, behind an underscore, the operand in
+ * the manual's notation where there are several forms: `fadd_m32`, `fadd_st0_sti`, `fist_m16int`. Memory operands stand
+ * in ARGUMENT[0] (an 80-bit one's sign and exponent in ARGUMENT[1]), a register's number i likewise.
  */
 import type { Helper } from './helper.ts';
 import { arithmeticHelpers } from './x87/arithmetic.ts';

@@ -1,6 +1,7 @@
 /**
- * Saving and restoring of the x87 and SSE state, MXCSR, and the fences and hints that came with SSE (SDM 1, 10.5 and chapter
- * 13). XSAVE has the standard format with the two components x87 and SSE; neither is ever taken to be in its initial state.
+ * Saving and restoring of the x87 and SSE state, MXCSR, and the fences and hints that came with SSE (SDM 1, 10.5 and
+ * chapter 13). XSAVE has the standard format with the two components x87 and SSE; neither is ever taken to be in its
+ * initial state.
  */
 import { CR0_TS, CR4_OSXSAVE } from '../../../x86/control.ts';
 import { GP, NM, UD } from '../../../x86/vectors.ts';
@@ -57,8 +58,8 @@ function initial(b: Builder, offset: number): Value {
 }
 
 /**
- * Loads all that an image has into FPU_IMAGE: faults come now, before anything changes. Of components that are not `present`
- * the initial state.
+ * Loads all that an image has into FPU_IMAGE: faults come now, before anything changes. Of components that are not
+ * `present` the initial state.
  */
 function loadImage(b: Builder, memory: Operand, x87: Value, sse: Value): void {
   const end = IMAGE_XMM + 16 * xmmCount(b);

@@ -1,16 +1,17 @@
 /**
- * When WebAssembly's floating point may stand for SSE's. WebAssembly rounds to nearest and knows no flags, so its answer is
- * SSE's exactly when MXCSR asks for nothing else and the instruction would raise no flag that is not raised already:
+ * When WebAssembly's floating point may stand for SSE's. WebAssembly rounds to nearest and knows no flags, so its
+ * answer is SSE's exactly when MXCSR asks for nothing else and the instruction would raise no flag that is not raised
+ * already:
  *
  * - MXCSR rounds to nearest, and PE, which nearly every operation raises, is set (it is sticky) and masked;
  * - operands are zero or normal: a denormal one would raise DE, or count as zero under DAZ;
  * - the result is normal, that is not a NaN (IE), infinite (OE, ZE), or tiny (UE, FTZ); the smallest normal number itself may
  *   be a rounded tiny one, so it does not count. A zero is fine where the operands tell that it is exact.
  *
- * The commonest instructions have a shorter check (float-fast.ts) and careful.ts behind it. All else goes to the helper of the
- * instruction's name (sse-float.ts), which computes in software. The checks are made in all lanes at once; scalar operations
- * look at lane 0 alone. Registers are moved whole even then, which is what processors forward from a store to the next load, and
- * what compiled code keeps in registers.
+ * The commonest instructions have a shorter check (float-fast.ts) and checked-floats.ts behind it. All else goes to the
+ * helper of the instruction's name (sse-float.ts), which computes in software. The checks are made in all lanes at
+ * once; scalar operations look at lane 0 alone. Registers are moved whole even then, which is what processors forward
+ * from a store to the next load, and what compiled code keeps in registers.
  */
 import type { Builder, Value } from '../builder.ts';
 import type { ProcessorCode } from '../code.ts';
@@ -107,8 +108,8 @@ export class LaneCheck {
 }
 
 /**
- * Calls the instruction's helper (sse-float.ts), with the first operand where it takes part and the second; the answer is a
- * v128, of which a scalar instruction's has only lane 0.
+ * Calls the instruction's helper (sse-float.ts), with the first operand where it takes part and the second; the answer
+ * is a v128, of which a scalar instruction's has only lane 0.
  */
 export function inSoftware(
   b: Builder,
@@ -141,8 +142,8 @@ export function withLowest(b: ProcessorCode, format: Format, x: Value, number: V
 }
 
 /**
- * The two rows of an instruction whose source is a scalar (Wss, Wsd): a register, given whole, or memory. A scalar destination
- * (Vss, Vsd) is given whole as well.
+ * The two rows of an instruction whose source is a scalar (Wss, Wsd): a register, given whole, or memory. A scalar
+ * destination (Vss, Vsd) is given whole as well.
  */
 export function scalarSource(row: Row): Row[] {
   const whole = row.operands.replace(/V(ss|sd)/, 'Vx');

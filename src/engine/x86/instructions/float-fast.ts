@@ -1,8 +1,9 @@
 /**
- * The shortest sure way through SSE's common arithmetic: WebAssembly's operation, and a look at the exponents of the result and
- * of operands that may be denormal. float-check.ts says when the answer stands; here zeros do not pass either, because a
- * test for them costs more than they do in careful.ts, where all goes that is turned down. Operands known to be tame (row.ts)
- * are not looked at: infinities and NaNs among them show in the result, a zero in the quotient at least.
+ * SSE's common arithmetic by WebAssembly's operation, which stands if the exponents of the result and of the operands
+ * are ordinary (float-check.ts says why). All other operands go to the functions of checked-floats.ts; so do zeros,
+ * because a test for them here would cost more than they do there. Operands known to hold no denormal number
+ * (`Operand.isDenormalFree`) are not tested: infinities and NaNs among them show in the result, and a zero shows in the
+ * quotient.
  *
  * Scalars are computed as such: junk in the other lanes could be denormal numbers, which are slow.
  */
@@ -26,7 +27,7 @@ const isDouble = (format: Format) => format.bits === 64;
 const largest = (format: Format) => (isDouble(format) ? (0x7ffn << 52n) - 1n : (0xffn << 23n) - 1n);
 const smallest = (format: Format) => (isDouble(format) ? (1n << 52n) + 1n : (1n << 23n) + 1n);
 
-const carefulName = (name: string, format: Format) => `${name}p${isDouble(format) ? 'd' : 's'}`;
+const checkedName = (name: string, format: Format) => `${name}p${isDouble(format) ? 'd' : 's'}`;
 const scalarLanes = (format: Format): Lanes => (isDouble(format) ? 'f64' : 'f32');
 
 // ── all lanes ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -48,7 +49,7 @@ function packedOutOfRange(b: Builder, format: Format, result: Value, operands: r
 
 /** Operands that have to be looked at. */
 const wild = (operands: readonly [Operand, Value][], lanes: Lanes) =>
-  operands.filter(([operand]) => !operand.isTame(lanes)).map(([, value]) => value);
+  operands.filter(([operand]) => !operand.isDenormalFree(lanes)).map(([, value]) => value);
 
 /** dst = dst operation src; SQRT takes src alone. */
 export const packedArithmetic =
@@ -73,19 +74,21 @@ export const packedArithmetic =
       b.both(roundingIsSilent(b), b.no(bad)),
       () => dst.set(result),
       () => {
-        dst.set(b.careful(carefulName(operation, format), x, y));
-        b.settle();
+        dst.set(b.checkedFloat(checkedName(operation, format), x, y));
+        b.leaveAfterDenormal();
       },
     );
-    src.setTame(lanes);
-    dst.setTame(lanes);
+    src.setDenormalFree(lanes);
+    dst.setDenormalFree(lanes);
   };
 
 /** HADD and HSUB: even and odd numbers of both operands. */
 export function pairwiseArithmetic(b: Builder, operation: Basic, format: Format, x: Value, y: Value): Value {
   const answer = b.variable(b.wasm(`${format.shape}.${operation}`, x, y));
   const bad = packedOutOfRange(b, format, answer.get(), [x, y]);
-  b.when(b.either(bad, b.no(roundingIsSilent(b))), () => answer.set(b.careful(carefulName(operation, format), x, y)));
+  b.when(b.either(bad, b.no(roundingIsSilent(b))), () =>
+    answer.set(b.checkedFloat(checkedName(operation, format), x, y)),
+  );
   return answer.get();
 }
 
@@ -142,18 +145,21 @@ export const scalarArithmetic =
       fast,
       () => dst.set(withLowest(b, format, old, result)),
       () => {
-        const answer = b.careful(carefulName(operation, format), splat(x), splat(y));
+        const answer = b.checkedFloat(checkedName(operation, format), splat(x), splat(y));
         dst.set(withLowest(b, format, old, lowest(b, format, answer)));
-        b.settle();
+        b.leaveAfterDenormal();
       },
     );
-    if (src.bits === 128) src.setTame(lanes);
-    dst.setTame(lanes);
+    if (src.bits === 128) src.setDenormalFree(lanes);
+    dst.setDenormalFree(lanes);
   };
 
 // ── minimum, maximum, comparisons ─────────────────────────────────────────────────────────────────────────────────
 
-/** A truth value: the numbers that count are ordinary. Tame ones are, unless they are NaNs. */
+/**
+ * A truth value: the numbers that count are ordinary. Those known to be free of denormal numbers are, unless they are
+ * NaNs.
+ */
 export function areOrdinary(
   b: Builder,
   format: Format,
@@ -163,14 +169,14 @@ export function areOrdinary(
   const check = new LaneCheck(b, format, packed);
   const lanes = packed ? format.shape : scalarLanes(format);
   const masks = operands.map(([operand, value]) =>
-    operand.isTame(lanes) ? b.wasm(`${format.shape}.eq`, value, value) : check.isOrdinary(value),
+    operand.isDenormalFree(lanes) ? b.wasm(`${format.shape}.eq`, value, value) : check.isOrdinary(value),
   );
   return check.holds(...masks);
 }
 
 /**
- * dst = `result` of (dst, src) if their numbers are ordinary. `careful` names the function that answers otherwise; MIN and MAX
- * then leave tame lanes, comparisons masks.
+ * dst = `result` of (dst, src) if their numbers are ordinary. `checkedFloat` names the function that answers otherwise;
+ * MIN and MAX then leave lanes without denormal numbers, comparisons leave masks.
  */
 export function selected(
   b: Builder,
@@ -190,11 +196,11 @@ export function selected(
     ]),
     () => dst.set(merged(result(x, y))),
     () => {
-      dst.set(merged(b.careful(carefulName(name, format), every(x), every(y))));
-      b.settle();
+      dst.set(merged(b.checkedFloat(checkedName(name, format), every(x), every(y))));
+      b.leaveAfterDenormal();
     },
   );
   const lanes = packed ? format.shape : scalarLanes(format);
-  if (src.bits === 128) src.setTame(lanes);
-  if (leavesNumbers) dst.setTame(lanes);
+  if (src.bits === 128) src.setDenormalFree(lanes);
+  if (leavesNumbers) dst.setDenormalFree(lanes);
 }

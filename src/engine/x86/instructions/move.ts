@@ -108,8 +108,8 @@ const pushf: Meaning = (b, size) => {
 const popf: Meaning = (b, size) => {
   if (!b.tier.flat) b.helper('check_v86_iopl');
   const value = popFrom(b, size.bits, 0);
-  // What may change depends on CPL, IOPL and operand size: SDM 2B, POPF. What kernels do all day is short: arithmetic flags and
-  // IF at CPL 0, with no interrupt waiting for it.
+  // What may change depends on CPL, IOPL and operand size: SDM 2B, POPF. What kernels do all day is short: arithmetic
+  // flags and IF at CPL 0, with no interrupt waiting for it.
   const wanted = b.narrow(value);
   const rest = b.state32(state.FLAGS_REST);
   const others = POPF_BITS & ~(ARITHMETIC_FLAGS | IF | 2);

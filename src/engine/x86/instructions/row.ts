@@ -13,15 +13,17 @@ export interface Operand {
   /** 8, 16, 32, 64 or 128. */
   readonly bits: number;
   /**
-   * The value: i64, zero-extended (immediates: sign-extended to `bits`, then zero-extended), or v128 for 128 bits. For a
-   * memory operand that the row also writes (`writes`), the access already asks for write permission.
+   * The value: i64, zero-extended (immediates: sign-extended to `bits`, then zero-extended), or v128 for 128 bits. For
+   * a memory operand that the row also writes (`writes`), the access already asks for write permission.
    */
   get(): Value;
-  /** 32 or 64 bits of memory as a float, or as a vector with zeros above, where the tier has a shorter way than `get`. */
+  /**
+   * 32 or 64 bits of memory as a float, or as a vector with zeros above, where the tier has a shorter way than `get`.
+   */
   getAs(type: 'f32' | 'f64' | 'v128'): Value | undefined;
   /**
-   * Stores: general registers as the architecture does (32 bits clear the upper half); vector registers only the low `bits`,
-   * the rest stays.
+   * Stores: general registers as the architecture does (32 bits clear the upper half); vector registers only the low
+   * `bits`, the rest stays.
    */
   set(value: Value): void;
   /** Memory operands: the linear address, segment limits checked for `bits`. */
@@ -37,19 +39,22 @@ export interface Operand {
   /** String operands: moves RSI or RDI up by so many bytes. */
   advance(bytes: Value): void;
   /** True if the lanes are known to hold no denormal number. Translated code remembers that of its XMM registers. */
-  isTame(lanes: Lanes): boolean;
-  /** Notes it for what comes after the instruction. */
-  setTame(lanes: Lanes): void;
+  isDenormalFree(lanes: Lanes): boolean;
+  /** Notes for the instructions that follow that the lanes hold no denormal number. */
+  setDenormalFree(lanes: Lanes): void;
   /** The register's number (0-15; decided at translation time in one tier, at run time in the other: an i64 value). */
   number(): Value;
 }
 
 /**
- * What an instruction does. Called once per operand size and kind, with one operand for each that the row's `operands` names. A
- * meaning may name fewer parameters than its row has operands, never more: `checkMeaning` refuses that when the table is made.
+ * What an instruction does. Called once per operand size and kind, with one operand for each that the row's `operands`
+ * names. A meaning may name fewer parameters than its row has operands, never more: `checkMeaning` refuses that when
+ * the table is made.
  */
 export type Meaning = (b: Builder, first: Operand, second: Operand, third: Operand, fourth: Operand) => void;
-/** A meaning for rows with different numbers of operands; and how any meaning is called with a row's list of operands. */
+/**
+ * A meaning for rows with different numbers of operands; and how any meaning is called with a row's list of operands.
+ */
 export type ListMeaning = (b: Builder, ...operands: Operand[]) => void;
 
 /** CPUID features a row may depend on (cpuid.ts says which bit each is). */
@@ -107,8 +112,10 @@ export interface Row {
   /** Only the register (mod = 3) or only the memory form. */
   form?: 'register' | 'memory';
   /**
-   * The manual's letters, comma separated (SDM 2 appendix A.2). Addressing: E G M R I J O X Y Z S C D A and registers by name
-   * (AL CL DX rAX; F is no operand but stands for the operand size, as S does where the register is fixed; BX is XLAT's table, DI is MASKMOV's DS:[rDI]); vector: V W U (xmm), P Q N (mmx). Sizes: b w d q v z y p x (= 128 bits), ss sd for the low lane of an xmm register or memory.
+   * The manual's letters, comma separated (SDM 2 appendix A.2). Addressing: E G M R I J O X Y Z S C D A. Registers by
+   * name: AL CL DX rAX. Vectors: V W U (xmm), P Q N (mmx). Sizes: b w d q v z y p x (= 128 bits), ss sd for the low
+   * lane of an xmm register or memory. Letters of our own: F gives the operand size and is no operand (as S does where
+   * the register is fixed); BX is XLAT's table; DI is MASKMOV's DS:[rDI].
    */
   operands: string;
   /** Which operands are written, by index; default [0]. An operand that is read too is read for writing. */
@@ -135,9 +142,13 @@ export interface Row {
   straight?: true;
   /** Flags the manual leaves undefined, e.g. 'AF OF': masked in the vectors. */
   undefined?: string;
-  /** One of the rows that nearly all execution consists of, or its register form is: inlined in the interpreter's loop. */
+  /**
+   * One of the rows that nearly all execution consists of, or its register form is: inlined in the interpreter's loop.
+   */
   hot?: true | 'register';
-  /** Why no vector from user mode on a real processor covers this row; rows with neither vectors nor this fail a test. */
+  /**
+   * Why no vector from user mode on a real processor covers this row; rows with neither vectors nor this fail a test.
+   */
   untested?: string;
 }
 

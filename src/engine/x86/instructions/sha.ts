@@ -1,6 +1,6 @@
 /**
- * The SHA extensions (SDM 1, 5.18; FIPS 180-4), written out in 32-bit words and vectors of four: a call for every four rounds
- * would cost more than the rounds.
+ * The SHA extensions (SDM 1, 5.18; FIPS 180-4), written out in 32-bit words and vectors of four: a call for every four
+ * rounds would cost more than the rounds.
  */
 import type { Builder, Value } from '../builder.ts';
 import { state } from '../state.ts';

@@ -1,4 +1,7 @@
-/** Floating-point arithmetic of SSE to SSE4.1 (SDM 1, 5.5.1.2, 5.6.1.2, 5.7.3 and 5.10): fast where float-check.ts allows it. */
+/**
+ * Floating-point arithmetic of SSE to SSE4.1 (SDM 1, 5.5.1.2, 5.6.1.2, 5.7.3 and 5.10): fast where float-check.ts
+ * allows it.
+ */
 import type { Builder, Value } from '../builder.ts';
 import {
   DOUBLE,
@@ -78,7 +81,9 @@ const rounded =
 const add = rounded('add', (_b, check, _x, _y, result) => check.isZero(result));
 const multiply = rounded('mul', (b, check, x, y) => b.wasm('v128.or', check.isZero(x), check.isZero(y)));
 
-/** MIN and MAX answer with the second operand where neither is smaller: what pmin and pmax do with operands exchanged. */
+/**
+ * MIN and MAX answer with the second operand where neither is smaller: what pmin and pmax do with operands exchanged.
+ */
 const extreme =
   (name: 'min' | 'max', form: Form): Meaning =>
   (b, dst, src) => {

@@ -17,8 +17,8 @@ import type { Meaning, Row } from './row.ts';
 import { f2, f3, none, reads, row, sse, sse2, x66 } from './vector-columns.ts';
 
 /**
- * CMPxx: predicates 0 EQ, 1 LT, 2 LE, 3 UNORD; with bit 2 their opposites (SDM 2A, table 3-1). Higher bits of the immediate
- * are ignored. Without NaNs, UNORD is never.
+ * CMPxx: predicates 0 EQ, 1 LT, 2 LE, 3 UNORD; with bit 2 their opposites (SDM 2A, table 3-1). Higher bits of the
+ * immediate are ignored. Without NaNs, UNORD is never.
  */
 const compare =
   (format: Format, packed: boolean): Meaning =>
@@ -36,7 +36,9 @@ const compare =
     selected(b, format, packed, [dst, src!], { name: 'cmp', result, leavesNumbers: false });
   };
 
-/** Sets ZF, PF and CF as `flags` (i32, laid out as RFLAGS) has them; OF, SF and AF clear. Shorter than flagsFromBits. */
+/**
+ * Sets ZF, PF and CF as `flags` (i32, laid out as RFLAGS) has them; OF, SF and AF clear. Shorter than flagsFromBits.
+ */
 function setComparison(b: Builder, flags: Value): void {
   const shifted = (n: number) => b.shl(flags, b.i32(n));
   const notZero = b.no(b.both(flags, b.i32(0x40)));

@@ -54,7 +54,8 @@ const byteShift =
       return dst.set(b.shuffle(x, zero(b), numbers));
     }
     const numbers = splat(b, 'i8x16', immediate);
-    // swizzle gives zero for byte numbers from 16 on; left, i - count wraps below zero or, from 128 on, still is above 112.
+    // swizzle gives zero for byte numbers from 16 on; left, i - count wraps below zero or, from 128 on, still is above
+    // 112.
     const choice = left
       ? b.wasm('v128.or', b.wasm('i8x16.sub', counting(b), numbers), b.wasm('i8x16.gt_u', numbers, everyByte(b, 15)))
       : b.wasm('i8x16.add_sat_u', counting(b), numbers);

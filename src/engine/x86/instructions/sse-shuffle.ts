@@ -1,6 +1,7 @@
 /**
- * Packing, unpacking, shuffling, inserting and extracting (SDM 1, 5.4.2, 5.5.1.4, 5.6.1.5, 5.6.3, 5.8.5 and 5.8.6). Where an
- * immediate chooses lanes, translation usually knows it and writes a plain shuffle; the interpreter computes the choice.
+ * Packing, unpacking, shuffling, inserting and extracting (SDM 1, 5.4.2, 5.5.1.4, 5.6.1.5, 5.6.3, 5.8.5 and 5.8.6).
+ * Where an immediate chooses lanes, translation usually knows it and writes a plain shuffle; the interpreter computes
+ * the choice.
  */
 import type { Builder, Value } from '../builder.ts';
 import type { Meaning, Operand, Row } from './row.ts';

@@ -1,4 +1,7 @@
-/** SSE4.1 and SSE4.2 on integers, and the single instructions of their time: POPCNT, CRC32, MOVBE (SDM 1, 5.10 and 5.11). */
+/**
+ * SSE4.1 and SSE4.2 on integers, and the single instructions of their time: POPCNT, CRC32, MOVBE (SDM 1, 5.10 and
+ * 5.11).
+ */
 import type { Builder, Value } from '../builder.ts';
 import { state } from '../state.ts';
 import { FIRST_ENDS, IMPLICIT, SECOND_ENDS } from '../string-compare.ts';
@@ -101,7 +104,9 @@ const horizontalMinimum = (b: Builder, x: Value): Value => {
   return b.lane('i16x8.replace_lane', 1, first, where);
 };
 
-/** MPSADBW: eight sums of four absolute differences; imm bit 2 moves along dst by 4 bytes, bits 1-0 along src by 4 each. */
+/**
+ * MPSADBW: eight sums of four absolute differences; imm bit 2 moves along dst by 4 bytes, bits 1-0 along src by 4 each.
+ */
 const mpsadbw: Meaning = (b, dst, src, immediate) => {
   const y = src.get();
   const x = dst.get();

@@ -1,6 +1,6 @@
 /**
- * String instructions (SDM 1, 5.1.8). With REP one execution does one element, or a bulk of them where `bulk_…` can, and then
- * the instruction jumps to itself: so interrupts and faults come between elements, as the manual has it.
+ * String instructions (SDM 1, 5.1.8). With REP one execution does one element, or a bulk of them where `bulk_…` can,
+ * and then the instruction jumps to itself: so interrupts and faults come between elements, as the manual has it.
  */
 import { DF } from '../../../x86/flags.ts';
 import type { Builder, Value } from '../builder.ts';
@@ -54,7 +54,8 @@ const outs: Meaning = (b, src) => {
 const BULK = 16;
 
 /**
- * REP: `until` says when REPE/REPNE stop early; `bulk` says how the tier can do as many elements as lie in one page at once.
+ * REP: `until` says when REPE/REPNE stop early; `bulk` says how the tier can do as many elements as lie in one page at
+ * once.
  */
 function repeated(one: ListMeaning, options: { until?: 'zero' | 'nonzero'; bulk?: 'movs' | 'stos' } = {}): ListMeaning {
   return (b: Builder, ...operands: Operand[]) => {
@@ -75,8 +76,8 @@ function repeated(one: ListMeaning, options: { until?: 'zero' | 'nonzero'; bulk?
     b.when(b.no(b.eqz(count)), () => {
       // Offsets of 16 bits may wrap in the middle of a page.
       if (!options.bulk || counter.bits === 16) return single();
-      // Both ways below use the addresses: they are worked out before the ways part. Where that may fault (and a source's page
-      // fault comes before its destination's limit) a bulk is for flat segments, and offsets do.
+      // Both ways below use the addresses: they are worked out before the ways part. Where that may fault (and a
+      // source's page fault comes before its destination's limit) a bulk is for flat segments, and offsets do.
       const { flat } = b.tier;
       const { bulk } = options;
       const address = (operand: Operand) => (flat ? operand.address() : operand.offset());

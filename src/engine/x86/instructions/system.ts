@@ -1,4 +1,6 @@
-/** System instructions (SDM 1, 5.20) and port I/O. Nearly all are helpers: see control.ts and segments.ts one folder up. */
+/**
+ * System instructions (SDM 1, 5.20) and port I/O. Nearly all are helpers: see control.ts and segments.ts one folder up.
+ */
 import { AC, IF } from '../../../x86/flags.ts';
 import { FS, GS } from '../../../x86/segments.ts';
 import type { Builder, Value } from '../builder.ts';

@@ -1,6 +1,6 @@
 /**
- * What the rows of MMX and SSE share: making and taking apart 128-bit values, and the families that make the MMX and the
- * SSE form of one operation together. An MMX value is an i64; it is operated on in the lanes of a v128.
+ * What the rows of MMX and SSE share: making and taking apart 128-bit values, and the families that make the MMX and
+ * the SSE form of one operation together. An MMX value is an i64; it is operated on in the lanes of a v128.
  */
 import type { Builder, Value } from '../builder.ts';
 import type { ProcessorCode } from '../code.ts';
@@ -129,8 +129,8 @@ export function lanewise(name: string, opcode: number, operation: Operation, fea
 }
 
 /**
- * Both forms of an operation that folds two registers into one, the first into the lower half (packing, horizontal sums): for
- * MMX both operands stand in one v128, which folded with itself has the answer in its lower half.
+ * Both forms of an operation that folds two registers into one, the first into the lower half (packing, horizontal
+ * sums): for MMX both operands stand in one v128, which folded with itself has the answer in its lower half.
  */
 export function folding(name: string, opcode: number, operation: Operation, features = ORIGINAL): Row[] {
   const narrow: Meaning = (b, dst, src) => {

@@ -11,9 +11,10 @@ import { checkMeaning, type Meaning, type Operand, type Row } from './row.ts';
 const MP_AND_TS = CR0_MP | CR0_TS;
 
 /**
- * Notes the address of the last x87 instruction that is not a control instruction: exception handlers read it (SDM 1, 8.1.8). It is
- * the linear address, which in flat segments equals the offset. The operand's address and the opcode are not kept. The note
- * comes last: where a pending exception faults, its handler must find the address of the instruction that raised it.
+ * Notes the address of the last x87 instruction that is not a control instruction: exception handlers read it (SDM 1,
+ * 8.1.8). It is the linear address, which in flat segments equals the offset. The operand's address and the opcode are
+ * not kept. The note comes last: where a pending exception faults, its handler must find the address of the instruction
+ * that raised it.
  */
 const remembered =
   (meaning: Meaning): Meaning =>
@@ -43,8 +44,8 @@ const MF = 16;
 const ES = 0x80;
 
 /**
- * What a waiting instruction with a memory operand does before it touches memory: an exception that waits comes before the
- * operand's page fault. (Helpers check it too, for those without one.)
+ * What a waiting instruction with a memory operand does before it touches memory: an exception that waits comes before
+ * the operand's page fault. (Helpers check it too, for those without one.)
  */
 function waitFirst(b: Builder): void {
   b.raiseIf(b.narrow(b.and(b.state(state.FPU_STATUS, 16), b.const(ES))), MF);

@@ -1,7 +1,7 @@
 /**
- * Add, subtract, multiply, divide, square root, scale. Each puts the exact result (a sticky bit standing for what 96 bits
- * cannot hold) into out, which must be neither operand; `round` then makes it fit. Between the two the caller looks whether
- * an exception found so far is unmasked: then there is no result.
+ * Add, subtract, multiply, divide, square root, scale. Each puts the exact result (a sticky bit standing for what 96
+ * bits cannot hold) into out, which must be neither operand; `round` then makes it fit. Between the two the caller
+ * looks whether an exception found so far is unmasked: then there is no result.
  */
 import { DOWN, type Environment, ZE } from './environment.ts';
 import { answerNan, answerUnaryNan, invalid, raiseDenormal } from './operands.ts';

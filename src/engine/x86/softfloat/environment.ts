@@ -1,6 +1,7 @@
 /**
- * What surrounds a floating-point operation: rounding, masks, and the exceptions raised so far. The x87 and SSE keep the
- * same six exceptions in the same bits, and the same encoding of rounding, so one form serves both (SDM 1, 8.1.3 and 10.2.3).
+ * What surrounds a floating-point operation: rounding, masks, and the exceptions raised so far. The x87 and SSE keep
+ * the same six exceptions in the same bits, and the same encoding of rounding, so one form serves both (SDM 1, 8.1.3
+ * and 10.2.3).
  */
 
 /** Exceptions: bits of the x87 status word and of MXCSR; the masks stand in the same order elsewhere. */

@@ -30,8 +30,8 @@ export function magnitude(value: Value): Fixed {
 }
 
 /**
- * Puts x into value, with the sticky bit: set, since none of these functions ever is exact, unless told so. Bits beyond 96 are
- * cut off, which rounds like what they stand for.
+ * Puts x into value, with the sticky bit: set, since none of these functions ever is exact, unless told so. Bits beyond
+ * 96 are cut off, which rounds like what they stand for.
  */
 export function assign(value: Value, sign: 0 | 1, { mantissa, point }: Fixed, exact = false): void {
   const length = bitLength(mantissa);
@@ -165,8 +165,8 @@ export function logarithmPlusOne(x: Fixed, negative: boolean): Signed {
 /** Fraction bits kept while an argument is reduced: the nearest that any comes to a multiple of pi/2 is about 2^-68. */
 const REDUCTION = 2 * POINT;
 /**
- * The processor's pi has 66 significant bits and no more: its results for large arguments are those of that number, not of
- * pi (SDM 1, 8.3.8).
+ * The processor's pi has 66 significant bits and no more: its results for large arguments are those of that number, not
+ * of pi (SDM 1, 8.3.8).
  */
 const PI_66 = (0x3243f6a8885a308d3n << BigInt(REDUCTION)) >> 64n;
 

@@ -1,4 +1,4 @@
-/** What is settled by looking at the operands: NaNs, unsupported encodings, denormals (SDM 1, 4.8.3.5 and 4.9.2). */
+/** What the operands alone decide: NaNs, unsupported encodings, denormals (SDM 1, 4.8.3.5 and 4.9.2). */
 import { DE, type Environment, IE } from './environment.ts';
 import { compareSignificands } from './significand.ts';
 import { copy, QUIET, SIGNALLING, setIndefinite, UNSUPPORTED, type Value } from './value.ts';

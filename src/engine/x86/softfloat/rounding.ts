@@ -28,8 +28,8 @@ function roundsAway(rounding: number, sign: 0 | 1, odd: number, rest: number): b
 }
 
 /**
- * Rounds away the lowest `shift` bits of the 64-bit significand (and rest), leaving the value normalised or zero. Raises
- * nothing; returns whether bits were lost, and tells environment.roundedUp.
+ * Rounds away the lowest `shift` bits of the 64-bit significand (and rest), leaving the value normalised or zero.
+ * Raises nothing; returns whether bits were lost, and tells environment.roundedUp.
  */
 function roundAt(value: Value, shift: number, environment: Environment): boolean {
   shiftRight(value, shift);

@@ -4,8 +4,8 @@ import { setZero, type Value } from './value.ts';
 const TWO_32 = 0x100000000;
 
 /**
- * Upper half of the 64-bit product of two 32-bit words. The double product is off by at most 2^11, its exact low half is
- * taken away, so what is left is within 2^12 of a multiple of 2^32, and rounding finds that multiple.
+ * Upper half of the 64-bit product of two 32-bit words. The double product is off by at most 2^11, its exact low half
+ * is taken away, so what is left is within 2^12 of a multiple of 2^32, and rounding finds that multiple.
  */
 export function multiplyHigh(a: number, b: number): number {
   return Math.round((a * b - (Math.imul(a, b) >>> 0)) / TWO_32);
@@ -31,7 +31,9 @@ export function shiftRight(value: Value, count: number): void {
   value.high = value.high >>> count;
 }
 
-/** Moves the leading bit up to bit 31 of high and corrects the exponent; no bits at all makes a zero (of the same sign). */
+/**
+ * Moves the leading bit up to bit 31 of high and corrects the exponent; no bits at all makes a zero (of the same sign).
+ */
 export function normalize(value: Value): void {
   if (value.high === 0) {
     if (value.low === 0) {
@@ -63,7 +65,10 @@ export function compareSignificands(a: Value, b: Value): number {
   return a.high !== b.high ? a.high - b.high : a.low - b.low;
 }
 
-/** The product of two 64-bit significands into out: 96 bits and a sticky bit, not normalised (its leading bit is 95 or 94). */
+/**
+ * The product of two 64-bit significands into out: 96 bits and a sticky bit, not normalised (its leading bit is 95 or
+ * 94).
+ */
 export function multiplySignificands(a: Value, b: Value, out: Value): void {
   // Columns of 2^0, 2^32, 2^64, 2^96. Sums of three words and a carry stay far below 2^53.
   const column0 = Math.imul(a.low, b.low) >>> 0;
@@ -85,8 +90,8 @@ let remainderHigh = 0;
 let remainderLow = 0;
 
 /**
- * One 32-bit digit of a quotient: (high:low * 2^32) / (divisorHigh:divisorLow), where high:low < divisor and the divisor is
- * normalised. The remainder goes to remainderHigh, remainderLow.
+ * One 32-bit digit of a quotient: (high:low * 2^32) / (divisorHigh:divisorLow), where high:low < divisor and the
+ * divisor is normalised. The remainder goes to remainderHigh, remainderLow.
  */
 function divideWord(high: number, low: number, divisorHigh: number, divisorLow: number): number {
   // The estimate's relative error is below 2^-51 and the quotient below 2^32: it is off by one at most.
@@ -118,7 +123,10 @@ function divideWord(high: number, low: number, divisorHigh: number, divisorLow: 
   return digit;
 }
 
-/** The quotient of two normalised 64-bit significands into out: 96 bits and a sticky bit, normalised; exponent corrected. */
+/**
+ * The quotient of two normalised 64-bit significands into out: 96 bits and a sticky bit, normalised; exponent
+ * corrected.
+ */
 export function divideSignificands(a: Value, b: Value, out: Value): void {
   remainderHigh = a.high;
   remainderLow = a.low;
@@ -143,8 +151,9 @@ export function divideSignificands(a: Value, b: Value, out: Value): void {
 }
 
 /**
- * The square root of a normalised 64-bit significand, or of twice it, into out: 64 bits, and in rest whether the remainder is
- * nothing, less or more than a half of the last place. Two digits of 32 bits, by schoolbook completion of the square.
+ * The square root of a normalised 64-bit significand, or of twice it, into out: 64 bits, and in rest whether the
+ * remainder is nothing, less or more than a half of the last place. Two digits of 32 bits, by schoolbook completion of
+ * the square.
  */
 export function squareRootSignificand(a: Value, twice: boolean, out: Value): void {
   const n3 = twice ? a.high : a.high >>> 1;

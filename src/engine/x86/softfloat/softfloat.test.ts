@@ -1,6 +1,6 @@
 /**
- * The soft-float against two oracles that share none of its code: JavaScript's own numbers, and exact rational arithmetic on
- * BigInt, rounded here by the definition (SDM 1, 4.8.4).
+ * The soft-float against two oracles that share none of its code: JavaScript's own numbers, and exact rational
+ * arithmetic on BigInt, rounded here by the definition (SDM 1, 4.8.4).
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -120,7 +120,9 @@ interface Rounded {
   roundedUp: boolean;
 }
 
-/** Rounds the fraction |n/d| * 2^scale by definition: the multiple of the last place below, and the choice of the next. */
+/**
+ * Rounds the fraction |n/d| * 2^scale by definition: the multiple of the last place below, and the choice of the next.
+ */
 function reference(n: bigint, d: bigint, scale: number, sign: number, format: Format, rounding: number): Rounded {
   const leading = (p: bigint, q: bigint) => {
     let e = p.toString(2).length - q.toString(2).length;

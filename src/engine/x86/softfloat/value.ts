@@ -1,6 +1,6 @@
 /**
- * A floating-point number taken apart, the one form in which the soft-float computes, whatever format it came from (SDM 1,
- * 4.8): a significand of 64 bits, normalised, and 32 bits more behind it while a result is not rounded yet.
+ * A floating-point number taken apart, the one form in which the soft-float computes, whatever format it came from (SDM
+ * 1, 4.8): a significand of 64 bits, normalised, and 32 bits more behind it while a result is not rounded yet.
  */
 
 /** What a value is. From QUIET on it is not a number. */
@@ -14,9 +14,9 @@ export const UNSUPPORTED = 5;
 export type Kind = 0 | 1 | 2 | 3 | 4 | 5;
 
 /**
- * Where kind is FINITE, it stands for (-1)^sign * (high * 2^32 + low + rest / 2^32) / 2^63 * 2^exponent, with bit 31 of high
- * set. Bit 0 of rest is sticky: set when anything further down was not zero. A NaN carries its significand left-aligned in
- * high and low, as the 80-bit format has it, integer bit included.
+ * Where kind is FINITE, it stands for (-1)^sign * (high * 2^32 + low + rest / 2^32) / 2^63 * 2^exponent, with bit 31 of
+ * high set. Bit 0 of rest is sticky: set when anything further down was not zero. A NaN carries its significand
+ * left-aligned in high and low, as the 80-bit format has it, integer bit included.
  */
 export class Value {
   kind: Kind = ZERO;

@@ -1,8 +1,8 @@
 /**
- * RCPPS and RSQRTPS: approximations with a relative error of at most 1.5 * 2^-12, for which no processor follows another.
- * Ours, as theirs, depend on the leading 12 bits of the fraction only: the middle of what has these bits, inverted, to 12
- * bits behind the leading one. No exceptions, no rounding control; denormals count as zero, and a result that would be
- * denormal is zero (SDM 2B, RCPPS).
+ * RCPPS and RSQRTPS: approximations with a relative error of at most 1.5 * 2^-12, for which no processor follows
+ * another. Ours, as theirs, depend on the leading 12 bits of the fraction only: the middle of what has these bits,
+ * inverted, to 12 bits behind the leading one. No exceptions, no rounding control; denormals count as zero, and a
+ * result that would be denormal is zero (SDM 2B, RCPPS).
  */
 import type { Helper } from '../helper.ts';
 import { quiet } from '../softfloat/operands.ts';

@@ -113,9 +113,9 @@ for (const [suffix, lane, count] of FORMS) {
 let immediate = 0;
 
 /**
- * DPPS and DPPD (SDM 2A): products where bits 4-7 of the immediate say so, added pairwise, the sum going where bits 0-3 say.
- * Every step rounds, and its exceptions are those of an instruction of its own, but all are told together at the end of
- * the step that was unmasked.
+ * DPPS and DPPD (SDM 2A): products where bits 4-7 of the immediate say so, added pairwise, the sum going where bits 0-3
+ * say. Every step rounds, and its exceptions are those of an instruction of its own, but all are told together at the
+ * end of the step that was unmasked.
  */
 function dotProduct(lane: Lane, count: number): Helper {
   return cpu => {

@@ -1,6 +1,6 @@
 /**
- * Conversions. The source stands in the second vector, or in ARGUMENT[0] where it is a general register; an answer for a
- * general register goes to RESULT[0], all others to the last vector, zeros above them.
+ * Conversions. The source stands in the second vector, or in ARGUMENT[0] where it is a general register; an answer for
+ * a general register goes to RESULT[0], all others to the last vector, zeros above them.
  */
 import type { Helper } from '../helper.ts';
 import { TO_ZERO } from '../softfloat/environment.ts';

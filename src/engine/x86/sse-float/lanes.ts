@@ -1,7 +1,7 @@
 /**
- * What one lane of an SSE float instruction does, where SSE differs from the common arithmetic (SDM 2, the instructions'
- * own pages): minimum and maximum, predicates, rounding to whole numbers, conversions between formats. Pure but for the
- * exceptions, which go to the environment.
+ * What one lane of an SSE float instruction does, where SSE differs from the common arithmetic (SDM 2, the
+ * instructions' own pages): minimum and maximum, predicates, rounding to whole numbers, conversions between formats.
+ * Pure but for the exceptions, which go to the environment.
  */
 import { compare, EQUAL, GREATER, LESS, UNORDERED } from '../softfloat/compare.ts';
 import type { Environment } from '../softfloat/environment.ts';
@@ -9,7 +9,9 @@ import { answerUnaryNan, raiseDenormal } from '../softfloat/operands.ts';
 import { roundToIntegral } from '../softfloat/rounding.ts';
 import { copy, type Value } from '../softfloat/value.ts';
 
-/** MINPS and its kin: the second operand unless the first is less. A NaN of either kind is invalid, and comes through. */
+/**
+ * MINPS and its kin: the second operand unless the first is less. A NaN of either kind is invalid, and comes through.
+ */
 export function minimum(a: Value, b: Value, out: Value, environment: Environment): void {
   copy(compare(a, b, true, environment) === LESS ? a : b, out);
 }

@@ -1,6 +1,6 @@
 /**
- * How an SSE instruction that works on floats begins and ends (SDM 1, 11.5): its environment comes from MXCSR, its exceptions
- * go there, and an unmasked one faults at once, with the registers as they were.
+ * How an SSE instruction that works on floats begins and ends (SDM 1, 11.5): its environment comes from MXCSR, its
+ * exceptions go there, and an unmasked one faults at once, with the registers as they were.
  */
 import { CR4_OSXMMEXCPT } from '../../../x86/control.ts';
 import { UD, XM } from '../../../x86/vectors.ts';

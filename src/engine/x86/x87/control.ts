@@ -17,7 +17,9 @@ export function initialize(view: DataView): void {
   view.setUint16(STATE + state.FPU_DS, 0, true);
 }
 
-/** Sets the control word; bit 6 reads as 1 and bits 7, 13-15 as 0. Then ES says whether an exception is unmasked now. */
+/**
+ * Sets the control word; bit 6 reads as 1 and bits 7, 13-15 as 0. Then ES says whether an exception is unmasked now.
+ */
 export function setControl(view: DataView, value: number): void {
   view.setUint16(STATE + state.FPU_CONTROL, (value & 0x1f3f) | 0x40, true);
   summarize(view);

@@ -1,7 +1,8 @@
 /**
- * The unit's state as memory holds it: the environment of FNSTENV in its 14- and 28-byte forms, FNSAVE's 94 and 108 bytes
- * (SDM 1, 8.1.10), and the first 160 bytes of FXSAVE's 512 (SDM 1, 10.5.1). Images stand in FPU_IMAGE; the row copies them to
- * and from memory. Saving takes two helpers, like a store: the second changes the unit once memory is written.
+ * The unit's state as memory holds it: the environment of FNSTENV in its 14- and 28-byte forms, FNSAVE's 94 and 108
+ * bytes (SDM 1, 8.1.10), and the first 160 bytes of FXSAVE's 512 (SDM 1, 10.5.1). Images stand in FPU_IMAGE; the row
+ * copies them to and from memory. Saving takes two helpers, like a store: the second changes the unit once memory is
+ * written.
  */
 import { VM } from '../../../x86/flags.ts';
 import type { Helper } from '../helper.ts';

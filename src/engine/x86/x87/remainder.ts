@@ -79,7 +79,8 @@ function reduce(nearest: boolean): number {
     quotient = 0;
     const above = left.high > right.high || (left.high === right.high && left.low > right.low);
     if (!above) return 0;
-    // |left| = m/2 in right's scale with m > divisor: left - right = (m - 2 divisor)/2, whose magnitude is 2 divisor - m.
+    // |left| = m/2 in right's scale with m > divisor: left - right = (m - 2 divisor)/2, whose magnitude is 2 divisor -
+    // m.
     quotient = 1;
     sign = sign ? 0 : 1;
     let restLow = right.low * 2 - low;
@@ -122,7 +123,9 @@ function roundsUp(): boolean {
   return (quotient & 1) !== 0;
 }
 
-/** How many doublings a partial remainder makes: between 32 and 63, the distance modulo 32 (as AMD's and Intel's do). */
+/**
+ * How many doublings a partial remainder makes: between 32 and 63, the distance modulo 32 (as AMD's and Intel's do).
+ */
 function partialSteps(distance: number): number {
   return 32 + (distance % 32);
 }

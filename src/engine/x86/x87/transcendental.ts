@@ -1,6 +1,6 @@
 /**
- * FSIN FCOS FSINCOS FPTAN FPATAN F2XM1 FYL2X FYL2XP1 (SDM 1, 8.3.7 and 8.3.10). Results are correctly rounded by RC; real
- * processors promise no more than one unit in the last place, and differ among each other.
+ * FSIN FCOS FSINCOS FPTAN FPATAN F2XM1 FYL2X FYL2XP1 (SDM 1, 8.3.7 and 8.3.10). Results are correctly rounded by RC;
+ * real processors promise no more than one unit in the last place, and differ among each other.
  */
 import type { Helper } from '../helper.ts';
 import { BEFORE_COMPUTATION, IE, PE, UE, ZE } from '../softfloat/environment.ts';

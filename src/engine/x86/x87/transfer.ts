@@ -1,10 +1,10 @@
 /**
  * Loads, stores, exchange, conditional moves and constants (SDM 1, 8.3.3 and 8.3.4).
  *
- * A store has two helpers. The first, `fst_m32` and the like, computes the bits into RESULT and changes nothing else that
- * the guest sees. The row then writes memory, which may fault, but only if FPU_WRITES says so: an unmasked invalid
- * operation, overflow or underflow leaves memory alone. The second, `fst_commit` or `fstp_commit`, lets the exceptions and
- * the pop happen.
+ * A store has two helpers. The first, `fst_m32` and the like, computes the bits into RESULT and changes nothing else
+ * that the guest sees. The row then writes memory, which may fault, but only if FPU_WRITES says so: an unmasked invalid
+ * operation, overflow or underflow leaves memory alone. The second, `fst_commit` or `fstp_commit`, lets the exceptions
+ * and the pop happen.
  */
 import type { Helper } from '../helper.ts';
 import { fromPackedDecimal, toPackedDecimal } from '../softfloat/bcd.ts';
@@ -93,8 +93,8 @@ transferHelpers.fld_sti = pushingRaw(
 );
 
 /**
- * FLD1 FLDL2T FLDL2E FLDPI FLDLG2 FLDLN2: exponent, the first 64 bits of the significand, and the bits that follow, by which
- * RC decides (SDM 2A, FLD1: from a 66-bit internal constant).
+ * FLD1 FLDL2T FLDL2E FLDPI FLDLG2 FLDLN2: exponent, the first 64 bits of the significand, and the bits that follow, by
+ * which RC decides (SDM 2A, FLD1: from a 66-bit internal constant).
  */
 const constants: Record<string, readonly [number, number, number, number]> = {
   fld1: [0, 0x80000000, 0, 0],

@@ -1,6 +1,6 @@
 /**
- * The x87 unit's registers as its instructions see them (SDM 1, chapter 8): the stack and its tags, the control and status
- * words, and how an instruction begins and ends.
+ * The x87 unit's registers as its instructions see them (SDM 1, chapter 8): the stack and its tags, the control and
+ * status words, and how an instruction begins and ends.
  */
 import { MF } from '../../../x86/vectors.ts';
 import type { Cpu } from '../cpu.ts';
@@ -59,7 +59,9 @@ export function begin(cpu: Cpu): void {
   loadEnvironment(cpu.view);
 }
 
-/** The status word as it will be once the exceptions of this instruction are in it; C1 tells the direction of rounding. */
+/**
+ * The status word as it will be once the exceptions of this instruction are in it; C1 tells the direction of rounding.
+ */
 export function nextStatus(view: DataView): number {
   let status = view.getUint16(STATE + state.FPU_STATUS, true) & ~C1;
   status |= environment.flags;

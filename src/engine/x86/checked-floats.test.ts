@@ -1,8 +1,8 @@
-/** The careful functions against the helpers in software, which know every case: answers, MXCSR and faults. */
+/** The functions of checked-floats.ts against the helpers in software, which know every case: answers, MXCSR and faults. */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import { Body, Module } from '../../wasm/module.ts';
-import { CAREFUL, defineCareful } from './careful.ts';
+import { CHECKED_FLOATS, defineCheckedFloats } from './checked-floats.ts';
 import type { Cpu } from './cpu.ts';
 import { sseFloatHelpers } from './sse-float.ts';
 import { STATE, state } from './state.ts';
@@ -36,7 +36,7 @@ const FLAGS = [0, 0x3f, 0x20, 0x29, 0x31, 0x2f, 0x1f];
 const CONTROLS = [0x1f80, 0x1fc0, 0x9f80, 0x9fc0, 0x3f80, 0x0f80, 0x1f00, 0x0000];
 const ROUNDS = 1000;
 
-describe('careful float operations', () => {
+describe('checked float operations', () => {
   const memory = new WebAssembly.Memory({ initial: 1 });
   const view = new DataView(memory.buffer);
   const bytes = new Uint8Array(memory.buffer);
@@ -65,7 +65,7 @@ describe('careful float operations', () => {
   before(() => {
     const module = new Module(1);
     const helper = module.import('env', 'helper', ['i32'], ['i32']);
-    const functions = defineCareful(module, helper, name => CAREFUL.indexOf(name));
+    const functions = defineCheckedFloats(module, helper, name => CHECKED_FLOATS.indexOf(name));
     const caller = new Body(['i32'], []);
     functions.forEach((fn, i) => {
       caller.get(0);
@@ -83,7 +83,7 @@ describe('careful float operations', () => {
     });
     module.function(caller, 'run');
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {
-      env: { memory, helper: (id: number) => call(CAREFUL[id]!) },
+      env: { memory, helper: (id: number) => call(CHECKED_FLOATS[id]!) },
     });
     run = exports.run as typeof run;
   });
@@ -108,7 +108,7 @@ describe('careful float operations', () => {
       ? (view.getBigUint64(at, true) & (0x7ffn << 52n)) === 0n && view.getFloat64(at, true) !== 0
       : (view.getUint32(at, true) & 0x7f800000) === 0 && view.getFloat32(at, true) !== 0;
 
-  CAREFUL.forEach((name, number) => {
+  CHECKED_FLOATS.forEach((name, number) => {
     it(name, cpu => {
       const double = name.endsWith('d');
       const size = double ? 8 : 4;

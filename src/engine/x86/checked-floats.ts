@@ -263,7 +263,7 @@ const OPERATIONS: readonly Operation[] = [
 ];
 
 /** One function: (x, y) -> answer. */
-function carefulBody(operation: Operation, format: Format, helper: number, id: number): Body {
+function checkedFloatBody(operation: Operation, format: Format, helper: number, id: number): Body {
   const b = new ProcessorCode(new Body(['v128', 'v128'], ['v128']));
   const l = new Lanes(b, format);
   const { x, y, check } = l;
@@ -308,20 +308,24 @@ function carefulBody(operation: Operation, format: Format, helper: number, id: n
 const FUNCTIONS = OPERATIONS.flatMap(operation => [SINGLE, DOUBLE].map(format => ({ operation, format })));
 const nameOf = ({ name }: Operation, format: Format) => `${name}p${format.bits === 64 ? 'd' : 's'}`;
 /** Names of the functions: `addps`, `addpd`, … in the order of their numbers. */
-export const CAREFUL: readonly string[] = FUNCTIONS.map(({ operation, format }) => nameOf(operation, format));
+export const CHECKED_FLOATS: readonly string[] = FUNCTIONS.map(({ operation, format }) => nameOf(operation, format));
 
 /**
  * Adds the functions to the interpreter's module, and one that chooses among them by number, for translated code:
- * `careful`.
+ * `checkedFloat`.
  */
-export function defineCareful(module: Module, helper: number, number: (name: string) => number): readonly number[] {
+export function defineCheckedFloats(
+  module: Module,
+  helper: number,
+  number: (name: string) => number,
+): readonly number[] {
   const functions = FUNCTIONS.map(({ operation, format }) =>
-    module.function(carefulBody(operation, format, helper, number(nameOf(operation, format)))),
+    module.function(checkedFloatBody(operation, format, helper, number(nameOf(operation, format)))),
   );
   const b = new ProcessorCode(new Body(['i32', 'v128', 'v128'], ['v128']));
   const [which, x, y] = b.parameters(3);
   const [last, ...others] = functions.map(fn => () => b.answer(b.invoke(fn, 'v128', x, y))).reverse();
   b.switch(which, others.reverse(), last!);
-  module.function(b.complete(), 'careful');
+  module.function(b.complete(), 'checkedFloat');
   return functions;
 }
