@@ -8,6 +8,7 @@ import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { Exit } from '../exits.ts';
 import type { Console } from '../host/console.ts';
+import { machineOf } from '../machine/controls.ts';
 import type { Machine } from '../machine/options.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { shortened } from '../plugins/guard.ts';
@@ -98,7 +99,7 @@ export function createMachineInThread(
     worker.on('exit', () => end('has ended its thread'));
     console.onInput(data => send({ kind: 'type', data }));
 
-    const machine: Machine = {
+    const machine = machineOf({
       run: limits =>
         new Promise((done, failed) => {
           if (over) return done(over);
@@ -107,15 +108,11 @@ export function createMachineInThread(
           send({ kind: 'run', limits });
         }),
       stop: () => send({ kind: 'stop' }),
-      type: text => send({ kind: 'type', data: typeof text === 'string' ? new TextEncoder().encode(text) : text }),
-      get statistics() {
-        return state!.statistics;
-      },
-      get instructions() {
-        return state!.statistics.instructions;
-      },
+      type: data => send({ kind: 'type', data }),
+      statistics: () => state!.statistics,
+      instructions: () => state!.statistics.instructions,
       describe: () => state!.description,
       log,
-    };
+    });
   });
 }

@@ -4,8 +4,10 @@
  * entry.ts (how the guest starts), run.ts (the loop).
  */
 import { parseKernel } from '../boot/image.ts';
-import { type Assembled, compareTiers } from '../compare-tiers.ts';
+import { compareTiers } from '../compare-tiers.ts';
 import { portableClock } from '../host/portable-clock.ts';
+import type { Assembled } from './compare-machines.ts';
+import { machineOf } from './controls.ts';
 import { describe } from './describe.ts';
 import { enter, placeGuest } from './entry.ts';
 import { hypervisorModule, type Machine, type MachineOptions, type Statistics } from './options.ts';
@@ -38,19 +40,15 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
 /** What the embedder sees. A function of its own, for nothing that outlives `assemble` may hold on to the images. */
 function control(parts: Parts, loop: RunLoop): Machine {
   const { engine, input, log, processors } = parts;
-  return {
-    run: (limits = {}) => loop.run(limits),
+  return machineOf({
+    run: limits => loop.run(limits),
     stop: () => loop.stop(),
-    type: text => input.type(typeof text === 'string' ? new TextEncoder().encode(text) : text),
-    get statistics() {
-      return statistics(parts, loop);
-    },
-    get instructions() {
-      return engine.instructions;
-    },
+    type: input.type,
+    statistics: () => statistics(parts, loop),
+    instructions: () => engine.instructions,
     describe: () => describe(processors[0].processor, engine),
     log: log.lines,
-  };
+  });
 }
 
 function statistics(parts: Parts, loop: RunLoop): Statistics {

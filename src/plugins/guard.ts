@@ -3,9 +3,8 @@
  * guest ends with a line that names file, op and reason, and the machine stays whole.
  */
 import { mistakeIn } from '../paravirt/check-table.ts';
-import type { OpsOf } from '../paravirt/operation.ts';
 import type { CpuidResult, HypercallConvention, HypervisorModule, Msr, Paravirt } from '../paravirt/operations.ts';
-import { operations } from '../paravirt/operations.ts';
+import { replaceMsrs, replaceOperations } from '../paravirt/replace.ts';
 
 /** What is wrong with a hypervisor's file before anything has run. */
 export class PluginError extends Error {
@@ -103,10 +102,9 @@ export function guarded(module: HypervisorModule, guard: Guard): HypervisorModul
 }
 
 type Kill = (reason: string) => void;
-type AnyOp = (...told: unknown[]) => unknown;
 
 /** What an op that failed answers: as if it had not been there. */
-const FALLBACK: Readonly<Record<string, (told: unknown[]) => unknown>> = {
+const FALLBACK: Readonly<Record<string, (told: readonly unknown[]) => unknown>> = {
   nothing: () => undefined,
   boolean: () => false,
   cpuid: () => undefined,
@@ -123,42 +121,22 @@ const CHECK: Readonly<Record<string, (answer: unknown) => unknown>> = {
 };
 
 function guardTable(table: Paravirt, guard: Guard, kill: Kill): Paravirt {
-  const group = <G extends Record<string, { answer: string }>>(name: string, ops: G, members: OpsOf<G>): OpsOf<G> => {
-    const result: Record<string, unknown> = { ...members };
-    for (const [operation, { answer }] of Object.entries(ops)) {
-      const op = members[operation] as unknown;
-      const check = CHECK[answer];
-      // What has no entry there happens before the guest starts: its errors end the start (see `load` below).
-      if (typeof op !== 'function') continue;
-      const title = `${name}.${operation}`;
-      result[operation] = check
-        ? (...told: unknown[]) =>
-            guard.call(
-              kill,
-              title,
-              () => FALLBACK[answer](told),
-              () => check((op as AnyOp)(...told)),
-            )
-        : (...told: unknown[]) => guard.load(title, () => (op as AnyOp)(...told));
-    }
-    return result as OpsOf<G>;
-  };
-  return {
-    ...table,
-    boot: { ...table.boot, ...group('boot', operations.boot, table.boot) },
-    cpu: {
-      ...table.cpu,
-      ...group('cpu', operations.cpu, table.cpu),
-      ...(table.cpu.convention && { convention: guardConvention(table.cpu.convention, guard, kill) }),
-      msrs: Object.fromEntries(
-        Object.entries(table.cpu.msrs).map(([index, msr]) => [index, guardMsr(msr, guard, kill)]),
-      ),
-    },
-    mmu: group('mmu', operations.mmu, table.mmu),
-    irq: group('irq', operations.irq, table.irq),
-    time: group('time', operations.time, table.time),
-    smp: { ...table.smp, ...group('smp', operations.smp, table.smp) },
-  };
+  const withOps = replaceOperations(table, (title, { answer }, op) => {
+    const check = CHECK[answer];
+    // Answers without a check are given before the guest starts: an error in such an op ends the start.
+    if (!check) return (...told) => guard.load(title, () => op(...told));
+    return (...told) =>
+      guard.call(
+        kill,
+        title,
+        () => FALLBACK[answer](told),
+        () => check(op(...told)),
+      );
+  });
+  const guarded = replaceMsrs(withOps, (_index, msr) => guardMsr(msr, guard, kill));
+  const { convention } = guarded.cpu;
+  if (!convention) return guarded;
+  return { ...guarded, cpu: { ...guarded.cpu, convention: guardConvention(convention, guard, kill) } };
 }
 
 function guardMsr(msr: Msr, guard: Guard, kill: Kill): Msr {

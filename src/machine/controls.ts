@@ -1,0 +1,32 @@
+/**
+ * `Machine` over the few functions in which kinds of machines differ: one that runs here, one in another thread
+ * (cli/thread.ts), two that are compared (compare-machines.ts).
+ */
+import type { Exit } from '../exits.ts';
+import type { Machine, RunLimits, Statistics } from './options.ts';
+
+export interface Controls {
+  run(limits: RunLimits): Promise<Exit>;
+  stop(): void;
+  type(data: Uint8Array): void;
+  statistics(): Statistics;
+  instructions(): number;
+  describe(): string;
+  readonly log: readonly string[];
+}
+
+export function machineOf(controls: Controls): Machine {
+  return {
+    run: (limits = {}) => controls.run(limits),
+    stop: () => controls.stop(),
+    type: text => controls.type(typeof text === 'string' ? new TextEncoder().encode(text) : text),
+    get statistics() {
+      return controls.statistics();
+    },
+    get instructions() {
+      return controls.instructions();
+    },
+    describe: () => controls.describe(),
+    log: controls.log,
+  };
+}
