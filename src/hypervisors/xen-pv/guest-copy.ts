@@ -5,10 +5,13 @@
  */
 
 import type { GuestMemory } from '../../memory/memory.ts';
-import { PAGE_SIZE, PTE_A, PTE_D, PTE_P, PTE_RW } from '../../x86/paging.ts';
-import { isGuestAddress } from './page-table-entry.ts';
+import { PAGE_OFFSET, PAGE_SIZE, PTE_A, PTE_D, PTE_P, PTE_RW } from '../../x86/paging.ts';
+import { isGuestAddress, isGuestAddressOfHalves, pageNumberOfHalves } from './page-table-entry.ts';
 
 const LOW_48 = 0xffffffffffffn;
+/** A linear address and its two halves. */
+const halves64 = new BigUint64Array(1);
+const halves = new Uint32Array(halves64.buffer);
 
 export class GuestCopy {
   readonly #memory: GuestMemory;
@@ -42,17 +45,25 @@ export class GuestCopy {
    * (or written).
    */
   address(root: number, linear: bigint, length: number, write: boolean): number {
-    if (!isGuestAddress(linear)) return -1;
-    const at = Number(linear & LOW_48);
-    const offset = at % PAGE_SIZE;
+    // As halves: bigint arithmetic would take longer than the walk.
+    halves64[0] = linear;
+    const low = halves[0];
+    if (!isGuestAddressOfHalves(halves[1])) return -1;
+    const offset = low & PAGE_OFFSET;
     if (offset + length > PAGE_SIZE) return -1;
-    const page = this.page(root, Math.floor(at / PAGE_SIZE), write);
+    const page = this.page(root, pageNumberOfHalves(low, halves[1]), write);
     return page < 0 ? -1 : page + offset;
+  }
+
+  /** As `address`, for `count` 32-bit words, which must be aligned. */
+  #wordsAddress(root: number, linear: bigint, count: number, write: boolean): number {
+    const address = this.address(root, linear, 4 * count, write);
+    return address & 3 ? -1 : address;
   }
 
   /** Copies 32-bit words from `linear`; false if any is not readable. */
   readWords(root: number, linear: bigint, into: Uint32Array, count = into.length): boolean {
-    const address = linear & 3n ? -1 : this.address(root, linear, 4 * count, false);
+    const address = this.#wordsAddress(root, linear, count, false);
     if (address < 0) return this.read(root, linear, new Uint8Array(into.buffer, into.byteOffset, 4 * count));
     const words = this.#words;
     for (let i = 0, at = address >>> 2; i < count; i++, at++) into[i] = words[at];
@@ -61,7 +72,7 @@ export class GuestCopy {
 
   /** Copies 32-bit words to `linear`, all or nothing. */
   writeWords(root: number, linear: bigint, from: Uint32Array, count = from.length): boolean {
-    const address = linear & 3n ? -1 : this.address(root, linear, 4 * count, true);
+    const address = this.#wordsAddress(root, linear, count, true);
     if (address < 0) return this.write(root, linear, new Uint8Array(from.buffer, from.byteOffset, 4 * count));
     const words = this.#words;
     for (let i = 0, at = address >>> 2; i < count; i++, at++) words[at] = from[i];

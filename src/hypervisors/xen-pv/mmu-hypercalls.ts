@@ -77,9 +77,13 @@ function checkForeignDomain(pv: PvDomain, foreign: number): number {
   return owner === 0 || owner === 0x7ff1 || owner === 0x7ff2 ? -EPERM : -ESRCH;
 }
 
-/** Stores how many requests were done, if the guest wants to know. */
+/** True if argument 2, where to store how many requests were done, is no null pointer. */
+function wantsDone(words: Uint32Array): boolean {
+  return (words[4] | words[5]) !== 0;
+}
+
+/** Stores how many requests were done. */
 function reportDone(pv: PvDomain, v: PvVcpu, pointer: bigint, done: number): boolean {
-  if (pointer === 0n) return true;
   const word = new Uint8Array(4);
   const before = new DataView(word.buffer);
   if (!pv.copy.read(v.state.kernelRoot, pointer, word)) return false;
@@ -89,19 +93,18 @@ function reportDone(pv: PvDomain, v: PvVcpu, pointer: bigint, done: number): boo
 
 /** Begins a call of mmu_update or mmuext_op: their arguments are alike. 0 or -errno. */
 function begin(pv: PvDomain, v: PvVcpu, { words, longs }: CallFrame): number {
-  const done = longs[2];
   if (words[COUNT] & MMU_UPDATE_PREEMPTED) words[COUNT] &= ~MMU_UPDATE_PREEMPTED;
-  else if (done !== 0n && !pv.copy.write(v.state.kernelRoot, done, new Uint8Array(4))) return -EFAULT;
+  else if (wantsDone(words) && !pv.copy.write(v.state.kernelRoot, longs[2], new Uint8Array(4))) return -EFAULT;
   return checkForeignDomain(pv, words[6]);
 }
 
 /** Ends a call of which `i` requests of `size` bytes were done; the next one, if any, gave `error`. */
 function end(pv: PvDomain, v: PvVcpu, frame: CallFrame, i: number, size: number, error: number): Outcome {
   const { words, longs } = frame;
-  if (!reportDone(pv, v, longs[2], i) && error === 0) return frame.finish(-EFAULT);
+  if (wantsDone(words) && !reportDone(pv, v, longs[2], i) && error === 0) return frame.finish(-EFAULT);
   if (error !== 0 || i >= words[COUNT]) return frame.finish(error);
   longs[0] = BigInt.asUintN(64, longs[0] + BigInt(size * i));
-  longs[1] = BigInt(((words[COUNT] - i) | (longs[2] === 0n ? 0 : MMU_UPDATE_PREEMPTED)) >>> 0);
+  longs[1] = BigInt(((words[COUNT] - i) | (wantsDone(words) ? MMU_UPDATE_PREEMPTED : 0)) >>> 0);
   return UNFINISHED;
 }
 

@@ -88,14 +88,16 @@ export class PageInfo {
 
   /** Takes a reference; false if the frame is not the domain's. */
   get(frame: number): boolean {
-    if (!this.isOwned(frame)) return false;
-    this.references[frame]++;
+    const { flags, references } = this.#state;
+    if (frame >= this.frames || (flags[frame] & OWNED) === 0) return false;
+    references[frame]++;
     return true;
   }
 
   put(frame: number): void {
-    if (this.references[frame] === 0) throw new Error(`frame ${frame} has no reference left to give back`);
-    if (--this.references[frame] === 0) this.#release(frame);
+    const { references } = this.#state;
+    if (references[frame] === 0) throw new Error(`frame ${frame} has no reference left to give back`);
+    if (--references[frame] === 0) this.#release(frame);
   }
 
   isPinned(frame: number): boolean {

@@ -32,6 +32,7 @@ export const FIRST_XEN_SLOT = 256;
 export const LAST_XEN_SLOT = 271;
 export const XEN_AREA_START = 0xffff800000000000n;
 export const XEN_AREA_END = 0xffff880000000000n;
+const XEN_AREA_END_HIGH = 0xffff8800;
 
 /** No frame: what `frameOf` gives for an entry that points above 4 GiB. */
 export const NO_FRAME = 0xffffffff;
@@ -70,6 +71,11 @@ export function linearOf(l4: number, l3: number, l2: number, l1: number): bigint
 /** True for an address that a bounce or a hypercall argument may use: canonical and not in Xen's area. */
 export function isGuestAddress(linear: bigint): boolean {
   return linear < 0x0000800000000000n || (linear >= XEN_AREA_END && linear <= 0xffffffffffffffffn);
+}
+
+/** As `isGuestAddress`, of an address whose upper half is `high`. */
+export function isGuestAddressOfHalves(high: number): boolean {
+  return high < 0x8000 || high >= XEN_AREA_END_HIGH;
 }
 
 /** True for an address that is canonical in 48 bits. */

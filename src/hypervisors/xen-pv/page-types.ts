@@ -74,30 +74,31 @@ export class PageTypes {
   /** As `get`, for a frame to which a reference is held already. */
   getType(frame: number, type: number): number {
     const { info } = this;
-    if (info.typeCount[frame] !== 0) {
+    const { typeCount } = info;
+    if (typeCount[frame] !== 0) {
       if (info.type[frame] !== type) return -EINVAL;
-      info.typeCount[frame]++;
+      typeCount[frame]++;
       return 0;
     }
     // The type stands while the contents are checked, so that a table which refers to itself as another level is
     // caught.
     info.type[frame] = type;
-    info.typeCount[frame] = 1;
+    typeCount[frame] = 1;
     const error = this.#validate(frame, type);
     if (error === 0) return 0;
     info.type[frame] = PGT_none;
-    info.typeCount[frame] = 0;
+    typeCount[frame] = 0;
     return error;
   }
 
   putType(frame: number): void {
-    const { info } = this;
-    if (info.typeCount[frame] === 0) throw new Error(`frame ${frame} has no type reference left to give back`);
-    if (--info.typeCount[frame] !== 0) return;
-    const type = info.type[frame];
+    const { typeCount, type: types } = this.info;
+    if (typeCount[frame] === 0) throw new Error(`frame ${frame} has no type reference left to give back`);
+    if (--typeCount[frame] !== 0) return;
+    const type = types[frame];
     if (type < PGT_l1_page_table || type > PGT_l4_page_table) return;
     this.#devalidate(frame, type, ENTRIES);
-    info.type[frame] = PGT_none;
+    types[frame] = PGT_none;
   }
 
   /** Takes what a present L1 entry needs: a reference to its frame and, if writable, its writable type. 0 or -errno. */
@@ -109,11 +110,12 @@ export class PageTypes {
     if (frame >= info.frames) return isAllOnes(low, high) ? -EINVAL : -EPERM;
     if (!info.get(frame)) return -EBUSY;
     if ((low & PTE_RW) === 0) return 0;
-    if (info.typeCount[frame] === 0) {
-      info.type[frame] = PGT_writable_page;
-      info.typeCount[frame] = 1;
-    } else if (info.type[frame] === PGT_writable_page) {
-      info.typeCount[frame]++;
+    const { typeCount, type } = info;
+    if (typeCount[frame] === 0) {
+      type[frame] = PGT_writable_page;
+      typeCount[frame] = 1;
+    } else if (type[frame] === PGT_writable_page) {
+      typeCount[frame]++;
     } else {
       info.put(frame);
       return -EBUSY;

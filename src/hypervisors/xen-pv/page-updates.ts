@@ -51,13 +51,14 @@ export class PageUpdates {
     const { info } = this;
     if (!info.isOwned(table)) return -EINVAL;
     if (info.typeCount[table] === 0) return this.#storePlain(table, index, low, high);
-    switch (info.type[table]) {
+    const type = info.type[table];
+    switch (type) {
       case PGT_l1_page_table:
         return this.modL1(table, index, low, high, preserveAd);
       case PGT_l2_page_table:
       case PGT_l3_page_table:
       case PGT_l4_page_table:
-        return this.#modTable(info.type[table], table, index, low, high, preserveAd);
+        return this.#modTable(type, table, index, low, high, preserveAd);
       case PGT_writable_page:
         return this.#storePlain(table, index, low, high);
       default:
