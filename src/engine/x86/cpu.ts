@@ -112,6 +112,9 @@ export class Cpu {
   set16(offset: number, value: number): void {
     this.view.setUint16(this.base + offset, value, true);
   }
+  setFloat64(offset: number, value: number): void {
+    this.view.setFloat64(this.base + offset, value, true);
+  }
   get8(offset: number): number {
     return this.bytes[this.base + offset]!;
   }

@@ -216,6 +216,12 @@ const otherFields = rows({
 
   // Between two parts of one instruction.
 
+  /**
+   * Linear address of a page that may be written although the page tables have it read-only (Vcpu.stepWithWritable). All ones:
+   * there is none.
+   */
+  WRITABLE_PAGE: { type: 'u64', role: 'scratch', initial: 0xffffffffffffffffn },
+
   /** Arguments and result of a helper. */
   ARGUMENT: { type: 'u64', count: 6, role: 'scratch' },
   RESULT: { type: 'u64', count: 2, role: 'scratch' },

@@ -17,7 +17,7 @@ import {
   EFER_NXE,
 } from '../../x86/control.ts';
 import { AC } from '../../x86/flags.ts';
-import { PAGE_SHIFT, PTE_A, PTE_D, PTE_G, PTE_P, PTE_PS, PTE_RW, PTE_US } from '../../x86/paging.ts';
+import { PAGE_SHIFT, PAGE_SIZE, PTE_A, PTE_D, PTE_G, PTE_P, PTE_PS, PTE_RW, PTE_US } from '../../x86/paging.ts';
 import { GP, PAGE_FAULT_P, PAGE_FAULT_RSVD, PF } from '../../x86/vectors.ts';
 import type { Layout } from '../layout.ts';
 import {
@@ -155,7 +155,13 @@ export function walkBody(layout: Layout): Body {
         executable.get(),
         b.select(b.and(access, ACCESS_WRITE), writable.get(), readable.get()),
       );
-      fault(b.no(asked));
+      b.when(b.no(asked), () => {
+        // Vcpu.stepWithWritable: one instruction may write here.
+        const page = b.and(linear.get(), BigInt(-PAGE_SIZE));
+        const excepted = b.both(b.any(access, ACCESS_WRITE), b.eq(page, b.state(state.WRITABLE_PAGE)));
+        fault(b.no(b.both(readable.get(), excepted)));
+        writable.set(1);
+      });
       emitAccessed(walk);
       // Without the dirty flag, the first write must come here.
       writable.set(b.both(writable.get(), b.any(walk.entry.get(), DIRTY)));

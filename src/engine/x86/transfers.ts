@@ -105,7 +105,7 @@ function enterCode(cpu: Cpu, selector: number, d: Descriptor, offset: bigint, cp
   setFromDescriptor(cpu, CS, (selector & ~3) | cpl, d);
   cpu.setCpl(cpl);
   cpu.updateMode();
-  cpu.ip = long ? offset : offset & (d.high & DESCRIPTOR_DB ? 0xffffffffn : 0xffffffffn);
+  cpu.ip = long ? offset : offset & 0xffffffffn;
 }
 
 /** Checks a code segment for a direct far transfer (SDM 3A 5.8.1). */
@@ -267,12 +267,11 @@ function innerStack(
   };
 }
 
-/** The outer stack segment of a return to less privilege. */
-function loadOuterStack(cpu: Cpu, selector: number, cpl: number): void {
+/** The outer stack segment of a return to less privilege; `isLong`: to 64-bit code. */
+function loadOuterStack(cpu: Cpu, selector: number, cpl: number, isLong: boolean): void {
   if (!(selector & 0xfffc)) {
-    // Allowed when returning to 64-bit code below ring 3 (SDM 2A, IRET).
-    if (cpu.longMode && cpl < 3)
-      return setSegment(cpu, SS, selector, 0n, 0, (cpl << DESCRIPTOR_DPL_SHIFT) | DESCRIPTOR_DB);
+    // Allowed when returning to 64-bit code below ring 3 (SDM 2A, IRET; SDM 2B, RET).
+    if (isLong && cpl < 3) return setSegment(cpu, SS, selector, 0n, 0, (cpl << DESCRIPTOR_DPL_SHIFT) | DESCRIPTOR_DB);
     cpu.raise(vectors.GP, 0);
   }
   const d = descriptor(cpu, selector);
@@ -323,9 +322,9 @@ function farReturn(cpu: Cpu, bits: number, release: number): void {
   }
   const sp = stack.pop();
   const ss = Number(stack.pop() & 0xffffn);
-  const mode = cpu.longMode && d.high & DESCRIPTOR_L;
-  if (mode && !isCanonical(offset)) cpu.raise(vectors.GP, 0);
-  loadOuterStack(cpu, ss, rpl);
+  const isLong = cpu.longMode && (d.high & DESCRIPTOR_L) !== 0;
+  if (isLong && !isCanonical(offset)) cpu.raise(vectors.GP, 0);
+  loadOuterStack(cpu, ss, rpl, isLong);
   enterCode(cpu, selector, d, offset, rpl);
   setStackPointer(cpu, sp + BigInt(release));
   dropInnerSegments(cpu, rpl);
@@ -360,9 +359,9 @@ function iret(cpu: Cpu, bits: number): void {
   if (outward || from64) {
     const sp = stack.pop();
     const ss = Number(stack.pop() & 0xffffn);
-    if (cpu.longMode && d.high & DESCRIPTOR_L && !isCanonical(offset)) cpu.raise(vectors.GP, 0);
-    if (outward || ss & 0xfffc || !from64) loadOuterStack(cpu, ss, rpl);
-    else loadOuterStack(cpu, ss, rpl);
+    const isLong = cpu.longMode && (d.high & DESCRIPTOR_L) !== 0;
+    if (isLong && !isCanonical(offset)) cpu.raise(vectors.GP, 0);
+    loadOuterStack(cpu, ss, rpl, isLong);
     enterCode(cpu, selector, d, offset, rpl);
     setStackPointer(cpu, sp);
     if (outward) dropInnerSegments(cpu, rpl);

@@ -1,0 +1,153 @@
+/**
+ * What processors share: the WebAssembly memory with the guest's RAM in it, the interpreter's modules, decoded blocks and
+ * translated regions. Processors run in turn on one thread; the state of the one that runs (`running`) stands at STATE.
+ */
+import type { ArtifactCache } from '../host/artifact-cache.ts';
+import { GuestMemory } from '../memory/memory.ts';
+import { PAGE_SHIFT, PAGE_SIZE } from '../x86/paging.ts';
+import { CS, DS, ES, SS } from '../x86/segments.ts';
+import { Blocks, type CodeSource } from './blocks.ts';
+import { HEAT_STEP, Jit } from './jit/jit.ts';
+import { RegionLibrary, SAVED_LIMIT } from './jit/library.ts';
+import { LocalTranslator, type TranslatorFactory } from './jit/translator.ts';
+import { type Layout, layout, PAGE_DEVICE } from './layout.ts';
+import { compileInterpreter, type Instance, instantiate } from './modules.ts';
+import { Vcpu } from './vcpu.ts';
+import { warmUp } from './warm-up.ts';
+import { ACCESS_EXECUTE, ACCESS_NO_SIDE_EFFECT, ACCESS_PROBE, ACCESS_QUIET } from './x86/access.ts';
+import { writeCrcTables } from './x86/crc32.ts';
+import type { CodeSize } from './x86/decode.ts';
+import { state } from './x86/state.ts';
+import { writeEmptyBank } from './x86/tlb-fill.ts';
+
+export interface CoreOptions {
+  jit: boolean;
+  /** Default: on the guest's own thread. */
+  translator?: TranslatorFactory | undefined;
+  /** Default: one of its own for what is saved, if that is possible. */
+  library?: RegionLibrary | undefined;
+  /** What the library calls the regions of the machine's kernel. */
+  libraryName?: string | undefined;
+  /** Where the interpreter's modules and the library are kept. */
+  cache?: ArtifactCache | undefined;
+}
+
+/** ES, CS, SS and DS, as 32-bit code that is worth translating has them. */
+const ALL_FLAT = (1 << ES) | (1 << CS) | (1 << SS) | (1 << DS);
+/** HEAT_MASK with which no block is ever hot. */
+const NEVER_HOT = -1;
+
+export class Core {
+  readonly layout: Layout;
+  readonly memory: GuestMemory;
+  readonly blocks: Blocks;
+  /** Undefined with the interpreter alone. */
+  readonly jit: Jit | undefined;
+  readonly vcpus: readonly Vcpu[];
+  /** The processor whose state stands at STATE. */
+  running: Vcpu;
+  /** The interpreter for 64-bit code, and the one for all other code. */
+  readonly wide: Instance;
+  readonly narrow: Instance;
+  readonly #bytes: Uint8Array;
+
+  constructor(ramSize: number, options: CoreOptions) {
+    const shape = layout(ramSize);
+    this.layout = shape;
+    const wasmMemory = new WebAssembly.Memory({ initial: shape.wasmPages });
+    const { buffer } = wasmMemory;
+    const view = new DataView(buffer);
+    this.#bytes = new Uint8Array(buffer);
+    writeEmptyBank(view);
+    writeCrcTables(view);
+    this.memory = new GuestMemory(buffer, shape.guestOrigin, ramSize);
+    this.running = new Vcpu(this);
+    this.vcpus = [this.running];
+    const wide = compileInterpreter(shape, true, options.cache);
+    const narrow = compileInterpreter(shape, false, options.cache);
+    this.blocks = new Blocks(shape, buffer, { 16: narrow.module, 32: narrow.module, 64: wide.module });
+    this.wide = instantiate(wide, wasmMemory, () => this.running);
+    this.narrow = instantiate(narrow, wasmMemory, () => this.running);
+    this.memory.onWrite = (address, length) => {
+      if (this.blocks.holdsCode(address, length)) this.codeWritten(address, length);
+    };
+    this.blocks.onCodePage = page => {
+      for (const { tlb } of this.vcpus) tlb.revokeWrites(shape.guestOrigin + page * PAGE_SIZE);
+    };
+    for (const vcpu of this.vcpus) vcpu.connect();
+    this.#setHeat(NEVER_HOT);
+    if (!wide.warm) warmUp(this.running);
+    wide.warm = true;
+    if (options.jit) {
+      this.#setHeat(HEAT_STEP - 1);
+      this.jit = this.#createJit(wasmMemory, wide.module.helpers, options);
+    }
+    for (const vcpu of this.vcpus) vcpu.reset();
+  }
+  #setHeat(mask: number): void {
+    for (const { cpu } of this.vcpus) cpu.set32(state.HEAT_MASK, mask);
+  }
+  #createJit(wasmMemory: WebAssembly.Memory, helpers: readonly string[], options: CoreOptions): Jit {
+    const createTranslator = options.translator ?? (setup => new LocalTranslator(setup));
+    return new Jit({
+      layout: this.layout,
+      bytes: this.#bytes,
+      memory: wasmMemory,
+      blocks: this.blocks,
+      source: this.source,
+      library: options.library ?? (options.cache && new RegionLibrary(SAVED_LIMIT)),
+      libraryName: options.libraryName ?? 'regions',
+      cache: options.cache,
+      forgetJumps: () => {
+        for (const { tlb } of this.vcpus) tlb.forgetJumps();
+      },
+      instructions: () => this.running.budget.executed,
+      translator: createTranslator({ ramSize: this.layout.ramSize, helpers }),
+      code: linear => this.#executable(linear),
+      translates: code => code === 64 || (code === 32 && (this.running.cpu.get32(state.FLAT) & ALL_FLAT) === ALL_FLAT),
+      table: code => this.instance(code).exports.table,
+      // The same for both sizes of code, but for the way on: nothing else depends on the mode but through the state.
+      functions: { ...this.narrow.exports, ...this.wide.exports, helper: this.wide.imports.helper },
+    });
+  }
+
+  instance(code: CodeSize): Instance {
+    return code === 64 ? this.wide : this.narrow;
+  }
+  /** The guest has ended: gives back what runs on other threads. */
+  close(): void {
+    this.jit?.close();
+  }
+
+  /** Marks guest pages as devices': [from, to) in guest-physical bytes. */
+  mapDevice(from: number, to: number): void {
+    for (let page = from >>> PAGE_SHIFT; page < to >>> PAGE_SHIFT; page++)
+      if (page * PAGE_SIZE < this.memory.size) this.#bytes[this.layout.pageKind + page] = PAGE_DEVICE;
+  }
+  isRam(physical: number): boolean {
+    return (
+      this.memory.has(physical, 1) && this.#bytes[this.layout.pageKind + (physical >>> PAGE_SHIFT)] !== PAGE_DEVICE
+    );
+  }
+  /** Guest RAM that may hold translated code has been written: drops the code of its pages. */
+  codeWritten(address: number, length: number): void {
+    for (let page = address >>> PAGE_SHIFT; page <= (address + length - 1) >>> PAGE_SHIFT; page++)
+      this.blocks.invalidate(page);
+  }
+
+  /** Guest-physical address of code at `linear` of the running processor; -1 after raising a fault in its state. */
+  code(linear: bigint): number {
+    return Number(this.wide.exports.walk(linear, ACCESS_EXECUTE));
+  }
+  /** Guest-physical address of executable RAM at `linear`, without faulting; -1 where there is none. */
+  #executable(linear: bigint): number {
+    const found = Number(
+      this.wide.exports.walk(linear, ACCESS_EXECUTE | ACCESS_PROBE | ACCESS_QUIET | ACCESS_NO_SIDE_EFFECT),
+    );
+    return found >= 0 && this.isRam(found) ? found : -1;
+  }
+  readonly source: CodeSource = { nextPage: linear => this.#executable(this.nextPage(linear)) };
+  nextPage(linear: bigint): bigint {
+    return this.running.cpu.wrap((linear & ~4095n) + 4096n);
+  }
+}

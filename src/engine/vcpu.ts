@@ -1,0 +1,318 @@
+/**
+ * A virtual processor: its registers, its TLB, and the loop that runs translated code, has missing code translated, delivers
+ * what is pending and stops at exactly the instruction it is asked to stop at.
+ */
+import { DR6_BS } from '../x86/control.ts';
+import { RF, TF } from '../x86/flags.ts';
+import { PAGE_SIZE } from '../x86/paging.ts';
+import * as vectors from '../x86/vectors.ts';
+import { Blocks } from './blocks.ts';
+import { Budget } from './budget.ts';
+import type { Core } from './core.ts';
+import { deliver, deliverFault } from './faults.ts';
+import { GuestDebug } from './guest-debug.ts';
+import * as record from './interpreter/record.ts';
+import { REGION_LIMIT } from './layout.ts';
+import { StopRecord } from './stop-record.ts';
+import { ACCESS_PROBE, ACCESS_QUIET } from './x86/access.ts';
+import { Cpu, type Environment } from './x86/cpu.ts';
+import { resetFields } from './x86/registers.ts';
+import { NATIVE_EXCEPTIONS, NATIVE_SYSCALLS, STATE, STATE_SIZE, state } from './x86/state.ts';
+import { ONE_SPACE, Tlb } from './x86/tlb.ts';
+
+/** What the engine asks of the machine, besides what single instructions ask (Environment). */
+export interface EngineEnvironment extends Environment {
+  mmioRead(address: number, width: 1 | 2 | 4): number;
+  mmioWrite(address: number, width: 1 | 2 | 4, value: number): void;
+  /** Between two instructions: deliver what is pending. */
+  boundary(): void;
+  tripleFault(): void;
+}
+
+export type RunExit = 'budget' | 'halt' | 'attention';
+
+/** Instructions after which the JIT is asked for what has been translated meanwhile. */
+const POLL_INSTRUCTIONS = 16_000;
+/** WRITABLE_PAGE when there is none. */
+const NO_PAGE = 0xffffffffffffffffn;
+/** More instructions than any budget has. */
+const UNLIMITED = 0x3fffffff;
+
+export class Vcpu {
+  readonly core: Core;
+  readonly cpu: Cpu;
+  readonly tlb: Tlb;
+  readonly budget: Budget;
+  environment!: EngineEnvironment;
+  /** Stopped by HLT until an interrupt comes. */
+  halted = false;
+  readonly #stop: StopRecord;
+  readonly #debug: GuestDebug;
+  #exitWanted = false;
+  #dead = false;
+
+  constructor(core: Core) {
+    this.core = core;
+    this.tlb = new Tlb(core.memory.bytes.buffer as ArrayBuffer);
+    this.cpu = new Cpu(core.memory.bytes.buffer as ArrayBuffer, core.memory, this.tlb, core.layout.pageKind);
+    this.budget = new Budget(this.cpu);
+    this.#stop = new StopRecord(this.cpu);
+    this.#debug = new GuestDebug(this.cpu);
+    this.cpu.requestExit = () => this.requestExit();
+    this.cpu.codeWritten = (address, length) => core.codeWritten(address, length);
+  }
+  /** Called once: the interpreter's functions exist, and this processor's state stands at STATE. */
+  connect(): void {
+    const { walk, deliver, revoke } = this.core.wide.exports;
+    this.cpu.functions = { walk, deliver };
+    this.tlb.revoke = revoke;
+    this.tlb.select(ONE_SPACE);
+  }
+
+  /** Copies the state to `address`, for another processor to have STATE. From now on registers are read and written there. */
+  park(address: number): void {
+    this.#move(address);
+  }
+  /** Copies the state back to STATE: this processor runs. */
+  resume(): void {
+    this.#move(STATE);
+  }
+  #move(to: number): void {
+    const { cpu } = this;
+    cpu.bytes.copyWithin(to, cpu.base, cpu.base + STATE_SIZE);
+    cpu.base = to;
+  }
+
+  /** Executed instructions, exact even while one of them asks. */
+  get instructions(): number {
+    return this.budget.instructions;
+  }
+  /** Events delivered so far: tells a step that faulted from one that retired. */
+  get deliveries(): number {
+    return this.cpu.get32(state.DELIVERIES);
+  }
+  countDelivery(): void {
+    this.cpu.set32(state.DELIVERIES, this.deliveries + 1);
+  }
+  /** What `environment` does not want to see first. Until this is said it is asked about everything. */
+  set native(events: { exceptions: boolean; syscalls: boolean }) {
+    const exceptions = events.exceptions ? NATIVE_EXCEPTIONS : 0;
+    this.cpu.set32(state.NATIVE, exceptions | (events.syscalls ? NATIVE_SYSCALLS : 0));
+  }
+  /** The guest is beyond help: `run` returns and does nothing any more. */
+  stopForGood(): void {
+    this.#dead = true;
+    this.requestExit();
+  }
+  /** Ends the present run in WebAssembly at the end of the block; in an access to a device, after the instruction. */
+  requestExit(): void {
+    this.#exitWanted = true;
+    this.cpu.set32(state.ATTENTION, 1);
+    this.budget.forfeit();
+  }
+
+  /** The state after a reset (SDM 3A 9.1.1), but with segments and RIP as loaders set them afterwards. */
+  reset(): void {
+    const { cpu } = this;
+    resetFields(cpu);
+    this.tlb.flushAll();
+    cpu.updateMode();
+    cpu.updateUnits();
+    cpu.updateBank();
+    this.halted = false;
+  }
+
+  /**
+   * Runs until `until` instructions have been executed in all, or something else wants to be looked at.
+   * @param exactly if not, up to REGION_LIMIT instructions may be left over: only the interpreter could execute those
+   */
+  run(until: number, exactly = true): RunExit {
+    const { cpu, environment, budget } = this;
+    const { jit } = this.core;
+    const most = exactly ? 0 : REGION_LIMIT;
+    /**
+     * False after an exit that the guest did not cause (translation, heat): those differ by tier, so no interrupt may be
+     * delivered there.
+     */
+    let boundary = true;
+    for (;;) {
+      this.#exitWanted = false;
+      if (this.#dead) return 'attention';
+      const shadow = this.#inShadow();
+      if (boundary && !shadow) environment.boundary();
+      boundary = true;
+      if (this.#dead) return 'attention';
+      if (this.halted) return 'halt';
+      const left = until - budget.executed;
+      if (left <= most) return 'budget';
+      if (shadow || this.#debug.stepping) this.#runOne();
+      else if (left < record.BLOCK_LIMIT) this.#exactly(left);
+      else {
+        const slice = jit ? POLL_INSTRUCTIONS : UNLIMITED;
+        cpu.set32(state.EXACT, exactly && left <= slice ? 1 : 0);
+        boundary = this.enter(0, Math.min(left, slice));
+        jit?.poll();
+      }
+      if (this.#debug.hasHits) this.#debugTrap(0);
+      if (this.#exitWanted) {
+        this.#inShadow();
+        return 'attention';
+      }
+    }
+  }
+  /** Executes one instruction, with the breakpoint before it and the trap after it. */
+  #runOne(): void {
+    const { cpu } = this;
+    const trap = (cpu.get32(state.FLAGS_REST) & TF) !== 0;
+    cpu.set64(state.INTERRUPT_SHADOW, 0n);
+    if (this.#debug.hitInstruction()) return deliver(this, { vector: vectors.DB });
+    const before = this.deliveries;
+    this.#exactly(1);
+    cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~RF);
+    // An instruction that faulted has not been stepped over.
+    if (trap && before === this.deliveries) this.#debugTrap(DR6_BS);
+  }
+  /** RIP is at the instruction after an STI or a MOV SS: no interrupt comes before it. Forgets those that are long past. */
+  #inShadow(): boolean {
+    const { cpu } = this;
+    const address = cpu.get64(state.INTERRUPT_SHADOW);
+    if (address === 0n) return false;
+    if (address === cpu.rip) return true;
+    cpu.set64(state.INTERRUPT_SHADOW, 0n);
+    return false;
+  }
+  /** A debug trap after an instruction: DR6 gets `bits` and the data breakpoints that were hit. */
+  #debugTrap(bits: number): void {
+    this.#debug.noteTrap(bits);
+    deliver(this, { vector: vectors.DB });
+  }
+
+  /** Executes exactly one instruction (or delivers the fault it raises). */
+  step(): void {
+    this.#exactly(1);
+  }
+  /**
+   * Executes one instruction whose write to the last faulting address reaches guest page `page` (guest-physical, 4096-aligned)
+   * although the guest's page table has it read-only: for hypervisors that complete such writes themselves.
+   */
+  stepWithWritable(page: number): void {
+    const { cpu } = this;
+    const linear = cpu.get64(state.CR2);
+    const physical = Number(cpu.functions.walk(linear, ACCESS_PROBE | ACCESS_QUIET));
+    if (physical < 0 || physical - (physical % PAGE_SIZE) !== page)
+      throw new Error(`stepWithWritable: 0x${linear.toString(16)} does not map 0x${page.toString(16)}`);
+    cpu.set64(state.WRITABLE_PAGE, linear & BigInt(-PAGE_SIZE));
+    this.#exactly(1);
+    cpu.set64(state.WRITABLE_PAGE, NO_PAGE);
+    this.tlb.invalidate(linear);
+  }
+
+  /** A device has been accessed by the present instruction: whoever wants the processor to stop gets that after it. */
+  afterDevice(): void {
+    if (this.#exitWanted) this.#stop.plantAfterThis();
+  }
+  /** Memory is accessed while data breakpoints are armed. */
+  watch(linear: bigint, size: number, write: boolean): void {
+    if (!this.#debug.access(linear, size, write)) return;
+    this.requestExit();
+    this.#stop.plantAfterThis();
+  }
+
+  /**
+   * Runs from RIP with `fuel` instructions at most; `block` 0 looks it up. Deals with whatever ended it.
+   * @returns true if that was something the guest did
+   */
+  enter(block: number, fuel: number): boolean {
+    const { cpu, core, budget } = this;
+    if (cpu.mode !== 64) cpu.noteSegments();
+    cpu.set32(state.BLOCK_BASE, Blocks.tableBase(cpu.mode));
+    cpu.set32(state.RECORD, 0);
+    budget.enter(fuel);
+    const why = core.instance(cpu.mode).exports.run(block);
+    budget.leave();
+    this.#stop.remove();
+    switch (why) {
+      case record.EXIT_BUDGET:
+        return false;
+      case record.EXIT_STOP:
+        this.#settleAtRecord();
+        return true;
+      case record.EXIT_FAULT:
+        this.#settleAtRecord();
+        deliverFault(this);
+        return true;
+      case record.EXIT_FETCH_FAULT:
+        deliverFault(this);
+        return true;
+      case record.EXIT_CROSSING:
+        this.#settleAtRecord();
+        // The page that the instruction reaches into has changed: translate anew.
+        core.blocks.invalidate(core.code(cpu.rip) >>> 12);
+        return false;
+      case record.EXIT_TRANSLATE: {
+        const before = this.deliveries;
+        this.#translate();
+        return this.deliveries !== before;
+      }
+      case record.EXIT_HOT:
+        core.jit!.request(cpu.rip, cpu.mode);
+        return false;
+    }
+    throw new Error(`engine: the interpreter has ended with ${why}`);
+  }
+  /** WebAssembly was left before the instruction of the state's record: counts those before it, and sets RIP. */
+  #settleAtRecord(): void {
+    const { cpu } = this;
+    const at = cpu.get32(state.RECORD);
+    this.budget.executed += cpu.bytes[at + record.POSITION]!;
+    cpu.rip = cpu.wrap(cpu.get64(state.PAGE) + BigInt(cpu.view.getUint16(at + record.OFFSET, true)));
+  }
+
+  /** The block at RIP; 0 if a fault was delivered instead or the machine is done for. */
+  #translate(): number {
+    const { cpu, core } = this;
+    const { rip, mode } = cpu;
+    const physical = core.code(rip);
+    if (physical < 0) {
+      deliverFault(this);
+      return 0;
+    }
+    if (!core.isRam(physical)) {
+      this.environment.kill(`execution at 0x${physical.toString(16)} (linear 0x${rip.toString(16)}), where no RAM is`);
+      this.stopForGood();
+      return 0;
+    }
+    const known = core.blocks.find(physical, mode);
+    if (known) return known;
+    if (core.jit?.recall(rip, physical, mode)) return core.blocks.find(physical, mode);
+    const translate = () => core.blocks.translate(rip, physical, mode, core.source);
+    const block = translate();
+    if (block) return block;
+    // The first instruction reaches into a page that nobody has come to yet, or that cannot be fetched: its fault.
+    if (core.code(core.nextPage(rip)) < 0) {
+      deliverFault(this);
+      return 0;
+    }
+    const crossing = translate();
+    if (crossing) return crossing;
+    this.environment.kill(`an instruction at linear 0x${rip.toString(16)} runs into device memory`);
+    this.stopForGood();
+    return 0;
+  }
+
+  /** Executes exactly `count` (< BLOCK_LIMIT) instructions, less if a fault or an exit request comes between. */
+  #exactly(count: number): void {
+    const { cpu, budget } = this;
+    const goal = budget.executed + count;
+    for (let guard = 0; budget.executed < goal && guard < 4 * record.BLOCK_LIMIT; guard++) {
+      const before = this.deliveries;
+      const block = this.#translate();
+      if (!block) return;
+      const stop = this.core.blocks.recordAt(block, goal - budget.executed);
+      if (stop) this.#stop.plant(stop);
+      cpu.set64(state.PAGE, cpu.rip & ~4095n);
+      this.enter(block, goal - budget.executed);
+      if (this.#exitWanted || before !== this.deliveries || this.halted || this.#dead) return;
+    }
+  }
+}
