@@ -77,7 +77,7 @@ export class Cpu {
   base = STATE;
   environment!: Environment;
   functions!: Functions;
-  /** Stop at the end of the block: interrupts, mode changes. Set by engine.ts. */
+  /** Stop at the end of the block: interrupts, mode changes. Set by vcpu.ts. */
   requestExit: () => void = () => {};
   /** Drop translations of code in the page. */
   codeWritten: (address: number, length: number) => void = () => {};

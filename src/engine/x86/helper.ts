@@ -1,7 +1,7 @@
 /**
  * The contract of a helper: the meaning of a hard instruction written in TypeScript, called by both tiers. Arguments
  * stand in the state's ARGUMENT slots (64 bits each), a result goes to RESULT. A helper that must fault calls
- * `cpu.raise` before it has changed anything else: that throws a sentinel, which the only caller of helpers (engine.ts)
+ * `cpu.raise` before it has changed anything else: that throws a sentinel, which the only caller of helpers (modules.ts)
  * turns into the guest's exception.
  */
 import type { Cpu } from './cpu.ts';

@@ -323,7 +323,7 @@ function emitDeliver(f: FastPath): void {
   b.setState(state.RIP, target);
 }
 
-/** The fault that the state holds, at RIP: what engine.ts does for it, where nobody else wants to see it. */
+/** The fault that the state holds, at RIP: what faults.ts does for it, where nobody else wants to see it. */
 function faultBody(deliver: number): Body {
   const b = new ProcessorCode(new Body(['i32'], ['i32']));
   const [done] = b.parameters(1);

@@ -1,0 +1,98 @@
+/** A processor's state can stand elsewhere, and one instruction of it can be allowed a write. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { CR0_PE, CR0_PG, CR0_WP, CR4_PAE, EFER_LMA, EFER_LME } from '../x86/control.ts';
+import { FLAT_CODE_64 } from '../x86/descriptors.ts';
+import { PTE_P, PTE_PS, PTE_RW, PTE_US } from '../x86/paging.ts';
+import { CS } from '../x86/segments.ts';
+import { Engine, type EngineEnvironment } from './engine.ts';
+import { ARCHITECTURE, readElement, writeElement } from './x86/registers.ts';
+import { STATE, STATE_SIZE, state } from './x86/state.ts';
+
+const RAM = 2 << 20;
+const [ROOT, POINTERS, DIRECTORY, TABLE] = [0x1000, 0x2000, 0x3000, 0x4000];
+const CODE = 0x8000;
+/** A page that is mapped read-only at PROTECTED. ALIAS is the address of other memory, but has the same entry in the TLB. */
+const PAGE = 0x9000;
+const PROTECTED = 0x201000n;
+const ALIAS = PROTECTED + BigInt(4096 * 4096);
+const RAX = 0;
+const RBX = 3;
+const RSI = 6;
+const RDI = 7;
+
+function guest(...code: number[]) {
+  const engine = new Engine(RAM, { jit: false });
+  const { cpu, memory } = engine;
+  let faults = 0;
+  const environment: Partial<EngineEnvironment> = { boundary: () => {}, pageFault: () => ++faults > 0 };
+  engine.environment = environment as EngineEnvironment;
+  cpu.environment = engine.environment;
+  const all = PTE_P | PTE_RW | PTE_US;
+  memory.write64(ROOT, BigInt(POINTERS | all));
+  memory.write64(POINTERS, BigInt(DIRECTORY | all));
+  memory.write64(DIRECTORY, BigInt(all | PTE_PS));
+  memory.write64(DIRECTORY + 8, BigInt(TABLE | all));
+  memory.write64(DIRECTORY + 8 * Number(ALIAS >> 21n), BigInt(all | PTE_PS));
+  memory.write64(TABLE + 8, BigInt(PAGE | PTE_P | PTE_US));
+  memory.copyIn(CODE, Uint8Array.from(code));
+  cpu.set64(state.CR3, BigInt(ROOT));
+  cpu.set64(state.CR4, BigInt(CR4_PAE));
+  cpu.set64(state.EFER, BigInt(EFER_LME | EFER_LMA));
+  cpu.set64(state.CR0, BigInt((CR0_PG | CR0_WP | CR0_PE) >>> 0));
+  cpu.set32(state.SEGMENT_ATTRIBUTES + 4 * CS, FLAT_CODE_64);
+  engine.tlb.flushAll();
+  cpu.updateMode();
+  cpu.updateBank();
+  cpu.rip = BigInt(CODE);
+  return { engine, cpu, memory, faults: () => faults };
+}
+
+test('one instruction may write to a page that is read-only, and the page table is not touched for it', () => {
+  const { engine, cpu, memory, faults } = guest(0x48, 0x89, 0x03, 0x48, 0x89, 0x03); // mov [rbx], rax, twice
+  cpu.setGpr(RAX, 0x1122334455667788n);
+  cpu.setGpr(RBX, PROTECTED + 8n);
+  engine.step();
+  assert.deepEqual([faults(), cpu.rip], [1, BigInt(CODE)]);
+  engine.stepWithWritable(PAGE);
+  assert.deepEqual([faults(), cpu.rip], [1, BigInt(CODE + 3)]);
+  assert.equal(memory.read64(PAGE + 8), 0x1122334455667788n);
+  assert.equal(Number(memory.read64(TABLE + 8)) & PTE_RW, 0);
+  engine.step();
+  assert.deepEqual([faults(), cpu.rip], [2, BigInt(CODE + 3)], 'the permission has ended');
+});
+
+test('… even if its source has the same place in the TLB', () => {
+  const { engine, cpu, memory } = guest(0x48, 0xa5); // movsq
+  cpu.setGpr(RSI, ALIAS);
+  cpu.setGpr(RDI, PROTECTED);
+  engine.step();
+  engine.stepWithWritable(PAGE);
+  assert.equal(cpu.rip, BigInt(CODE + 2));
+  assert.equal(memory.read64(PAGE), memory.read64(Number(ALIAS & 0x1fffffn)));
+});
+
+test('only the page at the faulting address, and only if it is the one that is meant', () => {
+  const { engine, cpu, faults } = guest(0x48, 0x89, 0x03);
+  cpu.setGpr(RBX, PROTECTED);
+  engine.step();
+  assert.throws(() => engine.stepWithWritable(PAGE + 0x1000), /0x201000 does not map 0xa000/);
+  cpu.setGpr(RBX, PROTECTED - 4n); // half of it on the page before, which is not there
+  engine.stepWithWritable(PAGE);
+  assert.deepEqual([faults(), cpu.rip], [2, BigInt(CODE)]);
+});
+
+test('a parked processor keeps its registers while another one has its place', () => {
+  const { engine, cpu } = guest(0x90);
+  const { vcpu } = engine;
+  const elsewhere = STATE + STATE_SIZE;
+  for (const [i, element] of ARCHITECTURE.entries()) writeElement(cpu, element, BigInt(i & 0x7f));
+  vcpu.park(elsewhere);
+  cpu.bytes.fill(0xee, STATE, STATE + STATE_SIZE);
+  for (const [i, element] of ARCHITECTURE.entries())
+    assert.equal(readElement(cpu, element), BigInt(i & 0x7f), `${element.name} parked`);
+  cpu.set64(state.GPR, 42n);
+  vcpu.resume();
+  assert.equal(cpu.view.getBigUint64(STATE + state.GPR, true), 42n);
+  assert.equal(readElement(cpu, ARCHITECTURE[1]!), 1n);
+});
