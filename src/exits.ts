@@ -1,4 +1,4 @@
-/** Why a machine stopped: one union. Questions the guest asks (ports, MSRs, hypercalls) are calls, not exits. */
+/** Why a machine stopped. Questions that the guest asks on the way (ports, MSRs, hypercalls) are calls, not exits. */
 
 export type Exit =
   /** The guest powered itself off. `status` where a device of the embedder's gave one. */
@@ -15,12 +15,3 @@ export type Exit =
   | { kind: 'dead-halt' }
   /** `stop()` was called or the time limit passed. */
   | { kind: 'stopped' | 'timeout' };
-
-/** Why the engine handed control back to the machine's loop. */
-export type EngineExit =
-  /** The budget of instructions is spent. */
-  | 'budget'
-  /** HLT or its like: wait for an interrupt. */
-  | 'halt'
-  /** Something wants looking at between two instructions: interrupts, requests, kill. */
-  | 'attention';

@@ -1,8 +1,8 @@
-/** How often a guest asked for which port, register and hypercall. Kept by number, and named only when somebody looks. */
+/** Counts of the ports, registers and hypercalls that a guest asks for: kept by number, and named when they are read. */
 import type { CpuOps } from '../paravirt/operations.ts';
 import type { Processor } from '../paravirt/processor.ts';
 
-/** A guest that tries all numbers there are gets one entry for what does not fit. */
+/** Numbers that are counted apart; all further ones share an entry, so that a guest that tries all fills no memory. */
 const CAPACITY = 4096;
 const OTHERS = -1;
 
@@ -24,7 +24,7 @@ class Tally {
 
 const hexadecimal = (number: number) => `0x${(number >>> 0).toString(16)}`;
 
-/** @param native the processor's own registers, for those that the hypervisor does not name. */
+/** @param native names of the processor's registers, for those that the hypervisor does not name */
 export function createTallies(
   { convention, hypercalls, msrs }: CpuOps,
   native: Readonly<Record<number, { name: string }>>,

@@ -91,9 +91,9 @@ export interface HypervisorContext extends States {
 
 /**
  * The table: every op in its group, with what it is told, what it answers and how its calls are noted, in the words of
- * operation.ts. A new op is a line here and nothing else: the machine binds, counts and traces what this table lists, and
- * documentation, checks and the interface of binary plug-ins are made from it. Names are unique across the groups, since the
- * engine asks an op by its name alone (`Questions`).
+ * operation.ts. A new op is a line here, and the place that asks it: the machine binds, counts and traces what this table
+ * lists, and documentation, checks, guards and the interface of binary plug-ins are made from it (which gets a new minor
+ * version, plugins/abi.ts). Names are unique across the groups, since an op is asked by its name alone (`Questions`).
  */
 export const operations = {
   boot: {
