@@ -1,4 +1,4 @@
-/* Version 2.1 of Polyvisor's binary interface for hypervisors: see docs/write-a-hypervisor.md. Made by npm run docs. */
+/* Version 2.0 of Polyvisor's binary interface for hypervisors: see docs/write-a-hypervisor.md. Made by npm run docs. */
 #pragma once
 #include <stdint.h>
 
@@ -146,7 +146,6 @@ POLYVISOR_EXPORT(cpu_syscall) void cpu_syscall(int32_t cpu);
 POLYVISOR_EXPORT(mmu_pageFault) int32_t mmu_pageFault(int32_t cpu, int32_t vector, int32_t code, int64_t address);
 POLYVISOR_EXPORT(irq_exception) int32_t irq_exception(int32_t cpu, int32_t vector, int32_t code, int64_t address);
 POLYVISOR_EXPORT(irq_softwareInterrupt) void irq_softwareInterrupt(int32_t cpu, int32_t vector, int64_t next);
-POLYVISOR_EXPORT(irq_nonMaskable) int32_t irq_nonMaskable(int32_t cpu);
 POLYVISOR_EXPORT(irq_deliver) int32_t irq_deliver(int32_t cpu);
 POLYVISOR_EXPORT(irq_pending) int32_t irq_pending(int32_t cpu);
 POLYVISOR_EXPORT(irq_halt) void irq_halt(int32_t cpu);

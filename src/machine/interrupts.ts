@@ -95,7 +95,7 @@ export class Interrupts {
     this.#state.nmiPending = false;
     this.#engine.cpu.nmiBlocked = true;
     this.#engine.wake();
-    if (!this.#questions.nonMaskable?.()) this.#processor.interrupt(NMI);
+    this.#processor.interrupt(NMI);
   }
 
   #deliverByHypervisor(deliver: () => boolean): void {

@@ -122,8 +122,6 @@ export const operations = {
     exception: operation(['cpu', 'exception'], 'boolean', { nothing: true }),
     /** INT n, INT3 and INTO; RIP points at the instruction, `next` past it. Native: through the IDT. */
     softwareInterrupt: operation(['cpu', 'vector', 'next']),
-    /** A non-maskable interrupt is to be delivered. Return true if it was dealt with. Native, or false: through the IDT. */
-    nonMaskable: operation(['cpu'], 'boolean'),
     /**
      * An instruction boundary at which something may be pending: deliver it. Native: an interrupt of the local APIC if IF.
      * @returns true if something was delivered (a halted processor then goes on).

@@ -11,7 +11,7 @@ import { operations } from '../paravirt/operations.ts';
  * A binary of another major version is refused. A minor version adds imports and ops: a binary that was made for an earlier one
  * of the same major version runs.
  */
-export const ABI_VERSION = { major: 2, minor: 1 } as const;
+export const ABI_VERSION = { major: 2, minor: 0 } as const;
 /** The module all imports come from. It carries the major version, so that a mismatch is known before anything runs. */
 export const IMPORT_MODULE = `polyvisor_${ABI_VERSION.major}`;
 
