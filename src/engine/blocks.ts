@@ -3,7 +3,6 @@
  * page, starts where somebody jumped and ends at the first instruction that `ends`, at the page's end or at BLOCK_LIMIT.
  */
 import type { InterpreterModule } from './interpreter/loop.ts';
-import * as record from './interpreter/record.ts';
 import { handlerKey } from './interpreter/variants.ts';
 import {
   BLOCK_AREA,
@@ -21,6 +20,7 @@ import {
   RECORD_BYTES,
   RECORD_SIZE,
 } from './layout.ts';
+import * as record from './record.ts';
 import { type CodeSize, decode, type Form, forms, Instruction } from './x86/decode.ts';
 import type { OperandSpec } from './x86/operands.ts';
 import { state } from './x86/state.ts';

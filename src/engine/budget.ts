@@ -2,7 +2,7 @@
  * How many instructions a processor has executed and may still execute. FUEL holds what is left while WebAssembly runs; it is
  * counted down a block at a time, so the record in execution says how far into its block the processor is.
  */
-import * as record from './interpreter/record.ts';
+import * as record from './record.ts';
 import type { Cpu } from './x86/cpu.ts';
 import { state } from './x86/state.ts';
 

@@ -2,8 +2,9 @@
  * The exact stop: a decoded record whose handler is STOP for as long as one run in WebAssembly takes. The run then ends before
  * the instruction of that record.
  */
-import * as record from './interpreter/record.ts';
+
 import { RECORD_SIZE } from './layout.ts';
+import * as record from './record.ts';
 import type { Cpu } from './x86/cpu.ts';
 import { state } from './x86/state.ts';
 

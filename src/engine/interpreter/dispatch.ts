@@ -6,11 +6,11 @@
 
 import { Variable } from '../../wasm/code.ts';
 import { Body } from '../../wasm/module.ts';
+import * as record from '../record.ts';
 import { state } from '../x86/state.ts';
 import { emitHandler, type Leaving, type Variant } from './handler.ts';
 import { resolveBlock } from './look-up.ts';
 import { LoopCode, type LoopParts } from './loop-code.ts';
-import * as record from './record.ts';
 import { specialHandlers } from './special-records.ts';
 import { nameOf } from './variants.ts';
 

@@ -7,10 +7,10 @@ import type { Value } from '../../wasm/expressions.ts';
 import { hasTailCalls } from '../../wasm/features.ts';
 import { Body } from '../../wasm/module.ts';
 import { JUMP_CACHE, JUMP_CACHE_BYTES, JUMP_ENTRY, JUMP_SETS, JUMP_TARGET, REGION_LIMIT, TLB_KEYS } from '../layout.ts';
+import * as record from '../record.ts';
 import { ProcessorCode } from '../x86/code.ts';
 import { state } from '../x86/state.ts';
 import { keyPlace } from '../x86/tlb-entry.ts';
-import * as record from './record.ts';
 
 /** Bits of an entry's target that are the function's index in the table. */
 const INDEX_BITS = 16;

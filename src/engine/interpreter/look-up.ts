@@ -5,11 +5,11 @@
 
 import type { Value } from '../../wasm/expressions.ts';
 import { BLOCK_ENTRY, BLOCK_RECORD, BLOCK_SET, BLOCK_SETS } from '../layout.ts';
+import * as record from '../record.ts';
 import { ACCESS_EXECUTE } from '../x86/access.ts';
 import { state } from '../x86/state.ts';
 import { entryOf, hostAddress, missesCode } from '../x86/tlb-entry.ts';
 import type { LoopCode } from './loop-code.ts';
-import * as record from './record.ts';
 
 /**
  * physical = the guest-physical address of code at `target`. `faulted` is for where it may not be executed; it does not

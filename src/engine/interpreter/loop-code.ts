@@ -7,11 +7,11 @@ import type { Value } from '../../wasm/expressions.ts';
 import type { Body } from '../../wasm/module.ts';
 import type { Layout } from '../layout.ts';
 import { RECORD_SIZE } from '../layout.ts';
+import * as record from '../record.ts';
 import { ProcessorCode } from '../x86/code.ts';
 import { state } from '../x86/state.ts';
 import type { Functions } from './handler.ts';
 import type { JumpCache } from './jump-cache.ts';
-import * as record from './record.ts';
 
 /** What the loop is made from. */
 export interface LoopParts {

@@ -5,6 +5,7 @@
 
 import { Body, Module } from '../../wasm/module.ts';
 import type { Layout } from '../layout.ts';
+import { FIRST_INSTRUCTION } from '../record.ts';
 import { defineBulk } from '../x86/bulk.ts';
 import { defineCheckedFloats } from '../x86/checked-floats.ts';
 import { computeFlagsBody } from '../x86/lazy-flags.ts';
@@ -17,7 +18,6 @@ import { runBody } from './dispatch.ts';
 import type { Functions } from './handler.ts';
 import { JumpCache } from './jump-cache.ts';
 import { ownFunctionBody } from './own-function.ts';
-import { FIRST_INSTRUCTION } from './record.ts';
 import { segmentBody } from './segment.ts';
 import { variantsOf } from './variants.ts';
 

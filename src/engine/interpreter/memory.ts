@@ -6,13 +6,13 @@
 import type { Operand, Value } from '../../wasm/code.ts';
 import { DS, ES, FS, SS } from '../../x86/segments.ts';
 import { TLB_READ, TLB_WRITE } from '../layout.ts';
+import * as record from '../record.ts';
 import { type Builder, LOADS, STORES } from '../x86/builder.ts';
 import { emitBulk } from '../x86/bulk.ts';
 import { state } from '../x86/state.ts';
 import type { Memory } from '../x86/tier.ts';
 import { entryOf, hostAddress, misses } from '../x86/tlb-entry.ts';
 import type { Functions, Leaving } from './handler.ts';
-import * as record from './record.ts';
 import { RecordValues } from './record-values.ts';
 
 /** The segments whose offsets bulk moves take for linear addresses. */

@@ -1,6 +1,7 @@
 /** The operands of a handler: registers and memory that the record names, by the manual's letters (x86/operands.ts). */
 
 import { CS, ES } from '../../x86/segments.ts';
+import * as record from '../record.ts';
 import { type Builder, LOADS, STORES, type Value } from '../x86/builder.ts';
 import type { Operand } from '../x86/instructions/row.ts';
 import {
@@ -16,7 +17,6 @@ import { type OperandSpec, operandBits } from '../x86/operands.ts';
 import { state } from '../x86/state.ts';
 import type { Variant } from './handler.ts';
 import type { InterpreterMemory } from './memory.ts';
-import * as record from './record.ts';
 
 /** A register file: where it stands in the state, and its name as a place that is read and written. */
 interface File {

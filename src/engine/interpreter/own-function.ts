@@ -4,9 +4,9 @@
  */
 
 import { Body } from '../../wasm/module.ts';
+import { AT_RIP, FAULTED } from '../record.ts';
 import { state } from '../x86/state.ts';
 import { emitHandler, type Functions, type Leaving, type Variant } from './handler.ts';
-import { AT_RIP, FAULTED } from './record.ts';
 import { nameOf } from './variants.ts';
 
 const LEAVING: Leaving = {

@@ -1,8 +1,8 @@
 /** The fields of a record (record.ts) as values of the handler that executes it. */
 import type { Value } from '../../wasm/expressions.ts';
+import * as record from '../record.ts';
 import { LOADS, type ProcessorCode } from '../x86/code.ts';
 import { state } from '../x86/state.ts';
-import * as record from './record.ts';
 
 export class RecordValues {
   readonly #local: number;

@@ -2,12 +2,12 @@
 
 import type { Value } from '../../wasm/expressions.ts';
 import { BLOCK_RECORD, REGION_LIMIT } from '../layout.ts';
+import * as record from '../record.ts';
 import { toRegionFlags } from '../x86/lazy-flags.ts';
 import { FAULT_SET, state } from '../x86/state.ts';
 import { entryOf, missesCode } from '../x86/tlb-entry.ts';
 import { isOther, lookUpCode, setBlockEntry, setPhysical } from './look-up.ts';
 import type { LoopCode } from './loop-code.ts';
-import * as record from './record.ts';
 
 /** In the order of their numbers. */
 export function specialHandlers(b: LoopCode): (() => void)[] {

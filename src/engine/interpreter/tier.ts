@@ -5,6 +5,7 @@
 
 import { AC } from '../../x86/flags.ts';
 import { JUMPS, JUMPS_ENTRIES, JUMPS_RING } from '../layout.ts';
+import * as record from '../record.ts';
 import type { Builder, Tier, Value } from '../x86/builder.ts';
 import { CHECKED_FLOATS } from '../x86/checked-floats.ts';
 import { emitPureCall, type PureFunction } from '../x86/pure-functions.ts';
@@ -13,7 +14,6 @@ import { StateRegisters } from '../x86/state-registers.ts';
 import type { TrapName } from '../x86/traps.ts';
 import type { Functions, Leaving, Variant } from './handler.ts';
 import { InterpreterMemory } from './memory.ts';
-import * as record from './record.ts';
 
 export class InterpreterTier extends StateRegisters implements Tier {
   readonly wide: boolean;

@@ -2,9 +2,9 @@
  * The handlers of the interpreter: which there are, in which order, and which of them are part of the loop's function.
  */
 
+import { FIRST_INSTRUCTION } from '../record.ts';
 import { type Form, forms } from '../x86/decode.ts';
 import type { Variant } from './handler.ts';
-import { FIRST_INSTRUCTION } from './record.ts';
 
 const SIZES = [16, 32, 64];
 /** The place of a handler's number in `Variants.numbers`. */

@@ -18,8 +18,8 @@ import {
 import { AC, ARITHMETIC_FLAGS, IF, IOPL, IOPL_SHIFT, VM, ZF } from '../../x86/flags.ts';
 import { CS, ES, FS, GS, LDTR, SS, TR } from '../../x86/segments.ts';
 import * as vectors from '../../x86/vectors.ts';
-import * as record from '../interpreter/record.ts';
 import { PAGE_CODE } from '../layout.ts';
+import * as record from '../record.ts';
 import { ACCESS_IMPLICIT, ACCESS_PROBE, ACCESS_WRITE } from './access.ts';
 import type { CodeSize } from './decode.ts';
 import { FAULT_SET, STATE, state } from './state.ts';
