@@ -1,7 +1,7 @@
 /**
- * What every hypervisor must do, whichever it is: the cases of the conformance suite. They run against a processor without
- * an engine (fake-processor.ts) and ask only what the waist promises. A case that does not apply says why: either the table itself
- * shows it (`needs`), or the hypervisor declares it (`Paravirt.skip`).
+ * What every hypervisor must do, whichever it is: the cases of the conformance suite. They run against a processor
+ * without an engine (fake-processor.ts) and ask only what the waist promises. A case that does not apply says why:
+ * either the table itself shows it (`needs`), or the hypervisor declares it (`Paravirt.skip`).
  */
 
 import { bareTable } from '../hypervisors/bare/index.ts';
@@ -207,7 +207,7 @@ export const cases: readonly Case[] = [
         : "from user mode, SYSCALL is the guest's own system call";
     },
     run(fixture) {
-      // The kernel's first call, with whatever has to be set up before.
+      // The kernel's first call, with all that has to be set up before it.
       hypercall(fixture, UNKNOWN_HYPERCALL);
       fixture.cpu.cpl = 3;
       for (const number of [...Object.keys(fixture.table.cpu.hypercalls).map(BigInt), UNKNOWN_HYPERCALL]) {

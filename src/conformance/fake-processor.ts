@@ -1,7 +1,7 @@
 /**
  * A processor without an engine: registers in a map, memory in an array, time that moves when the test says so. What a
- * hypervisor does to it (exceptions, interrupts, kills) is written down for the test to read. Page tables are a map from
- * virtual to physical page numbers; without one, addresses are physical.
+ * hypervisor does to it (exceptions, interrupts, kills) is written down for the test to read. Page tables are a map
+ * from virtual to physical page numbers; without one, addresses are physical.
  */
 import { ManualClock } from '../devices/manual-clock.ts';
 import { NO_BACK_ENDS } from '../host/back-ends.ts';

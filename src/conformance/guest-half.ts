@@ -1,6 +1,6 @@
 /**
- * The guest's side of an interface, as far as the conformance suite needs it: what a kernel would do to read the time or to end
- * an interrupt there. A hypervisor without a half of its own is asked only what can be asked of every one.
+ * The guest's side of an interface, as far as the conformance suite needs it: what a kernel would do to read the time
+ * or to end an interrupt there. A hypervisor without a half of its own is asked only what can be asked of every one.
  */
 import type { Fixture } from './fixture.ts';
 

@@ -1,6 +1,6 @@
 /**
- * The case that a hypervisor's state is data (src/state/): a machine in the midst of its work is saved, another one is restored
- * from that, and the two then answer a guest's every question alike.
+ * The case that a hypervisor's state is data (src/state/): a machine in the midst of its work is saved, another one is
+ * restored from that, and the two then answer a guest's every question alike.
  */
 import * as assert from './assert.ts';
 import { ARGUMENTS, callOp, FREE, hypercall, UNKNOWN_HYPERCALL } from './calls.ts';
@@ -12,7 +12,10 @@ type Random = ReturnType<typeof createRandom>;
 /** What the guest does before it is saved, and what both machines do afterwards. */
 const ACTIONS = 400;
 
-/** Values that mean something to most registers and calls: pages that are free, enabled and not; small numbers; all bits. */
+/**
+ * Values that mean something to most registers and calls: pages that are free, enabled and not; small numbers; all
+ * bits.
+ */
 const VALUES = [
   0n,
   1n,

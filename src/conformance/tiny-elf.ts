@@ -1,4 +1,6 @@
-/** The smallest programs and kernels there are: headers, and machine code from a test. ELF-64 Object File Format 1.5. */
+/**
+ * The smallest programs and kernels there are: headers, and machine code from a test. ELF-64 Object File Format 1.5.
+ */
 
 const FILE_HEADER = 64;
 const PROGRAM_HEADER = 56;
@@ -53,8 +55,8 @@ export const KERNEL_ADDRESS = 0x100000;
 const VIRTUAL_BASE = 0xffffffff80000000n;
 
 /**
- * A kernel that consists of `code` at its start and zeros up to two pages. Its notes (xen/include/public/elfnote.h) offer the
- * 32-bit PVH entry and the 64-bit paravirtual one, both at `code`; the second page is left for hypercalls.
+ * A kernel that consists of `code` at its start and zeros up to two pages. Its notes (xen/include/public/elfnote.h)
+ * offer the 32-bit PVH entry and the 64-bit paravirtual one, both at `code`; the second page is left for hypercalls.
  */
 export function tinyKernel(code: readonly number[]): Uint8Array {
   const notes = Uint8Array.from([

@@ -1,4 +1,6 @@
-/** The hypervisors, in the order `polyvisor list` shows them. A new one is a folder beside this file and a line here. */
+/**
+ * The hypervisors, in the order `polyvisor list` shows them. A new one is a folder next to this file and a line here.
+ */
 import type { HypervisorModule } from '../paravirt/operations.ts';
 import { bare } from './bare/index.ts';
 import { hyperv } from './hyperv/index.ts';

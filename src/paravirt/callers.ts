@@ -1,4 +1,7 @@
-/** Who called the function that the guest is in, read off its stack: kernels ask their hypervisor through small functions. */
+/**
+ * Who called the function that the guest is in, read off its stack: kernels ask their hypervisor through small
+ * functions.
+ */
 import { PAGE_OFFSET, PAGE_SIZE } from '../x86/paging.ts';
 import type { Processor } from './processor.ts';
 
@@ -9,8 +12,9 @@ const WORDS = 32;
 const LONGEST_CALL = 7;
 
 /**
- * Return addresses on a kernel's stack, the innermost first. A word counts as one if it lies in the kernel's half and a CALL
- * stands before the place it names: what an earlier call has left there passes, too, so farther ones are the less certain.
+ * Return addresses on a kernel's stack, the innermost first. A word counts as one if it lies in the kernel's half and a
+ * CALL stands before the place it names: what an earlier call has left there passes, too, so farther ones are the less
+ * certain.
  */
 export function callersOf(cpu: Processor): bigint[] {
   const wide = cpu.mode === 64;

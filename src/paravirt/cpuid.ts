@@ -11,7 +11,9 @@ export function withHypervisor(answer: CpuidResult): CpuidResult {
   return { ...answer, ecx: (answer.ecx | HYPERVISOR) >>> 0 };
 }
 
-/** Leaf 0x80000007 without the promise of an invariant TSC, as hypervisors answer whose guests may move to another host. */
+/**
+ * Leaf 0x80000007 without the promise of an invariant TSC, as hypervisors answer whose guests may move to another host.
+ */
 export function withoutInvariantTsc(answer: CpuidResult): CpuidResult {
   return { ...answer, edx: (answer.edx & ~INVARIANT_TSC) >>> 0 };
 }

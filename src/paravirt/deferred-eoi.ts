@@ -1,8 +1,8 @@
 /**
- * An end of interrupt that costs no exit. After delivering an interrupt whose end nothing waits for, the hypervisor sets a bit
- * in a word of the guest's; the guest ends the interrupt by clearing it, and writes a register only if it finds it clear. Before
- * the interrupt controller is next asked, what the guest did is caught up on. KVM and Hyper-V have the same, with the word in
- * different places.
+ * An end of interrupt that costs no exit. After delivering an interrupt whose end nothing waits for, the hypervisor
+ * sets a bit in a word of the guest's; the guest ends the interrupt by clearing it, and writes a register only if it
+ * finds it clear. Before the interrupt controller is next asked, what the guest did is caught up on. KVM and Hyper-V
+ * have the same, with the word in different places.
  */
 import type { HypervisorContext } from './operations.ts';
 import { perProcessor } from './per-processor.ts';
@@ -29,7 +29,10 @@ export function createDeferredEoi(context: HypervisorContext, name: string): Def
     pending: false,
   }));
 
-  /** The guest has ended the interrupt: so do we. It has not: the offer stands while nothing else has come, unless `withdraw`. */
+  /**
+   * The guest has ended the interrupt: so do we. It has not: the offer stands while nothing else has come, unless
+   * `withdraw`.
+   */
   const takeBack = (cpu: Processor, withdraw: boolean): void => {
     const state = states[cpu.id];
     if (!state.pending) return;

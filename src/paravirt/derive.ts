@@ -1,6 +1,6 @@
 /**
- * derive(): a hypervisor from another one and the differences. Groups merge member by member; the registers and hypercalls of
- * all groups (group.ts) merge into the processor's tables, entry by entry.
+ * derive(): a hypervisor from another one and the differences. Groups merge member by member; the registers and
+ * hypercalls of all groups (group.ts) merge into the processor's tables, entry by entry.
  */
 import { GROUPS, type Group, type GroupName, type Tables } from './group.ts';
 import type { Paravirt } from './operations.ts';

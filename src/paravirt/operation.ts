@@ -1,7 +1,7 @@
 /**
- * The words that ops are made of: what an op may be told and what it may answer, each with its TypeScript type. A word means the
- * same wherever it stands. An op is a line of words in operations.ts; its function's type, a binary's export for it
- * (plugins/abi.ts) and the tables of docs/write-a-hypervisor.md are made from that line.
+ * The words that ops are made of: what an op may be told and what it may answer, each with its TypeScript type. A word
+ * means the same wherever it stands. An op is a line of words in operations.ts; its function's type, a binary's export
+ * for it (plugins/abi.ts) and the tables of docs/write-a-hypervisor.md are made from that line.
  */
 import type { EntryState } from '../boot/entry.ts';
 import type { KernelImage } from '../boot/image.ts';
@@ -69,7 +69,9 @@ export type AnyOperation = Operation<readonly (keyof Told)[], keyof Answered>;
 /** What `nothing` answers, by the kind of answer; undefined for the kinds that are not here. */
 const NOTHING: { readonly [A in keyof Answered]?: Answered[A] } = { boolean: false };
 
-/** Makes an op's line. Without more words it answers nothing, is noted with what it was told, and `nothing` means "no". */
+/**
+ * Makes an op's line. Without more words it answers nothing, is noted with what it was told, and `nothing` means "no".
+ */
 export function operation<const T extends readonly (keyof Told)[], A extends keyof Answered = 'nothing'>(
   told: T,
   answer: A = 'nothing' as A,
@@ -94,7 +96,10 @@ export type QuestionOf<O> =
     ? (...told: ParametersOf<Rest>) => Answered[A]
     : never;
 
-/** The questions of a group's ops. Ops that are not told a processor are asked before there is a guest: they are left out. */
+/**
+ * The questions of a group's ops. Ops that are not told a processor are asked before there is a guest: they are left
+ * out.
+ */
 export type QuestionsOf<Group> = {
   readonly [Name in keyof Group as QuestionOf<Group[Name]> extends never ? never : Name]?: QuestionOf<Group[Name]>;
 };

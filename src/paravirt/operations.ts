@@ -1,6 +1,6 @@
 /**
- * The waist: the op groups a hypervisor fills. Groups have the names Linux's pv_ops has; members are named after what the
- * machine asks. `bare` answers `native` to all; a hypervisor states only what differs (see derive.ts).
+ * The waist: the op groups a hypervisor fills. Groups have the names Linux's pv_ops has; members are named after what
+ * the machine asks. `bare` answers `native` to all; a hypervisor states only what differs (see derive.ts).
  *
  * An op that one hypervisor alone needs does not enter these tables: Xen's mmu_update lives behind `cpu.hypercall`.
  */
@@ -46,7 +46,7 @@ export interface Hypercall {
 
 /** How hypercalls are made, for traces and counts. */
 export interface HypercallConvention {
-  /** The number of the call about to be made; undefined where it is none, as a program's system call. */
+  /** The number of the call about to be made; undefined for what is no hypercall, such as a program's system call. */
   number(cpu: Processor): number | undefined;
   /** Where its arguments stand, in the order of `Hypercall.arguments`. */
   registers(cpu: Processor): readonly RegisterName[];
@@ -79,7 +79,10 @@ export interface HypervisorContext extends States {
   backEnds: BackEnds;
   /** The bus of memory-mapped registers, for interfaces that put pages where the guest has no RAM. */
   mmio: Bus;
-  /** The bus of I/O ports, for interfaces that are called by IN and OUT. Reads answer EAX; the others are the processor's. */
+  /**
+   * The bus of I/O ports, for interfaces that are called by IN and OUT. Reads answer EAX; the others are the
+   * processor's.
+   */
   ports: Bus;
   /** An edge on an interrupt line of the board, by its global system interrupt; no line, no edge. */
   edge(gsi: number): void;
@@ -103,7 +106,9 @@ export const operations = {
     load: operation(['request', 'context'], 'entry'),
   },
   cpu: {
-    /** Leaves this hypervisor answers itself, before or after asking the processor (`natively`). Undefined: not ours. */
+    /**
+     * Leaves this hypervisor answers itself, before or after asking the processor (`natively`). Undefined: not ours.
+     */
     cpuid: operation(['cpu', 'leaf', 'subleaf', 'natively'], 'cpuid'),
     /** VMCALL or VMMCALL was executed; RIP is already past it. Return false for #UD, which is what native does. */
     hypercall: operation(['cpu'], 'boolean', { noted: 'call', nothing: true }),
@@ -116,20 +121,23 @@ export const operations = {
   },
   irq: {
     /**
-     * An exception is to be delivered; RIP is what its frame shall show. Return true if it was dealt with. Native, or false:
-     * through the IDT.
+     * An exception is to be delivered; RIP is what its frame shall show. Return true if it was dealt with. Native, or
+     * false: through the IDT.
      */
     exception: operation(['cpu', 'exception'], 'boolean', { nothing: true }),
     /** INT n, INT3 and INTO; RIP points at the instruction, `next` past it. Native: through the IDT. */
     softwareInterrupt: operation(['cpu', 'vector', 'next']),
     /**
-     * An instruction boundary at which something may be pending: deliver it. Native: an interrupt of the local APIC if IF.
+     * An instruction boundary at which something may be pending: deliver it. Native: an interrupt of the local APIC if
+     * IF.
      * @returns true if something was delivered (a halted processor then goes on).
      */
     deliver: operation(['cpu'], 'boolean', { noted: 'never' }),
     /** True if `deliver` would deliver: asked of a halted processor. Native: the local APIC has one. */
     pending: operation(['cpu'], 'boolean', { noted: 'never' }),
-    /** HLT was executed, with interrupts open or closed; RIP is past it. Native: the processor stops until an interrupt. */
+    /**
+     * HLT was executed, with interrupts open or closed; RIP is past it. Native: the processor stops until an interrupt.
+     */
     halt: operation(['cpu'], 'nothing', { noted: 'counted' }),
     /** Called after the native `deliver` has delivered an interrupt, and again before the next: a paravirtual EOI. */
     delivered: operation(['cpu', 'vector']),
@@ -159,7 +167,9 @@ export interface BootOps extends OpsOf<typeof operations.boot> {
   platform: Platform;
   /** The console the kernel is told to use: `console=` on the default command line. */
   console: string;
-  /** Hardware ids (_HID) of devices that the ACPI tables name beside the board's: by these, drivers find what is no hardware. */
+  /**
+   * Hardware ids (_HID) that the ACPI tables name besides the board's: Linux binds drivers of virtual devices to them.
+   */
   devices: readonly string[];
 }
 
@@ -205,13 +215,16 @@ export interface GuestHalf {
   option: string;
   /** Functions of it: a kernel with a symbol table and none of these was built without. */
   symbols: readonly string[];
-  /** Functions of it, as regular expressions, that ask the hypervisor on behalf of their caller: a trace names the caller. */
+  /**
+   * Functions of it, as regular expressions, that ask the hypervisor on behalf of their caller: a trace names the
+   * caller.
+   */
   stubs?: readonly string[];
 }
 
 /**
- * A hypervisor as the list has it: a function that makes one instance, with state of its own, for one machine. Two machines
- * never share an instance. `context` is complete only after `make` has returned: keep it, use it in ops.
+ * A hypervisor as the list has it: a function that makes one instance, with state of its own, for one machine. Two
+ * machines never share an instance. `context` is complete only after `make` has returned: keep it, use it in ops.
  */
 export interface HypervisorModule {
   name: string;

@@ -1,6 +1,6 @@
 /**
- * What a hypervisor sees of one virtual processor: registers by the manuals' names, the guest's memory through the guest's
- * own page tables, and the means to make something happen. The engine fulfils it; nothing here says how.
+ * What a hypervisor sees of one virtual processor: registers by the manuals' names, the guest's memory through the
+ * guest's own page tables, and the means to make something happen. The engine fulfils it; nothing here says how.
  */
 
 import type { Clock } from '../host/clock.ts';
@@ -8,8 +8,8 @@ import type { Log } from '../host/log.ts';
 import type { GuestMemory } from '../memory/memory.ts';
 
 /**
- * 64-bit registers. `flags` is RFLAGS whole. Reading gsBase gives the active one. Binaries name a register by its place in
- * this list (docs/write-a-hypervisor.md): a new one goes to the end.
+ * 64-bit registers. `flags` is RFLAGS whole. Reading gsBase gives the active one. Binaries name a register by its place
+ * in this list (docs/write-a-hypervisor.md): a new one goes to the end.
  */
 // biome-ignore format: a table
 export const REGISTERS = [
@@ -85,8 +85,9 @@ export interface Processor {
   /** Drops translations held for `cr3` (a root that is being freed or whose entries changed). */
   flushRoot(cr3: bigint): void;
   /**
-   * Executes exactly one instruction at RIP with `page` (guest-physical, 4096-aligned) writable whatever the page tables
-   * say; true if it retired, false if it raised an exception (which has been delivered). For hypervisors that complete writes to write-protected page tables.
+   * Executes exactly one instruction at RIP with `page` (guest-physical, 4096-aligned) writable whatever the page
+   * tables say; true if it retired, false if it raised an exception (which has been delivered). For hypervisors that
+   * complete writes to write-protected page tables.
    */
   stepWithWritable(page: number): boolean;
   /** Stops executing until an interrupt or `wake`. */
@@ -103,7 +104,7 @@ export interface Processor {
   request(what: 'power-off' | 'reset' | 'crash', reason?: string): void;
 }
 
-/** The local APIC with the 8259s behind it, as the processor's INTR pin shows them. */
+/** The local APIC together with the 8259s, as the processor's INTR pin shows them. */
 export interface InterruptSource {
   /** True if a maskable interrupt could be delivered now (RFLAGS.IF aside). */
   pending(): boolean;
@@ -113,7 +114,10 @@ export interface InterruptSource {
   request(vector: number): void;
   /** As a write to the EOI register. */
   endOfInterrupt(): void;
-  /** After `acknowledge`: true if skipping this interrupt's EOI register write would go unnoticed until it is done later. */
+  /**
+   * After `acknowledge`: true if skipping this interrupt's EOI register write would go unnoticed until it is done
+   * later.
+   */
   canDeferEndOfInterrupt(): boolean;
   /** The task-priority register, 0-255. */
   taskPriority: number;

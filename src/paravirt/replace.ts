@@ -1,6 +1,6 @@
 /**
- * A hypervisor with something around each of its functions: a trace, or a guard against plug-ins. What there is to replace
- * comes from the table of ops (operations.ts), so a new op needs nothing here.
+ * A hypervisor with something around each of its functions: a trace, or a guard against plug-ins. What there is to
+ * replace comes from the table of ops (operations.ts), so a new op needs nothing here.
  */
 import type { AnyOperation } from './operation.ts';
 import { type Msr, operations, type Paravirt } from './operations.ts';

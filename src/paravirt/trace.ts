@@ -1,7 +1,7 @@
 /**
- * A trace of what crosses the waist: `traced` makes of a hypervisor one that reports every call of an op that is a function,
- * every access to an MSR of the hypervisor's, and CPUID. What a report says of an op comes from the words of the op's line
- * (operations.ts), so a new op is traced without a change here.
+ * A trace of what crosses the waist: `traced` makes of a hypervisor one that reports every call of an op that is a
+ * function, every access to an MSR of the hypervisor's, and CPUID. What a report says of an op comes from the words of
+ * the op's line (operations.ts), so a new op is traced without a change here.
  */
 import { callersOf } from './callers.ts';
 import type { Told } from './operation.ts';
@@ -30,7 +30,9 @@ const REGISTERS = ['rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'r8', 'r9', 'r10'] as cons
 type Sink = (crossing: Crossing) => void;
 type Arguments = Crossing['arguments'];
 
-/** What a report says of each word that an op is told. Undefined: the word is no argument, or the report has it already. */
+/**
+ * What a report says of each word that an op is told. Undefined: the word is no argument, or the report has it already.
+ */
 const DESCRIBED: { readonly [Word in keyof Told]: ((...value: Told[Word]) => Arguments) | undefined } = {
   cpu: undefined,
   leaf: leaf => ({ leaf }),
@@ -99,7 +101,8 @@ function tracedCall({ convention, hypercalls }: Paravirt['cpu'], operation: stri
     const crossing: Crossing = { ...whereAndWhen(cpu), operation, arguments: args };
     if (known) crossing.name = known.name;
     const answer = op(...values);
-    // A program's system call has no answer yet. A call that goes elsewhere (IRET) has none at all, nor has one that is #UD.
+    // A program's system call has no answer yet. A call that goes elsewhere (IRET) has none at all, nor has one that is
+    // #UD.
     const answered = answer !== false && number !== undefined && cpu.get('rip') === crossing.address;
     sink(answered ? { ...crossing, result: cpu.get('rax') } : crossing);
     return answer;

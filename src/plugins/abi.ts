@@ -1,15 +1,16 @@
 /**
- * The binary interface of hypervisors that are WebAssembly files: its version, and how an op of the waist becomes an export.
- * There is no second list of ops: the words in which paravirt/operations.ts describes one (told, answered) each have their form
- * on the wire here, and an op all of whose words have one can be answered by a binary. docs/write-a-hypervisor.md shows the result.
+ * The binary interface of hypervisors that are WebAssembly files: its version, and how an op of the waist becomes an
+ * export. There is no second list of ops: the words in which paravirt/operations.ts describes one (told, answered) each
+ * have their form on the wire here, and an op all of whose words have one can be answered by a binary.
+ * docs/write-a-hypervisor.md shows the result.
  */
 import type { Answered, AnyOperation, Told } from '../paravirt/operation.ts';
 import type { CpuidResult } from '../paravirt/operations.ts';
 import { operations } from '../paravirt/operations.ts';
 
 /**
- * A binary of another major version is refused. A minor version adds imports and ops: a binary that was made for an earlier one
- * of the same major version runs.
+ * A binary of another major version is refused. A minor version adds imports and ops: a binary that was made for an
+ * earlier one of the same major version runs.
  */
 export const ABI_VERSION = { major: 2, minor: 0 } as const;
 /** The module all imports come from. It carries the major version, so that a mismatch is known before anything runs. */
@@ -134,7 +135,10 @@ function exportOf(group: keyof typeof operations, member: string, line: AnyOpera
   };
 }
 
-/** The other exports: [parameters, result, what it is]. Those of registers and devices are needed only where there are any. */
+/**
+ * The other exports: [parameters, result, what it is]. Those of registers and devices are needed only where there are
+ * any.
+ */
 export interface OtherExport {
   parameters: readonly (readonly [name: string, type: Wire])[];
   result: Wire | undefined;

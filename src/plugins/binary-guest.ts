@@ -124,7 +124,10 @@ export class BinaryGuest {
     else if (this.#deadline.due !== earliest.at) this.#deadline.at(earliest.at);
   }
 
-  /** The time of the earliest alarm has come. Others of the same time follow; what the binary sets meanwhile waits its turn. */
+  /**
+   * The time of the earliest alarm has come. Others of the same time follow; what the binary sets meanwhile waits its
+   * turn.
+   */
   #ring(): void {
     const { alarms, lastAlarm } = this.#state;
     const now = this.context.clock.now();

@@ -1,6 +1,6 @@
 /**
- * A hypervisor from a WebAssembly file: checked against the binary interface (abi.ts), then a module like any other. Each machine
- * gets an instance of its own, with a memory of its own and the imports as its only way out.
+ * A hypervisor from a WebAssembly file: checked against the binary interface (abi.ts), then a module like any other.
+ * Each machine gets an instance of its own, with a memory of its own and the imports as its only way out.
  */
 import { bareTable } from '../hypervisors/bare/index.ts';
 import { derive } from '../paravirt/derive.ts';

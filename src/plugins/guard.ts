@@ -1,6 +1,6 @@
 /**
- * What stands between the machine and a hypervisor from a file: whatever such a hypervisor throws, answers or leaves out, its
- * guest ends with a line that names file, op and reason, and the machine stays whole.
+ * What stands between the machine and a hypervisor from a file: whatever such a hypervisor throws, answers or leaves
+ * out, its guest ends with a line that names file, op and reason, and the machine stays whole.
  */
 import { mistakeIn } from '../paravirt/check-table.ts';
 import type { CpuidResult, HypercallConvention, HypervisorModule, Msr, Paravirt } from '../paravirt/operations.ts';
@@ -83,7 +83,7 @@ export function shortened(text: string): string {
   return line.length > TEXT ? `${line.slice(0, TEXT)}…` : line;
 }
 
-/** `module` with everything it answers under guard. @throws PluginError from `make`, for a table that is none */
+/** `module` with everything it answers under guard. @throws PluginError from `make`, for a table that is not a hypervisor's */
 export function guarded(module: HypervisorModule, guard: Guard): HypervisorModule {
   return {
     name: module.name,

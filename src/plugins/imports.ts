@@ -1,7 +1,8 @@
 /**
- * What a binary can do: the functions it may import, all of them. A name, its parameters and result, what it does, and how. They
- * see the guest through the waist's contract of a processor and copy between the guest's memory and the binary's; there is no
- * other way out. docs/write-a-hypervisor.md has this table. A new function is an entry here and a new minor version in abi.ts.
+ * What a binary can do: the functions it may import, all of them. A name, its parameters and result, what it does, and
+ * how. They see the guest through the waist's contract of a processor and copy between the guest's memory and the
+ * binary's; there is no other way out. docs/write-a-hypervisor.md has this table. A new function is an entry here and a
+ * new minor version in abi.ts.
  */
 import type { Exception } from '../paravirt/processor.ts';
 import { PAGE_SIZE } from '../x86/paging.ts';
@@ -27,7 +28,9 @@ function entry(signature: string, does: string, call: Import['call']): Import {
 const u32 = (value: number) => value >>> 0;
 const u64 = (value: bigint) => BigInt.asUintN(64, value);
 
-/** Layout of a segment in the binary's memory: base u64, limit u32, attributes u32, selector u16, 6 bytes of nothing. */
+/**
+ * Layout of a segment in the binary's memory: base u64, limit u32, attributes u32, selector u16, 6 bytes of nothing.
+ */
 const SEGMENT_SIZE = 24;
 const CPUID_SIZE = 16;
 const REQUESTS = ['power-off', 'reset', 'crash'] as const;

@@ -1,6 +1,7 @@
 /**
- * What the JavaScript API does not tell of a WebAssembly module or do to it: the types of its functions, and a limit for its
- * memory and its tables. The bytes have been validated by `WebAssembly.compile` before (WebAssembly Core Specification 2.0, 5.5).
+ * What the JavaScript API does not tell of a WebAssembly module or do to it: the types of its functions, and a limit
+ * for its memory and its tables. The bytes have been validated by `WebAssembly.compile` before (WebAssembly Core
+ * Specification 2.0, 5.5).
  */
 import { Bytes } from '../wasm/module.ts';
 

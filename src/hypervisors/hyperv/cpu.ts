@@ -1,6 +1,7 @@
 /**
- * The processor's part of Hyper-V (Hypervisor Top Level Functional Specification 6.0b, TLFS, chapters 2 to 4): CPUID leaves and
- * hypercalls, who the guest says it is, its hypercall page, the processor's index, reset, and the crash registers.
+ * The processor's part of Hyper-V (Hypervisor Top Level Functional Specification 6.0b, TLFS, chapters 2 to 4): CPUID
+ * leaves and hypercalls, who the guest says it is, its hypercall page, the processor's index, reset, and the crash
+ * registers.
  */
 import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext, Msr } from '../../paravirt/operations.ts';

@@ -1,6 +1,6 @@
 /**
- * Crash registers (TLFS 3.13.2, "guest crash enlightenment"): a kernel that panics leaves five numbers, or a message, and says so.
- * The run then ends with them.
+ * Crash registers (TLFS 3.13.2, "guest crash enlightenment"): a kernel that panics leaves five numbers, or a message,
+ * and says so. The run then ends with them.
  */
 import type { HypervisorContext, Msr } from '../../paravirt/operations.ts';
 import { PAGE_SIZE } from '../../x86/paging.ts';
@@ -18,7 +18,10 @@ const OFFERED = HV_CRASH_CTL_CRASH_NOTIFY | HV_CRASH_CTL_CRASH_NOTIFY_MSG;
 /** Characters of the guest's text that are shown. */
 const LONGEST_LINE = 200;
 
-/** The line of a kernel's last words that says why: the text after "panic:" or Linux's longer form, or else the last line. */
+/**
+ * The line of a kernel's last words that says why: the text after "panic:" or Linux's longer form, or else the last
+ * line.
+ */
 function essence(text: string): string | undefined {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the guest may not talk to the user's terminal
   const lines = text.split('\n').map(line => line.replace(/[\x00-\x1f\x7f-\x9f]/g, '').trim());

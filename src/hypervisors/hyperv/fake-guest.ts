@@ -1,4 +1,7 @@
-/** A guest of Hyper-V without an engine, for the tests of this folder: its registers, its hypercalls and its message page. */
+/**
+ * A guest of Hyper-V without an engine, for the tests of this folder: its registers, its hypercalls and its message
+ * page.
+ */
 import { vmcall } from '../../conformance/calls.ts';
 import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
 import { hyperv } from './index.ts';

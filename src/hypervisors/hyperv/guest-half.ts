@@ -1,4 +1,6 @@
-/** Linux's half of Hyper-V's interface (arch/x86/hyperv/hv_init.c and hv_apic.c, drivers/clocksource/hyperv_timer.c). */
+/**
+ * Linux's half of Hyper-V's interface (arch/x86/hyperv/hv_init.c and hv_apic.c, drivers/clocksource/hyperv_timer.c).
+ */
 import * as assert from '../../conformance/assert.ts';
 import { vmcall } from '../../conformance/calls.ts';
 import type { Fixture } from '../../conformance/fixture.ts';

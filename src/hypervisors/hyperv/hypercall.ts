@@ -1,6 +1,7 @@
 /**
- * Hypercalls (TLFS chapter 4): an input value with the code and what form the call has, the guest-physical addresses of input
- * and output (or, in a fast call, the input itself), and a result with a status. A 32-bit caller has each in a pair of registers.
+ * Hypercalls (TLFS chapter 4): an input value with the code and what form the call has, the guest-physical addresses of
+ * input and output (or, in a fast call, the input itself), and a result with a status. A 32-bit caller has each in a
+ * pair of registers.
  */
 import type { Hypercall, HypercallConvention, HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor, RegisterName } from '../../paravirt/processor.ts';
@@ -20,7 +21,9 @@ const HV_STATUS_INVALID_PARAMETER = 0x0005;
 const HV_STATUS_INVALID_CONNECTION_ID = 0x0012;
 const HV_STATUS_INSUFFICIENT_BUFFERS = 0x0013;
 
-/** The input value: code in bits 0-15, fast in 16; header size, repetitions and their start, and reserved bits above. */
+/**
+ * The input value: code in bits 0-15, fast in 16; header size, repetitions and their start, and reserved bits above.
+ */
 const FAST = 1n << 16n;
 /** None of our calls repeats or has a header of variable size. */
 const MUST_BE_ZERO = 0xffff_ffff_fffe_0000n;

@@ -1,6 +1,7 @@
 /**
- * Hyper-V as a guest sees it: bare hardware that names itself, keeps reference time, has an interrupt controller and timers of
- * its own beside the local APIC, and a VMBus with nothing on it (Hypervisor Top Level Functional Specification 6.0b).
+ * Hyper-V as a guest sees it: bare hardware that names itself, keeps reference time, has an interrupt controller and
+ * timers of its own besides the local APIC, and a VMBus with nothing on it (Hypervisor Top Level Functional
+ * Specification 6.0b).
  */
 import { derive } from '../../paravirt/derive.ts';
 import type { HypervisorModule } from '../../paravirt/operations.ts';

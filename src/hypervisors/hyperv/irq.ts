@@ -1,6 +1,6 @@
 /**
- * Interrupts under Hyper-V: the local APIC by registers that cost less than its own (TLFS chapter 10), the assist page with its
- * lazy EOI, and the synthetic interrupt controller's registers.
+ * Interrupts under Hyper-V: the local APIC by registers that cost less than its own (TLFS chapter 10), the assist page
+ * with its lazy EOI, and the synthetic interrupt controller's registers.
  */
 import { createDeferredEoi } from '../../paravirt/deferred-eoi.ts';
 import type { Group } from '../../paravirt/group.ts';

@@ -32,7 +32,10 @@ export function timerMessage(timer: number, expiration: bigint): Message {
   return { type: HVMSG_TIMER_EXPIRED, payload, timer };
 }
 
-/** A slot's content but for the type, which is written last: a guest that polls takes the type for the sign that all is there. */
+/**
+ * A slot's content but for the type, which is written last: a guest that polls takes the type for the sign that all is
+ * there.
+ */
 export function slotOf({ payload, timer }: Message, deliveryTime: bigint, moreWait: boolean): Uint8Array {
   const slot = new Uint8Array(MESSAGE_SIZE);
   slot.set(payload, PAYLOAD);

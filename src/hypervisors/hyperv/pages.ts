@@ -1,4 +1,7 @@
-/** Registers that hand over a page of the guest's: bit 0 enables, bits 12 and up are the page's number (TLFS 13.5, 11.11). */
+/**
+ * Registers that hand over a page of the guest's: bit 0 enables, bits 12 and up are the page's number (TLFS 13.5,
+ * 11.11).
+ */
 import type { GuestMemory } from '../../memory/memory.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../../x86/paging.ts';
 

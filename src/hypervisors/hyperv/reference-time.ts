@@ -1,6 +1,6 @@
 /**
- * Reference time (TLFS chapter 12): units of 100 ns since the machine's start, from a register, or from a page of the guest's
- * that says how to make it of the TSC. Since our TSC is the clock's time multiplied, that page is written once.
+ * Reference time (TLFS chapter 12): units of 100 ns since the machine's start, from a register, or from a page of the
+ * guest's that says how to make it of the TSC. Since our TSC is the clock's time multiplied, that page is written once.
  */
 import { APIC_TIMER_FREQUENCY } from '../../devices/apic-timer.ts';
 import type { Clock } from '../../host/clock.ts';
@@ -18,7 +18,9 @@ const UNITS_A_SECOND = 10_000_000n;
 /** TscSequence: 0 means that the page is not valid. */
 const VALID = 1;
 
-/** The reference TSC page: ReferenceTime = (TSC * TscScale >> 64) + TscOffset. Sequence at 0, scale at 8, offset at 16. */
+/**
+ * The reference TSC page: ReferenceTime = (TSC * TscScale >> 64) + TscOffset. Sequence at 0, scale at 8, offset at 16.
+ */
 const SCALE = 8;
 const OFFSET = 16;
 

@@ -1,6 +1,7 @@
 /**
- * The synthetic interrupt controller (TLFS chapter 11): sixteen sources (SINTs) a processor, each with a slot for one message in
- * a page of the guest's, and an interrupt vector. A message that finds its slot taken waits for the guest to empty it.
+ * The synthetic interrupt controller (TLFS chapter 11): sixteen sources (SINTs) a processor, each with a slot for one
+ * message in a page of the guest's, and an interrupt vector. A message that finds its slot taken waits for the guest to
+ * empty it.
  */
 import type { HypervisorContext, Msr } from '../../paravirt/operations.ts';
 import { perProcessor } from '../../paravirt/per-processor.ts';

@@ -1,6 +1,6 @@
 /**
- * Synthetic timers (TLFS 12.5): four a processor, one-shot at a reference time or periodic. An expiry is an interrupt of the
- * local APIC (direct mode) or a message to a SINT.
+ * Synthetic timers (TLFS 12.5): four a processor, one-shot at a reference time or periodic. An expiry is an interrupt
+ * of the local APIC (direct mode) or a message to a SINT.
  */
 import type { Timer } from '../../host/clock.ts';
 import type { HypervisorContext, Msr } from '../../paravirt/operations.ts';
@@ -33,7 +33,7 @@ interface TimerState {
   due: number;
 }
 
-/** What there is to a timer besides its state, which `states` has at `index`. */
+/** One timer of a processor. Its state is `states.timers[index]`, its deadline the clock's. */
 class SyntheticTimer {
   readonly #states: State<{ timers: TimerState[] }>;
   readonly #index: number;

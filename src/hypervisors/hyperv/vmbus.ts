@@ -1,7 +1,8 @@
 /**
- * The VMBus with nothing on it: the host's side of the conversation in which a guest agrees on a version, asks what devices there
- * are, and leaves (Linux include/linux/hyperv.h, drivers/hv/connection.c and channel_mgmt.c). Guests wait for most answers without
- * a limit of time, so every request that has an answer gets one; those about channels, of which there are none, are refused.
+ * The VMBus with nothing on it: the host's side of the conversation in which a guest agrees on a version, asks what
+ * devices there are, and leaves (Linux include/linux/hyperv.h, drivers/hv/connection.c and channel_mgmt.c). Guests wait
+ * for most answers without a limit of time, so every request that has an answer gets one; those about channels, of
+ * which there are none, are refused.
  */
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
@@ -65,7 +66,9 @@ export interface Vmbus {
 export function createVmbus(context: HypervisorContext, synic: Synic): Vmbus {
   const { cpus, log } = context;
   const state = context.state('hyperv/vmbus', 1, () => ({
-    /** Where answers go, as the last contact said; undefined: there is none, and they go to the processor that posts. */
+    /**
+     * Where answers go, as the last contact said; undefined: there is none, and they go to the processor that posts.
+     */
     peer: undefined as { processor: number; sint: number } | undefined,
   }));
 

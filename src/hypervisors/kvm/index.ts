@@ -1,6 +1,7 @@
 /**
- * KVM as a guest sees it: bare hardware that names itself, keeps a clock record in the guest's memory, tells of stolen time
- * and lets most ends of interrupts be a bit in memory (Linux Documentation/virt/kvm/x86/{cpuid,msr,hypercalls}.rst).
+ * KVM as a guest sees it: bare hardware that names itself, keeps a clock record in the guest's memory, tells of stolen
+ * time and lets most ends of interrupts be a bit in memory (Linux
+ * Documentation/virt/kvm/x86/{cpuid,msr,hypercalls}.rst).
  */
 import { derive } from '../../paravirt/derive.ts';
 import type { HypervisorModule } from '../../paravirt/operations.ts';

@@ -1,6 +1,6 @@
 /**
- * Paravirtual end of interrupt (Documentation/virt/kvm/x86/msr.rst, MSR_KVM_PV_EOI_EN): the guest names the word in which it
- * finds out whether an interrupt's end may be skipped.
+ * Paravirtual end of interrupt (Documentation/virt/kvm/x86/msr.rst, MSR_KVM_PV_EOI_EN): the guest names the word in
+ * which it finds out whether an interrupt's end may be skipped.
  */
 import { createDeferredEoi } from '../../paravirt/deferred-eoi.ts';
 import type { Group } from '../../paravirt/group.ts';

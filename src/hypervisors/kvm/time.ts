@@ -53,8 +53,8 @@ export function createTime(context: HypervisorContext): Group<'time'> {
   };
 
   /**
-   * The guest hands over the address of a record and from then on makes its time of the TSC alone. Our TSC is the clock's time
-   * multiplied, so a record never goes stale and is written once.
+   * The guest hands over the address of a record and from then on makes its time of the TSC alone. Our TSC is the
+   * clock's time multiplied, so a record never goes stale and is written once.
    */
   const systemTime = (name: RegisterName) =>
     register(name, (cpu, value) => {

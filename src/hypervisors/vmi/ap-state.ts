@@ -1,4 +1,7 @@
-/** The state in which another processor is to start, as SetInitialAPState has it in the guest's memory (struct vmi_ap_state). */
+/**
+ * The state in which another processor is to start, as SetInitialAPState has it in the guest's memory (struct
+ * vmi_ap_state).
+ */
 import type { EntryState } from '../../boot/entry.ts';
 import type { Processor, Segment, SegmentName } from '../../paravirt/processor.ts';
 import { CR0_PE, CR0_PG } from '../../x86/control.ts';

@@ -1,4 +1,7 @@
-/** The calls for the local APIC's registers: the same chip as in memory, without the detour over a page that has to be mapped. */
+/**
+ * The calls for the local APIC's registers: the same chip as in memory, without the detour over a page that has to be
+ * mapped.
+ */
 import { LOCAL_APIC_BASE } from '../../devices/local-apic.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';

@@ -1,6 +1,6 @@
 /**
- * An assembler that does not know instructions: a line is its bytes and its text, and what is left to do is labels. The text is
- * GNU as's Intel syntax, so that rom.test.ts can have the listing assembled and compare.
+ * An assembler that does not know instructions: a line is its bytes and its text, and what is left to do is labels. The
+ * text is GNU as's Intel syntax, so that rom.test.ts can have the listing assembled and compare.
  *
  * In the bytes, `>name` is an 8-bit and `>>name` a 32-bit distance to a label from behind the field, `[a-b]` the 32-bit
  * difference of two labels, `[a]` a label's offset, and `=n` the 32-bit number n; all else is hexadecimal.

@@ -1,6 +1,6 @@
 /**
- * The calls of VMI's API 3, as Linux 2.6.21 to 2.6.36 numbers them (arch/x86/include/asm/vmi.h), and how a ROM answers where a
- * call is to be found. A call's place in the list is its number.
+ * The calls of VMI's API 3, as Linux 2.6.21 to 2.6.36 numbers them (arch/x86/include/asm/vmi.h), and how a ROM answers
+ * where a call is to be found. A call's place in the list is its number.
  */
 
 // biome-ignore format: a table
@@ -20,7 +20,7 @@ export const VMI_CALLS = [
 ] as const;
 export type CallName = (typeof VMI_CALLS)[number];
 
-/** What a ROM asks its hypervisor besides the calls themselves: private, as all between the two is. */
+/** What this ROM asks its hypervisor besides the guest's calls. The numbers are our own: no guest sees them. */
 export const PRIVATE_CALLS = { Initialize: 0x80, ApplyDeferred: 0x81 } as const;
 export type PrivateCallName = keyof typeof PRIVATE_CALLS;
 

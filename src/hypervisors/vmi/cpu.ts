@@ -1,6 +1,6 @@
 /**
- * The hypervisor's side of the ROM: VMCALL, but only from the ROM's own code and in ring 0. Anywhere else it is what it is on bare
- * hardware, an undefined instruction: VMI shows the guest no hypercalls.
+ * The hypervisor's side of the ROM: VMCALL, but only from the ROM's own code and in ring 0. Anywhere else it is what it
+ * is on bare hardware, an undefined instruction: VMI shows the guest no hypercalls.
  */
 import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';

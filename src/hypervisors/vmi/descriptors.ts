@@ -1,4 +1,7 @@
-/** The calls about descriptor tables and selectors: checks before the ROM's code or the guest's next instruction uses them. */
+/**
+ * The calls about descriptor tables and selectors: checks before the ROM's code or the guest's next instruction uses
+ * them.
+ */
 import type { Processor } from '../../paravirt/processor.ts';
 import {
   DESCRIPTOR_CODE,

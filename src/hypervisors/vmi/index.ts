@@ -1,6 +1,6 @@
 /**
- * VMI, VMware's Virtual Machine Interface as Linux 2.6.21 to 2.6.36 knew it on i386: no leaf, no register and no hypercall, but
- * a ROM. The kernel finds it at boot and has its own calls relocated into it.
+ * VMI, VMware's Virtual Machine Interface as Linux 2.6.21 to 2.6.36 knew it on i386: no leaf, no register and no
+ * hypercall, but a ROM. The kernel finds it at boot and has its own calls relocated into it.
  */
 import { derive } from '../../paravirt/derive.ts';
 import type { HypervisorModule } from '../../paravirt/operations.ts';

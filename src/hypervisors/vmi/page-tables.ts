@@ -1,7 +1,7 @@
 /**
- * The page-table calls. The processor walks the guest's own tables, so an update is a store; what is checked is that it is a
- * store of something that can be: entries in RAM, of pages that exist. In lazy mode the ROM queues updates (rom-code.ts), and
- * they are made when the guest asks for a flush, ends the mode, or runs into a page fault.
+ * The page-table calls. The processor walks the guest's own tables, so an update is a store; what is checked is that it
+ * is a store of something that can be: entries in RAM, of pages that exist. In lazy mode the ROM queues updates
+ * (rom-code.ts), and they are made when the guest asks for a flush, ends the mode, or runs into a page fault.
  */
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import { PAGE_SIZE, PTE_P } from '../../x86/paging.ts';

@@ -1,4 +1,7 @@
-/** The ROM in its socket: in the guest's memory before anything runs, where memory maps offer no RAM, with its page behind it. */
+/**
+ * The ROM in its socket: put into the guest's memory before anything runs, at an address that memory maps do not offer as
+ * RAM. The page that it shares with the hypervisor follows it.
+ */
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import { Calls } from './call.ts';
 import { buildRom, type Rom } from './rom.ts';

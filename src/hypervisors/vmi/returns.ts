@@ -1,7 +1,7 @@
 /**
- * IRET's place in the kernel. A kernel patches its returns into calls of the ROM; the first such call has the call itself
- * replaced by the instruction, so that a fault of the instruction (a program can have its return state ruined) is where the kernel's
- * table of remedies has it: arch/x86/kernel/entry_32.S, irq_return.
+ * IRET's place in the kernel. A kernel patches its returns into calls of the ROM; the first such call has the call
+ * itself replaced by the instruction, so that a fault of the instruction (a program can have its return state ruined)
+ * is where the kernel's table of remedies has it: arch/x86/kernel/entry_32.S, irq_return.
  */
 import type { Processor } from '../../paravirt/processor.ts';
 import { PAGE_OFFSET, PAGE_SIZE } from '../../x86/paging.ts';

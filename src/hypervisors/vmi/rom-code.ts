@@ -1,7 +1,7 @@
 /**
- * How each call is answered: natively (the kernel keeps its own instruction), by nothing, or by code of the ROM that is called
- * or jumped to. Arguments arrive in EAX, EDX, ECX and on the stack; results leave in EAX or EDX:EAX; EAX, ECX, EDX and the
- * flags may be changed. The ROM runs wherever the kernel maps it, so its code finds itself by CALL and POP.
+ * How each call is answered: natively (the kernel keeps its own instruction), by nothing, or by code of the ROM that is
+ * called or jumped to. Arguments arrive in EAX, EDX, ECX and on the stack; results leave in EAX or EDX:EAX; EAX, ECX,
+ * EDX and the flags may be changed. The ROM runs wherever the kernel maps it, so its code finds itself by CALL and POP.
  */
 import { native, nothing } from '../../paravirt/native.ts';
 import type { Assembler } from './assembler.ts';
@@ -28,8 +28,8 @@ function instructions(...lines: Lines): Code {
 const POP_EBX = ['5b', 'pop ebx'] as const;
 
 /**
- * The hypervisor is asked by VMCALL: the call's number in EAX, what was in EAX in EBX, the rest where it was. It may change EAX
- * and EDX; call.ts is the other side. EBX's own value is on the stack.
+ * The hypervisor is asked by VMCALL: the call's number in EAX, what was in EAX in EBX, the rest where it was. It may
+ * change EAX and EDX; call.ts is the other side. EBX's own value is on the stack.
  */
 const ask = (name: CallName | PrivateCallName): Lines => [
   ['53', 'push ebx'],
@@ -84,8 +84,8 @@ function afterUpdates(name: CallName, ...lines: Lines): Code {
 }
 
 /**
- * SetPxE and SetPxELong: in lazy mode, an entry in the first linear mapping is put on the queue, with interrupts off so that no
- * handler's update gets the same place; all else goes to the hypervisor.
+ * SetPxE and SetPxELong: in lazy mode, an entry in the first linear mapping is put on the queue, with interrupts off so
+ * that no handler's update gets the same place; all else goes to the hypervisor.
  * @param entry the register with the entry's address
  */
 function setEntry(name: CallName, entry: 'edx' | 'ecx', size: 4 | 8): Code {
@@ -139,7 +139,7 @@ function setEntry(name: CallName, entry: 'edx' | 'ecx', size: 4 | 8): Code {
   };
 }
 
-/** Notes the mode; whatever was deferred before is made up for. Modes do not nest, so every change is an end. */
+/** Notes the mode; what was deferred before is applied. Modes do not nest, so every change is an end. */
 const setLazyMode: Code = {
   how: 'call',
   emit(asm) {
@@ -231,14 +231,15 @@ export const answers: Readonly<Record<CallName, Answer>> = {
   RDTSC: instructions(['0f 31', 'rdtsc']),
   CLTS: instructions(['0f 06', 'clts']),
 
-  // A kernel drops what it saved around these when it patches them in: they change no other register. Nor may they, IRET and
-  // SYSEXIT use DS and ES, which may be the user's.
+  // A kernel drops what it saved around these when it patches them in: they change no other register. Nor may they,
+  // IRET and SYSEXIT use DS and ES, which may be the user's.
   EnableInterrupts: instructions(['fb', 'sti']),
   DisableInterrupts: instructions(['fa', 'cli']),
   GetInterruptMask: instructions(['9c', 'pushfd'], ['58', 'pop eax']),
   SetInterruptMask: instructions(['50', 'push eax'], ['9d', 'popfd']),
-  // An IRET that faults must do so in the kernel, which has a remedy for that place alone. So it is called rather than jumped to:
-  // the return address tells the hypervisor where the kernel's is, and what is there becomes an IRET (returns.ts).
+  // An IRET that faults must do so in the kernel, which has a remedy for that place alone. So it is called rather than
+  // jumped to: the return address tells the hypervisor where the kernel's is, and what is there becomes an IRET
+  // (returns.ts).
   IRET: {
     how: 'call',
     emit: asm =>

@@ -1,6 +1,6 @@
 /**
- * The ROM that is the interface: an option ROM with a header of its own kind, two entries at fixed places, and a table of where
- * the code of every call is. Linux 2.6.21 to 2.6.36 looks for it (arch/x86/kernel/vmi_32.c, check_vmi_rom).
+ * The ROM that is the interface: an option ROM with a header of its own kind, two entries at fixed places, and a table
+ * of where the code of every call is. Linux 2.6.21 to 2.6.36 looks for it (arch/x86/kernel/vmi_32.c, check_vmi_rom).
  */
 import { native, nothing } from '../../paravirt/native.ts';
 import { Assembler } from './assembler.ts';
@@ -55,7 +55,7 @@ export interface Rom {
   /** The code, for people and for GNU as. */
   listing: string;
   source: string;
-  /** Offsets of the code by call, and of each place behind a VMCALL. */
+  /** Offsets of the code by call, and of each place after a VMCALL. */
   labels: ReadonlyMap<string, number>;
 }
 
@@ -65,7 +65,10 @@ function relocationOf(answer: Answer): keyof typeof WORDS {
   return answer.how === 'call' ? VMI_RELOCATION_CALL_REL : VMI_RELOCATION_JUMP_REL;
 }
 
-/** get_reloc: a call's number in EAX; answers with an address and a type, as {u32 eip; u8 type; u8 reserved[3]} in EDX:EAX. */
+/**
+ * get_reloc: a call's number in EAX; answers with an address and a type, as {u32 eip; u8 type; u8 reserved[3]} in
+ * EDX:EAX.
+ */
 function emitGetRelocation(asm: Assembler): void {
   asm.label('get_reloc');
   asm.line(`83 f8 ${VMI_CALLS.length.toString(16)}`, `cmp eax, ${VMI_CALLS.length}`);
@@ -151,16 +154,21 @@ function describe(bytes: Uint8Array): string {
 at 0x${ROM_ADDRESS.toString(16)}, ${bytes.length} bytes, ${used} used, checksum byte 0x${bytes[CHECKSUM]!.toString(16).padStart(2, '0')}`;
 }
 
+/** Puts texts, each ended by a zero, one after the other. @returns their offsets in the ROM */
+function placeStrings(bytes: Uint8Array, texts: readonly string[]): number[] {
+  const offsets: number[] = [];
+  let at = STRINGS;
+  for (const text of texts) {
+    offsets.push(at);
+    bytes.set(new TextEncoder().encode(`${text}\0`), at);
+    at += text.length + 1;
+  }
+  return offsets;
+}
+
 function writeHeaders(bytes: Uint8Array): void {
   const view = new DataView(bytes.buffer);
-  let strings = STRINGS;
-  /** @returns the string's offset */
-  const string = (text: string): number => {
-    const at = strings;
-    bytes.set(new TextEncoder().encode(`${text}\0`), at);
-    strings += text.length + 1;
-    return at;
-  };
+  const [license, manufacturer, product] = placeStrings(bytes, [LICENSE, MANUFACTURER, PRODUCT]);
   const letters = (at: number, text: string) => bytes.set(new TextEncoder().encode(text), at);
 
   view.setUint16(HEADER.signature, 0xaa55, true);
@@ -172,7 +180,7 @@ function writeHeaders(bytes: Uint8Array): void {
   bytes[HEADER.jumpSlots] = 2;
   // No linear addresses are wanted: the processor keeps us apart from the guest.
   view.setUint32(HEADER.virtualTop, 0, true);
-  view.setUint16(HEADER.licenseOffset, string(LICENSE), true);
+  view.setUint16(HEADER.licenseOffset, license, true);
   view.setUint16(HEADER.pciHeaderOffset, PCI_HEADER, true);
   view.setUint16(HEADER.pnpHeaderOffset, PNP_HEADER, true);
 
@@ -189,8 +197,8 @@ function writeHeaders(bytes: Uint8Array): void {
   letters(PNP_HEADER, '$PnP');
   bytes[PNP_HEADER + 4] = 1;
   bytes[PNP_HEADER + 5] = 2; // Length in 16 bytes.
-  view.setUint16(PNP_HEADER + 14, string(MANUFACTURER), true);
-  view.setUint16(PNP_HEADER + 16, string(PRODUCT), true);
+  view.setUint16(PNP_HEADER + 14, manufacturer, true);
+  view.setUint16(PNP_HEADER + 16, product, true);
   bytes[PNP_HEADER + 9] = negatedSum(bytes.subarray(PNP_HEADER, PNP_HEADER + 32));
 
   bytes[CHECKSUM] = negatedSum(bytes);

@@ -1,7 +1,7 @@
 /**
- * The page behind the ROM in which its code and the hypervisor meet: the lazy mode, the first linear mapping, and the queue of
- * page-table updates that lazy mode defers. The guest can write there what it likes, so the hypervisor believes nothing of it
- * but that the guest wanted it written.
+ * The page behind the ROM in which its code and the hypervisor meet: the lazy mode, the first linear mapping, and the
+ * queue of page-table updates that lazy mode defers. The guest can write there what it likes, so the hypervisor
+ * believes nothing of it but that the guest wanted it written.
  */
 import type { GuestMemory } from '../../memory/memory.ts';
 import { PAGE_SIZE } from '../../x86/paging.ts';
@@ -11,10 +11,15 @@ export const ROM_ADDRESS = 0xd0000;
 export const ROM_SIZE = 0x1000;
 const PAGE = ROM_ADDRESS + ROM_SIZE;
 
-/** Offsets in the page. All are 32-bit words; the mapping is of physical address `slotPhysical`, which the ROM need not know. */
+/**
+ * Offsets in the page. All are 32-bit words; the mapping is of physical address `slotPhysical`, which the ROM need not
+ * know.
+ */
 export const SHARED = { lazyMode: 0, count: 4, slotStart: 8, slotSize: 12, queue: 32 } as const;
 
-/** An update: which byte of the linear mapping's the entry is at, the entry's size in bytes, and its value's two halves. */
+/**
+ * An update: which byte of the linear mapping's the entry is at, the entry's size in bytes, and its value's two halves.
+ */
 export const UPDATE = { offset: 0, size: 4, low: 8, high: 12 } as const;
 /** The ROM's code shifts by it. */
 export const UPDATE_SHIFT = 4;

@@ -1,6 +1,6 @@
 /**
- * SetInitialAPState: how another processor is to start, instead of in real mode, at the start-up IPI that follows. The state is
- * read, checked and kept; starting a processor is for a machine with several.
+ * SetInitialAPState: how another processor is to start, instead of in real mode, at the start-up IPI that follows. The
+ * state is read, checked and kept; starting a processor is for a machine with several.
  */
 import type { EntryState } from '../../boot/entry.ts';
 import type { Group } from '../../paravirt/group.ts';

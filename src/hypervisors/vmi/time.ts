@@ -1,6 +1,6 @@
 /**
- * The timer calls: counters of cycles, alarms on them, and the time of day. A cycle is a tick of the time-stamp counter, as Linux
- * takes for granted, but not of the guest's own setting.
+ * The timer calls: counters of cycles, alarms on them, and the time of day. A cycle is a tick of the time-stamp
+ * counter, as Linux takes for granted, but not of the guest's own setting.
  */
 import { LVT_MASKED, LVT_TIMER } from '../../devices/apic-registers.ts';
 import type { Timer } from '../../host/clock.ts';
@@ -28,7 +28,7 @@ const COUNTERS = [VMI_CYCLES_REAL, VMI_CYCLES_AVAILABLE, VMI_CYCLES_STOLEN];
 
 /** An alarm that has been set on one of a processor's counters. */
 interface Armed {
-  /** In cycles. A period of 0 is none. */
+  /** In cycles. A period of 0: the alarm rings once. */
   expiry: bigint;
   period: bigint;
   /** Rings as the local APIC's timer does, instead of the PC's. */

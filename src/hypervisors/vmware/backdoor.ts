@@ -1,6 +1,7 @@
 /**
- * The backdoor: a command in ECX, made known by a magic number in EAX, and asked for by reading an I/O port, by VMCALL or by
- * VMMCALL. The answer is in EAX to EDI (open-vm-tools lib/include/backdoor_def.h; Linux arch/x86/kernel/cpu/vmware.c).
+ * The backdoor: a command in ECX, made known by a magic number in EAX, and asked for by reading an I/O port, by VMCALL
+ * or by VMMCALL. The answer is in EAX to EDI (open-vm-tools lib/include/backdoor_def.h; Linux
+ * arch/x86/kernel/cpu/vmware.c).
  */
 import type { BusHandler } from '../../memory/bus.ts';
 import type { Hypercall, HypervisorContext } from '../../paravirt/operations.ts';
@@ -9,7 +10,10 @@ import type { Processor, RegisterName } from '../../paravirt/processor.ts';
 export const VMWARE_HYPERVISOR_PORT = 0x5658;
 /** "VMXh". */
 export const VMWARE_HYPERVISOR_MAGIC = 0x564d5868;
-/** EDX: asks for the high-bandwidth form, which moves strings and is not here. That form has a port of its own, the next. */
+/**
+ * EDX: asks for the high-bandwidth form, which moves strings and is not here. That form has a port of its own, the
+ * next.
+ */
 const HIGH_BANDWIDTH = 1 << 0;
 
 /** EAX after a command that is not there or not allowed. */

@@ -1,6 +1,6 @@
 /**
- * VMware's identification leaves and hypercalls (VMware KB 1009458, "Mechanisms to determine if software is running in a VMware
- * virtual machine"; Linux arch/x86/include/asm/vmware.h).
+ * VMware's identification leaves and hypercalls (VMware KB 1009458, "Mechanisms to determine if software is running in
+ * a VMware virtual machine"; Linux arch/x86/include/asm/vmware.h).
  */
 import { APIC_TIMER_FREQUENCY } from '../../devices/apic-timer.ts';
 import { EMPTY_LEAF, signatureLeaf, withHypervisor } from '../../paravirt/cpuid.ts';

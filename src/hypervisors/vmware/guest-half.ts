@@ -1,4 +1,6 @@
-/** Linux's half of VMware's interface (arch/x86/kernel/cpu/vmware.c): the TSC, at the frequency that the backdoor tells. */
+/**
+ * Linux's half of VMware's interface (arch/x86/kernel/cpu/vmware.c): the TSC, at the frequency that the backdoor tells.
+ */
 import { vmcall } from '../../conformance/calls.ts';
 import type { Fixture } from '../../conformance/fixture.ts';
 import type { GuestHalf } from '../../conformance/guest-half.ts';

@@ -1,6 +1,6 @@
 /**
- * VMware as a guest sees it: bare hardware that names itself, and tells through a backdoor what a guest would otherwise have to
- * measure. Time is the TSC's, so the guest must be able to rely on it (Linux arch/x86/kernel/cpu/vmware.c).
+ * VMware as a guest sees it: bare hardware that names itself, and tells through a backdoor what a guest would otherwise
+ * have to measure. Time is the TSC's, so the guest must be able to rely on it (Linux arch/x86/kernel/cpu/vmware.c).
  */
 import { derive } from '../../paravirt/derive.ts';
 import type { HypervisorModule } from '../../paravirt/operations.ts';

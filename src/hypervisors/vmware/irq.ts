@@ -1,7 +1,7 @@
 /**
- * What works under VMware in spite of the privilege level: the backdoor's port from programs, whatever IOPL says, and RDPMC of
- * counters that no processor has ("Timekeeping in VMware Virtual Machines", pseudo performance counters). Both arrive as the
- * general-protection fault that they are to the processor.
+ * What works under VMware in spite of the privilege level: the backdoor's port from programs, whatever IOPL says, and
+ * RDPMC of counters that no processor has ("Timekeeping in VMware Virtual Machines", pseudo performance counters). Both
+ * arrive as the general-protection fault that they are to the processor.
  */
 import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
@@ -13,7 +13,10 @@ import { type Backdoor, low, VMWARE_HYPERVISOR_PORT } from './backdoor.ts';
 const IN_EAX_DX = 0xed;
 const RDPMC = [0x0f, 0x33];
 
-/** Pseudo performance counters, by ECX: the host's TSC, for which we give the guest's; real time, and apparent time, in ns. */
+/**
+ * Pseudo performance counters, by ECX: the host's TSC, for which we give the guest's; real time, and apparent time, in
+ * ns.
+ */
 const PSEUDO_COUNTERS: Readonly<Record<number, (cpu: Processor) => bigint>> = {
   65536: cpu => cpu.tsc.read(),
   65537: cpu => BigInt(Math.floor(cpu.clock.now())),
@@ -28,7 +31,9 @@ function instructionBytes(cpu: Processor): Uint8Array | undefined {
   return cpu.read(linear, RDPMC.length, access) ?? cpu.read(linear, 1, access);
 }
 
-/** Goes on after an instruction that was done for the guest. RF is for an instruction that is tried again, so it goes. */
+/**
+ * Goes on after an instruction that was done for the guest. RF is for an instruction that is tried again, so it goes.
+ */
 function finish(cpu: Processor, length: number): true {
   const rip = cpu.get('rip') + BigInt(length);
   cpu.set('rip', cpu.mode === 64 ? rip : BigInt.asUintN(32, rip));
