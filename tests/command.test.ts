@@ -20,6 +20,7 @@ function file(name: string, content: string | Uint8Array): string {
 const jpeg = file('picture.jpg', Uint8Array.of(0xff, 0xd8, 0xff, 0xe0, 0, 0x10, 0x4a, 0x46, 0x49, 0x46));
 const empty = file('empty', '');
 const text = file('text', 'hello\n');
+const disk = file('disk.img', new Uint8Array(512));
 /** "ARMd" at 0x38 (Linux Documentation/arm64/booting.rst). */
 const arm = file('arm64', Object.assign(new Uint8Array(4096), { 56: 0x41, 57: 0x52, 58: 0x4d, 59: 0x64 }));
 
@@ -40,6 +41,11 @@ const REFUSALS: readonly { words: string[]; status: number; says: RegExp }[] = [
   { words: ['run', 'vmlinuz'], status: 64, says: /too many arguments/ },
   { words: ['run', '--disk', `${text},format=qcow2`], status: 64, says: /only raw images/ },
   { words: ['run', '--disk', text], status: 65, says: /sectors/ },
+  {
+    words: ['run', '--disk', disk, '--disk', `${disk},ro`],
+    status: 75,
+    says: /disk\.img is in use by this process already/,
+  },
   { words: ['run', '--disk', '/nonexistent.img'], status: 66, says: /nonexistent\.img: no such file/ },
   { words: ['run', '--kernel', '/nonexistent'], status: 66, says: /\/nonexistent: no such file/ },
   { words: ['run', '--kernel', folder], status: 66, says: /is a directory/ },

@@ -27,9 +27,10 @@ test('seconds', () => {
 });
 
 test('disks', () => {
-  assert.deepEqual(parseDisk('a.img'), { path: 'a.img', readOnly: false });
-  assert.deepEqual(parseDisk('/x/a.img,ro,format=raw'), { path: '/x/a.img', readOnly: true });
-  assert.deepEqual(parseDisk('a,,b.img,ro'), { path: 'a,b.img', readOnly: true });
+  assert.deepEqual(parseDisk('a.img'), { path: 'a.img', readOnly: false, share: false });
+  assert.deepEqual(parseDisk('/x/a.img,ro,format=raw'), { path: '/x/a.img', readOnly: true, share: false });
+  assert.deepEqual(parseDisk('a,,b.img,ro'), { path: 'a,b.img', readOnly: true, share: false });
+  assert.deepEqual(parseDisk('a.img,share'), { path: 'a.img', readOnly: false, share: true });
   for (const text of ['', ',ro', 'a,format=qcow2', 'a,readonly']) assert.throws(() => parseDisk(text), /--disk/);
 });
 

@@ -22,6 +22,8 @@ export const status = {
   internal: 70,
   /** A file that cannot be written. */
   output: 74,
+  /** A disk image that another process uses. */
+  inUse: 75,
   /** The guest asked for a reset. */
   reset: 118,
   /** The guest ended before the command of --exec did. */
@@ -115,4 +117,4 @@ export const statusHelp = `Exit status:
   ${status.unavailable}   guest not available    ${status.tripleFault}  triple fault
   ${status.internal}   a mistake of ours      ${status.killed}  the guest asked for the impossible
   ${status.output}   unwritable file        ${status.deadHalt}  halted for ever
-                               ${status.timeout}  time limit`;
+  ${status.inUse}   disk image in use      ${status.timeout}  time limit`;

@@ -57,7 +57,7 @@ function createProgram(finish: (exitStatus: number) => void): Command {
     )
     .option('-a, --append <text>', "more words for the kernel's command line")
     .option('-m, --memory <size>', 'RAM, such as 512M or 1G', '256M')
-    .option('-d, --disk <file[,ro][,format=raw]>', 'a raw disk image; may be given more than once', collect)
+    .option('-d, --disk <file[,ro][,share][,format=raw]>', 'a raw disk image; may be given more than once', collect)
     .option('--clock <clock>', 'guest time: "host" follows the wall, "virtual" counts instructions', 'host')
     .option('--engine <engine>', '"jit", "interpreter", or "both" to run one against the other')
     .option('-e, --exec <command>', "run COMMAND in the default guest's shell, print its output, end with its status")

@@ -3,10 +3,10 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { diskCache } from '../host/node/artifact-cache.ts';
 import { nodeClock } from '../host/node/clock.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
-import { openDiskFile } from '../host/node/disk-file.ts';
 import { preferThisThread } from '../host/node/thread-priority.ts';
 import { workerTranslator } from '../host/node/translator.ts';
 import { createMachine, type Disk, ImageError, parseKernel, traced } from '../index.ts';
+import { openDisk } from './disks.ts';
 import { status, statusOf } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
 import { loadImages } from './images.ts';
@@ -27,8 +27,7 @@ export async function run(options: RunOptions): Promise<number> {
   const trace = settings.trace === undefined ? undefined : openTraceFile(settings.trace);
   try {
     // A hypervisor from a file runs in a thread, which opens the disks itself.
-    for (const { path, readOnly } of typeof settings.hypervisor === 'string' ? [] : settings.disks)
-      disks.push(withFile(path, status.noInput, () => openDiskFile(path, { readOnly })));
+    for (const disk of typeof settings.hypervisor === 'string' ? [] : settings.disks) disks.push(openDisk(disk));
     const { machine, session } = await prepare(settings, disks, trace);
     if (typeof settings.hypervisor !== 'string') preferThisThread();
     collectGarbage(); // The kernel's file and what came out of it: all that counts is in the guest's memory now.

@@ -2,14 +2,14 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { diskCache } from '../host/node/artifact-cache.ts';
 import { nodeClock } from '../host/node/clock.ts';
-import { openDiskFile } from '../host/node/disk-file.ts';
 import { loadHypervisor } from '../host/node/load-hypervisor.ts';
 import { preferThisThread } from '../host/node/thread-priority.ts';
 import { workerTranslator } from '../host/node/translator.ts';
 import { createMachine, type Machine, traced } from '../index.ts';
 import type { Crossing } from '../paravirt/trace.ts';
+import { openDisk } from './disks.ts';
 import { status } from './exit-status.ts';
-import { withFile, withFileLater } from './failure.ts';
+import { withFileLater } from './failure.ts';
 import { type FromThread, type State, sendable, type ThreadStart, type ToThread } from './thread-messages.ts';
 import { createWatch } from './watch.ts';
 
@@ -41,7 +41,7 @@ async function prepare(): Promise<{ machine: Machine; type(data: Uint8Array): vo
     ...rest,
     hypervisor: trace ? traced(hypervisor, note) : hypervisor,
     clock: clock === 'host' ? nodeClock : 'virtual',
-    disks: disks.map(({ path, readOnly }) => withFile(path, status.noInput, () => openDiskFile(path, { readOnly }))),
+    disks: disks.map(openDisk),
     console: { write: data => send({ kind: 'console', data: data.slice() }), onInput: take => void (type = take) },
     onLog: line => send({ kind: 'log', line }),
   });

@@ -37,21 +37,26 @@ export function parseSeconds(text: string): number {
 export interface DiskOption {
   path: string;
   readOnly: boolean;
+  /** Others may have it open, too. */
+  share: boolean;
 }
 
-/** `FILE[,ro][,format=raw]`; a comma in the name is written twice. */
+/** `FILE[,ro][,share][,format=raw]`; a comma in the name is written twice. */
 export function parseDisk(text: string): DiskOption {
   const [path, ...words] = text.split(/(?<!,),(?!,)/).map(part => part.replaceAll(',,', ','));
   if (!path) throw new Failure(`--disk ${text}: the name of a file comes first`);
   let readOnly = false;
+  let share = false;
   for (const word of words) {
     if (word === 'ro') readOnly = true;
     else if (word === 'rw') readOnly = false;
+    else if (word === 'share') share = true;
     else if (word.startsWith('format=') && word !== 'format=raw')
       throw new Failure(`--disk ${text}: only raw images: "qemu-img convert -O raw" makes one of others`);
-    else if (word !== 'format=raw') throw new Failure(`--disk ${text}: unknown word "${word}": FILE[,ro][,format=raw]`);
+    else if (word !== 'format=raw')
+      throw new Failure(`--disk ${text}: unknown word "${word}": FILE[,ro][,share][,format=raw]`);
   }
-  return { path, readOnly };
+  return { path, readOnly, share };
 }
 
 export interface ModuleOption {

@@ -3,33 +3,32 @@
  * from survives the process.
  */
 import { spawnSync } from 'node:child_process';
-import {
-  closeSync,
-  constants,
-  fdatasyncSync,
-  fstatSync,
-  openSync,
-  readFileSync,
-  readSync,
-  type Stats,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fdatasyncSync, fstatSync, readFileSync, readSync, type Stats, writeSync } from 'node:fs';
 import { basename } from 'node:path';
 import { ImageError } from '../../boot/image-error.ts';
 import type { Disk } from '../disk.ts';
+import { openLocked } from './disk-lock.ts';
 
 const SECTOR = 512;
 const ZEROS = new Uint8Array(1 << 20);
 /** From this length on it pays to start another program that gives the space back. */
 const PUNCH_MINIMUM = 4 << 20;
 
+export interface DiskFileOptions {
+  readOnly?: boolean;
+  /** Others may have the image open, too, and write to it: the caller knows what that does. */
+  share?: boolean;
+  /** Hears why the host cannot lock the image. It is opened all the same. */
+  onUnlockable?: (reason: string) => void;
+}
+
 /**
- * Opens the image at `path`.
- * @throws ImageError if it is not a file of whole sectors; the host's own error (with `code`) if it cannot be opened.
+ * Opens the image at `path`, and locks it against others that would write to it, or read what is being written.
+ * @throws DiskInUseError if somebody has it; ImageError if it is not a file of whole sectors; the host's own error (with `code`) if it cannot be opened.
  */
-export function openDiskFile(path: string, options: { readOnly?: boolean } = {}): Disk {
-  const readOnly = options.readOnly ?? false;
-  const descriptor = openSync(path, readOnly ? constants.O_RDONLY : constants.O_RDWR);
+export function openDiskFile(path: string, options: DiskFileOptions = {}): Disk {
+  const { readOnly = false, share = false, onUnlockable = () => {} } = options;
+  const descriptor = openLocked(path, share ? 'share' : readOnly ? 'read' : 'write', readOnly, onUnlockable);
   try {
     const size = imageSize(path, fstatSync(descriptor));
     return new DiskFile(basename(path), descriptor, size, readOnly);
