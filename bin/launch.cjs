@@ -19,6 +19,10 @@ require('./set-up.cjs').setUp(root);
 import(pathToFileURL(path.join(root, 'dist/src/cli/main.js')).href).then(
   module => module.main(process.argv.slice(2)),
   error => {
+    if (error.code === 'EMFILE' || error.code === 'ENFILE') {
+      process.stderr.write('polyvisor: too many open files: the limit is too low (see ulimit -n)\n');
+      process.exit(71);
+    }
     process.stderr.write('polyvisor: the installation is damaged: ' + error.message + '\n');
     process.exit(70);
   },

@@ -20,6 +20,8 @@ export const status = {
   unavailable: 69,
   /** A mistake of ours. */
   internal: 70,
+  /** The host gives this process too little of something: memory, open files. */
+  host: 71,
   /** A file that cannot be written. */
   output: 74,
   /** A disk image that another process uses. */
@@ -116,5 +118,6 @@ export const statusHelp = `Exit status:
   ${status.noInput}   unreadable file        ${status.panic}  kernel panic
   ${status.unavailable}   guest not available    ${status.tripleFault}  triple fault
   ${status.internal}   a mistake of ours      ${status.killed}  the guest asked for the impossible
-  ${status.output}   unwritable file        ${status.deadHalt}  halted for ever
-  ${status.inUse}   disk image in use      ${status.timeout}  time limit`;
+  ${status.host}   a limit of the host    ${status.deadHalt}  halted for ever
+  ${status.output}   unwritable file        ${status.timeout}  time limit
+  ${status.inUse}   disk image in use`;

@@ -5,7 +5,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { ImageError } from '../boot/image-error.ts';
 import { status, statusHelp } from './exit-status.ts';
-import { Failure, isHostError } from './failure.ts';
+import { Failure, hostLimit, isHostError } from './failure.ts';
 import type { GuestCommandOptions } from './guest.ts';
 import type { MatrixOptions } from './matrix-settings.ts';
 import type { RunOptions } from './settings.ts';
@@ -196,6 +196,8 @@ function report(error: unknown, debug: boolean): number {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof Failure) return say(message, error.status);
   if (error instanceof ImageError) return say(message, status.image);
+  const limit = hostLimit(error);
+  if (limit !== undefined) return say(limit, status.host, debug && error);
   const hint = debug ? '' : ' (--debug shows where)';
   if (isHostError(error)) return say(`the host refused: ${message}${hint}`, status.output, debug && error);
   return say(`a mistake in polyvisor itself: ${message}${hint}`, status.internal, debug && error);

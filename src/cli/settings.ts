@@ -1,5 +1,6 @@
 /** What `polyvisor run` was asked to do: the options as typed, and as checked values. */
 import { BOOT_ENTRIES, type BootEntry } from '../boot/load.ts';
+import { MAX_DISKS } from '../devices/pc-layout.ts';
 import type { GuestKernel, GuestOptions } from '../host/node/guest.ts';
 import type { HypervisorModule } from '../index.ts';
 import { Failure } from './failure.ts';
@@ -70,6 +71,11 @@ export interface Settings {
 /** @throws Failure for what cannot be meant. */
 export function parseSettings(options: RunOptions): Settings {
   if (options.exec !== undefined && options.exec.trim() === '') throw new Failure('--exec: the command is empty');
+  const disks = (options.disk ?? []).map(parseDisk);
+  if (disks.length > MAX_DISKS) throw new Failure(`--disk: ${disks.length} disks, and a machine has at most ${MAX_DISKS}`);
+  const clock = oneOf('--clock', CLOCKS)(options.clock);
+  const engine = options.engine === undefined ? undefined : oneOf('--engine', ENGINES)(options.engine);
+  if (engine === 'both') checkBoth(clock, disks);
   return {
     hypervisor: isFileName(options.hypervisor) ? options.hypervisor : parseHypervisor(options.hypervisor),
     kernel: options.kernel,
@@ -79,9 +85,9 @@ export function parseSettings(options: RunOptions): Settings {
     entry: options.entry === undefined ? undefined : oneOf('--entry', BOOT_ENTRIES)(options.entry),
     append: options.append,
     memory: parseMemory(options.memory),
-    disks: (options.disk ?? []).map(parseDisk),
-    clock: oneOf('--clock', CLOCKS)(options.clock),
-    engine: options.engine === undefined ? undefined : oneOf('--engine', ENGINES)(options.engine),
+    disks,
+    clock,
+    engine,
     exec: options.exec,
     timeout: options.timeout === undefined ? undefined : parseSeconds(options.timeout),
     trace: options.trace,
@@ -89,4 +95,13 @@ export function parseSettings(options: RunOptions): Settings {
     json: options.json,
     verbose: options.verbose ?? false,
   };
+}
+
+/** Two machines are compared step by step: both must see the same at the same time, and neither may change what the other sees. */
+function checkBoth(clock: Settings['clock'], disks: readonly DiskOption[]): void {
+  if (clock !== 'virtual')
+    throw new Failure('--engine both: compares two runs that repeat exactly: add --clock virtual');
+  const writable = disks.find(({ readOnly }) => !readOnly);
+  if (writable)
+    throw new Failure(`--engine both: runs everything twice, and writes nothing twice: --disk ${writable.path},ro`);
 }

@@ -1,6 +1,7 @@
 /**
  * What the engine makes of its table of instructions, and of a kernel's code, in the cache folder: engine/HASH/NAME, where HASH
- * is that of the code that makes it. A file is the SHA-256 of its contents, then the contents.
+ * is that of the code that makes it. A file is the SHA-256 of its contents, then the contents: one that a power failure or a full
+ * disk has cut short does not match, and is made again. It is code that runs, so a folder that others can write to is not used.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
@@ -8,7 +9,7 @@ import { dirname, extname, join, sep } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import type { ArtifactCache } from '../artifact-cache.ts';
-import { cacheFolder } from './cache.ts';
+import { cacheFolder, distrust } from './cache.ts';
 
 const DIGEST_LENGTH = 32;
 /** For how many versions of the code something is kept: the ones used last. */
@@ -36,7 +37,13 @@ function versionOf(folders: readonly string[]): string {
 export function createArtifactCache(cache: string, code: readonly string[]): ArtifactCache {
   const versions = join(cache, 'engine');
   let folder: string | undefined;
-  const fileOf = (name: string) => join((folder ??= join(versions, versionOf(code))), name);
+  let trusted: boolean | undefined;
+  /** @throws Error where the cache is not to be used: neither is anything found then, nor kept */
+  const fileOf = (name: string) => {
+    trusted ??= distrust(cache) === undefined;
+    if (!trusted) throw new Error('not ours alone');
+    return join((folder ??= join(versions, versionOf(code))), name);
+  };
   return {
     load(name) {
       try {
@@ -51,20 +58,31 @@ export function createArtifactCache(cache: string, code: readonly string[]): Art
       }
     },
     save(name, data) {
+      let work: string | undefined;
       try {
         const file = fileOf(name);
-        mkdirSync(dirname(file), { recursive: true });
+        mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
         // Renamed into place, so that nobody reads half of it.
-        const work = `${file}.${process.pid}`;
+        work = `${file}.${process.pid}`;
         writeFileSync(work, Buffer.concat([digest(data), data]));
         renameSync(work, file);
         forget(dirname(file), FILES);
         forget(versions, VERSIONS);
       } catch {
         // A full or read-only disk: it will be made again next time.
+        if (work !== undefined) removeQuietly(work);
       }
     },
   };
+}
+
+/** Half of a file takes room on a disk that has none. */
+function removeQuietly(file: string): void {
+  try {
+    rmSync(file, { force: true });
+  } catch {
+    // Then it cannot be helped.
+  }
 }
 
 /** Removes what has not been used for longest. */

@@ -1,11 +1,25 @@
 /**
  * The folder where what was fetched or built is kept: $POLYVISOR_CACHE, else $XDG_CACHE_HOME/polyvisor, else
- * ~/.cache/polyvisor. What is in it is whole: everything is made in a work folder beside it and renamed into place, and the
- * work folder goes away however the work ends, also by Ctrl-C.
+ * ~/.cache/polyvisor. What is in it is whole: everything is made in a work folder inside it, written to the disk and renamed into
+ * place, and the work folder goes away however the work ends, also by Ctrl-C. The folder holds code that will run, so it is used
+ * only where nobody else can have written to it.
  */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import process from 'node:process';
 import { ImageError } from '../../boot/image-error.ts';
 
@@ -13,6 +27,37 @@ import { ImageError } from '../../boot/image-error.ts';
 export function cacheFolder(environment: NodeJS.ProcessEnv = process.env): string {
   if (environment.POLYVISOR_CACHE) return environment.POLYVISOR_CACHE;
   return join(environment.XDG_CACHE_HOME || join(homedir(), '.cache'), 'polyvisor');
+}
+
+/** Bits of a mode (stat(2)): for everybody else, for group and everybody else, and "only owners remove files here". */
+const OTHERS_WRITE = 0o002;
+const GROUP_OR_OTHERS_WRITE = 0o022;
+const STICKY = 0o1000;
+const OWNER_ALONE = 0o700;
+
+/**
+ * Why `cache` must not be used: somebody else can put files into it, or could. Undefined where it may be used. A folder of ours
+ * that others may only read becomes ours alone.
+ */
+export function distrust(cache: string): string | undefined {
+  const user = process.getuid?.();
+  if (user === undefined || !existsSync(cache)) return undefined;
+  const above = new Set([...foldersAbove(resolve(cache)), ...foldersAbove(realpathSync(cache))]);
+  for (const folder of above) {
+    const { mode } = statSync(folder);
+    if (mode & OTHERS_WRITE && !(mode & STICKY)) return `everybody may rename what is in ${folder}, above it`;
+  }
+  const { uid, mode } = statSync(cache);
+  if (uid !== user) return `it belongs to the user with number ${uid}, and this process runs as ${user}`;
+  if (mode & GROUP_OR_OTHERS_WRITE && readdirSync(cache).length > 0)
+    return 'others may write to it: remove it, or make it yours alone with "chmod 700" if you know what is in it';
+  if ((mode & 0o777) !== OWNER_ALONE) chmodSync(cache, OWNER_ALONE);
+  return undefined;
+}
+
+function foldersAbove(path: string): string[] {
+  const parent = dirname(path);
+  return parent === path ? [] : [parent, ...foldersAbove(parent)];
 }
 
 const WORK_PREFIX = '.work-';
@@ -53,12 +98,29 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
  * the same contents.
  */
 export function publish(from: string, to: string): void {
-  mkdirSync(dirname(to), { recursive: true });
+  mkdirSync(dirname(to), { recursive: true, mode: OWNER_ALONE });
+  synchronise(from);
   try {
     renameSync(from, to);
   } catch (error) {
     if (!existsSync(to)) throw error;
     rmSync(from, { recursive: true, force: true });
+  }
+  synchronise(dirname(to), false);
+}
+
+/** Writes a file, or a folder with all that is in it, to the disk: a name must not outlive a power failure that its contents do not. */
+function synchronise(path: string, contents = true): void {
+  const folder = statSync(path).isDirectory();
+  if (folder && contents) for (const name of readdirSync(path)) synchronise(join(path, name));
+  const descriptor = openSync(path, 'r');
+  try {
+    fsyncSync(descriptor);
+  } catch (error) {
+    // Not every file system can do that for a folder.
+    if (!folder) throw error;
+  } finally {
+    closeSync(descriptor);
   }
 }
 
@@ -80,8 +142,11 @@ function isAlive(pid: number): boolean {
 }
 
 function makeWorkFolder(cache: string): string {
+  const reason = distrust(cache);
+  if (reason !== undefined)
+    throw new ImageError(`the cache ${cache} is not used: ${reason}; or name another folder with POLYVISOR_CACHE`);
   try {
-    mkdirSync(cache, { recursive: true });
+    mkdirSync(cache, { recursive: true, mode: OWNER_ALONE });
     removeAbandoned(cache);
     return mkdtempSync(join(cache, `${WORK_PREFIX}${process.pid}-`));
   } catch (error) {

@@ -3,9 +3,11 @@
  * in the cache:
  *
  *     packages/NAME_VERSION_ARCH.deb          what apt fetched
- *     guests/ARCH/FLAVOUR/VERSIONS-RECIPE/    vmlinuz, initrd.cpio and guest.json, which is written last
+ *     guests/ARCH/FLAVOUR/packages.json       which of them the guest is made of, with their digests
+ *     guests/ARCH/FLAVOUR/VERSIONS-RECIPE/    vmlinuz, initrd.cpio and guest.json, which has their digests
  *
- * RECIPE is a digest of how the initramfs is made: when that changes, the same packages give a new guest.
+ * RECIPE is a digest of how the initramfs is made: when that changes, the same packages give a new guest. The digests are checked
+ * at every use (10 MB, 10 ms); what does not match is made anew from the packages, and these are fetched anew.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -16,7 +18,8 @@ import { buildInitramfs } from '../../boot/guest/initramfs.ts';
 import { moduleName, selectModules, WANTED_MODULES } from '../../boot/guest/modules.ts';
 import { ImageError } from '../../boot/image-error.ts';
 import { createApt, INSTEAD } from './apt.ts';
-import { cacheFolder, publish, withWorkFolder } from './cache.ts';
+import { cacheFolder, distrust, publish, withWorkFolder } from './cache.ts';
+import { digestOf, type GuestRecord, isGuestRecord, isPackages, type Packages, readJson } from './guest-records.ts';
 
 /** The kernels we know how to fetch, by architecture; the first is the default. The names are Debian's flavours. */
 export const GUEST_KERNELS = {
@@ -89,33 +92,58 @@ export interface GuestOptions {
 
 /** The guest in the cache, if there is one that is whole and made by today's recipe. Fetches and builds nothing. */
 export function cachedGuest({ architecture, flavour, cache }: GuestOptions = {}): Guest | undefined {
-  return findGuest(locate(architecture, flavour, cache).folder);
+  const { folder, cache: place } = locate(architecture, flavour, cache);
+  return distrust(place) === undefined ? findGuest(folder) : undefined;
 }
 
 /** The guest, from the cache or made anew. @throws ImageError with what is wrong and what to do. */
 export async function ensureGuest(options: GuestOptions = {}): Promise<Guest> {
   const { refresh = false, progress = () => {} } = options;
   const { architecture, chosen, cache, folder } = locate(options.architecture, options.flavour, options.cache);
-  const { flavour } = chosen;
-  const present = findGuest(folder);
+  const kind = { architecture, flavour: chosen.flavour };
+  const note = (text: string) => progress({ step: 'note', text });
+  const trusted = distrust(cache) === undefined;
+  const present = trusted ? findGuest(folder, note) : undefined;
   if (present && !refresh) return present;
 
   return withWorkFolder(cache, async (work, onInterrupt) => {
-    const offline = readJson<Packages>(join(folder, 'packages.json'));
-    if (offline && !refresh && isComplete(cache, offline))
-      return build(cache, work, folder, { architecture, flavour }, offline, progress);
-    try {
+    const known = readJson(join(folder, 'packages.json'), isPackages);
+    const whole = known !== undefined && removeDamaged(cache, known, note);
+    if (known && whole && !refresh) {
+      const made = await orDamaged(build(cache, work, folder, kind, known, progress));
+      if (!(made instanceof DamagedPackage)) return made;
+      note(`${made.message}: it is fetched again`);
+    }
+    const fetchAndBuild = async () => {
       const packages = await fetchPackages(cache, work, onInterrupt, architecture, chosen.package, progress);
       mkdirSync(folder, { recursive: true });
       writeFileSync(join(work, 'packages.json'), JSON.stringify(packages, undefined, 2));
-      renameSync(join(work, 'packages.json'), join(folder, 'packages.json'));
-      return await build(cache, work, folder, { architecture, flavour }, packages, progress);
+      publish(join(work, 'packages.json'), join(folder, 'packages.json'));
+      return build(cache, work, folder, kind, packages, progress);
+    };
+    try {
+      const made = await orDamaged(fetchAndBuild());
+      if (!(made instanceof DamagedPackage)) return made;
+      note(`${made.message}: it is fetched again`);
+      return await fetchAndBuild();
     } catch (error) {
       if (!present || !(error instanceof ImageError)) throw error;
-      progress({ step: 'note', text: `${error.message}. The guest in the cache stays in use.` });
+      note(`${error.message}. The guest in the cache stays in use.`);
       return present;
     }
   });
+}
+
+/** A package in the cache is not what was fetched. It has been removed. */
+class DamagedPackage extends ImageError {}
+
+async function orDamaged(work: Promise<Guest>): Promise<Guest | DamagedPackage> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof DamagedPackage) return error;
+    throw error;
+  }
 }
 
 function locate(architecture: GuestArchitecture = 'amd64', flavour?: string, cache = cacheFolder()) {
@@ -129,14 +157,18 @@ function locate(architecture: GuestArchitecture = 'amd64', flavour?: string, cac
   return { architecture, chosen, cache, folder: join(cache, 'guests', architecture, chosen.flavour) };
 }
 
-/** The packages a guest is made of. */
-interface Packages {
-  kernel: { name: string; version: string; file: string };
-  busybox: { name: string; version: string; file: string };
-}
-
-function isComplete(cache: string, { kernel, busybox }: Packages): boolean {
-  return [kernel, busybox].every(({ file }) => existsSync(join(cache, 'packages', file)));
+/** Removes packages that are not what was fetched. @returns true if all are there and whole */
+function removeDamaged(cache: string, { kernel, busybox }: Packages, note: (text: string) => void): boolean {
+  let whole = true;
+  for (const { file, digest } of [kernel, busybox]) {
+    const path = join(cache, 'packages', file);
+    const found = digestOf(path);
+    if (found !== undefined && (digest === undefined || found === digest)) continue;
+    whole = false;
+    if (found !== undefined) note(`${file} in the cache is damaged: it is fetched again`);
+    rmSync(path, { recursive: true, force: true });
+  }
+  return whole;
 }
 
 async function fetchPackages(
@@ -167,7 +199,7 @@ async function fetchPackages(
       const onProgress = report(step, `Downloading ${name} ${version} (${(size / 1e6).toFixed(1)} MB)`);
       publish(await apt.download(name, version, onProgress), path);
     }
-    return { name, version, file };
+    return { name, version, file, digest: digestOf(path)! };
   };
   return { kernel: await get(concrete, 'kernel'), busybox: await get('busybox-static', 'busybox') };
 }
@@ -181,6 +213,7 @@ async function build(
   progress: (progress: GuestProgress) => void,
 ): Promise<Guest> {
   const { kernel, busybox } = packages;
+  rmSync(join(work, 'guest'), { recursive: true, force: true });
   const target = join(folder, `${kernel.version}_${busybox.version}-${recipe()}`.replaceAll(/[^\w.+~-]/g, '_'));
   const existing = readGuest(target);
   if (existing) return existing;
@@ -194,7 +227,7 @@ async function build(
     } catch (error) {
       if (!(error instanceof ImageError)) throw error;
       rmSync(path, { force: true });
-      throw new ImageError(`${file} in the cache was damaged (${error.message}); it is removed, try again`);
+      throw new DamagedPackage(`${file} in the cache is damaged (${error.message})`);
     }
   };
   const [program] = await unpack(busybox.file, path => /^(usr\/)?bin\/busybox$/.test(path));
@@ -215,8 +248,8 @@ async function build(
 
   const made = join(work, 'guest');
   mkdirSync(made);
-  writeFileSync(join(made, 'vmlinuz'), image.data);
-  writeFileSync(join(made, 'initrd.cpio'), buildInitramfs({ release, busybox: program.data, modules }));
+  writeFileSync(join(made, KERNEL), image.data);
+  writeFileSync(join(made, INITRD), buildInitramfs({ release, busybox: program.data, modules }));
   const record: GuestRecord = {
     ...kind,
     release,
@@ -224,10 +257,11 @@ async function build(
     busyboxVersion: busybox.version,
     modules: modules.map(({ name }) => name),
     recipe: recipe(),
+    digests: { kernel: digestOf(join(made, KERNEL))!, initrd: digestOf(join(made, INITRD))! },
   };
   writeFileSync(join(made, 'guest.json'), `${JSON.stringify(record, undefined, 2)}\n`);
   // What already stands there is not a whole guest, or it would have been found above.
-  if (existsSync(target) && !readGuest(target)) renameSync(target, join(work, 'broken'));
+  if (existsSync(target) && !readGuest(target)) renameSync(target, join(work, `broken-${process.pid}`));
   publish(made, target);
   prune(cache, folder, target);
   const guest = readGuest(target);
@@ -245,7 +279,7 @@ function prune(cache: string, folder: string, current: string): void {
   for (const architecture of Object.keys(GUEST_KERNELS)) {
     const flavours = join(cache, 'guests', architecture);
     for (const flavour of existsSync(flavours) ? readdirSync(flavours) : []) {
-      const packages = readJson<Packages>(join(flavours, flavour, 'packages.json'));
+      const packages = readJson(join(flavours, flavour, 'packages.json'), isPackages);
       if (packages) used.add(packages.kernel.file).add(packages.busybox.file);
     }
   }
@@ -258,29 +292,36 @@ function prune(cache: string, folder: string, current: string): void {
 
 const HOUR = 3_600_000;
 
-/** guest.json. */
-interface GuestRecord extends Omit<Guest, 'kernel' | 'kernelSize' | 'initrd' | 'initrdSize' | 'cached'> {
-  recipe: string;
-}
+const KERNEL = 'vmlinuz';
+const INITRD = 'initrd.cpio';
 
-/** The newest whole guest of today's recipe below `folder`. */
-function findGuest(folder: string): Guest | undefined {
-  if (!existsSync(folder)) return undefined;
+/** The newest whole guest of today's recipe below `folder`. `note` hears of those that are damaged. */
+function findGuest(folder: string, note: (text: string) => void = () => {}): Guest | undefined {
+  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return undefined;
   const paths = readdirSync(folder).map(name => join(folder, name));
   const made = paths.filter(path => existsSync(join(path, 'guest.json')));
   made.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
   for (const path of made) {
-    const guest = readGuest(path);
+    const guest = readGuest(path, note);
     if (guest) return guest;
   }
   return undefined;
 }
 
-function readGuest(path: string): Guest | undefined {
-  const record = readJson<GuestRecord>(join(path, 'guest.json'));
-  const [kernel, initrd] = [join(path, 'vmlinuz'), join(path, 'initrd.cpio')];
-  if (record?.recipe !== recipe() || !existsSync(kernel) || !existsSync(initrd)) return undefined;
-  const { recipe: _, ...rest } = record;
+/** @returns undefined for what is not whole, or was made by another recipe or before there were digests */
+function readGuest(path: string, note: (text: string) => void = () => {}): Guest | undefined {
+  const record = readJson(join(path, 'guest.json'), isGuestRecord);
+  if (record?.recipe !== recipe()) return undefined;
+  const [kernel, initrd] = [join(path, KERNEL), join(path, INITRD)];
+  const { recipe: _, digests, ...rest } = record;
+  for (const [file, digest] of [
+    [kernel, digests.kernel],
+    [initrd, digests.initrd],
+  ] as const) {
+    if (digestOf(file) === digest) continue;
+    note(`${file} is not what was written there: the guest in the cache is made again`);
+    return undefined;
+  }
   return {
     ...rest,
     kernel,
@@ -289,14 +330,6 @@ function readGuest(path: string): Guest | undefined {
     initrdSize: statSync(initrd).size,
     cached: true,
   };
-}
-
-function readJson<T>(path: string): T | undefined {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8')) as T;
-  } catch {
-    return undefined;
-  }
 }
 
 /** Eight hexadecimal digits that change when what goes into the initramfs does. */
