@@ -1,11 +1,13 @@
 /** The command line and what it says to bad input: one clear line, the right status, never a stack trace. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { tinyKernel } from '../src/conformance/tiny-elf.ts';
 import { hypervisors } from '../src/hypervisors/list.ts';
-import { polyvisor } from './command.ts';
+import { polyvisor, program } from './command.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'polyvisor-command-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -24,6 +26,9 @@ const disk = file('disk.img', new Uint8Array(512));
 /** "ARMd" at 0x38 (Linux Documentation/arm64/booting.rst). */
 const arm = file('arm64', Object.assign(new Uint8Array(4096), { 56: 0x41, 57: 0x52, 58: 0x4d, 59: 0x64 }));
 
+/** Code at the PVH entry that halts for ever. */
+const tinyKernelFile = file('tiny', tinyKernel([0xfa, 0xf4]));
+
 const REFUSALS: readonly { words: string[]; status: number; says: RegExp }[] = [
   { words: ['rnu'], status: 64, says: /unknown command 'rnu'[\s\S]*run/ },
   { words: ['run', '--hypervisr', 'kvm'], status: 64, says: /unknown option '--hypervisr'[\s\S]*--hypervisor/ },
@@ -37,6 +42,13 @@ const REFUSALS: readonly { words: string[]; status: number; says: RegExp }[] = [
   { words: ['run', '--flavour', '686'], status: 64, says: /--flavour 686: .*there are cloud-amd64, amd64/ },
   { words: ['guest', '--arch', 'i386', '--flavour', '586'], status: 64, says: /did you mean 686\?/ },
   { words: ['run', '--entry', 'reel'], status: 64, says: /--entry reel: did you mean real/ },
+  { words: ['run', '--engine', 'both'], status: 64, says: /--engine both: .*--clock virtual/ },
+  {
+    words: ['run', '--engine', 'both', '--clock', 'virtual', '--disk', disk],
+    status: 64,
+    says: /writes nothing twice.*disk\.img,ro/,
+  },
+  { words: ['run', ...Array(32).fill(`--disk=${disk}`)], status: 64, says: /32 disks, and a machine has at most 31/ },
   { words: ['run', '--exec', ' '], status: 64, says: /command is empty/ },
   { words: ['run', 'vmlinuz'], status: 64, says: /too many arguments/ },
   { words: ['run', '--disk', `${text},format=qcow2`], status: 64, says: /only raw images/ },
@@ -66,6 +78,25 @@ describe('refusals', () => {
       assert.equal(result.stdout, '');
       assert.doesNotMatch(result.stderr, /^\s+at /m, 'no stack trace');
       assert.match(result.stderr, /^polyvisor: /);
+    });
+});
+
+describe('limits of the host', { skip: process.platform !== 'linux' && 'ulimit as Linux has it' }, () => {
+  /** What bin/polyvisor says under a limit of the shell's. */
+  const limited = (limit: string) =>
+    spawnSync('sh', ['-c', `ulimit ${limit} && exec "$0" run --kernel "$1"`, program, tinyKernelFile], {
+      encoding: 'utf8',
+    });
+  for (const [limit, says] of [
+    ['-n 20', /may have 20 files open, and needs 64/],
+    ['-v 300000', /300000 KiB of address space/],
+    ['-v 4000000', /no memory for this guest.*--memory.*ulimit -v/],
+  ] as const)
+    test(`ulimit ${limit}`, () => {
+      const { status, stderr } = limited(limit);
+      assert.match(stderr, says);
+      assert.match(stderr, /^polyvisor: [^\n]*\n$/, 'one line');
+      assert.equal(status, 71);
     });
 });
 

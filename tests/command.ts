@@ -5,7 +5,7 @@ import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
-const program = fileURLToPath(new URL('../../bin/polyvisor', import.meta.url));
+export const program = fileURLToPath(new URL('../../bin/polyvisor', import.meta.url));
 
 export interface CommandResult {
   /** The exit status; 128 and the signal's number where one ended it. */

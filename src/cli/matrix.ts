@@ -11,6 +11,7 @@ import { type CellResult, cellWithoutBoot, FORMAT, type MatrixReport } from '../
 import { isSuccess, summarise } from '../matrix/summary.ts';
 import { builtInTest, wrapScript } from '../matrix/test-script.ts';
 import { tableOf } from '../paravirt/compare.ts';
+import { sayIfCacheIsNotUsed } from './cache-trust.ts';
 import type { CellSpec } from './cell.ts';
 import { type CellProcesses, runCells, startCellProcesses } from './cell-runner.ts';
 import { status } from './exit-status.ts';
@@ -30,6 +31,8 @@ const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 /** @returns the exit status. @throws Failure */
 export async function matrix(words: readonly string[], options: MatrixOptions): Promise<number> {
   const settings = parseMatrixSettings(options);
+  // Where the default guest is wanted, fetching it says so, and fails.
+  if (settings.initrd !== undefined && words.length > 0) sayIfCacheIsNotUsed();
   const { json, junit, html, baseline, trace } = settings;
   // A report that cannot be written is better known before the run than after it.
   for (const file of [json, junit, html]) if (file) withFile(file, status.output, () => closeSync(openSync(file, 'a')));

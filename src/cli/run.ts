@@ -6,6 +6,7 @@ import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-g
 import { preferThisThread } from '../host/node/thread-priority.ts';
 import { workerTranslator } from '../host/node/translator.ts';
 import { createMachine, type Disk, ImageError, parseKernel, traced } from '../index.ts';
+import { sayIfCacheIsNotUsed } from './cache-trust.ts';
 import { openDisk } from './disks.ts';
 import { status, statusOf } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
@@ -20,6 +21,8 @@ import { openTraceFile, symbolsFor, type TraceFile } from './trace-file.ts';
 export async function run(options: RunOptions): Promise<number> {
   keepYoungGenerationSmall();
   const settings = parseSettings(options);
+  // Where the default guest is wanted, fetching it says so, and fails.
+  if (settings.kernel !== undefined && settings.exec === undefined) sayIfCacheIsNotUsed();
   const { json } = settings;
   // A summary that cannot be written is better known before the run than after it.
   if (json) withFile(json, status.output, () => closeSync(openSync(json, 'a')));

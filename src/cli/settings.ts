@@ -72,7 +72,8 @@ export interface Settings {
 export function parseSettings(options: RunOptions): Settings {
   if (options.exec !== undefined && options.exec.trim() === '') throw new Failure('--exec: the command is empty');
   const disks = (options.disk ?? []).map(parseDisk);
-  if (disks.length > MAX_DISKS) throw new Failure(`--disk: ${disks.length} disks, and a machine has at most ${MAX_DISKS}`);
+  if (disks.length > MAX_DISKS)
+    throw new Failure(`--disk: ${disks.length} disks, and a machine has at most ${MAX_DISKS}`);
   const clock = oneOf('--clock', CLOCKS)(options.clock);
   const engine = options.engine === undefined ? undefined : oneOf('--engine', ENGINES)(options.engine);
   if (engine === 'both') checkBoth(clock, disks);

@@ -25,12 +25,25 @@ export function compileInterpreter(layout: Layout, wide: boolean, cache: Artifac
   const key = `interpreter-${wide ? 64 : 32}-${layout.ramSize}`;
   const known = compiled.get(key);
   if (known) return known;
-  const kept = cache?.load(key);
-  const module = kept ? unpack(kept) : buildInterpreter(layout, wide);
-  if (!kept) cache?.save(key, pack(module));
-  const result: Compiled = { module, code: new WebAssembly.Module(module.bytes), warm: false };
+  let result = keptInterpreter(cache?.load(key));
+  if (!result) {
+    const module = buildInterpreter(layout, wide);
+    cache?.save(key, pack(module));
+    result = { module, code: new WebAssembly.Module(module.bytes), warm: false };
+  }
   compiled.set(key, result);
   return result;
+}
+
+/** The interpreter that a cache has kept; undefined if it kept nothing, or garbage: then it is made again. */
+function keptInterpreter(kept: Uint8Array<ArrayBuffer> | undefined): Compiled | undefined {
+  if (!kept) return undefined;
+  try {
+    const module = unpack(kept);
+    return { module, code: new WebAssembly.Module(module.bytes), warm: false };
+  } catch {
+    return undefined;
+  }
 }
 
 export interface Instance {

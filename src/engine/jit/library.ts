@@ -107,7 +107,7 @@ export class RegionLibrary {
     const data = this.#named.has(name) ? undefined : cache.load(name);
     const file = this.#file(name);
     if (data) {
-      for (const region of unpackRegions(data)) this.keep(region, name);
+      for (const region of regionsIn(data)) this.keep(region, name);
       file.saved = file.regions.length;
     }
     return [...new Set(file.regions.map(({ module }) => module))].filter(({ compiled }) => !compiled);
@@ -124,6 +124,15 @@ export class RegionLibrary {
     const known = this.#named.get(name) ?? { regions: [], saved: 0 };
     this.#named.set(name, known);
     return known;
+  }
+}
+
+/** What a cache has kept; nothing if that is garbage. */
+function regionsIn(data: Uint8Array<ArrayBuffer>): KeptRegion[] {
+  try {
+    return unpackRegions(data);
+  } catch {
+    return [];
   }
 }
 

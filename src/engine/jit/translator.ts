@@ -125,8 +125,17 @@ export class LocalTranslator implements Translator {
     );
   }
   compile(modules: readonly RegionModule[]): void {
-    for (const module of modules) module.compiled = new WebAssembly.Module(module.bytes);
+    for (const module of modules) module.compiled = compiledOrNot(module.bytes);
   }
   poll(): void {}
   close(): void {}
+}
+
+/** Undefined for bytes that are no module, which a damaged cache may have: its regions are translated anew. */
+function compiledOrNot(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module | undefined {
+  try {
+    return new WebAssembly.Module(bytes);
+  } catch {
+    return undefined;
+  }
 }

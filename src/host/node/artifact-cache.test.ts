@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import {
+  chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -14,6 +17,7 @@ import { extname, join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { createArtifactCache } from './artifact-cache.ts';
+import { distrust } from './cache.ts';
 
 describe('the cache of artifacts', () => {
   let folder: string;
@@ -79,6 +83,44 @@ describe('the cache of artifacts', () => {
     }
     assert.equal(files().length, 24);
     assert.ok(files().includes('file 39') && !files().includes('file 1'), files().join());
+  });
+
+  test('a folder that others may write to is neither read nor written; one that they may only read becomes ours alone', () => {
+    open().save('a', data);
+    chmodSync(cache, 0o755);
+    assert.deepEqual(open().load('a'), data);
+    assert.equal(statSync(cache).mode & 0o777, 0o700);
+    chmodSync(cache, 0o770);
+    assert.equal(open().load('a'), undefined);
+    open().save('b', data);
+    assert.deepEqual(readdirSync(join(cache, 'engine', versions()[0]!)), ['a']);
+    assert.match(distrust(cache)!, /others may write/);
+  });
+
+  test('a folder below one where everybody may rename is not used, unless only owners may', () => {
+    open().save('a', data);
+    chmodSync(folder, 0o777);
+    assert.match(distrust(cache)!, /everybody may rename/);
+    assert.equal(open().load('a'), undefined);
+    chmodSync(folder, 0o1777);
+    assert.deepEqual(open().load('a'), data);
+  });
+
+  test("somebody else's folder is not used", {
+    skip: process.getuid?.() !== 0 && 'only root gives folders away',
+  }, () => {
+    open().save('a', data);
+    chownSync(cache, 12345, 12345);
+    assert.match(distrust(cache)!, /belongs to the user with number 12345/);
+    assert.equal(open().load('a'), undefined);
+  });
+
+  test('nothing half-written stays where a file cannot be published', () => {
+    open().save('a', data);
+    const place = join(cache, 'engine', versions()[0]!);
+    mkdirSync(join(place, 'b')); // Nothing can be renamed onto a folder.
+    open().save('b', data);
+    assert.deepEqual(readdirSync(place).sort(), ['a', 'b']);
   });
 
   test('does without a folder that cannot be written to', () => {

@@ -19,7 +19,7 @@ import { after, beforeEach, describe, test } from 'node:test';
 import { BUSYBOX, makeDeb, makeModule } from '../../boot/guest/testing.ts';
 import { ImageError } from '../../boot/image-error.ts';
 import { cacheFolder } from './cache.ts';
-import { ensureGuest, GUEST_KERNELS, guestKernel } from './guest.ts';
+import { ensureGuest, GUEST_KERNELS, type GuestProgress, guestKernel } from './guest.ts';
 
 const PATH = process.env.PATH;
 const root = mkdtempSync(join(tmpdir(), 'polyvisor-guest-'));
@@ -210,15 +210,90 @@ esac`,
     assert.ok(!existsSync(join(place.cache, 'packages')));
   });
 
-  test('a damaged package in the cache is thrown out', async () => {
+  /** What is said while the guest is had again. */
+  async function again(options: Parameters<typeof ensureGuest>[0] = {}) {
+    const notes: string[] = [];
+    const progress = ({ step, text }: GuestProgress) => void (step === 'note' && notes.push(text));
+    return { guest: await ensureGuest({ cache: place.cache, progress, ...options }), notes: notes.join('\n') };
+  }
+
+  test('a damaged package in the cache is thrown out and fetched again', async () => {
     const { kernel } = await ensureGuest({ cache: place.cache });
-    rmSync(join(kernel, '..'), { recursive: true });
     const packages = join(place.cache, 'packages');
-    const damaged = readdirSync(packages).find(name => name.startsWith('linux'))!;
-    writeFileSync(join(packages, damaged), readFileSync(join(packages, damaged)).subarray(0, 300));
-    assert.match(await failure(), /was damaged.*try again/);
-    assert.ok(!existsSync(join(packages, damaged)));
-    assert.equal((await ensureGuest({ cache: place.cache })).release, '6.1.0-1-cloud-amd64');
+    const record = join(kernel, '..', '..', 'packages.json');
+    for (const digests of [true, false]) {
+      rmSync(join(kernel, '..'), { recursive: true });
+      const damaged = readdirSync(packages).find(name => name.startsWith('linux'))!;
+      const whole = readFileSync(join(packages, damaged));
+      writeFileSync(join(packages, damaged), whole.subarray(0, 300));
+      // Records of earlier versions have no digests: such a package is known by its own checksums.
+      if (!digests) writeFileSync(record, readFileSync(record, 'utf8').replaceAll(/,\s*"digest": "\w+"/g, ''));
+      const { guest, notes } = await again();
+      assert.match(notes, /linux-image-.*\.deb in the cache is damaged.*fetched again/);
+      assert.equal(guest.release, '6.1.0-1-cloud-amd64');
+      assert.deepEqual(readFileSync(join(packages, damaged)), whole);
+    }
+  });
+
+  test('a damaged guest in the cache is made again, from the packages, and that is said', async () => {
+    const { kernel, initrd } = await ensureGuest({ cache: place.cache });
+    const record = join(kernel, '..', 'guest.json');
+    const files = new Map([kernel, initrd, record].map(file => [file, readFileSync(file)]));
+    set('offline');
+    for (const file of [kernel, initrd])
+      for (const damage of ['flip', 'cut', 'empty', 'folder']) {
+        const whole = files.get(file)!;
+        rmSync(file);
+        if (damage === 'flip')
+          writeFileSync(
+            file,
+            whole.map((byte, index) => (index === 5 ? byte ^ 1 : byte)),
+          );
+        if (damage === 'cut') writeFileSync(file, whole.subarray(0, -1));
+        if (damage === 'empty') writeFileSync(file, '');
+        if (damage === 'folder') mkdirSync(file);
+        const { guest, notes } = await again({ refresh: file === kernel && damage === 'flip' ? false : undefined });
+        assert.match(notes, new RegExp(`${file} is not what was written there`));
+        assert.equal(guest.kernel, kernel);
+        for (const [name, content] of files) assert.deepEqual(readFileSync(name), content, `${name} after ${damage}`);
+      }
+  });
+
+  test('records of any other shape count as not there', async () => {
+    const { kernel } = await ensureGuest({ cache: place.cache });
+    const record = join(kernel, '..', 'guest.json');
+    const whole = readFileSync(record, 'utf8');
+    const { digests, recipe, ...rest } = JSON.parse(whole) as Record<string, object>;
+    const shapes: unknown[] = [
+      null,
+      5,
+      [],
+      'text',
+      {},
+      { recipe },
+      { recipe, ...rest },
+      { recipe, ...rest, digests: 5 },
+    ];
+    for (const shape of [
+      ...shapes,
+      { ...rest, recipe, digests, modules: 5 },
+      { ...rest, recipe, digests, release: {} },
+    ]) {
+      writeFileSync(record, JSON.stringify(shape));
+      const { guest } = await again();
+      assert.deepEqual([guest.kernel, readFileSync(record, 'utf8')], [kernel, whole], JSON.stringify(shape));
+    }
+    for (const shape of [null, [], { kernel: 5 }, { kernel: { name: 'a', version: 'b', file: '../../x.deb' } }]) {
+      rmSync(record);
+      writeFileSync(join(kernel, '..', '..', 'packages.json'), JSON.stringify(shape));
+      assert.equal((await again()).guest.kernel, kernel);
+    }
+  });
+
+  test("a cache that others may write to is not used, and that is the guest's error", async () => {
+    await ensureGuest({ cache: place.cache });
+    chmodSync(place.cache, 0o777);
+    assert.match(await failure(), /the cache .* is not used: others may write to it.*POLYVISOR_CACHE/);
   });
 
   test('a cache that cannot be written is named', async () => {

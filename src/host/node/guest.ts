@@ -297,7 +297,7 @@ const INITRD = 'initrd.cpio';
 
 /** The newest whole guest of today's recipe below `folder`. `note` hears of those that are damaged. */
 function findGuest(folder: string, note: (text: string) => void = () => {}): Guest | undefined {
-  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return undefined;
+  if (!existsSync(folder) || !statSync(folder).isDirectory()) return undefined;
   const paths = readdirSync(folder).map(name => join(folder, name));
   const made = paths.filter(path => existsSync(join(path, 'guest.json')));
   made.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);

@@ -16,7 +16,7 @@ const answer = (message: WorkerAnswer) => {
 };
 port.on('message', async (order: WorkerOrder) => {
   if ('modules' in order) {
-    for (const bytes of order.modules) answer({ compiled: new WebAssembly.Module(bytes) });
+    for (const bytes of order.modules) answer({ compiled: compiledOrNot(bytes) });
     return;
   }
   translation ??= import('../../engine/jit/translator.ts').then(({ Translation }) => new Translation(setup));
@@ -24,3 +24,12 @@ port.on('message', async (order: WorkerOrder) => {
   const module = { bytes, compiled: new WebAssembly.Module(bytes) };
   answer({ module, ids: order.requests.map(request => request.id) });
 });
+
+/** Undefined for what is no module: a cache may be damaged. */
+function compiledOrNot(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module | undefined {
+  try {
+    return new WebAssembly.Module(bytes);
+  } catch {
+    return undefined;
+  }
+}

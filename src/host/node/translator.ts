@@ -19,7 +19,7 @@ export interface WorkerSetup {
 /** To the worker: regions to be translated, or modules to be compiled. */
 export type WorkerOrder = { requests: readonly TranslationRequest[] } | { modules: Uint8Array<ArrayBuffer>[] };
 /** From it: a module of regions that were requested, or the modules of an order, one by one. */
-export type WorkerAnswer = { module: RegionModule; ids: number[] } | { compiled: WebAssembly.Module };
+export type WorkerAnswer = { module: RegionModule; ids: number[] } | { compiled: WebAssembly.Module | undefined };
 
 /**
  * For `MachineOptions.translator`: a worker a machine. Where it cannot start or fails, translation goes on without it; so it does
