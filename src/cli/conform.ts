@@ -5,9 +5,11 @@
 import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { type CheckResult, checkNames } from '../conformance/suite.ts';
+import { jsonText, visibleLine } from '../matrix/escape.ts';
 import { shortened } from '../plugins/guard.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
+import { print } from './output.ts';
 import { received, type SentError } from './thread-messages.ts';
 import { isFileName, parseHypervisor } from './values.ts';
 import { createCells, watchOver } from './watch.ts';
@@ -40,23 +42,23 @@ export async function conform(hypervisor: string, options: { json?: string }): P
   const results: CheckResult[] = [];
   const hear: Hear = {
     loaded(name, title) {
-      if (!named) process.stdout.write(`${name}  ${title}\n`);
+      if (!named) print(`${visibleLine(name)}  ${visibleLine(title)}\n`);
       named ??= { name, title };
     },
     checked(result) {
       results.push(result);
-      const reason = result.reason === undefined ? '' : `: ${shortened(result.reason)}`;
-      process.stdout.write(`  ${COLUMNS[result.result]}  ${result.name}${reason}\n`);
+      const reason = result.reason === undefined ? '' : `: ${visibleLine(shortened(result.reason))}`;
+      print(`  ${COLUMNS[result.result]}  ${result.name}${reason}\n`);
     },
   };
   while (results.length < checkNames.length) await runChecks(hypervisor, checkNames.slice(results.length), hear);
 
   const count = (kind: CheckResult['result']) => results.filter(({ result }) => result === kind).length;
   const [passed, skipped, failed] = [count('passed'), count('skipped'), count('failed')];
-  process.stdout.write(`${results.length} checks: ${passed} passed, ${skipped} skipped, ${failed} failed\n`);
+  print(`${results.length} checks: ${passed} passed, ${skipped} skipped, ${failed} failed\n`);
   if (json) {
     const summary = { polyvisor: 1, hypervisor, ...named, passed, skipped, failed, checks: results };
-    withFile(json, status.output, () => writeFileSync(json, `${JSON.stringify(summary, null, 2)}\n`));
+    withFile(json, status.output, () => writeFileSync(json, `${jsonText(summary, 2)}\n`));
   }
   return failed > 0 ? CHECK_FAILED : status.ok;
 }

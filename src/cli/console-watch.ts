@@ -73,5 +73,5 @@ export function createConsoleWatch(onPanic: () => void = () => {}): ConsoleWatch
 function plain(line: string): string {
   const text = line.endsWith('\r') ? line.slice(0, -1) : line;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences begin with one (ECMA-48, 5.4)
-  return text.replace(/\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]|[\x00-\x08\x0b-\x1f\x7f]/g, '');
+  return text.replace(/(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[@-_]|[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, '');
 }

@@ -40,6 +40,8 @@ export const status = {
   deadHalt: 123,
   /** --timeout passed. */
   timeout: 124,
+  /** Nobody reads our output any more: 128 and SIGPIPE's number. */
+  brokenPipe: 141,
 } as const;
 
 const SIGNAL_NUMBERS = { SIGHUP: 1, SIGINT: 2, SIGPIPE: 13, SIGTERM: 15 } as const;

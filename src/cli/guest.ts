@@ -1,11 +1,12 @@
 /** `polyvisor guest`: fetches the default guest, or looks whether Debian has a newer one, and says what it made. */
 import { writeFileSync } from 'node:fs';
-import process from 'node:process';
 import { formatSize } from '../boot/image-error.ts';
 import { GUEST_KERNELS, type Guest } from '../host/node/guest.ts';
+import { jsonText } from '../matrix/escape.ts';
 import { status } from './exit-status.ts';
 import { withFile } from './failure.ts';
 import { fetchGuest } from './fetch-guest.ts';
+import { print } from './output.ts';
 import { parseGuestKernel } from './values.ts';
 
 export interface GuestCommandOptions {
@@ -29,9 +30,9 @@ export async function guestCommand(options: GuestCommandOptions = {}): Promise<G
   const kernel = parseGuestKernel(options.arch ?? 'amd64', options.flavour);
   const guest = await fetchGuest({ ...kernel, refresh: !options.cached });
   const { json } = options;
-  const text = `${JSON.stringify(guest, undefined, 2)}\n`;
+  const text = `${jsonText(guest, 2)}\n`;
   if (typeof json === 'string') withFile(json, status.output, () => writeFileSync(json, text));
-  process.stdout.write(json === true ? text : describe(guest));
+  print(json === true ? text : describe(guest));
   return guest;
 }
 

@@ -1,13 +1,14 @@
 /** `polyvisor list`: the hypervisors and what each changes, read off the tables that also run. */
 import { bareTable, type Comparison, compare, GROUPS, hypervisors, tableOf } from '../index.ts';
+import { print } from './output.ts';
 
 export function listHypervisors(options: { json?: boolean; rom?: boolean }): void {
   if (options.rom) {
-    for (const { name, rom } of hypervisors) if (rom) process.stdout.write(`${name}\n\n${rom()}\n`);
+    for (const { name, rom } of hypervisors) if (rom) print(`${name}\n\n${rom()}\n`);
     return;
   }
   const all = hypervisors.map(module => compare(tableOf(module), bareTable));
-  process.stdout.write(options.json ? `${JSON.stringify(all, null, 2)}\n` : `${all.map(describe).join('\n\n')}\n`);
+  print(options.json ? `${JSON.stringify(all, null, 2)}\n` : `${all.map(describe).join('\n\n')}\n`);
 }
 
 function describe(hypervisor: Comparison): string {

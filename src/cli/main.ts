@@ -4,10 +4,12 @@
  */
 import { Command, CommanderError, Option } from 'commander';
 import { ImageError } from '../boot/image-error.ts';
+import { visibleLine } from '../matrix/escape.ts';
 import { status, statusHelp } from './exit-status.ts';
 import { Failure, hostLimit, isHostError } from './failure.ts';
 import type { GuestCommandOptions } from './guest.ts';
 import type { MatrixOptions } from './matrix-settings.ts';
+import { print } from './output.ts';
 import type { RunOptions } from './settings.ts';
 import type { TraceDiffOptions, TraceShowOptions } from './trace.ts';
 import { packageVersion } from './version.ts';
@@ -39,7 +41,10 @@ function createProgram(finish: (exitStatus: number) => void): Command {
     .version(packageVersion(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print help')
     .helpCommand('help [command]', 'print help for a command')
-    .configureOutput({ writeErr: text => void process.stderr.write(text.replace(/^error: /, 'polyvisor: ')) })
+    .configureOutput({
+      writeOut: print,
+      writeErr: text => void process.stderr.write(text.replace(/^error: /, 'polyvisor: ')),
+    })
     .exitOverride();
 
   program
@@ -203,8 +208,9 @@ function report(error: unknown, debug: boolean): number {
   return say(`a mistake in polyvisor itself: ${message}${hint}`, status.internal, debug && error);
 }
 
+/** The line may repeat what a guest, a file or a plug-in has said: none of them commands the terminal. */
 function say(message: string, exitStatus: number, details: unknown = false): number {
-  process.stderr.write(`polyvisor: ${message}\n`);
+  if (message !== '') process.stderr.write(`polyvisor: ${visibleLine(message)}\n`);
   if (details instanceof Error) process.stderr.write(`${details.stack}\n`);
   return exitStatus;
 }

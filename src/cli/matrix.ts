@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { factsOf, notBuiltFor } from '../matrix/applicability.ts';
 import { BaselineError, compareWithBaseline, parseBaseline } from '../matrix/baseline.ts';
 import { describeChange, groupChanges } from '../matrix/changes.ts';
+import { jsonText, visible } from '../matrix/escape.ts';
 import { htmlReport } from '../matrix/html.ts';
 import { junitReport } from '../matrix/junit.ts';
 import { markdownReport } from '../matrix/markdown.ts';
@@ -24,6 +25,7 @@ import {
   parseMatrixSettings,
 } from './matrix-settings.ts';
 import { createMatrixView } from './matrix-view.ts';
+import { print } from './output.ts';
 import { packageVersion } from './version.ts';
 
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
@@ -89,11 +91,11 @@ async function runMatrix(
     jobs: settings.jobs,
   };
   if (before) compareWithBaseline(report, before, settings.tolerance, baseline!);
-  write(json, `${JSON.stringify(report, undefined, 1)}\n`);
+  write(json, `${jsonText(report, 1)}\n`);
   write(junit, junitReport(report));
   write(html, htmlReport(report));
-  if (settings.markdown) process.stdout.write(markdownReport(report));
-  else process.stdout.write(plainReport(report));
+  if (settings.markdown) print(markdownReport(report));
+  else print(plainReport(report));
   if (signal) return 128 + SIGNALS[signal];
   return isSuccess(report) ? status.ok : status.cells;
 }
@@ -197,5 +199,5 @@ function plainReport(report: MatrixReport): string {
       );
   }
   if (lines.length > 0) lines.push('');
-  return `${[...lines, summarise(report)].join('\n')}\n`;
+  return `${visible([...lines.map(line => line.replaceAll(/[\r\n]+/g, ' ')), summarise(report)].join('\n'))}\n`;
 }

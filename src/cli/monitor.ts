@@ -1,6 +1,7 @@
 /** The monitor (Ctrl-A c): the guest stands still, and its person looks at it line by line. */
 import { createInterface } from 'node:readline';
 import type { Machine } from '../machine/options.ts';
+import { visible } from '../matrix/escape.ts';
 import { nearest } from './nearest.ts';
 import { describeCounters } from './report.ts';
 
@@ -25,7 +26,7 @@ export async function monitor(machine: Machine): Promise<'continue' | 'quit'> {
     for await (const line of lines) {
       const command = commandNamed(line.trim());
       if (command === 'continue' || command === 'quit') return command;
-      process.stdout.write(`${command ? answer(command, machine) : unknown(line.trim())}\n`);
+      process.stdout.write(`${visible(command ? answer(command, machine) : unknown(line.trim()))}\n`);
       lines.prompt();
     }
     process.stdout.write('\n');

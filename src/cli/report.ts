@@ -1,6 +1,7 @@
 /** What is said about a run: counters for people, the summary for --json, and the account of an abnormal end. */
 import { writeFileSync } from 'node:fs';
 import type { Machine, Statistics } from '../machine/options.ts';
+import { jsonText, visible, visibleLine } from '../matrix/escape.ts';
 import { type Ending, isAbnormal, reasonOf, status, statusOf } from './exit-status.ts';
 import { withFile } from './failure.ts';
 
@@ -62,7 +63,7 @@ export function writeSummary(file: string, { ending, machine, options, wallTime 
     }),
     log: machine?.log ?? [],
   };
-  withFile(file, status.output, () => writeFileSync(file, `${JSON.stringify(summary, null, 2)}\n`));
+  withFile(file, status.output, () => writeFileSync(file, `${jsonText(summary, 2)}\n`));
 }
 
 /**
@@ -71,9 +72,9 @@ export function writeSummary(file: string, { ending, machine, options, wallTime 
  */
 export function reportEnding(ending: Ending, machine: Machine, tail: readonly string[]): void {
   const reason = reasonOf(ending);
-  if (reason) process.stderr.write(`polyvisor: ${reason}\n`);
+  if (reason) process.stderr.write(`polyvisor: ${visibleLine(reason)}\n`);
   if (!isAbnormal(ending)) return;
-  process.stderr.write(`\n${machine.describe()}\n`);
+  process.stderr.write(`\n${visible(machine.describe())}\n`);
   if (tail.length > 0)
-    process.stderr.write(`\nThe console's last lines:\n${tail.map(line => `  ${line}`).join('\n')}\n`);
+    process.stderr.write(`\nThe console's last lines:\n${tail.map(line => `  ${visibleLine(line)}`).join('\n')}\n`);
 }

@@ -6,6 +6,7 @@ import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-g
 import { preferThisThread } from '../host/node/thread-priority.ts';
 import { workerTranslator } from '../host/node/translator.ts';
 import { createMachine, type Disk, ImageError, parseKernel, traced } from '../index.ts';
+import { visibleLine } from '../matrix/escape.ts';
 import { sayIfCacheIsNotUsed } from './cache-trust.ts';
 import { openDisk } from './disks.ts';
 import { status, statusOf } from './exit-status.ts';
@@ -61,7 +62,7 @@ async function prepare(settings: Settings, disks: readonly Disk[], trace: TraceF
     engine,
   };
   const { console } = session;
-  const onLog = (line: string) => void (verbose && process.stderr.write(`polyvisor: ${line}\n`));
+  const onLog = (line: string) => void (verbose && process.stderr.write(`polyvisor: ${visibleLine(line)}\n`));
   const machine = await cannotBoot(images.name, () =>
     typeof hypervisor === 'string'
       ? createMachineInThread(

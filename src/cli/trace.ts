@@ -1,5 +1,6 @@
 /** `polyvisor trace`: what a run with --trace wrote, for people, against another run, or for Perfetto. */
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { visible } from '../matrix/escape.ts';
 import { chromeTrace } from '../trace/chrome.ts';
 import { compareTraces } from '../trace/compare.ts';
 import { describeRecord } from '../trace/describe.ts';
@@ -8,6 +9,7 @@ import { parseTrace, type Trace, TraceError } from '../trace/format.ts';
 import { compareSteps } from '../trace/steps.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
+import { print } from './output.ts';
 
 export interface TraceShowOptions {
   /** A regular expression. */
@@ -22,9 +24,9 @@ export function showTrace(file: string, { match }: TraceShowOptions): void {
   for (const record of records) {
     const line = describeRecord(record);
     if (!pattern || pattern.test(line)) lines.push(line);
-    if (lines.length >= 1000) print(lines.splice(0));
+    if (lines.length >= 1000) printLines(lines.splice(0));
   }
-  print(lines);
+  printLines(lines);
 }
 
 export interface TraceDiffOptions {
@@ -38,7 +40,7 @@ export function diffTraces(before: string, after: string, { all = false, steps =
   const comparison = compareTraces(first, second);
   const stepwise = steps ? compareSteps(first, second) : undefined;
   const equal = isEqual(comparison) && (stepwise?.hunks.length ?? 0) === 0;
-  print([
+  printLines([
     describeTrace('-', before, first),
     describeTrace('+', after, second),
     ...(equal ? ['', 'No difference.'] : describeComparison(comparison, all)),
@@ -85,7 +87,7 @@ function parsePattern(text: string): RegExp {
   }
 }
 
-/** Synchronously, so that a pipe that closes early ends the command and not its memory. */
-function print(lines: readonly string[]): void {
-  process.stdout.write(`${lines.join('\n')}\n`);
+/** A trace repeats what a guest has said, and may be anybody's file. */
+function printLines(lines: readonly string[]): void {
+  print(`${lines.map(visible).join('\n')}\n`);
 }

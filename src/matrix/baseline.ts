@@ -1,4 +1,5 @@
 /** An earlier report to compare with: what got slower, what was lost, what is new. */
+import { isMatrixReport } from './check-report.ts';
 import { formatCount, formatSeconds, formatShare } from './format.ts';
 import { type CellResult, type Change, FORMAT, isGood, type MatrixReport } from './result.ts';
 
@@ -18,23 +19,10 @@ export function parseBaseline(text: string): MatrixReport {
     throw new BaselineError('no report of "polyvisor matrix"; write one with --json');
   if (report.format !== FORMAT)
     throw new BaselineError(
-      `a report of format ${report.format}, and this polyvisor writes format ${FORMAT}; write it anew`,
+      `a report of format ${JSON.stringify(report.format)}, and this polyvisor writes format ${FORMAT}; write it anew`,
     );
-  if (!report.cells.every(isCell)) throw new BaselineError('a damaged report; write it anew with --json');
-  return report as MatrixReport;
-}
-
-function isCell(cell: unknown): cell is CellResult {
-  const { kernel, hypervisor, verdict, phases, tests, found, total } = (cell ?? {}) as Partial<CellResult>;
-  return (
-    typeof kernel === 'string' &&
-    typeof hypervisor === 'string' &&
-    typeof verdict === 'string' &&
-    Array.isArray(phases) &&
-    Array.isArray(tests) &&
-    Array.isArray(found?.features) &&
-    typeof total?.instructions === 'number'
-  );
+  if (!isMatrixReport(report)) throw new BaselineError('a damaged report; write it anew with --json');
+  return report;
 }
 
 /**

@@ -103,9 +103,10 @@ const WORTH_A_BAR = 10;
 /** How often each op of the waist, and each other reason to leave translated code, was asked for. */
 export function operationBars(report: MatrixReport): string {
   const booted = report.cells.filter(({ phases }) => phases.length > 0);
-  const counts = (cell: CellResult) => ({ ...cell.counts.operations, ...cell.counts.exits });
-  const kinds = [...new Set(booted.flatMap(cell => Object.keys(counts(cell))))]
-    .map(name => ({ name, most: Math.max(...booted.map(cell => counts(cell)[name] ?? 0)) }))
+  const counts = (cell: CellResult) =>
+    new Map([...Object.entries(cell.counts.operations), ...Object.entries(cell.counts.exits)]);
+  const kinds = [...new Set(booted.flatMap(cell => [...counts(cell).keys()]))]
+    .map(name => ({ name, most: Math.max(...booted.map(cell => counts(cell).get(name) ?? 0)) }))
     .filter(({ most }) => most >= WORTH_A_BAR)
     .sort((a, b) => Number(b.name.includes('.')) - Number(a.name.includes('.')) || (a.name < b.name ? -1 : 1));
   if (kinds.length === 0) return '';
@@ -113,7 +114,7 @@ export function operationBars(report: MatrixReport): string {
   const several = report.kernels.length > 1;
   const blocks = kinds.map(({ name }) => {
     const rows = booted.flatMap(cell => {
-      const count = counts(cell)[name] ?? 0;
+      const count = counts(cell).get(name) ?? 0;
       if (count === 0) return [];
       const who = several ? `${cell.hypervisor}, ${cell.kernel}` : cell.hypervisor;
       return `<span class="name">${escapeHtml(who)}</span><span class="track thin"><span class="bar" style="width:${share(Math.log10(count + 1), scale)}"></span></span><span class="value">${count.toLocaleString('en')}</span>`;

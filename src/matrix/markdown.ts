@@ -1,5 +1,9 @@
-/** The report in Markdown: for a pull request's comment or a CI system's summary. */
+/**
+ * The report in Markdown: for a pull request's comment or a CI system's summary. Text of guests, files and plug-ins goes through
+ * escape.ts wherever it stands.
+ */
 import { describeChange, groupChanges } from './changes.ts';
+import { escapeMarkdown, markdownBlock } from './escape.ts';
 import { formatCount, formatSeconds, plural } from './format.ts';
 import { type CellResult, isGood, type MatrixReport } from './result.ts';
 import { summarise, testNames } from './summary.ts';
@@ -11,32 +15,35 @@ export function markdownReport(report: MatrixReport): string {
     cells.find(cell => cell.kernel === kernel && cell.hypervisor === hypervisor);
   const parts = [
     `## Polyvisor matrix: ${summarise(report)}\n`,
-    row(['kernel', ...names]),
-    row(['---', ...names.map(() => '---')]),
+    row(['kernel', ...names.map(escapeMarkdown)]),
+    rule(1 + names.length),
   ];
-  for (const { name } of kernels) parts.push(row([name, ...names.map(hypervisor => short(find(name, hypervisor)))]));
+  for (const { name } of kernels)
+    parts.push(row([escapeMarkdown(name), ...names.map(hypervisor => short(find(name, hypervisor)))]));
 
   const bad = cells.filter(({ verdict }) => !isGood(verdict));
   if (bad.length > 0) parts.push('\n### What went wrong\n');
   for (const cell of bad) {
-    parts.push(`\n**${escapeText(cell.kernel)} on ${cell.hypervisor}**: ${cell.verdict}: ${escapeText(cell.reason)}\n`);
+    parts.push(
+      `\n${escapeMarkdown(`${cell.kernel} on ${cell.hypervisor}`)}: **${cell.verdict}**: ${escapeMarkdown(cell.reason)}\n`,
+    );
     const last = lastLines(cell.console, 8);
-    if (last) parts.push(`\n\`\`\`\`text\n${last}\n\`\`\`\`\n`);
+    if (last) parts.push(`\n${markdownBlock(last)}`);
   }
 
   if (report.baseline) {
     const { date, polyvisor, tolerance, notes } = report.baseline;
     parts.push(
-      `\n### Against the baseline of ${date.slice(0, 10)} (polyvisor ${polyvisor}, tolerance ${tolerance * 100} %)\n\n`,
+      `\n### Against the baseline of ${escapeMarkdown(date.slice(0, 10))} (polyvisor ${escapeMarkdown(polyvisor)}, tolerance ${tolerance * 100} %)\n\n`,
     );
-    for (const note of notes) parts.push(`- ${escapeText(note)}\n`);
+    for (const note of notes) parts.push(`- ${escapeMarkdown(note)}\n`);
     const groups = groupChanges(report);
     if (groups.length === 0) parts.push('- nothing has changed\n');
     for (const { kernel, hypervisors, changes } of groups) {
-      parts.push(`\n${escapeText(kernel)} on ${hypervisors.join(', ')}:\n\n`);
+      parts.push(`\n${escapeMarkdown(`${kernel} on ${hypervisors.join(', ')}`)}:\n\n`);
       for (const change of changes)
         parts.push(
-          `- ${change.worse ? '**worse**: ' : ''}${escapeText(change.what)}: ${escapeText(describeChange(change))}\n`,
+          `- ${change.worse ? '**worse**: ' : ''}${escapeMarkdown(change.what)}: ${escapeMarkdown(describeChange(change))}\n`,
         );
     }
   }
@@ -44,14 +51,14 @@ export function markdownReport(report: MatrixReport): string {
   const booted = cells.filter(({ phases }) => phases.length > 0);
   if (booted.length > 0) {
     parts.push('\n### What it cost\n\n', row(['cell', 'found', 'clocksource', 'time', 'instructions', 'to the test']));
-    parts.push(row(Array.from({ length: 6 }, () => '---')));
+    parts.push(rule(6));
     for (const cell of booted) {
       const boot = cell.phases.filter(({ phase }) => phase !== 'test' && phase !== 'power-off');
       parts.push(
         row([
-          `${cell.kernel} ${cell.hypervisor}`,
-          cell.found.hypervisor ?? cell.found.platform ?? '',
-          cell.found.clocksource ?? '',
+          escapeMarkdown(`${cell.kernel} ${cell.hypervisor}`),
+          escapeMarkdown(cell.found.hypervisor ?? cell.found.platform ?? ''),
+          escapeMarkdown(cell.found.clocksource ?? ''),
           formatSeconds(cell.total.hostTime),
           formatCount(cell.total.instructions),
           formatCount(boot.reduce((sum, { instructions }) => sum + instructions, 0)),
@@ -60,7 +67,7 @@ export function markdownReport(report: MatrixReport): string {
     }
   }
   const tests = testNames(cells);
-  if (tests.length > 1) parts.push(`\n${plural(tests.length, 'test')}: ${tests.join(', ')}.\n`);
+  if (tests.length > 1) parts.push(`\n${plural(tests.length, 'test')}: ${tests.map(escapeMarkdown).join(', ')}.\n`);
   return parts.join('');
 }
 
@@ -79,11 +86,12 @@ export function lastLines(text: string, count: number): string {
   return lines.slice(-count).join('\n');
 }
 
+/** @param cells Markdown */
 function row(cells: readonly string[]): string {
-  return `| ${cells.map(cell => escapeText(cell).replaceAll('|', '\\|')).join(' | ')} |\n`;
+  return `| ${cells.join(' | ')} |\n`;
 }
 
-/** A guest's words in a table or a paragraph: as they are, in one line. */
-function escapeText(text: string): string {
-  return text.replaceAll(/\s+/g, ' ').replaceAll(/[<>&]/g, sign => `&#${sign.charCodeAt(0)};`);
+/** The line below a table's head. */
+function rule(columns: number): string {
+  return `| ${Array.from({ length: columns }, () => '---').join(' | ')} |\n`;
 }

@@ -43,7 +43,7 @@ export function createTestWatch({ now, epoch, fact }: TestWatchOptions): TestWat
     const cost = difference(now(), current.start);
     const result: TestResult = { name: current.name, outcome, ...cost };
     if (note) result.note = note.slice(0, LONGEST_NOTE);
-    if (outcome === 'passed') CHECKS[current.name]?.({ ...current, cost, epoch, result });
+    if (outcome === 'passed') CHECKS.get(current.name)?.({ ...current, cost, epoch, result });
     if (results.length < MOST_TESTS) results.push(result);
     current = undefined;
   };
@@ -90,31 +90,37 @@ interface Claim {
 }
 
 /** What an item that passed in the guest's eyes must stand up to here. */
-const CHECKS: Readonly<Record<string, (claim: Claim) => void>> = {
-  clock({ stamps: [first, second], epoch, result }) {
-    if (!first || !second || !Number.isFinite(first.guest) || !Number.isFinite(second.guest))
-      return fail(result, 'the guest could not read its clock');
-    const rate = second.guest - first.guest - (second.machine - first.machine);
-    const offset = second.guest - (epoch + second.machine);
-    measure(result, offset * 1000, 'ms off');
-    if (Math.abs(rate) > RATE_TOLERANCE)
-      fail(result, `the guest's clock went ${(rate * 1000).toFixed(0)} ms wrong in half a second`);
-    else if (Math.abs(offset) > OFFSET_TOLERANCE)
-      fail(result, `the guest's clock is ${offset.toFixed(1)} s off the host's`);
-  },
-  sleep({ cost, result }) {
-    const late = cost.guestTime / SLEEPS.count - SLEEPS.seconds;
-    measure(result, late * 1000, 'ms late');
-    if (late < -0.001) fail(result, `a sleep ended ${(-late * 1000).toFixed(1)} ms early`);
-    else if (late > SLEEP_TOLERANCE) fail(result, `a sleep ended ${(late * 1000).toFixed(0)} ms late`);
-  },
-  console({ text, cost, result }) {
-    const right = text.filter(line => line === CONSOLE_LINE).length;
-    if (right !== CONSOLE_LINES || text.length !== CONSOLE_LINES)
-      fail(result, `${right} of ${CONSOLE_LINES} lines arrived whole`);
-    measure(result, ((CONSOLE_LINE.length + 1) * CONSOLE_LINES) / cost.guestTime / 1000, 'kB/s');
-  },
-};
+const CHECKS: ReadonlyMap<string, (claim: Claim) => void> = new Map([
+  ['clock', checkClock],
+  ['sleep', checkSleep],
+  ['console', checkConsole],
+]);
+
+function checkClock({ stamps: [first, second], epoch, result }: Claim): void {
+  if (!first || !second || !Number.isFinite(first.guest) || !Number.isFinite(second.guest))
+    return fail(result, 'the guest could not read its clock');
+  const rate = second.guest - first.guest - (second.machine - first.machine);
+  const offset = second.guest - (epoch + second.machine);
+  measure(result, offset * 1000, 'ms off');
+  if (Math.abs(rate) > RATE_TOLERANCE)
+    fail(result, `the guest's clock went ${(rate * 1000).toFixed(0)} ms wrong in half a second`);
+  else if (Math.abs(offset) > OFFSET_TOLERANCE)
+    fail(result, `the guest's clock is ${offset.toFixed(1)} s off the host's`);
+}
+
+function checkSleep({ cost, result }: Claim): void {
+  const late = cost.guestTime / SLEEPS.count - SLEEPS.seconds;
+  measure(result, late * 1000, 'ms late');
+  if (late < -0.001) fail(result, `a sleep ended ${(-late * 1000).toFixed(1)} ms early`);
+  else if (late > SLEEP_TOLERANCE) fail(result, `a sleep ended ${(late * 1000).toFixed(0)} ms late`);
+}
+
+function checkConsole({ text, cost, result }: Claim): void {
+  const right = text.filter(line => line === CONSOLE_LINE).length;
+  if (right !== CONSOLE_LINES || text.length !== CONSOLE_LINES)
+    fail(result, `${right} of ${CONSOLE_LINES} lines arrived whole`);
+  measure(result, ((CONSOLE_LINE.length + 1) * CONSOLE_LINES) / cost.guestTime / 1000, 'kB/s');
+}
 
 function fail(result: TestResult, note: string): void {
   result.outcome = 'failed';

@@ -84,3 +84,39 @@ export function passedCell(kernel: string, hypervisor: string, cost: number): Ce
     consoleBytes: 70,
   };
 }
+
+/**
+ * What of a text in Markdown is live: all but fenced blocks and spans of code (CommonMark 0.31, 4.5 and 6.1), which are left out as
+ * `<code>`. Enough for reports, which indent nothing and have no markup that binds tighter than a span.
+ */
+export function liveMarkdown(text: string): string {
+  const live: string[] = [];
+  let fence: string | undefined;
+  for (const line of text.split(/\r\n|\n|\r/)) {
+    const [, run, words] = /^ {0,3}(`{3,})([^`]*)$/.exec(line) ?? /^ {0,3}(~{3,})(.*)$/.exec(line) ?? [];
+    if (fence === undefined) {
+      fence = run;
+      live.push(run === undefined ? withoutSpans(line) : '<block>');
+    } else if (run?.startsWith(fence) && words?.trim() === '') fence = undefined;
+  }
+  return live.join('\n');
+}
+
+/** A span begins with a run of backticks and ends with the next one of the same length; without one, they are text. */
+function withoutSpans(line: string): string {
+  let live = '';
+  for (let at = 0; at < line.length; ) {
+    const [run] = /^`*/.exec(line.slice(at))!;
+    const end =
+      run === '' ? undefined : [...line.slice(at + run.length).matchAll(/`+/g)].find(([other]) => other === run);
+    if (run === '') live += line[at++];
+    else if (!end) {
+      live += run;
+      at += run.length;
+    } else {
+      live += '<code>';
+      at += run.length + end.index + run.length;
+    }
+  }
+  return live;
+}

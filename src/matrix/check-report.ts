@@ -1,0 +1,99 @@
+/**
+ * Whether a value is a report, or a cell's result, in shape: they come from files that anybody may have edited, and from processes
+ * that ran somebody else's hypervisor. What passes can be compared and printed without looking again.
+ */
+import { type CellResult, type Change, type Cost, FORMAT, type MatrixReport, PHASES, VERDICTS } from './result.ts';
+
+type Check = (value: unknown) => boolean;
+
+const text: Check = value => typeof value === 'string';
+const number: Check = value => typeof value === 'number' && Number.isFinite(value);
+const truth: Check = value => typeof value === 'boolean';
+const optional =
+  (check: Check): Check =>
+  value =>
+    value === undefined || check(value);
+const listOf =
+  (check: Check): Check =>
+  value =>
+    Array.isArray(value) && value.every(check);
+const oneOf =
+  (words: readonly string[]): Check =>
+  value =>
+    words.includes(value as string);
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+/** An object whose members, whatever they are called, are all of a kind. */
+const tableOf =
+  (check: Check): Check =>
+  value =>
+    isObject(value) && Object.values(value).every(check);
+/** An object with at least these members. */
+const shape =
+  (members: Readonly<Record<string, Check>>): Check =>
+  value =>
+    isObject(value) &&
+    Object.entries(members).every(([name, check]) => check(Object.hasOwn(value, name) ? value[name] : undefined));
+
+type Members<T> = { readonly [name in keyof Required<T>]: Check };
+
+const cost: Members<Cost> = { hostTime: number, guestTime: number, instructions: number };
+const phase = oneOf(PHASES);
+const counts = tableOf(number);
+
+const change: Members<Change> = { what: text, before: text, after: text, worse: truth, share: optional(number) };
+
+const cell: Members<CellResult> = {
+  kernel: text,
+  hypervisor: text,
+  verdict: oneOf(Object.keys(VERDICTS)),
+  reason: text,
+  phase: optional(phase),
+  phases: listOf(shape({ phase, ...cost })),
+  total: shape(cost),
+  found: shape({
+    hypervisor: optional(text),
+    platform: optional(text),
+    clocksource: optional(text),
+    clockevent: optional(text),
+    lines: listOf(text),
+    features: listOf(text),
+    complaints: listOf(text),
+  }),
+  tests: listOf(
+    shape({
+      name: text,
+      outcome: oneOf(['passed', 'failed', 'skipped']),
+      note: optional(text),
+      value: optional(number),
+      unit: optional(text),
+      hostTime: optional(number),
+      guestTime: optional(number),
+      instructions: optional(number),
+    }),
+  ),
+  counts: shape({ exits: counts, operations: counts, hypercalls: counts, msrs: counts, ports: counts }),
+  console: text,
+  consoleBytes: number,
+  state: optional(text),
+  changes: optional(listOf(shape(change))),
+};
+
+const report: Members<MatrixReport> = {
+  format: value => value === FORMAT,
+  polyvisor: text,
+  date: text,
+  clock: oneOf(['host', 'virtual']),
+  test: text,
+  kernels: listOf(shape({ name: text, description: text, file: text, size: number })),
+  hypervisors: listOf(shape({ name: text, title: text })),
+  cells: listOf(shape(cell)),
+  wallTime: number,
+  jobs: number,
+  baseline: optional(shape({ file: text, date: text, polyvisor: text, tolerance: number, notes: listOf(text) })),
+};
+
+const checks = { cost: shape(cost), cell: shape(cell), report: shape(report) };
+export const isCost = (value: unknown): value is Cost => checks.cost(value);
+export const isCellResult = (value: unknown): value is CellResult => checks.cell(value);
+export const isMatrixReport = (value: unknown): value is MatrixReport => checks.report(value);
