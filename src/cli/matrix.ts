@@ -3,13 +3,13 @@ import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { factsOf, notBuiltFor } from '../matrix/applicability.ts';
 import { BaselineError, compareWithBaseline, parseBaseline } from '../matrix/baseline.ts';
-import { describeChange, groupChanges } from '../matrix/changes.ts';
-import { jsonText, visible } from '../matrix/escape.ts';
+import { jsonText } from '../matrix/escape.ts';
 import { htmlReport } from '../matrix/html.ts';
 import { junitReport } from '../matrix/junit.ts';
 import { markdownReport } from '../matrix/markdown.ts';
+import { plainReport } from '../matrix/plain-report.ts';
 import { type CellResult, cellWithoutBoot, FORMAT, type MatrixReport } from '../matrix/result.ts';
-import { isSuccess, summarise } from '../matrix/summary.ts';
+import { isSuccess } from '../matrix/summary.ts';
 import { builtInTest, wrapScript } from '../matrix/test-script.ts';
 import { tableOf } from '../paravirt/compare.ts';
 import { sayIfCacheIsNotUsed } from './cache-trust.ts';
@@ -185,19 +185,4 @@ function readScript(file: string): string {
 
 function write(file: string | undefined, text: string): void {
   if (file) withFile(file, status.output, () => writeFileSync(file, text));
-}
-
-/** For a terminal that has seen the cells go by: the sum, and what differs from the baseline. */
-function plainReport(report: MatrixReport): string {
-  const lines = [...(report.baseline?.notes ?? [])];
-  for (const { kernel, hypervisors, changes } of groupChanges(report)) {
-    lines.push('', `${kernel} on ${hypervisors.join(', ')}:`);
-    const width = Math.max(...changes.map(({ what }) => what.length));
-    for (const change of changes)
-      lines.push(
-        `  ${change.worse ? 'worse  ' : 'changed'}  ${change.what.padEnd(width)}  ${describeChange(change, '->')}`,
-      );
-  }
-  if (lines.length > 0) lines.push('');
-  return `${visible([...lines.map(line => line.replaceAll(/[\r\n]+/g, ' ')), summarise(report)].join('\n'))}\n`;
 }

@@ -1,0 +1,9 @@
+/** All fuzzers, a line each. */
+import type { Fuzzer } from './fuzzer.ts';
+import { images } from './images.ts';
+import { plugins } from './plugins.ts';
+import { processor } from './processor.ts';
+import { reports } from './reports.ts';
+import { xenPv } from './xen-pv.ts';
+
+export const fuzzers: readonly Fuzzer[] = [images, plugins, processor, reports, xenPv];
