@@ -4,21 +4,8 @@ import { diskCache } from '../host/node/artifact-cache.ts';
 import { collectGarbage, keepYoungGenerationSmall, optimiseLess } from '../host/node/collect-garbage.ts';
 import { workerTranslator } from '../host/node/translator.ts';
 import { RegionLibrary } from '../index.ts';
-import type { CellResult } from '../matrix/result.ts';
-import { bootAgain, type CellProgress, type CellSpec, runCell } from './cell.ts';
-
-export interface CellOrder {
-  spec: CellSpec;
-  /** What the cell's first boot came to, if it is the second one that is wanted. */
-  before?: CellResult | undefined;
-  /** No other cell has a use for a second core. */
-  spareCore: boolean;
-}
-
-export type CellMessage =
-  | { kind: 'progress'; progress: CellProgress }
-  | { kind: 'result'; result: CellResult }
-  | { kind: 'mistake'; message: string };
+import { bootAgain, type CellProgress, runCell } from './cell.ts';
+import type { CellMessage, CellOrder } from './cell-messages.ts';
 
 const send = (message: CellMessage) =>
   new Promise<void>(resolve => {

@@ -6,7 +6,8 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { type CellResult, cellWithoutBoot, PHASES, type Phase } from '../matrix/result.ts';
 import type { CellProgress, CellSpec } from './cell.ts';
-import type { CellMessage, CellOrder } from './cell-process.ts';
+import { type CellOrder, isCellMessage } from './cell-messages.ts';
+import { afterItsTime } from './patience.ts';
 
 /** What is watched while cells run; all calls come in order for a cell. */
 export interface CellEvents {
@@ -15,8 +16,8 @@ export interface CellEvents {
   ended(index: number, result: CellResult): void;
 }
 
-/** A cell ends itself at its time limit; a process that has not within this many ms more is beyond help. */
-const GRACE = 30_000;
+/** A cell ends itself at its time limit; a process that has not within this many seconds more is beyond help. */
+const GRACE = 30;
 /** How long to wait for the end of a process that takes no order, in ms. */
 const DEAF = 1000;
 /** What a process prints that is no message is kept up to here, in characters, for the case that it dies. */
@@ -96,7 +97,7 @@ export function runCells(
       const settle = (result: CellResult) => {
         if (settled) return;
         settled = true;
-        clearTimeout(timer);
+        stopWaiting();
         running.delete(handle);
         resolve(result);
       };
@@ -110,14 +111,8 @@ export function runCells(
         return { ...result, console: words, ...(last && { total: last.cost }), ...(phase && { phase }) };
       };
       let child: ChildProcess;
+      let stopWaiting = () => {};
       const handle = { kill: () => void child?.kill('SIGKILL') };
-      const timer = setTimeout(
-        () => {
-          expired = true;
-          handle.kill();
-        },
-        spec.timeout * 1000 + GRACE,
-      );
       if (stopped !== undefined) return settle(lost(stopped));
       try {
         child = processes.take();
@@ -125,11 +120,20 @@ export function runCells(
         return settle(lost(`its process could not be started: ${(error as Error).message}`));
       }
       running.add(handle);
+      // A host with too much to do is not a guest that hangs: time in which the process waits for a processor does not count.
+      stopWaiting = afterItsTime(child.pid, spec.timeout + GRACE, () => {
+        expired = true;
+        handle.kill();
+      });
       const onWords = (text: string) => {
         words = (words + text).slice(-LAST_WORDS);
       };
-      const onMessage = (message: CellMessage) => {
+      const onMessage = (message: unknown) => {
         if (settled) return;
+        if (!isCellMessage(message)) {
+          answer = lost('its process has sent a message that is none of ours');
+          return handle.kill();
+        }
         if (message.kind === 'progress') {
           last = message.progress;
           return events.progress(index, last);

@@ -27,6 +27,7 @@ import { judge } from '../matrix/verdict.ts';
 import { PluginError } from '../plugins/guard.ts';
 import { createConsoleWatch } from './console-watch.ts';
 import { createDecisions } from './decisions.ts';
+import { afterItsTime } from './patience.ts';
 import { watchMyself } from './self-watch.ts';
 import { openTraceFile, symbolsFor } from './trace-file.ts';
 import { parseHypervisor } from './values.ts';
@@ -200,11 +201,13 @@ async function boot(
       trace.begin(machine, { hypervisor, kernel: name, clock }, symbolsFor(await parseKernel(kernel), undefined));
     }
     collectGarbage();
-    decisions.start(machine, spec.timeout);
+    decisions.start(machine, undefined);
+    const stopWaiting = afterItsTime(process.pid, spec.timeout, () => decisions.decide('timeout'));
     const timer = setInterval(report, PROGRESS_INTERVAL);
     const ended = await machine.run({ instructions: spec.limit });
     const expired = ended.kind === 'stopped' && spec.limit !== undefined && machine.instructions >= spec.limit;
     const exit = decisions.explain(expired ? { kind: 'timeout' } : ended, watch.panic);
+    stopWaiting();
     clearInterval(timer);
     parser.finish();
     if (line !== '') phases.line(line);
@@ -272,13 +275,19 @@ async function checkReset(
     () => onProgress({ phase: 'test: reboot', line: watch.line, cost: cost() }),
     PROGRESS_INTERVAL,
   );
-  const exit = await machine.run({ timeout: spec.timeout, instructions: spec.limit });
+  let late = false;
+  const stopWaiting = afterItsTime(process.pid, spec.timeout, () => {
+    late = true;
+    machine.stop();
+  });
+  const exit = await machine.run({ instructions: spec.limit });
+  stopWaiting();
   clearInterval(timer);
   const passed = exit.kind === 'reset';
   result.tests.push({ name: 'reboot', outcome: passed ? 'passed' : 'failed', ...cost() });
   if (passed) return result;
   result.verdict = 'failed';
-  result.reason = `reboot: the guest did not reset the machine; it ended by ${exit.kind}`;
+  result.reason = `reboot: the guest did not reset the machine; it ended by ${late ? 'timeout' : exit.kind}`;
   result.tests.at(-1)!.note = result.reason;
   return result;
 }

@@ -6,11 +6,12 @@ import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { type CheckResult, checkNames } from '../conformance/suite.ts';
 import { jsonText, visibleLine } from '../matrix/escape.ts';
-import { shortened } from '../plugins/guard.ts';
+import { type Check, oneOf, optional, shape, text } from '../matrix/shape.ts';
+import { reasonOf, shortened } from '../plugins/guard.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
 import { print } from './output.ts';
-import { received, type SentError } from './thread-messages.ts';
+import { isSentError, received, type SentError } from './thread-messages.ts';
 import { isFileName, parseHypervisor } from './values.ts';
 import { createCells, watchOver } from './watch.ts';
 
@@ -101,8 +102,9 @@ function runChecks(hypervisor: string, checks: readonly string[], hear: Hear): P
     const stopWatching = watchOver(cells, true, (operation, seconds) =>
       lose(`${operation ? operations[operation - 1] : 'it'} has not returned for ${seconds} seconds`),
     );
-    worker.on('message', (message: FromConform) => {
+    worker.on('message', (message: unknown) => {
       if (over) return;
+      if (!isFromConform(message)) return lose('has sent a message that is none of ours');
       switch (message.kind) {
         case 'loaded':
           return hear.loaded(message.name, message.title);
@@ -120,7 +122,25 @@ function runChecks(hypervisor: string, checks: readonly string[], hear: Hear): P
           return finish(() => reject(received(message.error)));
       }
     });
-    worker.on('error', error => lose(shortened(String(error))));
+    worker.on('error', error => lose(reasonOf(error)));
     worker.on('exit', () => lose('has ended its thread'));
   });
+}
+
+const names = shape({ name: text });
+const MESSAGES = new Map<unknown, Check>([
+  ['loaded', shape({ name: text, title: text })],
+  ['operation', names],
+  ['begin', names],
+  [
+    'checked',
+    shape({ result: shape({ name: text, result: oneOf(['passed', 'skipped', 'failed']), reason: optional(text) }) }),
+  ],
+  ['done', shape({})],
+  ['failed', shape({ error: isSentError })],
+]);
+
+/** A file's hypervisor can send what it likes in our place. */
+function isFromConform(value: unknown): value is FromConform {
+  return shape({ kind: text })(value) && !!MESSAGES.get((value as FromConform).kind)?.(value);
 }

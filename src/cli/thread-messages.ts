@@ -3,8 +3,9 @@
 import { ImageError } from '../boot/image-error.ts';
 import type { Exit } from '../exits.ts';
 import type { Machine, MachineOptions, Statistics } from '../machine/options.ts';
+import { type Check, listOf, number, oneOf, optional, shape, tableOf, text } from '../matrix/shape.ts';
 import type { Crossing } from '../paravirt/trace.ts';
-import { PluginError, reasonOf } from '../plugins/guard.ts';
+import { isA, PluginError, reasonOf } from '../plugins/guard.ts';
 import { status } from './exit-status.ts';
 import { Failure } from './failure.ts';
 import type { DiskOption } from './values.ts';
@@ -56,20 +57,20 @@ export type FromThread =
   | { kind: 'state'; state: State }
   | { kind: 'exit'; exit: Exit; state: State };
 
+/** An error as it is sent. What a file's hypervisor has thrown may be anything. */
 export function sendable(error: unknown): SentError {
-  const kind =
-    error instanceof ImageError
-      ? 'image'
-      : error instanceof Failure
-        ? 'failure'
-        : error instanceof PluginError
-          ? 'plugin'
-          : 'other';
+  const known = isA(error, ImageError) || isA(error, Failure) || isA(error, PluginError);
   return {
-    kind,
-    message: kind === 'other' ? reasonOf(error) : (error as Error).message,
-    status: error instanceof Failure ? error.status : status.image,
-    stack: error instanceof Error ? error.stack : undefined,
+    kind: isA(error, ImageError)
+      ? 'image'
+      : isA(error, Failure)
+        ? 'failure'
+        : isA(error, PluginError)
+          ? 'plugin'
+          : 'other',
+    message: known ? error.message : reasonOf(error),
+    status: isA(error, Failure) ? error.status : status.image,
+    stack: isA(error, Error) && typeof error.stack === 'string' ? error.stack : undefined,
   };
 }
 
@@ -78,4 +79,47 @@ export function received({ kind, message, status: exitStatus, stack }: SentError
   if (kind === 'image') return new ImageError(message);
   if (kind === 'failure' || kind === 'plugin') return new Failure(message, exitStatus);
   return Object.assign(new Error(message), { stack });
+}
+
+const EXIT_KINDS: readonly Exit['kind'][] = [
+  ...(['power-off', 'reset', 'panic', 'killed', 'triple-fault', 'dead-halt', 'stopped', 'timeout'] as const),
+];
+
+const statistics = shape({
+  hypervisor: text,
+  ...{ instructions: number, guestTime: number, hostTime: number, haltedTime: number },
+  ...{ exits: tableOf(number), operations: tableOf(number), ports: tableOf(number), msrs: tableOf(number) },
+  hypercalls: tableOf(number),
+});
+const state = shape({ statistics, description: text });
+export const isSentError = shape({
+  kind: oneOf(['image', 'failure', 'plugin', 'other']),
+  message: text,
+  status: number,
+  stack: optional(text),
+});
+const exit = shape({ kind: oneOf(EXIT_KINDS), reason: optional(text), status: optional(number) });
+const crossing = shape({
+  time: number,
+  operation: text,
+  callers: Array.isArray,
+  name: optional(text),
+  arguments: shape({}),
+});
+
+/** What each kind of message has beside its kind. */
+const MESSAGES = new Map<unknown, Check>([
+  ['ready', shape({ state })],
+  ['failed', shape({ error: isSentError })],
+  ['operation', shape({ name: text })],
+  ['console', shape({ data: value => value instanceof Uint8Array })],
+  ['log', shape({ line: text })],
+  ['trace', shape({ crossings: listOf(crossing) })],
+  ['state', shape({ state })],
+  ['exit', shape({ exit, state })],
+]);
+
+/** A file's hypervisor can send what it likes in our place. */
+export function isFromThread(value: unknown): value is FromThread {
+  return shape({ kind: text })(value) && !!MESSAGES.get((value as FromThread).kind)?.(value);
 }

@@ -11,10 +11,10 @@ import type { Console } from '../host/console.ts';
 import { machineOf } from '../machine/controls.ts';
 import type { Machine } from '../machine/options.ts';
 import type { Crossing } from '../paravirt/trace.ts';
-import { shortened } from '../plugins/guard.ts';
+import { reasonOf } from '../plugins/guard.ts';
 import { status } from './exit-status.ts';
 import { Failure } from './failure.ts';
-import { type FromThread, received, type SentError, type State, type ThreadOptions } from './thread-messages.ts';
+import { isFromThread, received, type SentError, type State, type ThreadOptions } from './thread-messages.ts';
 import { createCells, watchOver } from './watch.ts';
 
 /** What the thread's own heap may grow to, in MiB: guests' memory is not part of it. */
@@ -71,7 +71,8 @@ export function createMachineInThread(
       end(`${operation ? names[operation - 1] : 'outside of its ops'}: has not returned for ${seconds} seconds`),
     );
 
-    worker.on('message', (message: FromThread) => {
+    worker.on('message', (message: unknown) => {
+      if (!isFromThread(message)) return end('outside of its ops: has sent a message that is none of ours');
       switch (message.kind) {
         case 'ready':
           state = message.state;
@@ -95,7 +96,7 @@ export function createMachineInThread(
           return finish?.(message.exit);
       }
     });
-    worker.on('error', error => end(`outside of its ops: ${shortened(String(error?.message ?? error))}`));
+    worker.on('error', error => end(`outside of its ops: ${reasonOf(error)}`));
     worker.on('exit', () => end('has ended its thread'));
     console.onInput(data => send({ kind: 'type', data }));
 

@@ -3,37 +3,7 @@
  * that ran somebody else's hypervisor. What passes can be compared and printed without looking again.
  */
 import { type CellResult, type Change, type Cost, FORMAT, type MatrixReport, PHASES, VERDICTS } from './result.ts';
-
-type Check = (value: unknown) => boolean;
-
-const text: Check = value => typeof value === 'string';
-const number: Check = value => typeof value === 'number' && Number.isFinite(value);
-const truth: Check = value => typeof value === 'boolean';
-const optional =
-  (check: Check): Check =>
-  value =>
-    value === undefined || check(value);
-const listOf =
-  (check: Check): Check =>
-  value =>
-    Array.isArray(value) && value.every(check);
-const oneOf =
-  (words: readonly string[]): Check =>
-  value =>
-    words.includes(value as string);
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-/** An object whose members, whatever they are called, are all of a kind. */
-const tableOf =
-  (check: Check): Check =>
-  value =>
-    isObject(value) && Object.values(value).every(check);
-/** An object with at least these members. */
-const shape =
-  (members: Readonly<Record<string, Check>>): Check =>
-  value =>
-    isObject(value) &&
-    Object.entries(members).every(([name, check]) => check(Object.hasOwn(value, name) ? value[name] : undefined));
+import { type Check, listOf, number, oneOf, optional, shape, tableOf, text, truth } from './shape.ts';
 
 type Members<T> = { readonly [name in keyof Required<T>]: Check };
 

@@ -4,7 +4,9 @@
  */
 import { mistakeIn } from '../paravirt/check-table.ts';
 import type { CpuidResult, HypercallConvention, HypervisorModule, Msr, Paravirt } from '../paravirt/operations.ts';
+import { REGISTERS, type RegisterName } from '../paravirt/processor.ts';
 import { replaceMsrs, replaceOperations } from '../paravirt/replace.ts';
+import { checkBeforeStart } from './check-entry.ts';
 
 /** What is wrong with a hypervisor's file before anything has run. */
 export class PluginError extends Error {
@@ -61,7 +63,7 @@ export class Guard {
     try {
       return work();
     } catch (error) {
-      if (error instanceof PluginError) throw error;
+      if (isA(error, PluginError)) throw error;
       throw new PluginError(this.file, step === LOADING ? reasonOf(error) : `${step}: ${reasonOf(error)}`);
     } finally {
       this.#watch.leave();
@@ -69,11 +71,24 @@ export class Guard {
   }
 }
 
-/** Why, in a line. */
+/** Why, in a line. What was thrown may be anything: an object without a prototype, a proxy or a toString that throws in turn. */
 export function reasonOf(error: unknown): string {
-  if (error instanceof RangeError && /call stack/i.test(error.message)) return 'calls itself without end';
-  const text = error instanceof Error ? error.message || error.name : `threw ${String(error)}`;
-  return shortened(text);
+  try {
+    if (error instanceof RangeError && /call stack/i.test(error.message)) return 'calls itself without end';
+    const text = error instanceof Error ? String(error.message || error.name) : `threw ${String(error)}`;
+    return shortened(text);
+  } catch {
+    return 'threw something that cannot be shown';
+  }
+}
+
+/** `error instanceof kind`, also for proxies that do not let themselves be asked. */
+export function isA<T>(error: unknown, kind: abstract new (...values: never[]) => T): error is T {
+  try {
+    return error instanceof kind;
+  } catch {
+    return false;
+  }
 }
 
 /** `text` in one line of a reasonable length. */
@@ -124,7 +139,7 @@ function guardTable(table: Paravirt, guard: Guard, kill: Kill): Paravirt {
   const withOps = replaceOperations(table, (title, { answer }, op) => {
     const check = CHECK[answer];
     // Answers without a check are given before the guest starts: an error in such an op ends the start.
-    if (!check) return (...told) => guard.load(title, () => op(...told));
+    if (!check) return (...told) => guard.load(title, () => checkBeforeStart(answer, op(...told)));
     return (...told) =>
       guard.call(
         kill,
@@ -175,14 +190,14 @@ function guardConvention(convention: HypercallConvention, guard: Guard, kill: Ki
         kill,
         title,
         () => undefined,
-        () => convention.number(cpu),
+        () => checkedNumber(convention.number(cpu)),
       ),
     registers: cpu =>
       guard.call(
         kill,
         title,
         () => [],
-        () => convention.registers(cpu),
+        () => checkedRegisters(convention.registers(cpu)),
       ),
   };
 }
@@ -193,4 +208,14 @@ function checkedCpuid(answer: unknown): CpuidResult {
     if (typeof value !== 'number' || value >>> 0 !== value)
       throw new Error(`answered ${register} = ${shortened(String(value))}, which is no unsigned 32-bit number`);
   return { eax, ebx, ecx, edx };
+}
+
+function checkedNumber(answer: unknown): number | undefined {
+  if (answer === undefined || typeof answer === 'number') return answer;
+  throw new Error(`answered ${shortened(String(answer))}, which is no hypercall's number`);
+}
+
+function checkedRegisters(answer: unknown): readonly RegisterName[] {
+  if (Array.isArray(answer) && answer.every(name => REGISTERS.includes(name))) return answer as RegisterName[];
+  throw new Error('answered what is no list of registers');
 }

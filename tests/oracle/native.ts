@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { INITIAL_MEMORY } from './initial.ts';
 import {
   CS,
@@ -55,7 +56,7 @@ export interface NativeOutcome {
   final: Uint8Array;
 }
 
-const SOURCE = 'tests/oracle/harness.c';
+const SOURCE = fileURLToPath(new URL('../../../tests/oracle/harness.c', import.meta.url));
 // prettier-ignore
 const COMPILER_FLAGS = [
   '-O2',
