@@ -153,6 +153,13 @@ const names = { name: 'bad', title: 'a hypervisor of a test' };
 export default { ...names, make: context => derive(bareTable, { ...names, cpu: { hypercall(cpu) { ${code}\nreturn true; } } }) };
 `;
 
+/** A module whose boot.load answers `value`. */
+const loading = (value: string) => `
+import { bareTable, derive } from 'polyvisor';
+const names = { name: 'bad', title: 'a hypervisor of a test' };
+export default { ...names, make: () => derive(bareTable, { ...names, boot: { load: () => ${value} } }) };
+`;
+
 /** A binary that does. */
 const binary = (body: (body: Body) => void) =>
   tinyHypervisor({
@@ -193,7 +200,67 @@ const BAD: readonly { name: string; content: string | Uint8Array; status: number
     says: /version\.wasm: was made for version 7\.1 of the binary interface/,
   },
   { name: 'acme.so', content: 'ELF', status: 65, says: /acme\.so: a hypervisor is a name .* or a file: \.js/ },
+  {
+    name: 'bare-object.js',
+    content: 'throw Object.create(null);',
+    status: 65,
+    says: /bare-object\.js: cannot be loaded: threw something that cannot be shown$/m,
+  },
+  {
+    name: 'entry.js',
+    content: loading('({ registers: { rip: 5 }, segments: {} })'),
+    status: 65,
+    says: /entry\.js: boot\.load: answered rip that is no unsigned 64-bit number/,
+  },
+  {
+    name: 'segment.js',
+    content: loading('({ registers: {}, segments: { cs: { selector: "8" } } })'),
+    status: 65,
+    says: /boot\.load: answered cs that is no segment/,
+  },
+  {
+    name: 'nothing.js',
+    content: loading('undefined'),
+    status: 65,
+    says: /nothing\.js: boot\.load: answered no object where an entry state is wanted/,
+  },
+  {
+    name: 'post.mjs',
+    content:
+      "import { parentPort } from 'node:worker_threads'; parentPort.postMessage(null); await new Promise(() => {});",
+    status: 65,
+    says: /post\.mjs: outside of its ops: has sent a message that is none of ours/,
+  },
   // What the guest meets.
+  ...[
+    'Object.create(null)',
+    'new Proxy(new Error(), { getPrototypeOf() { throw 1; }, get() { throw 2; } })',
+    '{ toString() { throw 1; } }',
+    '{ get message() { throw 1; } }',
+    'Object.assign(new Error(), { message: { toString: 5 } })',
+    'undefined',
+    'Symbol()',
+  ].map((thrown, index) => ({
+    name: `throws-${index}.js`,
+    content: module(`throw ${thrown};`),
+    status: 122,
+    says: new RegExp(`guest was ended: .*throws-${index}\\.js: cpu\\.hypercall: (threw|\\[object)`),
+  })),
+  ...[
+    'null',
+    '5',
+    '{ kind: "exit" }',
+    '{ kind: "console", data: 5 }',
+    '{ kind: "__proto__" }',
+    '{ kind: "trace", crossings: [null] }',
+  ].map((message, index) => ({
+    name: `posts-${index}.js`,
+    content: `import { parentPort } from 'node:worker_threads';${module(`parentPort.postMessage(${message})`)}`,
+    status: 122,
+    says: new RegExp(
+      `guest was ended: .*posts-${index}\\.js: outside of its ops: has sent a message that is none of ours`,
+    ),
+  })),
   {
     name: 'op.js',
     content: module("throw new Error('too\\nbad')"),
