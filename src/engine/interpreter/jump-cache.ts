@@ -39,8 +39,8 @@ export class JumpCache {
     b.put('i64.store', place, b.or(b.shl(this.#key(b), INDEX_BITS), index), this.#base + JUMP_TARGET);
   }
   /**
-   * Forgets the region at a linear address, which may have refused to be entered: it has to look at all its pages the
-   * next time.
+   * Forgets the region at a linear address, because it may have refused to be entered. The interpreter enters it the next
+   * time, and it then checks where all its pages are.
    */
   forget(b: ProcessorCode, linear: Value): void {
     const place = this.#place(b, linear);

@@ -1,8 +1,8 @@
 /**
- * Translated regions that outlive their machine: another one that comes to the same code has them at once, in the same
- * process or, with an `ArtifactCache`, in a later one. What a region does depends on its code's bytes, on which
- * guest-physical pages those lie in (but for the entry's own, which it never names), and on the size of RAM; all of
- * that is compared.
+ * Translated regions that outlive their machine. Another machine that executes the same code installs them at once: in
+ * the same process or, with an `ArtifactCache`, in a later one. A region depends on its code's bytes, on the
+ * guest-physical pages that hold them (except the entry's page, which it never names), and on the size of RAM: `find`
+ * compares all of these.
  */
 import type { ArtifactCache } from '../../host/artifact-cache.ts';
 import type { CodeSize } from '../x86/decode.ts';
@@ -29,20 +29,20 @@ export interface RegionPlace {
 /** A module of regions: its functions `r0`, `r1` … */
 export interface RegionModule {
   bytes: Uint8Array<ArrayBuffer>;
-  /** Undefined until that has been done. */
+  /** Undefined until the bytes have been compiled. */
   compiled: WebAssembly.Module | undefined;
 }
 
 export interface KeptRegion extends RegionPlace {
   ramSize: number;
-  /** Of `parts`. */
+  /** The bytes of `parts`. */
   bytes: readonly Uint8Array[];
   module: RegionModule;
-  /** Which of its functions. */
+  /** The number of its function in the module. */
   number: number;
 }
 
-/** What `find` looks at: a machine's memory, as it is mapped around the place that is asked for. */
+/** A machine's memory as `find` reads it: as it is mapped around the place of the search. */
 export interface CodeView {
   ramSize: number;
   /** Guest-physical address of the page `delta` pages after the entry's; -1 if it has no executable RAM. */
@@ -52,15 +52,16 @@ export interface CodeView {
 }
 
 /**
- * Bytes of modules that a library holds unless it is told otherwise: four boots of Linux with what is run after them.
+ * The default limit of a library, in bytes of modules: enough for four boots of Linux and the programs run after them.
  */
 const LIMIT = 16 << 20;
 /**
- * Bytes of modules that are saved, those that came first: a boot's. All are compiled at the next start, beside the
- * guest, which takes 0.1 s a megabyte; more of them, of what may not be run then, would keep that core from what is.
+ * The limit of a saved file, in bytes of modules. The first ones are saved, which are those of a boot. The next start
+ * compiles all of them on another thread, at 0.1 s a megabyte: modules of code that may never run there would delay the
+ * others.
  */
 export const SAVED_LIMIT = 3 << 20;
-/** Regions that a kernel's file must lack, as a share of those it has, for it to be written anew. */
+/** A file is written anew when it lacks so many regions, as a share of those it has. */
 const WORTH_SAVING = 0.2;
 
 /** For `MachineOptions.library`: machines that are given the same one share what they translate. */
@@ -73,12 +74,12 @@ export class RegionLibrary {
   readonly #limit: number;
   #bytes = 0;
 
-  /** @param limit bytes of modules; what comes when there are more is not kept */
+  /** @param limit bytes of modules; a module that would exceed it is not kept */
   constructor(limit: number = LIMIT) {
     this.#limit = limit;
   }
 
-  /** @param name of the cache's file that it belongs into */
+  /** @param name the name of the cache's file for the region */
   keep(region: KeptRegion, name: string): void {
     const { module } = region;
     if (!this.#modules.has(module)) {
@@ -93,15 +94,15 @@ export class RegionLibrary {
     this.#file(name).regions.push(region);
   }
   /**
-   * The region with its entry at an offset in the view's page 0; undefined if there is none, or its code is not all
-   * there.
+   * The region with its entry at an offset in the view's page 0; undefined if there is none, or if the view holds other
+   * code.
    */
   find(code: CodeSize, entry: number, view: CodeView): KeptRegion | undefined {
     return this.#shelves.get(keyOf(entry, code))?.find(region => isThere(region, view));
   }
 
   /**
-   * Reads what has been saved under the name, unless that has been done. @returns its modules that are not compiled yet
+   * Reads the file of a name, unless it has been read already. @returns its modules that are not compiled yet
    */
   load(cache: ArtifactCache, name: string): RegionModule[] {
     const data = this.#named.has(name) ? undefined : cache.load(name);
@@ -112,7 +113,7 @@ export class RegionLibrary {
     }
     return [...new Set(file.regions.map(({ module }) => module))].filter(({ compiled }) => !compiled);
   }
-  /** Writes what belongs to the name, if it has grown a lot since it was read or written. */
+  /** Writes the file of a name, if it has grown a lot since it was read or written. */
   save(cache: ArtifactCache, name: string): void {
     const file = this.#file(name);
     const regions = firstOf(file.regions, SAVED_LIMIT);
@@ -127,7 +128,7 @@ export class RegionLibrary {
   }
 }
 
-/** What a cache has kept; nothing if that is garbage. */
+/** The regions in a file of the cache; none if the file is garbage. */
 function regionsIn(data: Uint8Array<ArrayBuffer>): KeptRegion[] {
   try {
     return unpackRegions(data);
@@ -136,7 +137,7 @@ function regionsIn(data: Uint8Array<ArrayBuffer>): KeptRegion[] {
   }
 }
 
-/** As many as are in modules of so many bytes together. */
+/** The first regions whose modules have at most `limit` bytes together. */
 function firstOf(regions: readonly KeptRegion[], limit: number): readonly KeptRegion[] {
   const modules = new Set<RegionModule>();
   let bytes = 0;
@@ -185,8 +186,8 @@ export function partsOf({ blocks, pages }: Region): CodePart[] {
 }
 
 /**
- * A name for what is translated of a kernel: equal images have equal names, others hardly ever (and then nothing is
- * found).
+ * The name of a kernel's file of regions. Equal images have equal names. Should two others share a name, `find` finds
+ * nothing of the other.
  */
 export function libraryName(kernel: Uint8Array, ramSize: number): string {
   // The end of an image is compressed, or symbols: it differs wherever anything does.

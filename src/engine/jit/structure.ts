@@ -41,7 +41,7 @@ export function emitStructured<N extends Node>(emitter: Emitter<N>, nodes: reado
     return target;
   };
 
-  /** Emits `set`, entered at `header` alone. */
+  /** Emits `set`, which is entered at `header` alone. */
   function emitSet(set: ReadonlySet<N>, header: N): void {
     const cyclic = entered(header, from => set.has(from));
     const before = targets.get(header);
@@ -81,7 +81,7 @@ export function emitStructured<N extends Node>(emitter: Emitter<N>, nodes: reado
   }
 
   /**
-   * The strongly connected parts of `set` with edges to `headers` left out, in topological order, each behind the end
+   * The strongly connected parts of `set` with edges to `headers` left out, in topological order, each after the end
    * of a WebAssembly block so that earlier ones can branch to it. `first` emits what comes before them.
    */
   function emitParts(

@@ -8,7 +8,7 @@
  * - the result is normal, that is not a NaN (IE), infinite (OE, ZE), or tiny (UE, FTZ); the smallest normal number itself may
  *   be a rounded tiny one, so it does not count. A zero is fine where the operands tell that it is exact.
  *
- * The commonest instructions have a shorter check (float-fast.ts) and checked-floats.ts behind it. All else goes to the
+ * The commonest instructions have a shorter check (float-fast.ts) and checked-floats.ts after it. All else goes to the
  * helper of the instruction's name (sse-float.ts), which computes in software. The checks are made in all lanes at
  * once; scalar operations look at lane 0 alone. Registers are moved whole even then, which is what processors forward
  * from a store to the next load, and what compiled code keeps in registers.

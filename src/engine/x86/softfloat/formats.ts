@@ -32,7 +32,7 @@ function load(value: Value, sign: 0 | 1, biased: number, max: number, bias: numb
   } else setFinite(value, sign, biased - bias, high, low, 0);
 }
 
-/** Loads a significand at address and sign with exponent in the two bytes behind it. */
+/** Loads a significand at address and sign with exponent in the two bytes after it. */
 export function loadFloatX80(view: DataView, address: number, value: Value): void {
   const low = view.getUint32(address, true);
   const high = view.getUint32(address + 4, true);

@@ -20,7 +20,7 @@ export const FLOATX80_24: Format = { ...FLOATX80, precision: 24 };
 /** By how much an unmasked overflow or underflow shifts the exponent of a register result (SDM 1, 8.5.4, 8.5.5). */
 const WRAP = 24576;
 
-/** True where the fraction `rest` behind a magnitude (odd or even in its last place) rounds away from zero. */
+/** True where the fraction `rest` below a magnitude (odd or even in its last place) rounds away from zero. */
 function roundsAway(rounding: number, sign: 0 | 1, odd: number, rest: number): boolean {
   if (rest === 0) return false;
   if (rounding === TO_NEAREST) return rest > 0x80000000 || (rest === 0x80000000 && odd !== 0);

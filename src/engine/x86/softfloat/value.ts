@@ -1,6 +1,6 @@
 /**
  * A floating-point number taken apart, the one form in which the soft-float computes, whatever format it came from (SDM
- * 1, 4.8): a significand of 64 bits, normalised, and 32 bits more behind it while a result is not rounded yet.
+ * 1, 4.8): a significand of 64 bits, normalised, and 32 bits more below it while a result is not rounded yet.
  */
 
 /** What a value is. From QUIET on it is not a number. */

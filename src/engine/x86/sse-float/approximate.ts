@@ -1,7 +1,7 @@
 /**
  * RCPPS and RSQRTPS: approximations with a relative error of at most 1.5 * 2^-12, for which no processor follows
  * another. Ours, as theirs, depend on the leading 12 bits of the fraction only: the middle of what has these bits,
- * inverted, to 12 bits behind the leading one. No exceptions, no rounding control; denormals count as zero, and a
+ * inverted, to 12 bits after the leading one. No exceptions, no rounding control; denormals count as zero, and a
  * result that would be denormal is zero (SDM 2B, RCPPS).
  */
 import type { Helper } from '../helper.ts';
@@ -57,7 +57,7 @@ function middle(high: number): number {
   return ((high >>> 19) + 0.5) / 4096;
 }
 
-/** A number in (1/2, 1), times 2^exponent, to 12 bits behind the leading one. */
+/** A number in (1/2, 1), times 2^exponent, to 12 bits after the leading one. */
 function fromNumber(number: number, exponent: number, sign: 0 | 1, out: Value): void {
   const bits = Math.min(Math.round(number * 8192), 8191);
   setFinite(out, sign, exponent - 1, (bits << 19) >>> 0, 0, 0);

@@ -90,7 +90,7 @@ function loadEnvironmentImage(view: DataView, wide: boolean): void {
   setControl(view, word(0));
 }
 
-/** Ten bytes a register, in stack order, behind an environment of `start` bytes. */
+/** Ten bytes a register, in stack order, after an environment of `start` bytes. */
 function copyRegisters(view: DataView, start: number, stride: number, save: boolean): void {
   for (let i = 0; i < 8; i++) {
     const inUnit = unit.registerAddress(view, i);

@@ -57,7 +57,7 @@ function cosine(value: Value, out: Value): void {
   else angle(value).cosine(out);
 }
 
-/** FPTAN pushes a 1 behind its result, for the sake of the 8087's programs. */
+/** FPTAN pushes a 1 after its result, for the sake of the 8087's programs. */
 function tangentAndOne(value: Value, out: Value, pushed: Value): void {
   if (value.kind === ZERO) setZero(out, value.sign);
   else angle(value).tangent(out);
