@@ -117,11 +117,11 @@ export class Blocks {
     return BLOCK_AREA + BLOCK_TABLE * (code === 16 ? 0 : code === 32 ? 1 : 2);
   }
 
-  /** How often the interpreter has entered the block at the physical address; -1 if there is none, without end for a region. */
-  heat(physical: number, code: CodeSize): number {
+  /** How often the interpreter has entered the block at a physical address: -1 without a block, Infinity for a region. */
+  visits(physical: number, code: CodeSize): number {
     if (this.#regions[code].has(physical)) return Number.POSITIVE_INFINITY;
     const block = this.#known[code].get(physical);
-    return block ? this.#view.getUint32(block - record.HEADER + record.HEADER_HEAT, true) : -1;
+    return block ? this.#view.getUint32(block - record.HEADER + record.HEADER_VISITS, true) : -1;
   }
   /** The block at a physical address, entered in the table that `run` looks in; 0 if there is none yet. */
   find(physical: number, code: CodeSize): number {
@@ -279,7 +279,7 @@ export class Blocks {
     this.#view.setUint32(header + record.HEADER_PHYSICAL, physical, true);
     this.#view.setUint16(header + record.HEADER_COUNT, count, true);
     this.#bytes[header + record.HEADER_CODE] = CODE_SIZES.indexOf(code);
-    this.#view.setUint32(header + record.HEADER_HEAT, 0, true);
+    this.#view.setUint32(header + record.HEADER_VISITS, 0, true);
   }
   /** Where a block's records end. */
   #end(block: number): number {

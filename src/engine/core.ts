@@ -7,7 +7,7 @@ import { GuestMemory } from '../memory/memory.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../x86/paging.ts';
 import { CS, DS, ES, SS } from '../x86/segments.ts';
 import { Blocks, type CodeSource } from './blocks.ts';
-import { HEAT_STEP, Jit } from './jit/jit.ts';
+import { Jit, VISITS_STEP } from './jit/jit.ts';
 import { RegionLibrary, SAVED_LIMIT } from './jit/library.ts';
 import { LocalTranslator, type TranslatorFactory } from './jit/translator.ts';
 import { type Layout, layout, PAGE_DEVICE } from './layout.ts';
@@ -34,7 +34,7 @@ export interface CoreOptions {
 
 /** ES, CS, SS and DS, as 32-bit code that is worth translating has them. */
 const ALL_FLAT = (1 << ES) | (1 << CS) | (1 << SS) | (1 << DS);
-/** HEAT_MASK with which no block is ever hot. */
+/** VISITS_MASK with which no block is ever hot. */
 const NEVER_HOT = -1;
 
 export class Core {
@@ -75,17 +75,17 @@ export class Core {
       for (const { tlb } of this.vcpus) tlb.revokeWrites(shape.guestOrigin + page * PAGE_SIZE);
     };
     for (const vcpu of this.vcpus) vcpu.connect();
-    this.#setHeat(NEVER_HOT);
+    this.#setVisitsMask(NEVER_HOT);
     if (!wide.warm) warmUp(this.running);
     wide.warm = true;
     if (options.jit) {
-      this.#setHeat(HEAT_STEP - 1);
+      this.#setVisitsMask(VISITS_STEP - 1);
       this.jit = this.#createJit(wasmMemory, wide.module.helpers, options);
     }
     for (const vcpu of this.vcpus) vcpu.reset();
   }
-  #setHeat(mask: number): void {
-    for (const { cpu } of this.vcpus) cpu.set32(state.HEAT_MASK, mask);
+  #setVisitsMask(mask: number): void {
+    for (const { cpu } of this.vcpus) cpu.set32(state.VISITS_MASK, mask);
   }
   #createJit(wasmMemory: WebAssembly.Memory, helpers: readonly string[], options: CoreOptions): Jit {
     const createTranslator = options.translator ?? (setup => new LocalTranslator(setup));

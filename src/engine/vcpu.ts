@@ -131,7 +131,7 @@ export class Vcpu {
     const { jit } = this.core;
     const most = exactly ? 0 : REGION_LIMIT;
     /**
-     * False after an exit that the guest did not cause (translation, heat): those differ by tier, so no interrupt may be
+     * False after an exit that the guest did not cause (translation, a hot block): those differ by tier, so no interrupt may be
      * delivered there.
      */
     let boundary = true;

@@ -43,7 +43,7 @@ export function runBody(parts: LoopParts, hot: readonly Variant[]): Body {
       });
       resolveBlock(b);
     });
-    heat(b);
+    visit(b);
   });
   b.finish();
   b.body.unreachable();
@@ -108,12 +108,12 @@ function end(b: LoopCode): void {
   b.when(b.slot.get(), () => b.follow());
 }
 
-/** The start of a block: one that is entered often is worth translating. */
-function heat(b: LoopCode): void {
+/** The start of a block: its visits are counted, because a block that is entered often is worth translating. */
+function visit(b: LoopCode): void {
   const header = b.sub(b.rec.get(), record.HEADER);
-  const entries = b.add(b.fetch('i32.load', header, record.HEADER_HEAT), 1);
-  b.put('i32.store', header, entries, record.HEADER_HEAT);
-  b.go('next', b.and(entries, b.state32(state.HEAT_MASK)));
+  const visits = b.add(b.fetch('i32.load', header, record.HEADER_VISITS), 1);
+  b.put('i32.store', header, visits, record.HEADER_VISITS);
+  b.go('next', b.and(visits, b.state32(state.VISITS_MASK)));
   b.saveRip();
   b.rec.set(0);
   b.exit(record.EXIT_HOT);

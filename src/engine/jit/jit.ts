@@ -10,22 +10,19 @@ import { type CodeView, keyOf, partsOf, type RegionLibrary, type RegionModule, t
 import { findRegion, type Region } from './region.ts';
 import type { TranslationRequest, Translator } from './translator.ts';
 
-/**
- * The interpreter asks for a block's translation each time that it has entered the block so many times more. A power of
- * two.
- */
-export const HEAT_STEP = 2048;
+/** The interpreter asks for a block's translation at every multiple of so many visits. A power of two. */
+export const VISITS_STEP = 2048;
 /** A block is hot, and the region around it is translated, when the interpreter has entered it so many times. */
-const HOT_ENTRIES = 10 * HEAT_STEP;
+const HOT_VISITS = 10 * VISITS_STEP;
 /** A block may be part of a region when the interpreter has entered it so many times. */
-const WARM_ENTRIES = 1000;
+const WARM_VISITS = 1000;
 /**
- * A block is not translated if the guest executed more than so many instructions while the block was entered HEAT_STEP
+ * A block is not translated if the guest executed more than so many instructions while the block was entered VISITS_STEP
  * times: the interpreter spends too little time there for a translation to pay.
  */
 const SLOW_INSTRUCTIONS = 2e9;
 /**
- * HOT_ENTRIES falls by a step when the translator has had nothing to do for so many polls: its thread is free, so
+ * HOT_VISITS falls by a step when the translator has had nothing to do for so many polls: its thread is free, so
  * blocks that are less hot are worth translating, too.
  */
 const IDLE_POLLS = 4000;
@@ -87,15 +84,15 @@ interface Entry extends Candidate {
 
 export class Jit {
   readonly #host: JitHost;
-  /** By `keyOf`: the guest instructions executed when a block last reached a multiple of HEAT_STEP. */
-  readonly #heated = new Map<number, number>();
+  /** By `keyOf`: the guest instructions executed when a block last reached a multiple of VISITS_STEP. */
+  readonly #visited = new Map<number, number>();
   /** By `keyOf`: the sum of the costs of the regions lost at a place. */
   readonly #losses = new Map<number, number>();
   #batch: TranslationRequest[] = [];
   /** Polls since the first region of the batch. */
   #batchPolls = 0;
-  /** How often a block must have been entered to be hot: HOT_ENTRIES, or less while the translator is idle. */
-  #hotEntries = HOT_ENTRIES;
+  /** How often a block must have been entered to be hot: HOT_VISITS, or less while the translator is idle. */
+  #hotVisits = HOT_VISITS;
   /** Polls that found the translator idle. */
   #idlePolls = 0;
   /** By `keyOf`: regions that are translated or live. */
@@ -127,24 +124,24 @@ export class Jit {
     translator.poll();
     if (this.#batch.length > 0) {
       this.#idlePolls = 0;
-      if (++this.#batchPolls >= (this.#hotEntries < HOT_ENTRIES ? IDLE_BATCH_POLLS : BATCH_POLLS)) this.#submit();
+      if (++this.#batchPolls >= (this.#hotVisits < HOT_VISITS ? IDLE_BATCH_POLLS : BATCH_POLLS)) this.#submit();
     } else if (translator.ownThread && translator.outstanding === 0 && ++this.#idlePolls >= IDLE_POLLS) {
       this.#idlePolls = 0;
-      this.#hotEntries = Math.max(HEAT_STEP, this.#hotEntries - HEAT_STEP);
+      this.#hotVisits = Math.max(VISITS_STEP, this.#hotVisits - VISITS_STEP);
     }
   }
-  /** The block at `linear` has been entered a multiple of HEAT_STEP times. */
+  /** The block at `linear` has been entered a multiple of VISITS_STEP times. */
   request(linear: bigint, code: CodeSize): void {
     const physical = this.#host.translates(code) ? this.#host.code(linear) : -1;
     if (physical < 0 || this.recall(linear, physical, code)) return;
     const key = keyOf(physical, code);
     const now = this.#host.instructions();
-    const pause = now - (this.#heated.get(key) ?? 0);
-    this.#heated.set(key, now);
-    if (pause > SLOW_INSTRUCTIONS || this.#host.blocks.heat(physical, code) < this.#hotEntries) return;
-    this.#want({ linear, physical, code }, WARM_ENTRIES);
+    const pause = now - (this.#visited.get(key) ?? 0);
+    this.#visited.set(key, now);
+    if (pause > SLOW_INSTRUCTIONS || this.#host.blocks.visits(physical, code) < this.#hotVisits) return;
+    this.#want({ linear, physical, code }, WARM_VISITS);
     if (this.#batch.length < BATCH_REGIONS) return;
-    this.#hotEntries = HOT_ENTRIES;
+    this.#hotVisits = HOT_VISITS;
     this.#submit();
   }
   /**
@@ -174,7 +171,7 @@ export class Jit {
     const physical = this.#host.translates(code) ? this.#host.code(linear) : -1;
     if (physical < 0) return false;
     const { blocks, source } = this.#host;
-    if (blocks.heat(physical, code) < 0 && !blocks.translate(linear, physical, code, source)) return false;
+    if (blocks.visits(physical, code) < 0 && !blocks.translate(linear, physical, code, source)) return false;
     const wanted = this.#want({ linear, physical, code }, 0);
     if (wanted) this.#submit();
     return wanted;
@@ -190,17 +187,17 @@ export class Jit {
   }
 
   /**
-   * Finds the region around a place, of blocks that have been entered `warmEntries` times, and puts it into the next
+   * Finds the region around a place, of blocks that have been entered `warmVisits` times, and puts it into the next
    * batch. The search is not put off, because it needs the address space in which the place is hot. @returns false if
    * there is no such region, or it exists already
    */
-  #want(candidate: Candidate, warmEntries: number): boolean {
+  #want(candidate: Candidate, warmVisits: number): boolean {
     const started = performance.now();
     const { physical, code } = candidate;
     if (this.#isRefused(physical, code)) return false;
     const executed: number[] = [];
     const targets: TranslationRequest['targets'] = [];
-    const region = this.#find(candidate, warmEntries, executed, targets);
+    const region = this.#find(candidate, warmVisits, executed, targets);
     if (!region) return false;
     const { pages, seen, instructions } = region;
     const place = { code, entry: physical & 4095, pages, parts: partsOf(region), instructions };
@@ -222,7 +219,7 @@ export class Jit {
   }
   #find(
     { linear, physical, code }: Candidate,
-    warmEntries: number,
+    warmVisits: number,
     executed: number[],
     targets: TranslationRequest['targets'],
   ): Region | undefined {
@@ -233,7 +230,7 @@ export class Jit {
         bytes,
         page: this.#viewAt(linear, physical, code).page,
         executed: at => {
-          const wanted = blocks.heat(at, code) >= warmEntries;
+          const wanted = blocks.visits(at, code) >= warmVisits;
           if (wanted) executed.push(at);
           return wanted;
         },

@@ -201,7 +201,7 @@ const otherFields = rows({
   /** Address of the block table of the current code size. */
   BLOCK_BASE: { type: 'u32', role: 'engine' },
   /** The engine is told (EXIT_HOT) when none of these bits is set in the number of times that a block has been entered. */
-  HEAT_MASK: { type: 'u32', role: 'engine' },
+  VISITS_MASK: { type: 'u32', role: 'engine' },
   /** Not 0: the budget's last instructions are to be executed, by the interpreter; 0: stop a little early. */
   EXACT: { type: 'u32', role: 'engine' },
   /** Which events translated code may deal with itself, since nobody wants to see them first: NATIVE_ bits (state.ts). */
