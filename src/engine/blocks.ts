@@ -1,6 +1,7 @@
 /**
- * Translated blocks: from guest code to decoded records, and back to nothing when the code is written to. A block lies in one
- * page, starts where somebody jumped and ends at the first instruction that `ends`, at the page's end or at BLOCK_LIMIT.
+ * Translated blocks: from guest code to decoded records, and back to nothing when the code is written to. A block lies
+ * in one page, starts where somebody jumped and ends at the first instruction that `ends`, at the page's end or at
+ * BLOCK_LIMIT.
  */
 import type { InterpreterModule } from './interpreter/loop.ts';
 import { handlerKey } from './interpreter/variants.ts';
@@ -117,7 +118,9 @@ export class Blocks {
     return BLOCK_AREA + BLOCK_TABLE * (code === 16 ? 0 : code === 32 ? 1 : 2);
   }
 
-  /** How often the interpreter has entered the block at a physical address: -1 without a block, Infinity for a region. */
+  /**
+   * How often the interpreter has entered the block at a physical address: -1 without a block, Infinity for a region.
+   */
   visits(physical: number, code: CodeSize): number {
     if (this.#regions[code].has(physical)) return Number.POSITIVE_INFINITY;
     const block = this.#known[code].get(physical);
@@ -238,8 +241,8 @@ export class Blocks {
   }
 
   /**
-   * Lets the block at `physical` be executed by function `index` of the table from now on. The interpreter keeps a copy for
-   * when the function refuses; `linear` is where the code is mapped now.
+   * Lets the block at `physical` be executed by function `index` of the table from now on. The interpreter keeps a copy
+   * for when the function refuses; `linear` is where the code is mapped now.
    */
   installRegion(linear: bigint, physical: number, code: CodeSize, index: number, source: CodeSource): boolean {
     if (this.#next + BLOCK_BYTES + record.HEADER + RECORD_SIZE > RECORD_AREA + RECORD_BYTES) return false;
@@ -290,7 +293,9 @@ export class Blocks {
   #set(physical: number, code: CodeSize): number {
     return Blocks.tableBase(code) + ((physical ^ (physical >>> 14)) & (BLOCK_SETS - 1)) * BLOCK_SET;
   }
-  /** Enters a block, or the region that stands for it, as its set's first; the one that was first becomes the second. */
+  /**
+   * Enters a block, or the region that stands for it, as its set's first; the one that was first becomes the second.
+   */
   #enter(physical: number, code: CodeSize, block: number): void {
     const set = this.#set(physical, code);
     const view = this.#view;
@@ -330,7 +335,10 @@ export class Blocks {
     view.setUint32(out + record.TAKEN, 0, true);
     view.setUint32(out + record.NOT_TAKEN, 0, true);
   }
-  /** Writes the record of a decoded instruction (and of its address, where that needs one). @returns the next free place. */
+  /**
+   * Writes the record of a decoded instruction (and of its address, where that needs one). @returns the next free
+   * place.
+   */
   #encode(
     out: number,
     ins: Instruction,
@@ -372,7 +380,8 @@ export class Blocks {
         const mask = ins.addressSize === 64 ? -1n : ins.addressSize === 32 ? 0xffffffffn : 0xffffn;
         view.setBigInt64(out + record.IMMEDIATE, mask, true);
         if (ins.ripRelative) {
-          // The rest of a RIP-relative address that would not fit, or that is truncated, is added by an address of its own.
+          // The rest of a RIP-relative address that would not fit, or that is truncated, is added by an address of its
+          // own.
           view.setInt32(out + record.DISPLACEMENT, end, true);
           out += RECORD_SIZE;
           this.#head(out, record.ADDRESS, at, position, 0);

@@ -1,6 +1,6 @@
 /**
- * A virtual processor: its registers, its TLB, and the loop that runs translated code, has missing code translated, delivers
- * what is pending and stops at exactly the instruction it is asked to stop at.
+ * A virtual processor: its registers, its TLB, and the loop that runs translated code, has missing code translated,
+ * delivers what is pending and stops at exactly the instruction it is asked to stop at.
  */
 import { DR6_BS } from '../x86/control.ts';
 import { RF, TF } from '../x86/flags.ts';
@@ -69,7 +69,10 @@ export class Vcpu {
     this.tlb.select(ONE_SPACE);
   }
 
-  /** Copies the state to `address`, for another processor to have STATE. From now on registers are read and written there. */
+  /**
+   * Copies the state to `address`, for another processor to have STATE. From now on registers are read and written
+   * there.
+   */
   park(address: number): void {
     this.#move(address);
   }
@@ -131,8 +134,8 @@ export class Vcpu {
     const { jit } = this.core;
     const most = exactly ? 0 : REGION_LIMIT;
     /**
-     * False after an exit that the guest did not cause (translation, a hot block): those differ by tier, so no interrupt may be
-     * delivered there.
+     * False after an exit that the guest did not cause (translation, a hot block): those differ by tier, so no
+     * interrupt may be delivered there.
      */
     let boundary = true;
     for (;;) {
@@ -172,7 +175,9 @@ export class Vcpu {
     // An instruction that faulted has not been stepped over.
     if (trap && before === this.deliveries) this.#debugTrap(DR6_BS);
   }
-  /** RIP is at the instruction after an STI or a MOV SS: no interrupt comes before it. Forgets those that are long past. */
+  /**
+   * RIP is at the instruction after an STI or a MOV SS: no interrupt comes before it. Forgets those that are long past.
+   */
   #inShadow(): boolean {
     const { cpu } = this;
     const address = cpu.get64(state.INTERRUPT_SHADOW);
@@ -192,8 +197,9 @@ export class Vcpu {
     this.#exactly(1);
   }
   /**
-   * Executes one instruction whose write to the last faulting address reaches guest page `page` (guest-physical, 4096-aligned)
-   * although the guest's page table has it read-only: for hypervisors that complete such writes themselves.
+   * Executes one instruction whose write to the last faulting address reaches guest page `page` (guest-physical,
+   * 4096-aligned) although the guest's page table has it read-only: for hypervisors that complete such writes
+   * themselves.
    */
   stepWithWritable(page: number): void {
     const { cpu } = this;
