@@ -4,13 +4,10 @@
  */
 
 import type { GuestMemory } from '../memory/memory.ts';
-import type { Segment } from '../paravirt/processor.ts';
-import { CR0_ET } from '../x86/control.ts';
-import { REAL_CODE } from '../x86/descriptors.ts';
 import { LOADER_UNDEFINED } from './boot-params.ts';
 import { SETUP } from './bzimage.ts';
 import type { EntryState } from './entry.ts';
-import { FLAGS_CLEAR } from './entry-segments.ts';
+import { enterRealMode } from './entry-segments.ts';
 import type { KernelImage } from './image.ts';
 import { formatSize, ImageError } from './image-error.ts';
 import { placePackedLinux } from './linux-boot.ts';
@@ -24,10 +21,6 @@ const STACK_SIZE = 0x200;
 const CAN_USE_HEAP = 1 << 7;
 /** It is entered this far behind its first byte, in paragraphs: where the header's jump stands. */
 const ENTRY_PARAGRAPHS = 0x20;
-
-const REAL_DATA = 0x009300;
-/** Real mode's 256 vectors. */
-const VECTOR_TABLE_LIMIT = 0x3ffn;
 
 export function loadRealModeLinux(memory: GuestMemory, image: KernelImage, options: LoadOptions): EntryState {
   const { setup, bytes } = image;
@@ -47,25 +40,6 @@ export function loadRealModeLinux(memory: GuestMemory, image: KernelImage, optio
   memory.write32(base + SETUP.ramdisk_image, ramdisk);
   memory.write32(base + SETUP.ramdisk_size, initrd && ramdisk !== 0 ? initrd.length : 0);
 
-  const data = realSegment(base >> 4, REAL_DATA);
-  return {
-    registers: {
-      rip: 0n,
-      rsp: BigInt(HEAP_END),
-      flags: FLAGS_CLEAR,
-      cr0: BigInt(CR0_ET),
-      idtBase: 0n,
-      idtLimit: VECTOR_TABLE_LIMIT,
-      dr6: 0xffff0ff0n,
-      dr7: 0x400n,
-    },
-    segments: {
-      cs: realSegment((base >> 4) + ENTRY_PARAGRAPHS, REAL_CODE),
-      ...{ ds: data, es: data, ss: data, fs: data, gs: data },
-    },
-  };
-}
-
-function realSegment(selector: number, attributes: number): Segment {
-  return { selector, base: BigInt(selector << 4), limit: 0xffff, attributes };
+  const segment = base >> 4;
+  return enterRealMode({ cs: segment + ENTRY_PARAGRAPHS, ip: 0, segment, sp: HEAP_END });
 }

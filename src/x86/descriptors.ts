@@ -43,8 +43,8 @@ export const TYPE_TSS_16 = 1;
 export const FLAT_CODE_64 = 0xa09b00;
 export const FLAT_CODE_32 = 0xc09b00;
 export const FLAT_DATA = 0xc09300;
-/** Attributes of segments in real mode, and of a TSS in use. */
-export const REAL_CODE = 0x9b00;
-export const REAL_DATA = 0x9300;
+/** Attributes of a segment in real mode, CS included: code may write through it (SDM 3A 9.1.4, table 9-1; 20.1.1). */
+export const REAL_SEGMENT = 0x9300;
+/** Attributes of a TSS in use. */
 export const BUSY_TSS = 0x8b00;
 export const LDT = 0x8200;

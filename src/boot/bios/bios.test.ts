@@ -263,3 +263,19 @@ test('the port of the traps means nothing to others', async () => {
   const exit = await wrapped.machine.run({ instructions: 1000 });
   assert.ok(['stopped', 'dead-halt', 'triple-fault'].includes(exit.kind), exit.kind);
 });
+
+test('code in real mode writes through CS, at the entry and behind a far jump', async () => {
+  const code = [
+    ...[0x2e, 0xc6, 0x06, ...u16(0x1000), 1], // mov byte cs:[0x1000], 1
+    ...[0xea, ...u16(JUMP_TARGET + 11), ...u16(LOW_MEMORY.realMode >> 4)], // jmp far, to the next instruction
+    ...[0x2e, 0xc6, 0x06, ...u16(0x1201), 2], // mov byte cs:[0x1201], 2
+    HLT,
+  ];
+  for (const engine of ['interpreter', 'jit'] as const) {
+    const image = makeBzImage({ payload: new Uint8Array() });
+    image.set(code, JUMP_TARGET);
+    const { machine, engine: made } = await assemble({ kernel: image, entry: 'real', memory: RAM, engine });
+    assert.deepEqual(await machine.run({ instructions: 1000 }), { kind: 'dead-halt' });
+    assert.equal(made.memory.read16(LOW_MEMORY.realMode + 0x1200), 0x0201);
+  }
+});

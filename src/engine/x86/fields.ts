@@ -148,7 +148,7 @@ const otherFields = rows({
   /** As a descriptor's second word has them (src/x86/descriptors.ts); 0 in a null segment. */
   SEGMENT_ATTRIBUTES: {
     type: 'u32', count: 8, role: 'architecture', manual: 'SDM 3A 3.4.3', names: SEGMENT_NAMES,
-    initial: [0x9300n, 0x9b00n, 0x9300n, 0x9300n, 0x9300n, 0x9300n, 0x8200n, 0x8b00n],
+    initial: [0x9300n, 0x9300n, 0x9300n, 0x9300n, 0x9300n, 0x9300n, 0x8200n, 0x8b00n],
   },
   LDT_BASE: { type: 'u64', role: 'architecture', manual: 'SDM 3A 2.4', waist: 'ldtBase' },
   TR_BASE: { type: 'u64', role: 'architecture', manual: 'SDM 3A 2.4', waist: 'trBase' },

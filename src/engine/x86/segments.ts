@@ -10,7 +10,7 @@ import {
   DESCRIPTOR_EXPAND_DOWN,
   DESCRIPTOR_G,
   DESCRIPTOR_P,
-  REAL_DATA,
+  REAL_SEGMENT,
 } from '../../x86/descriptors.ts';
 import { CS, GS, LDTR, SS, TR } from '../../x86/segments.ts';
 import * as vectors from '../../x86/vectors.ts';
@@ -98,7 +98,14 @@ export function setFromDescriptor(cpu: Cpu, segment: number, selector: number, d
 }
 /** Attributes of segments in real and virtual-8086 mode. */
 export function setRealSegment(cpu: Cpu, segment: number, selector: number): void {
-  setSegment(cpu, segment, selector, BigInt(selector) << 4n, 0xffff, cpu.v86 ? REAL_DATA | DESCRIPTOR_DPL : REAL_DATA);
+  setSegment(
+    cpu,
+    segment,
+    selector,
+    BigInt(selector) << 4n,
+    0xffff,
+    cpu.v86 ? REAL_SEGMENT | DESCRIPTOR_DPL : REAL_SEGMENT,
+  );
 }
 function setNull(cpu: Cpu, segment: number, selector: number): void {
   // AMD keeps base and limit of a null selector; Intel clears the base. Linux copes with either; this is Intel's way.

@@ -12,7 +12,7 @@ import {
   FLAT_CODE_32,
   FLAT_CODE_64,
   FLAT_DATA,
-  REAL_CODE,
+  REAL_SEGMENT,
 } from '../../x86/descriptors.ts';
 import { AC, IF, IOPL, NT, RF, TF, VIF, VIP, VM } from '../../x86/flags.ts';
 import { CS, DS, ES, FS, GS, SS, TR } from '../../x86/segments.ts';
@@ -157,7 +157,7 @@ function farReal(cpu: Cpu, selector: number, offset: bigint): void {
     if (!cpu.protectedMode)
       cpu.set32(
         state.SEGMENT_ATTRIBUTES + 4 * CS,
-        REAL_CODE | (cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * CS) & DESCRIPTOR_DB),
+        REAL_SEGMENT | (cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * CS) & DESCRIPTOR_DB),
       );
     cpu.noteSegment(CS);
   }
