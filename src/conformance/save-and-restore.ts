@@ -82,7 +82,9 @@ export async function saveAndRestore(original: Fixture, again: () => Promise<Fix
   const saved = structuredClone(original.cpu.states.save());
   assert.deepEqual(original.cpu.states.save(), saved, 'saving changes nothing');
   const restored = await again();
+  restored.table.restoring?.();
   restored.cpu.restore(original.cpu, saved);
+  restored.table.restored?.();
   assert.deepEqual(pictureOf(restored), pictureOf(original), 'after the restore');
 
   const [one, other] = [createRandom(0x676f6f6en), createRandom(0x676f6f6en)];

@@ -9,6 +9,8 @@ export type Differences = {
   name: string;
   title: string;
   skip?: Readonly<Record<string, string>>;
+  restoring?(): void;
+  restored?(): void;
 } & { [Name in GroupName]?: Group<Name> };
 
 /**
@@ -33,6 +35,14 @@ export function derive(base: Paravirt, differences: Differences): Paravirt {
     irq: merged('irq'),
     time: merged('time'),
     smp: merged('smp'),
+    restoring() {
+      differences.restoring?.();
+      base.restoring?.();
+    },
+    restored() {
+      base.restored?.();
+      differences.restored?.();
+    },
     skip: { ...base.skip, ...differences.skip },
   };
 }

@@ -205,6 +205,10 @@ export interface Paravirt {
   irq: IrqOps;
   time: TimeOps;
   smp: SmpOps;
+  /** The states of the machine are about to be replaced: gives back what follows from them, as a device does. */
+  restoring?(): void;
+  /** The states of the machine have been replaced: derives anew what `restoring` gave back. */
+  restored?(): void;
   /** Conformance cases that do not apply, with the reason. */
   skip: Readonly<Record<string, string>>;
 }

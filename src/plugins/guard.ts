@@ -118,6 +118,8 @@ export function guarded(module: HypervisorModule, guard: Guard): HypervisorModul
 
 type Kill = (reason: string) => void;
 
+const nothing = () => undefined;
+
 /** What an op that failed answers: as if it had not been there. */
 const FALLBACK: Readonly<Record<string, (told: readonly unknown[]) => unknown>> = {
   nothing: () => undefined,
@@ -148,7 +150,14 @@ function guardTable(table: Paravirt, guard: Guard, kill: Kill): Paravirt {
         () => check(op(...told)),
       );
   });
-  const guarded = replaceMsrs(withOps, (_index, msr) => guardMsr(msr, guard, kill));
+  const guarded = replaceMsrs(
+    {
+      ...withOps,
+      restoring: () => guard.call(kill, 'restoring', nothing, () => table.restoring?.()),
+      restored: () => guard.call(kill, 'restored', nothing, () => table.restored?.()),
+    },
+    (_index, msr) => guardMsr(msr, guard, kill),
+  );
   const { convention } = guarded.cpu;
   if (!convention) return guarded;
   return { ...guarded, cpu: { ...guarded.cpu, convention: guardConvention(convention, guard, kill) } };

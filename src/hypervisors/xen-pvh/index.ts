@@ -29,6 +29,8 @@ export const xenPvh: HypervisorModule = {
       cpu: createCpu(context, slot),
       irq: createIrq(context, slot),
       time: createTime(context, slot),
+      restoring: () => slot.built?.restoring(),
+      restored: () => slot.built?.restored(),
     });
   },
 };

@@ -68,10 +68,14 @@ export class PvhDomain {
     }));
   }
 
-  /** The state has been replaced by a saved one: the frames outside RAM go where it says. */
-  restored(): void {
+  /** The states are about to be replaced: the frames outside RAM leave the bus. */
+  restoring(): void {
     for (const unmap of this.#onBus.values()) unmap();
     this.#onBus.clear();
+  }
+
+  /** The states have been replaced: the frames outside RAM go where they say. */
+  restored(): void {
     for (const [gpfn, index] of this.state.placed) this.#mapOnBus(this.domain.frames[index]!, gpfn);
   }
 

@@ -201,6 +201,7 @@ test('a domain that was saved in the middle of everything and restored goes on a
   const tree = original.cpu.states.save();
   const restored = await boot();
   assert.notDeepEqual(restored.cpu.states.save(), tree, 'there is something to restore');
+  restored.domain().restoring();
   restored.cpu.restore(original.cpu, tree);
   restored.domain().restored();
   const compare = (when: string) => {

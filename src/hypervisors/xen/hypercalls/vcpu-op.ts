@@ -1,8 +1,8 @@
 /** HYPERVISOR_vcpu_op (public/vcpu.h): timers, runstates and the whereabouts of vcpu_info. */
 import { PAGE_SIZE } from '../../../x86/paging.ts';
-import { __HYPERVISOR_vcpu_op, EEXIST, EFAULT, EINVAL, ENOENT, ENOSYS, RUNSTATE_offline } from '../constants.ts';
+import { __HYPERVISOR_vcpu_op, EEXIST, EFAULT, EINVAL, ENOENT, RUNSTATE_offline } from '../constants.ts';
 import type { Vcpu } from '../domain.ts';
-import { type Call, type HypercallTable, logUnknown } from '../hypercall.ts';
+import { type Call, type HypercallTable, type Operation, type Operations, operate } from '../hypercall.ts';
 import { VCPU_INFO_SIZE } from '../shared-info.ts';
 import { structure } from '../structures.ts';
 
@@ -29,7 +29,14 @@ const vcpu_register_vcpu_info = structure({ mfn: 'u64', offset: 'u32', rsvd: 'u3
 /** Fails with -ETIME instead of firing at once. */
 const VCPU_SSHOTTMR_future = 1;
 
+/** An operation on a processor that is there; `argument` is the pointer to its structure. */
 export type VcpuOperation = (call: Call, vcpu: Vcpu, argument: bigint) => number;
+
+/** The processor that argument 1 names. */
+const onVcpu =
+  (run: VcpuOperation): Operation =>
+  (call, argument) =>
+    run(call, call.domain.vcpus[call.uint(1)]!, argument);
 
 /** A 32-bit guest's pointers are half of the structure's union. */
 function pointer(call: Call, address: bigint): bigint {
@@ -110,20 +117,16 @@ const operations: Readonly<Record<number, VcpuOperation>> = {
 
 /** The vcpu_op entry, with the operations that one kind of guest adds or does differently. */
 export function vcpu_op(differences: Readonly<Record<number, VcpuOperation>>): HypercallTable {
-  const all = { ...operations, ...differences };
+  const all: Operations = Object.fromEntries(
+    Object.entries({ ...operations, ...differences }).map(([command, run]) => [command, onVcpu(run)]),
+  );
   return {
     [__HYPERVISOR_vcpu_op]: {
       name: 'HYPERVISOR_vcpu_op',
       arguments: ['cmd', 'vcpuid', 'extra_args'],
       status: 'done',
-      run(call) {
-        const vcpu = call.domain.vcpus[call.uint(1)];
-        if (!vcpu) return -ENOENT;
-        const operation = all[call.uint(0)];
-        if (operation) return operation(call, vcpu, call.argument(2));
-        logUnknown(call.domain, `vcpu_op ${call.uint(0)}`);
-        return -ENOSYS;
-      },
+      // Xen looks for the processor before it looks at the command.
+      run: call => (call.domain.vcpus[call.uint(1)] ? operate('vcpu_op', all, call, call.uint(0), 2) : -ENOENT),
     },
   };
 }
