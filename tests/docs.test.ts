@@ -9,8 +9,8 @@ import { interfaceDocument } from '../tools/interface-document.ts';
 const MADE: Readonly<Record<string, () => string>> = {
   'docs/interface.md': interfaceDocument,
   'docs/write-a-hypervisor.md': hypervisorGuide,
-  'docs/polyvisor_2.h': cHeader,
-  'examples/acme-binary/polyvisor_2.ts': assemblyScriptDeclarations,
+  'docs/polyvisor_1.h': cHeader,
+  'examples/acme-binary/polyvisor_1.ts': assemblyScriptDeclarations,
 };
 
 for (const [file, make] of Object.entries(MADE))

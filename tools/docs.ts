@@ -11,5 +11,5 @@ const folder = fileURLToPath(new URL('../../docs/', import.meta.url));
 mkdirSync(folder, { recursive: true });
 writeFileSync(`${folder}interface.md`, interfaceDocument());
 writeFileSync(`${folder}write-a-hypervisor.md`, hypervisorGuide());
-writeFileSync(`${folder}polyvisor_2.h`, cHeader());
-writeFileSync(`${folder}../examples/acme-binary/polyvisor_2.ts`, assemblyScriptDeclarations());
+writeFileSync(`${folder}polyvisor_1.h`, cHeader());
+writeFileSync(`${folder}../examples/acme-binary/polyvisor_1.ts`, assemblyScriptDeclarations());

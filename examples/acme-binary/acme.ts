@@ -14,12 +14,12 @@ import {
   set_register,
   tsc_frequency,
   write_physical,
-} from './polyvisor_2';
+} from './polyvisor_1';
 
 /** What we change: everything else stays what bare hardware does. */
 const MANIFEST = String.UTF8.encode(
   `{
-  "abi": "2.0",
+  "abi": "1.1",
   "name": "acme",
   "title": "Acme's: a signature, two hypercalls, a clock in a page of memory",
   "operations": { "cpu.cpuid": "function", "cpu.hypercall": "function" },

@@ -12,7 +12,14 @@ import { operations } from '../paravirt/operations.ts';
  * A binary of another major version is refused. A minor version adds imports and ops: a binary that was made for an
  * earlier one of the same major version runs.
  */
-export const ABI_VERSION = { major: 2, minor: 0 } as const;
+export const ABI_VERSION = { major: 1, minor: 1 } as const;
+/** Ops that version 1.0 had under another name, and their name now. */
+const RENAMED: Readonly<Record<string, string>> = { 'irq.settle': 'irq.catchUp' };
+/** Ops of version 1.0 that the machine does not ask any more: a binary may say that they are native, and no more. */
+export const ENDED_OPERATIONS: ReadonlySet<string> = new Set(['mmu.setRoot']);
+/** Ops whose exports had no result in version 1.0. That they have returned means what 1 means now. */
+const SILENT: ReadonlySet<string> = new Set(['cpu.hypercall']);
+
 /** The module all imports come from. It carries the major version, so that a mismatch is known before anything runs. */
 export const IMPORT_MODULE = `polyvisor_${ABI_VERSION.major}`;
 
@@ -80,7 +87,8 @@ interface AnswerForm<T> {
 
 const ANSWERED: { readonly [Word in keyof Answered]: AnswerForm<Answered[Word]> | undefined } = {
   nothing: { result: undefined, take: () => undefined },
-  boolean: { result: 'i32', take: (_frame, result) => result !== 0 },
+  // Undefined: an export of version 1.0 that had no result yet.
+  boolean: { result: 'i32', take: (_frame, result) => result === undefined || result !== 0 },
   // Given with the import answer_cpuid; the result says whether it was.
   cpuid: {
     result: 'i32',
@@ -104,6 +112,8 @@ export interface OperationExport {
   name: string;
   parameters: readonly (readonly [name: string, type: Wire])[];
   result: Wire | undefined;
+  /** The export may have no result, as in version 1.0. */
+  maybeSilent: boolean;
   /** Makes of what the op is told what the export is told. */
   pass(frame: Frame, told: readonly unknown[]): Value[];
   take(frame: Frame, result: unknown): unknown;
@@ -119,6 +129,17 @@ export const operationExports: ReadonlyMap<string, OperationExport> = new Map(
   ),
 );
 
+/** The export for an op by a manifest's name for it, which may be the one of version 1.0. */
+export function findExport(operation: string): OperationExport | undefined {
+  const renamed = Object.hasOwn(RENAMED, operation) ? operationExports.get(RENAMED[operation]) : undefined;
+  return renamed ? { ...renamed, operation, name: operation.replace('.', '_') } : operationExports.get(operation);
+}
+
+/** Every export that answers an op, under its name now and under that of version 1.0. */
+export function everyExport(): OperationExport[] {
+  return [...operationExports.keys(), ...Object.keys(RENAMED)].map(operation => findExport(operation)!);
+}
+
 function exportOf(group: keyof typeof operations, member: string, line: AnyOperation): OperationExport | undefined {
   const told = line.told.map(word => TOLD[word] as ToldForm<readonly unknown[]> | undefined);
   const answer = ANSWERED[line.answer];
@@ -130,6 +151,7 @@ function exportOf(group: keyof typeof operations, member: string, line: AnyOpera
     name: `${group}_${member}`,
     parameters: told.flatMap(form => form!.parameters),
     result: answer.result,
+    maybeSilent: SILENT.has(`${group}.${member}`),
     pass: (frame, values) => told.flatMap((form, index) => form!.pass(frame, values[index])),
     take: answer.take,
   };

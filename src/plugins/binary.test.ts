@@ -31,15 +31,15 @@ const REFUSED: readonly { what: string; file: TinyHypervisor | Uint8Array; says:
   { what: 'half a file', file: tinyHypervisor({}).slice(0, 60), says: /is no valid WebAssembly/ },
   {
     what: 'another major version, by its imports',
-    file: { module: 'polyvisor_1', imports: ['now'] },
-    says: /was made for version 1 of the binary interface: this is 2\.\d/,
+    file: { module: 'polyvisor_2', imports: ['now'] },
+    says: /was made for version 2 of the binary interface: this is 1\.\d/,
   },
   {
     what: 'another major version, by its manifest',
     file: { manifest: manifest({ abi: '3.0' }) },
-    says: /was made for version 3\.0 of the binary interface: this is 2\.\d/,
+    says: /was made for version 3\.0 of the binary interface: this is 1\.\d/,
   },
-  { what: 'a later minor version', file: { manifest: manifest({ abi: '2.999' }) }, says: /version 2\.999/ },
+  { what: 'a later minor version', file: { manifest: manifest({ abi: '1.999' }) }, says: /version 1\.999/ },
   { what: 'no version', file: { manifest: manifest({ abi: 1 }) }, says: /the manifest's abi is 1/ },
   {
     what: 'an import of the host',
@@ -49,7 +49,7 @@ const REFUSED: readonly { what: string; file: TinyHypervisor | Uint8Array; says:
   {
     what: 'an import there is not',
     file: { imports: ['open_file'] },
-    says: /imports open_file, which version 2\.\d does not/,
+    says: /imports open_file, which version 1\.\d does not/,
   },
   { what: 'no manifest', file: { mute: true }, says: /does not export polyvisor_manifest/ },
   {
@@ -65,6 +65,11 @@ const REFUSED: readonly { what: string; file: TinyHypervisor | Uint8Array; says:
     what: 'an op that the waist does not have',
     file: { manifest: manifest(operations('mmu.mmuUpdate')) },
     says: /names the op mmu\.mmuUpdate: there is none/,
+  },
+  {
+    what: 'an op that has ended',
+    file: { manifest: manifest(operations('mmu.setRoot')) },
+    says: /answers the op mmu\.setRoot, which is not asked any more: leave it out/,
   },
   {
     what: 'an op for modules alone',
@@ -103,6 +108,30 @@ const REFUSED: readonly { what: string; file: TinyHypervisor | Uint8Array; says:
     says: /polyvisor_manifest: unreachable/,
   },
 ];
+
+test('a binary made for version 1.0 runs', async () => {
+  const { cpu, table } = await setUp({
+    manifest: manifest({
+      abi: '1.0',
+      operations: { 'cpu.hypercall': 'function', 'irq.settle': 'function', 'mmu.setRoot': 'native' },
+    }),
+    imports: ['set_register'],
+    exports: {
+      cpu_hypercall: nothing,
+      irq_settle(body) {
+        body.get(0);
+        body.i32(0); // rax
+        body.i64(7n);
+        body.call(0);
+      },
+    },
+    types: { cpu_hypercall: [['i32']], irq_settle: [['i32']] },
+  });
+  assert.equal(call(table.cpu.hypercall, cpu), true, 'it had no result: that it returned is its answer');
+  call(table.irq.catchUp, cpu);
+  assert.equal(cpu.get('rax'), 7n, 'under its former name');
+  assert.deepEqual(cpu.kills, []);
+});
 
 describe('a binary is refused with file and reason', () => {
   for (const { what, file, says } of REFUSED)

@@ -1,7 +1,7 @@
 /** What a binary says of itself: a JSON text that its export polyvisor_manifest points to. */
 import type { Hypercall } from '../paravirt/operations.ts';
 import { operations } from '../paravirt/operations.ts';
-import { ABI_VERSION, operationExports } from './abi.ts';
+import { ABI_VERSION, ENDED_OPERATIONS, findExport } from './abi.ts';
 import { shortened } from './guard.ts';
 
 export interface ManifestMsr {
@@ -59,7 +59,7 @@ export function parseManifest(text: string): Manifest {
 /** @throws Error unless a binary made for version `abi` runs here */
 export function checkVersion(abi: unknown): void {
   const match = typeof abi === 'string' ? /^(\d{1,9})\.(\d{1,9})$/.exec(abi) : null;
-  if (!match) throw new Error(`the manifest's abi is ${show(abi)}: a version such as "2.0" is wanted`);
+  if (!match) throw new Error(`the manifest's abi is ${show(abi)}: a version such as "1.1" is wanted`);
   const [major, minor] = [Number(match[1]), Number(match[2])];
   const ours = `${ABI_VERSION.major}.${ABI_VERSION.minor}`;
   if (major !== ABI_VERSION.major || minor > ABI_VERSION.minor)
@@ -68,11 +68,18 @@ export function checkVersion(abi: unknown): void {
 
 function parseOperations(members: Record<string, unknown>): Manifest['operations'] {
   for (const [operation, answer] of Object.entries(members)) {
+    if (ENDED_OPERATIONS.has(operation)) {
+      if (answer === 'native') continue;
+      throw new Error(`the manifest answers the op ${operation}, which is not asked any more: leave it out`);
+    }
     const [group, member] = operation.split('.');
     const inWaist = group in operations && Object.hasOwn(operations[group as keyof typeof operations], member ?? '');
-    if (!inWaist) throw new Error(`the manifest names the op ${shortened(operation)}: there is none of that name`);
-    if (!operationExports.has(operation))
-      throw new Error(`the manifest names the op ${operation}, which a binary cannot answer`);
+    if (!findExport(operation))
+      throw new Error(
+        inWaist
+          ? `the manifest names the op ${operation}, which a binary cannot answer`
+          : `the manifest names the op ${shortened(operation)}: there is none of that name`,
+      );
     if (answer !== 'function' && answer !== 'nothing' && answer !== 'native')
       throw new Error(`the manifest answers ${operation} with ${show(answer)}: "function", "nothing" or "native"`);
   }

@@ -1,8 +1,8 @@
-/* Version 2.0 of Polyvisor's binary interface for hypervisors: see docs/write-a-hypervisor.md. Made by npm run docs. */
+/* Version 1.1 of Polyvisor's binary interface for hypervisors: see docs/write-a-hypervisor.md. Made by npm run docs. */
 #pragma once
 #include <stdint.h>
 
-#define POLYVISOR_IMPORT(name) __attribute__((import_module("polyvisor_2"), import_name(#name)))
+#define POLYVISOR_IMPORT(name) __attribute__((import_module("polyvisor_1"), import_name(#name)))
 #define POLYVISOR_EXPORT(name) __attribute__((export_name(#name)))
 
 enum polyvisor_register {
