@@ -29,7 +29,7 @@ export const TLB_AREA = TLB_EMPTY + TLB_BANK;
 
 /**
  * Block tables, one a code size (16, 32, 64): sets of two entries of {u32 guest-physical address, u32 record}. A free entry's
- * address is BLOCK_NONE.
+ * address is BLOCK_NONE, which no RAM has: blocks are looked up for addresses below the end of RAM alone (look-up.ts).
  */
 export const BLOCK_SETS = 32768;
 export const BLOCK_ENTRY = 8;
@@ -107,6 +107,8 @@ export function layout(ramSize: number): Layout {
   };
 }
 
+if (MAXIMUM_RAM > BLOCK_NONE)
+  throw new Error('layout: the mark of a free entry of the block table is an address in RAM');
 if (
   STATE + STATE_SIZE > CRC_TABLES ||
   CRC_TABLES + 8192 > TLB_NOTES_AREA ||

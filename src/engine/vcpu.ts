@@ -252,9 +252,13 @@ export class Vcpu {
         return true;
       case record.EXIT_CROSSING:
         this.#settleAtRecord();
-        // The page that the instruction reaches into has changed: translate anew.
-        core.blocks.invalidate(core.code(cpu.rip) >>> 12);
-        return false;
+        // The page that the instruction reaches into has changed: its own page is translated anew.
+        {
+          const physical = core.code(cpu.rip);
+          if (physical >= 0) core.blocks.invalidate(physical >>> 12);
+          else deliverFault(this);
+          return physical < 0;
+        }
       case record.EXIT_TRANSLATE: {
         const before = this.deliveries;
         this.#translate();

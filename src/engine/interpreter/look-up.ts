@@ -12,18 +12,18 @@ import { entryOf, hostAddress, missesCode } from '../x86/tlb-entry.ts';
 import type { LoopCode } from './loop-code.ts';
 
 /**
- * physical = the guest-physical address of code at `target`. `faulted` is for where it may not be executed; it does not
- * return.
+ * physical = the guest-physical address of code at `target`, which is below the end of RAM. `faulted` is for where it may not be
+ * executed, `elsewhere` for addresses beyond RAM, which may need more than 32 bits; neither returns.
  */
-export function lookUpCode(b: LoopCode, faulted: () => void): void {
+export function lookUpCode(b: LoopCode, faulted: () => void, elsewhere: () => void): void {
   b.entry.set(entryOf(b, b.target.get()));
   b.when(
     missesCode(b, b.entry.get(), b.target.get()),
     () => {
       const found = b.invoke(b.parts.functions.walk, 'i64', b.target.get(), ACCESS_EXECUTE);
       b.when(b.eq(found, -1n), faulted);
-      // Not in the TLB even now: no RAM there. The engine tells the machine.
-      b.physical.set(b.state32(state.PHYSICAL));
+      b.when(b.leu(BigInt(b.parts.layout.ramSize), found), elsewhere);
+      b.physical.set(b.narrow(found));
     },
     () => setPhysical(b),
   );
@@ -49,20 +49,25 @@ export function isOther(b: LoopCode): Value {
  */
 export function resolveBlock(b: LoopCode): void {
   const { target, slot, entry, rec, raw } = b;
-  lookUpCode(b, () => {
+  const unknown = () => {
     b.saveRip();
-    b.deliverFault(b.i32(0));
     rec.set(0);
-    b.exit(record.EXIT_FETCH_FAULT);
-  });
+    b.exit(record.EXIT_TRANSLATE);
+  };
+  lookUpCode(
+    b,
+    () => {
+      b.saveRip();
+      b.deliverFault(b.i32(0));
+      rec.set(0);
+      b.exit(record.EXIT_FETCH_FAULT);
+    },
+    unknown, // the engine tells the machine that no RAM is there
+  );
   setBlockEntry(b);
   b.when(isOther(b), () => {
     entry.add(BLOCK_ENTRY);
-    b.when(isOther(b), () => {
-      b.saveRip();
-      rec.set(0);
-      b.exit(record.EXIT_TRANSLATE);
-    });
+    b.when(isOther(b), unknown);
   });
   rec.set(b.fetch('i32.load', entry.get(), BLOCK_RECORD));
   b.when(raw.get(), () => {

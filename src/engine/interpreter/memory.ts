@@ -43,6 +43,11 @@ export class InterpreterMemory implements Memory {
     if (this.wide) return b.add(offset, b.fetchState('i64.load', 0, this.record.byte(b, record.SEGMENT)));
     return this.#segmented(b, this.record.byte(b, record.SEGMENT), offset, bytes, write);
   }
+  /** The same outside 64-bit mode without a check. */
+  unchecked(b: Builder, offset: Value): Value {
+    const segment = b.shl(this.record.byte(b, record.SEGMENT), 3);
+    return b.zx(b.add(b.fetchState('i64.load', state.SEGMENT_BASE, segment, 'segments'), offset), 32);
+  }
   #segmented(b: Builder, segment: Operand, offset: Value, bytes: number, write: boolean): Value {
     const linear = b.unset('i64');
     linear.set(b.called(this.#functions.segment, 'i64', segment, offset, bytes, write ? 1 : 0));

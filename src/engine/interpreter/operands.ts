@@ -123,7 +123,12 @@ function recordMemory(b: Builder, memory: InterpreterMemory, bits: number, write
     writes,
     aligned,
     offset,
-    ...(wide ? {} : { displaced: (bytes: Value) => inSegment(b.zx(b.add(offset(), bytes), 32)) }),
+    ...(wide
+      ? {}
+      : {
+          displaced: (bytes: Value) => inSegment(b.zx(b.add(offset(), bytes), 32)),
+          unchecked: () => memory.unchecked(b, offset()),
+        }),
   });
 }
 

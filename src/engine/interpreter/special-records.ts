@@ -41,7 +41,11 @@ function chain(b: LoopCode): void {
 
 function crossing(b: LoopCode): void {
   b.target.set(b.add(b.state(state.PAGE), 4096n));
-  lookUpCode(b, () => b.go('fault'));
+  lookUpCode(
+    b,
+    () => b.go('fault'),
+    () => b.exit(record.EXIT_CROSSING),
+  );
   b.when(b.ne(b.physical.get(), b.field('i32.load', record.IMMEDIATE)), () => b.exit(record.EXIT_CROSSING));
   b.advance();
 }

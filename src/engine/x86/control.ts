@@ -256,9 +256,12 @@ export const controlHelpers: Record<string, Helper> = {
   invlpg: cpu => cpu.tlb.invalidate(cpu.argument(0)),
   invpcid: cpu => {
     const [kind, pcid, address] = [cpu.argument(0), cpu.argument(1), cpu.argument(2)];
-    if (kind > 3n || pcid >> 12n || (kind === 0n && !isCanonical(address))) cpu.raise(vectors.GP, 0);
+    const named = kind <= 1n ? pcid : 0n;
+    const pcids = (cpu.get32(state.CR4) & CR4_PCIDE) !== 0;
+    if (kind > 3n || pcid >> 12n || (named && !pcids) || (kind === 0n && !isCanonical(address)))
+      cpu.raise(vectors.GP, 0);
     if (kind === 0n) return cpu.tlb.invalidate(address);
-    if (kind === 1n) cpu.tlb.drop(cpu.get32(state.CR4) & CR4_PCIDE ? pcidSpace(Number(pcid)) : ONE_SPACE);
+    if (kind === 1n) cpu.tlb.drop(pcids ? pcidSpace(Number(pcid)) : ONE_SPACE);
     else cpu.tlb.flushAll(); // 2: all with globals; 3: all without: dropping more is allowed
   },
   cpuid: cpu => {

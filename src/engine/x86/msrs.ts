@@ -31,11 +31,26 @@ function constant(name: string, value: bigint): NativeMsr {
 function readOnly(name: string, value: bigint): NativeMsr {
   return { name, read: () => value };
 }
-/** Every byte of PAT names a memory type that exists (SDM 3A 11.12.2). */
-function validPat(value: bigint): boolean {
-  for (let i = 0n; i < 64n; i += 8n) if (![0, 1, 4, 5, 6, 7].includes(Number((value >> i) & 0xffn))) return false;
-  return true;
-}
+/** Memory types: UC, WC, WT, WP, WB (SDM 3A table 11-2); PAT also knows UC- (table 11-10). */
+const MEMORY_TYPES = [0, 1, 4, 5, 6];
+const PAT_TYPES = [...MEMORY_TYPES, 7];
+/** Every byte names one of these memory types. */
+const allOf =
+  (types: readonly number[]) =>
+  (value: bigint): boolean => {
+    for (let i = 0n; i < 64n; i += 8n) if (!types.includes(Number((value >> i) & 0xffn))) return false;
+    return true;
+  };
+/** The lowest byte is a memory type, and no reserved bit is set (SDM 3A 11.11.2). */
+const typed =
+  (reserved: bigint) =>
+  (value: bigint): boolean =>
+    MEMORY_TYPES.includes(Number(value & 0xffn)) && !(value & reserved);
+/** Address bits that MAXPHYADDR, 40, does not have. */
+const NO_ADDRESS = 0xffffff0000000000n;
+const isMtrrDefault = typed(0xfffffffffffff300n);
+const isMtrrBase = typed(NO_ADDRESS | 0xf00n);
+const isMtrrMask = (value: bigint): boolean => !(value & (NO_ADDRESS | 0x7ffn));
 
 const VARIABLE_MTRRS = 8;
 /** In the order of the field IA32_MTRR_FIX. */
@@ -73,13 +88,18 @@ export const nativeMsrs: Readonly<Record<number, NativeMsr>> = {
   [msrs.IA32_MCG_CAP]: readOnly('IA32_MCG_CAP', 0n),
   [msrs.IA32_MCG_STATUS]: field('IA32_MCG_STATUS', state.IA32_MCG_STATUS),
   [msrs.IA32_DEBUGCTL]: field('IA32_DEBUGCTL', state.IA32_DEBUGCTL, value => value === 0n || value <= 3n),
-  [msrs.IA32_PAT]: field('IA32_PAT', state.PAT, validPat),
-  [msrs.IA32_MTRR_DEF_TYPE]: field('IA32_MTRR_DEF_TYPE', state.IA32_MTRR_DEF_TYPE),
-  ...Object.fromEntries(FIXED_MTRRS.map(([index, name], i) => [index, field(name, state.IA32_MTRR_FIX + 8 * i)])),
+  [msrs.IA32_PAT]: field('IA32_PAT', state.PAT, allOf(PAT_TYPES)),
+  [msrs.IA32_MTRR_DEF_TYPE]: field('IA32_MTRR_DEF_TYPE', state.IA32_MTRR_DEF_TYPE, isMtrrDefault),
+  ...Object.fromEntries(
+    FIXED_MTRRS.map(([index, name], i) => [index, field(name, state.IA32_MTRR_FIX + 8 * i, allOf(MEMORY_TYPES))]),
+  ),
   ...Object.fromEntries(
     Array.from({ length: VARIABLE_MTRRS }, (_, i) => [
-      [msrs.IA32_MTRR_PHYSBASE0 + 2 * i, field(`IA32_MTRR_PHYSBASE${i}`, state.IA32_MTRR_PHYSBASE + 8 * i)],
-      [msrs.IA32_MTRR_PHYSBASE0 + 2 * i + 1, field(`IA32_MTRR_PHYSMASK${i}`, state.IA32_MTRR_PHYSMASK + 8 * i)],
+      [msrs.IA32_MTRR_PHYSBASE0 + 2 * i, field(`IA32_MTRR_PHYSBASE${i}`, state.IA32_MTRR_PHYSBASE + 8 * i, isMtrrBase)],
+      [
+        msrs.IA32_MTRR_PHYSBASE0 + 2 * i + 1,
+        field(`IA32_MTRR_PHYSMASK${i}`, state.IA32_MTRR_PHYSMASK + 8 * i, isMtrrMask),
+      ],
     ]).flat(),
   ),
   [msrs.IA32_EFER]: { name: 'IA32_EFER', read: cpu => cpu.get64(state.EFER), write: setEfer },

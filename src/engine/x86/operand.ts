@@ -23,6 +23,9 @@ export abstract class BaseOperand implements Operand {
   address(): Value {
     return impossible();
   }
+  uncheckedAddress(): Value {
+    return impossible();
+  }
   offset(): Value {
     return impossible();
   }
@@ -122,6 +125,9 @@ export class MemoryOperand extends BaseOperand {
   override address(): Value {
     return (this.#address ??= this.#where());
   }
+  override uncheckedAddress(): Value {
+    return this.#how.unchecked ? this.#how.unchecked() : this.address();
+  }
   #checked(): Value {
     const at = this.address();
     const b = this.#b;
@@ -166,6 +172,8 @@ export interface MemoryTraits {
   aligned: boolean;
   /** The offset in the segment. */
   offset?: () => Value;
+  /** The linear address without a check of the segment; default: the address. */
+  unchecked?: () => Value;
   /** The linear address `bytes` further on in the segment; default: the address plus `bytes`. */
   displaced?: (bytes: Value) => Value;
   /** String operands alone have these two. */

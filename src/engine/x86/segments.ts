@@ -68,8 +68,9 @@ export function tryDescriptor(cpu: Cpu, selector: number): Descriptor | undefine
   const value = cpu.readLinear(address, 8, true);
   return { low: Number(value & 0xffffffffn), high: Number(value >> 32n), address };
 }
-export function descriptor(cpu: Cpu, selector: number, vector: number = vectors.GP): Descriptor {
-  return tryDescriptor(cpu, selector) ?? cpu.raise(vector, selector & 0xfffc);
+/** @param external 1 while an event that no instruction asked for is delivered: EXT in the error code (SDM 3A 6.13) */
+export function descriptor(cpu: Cpu, selector: number, vector: number = vectors.GP, external = 0): Descriptor {
+  return tryDescriptor(cpu, selector) ?? cpu.raise(vector, (selector & 0xfffc) | external);
 }
 /** Sets the accessed flag of a code or data descriptor in memory. */
 export function setAccessed(cpu: Cpu, d: Descriptor): void {
@@ -148,11 +149,17 @@ export function loadSegment(cpu: Cpu, segment: number, selector: number): void {
   setFromDescriptor(cpu, segment, selector, d);
 }
 
-/** LDT and TSS descriptors are 16 bytes in long mode. */
-function systemBase(cpu: Cpu, d: Descriptor): bigint {
-  const base = descriptorBase(d);
-  if (!cpu.longMode) return base;
-  return base | (cpu.readLinear(cpu.wrap(d.address + 8n), 4, true) << 32n);
+/**
+ * The base in an LDT's or a TSS's descriptor in the GDT. In long mode such a descriptor has 16 bytes, all within the table, and
+ * its base is canonical; else #GP(selector) (SDM 2A, LLDT and LTR).
+ */
+function systemBase(cpu: Cpu, selector: number, d: Descriptor): bigint {
+  const low = descriptorBase(d);
+  if (!cpu.longMode) return low;
+  if ((selector & 0xfff8) + 15 > cpu.get32(state.GDT_LIMIT)) cpu.raise(vectors.GP, selector & 0xfffc);
+  const base = low | (cpu.readLinear(cpu.wrap(d.address + 8n), 4, true) << 32n);
+  if (!isCanonical(base)) cpu.raise(vectors.GP, selector & 0xfffc);
+  return base;
 }
 
 /** LAR, LSL, VERR, VERW: the descriptor if it may be looked at, else undefined (SDM 2A, LAR). */
@@ -197,12 +204,12 @@ export const segmentHelpers: Record<string, Helper> = {
   check_umip: checkUmip,
   check_protected: needsProtection,
   lgdt: cpu => {
-    cpu.set32(state.GDT_LIMIT, cpu.argument32(0));
     cpu.set64(state.GDT_BASE, tableBase(cpu));
+    cpu.set32(state.GDT_LIMIT, cpu.argument32(0));
   },
   lidt: cpu => {
-    cpu.set32(state.IDT_LIMIT, cpu.argument32(0));
     cpu.set64(state.IDT_BASE, tableBase(cpu));
+    cpu.set32(state.IDT_LIMIT, cpu.argument32(0));
   },
   sldt: cpu => {
     needsProtection(cpu);
@@ -226,7 +233,7 @@ export const segmentHelpers: Record<string, Helper> = {
     const d = descriptor(cpu, selector);
     if (descriptorType(d) !== 2) cpu.raise(vectors.GP, selector & 0xfffc);
     if (!isPresent(d)) cpu.raise(vectors.NP, selector & 0xfffc);
-    setSegment(cpu, LDTR, selector, systemBase(cpu, d), descriptorLimit(d), d.high & DESCRIPTOR_ATTRIBUTES);
+    setSegment(cpu, LDTR, selector, systemBase(cpu, selector, d), descriptorLimit(d), d.high & DESCRIPTOR_ATTRIBUTES);
   },
   ltr: cpu => {
     needsProtection(cpu);
@@ -236,7 +243,7 @@ export const segmentHelpers: Record<string, Helper> = {
     const type = descriptorType(d);
     if (type !== 9 && !(type === 1 && !cpu.longMode)) cpu.raise(vectors.GP, selector & 0xfffc);
     if (!isPresent(d)) cpu.raise(vectors.NP, selector & 0xfffc);
-    const base = systemBase(cpu, d);
+    const base = systemBase(cpu, selector, d);
     d.high |= 0x200; // busy
     cpu.writeLinear(cpu.wrap(d.address + 4n), 4, BigInt(d.high >>> 0), true);
     setSegment(cpu, TR, selector, base, descriptorLimit(d), d.high & DESCRIPTOR_ATTRIBUTES);
@@ -259,8 +266,9 @@ export const segmentHelpers: Record<string, Helper> = {
   },
 };
 
-/** A 16-bit LGDT takes 24 bits of the base. */
+/** The base that LGDT and LIDT take: 24 bits with 16-bit operands; #GP(0) in 64-bit mode if it is not canonical. */
 function tableBase(cpu: Cpu): bigint {
   const base = cpu.argument(1);
+  if (cpu.mode === 64 && !isCanonical(base)) cpu.raise(vectors.GP, 0);
   return cpu.mode !== 64 && cpu.argument32(2) === 16 ? base & 0xffffffn : base;
 }

@@ -224,19 +224,23 @@ function farCall(cpu: Cpu, bits: number, selector: number, offset: bigint, next:
   cpu.setGpr(RSP, stack.sp);
 }
 
-/** The stack for privilege `dpl` from the TSS; in long mode `ist` 1-7 picks one of the seven others (SDM 3A 7.7, 6.14.5). */
+/**
+ * The stack for privilege `dpl` from the TSS; in long mode `ist` 1-7 picks one of the seven others (SDM 3A 7.7, 6.14.5).
+ * `external` is EXT in the error codes.
+ */
 function innerStack(
   cpu: Cpu,
   dpl: number,
   ist: number,
+  external = 0,
 ): { base: bigint; sp: bigint; mask: bigint; load(cpl: number): void } {
   const tss = cpu.get64(state.TR_BASE);
   const limit = cpu.get32(state.SEGMENT_LIMIT + 4 * TR);
   if (cpu.longMode) {
     const offset = ist ? 0x24 + 8 * (ist - 1) : 4 + 8 * dpl;
-    if (offset + 7 > limit) cpu.raise(vectors.TS, cpu.selector(TR) & 0xfffc);
+    if (offset + 7 > limit) cpu.raise(vectors.TS, (cpu.selector(TR) & 0xfffc) | external);
     const sp = cpu.readLinear(cpu.wrap(tss + BigInt(offset)), 8, true);
-    if (!isCanonical(sp)) cpu.raise(vectors.SS, 0);
+    if (!isCanonical(sp)) cpu.raise(vectors.SS, external);
     return {
       base: 0n,
       sp,
@@ -246,14 +250,14 @@ function innerStack(
   }
   const wide = (cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * TR) & 0x800) !== 0;
   const offset = wide ? 4 + 8 * dpl : 2 + 4 * dpl;
-  if (offset + (wide ? 5 : 3) > limit) cpu.raise(vectors.TS, cpu.selector(TR) & 0xfffc);
+  if (offset + (wide ? 5 : 3) > limit) cpu.raise(vectors.TS, (cpu.selector(TR) & 0xfffc) | external);
   const sp = cpu.readLinear(cpu.wrap(tss + BigInt(offset)), wide ? 4 : 2, true);
   const selector = Number(cpu.readLinear(cpu.wrap(tss + BigInt(offset + (wide ? 4 : 2))), 2, true));
-  if (!(selector & 0xfffc)) cpu.raise(vectors.TS, 0);
-  const d = descriptor(cpu, selector, vectors.TS);
+  if (!(selector & 0xfffc)) cpu.raise(vectors.TS, external);
+  const d = descriptor(cpu, selector, vectors.TS, external);
   if ((selector & 3) !== dpl || descriptorDpl(d) !== dpl || (descriptorType(d) & 0x1a) !== 0x12)
-    cpu.raise(vectors.TS, selector & 0xfffc);
-  if (!isPresent(d)) cpu.raise(vectors.SS, selector & 0xfffc);
+    cpu.raise(vectors.TS, (selector & 0xfffc) | external);
+  if (!isPresent(d)) cpu.raise(vectors.SS, (selector & 0xfffc) | external);
   const base = BigInt(((d.low >>> 16) | ((d.high & 0xff) << 16) | (d.high & 0xff000000)) >>> 0);
   return {
     base,
@@ -429,7 +433,7 @@ export function deliver(cpu: Cpu, vector: number, code: number | undefined, kind
   if (!wide) target &= 0xffffn;
   const selector = low >>> 16;
   if (!(selector & 0xfffc)) cpu.raise(vectors.GP, external);
-  const d = descriptor(cpu, selector);
+  const d = descriptor(cpu, selector, vectors.GP, external);
   const codeType = descriptorType(d);
   const dpl = descriptorDpl(d);
   if ((codeType & 0x18) !== 0x18 || dpl > cpu.cpl) cpu.raise(vectors.GP, (selector & 0xfffc) | external);
@@ -439,20 +443,20 @@ export function deliver(cpu: Cpu, vector: number, code: number | undefined, kind
   const conforming = (codeType & 4) !== 0;
   const inward = !conforming && dpl < cpu.cpl;
   const newCpl = conforming ? cpu.cpl : dpl;
-  if (cpu.v86 && newCpl !== 0) cpu.raise(vectors.GP, selector & 0xfffc);
+  if (cpu.v86 && newCpl !== 0) cpu.raise(vectors.GP, (selector & 0xfffc) | external);
   const flags = cpu.flags;
   const bytes = long ? 8 : wide ? 4 : 2;
   const ist = long ? high & 7 : 0;
   let stack: Pusher;
   let inner: ReturnType<typeof innerStack> | undefined;
   if (long) {
-    if (inward || ist) inner = innerStack(cpu, newCpl, ist);
+    if (inward || ist) inner = innerStack(cpu, newCpl, ist, external);
     const sp = (inner ? inner.sp : cpu.gpr(RSP)) & ~15n;
     stack = new Pusher(cpu, 0n, sp, 0xffffffffffffffffn, 8, newCpl < 3);
     stack.push(cpu.selector(SS));
     stack.push(cpu.gpr(RSP));
   } else if (inward || cpu.v86) {
-    inner = innerStack(cpu, newCpl, 0);
+    inner = innerStack(cpu, newCpl, 0, external);
     stack = new Pusher(cpu, inner.base, inner.sp, inner.mask, bytes, true);
     if (cpu.v86) for (const segment of [GS, FS, DS, ES]) stack.push(cpu.selector(segment));
     stack.push(cpu.selector(SS));

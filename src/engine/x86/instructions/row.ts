@@ -28,6 +28,8 @@ export interface Operand {
   set(value: Value): void;
   /** Memory operands: the linear address, segment limits checked for `bits`. */
   address(): Value;
+  /** Memory operands: the linear address, whatever the segment's limit and rights are (INVLPG). */
+  uncheckedAddress(): Value;
   /** Memory and string operands: the offset in the segment, as LEA gives it, not truncated to the operand size. */
   offset(): Value;
   /** Memory operands: the linear address `bytes` (i64, signed) further on in the same segment. */

@@ -175,4 +175,12 @@ export const flagRows: Row[] = [
     operands: '',
     meaning: b => b.setState32(state.FLAGS_REST, b.either(b.state32(state.FLAGS_REST), b.i32(DF))),
   },
+  // AL = CF ? 0xff : 0 (SDM 3B 22.15 names it; old 16-bit programs use it).
+  {
+    name: 'salc',
+    opcode: 0xd6,
+    operands: 'AL',
+    meaning: (b, al) => al.set(b.sub(b.const(0), b.wide(b.carry()))),
+    mode: 'i64',
+  },
 ];

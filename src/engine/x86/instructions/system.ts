@@ -131,6 +131,14 @@ const hypercall: Meaning = b => {
 };
 
 const kernel = 'needs CPL 0 or differs between hosts';
+/** SLDT, STR and SMSW: a register as wide as the operand size, but 16 bits of memory (SDM 2B, SLDT). */
+function storedWord(name: string, opcode: number, group: number): Row[] {
+  const row = { name, opcode, group, meaning: selectorInto(name), untested: kernel };
+  return [
+    { ...row, form: 'register', operands: 'Ev' },
+    { ...row, form: 'memory', operands: 'Ew' },
+  ];
+}
 
 export const systemRows: Row[] = [
   { name: 'in', opcode: 0xe4, operands: 'AL,Ib', meaning: portIn, ends: true, untested: 'port I/O' },
@@ -176,8 +184,8 @@ export const systemRows: Row[] = [
     },
     feature: 'smap',
   },
-  { name: 'sldt', opcode: 0x0f00, group: 0, operands: 'Ev', meaning: selectorInto('sldt'), untested: kernel },
-  { name: 'str', opcode: 0x0f00, group: 1, operands: 'Ev', meaning: selectorInto('str'), untested: kernel },
+  ...storedWord('sldt', 0x0f00, 0),
+  ...storedWord('str', 0x0f00, 1),
   {
     name: 'lldt',
     opcode: 0x0f00,
@@ -242,7 +250,7 @@ export const systemRows: Row[] = [
     privileged: true,
     untested: kernel,
   },
-  { name: 'smsw', opcode: 0x0f01, group: 4, operands: 'Ev', meaning: selectorInto('smsw'), untested: kernel },
+  ...storedWord('smsw', 0x0f01, 4),
   {
     name: 'lmsw',
     opcode: 0x0f01,
@@ -262,7 +270,7 @@ export const systemRows: Row[] = [
     operands: 'Mb',
     writes: [],
     meaning: (b, m) => {
-      b.helper('invlpg', m.address());
+      b.helper('invlpg', m.uncheckedAddress());
       b.tier.attend(b);
     },
     privileged: true,
