@@ -28,11 +28,11 @@ const EXPECTED: Readonly<Record<string, { dmesg: RegExp[]; clocksource: RegExp }
   // Debian's kernels are too new for VMI: they find bare hardware.
   vmi: { dmesg: [/Booting paravirtualized kernel on bare hardware/], clocksource: /^tsc/ },
   'xen-pv': {
-    dmesg: [/Hypervisor detected: Xen PV/, /Booting kernel on Xen$/m, /Xen version: 4\.17/],
+    dmesg: [/Hypervisor detected: Xen PV/, /Booting kernel on Xen$/m, /Xen version: 4\.17/, /Using FIFO-based ABI/],
     clocksource: /^xen$/,
   },
   'xen-pvh': {
-    dmesg: [/Hypervisor detected: Xen HVM/, /Booting kernel on Xen PVH/, /Xen version: 4\.17/],
+    dmesg: [/Hypervisor detected: Xen HVM/, /Booting kernel on Xen PVH/, /Xen version: 4\.17/, /Using FIFO-based ABI/],
     clocksource: /^xen$/,
   },
 };

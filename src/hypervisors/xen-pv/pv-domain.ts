@@ -61,6 +61,7 @@ export class PvDomain {
 
   #kind(): DomainKind {
     return {
+      translated: false,
       hypercallLength: SYSCALL_LENGTH,
       features: domain =>
         domain.state.assists.has(VMASST_TYPE_pae_extended_cr3)

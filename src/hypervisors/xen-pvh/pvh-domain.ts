@@ -159,6 +159,7 @@ export class PvhDomain {
       // A guest's page tables do not change what a frame is.
       hold: frame,
       release: () => {},
+      translated: true,
       hypercallLength: VMCALL_LENGTH,
       features: () => FEATURES,
       frameNumber: (_, address) => {

@@ -23,6 +23,8 @@ import { VcpuTime } from './time.ts';
 
 /** What makes a domain a PV or a PVH one. */
 export interface DomainKind {
+  /** Frame numbers are guest-physical page numbers, which the hypervisor translates (HVM and PVH). */
+  translated: boolean;
   /** XENVER_get_features, submap 0. */
   features(domain: Domain): number;
   /**
@@ -96,6 +98,9 @@ export interface DomainOptions {
 export const MAX_GRANT_FRAMES = 64;
 /** What `Domain` itself takes from the reserved frames: shared_info, xenstore ring, console ring, grant table. */
 export const SHARED_FRAMES = 3 + MAX_GRANT_FRAMES;
+
+/** Frames of the largest physical address that a processor knows, 52 bits. */
+const MAX_FRAME = 2n ** 40n - 1n;
 
 interface DomainState {
   /** Pages the guest has at the moment: `pages` less what its balloon has given back. */
@@ -185,6 +190,16 @@ export class Domain {
   /** True for the two ways a guest may name itself in a hypercall. */
   isSelf(domid: number): boolean {
     return domid === DOMID_SELF || domid === this.id;
+  }
+
+  /** True if a domain of that id is there: the guest itself, by either name, and domain 0. */
+  exists(domid: number): boolean {
+    return domid === 0 || this.isSelf(domid);
+  }
+
+  /** As `kind.hold` for writing, of a frame number as a hypercall has it: any 64-bit number. */
+  hold(frame: bigint): number | undefined {
+    return frame <= MAX_FRAME ? this.kind.hold(this, Number(frame), true) : undefined;
   }
 
   /** Where things stand in shared_info. */

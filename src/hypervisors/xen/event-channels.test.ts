@@ -8,6 +8,7 @@ function setUp() {
   const cpu = new FakeProcessor({ memory: 1 << 20 });
   const upcalls: number[] = [];
   const kind: DomainKind = {
+    translated: false,
     hypercallLength: 2,
     features: () => 0,
     frame: (domain, frame) => (frame < domain.pages ? frame * 4096 : undefined),

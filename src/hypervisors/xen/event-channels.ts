@@ -1,26 +1,35 @@
 /**
- * Event channels with the two-level ABI: 4096 ports (1024 for 32-bit guests), a pending and a mask bit each in
- * shared_info, and in vcpu_info one selector bit for each word of them (public/event_channel.h). Domain 0 is us: a back
+ * Event channels: what each port of the domain is bound to (public/event_channel.h). How the guest sees that a port is
+ * pending is up to one of two ABIs, TwoLevelPorts or, once the guest has chosen it, FifoPorts. Domain 0 is us: a back
  * end holds the far end of an interdomain channel by its name.
  */
 import type { State } from '../../state/state.ts';
 import {
+  EACCES,
   EEXIST,
   EINVAL,
   ENOENT,
   ENOSPC,
+  ENOSYS,
+  EOPNOTSUPP,
+  EPERM,
+  ESRCH,
   NR_VIRQS,
   VIRQ_DEBUG,
   VIRQ_TIMER,
   VIRQ_XENOPROF,
   VIRQ_XENPMU,
 } from './constants.ts';
-import type { Domain, Vcpu } from './domain.ts';
+import type { Domain } from './domain.ts';
+import type { EventPorts } from './event-ports.ts';
+import { FifoPorts } from './fifo-ports.ts';
+import { TwoLevelPorts } from './two-level-ports.ts';
 
 /** What the guest sees of a port: EVTCHNSTAT_*. */
 export const EVTCHNSTAT_closed = 0;
 export const EVTCHNSTAT_unbound = 1;
 export const EVTCHNSTAT_interdomain = 2;
+export const EVTCHNSTAT_pirq = 3;
 export const EVTCHNSTAT_virq = 4;
 export const EVTCHNSTAT_ipi = 5;
 
@@ -30,15 +39,26 @@ export type Channel = { vcpu: number } & (
   | { state: 'loopback'; remotePort: number }
   /** The other end is a back end's, known by its name. It hears of an event from within the guest's send. */
   | { state: 'host'; remotePort: number; backEnd: string }
+  /** A physical interrupt that an HVM guest has bound. There is no device, so it never comes. */
+  | { state: 'pirq'; pirq: number }
   | { state: 'virq'; virq: number }
   | { state: 'ipi' }
 );
 
 const PER_VCPU_VIRQS = new Set([VIRQ_TIMER, VIRQ_DEBUG, VIRQ_XENOPROF, VIRQ_XENPMU]);
 
+/** Xen keeps ports in buckets: the ports up to the end of the last bucket in use are valid, bound or not. */
+const PORTS_PER_BUCKET = 64;
+/** Physical interrupts a domU may name: those of one I/O APIC, and 32 (Xen's extra_guest_irqs). */
+const NR_PIRQS = 24 + 32;
+
 interface EventState {
   /** By port. */
   channels: Map<number, Channel>;
+  /** Ports below this are valid. */
+  validPorts: number;
+  /** No port below this is free. */
+  lowestFree: number;
   /** Back ends' ports are numbered as dom0 would number them. */
   nextHostPort: number;
 }
@@ -48,10 +68,24 @@ export class EventChannels {
   readonly #state: State<EventState>;
   /** What each back end does when an event comes, by the back end's name. */
   readonly #backEnds = new Map<string, () => void>();
+  readonly #twoLevel: TwoLevelPorts;
+  readonly #fifo: FifoPorts;
 
   constructor(domain: Domain) {
     this.#domain = domain;
-    this.#state = domain.states.state('events', 1, () => ({ channels: new Map(), nextHostPort: 1 }));
+    this.#state = domain.states.state('events', 2, () => ({
+      channels: new Map(),
+      validPorts: PORTS_PER_BUCKET,
+      lowestFree: 1,
+      nextHostPort: 1,
+    }));
+    this.#twoLevel = new TwoLevelPorts(domain);
+    this.#fifo = new FifoPorts(domain);
+  }
+
+  /** The ABI in use. */
+  get #ports(): EventPorts {
+    return this.#fifo.active ? this.#fifo : this.#twoLevel;
   }
 
   /** Makes a back end known: `onEvent` is called for events through any port that is bound to `backEnd`. */
@@ -61,6 +95,11 @@ export class EventChannels {
 
   get(port: number): Channel | undefined {
     return this.#state.channels.get(port);
+  }
+
+  /** True for a port that Xen keeps a record of, whether it is bound or not. */
+  isValid(port: number): boolean {
+    return port < this.#state.validPorts;
   }
 
   /** EVTCHNOP_alloc_unbound. @returns the port, or a negated error. */
@@ -83,13 +122,23 @@ export class EventChannels {
     return this.#open({ state: 'ipi', vcpu });
   }
 
+  /** EVTCHNOP_bind_pirq: for PV guests, only of interrupts that they were given, and there are none. */
+  bindPirq(pirq: number): number {
+    if (pirq >= NR_PIRQS) return -EINVAL;
+    if (!this.#domain.kind.translated) return -EPERM;
+    for (const channel of this.#state.channels.values())
+      if (channel.state === 'pirq' && channel.pirq === pirq) return -EEXIST;
+    return this.#open({ state: 'pirq', pirq, vcpu: 0 });
+  }
+
   /** EVTCHNOP_bind_interdomain. A guest finds only its own unbound ports to bind to: back ends never offer any. */
   bindInterdomain(remoteDomain: number, remotePort: number): number {
+    if (!this.#domain.exists(remoteDomain)) return -ESRCH;
+    if (this.#freePort() === undefined) return -ENOSPC;
     const remote = this.#state.channels.get(remotePort);
     if (!this.#domain.isSelf(remoteDomain) || remote?.state !== 'unbound' || !this.#domain.isSelf(remote.remoteDomain))
       return -EINVAL;
     const port = this.#open({ state: 'loopback', remotePort, vcpu: 0 });
-    if (port < 0) return port;
     this.#state.channels.set(remotePort, { state: 'loopback', remotePort: port, vcpu: remote.vcpu });
     // A notification sent before the binding was lost: Xen raises the new end once (evtchn_bind_interdomain).
     this.raise(port);
@@ -125,10 +174,13 @@ export class EventChannels {
   close(port: number): number {
     const channel = this.#state.channels.get(port);
     if (!channel) return -EINVAL;
-    if (channel.state === 'loopback')
-      this.#state.channels.set(channel.remotePort, { state: 'unbound', remoteDomain: this.#domain.id, vcpu: 0 });
+    if (channel.state === 'loopback') {
+      const { vcpu } = this.get(channel.remotePort)!;
+      this.#state.channels.set(channel.remotePort, { state: 'unbound', remoteDomain: this.#domain.id, vcpu });
+    }
+    this.#ports.clearPending(port);
     this.#state.channels.delete(port);
-    this.#clear(this.#pendingByte(port), port);
+    this.#state.lowestFree = Math.min(this.#state.lowestFree, port);
     return 0;
   }
 
@@ -164,16 +216,40 @@ export class EventChannels {
 
   /** EVTCHNOP_unmask: clears the mask bit and raises the port again if it was pending. */
   unmask(port: number): number {
+    if (!this.isValid(port)) return -EINVAL;
     const channel = this.#state.channels.get(port);
-    if (!channel) return -EINVAL;
-    const wasMasked = this.#clear(this.#maskByte(port), port);
-    if (wasMasked && this.pending(port)) this.#select(port, this.#domain.vcpus[channel.vcpu]!);
+    if (channel) this.#ports.unmask(port, this.#domain.vcpus[channel.vcpu]!);
     return 0;
   }
 
-  /** EVTCHNOP_reset: closes every port. */
+  /** EVTCHNOP_reset: closes every port and goes back to two levels. */
   reset(): void {
     for (const port of [...this.#state.channels.keys()]) this.close(port);
+    if (this.#fifo.active) this.#fifo.reset();
+  }
+
+  /** EVTCHNOP_init_control: the control block of a processor; with the first one, the guest chooses the FIFO ABI. */
+  initControl(vcpu: number, gfn: bigint, offset: number): number {
+    const owner = this.#domain.vcpus[vcpu];
+    if (!owner) return -ENOENT;
+    const first = !this.#fifo.active;
+    const error = this.#fifo.initControl(owner, gfn, offset);
+    if (error === 0 && first)
+      for (const port of this.#state.channels.keys())
+        if (port < this.#twoLevel.limit) this.#fifo.adopt(port, this.#twoLevel.pending(port));
+    return error;
+  }
+
+  /** EVTCHNOP_expand_array: a page for the words of more ports. */
+  expandArray(gfn: bigint): number {
+    return this.#fifo.active ? this.#fifo.expand(gfn, port => this.raise(port)) : -EOPNOTSUPP;
+  }
+
+  /** EVTCHNOP_set_priority. */
+  setPriority(port: number, priority: number): number {
+    if (!this.isValid(port)) return -EINVAL;
+    if (!this.#fifo.active) return -ENOSYS;
+    return this.get(port) ? this.#fifo.setPriority(port, priority) : -EACCES;
   }
 
   /** A virtual interrupt for one processor. Unbound ones are dropped. */
@@ -185,62 +261,45 @@ export class EventChannels {
   /** Makes `port` pending and, unless it is masked, its processor's upcall. */
   raise(port: number): void {
     const channel = this.#state.channels.get(port);
-    if (!channel) return;
-    const byte = this.#pendingByte(port);
-    const bits = this.#domain.memory.read8(byte);
-    if (bits & (1 << (port & 7))) return;
-    this.#domain.memory.write8(byte, bits | (1 << (port & 7)));
-    if (!this.masked(port)) this.#select(port, this.#domain.vcpus[channel.vcpu]!);
-    // SCHEDOP_poll waits for the pending bit, masked or not.
-    for (const vcpu of this.#domain.vcpus) if (vcpu.state.polling?.includes(port)) vcpu.wake();
+    if (!channel || !this.#ports.setPending(port, this.#domain.vcpus[channel.vcpu]!)) return;
+    // SCHEDOP_poll waits for the pending bit, masked or not; one that waits for several ports is woken by any.
+    for (const vcpu of this.#domain.vcpus) {
+      const { polling } = vcpu.state;
+      if (polling && (polling.length !== 1 || polling[0] === port)) vcpu.wake();
+    }
   }
 
+  /** True if an event of `port` is pending. False if it is not bound to anything. */
   pending(port: number): boolean {
-    return (this.#domain.memory.read8(this.#pendingByte(port)) & (1 << (port & 7))) !== 0;
-  }
-
-  masked(port: number): boolean {
-    return (this.#domain.memory.read8(this.#maskByte(port)) & (1 << (port & 7))) !== 0;
+    return this.#state.channels.has(port) && this.#ports.pending(port);
   }
 
   #open(channel: Channel): number {
-    // The lowest free port; 0 is never valid.
-    let port = 1;
-    while (this.#state.channels.has(port)) port++;
-    if (port >= this.#domain.layout.ports) return -ENOSPC;
-    this.#state.channels.set(port, channel);
+    const port = this.#freePort();
+    if (port === undefined) return -ENOSPC;
+    const state = this.#state;
+    state.validPorts = Math.max(state.validPorts, Math.ceil((port + 1) / PORTS_PER_BUCKET) * PORTS_PER_BUCKET);
+    state.channels.set(port, channel);
+    this.#ports.opened(port);
     return port;
   }
 
-  #virqPort(virq: number, vcpu: number): number | undefined {
-    for (const [port, channel] of this.#state.channels)
-      if (channel.state === 'virq' && channel.virq === virq && channel.vcpu === vcpu) return port;
+  /** The lowest free port; 0 is never valid. */
+  #freePort(): number | undefined {
+    const { channels } = this.#state;
+    const ports = this.#ports;
+    while (channels.has(this.#state.lowestFree)) this.#state.lowestFree++;
+    for (let port = this.#state.lowestFree; port < ports.limit; port++)
+      if (!channels.has(port) && !ports.busy(port)) return port;
     return undefined;
   }
 
-  /** Sets the selector bit of the port's word in `vcpu`'s vcpu_info and, if it was clear, marks its upcall pending. */
-  #select(port: number, vcpu: Vcpu): void {
-    const { layout, memory } = this.#domain;
-    const word = Math.floor(port / layout.width);
-    const byte = vcpu.info + layout.pendingSel + (word >>> 3);
-    const bits = memory.read8(byte);
-    if (bits & (1 << (word & 7))) return;
-    memory.write8(byte, bits | (1 << (word & 7)));
-    vcpu.markEventsPending();
-  }
-
-  #pendingByte(port: number): number {
-    return this.#domain.sharedInfo.address + this.#domain.layout.evtchnPending + (port >>> 3);
-  }
-
-  #maskByte(port: number): number {
-    return this.#domain.sharedInfo.address + this.#domain.layout.evtchnMask + (port >>> 3);
-  }
-
-  /** Clears the bit of `port` in `byte`. @returns whether it was set. */
-  #clear(byte: number, port: number): boolean {
-    const bits = this.#domain.memory.read8(byte);
-    this.#domain.memory.write8(byte, bits & ~(1 << (port & 7)));
-    return (bits & (1 << (port & 7))) !== 0;
+  /** The port of a virtual interrupt. A global one is processor 0's, wherever its events go. */
+  #virqPort(virq: number, vcpu: number): number | undefined {
+    for (const [port, channel] of this.#state.channels) {
+      if (channel.state !== 'virq' || channel.virq !== virq) continue;
+      if (!PER_VCPU_VIRQS.has(virq) || channel.vcpu === vcpu) return port;
+    }
+    return undefined;
   }
 }

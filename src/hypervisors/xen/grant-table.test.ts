@@ -13,6 +13,7 @@ function setUp() {
   const held: string[] = [];
   const frame: DomainKind['frame'] = (domain, number) => (number < domain.pages ? number * 4096 : undefined);
   const kind: DomainKind = {
+    translated: false,
     hypercallLength: 3,
     features: () => 0,
     frame,

@@ -1,21 +1,15 @@
 /** HYPERVISOR_event_channel_op (public/event_channel.h): the guest's hand on its event channels. */
-import {
-  __HYPERVISOR_event_channel_op,
-  DOMID_FIRST_RESERVED,
-  EFAULT,
-  EINVAL,
-  ENOSYS,
-  EPERM,
-  ESRCH,
-} from '../constants.ts';
+import { __HYPERVISOR_event_channel_op, EBUSY, EFAULT, EINVAL, EPERM, ESRCH } from '../constants.ts';
 import {
   type Channel,
   EVTCHNSTAT_closed,
   EVTCHNSTAT_interdomain,
   EVTCHNSTAT_ipi,
+  EVTCHNSTAT_pirq,
   EVTCHNSTAT_unbound,
   EVTCHNSTAT_virq,
 } from '../event-channels.ts';
+import { EVTCHN_FIFO_LINK_BITS } from '../fifo-ports.ts';
 import { type Call, type HypercallTable, type Operation, type Operations, operate } from '../hypercall.ts';
 import { type Fields, type Structure, structure } from '../structures.ts';
 
@@ -33,26 +27,41 @@ const EVTCHNOP_reset = 10;
 const EVTCHNOP_init_control = 11;
 const EVTCHNOP_expand_array = 12;
 const EVTCHNOP_set_priority = 13;
+const EVTCHNOP_reset_cont = 14;
 
 const evtchn_bind_interdomain = structure({ remote_dom: 'u16', remote_port: 'u32', local_port: 'u32' });
 const evtchn_bind_virq = structure({ virq: 'u32', vcpu: 'u32', port: 'u32' });
+const evtchn_bind_pirq = structure({ pirq: 'u32', flags: 'u32', port: 'u32' });
 const evtchn_port = structure({ port: 'u32' });
 const evtchn_status = structure({
   dom: 'u16',
   port: 'u32',
   status: 'u32',
   vcpu: 'u32',
-  // A union: interdomain.dom or unbound.dom or virq…
-  u0: 'u32',
+  // A union: unbound.dom or interdomain.dom, or the lower half of pirq or virq…
+  dom_or_low: 'u16',
+  // …the upper half…
+  high: 'u16',
   // …and interdomain.port.
-  u1: 'u32',
+  remote_port: 'u32',
 });
 const evtchn_alloc_unbound = structure({ dom: 'u16', remote_dom: 'u16', port: 'u32' });
 const evtchn_bind_ipi = structure({ vcpu: 'u32', port: 'u32' });
 const evtchn_bind_vcpu = structure({ port: 'u32', vcpu: 'u32' });
 const evtchn_reset = structure({ dom: 'u16' });
+const evtchn_init_control = structure({
+  control_gfn: 'u64',
+  offset: 'u32',
+  vcpu: 'u32',
+  link_bits: 'u8',
+  _pad0: 'u8',
+  _pad1: 'u16',
+  _pad2: 'u32',
+});
+const evtchn_expand_array = structure({ array_gfn: 'u64' });
+const evtchn_set_priority = structure({ port: 'u32', priority: 'u32' });
 
-/** Copies a new port out, or takes it back when the guest's pointer does not hold it. */
+/** Copies a new port out. Where the guest's pointer does not hold it, it stays bound, as in Xen. */
 function returnPort<F extends Fields>(
   call: Call,
   argument: bigint,
@@ -61,10 +70,13 @@ function returnPort<F extends Fields>(
   port: number,
 ): number {
   if (port < 0) return port;
-  const values = { [field]: port } as Parameters<typeof call.store<F>>[2];
-  const error = call.store(argument, type, values);
-  if (error) call.domain.events.close(port);
-  return error;
+  return call.store(argument, type, { [field]: port } as Parameters<typeof call.store<F>>[2]);
+}
+
+/** What an unprivileged domain is told when it names another: 0 if it named itself. */
+function otherDomain(call: Call, domid: number): number {
+  if (call.domain.isSelf(domid)) return 0;
+  return call.domain.exists(domid) ? -EPERM : -ESRCH;
 }
 
 /** An operation whose structure is one port. */
@@ -75,29 +87,51 @@ const onPort =
     return op ? run(call, op.port) : -EFAULT;
   };
 
-function status(channel: Channel | undefined): { status: number; vcpu: number; u0: number; u1: number } {
-  const common = { vcpu: channel?.vcpu ?? 0, u0: 0, u1: 0 };
+interface StatusFields {
+  status: number;
+  vcpu: number;
+  dom_or_low?: number;
+  high?: number;
+  remote_port?: number;
+}
+
+/** What EVTCHNOP_status stores. Nothing is stored in the parts of the union that do not belong to the state. */
+function status(call: Call, channel: Channel | undefined): StatusFields {
+  const { vcpu } = channel ?? { vcpu: 0 };
   switch (channel?.state) {
     case undefined:
-      return { ...common, status: EVTCHNSTAT_closed };
+      return { vcpu, status: EVTCHNSTAT_closed };
     case 'unbound':
-      return { ...common, status: EVTCHNSTAT_unbound, u0: channel.remoteDomain };
+      return { vcpu, status: EVTCHNSTAT_unbound, dom_or_low: channel.remoteDomain };
     case 'host':
-      return { ...common, status: EVTCHNSTAT_interdomain, u0: 0, u1: channel.remotePort };
+      return { vcpu, status: EVTCHNSTAT_interdomain, dom_or_low: 0, remote_port: channel.remotePort };
     case 'loopback':
-      return { ...common, status: EVTCHNSTAT_interdomain, u0: 1, u1: channel.remotePort };
+      return { vcpu, status: EVTCHNSTAT_interdomain, dom_or_low: call.domain.id, remote_port: channel.remotePort };
+    case 'pirq':
+      return { vcpu, status: EVTCHNSTAT_pirq, dom_or_low: channel.pirq, high: 0 };
     case 'virq':
-      return { ...common, status: EVTCHNSTAT_virq, u0: channel.virq };
+      return { vcpu, status: EVTCHNSTAT_virq, dom_or_low: channel.virq, high: 0 };
     case 'ipi':
-      return { ...common, status: EVTCHNSTAT_ipi };
+      return { vcpu, status: EVTCHNSTAT_ipi };
   }
 }
+
+/** EVTCHNOP_reset, and EVTCHNOP_reset_cont, with which Xen goes on with one that it interrupted: ours never are. */
+const reset =
+  (resuming: boolean): Operation =>
+  (call, argument) => {
+    const op = call.load(argument, evtchn_reset);
+    if (!op) return -EFAULT;
+    const error = otherDomain(call, op.dom);
+    if (error || resuming) return error || -EBUSY;
+    call.domain.events.reset();
+    return 0;
+  };
 
 const operations: Operations = {
   [EVTCHNOP_bind_interdomain](call, argument) {
     const op = call.load(argument, evtchn_bind_interdomain);
     if (!op) return -EFAULT;
-    if (op.remote_dom >= DOMID_FIRST_RESERVED && !call.domain.isSelf(op.remote_dom)) return -ESRCH;
     const port = call.domain.events.bindInterdomain(op.remote_dom, op.remote_port);
     return returnPort(call, argument, evtchn_bind_interdomain, 'local_port', port);
   },
@@ -106,24 +140,27 @@ const operations: Operations = {
     if (!op) return -EFAULT;
     return returnPort(call, argument, evtchn_bind_virq, 'port', call.domain.events.bindVirq(op.virq, op.vcpu));
   },
-  // There are no physical interrupts.
-  [EVTCHNOP_bind_pirq]: () => -EPERM,
+  [EVTCHNOP_bind_pirq](call, argument) {
+    const op = call.load(argument, evtchn_bind_pirq);
+    if (!op) return -EFAULT;
+    return returnPort(call, argument, evtchn_bind_pirq, 'port', call.domain.events.bindPirq(op.pirq));
+  },
   [EVTCHNOP_close]: onPort((call, port) => call.domain.events.close(port)),
   [EVTCHNOP_send]: onPort((call, port) => call.domain.events.send(port)),
   [EVTCHNOP_status](call, argument) {
     const op = call.load(argument, evtchn_status);
     if (!op) return -EFAULT;
-    if (!call.domain.isSelf(op.dom)) return op.dom === 0 ? -EPERM : -ESRCH;
-    if (op.port >= call.domain.layout.ports) return -EINVAL;
-    const channel = call.domain.events.get(op.port);
-    const values = status(channel);
-    if (channel?.state === 'loopback') values.u0 = call.domain.id;
-    return call.store(argument, evtchn_status, values);
+    const { events } = call.domain;
+    // Of domain 0's ports, too, it is first looked whether they are valid; its lowest ones always are.
+    if (call.domain.exists(op.dom) && !events.isValid(op.port)) return -EINVAL;
+    const error = otherDomain(call, op.dom);
+    return error || call.store(argument, evtchn_status, status(call, events.get(op.port)));
   },
   [EVTCHNOP_alloc_unbound](call, argument) {
     const op = call.load(argument, evtchn_alloc_unbound);
     if (!op) return -EFAULT;
-    if (!call.domain.isSelf(op.dom)) return op.dom === 0 ? -EPERM : -ESRCH;
+    const error = otherDomain(call, op.dom);
+    if (error) return error;
     const remote = call.domain.isSelf(op.remote_dom) ? call.domain.id : op.remote_dom;
     return returnPort(call, argument, evtchn_alloc_unbound, 'port', call.domain.events.allocateUnbound(remote));
   },
@@ -137,25 +174,29 @@ const operations: Operations = {
     return op ? call.domain.events.bindVcpu(op.port, op.vcpu) : -EFAULT;
   },
   [EVTCHNOP_unmask]: onPort((call, port) => call.domain.events.unmask(port)),
-  [EVTCHNOP_reset](call, argument) {
-    const op = call.load(argument, evtchn_reset);
+  [EVTCHNOP_reset]: reset(false),
+  [EVTCHNOP_reset_cont]: reset(true),
+  [EVTCHNOP_init_control](call, argument) {
+    const op = call.load(argument, evtchn_init_control);
     if (!op) return -EFAULT;
-    if (!call.domain.isSelf(op.dom)) return -EPERM;
-    call.domain.events.reset();
-    return 0;
+    const error = call.domain.events.initControl(op.vcpu, op.control_gfn, op.offset);
+    return error || call.store(argument, evtchn_init_control, { link_bits: EVTCHN_FIFO_LINK_BITS });
   },
-  // The FIFO ABI, which we do not offer. Linux then uses two levels.
-  [EVTCHNOP_init_control]: () => -ENOSYS,
-  [EVTCHNOP_expand_array]: () => -ENOSYS,
-  [EVTCHNOP_set_priority]: () => -ENOSYS,
+  [EVTCHNOP_expand_array](call, argument) {
+    const op = call.load(argument, evtchn_expand_array);
+    return op ? call.domain.events.expandArray(op.array_gfn) : -EFAULT;
+  },
+  [EVTCHNOP_set_priority](call, argument) {
+    const op = call.load(argument, evtchn_set_priority);
+    return op ? call.domain.events.setPriority(op.port, op.priority) : -EFAULT;
+  },
 };
 
 export const event_channel_op: HypercallTable = {
   [__HYPERVISOR_event_channel_op]: {
     name: 'HYPERVISOR_event_channel_op',
     arguments: ['cmd', 'arg'],
-    status: 'partly',
-    note: 'two-level ABI; the FIFO operations answer -ENOSYS',
+    status: 'done',
     run: call => operate('event_channel_op', operations, call),
   },
 };

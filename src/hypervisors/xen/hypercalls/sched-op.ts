@@ -66,13 +66,18 @@ function poll(call: Call, argument: bigint): number {
   const op = call.load(argument, sched_poll);
   if (!op) return -EFAULT;
   if (op.nr_ports > MAX_POLL_PORTS) return -EINVAL;
+  const { vcpu, domain } = call;
+  const { events, kind } = domain;
+  if (kind.upcallDeliverable(vcpu)) return 0;
   const bytes = call.read(op.ports, op.nr_ports * 4);
   if (!bytes) return -EFAULT;
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const ports = Array.from({ length: op.nr_ports }, (_, index) => view.getUint32(index * 4, true));
-  const { vcpu, domain } = call;
-  if (ports.some(port => port >= domain.layout.ports)) return -EINVAL;
-  if (ports.some(port => domain.events.pending(port)) || domain.kind.upcallDeliverable(vcpu)) return 0;
+  for (const port of ports) {
+    // A port that is bound to nothing is none to wait for.
+    if (!events.get(port)) return -EINVAL;
+    if (events.pending(port)) return 0;
+  }
   if (op.timeout !== 0n) {
     const at = Number(BigInt.asIntN(64, op.timeout));
     if (at <= vcpu.time.now) return 0;
