@@ -1,78 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HostTime, MachineClock } from './clock.ts';
+import { MachineClock } from './clock.ts';
 import { StateStore } from './state/state.ts';
-
-/** A host's clock and a count of instructions, both moved by hand. */
-function make() {
-  const host = { now: 1000, instructions: 0 };
-  const time = new HostTime({ now: () => host.now }, () => host.instructions);
-  const pass = (nanoseconds: number, instructions: number) => {
-    host.now += nanoseconds;
-    host.instructions += instructions;
-  };
-  return { time, pass };
-}
-
-test('guest time follows the host', () => {
-  const { time, pass } = make();
-  time.slice();
-  pass(2_000_000, 100_000);
-  assert.equal(time.now(), 2_000_000);
-  pass(900, 10);
-  assert.equal(time.now(), 2_000_900);
-});
-
-test('a slice is at most 3 ms of guest time, and what it took beyond is told when the guest has been idle', () => {
-  const { time, pass } = make();
-  time.slice();
-  pass(50_000_000, 100_000);
-  assert.equal(time.now(), 3_000_000);
-  time.slice();
-  pass(1_000_000, 100_000);
-  assert.equal(time.now(), 4_000_000);
-  pass(5_000_000, 1);
-  assert.equal(time.idled(), 47_000_000);
-  assert.equal(time.now(), 9_000_000);
-});
-
-test('readings that follow each other closely are 1.5 microseconds apart at most', () => {
-  const { time, pass } = make();
-  time.slice();
-  pass(10_000, 1000);
-  assert.equal(time.now(), 10_000);
-  pass(120_000, 6);
-  assert.equal(time.now(), 11_500);
-  pass(500, 6);
-  assert.equal(time.now(), 12_000);
-  pass(120_000, 64);
-  assert.equal(time.now(), 132_000);
-});
-
-test('a guest that has been idle reads the time at once', () => {
-  const { time, pass } = make();
-  time.slice();
-  pass(10_000, 1000);
-  assert.equal(time.now(), 10_000);
-  pass(4_000_000, 1);
-  time.idled();
-  assert.equal(time.now(), 4_010_000);
-});
-
-test('guest time goes on from its latest reading on another host', () => {
-  const [states, others] = [new StateStore(), new StateStore()];
-  const host = { now: 1000 };
-  const time = new HostTime({ now: () => host.now }, () => 0, states);
-  time.slice();
-  host.now += 2_000_000;
-  assert.equal(time.now(), 1_500);
-  const elsewhere = { now: 777_000_000 };
-  const copy = new HostTime({ now: () => elsewhere.now }, () => 0, others);
-  others.restore(states.save());
-  copy.restored();
-  elsewhere.now += 100;
-  assert.equal(copy.now(), 1_600);
-});
 
 /** A clock that stands at `time.now`, with timers that write down when they fire. */
 function makeClock(names: string[]) {

@@ -1,7 +1,8 @@
 /**
- * Machine time: a queue of timers over a source of nanoseconds, either counted in instructions or following the host.
+ * Machine time: a queue of timers over a source of nanoseconds. The source either counts instructions (VirtualTime) or
+ * follows the host (host-time.ts).
  */
-import type { Clock, HostClock, Timer } from './host/clock.ts';
+import type { Clock, Timer } from './host/clock.ts';
 import { type State, StateStore, type States } from './state/state.ts';
 
 interface Deadline {
@@ -23,7 +24,7 @@ export class MachineClock implements Clock {
   readonly #timers = new Map<string, QueuedTimer>();
   /** The timers that are set, the earliest first: derived from the deadlines. */
   readonly #queue: QueuedTimer[] = [];
-  /** Called when a timer becomes the earliest one. */
+  /** Called when a timer becomes the earliest one, or is due while the guest executes. */
   onEarlier: () => void = () => {};
 
   constructor(now: () => number, epoch: bigint, states: States = new StateStore()) {
@@ -129,81 +130,5 @@ export class VirtualTime {
   /** The processor is halted until `at`. */
   skipTo(at: number): void {
     this.#state.skipped += Math.max(0, at - this.now());
-  }
-}
-
-/** The most that guest time advances while a slice of instructions runs, in nanoseconds: less than a tick at 250 Hz. */
-const STRIDE = 3_000_000;
-/** The most that guest time advances between two readings that follow each other closely, in nanoseconds. */
-const STEP = 1_500;
-/** Readings follow each other closely if fewer instructions than this are executed between them. */
-const CLOSE = 64;
-
-const initialHostTime = () => ({
-  /** Guest time when the present slice of instructions began. */
-  slice: 0,
-  /** The latest reading of guest time, and how many instructions had been executed then. */
-  latest: 0,
-  at: 0,
-  /** Nanoseconds that the host took, and that the guest has not been told of. */
-  stolen: 0,
-});
-
-/**
- * Guest time that follows the host, from 0 on. While the guest executes, two limits apply, and what the host took
- * beyond them is gone for the guest, as if the machine had been paused. An idle guest's time runs like the host's.
- *
- * - A slice of instructions advances it by no more than STRIDE, however long the host took: a guest that counts timer
- *   interrupts against the TSC would otherwise find most of them missing.
- * - Readings that follow each other closely advance it by no more than STEP: a guest that calibrates one clock by
- *   another reads both at once (Linux's quick_pit_calibrate), and gives up if the host takes longer in between, to
- *   compile for example.
- */
-export class HostTime {
-  readonly #host: Pick<HostClock, 'now'>;
-  readonly #instructions: () => number;
-  readonly #state: State<ReturnType<typeof initialHostTime>>;
-  /**
-   * The host's time at which guest time was, or would have been, 0: no state, for a restored machine has another host.
-   */
-  #start: number;
-  /** @param instructions executed so far */
-  constructor(host: Pick<HostClock, 'now'>, instructions: () => number, states: States = new StateStore()) {
-    this.#host = host;
-    this.#instructions = instructions;
-    this.#state = states.state('host-time', 1, initialHostTime);
-    this.#start = host.now();
-  }
-  now = (): number => {
-    const state = this.#state;
-    const at = this.#instructions();
-    const slice = state.slice + STRIDE;
-    const limit = at - state.at < CLOSE ? Math.min(state.latest + STEP, slice) : slice;
-    state.at = at;
-    state.latest = this.#until(limit);
-    return state.latest;
-  };
-  /** The state has been restored: guest time goes on from its latest reading. */
-  restored(): void {
-    this.#start = this.#host.now() - this.#state.latest;
-  }
-  /** Guest time, which gets no later than `limit`. */
-  #until(limit: number): number {
-    const now = this.#host.now() - this.#start;
-    if (now <= limit) return now;
-    this.#start += now - limit;
-    this.#state.stolen += now - limit;
-    return limit;
-  }
-  /** A slice of instructions begins. */
-  slice(): void {
-    this.#state.slice = this.#state.latest = this.#until(this.#state.slice + STRIDE);
-  }
-  /** The guest has been idle until now. @returns the nanoseconds that the host took since the last call. */
-  idled(): number {
-    this.#state.slice = this.#state.latest = this.#host.now() - this.#start;
-    const { stolen } = this.#state;
-    this.#state.stolen = 0;
-    return stolen;
   }
 }

@@ -28,7 +28,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     throw error;
   });
   const parts: Parts = connect(engine, options, module, {
-    onTyping: () => engine.halted && loop.idled(),
+    onTyping: () => engine.halted && parts.time.following?.idle(),
     onTyped: () => loop.wake(),
   });
   const loop = new RunLoop(parts, typeof options.clock === 'object' ? options.clock : portableClock);

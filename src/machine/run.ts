@@ -62,10 +62,12 @@ export class RunLoop {
   #runGuest(last: number) {
     const { engine, time } = this.#parts;
     const { clock, virtual, following } = time;
-    const slice = virtual ? Math.min(clock.next - clock.now(), VIRTUAL_SLICE) : HOST_SLICE;
+    const slice = following
+      ? Math.min(following.slice(), HOST_SLICE)
+      : Math.min(clock.next - clock.now(), VIRTUAL_SLICE);
+    this.#tellStolen();
     const left = last - engine.instructions;
     const until = engine.instructions + Math.ceil(Math.min(slice, left));
-    following?.slice();
     // No timer of the host's waits for a certain instruction, so that a slice may end a little before.
     const exactly = virtual !== undefined || left <= slice;
     return until > engine.instructions ? engine.run(until, exactly) : 'budget';
@@ -74,7 +76,7 @@ export class RunLoop {
   /** The guest is halted: waits until something may wake it. @returns false if nothing ever will */
   async #idle(): Promise<boolean> {
     const { engine, time, input, processors } = this.#parts;
-    const { clock, virtual } = time;
+    const { clock, virtual, following } = time;
     const [{ interrupts }] = processors;
     if (interrupts.awakens) {
       engine.wake();
@@ -82,14 +84,14 @@ export class RunLoop {
     }
     if (interrupts.deaf || (clock.next === Number.POSITIVE_INFINITY && !input.listened)) return false;
     const before = this.#host.now();
-    if (!virtual) {
-      const left = clock.next - clock.now();
+    if (following) {
+      const left = clock.next - following.idle();
       if (left > LONG_SLEEP) engine.jit?.save();
-      if (left > SHORTEST_SLEEP) await this.#sleepFor(clock.next - clock.now());
-    } else if (clock.next < Number.POSITIVE_INFINITY) virtual.skipTo(clock.next);
+      if (left > SHORTEST_SLEEP) await this.#sleepFor(clock.next - following.idle());
+      following.idle();
+    } else if (clock.next < Number.POSITIVE_INFINITY) virtual?.skipTo(clock.next);
     else await this.#sleepFor(LONGEST_SLEEP);
     this.haltedTime += this.#host.now() - before;
-    this.idled();
     return true;
   }
 
@@ -100,9 +102,9 @@ export class RunLoop {
     this.#sleep = undefined;
   }
 
-  /** A halted guest is about to go on: its time is set right, and a hypervisor may tell it what the host took of it. */
-  idled(): void {
-    const stolen = this.#parts.time.following?.idled() ?? 0;
+  /** A hypervisor may tell its guest what the host took of it. */
+  #tellStolen(): void {
+    const stolen = this.#parts.time.following?.takeStolen() ?? 0;
     if (stolen > 0) for (const { questions } of this.#parts.processors) questions.resumed?.(stolen);
   }
 

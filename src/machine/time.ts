@@ -1,6 +1,7 @@
 /** Guest time: the machine's clock over one of its two sources, and a processor's time-stamp counter. */
-import { HostTime, MachineClock, VirtualTime } from '../clock.ts';
+import { MachineClock, VirtualTime } from '../clock.ts';
 import type { HostClock } from '../host/clock.ts';
+import { HostTime } from '../host-time.ts';
 import type { States } from '../state/state.ts';
 
 /** Guest TSC, in Hz: one tick a nanosecond, on every clock. */
@@ -19,8 +20,14 @@ export interface GuestTime {
 /** @param instructions executed so far, by all processors */
 export function createTime(host: HostClock | undefined, instructions: () => number, states: States): GuestTime {
   const virtual = host ? undefined : new VirtualTime(instructions, states);
-  const following = host && new HostTime(host, instructions, states);
-  const clock = new MachineClock((virtual ?? following!).now, host ? host.wall() : VIRTUAL_EPOCH, states);
+  const deadlines = {
+    get next() {
+      return clock.next;
+    },
+    reached: () => clock.onEarlier(),
+  };
+  const following = host && new HostTime(host, instructions, deadlines, states);
+  const clock: MachineClock = new MachineClock((virtual ?? following!).now, host ? host.wall() : VIRTUAL_EPOCH, states);
   return { clock, virtual, following };
 }
 

@@ -39,7 +39,7 @@ function cycles(cpu: Processor): bigint {
   return (BigInt(Math.floor(cpu.clock.now())) * BigInt(cpu.tsc.frequency)) / NANOSECONDS;
 }
 
-/** Nothing is ever stolen: guest time stands still while the host holds the machine up (clock.ts). */
+/** Nothing is said to be stolen: what the host takes passes later, while the guest executes (host-time.ts). */
 function counter(cpu: Processor, number: number): bigint {
   return number === VMI_CYCLES_REAL || number === VMI_CYCLES_AVAILABLE ? cycles(cpu) : 0n;
 }
