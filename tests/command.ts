@@ -34,8 +34,8 @@ export interface CommandOptions {
   onOutput?: (text: string, time: number) => void;
   /** Hears every piece of stderr. */
   onError?: (text: string) => void;
-  /** A signal to send once stdout contains `after`. */
-  signal?: { after: string; name: NodeJS.Signals };
+  /** A signal to send once stdout or stderr contains `after`, or after so many seconds. */
+  signal?: { after?: string; afterSeconds?: number; name: NodeJS.Signals };
 }
 
 export function polyvisor(words: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
@@ -56,6 +56,18 @@ export function polyvisor(words: readonly string[], options: CommandOptions = {}
       expired = true;
       child.kill('SIGKILL');
     }, limit * 1000);
+    let signalled = false;
+    const sendSignal = () => {
+      if (signalled) return; // A second one would end it without a word.
+      signalled = true;
+      child.kill(options.signal!.name);
+    };
+    const signalAfter = (output: string) => {
+      const after = options.signal?.after;
+      if (after !== undefined && output.includes(after)) sendSignal();
+    };
+    const { afterSeconds } = options.signal ?? {};
+    const signalTimer = afterSeconds === undefined ? undefined : setTimeout(sendSignal, afterSeconds * 1000);
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       stdout += text;
       options.onOutput?.(text, performance.now());
@@ -64,10 +76,11 @@ export function polyvisor(words: readonly string[], options: CommandOptions = {}
         heard = at + after.length;
         child.stdin.write(type);
       }
-      if (options.signal && stdout.includes(options.signal.after)) child.kill(options.signal.name);
+      signalAfter(stdout);
     });
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       stderr += text;
+      signalAfter(stderr);
       options.onError?.(text);
     });
     child.stdin.on('error', () => {}); // The command may end before it has read everything.
@@ -76,6 +89,7 @@ export function polyvisor(words: readonly string[], options: CommandOptions = {}
     child.on('close', (code, signal) => {
       clearInterval(watch);
       clearTimeout(timer);
+      clearTimeout(signalTimer);
       const status = code ?? 128 + constants.signals[signal!];
       resolve({ status, stdout, stderr, seconds: (performance.now() - start) / 1000, peakMemory, expired });
     });

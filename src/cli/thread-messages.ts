@@ -1,4 +1,4 @@
-/** What a thread that runs a hypervisor's file and the main thread tell each other. */
+/** What a thread that runs a machine and the main thread tell each other. */
 
 import { ImageError } from '../boot/image-error.ts';
 import type { Exit } from '../exits.ts';
@@ -16,8 +16,10 @@ export interface ThreadOptions
     MachineOptions,
     'hypervisor' | 'clock' | 'console' | 'disks' | 'backEnds' | 'devices' | 'cache' | 'onLog'
   > {
-  /** The hypervisor's file. */
-  file: string;
+  /** A name of the list, or a file. */
+  hypervisor: string;
+  /** The hypervisor is a file: somebody else's code. */
+  isFile: boolean;
   clock: 'host' | 'virtual';
   disks: readonly DiskOption[];
   trace: boolean;
@@ -47,13 +49,19 @@ export interface SentError {
   stack: string | undefined;
 }
 
+/** With the instructions that had been executed. */
+export interface CountedCrossing {
+  crossing: Crossing;
+  instructions: number;
+}
+
 export type FromThread =
   | { kind: 'ready'; state: State }
   | { kind: 'failed'; error: SentError }
   | { kind: 'operation'; name: string }
   | { kind: 'console'; data: Uint8Array }
   | { kind: 'log'; line: string }
-  | { kind: 'trace'; crossings: Crossing[] }
+  | { kind: 'trace'; crossings: CountedCrossing[] }
   | { kind: 'state'; state: State }
   | { kind: 'exit'; exit: Exit; state: State };
 

@@ -1,16 +1,26 @@
-/** The thread in which a machine runs whose hypervisor is a file: see thread.ts. */
+/** The thread in which a machine runs: see thread.ts. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { diskCache } from '../host/node/artifact-cache.ts';
 import { nodeClock } from '../host/node/clock.ts';
+import { collectGarbage } from '../host/node/collect-garbage.ts';
 import { loadHypervisor } from '../host/node/load-hypervisor.ts';
 import { preferThisThread } from '../host/node/thread-priority.ts';
 import { workerTranslator } from '../host/node/translator.ts';
 import { createMachine, type Machine, traced } from '../index.ts';
 import type { Crossing } from '../paravirt/trace.ts';
+import { createBatch } from './batch.ts';
 import { openDisk } from './disks.ts';
 import { status } from './exit-status.ts';
 import { withFileLater } from './failure.ts';
-import { type FromThread, type State, sendable, type ThreadStart, type ToThread } from './thread-messages.ts';
+import {
+  type CountedCrossing,
+  type FromThread,
+  type State,
+  sendable,
+  type ThreadStart,
+  type ToThread,
+} from './thread-messages.ts';
+import { parseHypervisor } from './values.ts';
 import { createWatch } from './watch.ts';
 
 /** How often a running machine's state is sent, in milliseconds. */
@@ -23,29 +33,39 @@ const send = (message: FromThread) => parentPort!.postMessage(message);
 const stateOf = (machine: Machine): State => ({ statistics: machine.statistics, description: machine.describe() });
 
 async function prepare(): Promise<{ machine: Machine; type(data: Uint8Array): void; flush(): void }> {
-  const { file, clock, disks, trace, ...rest } = options;
+  const { hypervisor: name, isFile, clock, disks, trace, ...rest } = options;
   const watch = createWatch(cells, name => send({ kind: 'operation', name }));
-  const hypervisor = await withFileLater(file, status.noInput, () => loadHypervisor(file, watch));
-  let crossings: Crossing[] = [];
+  const hypervisor = isFile
+    ? await withFileLater(name, status.noInput, () => loadHypervisor(name, watch))
+    : parseHypervisor(name);
+  let crossings: CountedCrossing[] = [];
+  const output = createBatch(data => send({ kind: 'console', data }));
   const flush = () => {
+    output.flush();
     if (crossings.length > 0) send({ kind: 'trace', crossings });
     crossings = [];
   };
   const note = (crossing: Crossing) => {
-    if (crossings.push(crossing) >= BATCH) flush();
+    if (crossings.push({ crossing, instructions: machine?.instructions ?? 0 }) < BATCH) return;
+    send({ kind: 'trace', crossings });
+    crossings = [];
   };
   let type = (_data: Uint8Array) => {};
-  const machine = await createMachine({
+  let machine: Machine | undefined;
+  machine = await createMachine({
     translator: workerTranslator,
     cache: diskCache,
     ...rest,
     hypervisor: trace ? traced(hypervisor, note) : hypervisor,
     clock: clock === 'host' ? nodeClock : 'virtual',
     disks: disks.map(openDisk),
-    console: { write: data => send({ kind: 'console', data: data.slice() }), onInput: take => void (type = take) },
+    console: { write: output.add, onInput: take => void (type = take) },
     onLog: line => send({ kind: 'log', line }),
   });
   preferThisThread();
+  collectGarbage(); // The kernel's file and what came out of it: all that counts is in the guest's memory now.
+  // Once more when the run has begun: what is freed in the background the first time is not always given back.
+  setTimeout(collectGarbage, 1000).unref();
   return { machine, type: data => type(data), flush };
 }
 
@@ -61,6 +81,7 @@ try {
         flush();
         send({ kind: 'exit', exit, state: stateOf(machine) });
       } catch (error) {
+        flush();
         send({ kind: 'failed', error: sendable(error) });
       } finally {
         clearInterval(timer);

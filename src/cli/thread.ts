@@ -1,6 +1,7 @@
 /**
- * A machine in a thread of its own, for hypervisors that are files: whatever such a file does (an op that never returns, memory
- * without end, process.exit), the main thread goes on, says which file and op it was, and only that guest ends.
+ * A machine in a thread of its own, so that the main thread always answers: to the time limit, to signals, to the keys that leave. A guest's
+ * thread that does not stop when it is told to, for whatever reason, is ended. Where the hypervisor is a file, the main thread also says
+ * which op of it did not return, and only that guest ends (an op without end, memory without end, process.exit).
  */
 
 import { resolve as resolvePath } from 'node:path';
@@ -14,8 +15,15 @@ import type { Crossing } from '../paravirt/trace.ts';
 import { reasonOf } from '../plugins/guard.ts';
 import { status } from './exit-status.ts';
 import { Failure } from './failure.ts';
-import { isFromThread, received, type SentError, type State, type ThreadOptions } from './thread-messages.ts';
-import { createCells, watchOver } from './watch.ts';
+import {
+  isFromThread,
+  received,
+  type SentError,
+  type State,
+  type ThreadOptions,
+  type ThreadStart,
+} from './thread-messages.ts';
+import { createCells, watchOver, watchStop } from './watch.ts';
 
 /** What the thread's own heap may grow to, in MiB: guests' memory is not part of it. */
 const HEAP = 1024;
@@ -23,18 +31,22 @@ const HEAP = 1024;
 export interface ThreadSurroundings {
   console: Console;
   onLog(line: string): void;
-  onCrossing?: (crossing: Crossing) => void;
+  /** @param instructions executed when it happened */
+  onCrossing?: ((crossing: Crossing, instructions: number) => void) | undefined;
 }
 
-/** @throws Failure, ImageError: as for any machine, and for a file that is no hypervisor */
+/** @throws Failure, ImageError: as for any machine, and for a file that is not a hypervisor */
 export function createMachineInThread(
   options: Omit<ThreadOptions, 'trace'>,
   { console, onLog, onCrossing }: ThreadSurroundings,
 ): Promise<Machine> {
-  const { file } = options;
+  const { hypervisor, isFile } = options;
   const cells = createCells();
+  const workerData: ThreadStart = { cells, options: { ...options, trace: onCrossing !== undefined } };
   const worker = new Worker(new URL('./thread-worker.js', import.meta.url), {
-    workerData: { cells, options: { ...options, trace: onCrossing !== undefined } },
+    workerData,
+    // Not copied, where nobody else has a use for them.
+    transferList: onCrossing ? [] : [options.kernel, options.initrd].flatMap(whole),
     resourceLimits: { maxOldGenerationSizeMb: HEAP },
     // What a module prints is for its author: the guest's output stays clean.
     stdout: true,
@@ -48,28 +60,46 @@ export function createMachineInThread(
     const names: string[] = [];
     const log: string[] = [];
     let state: State | undefined;
-    let finish: ((exit: Exit) => void) | undefined;
-    let broke: ((error: Error) => void) | undefined;
+    let running: { done(exit: Exit): void; failed(error: Error): void } | undefined;
     let over: Exit | undefined;
+    let stopWatchingStop = () => {};
 
+    const finish = (exit: Exit) => {
+      stopWatchingStop();
+      running?.done(exit);
+      running = undefined;
+    };
     /** The thread is no more, or is not to be. */
-    const end = (reason: string) => {
+    const abandon = (exit: Exit) => {
       stopWatching();
       void worker.terminate();
-      if (over) return;
-      over = { kind: 'killed', reason: `${file}: ${reason}` };
-      if (!state) reject(new Failure(over.reason, status.image));
-      finish?.(over);
+      over ??= exit;
+      finish(over);
     };
-    const fail = (error: SentError) => {
-      const blame = error.kind === 'other' && error.stack?.includes(pathToFileURL(resolvePath(file)).href);
+    /** The hypervisor's file is to blame. */
+    const end = (reason: string) => {
+      const first = over === undefined;
+      const exit: Exit = { kind: 'killed', reason: `${hypervisor}: ${reason}` };
+      abandon(exit);
+      if (first && !state) reject(new Failure(exit.reason, status.image));
+    };
+    /** Something of ours, or of the host's, is to blame. */
+    const fail = (error: Error) => {
+      (running?.failed ?? reject)(error);
+      running = undefined;
+      abandon({ kind: 'stopped' });
+    };
+    const onFailed = (error: SentError) => {
+      const blame =
+        isFile && error.kind === 'other' && error.stack?.includes(pathToFileURL(resolvePath(hypervisor)).href);
       if (blame) return end(`outside of its ops: ${error.message}`);
-      (state ? broke : reject)?.(received(error));
-      if (!state) end(error.message);
+      fail(received(error));
     };
-    const stopWatching = watchOver(cells, options.engine !== 'both', (operation, seconds) =>
-      end(`${operation ? names[operation - 1] : 'outside of its ops'}: has not returned for ${seconds} seconds`),
-    );
+    const stopWatching = isFile
+      ? watchOver(cells, options.engine !== 'both', (operation, seconds) =>
+          end(`${operation ? names[operation - 1] : 'outside of its ops'}: has not returned for ${seconds} seconds`),
+        )
+      : () => {};
 
     worker.on('message', (message: unknown) => {
       if (!isFromThread(message)) return end('outside of its ops: has sent a message that is none of ours');
@@ -78,7 +108,7 @@ export function createMachineInThread(
           state = message.state;
           return resolve(machine);
         case 'failed':
-          return fail(message.error);
+          return onFailed(message.error);
         case 'operation':
           return void names.push(message.name);
         case 'console':
@@ -87,28 +117,35 @@ export function createMachineInThread(
           log.push(message.line);
           return onLog(message.line);
         case 'trace':
-          return message.crossings.forEach(crossing => onCrossing?.(crossing));
+          return message.crossings.forEach(({ crossing, instructions }) => onCrossing?.(crossing, instructions));
         case 'state':
           state = message.state;
           return;
         case 'exit':
           state = message.state;
-          return finish?.(message.exit);
+          return finish(message.exit);
       }
     });
-    worker.on('error', error => end(`outside of its ops: ${reasonOf(error)}`));
-    worker.on('exit', () => end('has ended its thread'));
+    worker.on('error', error => (isFile ? end(`outside of its ops: ${reasonOf(error)}`) : fail(error)));
+    worker.on('exit', () => {
+      if (isFile) end('has ended its thread');
+      else if (!over) fail(new Error("the guest's thread has ended by itself"));
+    });
     console.onInput(data => send({ kind: 'type', data }));
 
     const machine = machineOf({
       run: limits =>
         new Promise((done, failed) => {
           if (over) return done(over);
-          finish = done;
-          broke = failed;
+          running = { done, failed };
           send({ kind: 'run', limits });
         }),
-      stop: () => send({ kind: 'stop' }),
+      stop() {
+        send({ kind: 'stop' });
+        stopWatchingStop();
+        // Whatever the thread is doing, a mistake of ours included: this one goes on, and ends it.
+        stopWatchingStop = watchStop(cells, () => abandon({ kind: 'stopped' }));
+      },
       type: data => send({ kind: 'type', data }),
       statistics: () => state!.statistics,
       instructions: () => state!.statistics.instructions,
@@ -116,4 +153,9 @@ export function createMachineInThread(
       log,
     });
   });
+}
+
+/** The memory of `bytes`, if it is theirs alone. */
+function whole(bytes: Uint8Array | undefined): ArrayBuffer[] {
+  return bytes?.buffer instanceof ArrayBuffer && bytes.buffer.byteLength === bytes.byteLength ? [bytes.buffer] : [];
 }

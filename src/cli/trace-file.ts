@@ -11,7 +11,8 @@ import { withFile } from './failure.ts';
 const CHUNK = 1 << 16;
 
 export interface TraceFile {
-  add(crossing: Crossing): void;
+  /** @param instructions executed when it happened */
+  add(crossing: Crossing, instructions?: number): void;
   /** To be called before the machine runs. */
   begin(machine: { readonly instructions: number }, header: TraceHeader, symbols: Symbols): void;
   close(): void;
@@ -24,9 +25,9 @@ export function openTraceFile(path: string): TraceFile {
     if (text !== '') withFile(path, status.output, () => writeSync(descriptor, text));
     text = '';
   };
-  let record: (crossing: Crossing) => void = () => {};
+  let record: TraceFile['add'] = () => {};
   return {
-    add: crossing => record(crossing),
+    add: (crossing, instructions) => record(crossing, instructions),
     begin(machine, header, symbols) {
       const write = createTraceWriter(
         piece => {
@@ -36,7 +37,7 @@ export function openTraceFile(path: string): TraceFile {
         header,
         symbols,
       );
-      record = crossing => write(crossing, machine.instructions);
+      record = (crossing, instructions = machine.instructions) => write(crossing, instructions);
     },
     close() {
       flush();

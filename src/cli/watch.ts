@@ -11,6 +11,10 @@ const BEAT = 100;
 const PATIENCE = 20;
 const LONG_PATIENCE = 240;
 
+/** Looks without any sign of life after which a thread that was told to stop is not going to (3 s), and looks in all (10 s). */
+const STOP_PATIENCE = 12;
+const LONG_STOP_PATIENCE = 40;
+
 /** Cells of the shared memory: the op being answered (0: none), a count of ops begun and ended, the pulse. */
 const CURRENT = 0;
 const COUNT = 1;
@@ -58,6 +62,25 @@ export function watchOver(cells: Int32Array, pulse: boolean, stuck: (operation: 
     if (looks <= patience) return;
     clearInterval(timer);
     stuck(cells[CURRENT], (patience * LOOK) / 1000);
+  }, LOOK);
+  timer.unref();
+  return () => clearInterval(timer);
+}
+
+/**
+ * The main thread's half once it has told the thread to stop: calls `stuck` if that shows no sign of life, or does but goes on. @returns what
+ * ends the watch
+ */
+export function watchStop(cells: Int32Array, stuck: () => void) {
+  let last = '';
+  let [still, looks] = [0, 0];
+  const timer = setInterval(() => {
+    const now = cells.join();
+    still = now === last ? still + 1 : 0;
+    last = now;
+    if (still < STOP_PATIENCE && ++looks < LONG_STOP_PATIENCE) return;
+    clearInterval(timer);
+    stuck();
   }, LOOK);
   timer.unref();
   return () => clearInterval(timer);
