@@ -122,7 +122,7 @@ const MESSAGES = new Map<unknown, Check>([
   ['operation', shape({ name: text })],
   ['console', shape({ data: value => value instanceof Uint8Array })],
   ['log', shape({ line: text })],
-  ['trace', shape({ crossings: listOf(crossing) })],
+  ['trace', shape({ crossings: listOf(shape({ instructions: number, crossing })) })],
   ['state', shape({ state })],
   ['exit', shape({ exit, state })],
 ]);

@@ -102,7 +102,10 @@ export function createMachineInThread(
       : () => {};
 
     worker.on('message', (message: unknown) => {
-      if (!isFromThread(message)) return end('outside of its ops: has sent a message that is none of ours');
+      if (!isFromThread(message)) {
+        if (isFile) return end('outside of its ops: has sent a message that is none of ours');
+        return fail(new Error("the guest's thread has sent a message of an unknown shape"));
+      }
       switch (message.kind) {
         case 'ready':
           state = message.state;
