@@ -34,8 +34,8 @@ export interface CommandOptions {
   onOutput?: (text: string, time: number) => void;
   /** Hears every piece of stderr. */
   onError?: (text: string) => void;
-  /** A signal to send once stdout or stderr contains `after`, or after so many seconds. */
-  signal?: { after?: string; afterSeconds?: number; name: NodeJS.Signals };
+  /** A signal to send once stdout or stderr contains `after`. */
+  signal?: { after: string; name: NodeJS.Signals };
 }
 
 export function polyvisor(words: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
@@ -57,17 +57,11 @@ export function polyvisor(words: readonly string[], options: CommandOptions = {}
       child.kill('SIGKILL');
     }, limit * 1000);
     let signalled = false;
-    const sendSignal = () => {
-      if (signalled) return; // A second one would end it without a word.
-      signalled = true;
-      child.kill(options.signal!.name);
-    };
     const signalAfter = (output: string) => {
-      const after = options.signal?.after;
-      if (after !== undefined && output.includes(after)) sendSignal();
+      if (signalled || !options.signal || !output.includes(options.signal.after)) return;
+      signalled = true; // A second one would end it without a word.
+      child.kill(options.signal.name);
     };
-    const { afterSeconds } = options.signal ?? {};
-    const signalTimer = afterSeconds === undefined ? undefined : setTimeout(sendSignal, afterSeconds * 1000);
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       stdout += text;
       options.onOutput?.(text, performance.now());
@@ -89,7 +83,6 @@ export function polyvisor(words: readonly string[], options: CommandOptions = {}
     child.on('close', (code, signal) => {
       clearInterval(watch);
       clearTimeout(timer);
-      clearTimeout(signalTimer);
       const status = code ?? 128 + constants.signals[signal!];
       resolve({ status, stdout, stderr, seconds: (performance.now() - start) / 1000, peakMemory, expired });
     });

@@ -1,4 +1,5 @@
 /** Who ends a run: keys, signals, the time limit, a panic. They only stop the machine; here it is remembered why. */
+import { constants } from 'node:os';
 import type { Exit, Machine } from '../index.ts';
 
 /** A kernel that has printed its panic, and for this long (ms) nothing more, is dead; else somebody was quoting one. */
@@ -7,6 +8,18 @@ const PANIC_SILENCE = 1000;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 type Decision = 'quit' | 'monitor' | 'timeout' | 'panic' | 'grace' | (typeof SIGNALS)[number] | 'SIGPIPE';
+
+/** Before there is a machine to stop, a signal ends the process with the same line and status. @returns what takes that back */
+export function endBySignals(): () => void {
+  const onSignal = (signal: NodeJS.Signals) => {
+    process.stderr.write(`polyvisor: ended by ${signal}\n`);
+    process.exit(128 + constants.signals[signal]);
+  };
+  for (const signal of SIGNALS) process.on(signal, onSignal);
+  return () => {
+    for (const signal of SIGNALS) process.off(signal, onSignal);
+  };
+}
 
 /** What was written before a run ended may fail later, when it decides nothing any more. */
 const ignore = () => {};

@@ -5,6 +5,7 @@ import { ImageError } from '../boot/image-error.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
 import { visibleLine } from '../matrix/escape.ts';
 import { sayIfCacheIsNotUsed } from './cache-trust.ts';
+import { endBySignals } from './decisions.ts';
 import { status, statusOf } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
 import { loadImages } from './images.ts';
@@ -25,8 +26,9 @@ export async function run(options: RunOptions): Promise<number> {
   if (json) withFile(json, status.output, () => closeSync(openSync(json, 'a')));
   const trace = settings.trace === undefined ? undefined : openTraceFile(settings.trace);
   try {
-    const { machine, session } = await prepare(settings, trace);
+    const { machine, session, stopListening } = await prepare(settings, trace);
     collectGarbage(); // The kernel's file, above all, which is the other thread's now.
+    stopListening(); // From here on the session listens.
     const ending = await session.run(machine);
     reportEnding(ending, machine, session.unseen);
     if (json) writeSummary(json, { ending, machine, options: { ...options }, wallTime: performance.now() / 1000 });
@@ -40,6 +42,7 @@ export async function run(options: RunOptions): Promise<number> {
 async function prepare(settings: Settings, trace: TraceFile | undefined) {
   const { hypervisor, entry, memory, clock, engine, verbose, disks } = settings;
   const images = await loadImages(settings);
+  const stopListening = endBySignals();
   const session = createSession({ ...settings, ownGuest: images.ownGuest });
   const { console } = session;
   const onLog = (line: string) => void (verbose && process.stderr.write(`polyvisor: ${visibleLine(line)}\n`));
@@ -59,7 +62,7 @@ async function prepare(settings: Settings, trace: TraceFile | undefined) {
     const described = image.setup ? image.description : images.name;
     trace.begin(machine, { hypervisor: name, kernel: described, clock }, symbolsFor(image, symbols));
   }
-  return { machine, session };
+  return { machine, session, stopListening };
 }
 
 /** An image error says what is wrong with a file; here it is told which. */
