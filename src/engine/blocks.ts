@@ -3,6 +3,7 @@
  * in one page, starts where somebody jumped and ends at the first instruction that `ends`, at the page's end or at
  * BLOCK_LIMIT.
  */
+import { SS } from '../x86/segments.ts';
 import type { InterpreterModule } from './interpreter/loop.ts';
 import { handlerKey } from './interpreter/variants.ts';
 import {
@@ -25,6 +26,12 @@ import * as record from './record.ts';
 import { type CodeSize, decode, type Form, forms, Instruction } from './x86/decode.ts';
 import type { OperandSpec } from './x86/operands.ts';
 import { state } from './x86/state.ts';
+
+/** record.SEGMENT of 64-bit code. */
+function addedSegment({ override, isMemory, segment }: Instruction): number {
+  if (override) return state.SEGMENT_BASE + 8 * segment;
+  return isMemory && segment === SS ? record.STACK_SEGMENT : state.ZERO;
+}
 
 /** How a register operand's number becomes the record's byte. */
 type File = 'none' | 'byte' | 'general' | 'vector' | 'mmx' | 'number';
@@ -410,11 +417,7 @@ export class Blocks {
     if (!handler)
       throw new Error(`no handler for ${form.row.name} ${form.row.operands} ${ins.operandSize}/${ins.addressSize}`);
     this.#head(out, handler, at, position, ins.length);
-    bytes[out + record.SEGMENT] = wide
-      ? ins.override
-        ? state.SEGMENT_BASE + 8 * ins.segment
-        : state.ZERO
-      : ins.segment;
+    bytes[out + record.SEGMENT] = wide ? addedSegment(ins) : ins.segment;
     bytes[out + record.REGISTER] = registerByte(REGISTER_FILES[form.index]!, ins.reg, ins.rex);
     bytes[out + record.BASE] = base;
     bytes[out + record.INDEX] = index;

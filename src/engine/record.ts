@@ -2,12 +2,19 @@
  * A decoded record: what the interpreter reads instead of the instruction's bytes. 32 bytes in the WebAssembly memory,
  * the records of a block one after the other.
  */
+import { SS } from '../x86/segments.ts';
+import { state } from './x86/state.ts';
+
 /** u16: index of the handler. */
 export const HANDLER = 0;
 /** u8: length of the instruction in bytes. */
 export const LENGTH = 2;
-/** u8: number of the memory operand's segment register (legacy modes). */
+/**
+ * u8: outside 64-bit mode the number of the memory operand's segment register; in 64-bit mode what is added to its offset, by
+ * its place in the state: the base of FS or GS, or zero. There STACK_SEGMENT says that SS is the default segment.
+ */
 export const SEGMENT = 3;
+export const STACK_SEGMENT = state.SEGMENT_BASE + 8 * SS;
 /**
  * u8: byte offset of the register operand in its file (G, Z, V, P: general registers from GPR, xmm from XMM …), or a
  * number (S, C, D).

@@ -252,13 +252,7 @@ export class Vcpu {
         return true;
       case record.EXIT_CROSSING:
         this.#settleAtRecord();
-        // The page that the instruction reaches into has changed: its own page is translated anew.
-        {
-          const physical = core.code(cpu.rip);
-          if (physical >= 0) core.blocks.invalidate(physical >>> 12);
-          else deliverFault(this);
-          return physical < 0;
-        }
+        return !this.#retranslate();
       case record.EXIT_TRANSLATE: {
         const before = this.deliveries;
         this.#translate();
@@ -278,6 +272,13 @@ export class Vcpu {
     cpu.rip = cpu.wrap(cpu.get64(state.PAGE) + BigInt(cpu.view.getUint16(at + record.OFFSET, true)));
   }
 
+  /** The page that the instruction at RIP reaches into has changed: its own page is translated anew. False: it faults. */
+  #retranslate(): boolean {
+    const physical = this.core.code(this.cpu.rip);
+    if (physical >= 0) this.core.blocks.invalidate(physical >>> 12);
+    else deliverFault(this);
+    return physical >= 0;
+  }
   /** The block at RIP; 0 if a fault was delivered instead or the machine is done for. */
   #translate(): number {
     const { cpu, core } = this;

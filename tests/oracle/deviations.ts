@@ -36,14 +36,6 @@ export const deviations: readonly Deviation[] = [
       instead(differences) === hex(RETIRED),
   },
   {
-    reason: 'a stack address that is not canonical raises #GP(0) where processors raise #SS(0)',
-    covers: (_row, test, differences) =>
-      test.mode === 64 &&
-      test.vector === SS_FAULT &&
-      instead(differences) === hex(GP) &&
-      only(differences, 'exception'),
-  },
-  {
     reason: 'of two faults that one instruction earns, the other one is raised',
     covers: (row, test, differences) =>
       (USES_STACK.test(row.name) || row.unit === 'sse') &&

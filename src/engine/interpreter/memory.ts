@@ -9,6 +9,7 @@ import { TLB_READ, TLB_WRITE } from '../layout.ts';
 import * as record from '../record.ts';
 import { type Builder, LOADS, STORES } from '../x86/builder.ts';
 import { emitBulk } from '../x86/bulk.ts';
+import { LOAD_FOR_WRITE, LOAD_FROM_STACK } from '../x86/slow-access.ts';
 import { state } from '../x86/state.ts';
 import type { Memory } from '../x86/tier.ts';
 import { entryOf, hostAddress, misses } from '../x86/tlb-entry.ts';
@@ -55,14 +56,15 @@ export class InterpreterMemory implements Memory {
     return linear.last();
   }
 
-  load(b: Builder, address: Value, bits: number, forWrite: boolean): Value {
+  load(b: Builder, address: Value, bits: number, forWrite: boolean, stack: boolean): Value {
     const entry = entryOf(b, address);
     const loaded = b.unset(bits === 128 ? 'v128' : 'i64');
     b.aside(
       misses(b, entry, address, bits / 8, forWrite ? TLB_WRITE : TLB_READ),
       () => {
         this.record.save(b);
-        const slow = b.called(this.#functions.slowLoad, 'i64', address, bits / 8, forWrite ? 1 : 0);
+        const how = (forWrite ? LOAD_FOR_WRITE : 0) | (stack ? LOAD_FROM_STACK : 0);
+        const slow = b.called(this.#functions.slowLoad, 'i64', address, bits / 8, how);
         if (bits === 128) {
           b.drop(slow);
           loaded.set(b.state(state.SLOW_VECTOR, 128));
@@ -73,14 +75,14 @@ export class InterpreterMemory implements Memory {
     );
     return loaded.last();
   }
-  store(b: Builder, address: Value, bits: number, value: Value): void {
+  store(b: Builder, address: Value, bits: number, value: Value, stack: boolean): void {
     const entry = entryOf(b, address);
     b.aside(
       misses(b, entry, address, bits / 8, TLB_WRITE),
       () => {
         this.record.save(b);
         if (bits === 128) b.setState(state.SLOW_VECTOR, value, 128);
-        b.perform(this.#functions.slowStore, address, bits / 8, bits === 128 ? 0n : value);
+        b.perform(this.#functions.slowStore, address, bits / 8, bits === 128 ? 0n : value, stack ? 1 : 0);
         this.faultIfSet(b);
       },
       () => b.put(STORES[bits]!, hostAddress(b, entry, address), value),

@@ -40,11 +40,11 @@ export class InterpreterTier extends StateRegisters implements Tier {
   linear(b: Builder, segment: number, offset: Value, bytes: number, write: boolean): Value {
     return this.memory.linear(b, segment, offset, bytes, write);
   }
-  load(b: Builder, address: Value, bits: number, forWrite: boolean): Value {
-    return this.memory.load(b, address, bits, forWrite);
+  load(b: Builder, address: Value, bits: number, forWrite: boolean, stack: boolean): Value {
+    return this.memory.load(b, address, bits, forWrite, stack);
   }
-  store(b: Builder, address: Value, bits: number, value: Value): void {
-    this.memory.store(b, address, bits, value);
+  store(b: Builder, address: Value, bits: number, value: Value, stack: boolean): void {
+    this.memory.store(b, address, bits, value, stack);
   }
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value {
     return this.memory.bulk(b, kind, bytes, to, from, count);

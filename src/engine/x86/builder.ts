@@ -9,7 +9,7 @@
 
 import type { Value } from '../../wasm/expressions.ts';
 import type { Body } from '../../wasm/module.ts';
-import { CS } from '../../x86/segments.ts';
+import { CS, SS } from '../../x86/segments.ts';
 import { ProcessorCode } from './code.ts';
 import type { PureFunction } from './pure-functions.ts';
 import { state } from './state.ts';
@@ -31,14 +31,21 @@ export class Builder extends ProcessorCode {
 
   /** Loads `bits` (8-64 zero-extended, or 128) from a linear address. */
   load(address: Value, bits: number): Value {
-    return this.tier.load(this, address, bits, false);
+    return this.tier.load(this, address, bits, false, false);
   }
   /** As `load`, but faults already if the place may not be written. */
   loadForWrite(address: Value, bits: number): Value {
-    return this.tier.load(this, address, bits, true);
+    return this.tier.load(this, address, bits, true, false);
   }
   store(address: Value, bits: number, value: Value): void {
-    this.tier.store(this, address, bits, value);
+    this.tier.store(this, address, bits, value, false);
+  }
+  /** The same at an offset in the stack segment, as pushes and pops do whatever operand the instruction has. */
+  loadStack(offset: Value, bits: number): Value {
+    return this.tier.load(this, this.tier.linear(this, SS, offset, bits / 8, false), bits, false, true);
+  }
+  storeStack(offset: Value, bits: number, value: Value): void {
+    this.tier.store(this, this.tier.linear(this, SS, offset, bits / 8, true), bits, value, true);
   }
 
   // ── what ends an instruction ────────────────────────────────────────────────────────────────────────────────────

@@ -24,14 +24,28 @@ export function stackAddress(cpu: Cpu, offset: bigint, bytes: number): bigint {
     if (!isCanonical(offset)) cpu.raise(vectors.SS, 0);
     return offset;
   }
-  const attributes = cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * SS);
-  const limit = cpu.get32(state.SEGMENT_LIMIT + 4 * SS);
+  if (!fitsStack(currentLimits(cpu), offset, bytes)) cpu.raise(vectors.SS, 0);
+  return cpu.wrap(cpu.segmentBase(SS) + offset);
+}
+
+/** What says how large a stack segment is: the attributes as a descriptor's second word has them, and the limit in bytes. */
+export interface StackLimits {
+  attributes: number;
+  limit: number;
+}
+export function currentLimits(cpu: Cpu): StackLimits {
+  return {
+    attributes: cpu.get32(state.SEGMENT_ATTRIBUTES + 4 * SS),
+    limit: cpu.get32(state.SEGMENT_LIMIT + 4 * SS),
+  };
+}
+/** Whether `bytes` at `offset` lie within a stack segment. */
+export function fitsStack({ attributes, limit }: StackLimits, offset: bigint, bytes: number): boolean {
   const first = Number(offset & 0xffffffffn);
   const last = first + bytes - 1;
   const expandsDown = (attributes & TYPE_CODE_OR_DOWN) === DESCRIPTOR_EXPAND_DOWN;
   const highest = !expandsDown ? limit : attributes & DESCRIPTOR_DB ? 0xffffffff : 0xffff;
-  if (last > highest || (expandsDown && first <= limit)) cpu.raise(vectors.SS, 0);
-  return cpu.wrap(cpu.segmentBase(SS) + offset);
+  return last <= highest && !(expandsDown && first <= limit);
 }
 
 export interface Descriptor {

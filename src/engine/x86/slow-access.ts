@@ -7,10 +7,12 @@
 import type { Value } from '../../wasm/code.ts';
 import { Body } from '../../wasm/module.ts';
 import { EFER_LMA } from '../../x86/control.ts';
+import { GP, SS } from '../../x86/vectors.ts';
 import { type Layout, PAGE_CODE } from '../layout.ts';
+import * as record from '../record.ts';
 import { ACCESS_WRITE } from './access.ts';
 import { ProcessorCode } from './code.ts';
-import { state } from './state.ts';
+import { FAULT_SET, state } from './state.ts';
 import { isRam, pageKind } from './tlb-fill.ts';
 
 export interface Imports {
@@ -24,12 +26,23 @@ export interface Imports {
   watch: number;
 }
 
+/** How a load is done: bits of its third parameter. */
+export const LOAD_FOR_WRITE = 1;
+export const LOAD_FROM_STACK = 2;
+
 /** Truth value: the access of `size` bytes at `linear` spans two pages. */
 export function crosses(b: ProcessorCode, linear: Value, size: Value): Value {
   return b.gtu(b.add(b.and(b.narrow(linear), 4095), size), 4096);
 }
 
-/** Code for one access. */
+/** What the slow paths are made from; `walk` is walkBody's function. */
+interface Parts {
+  readonly layout: Layout;
+  readonly imports: Imports;
+  readonly walk: number;
+}
+
+/** Code for one access. The record being executed stands in RECORD. */
 class SlowAccess {
   readonly b: ProcessorCode;
   readonly layout: Layout;
@@ -37,14 +50,21 @@ class SlowAccess {
   readonly #walk: number;
   readonly #linear: Value;
   readonly size: Value;
+  /** Truth value: the access is to the stack, whatever operand the instruction has. */
+  readonly #stack: Value;
 
-  constructor(b: ProcessorCode, layout: Layout, imports: Imports, walk: number, linear: Value, size: Value) {
+  constructor(
+    b: ProcessorCode,
+    { layout, imports, walk }: Parts,
+    { linear, size, stack }: Record<'linear' | 'size' | 'stack', Value>,
+  ) {
     this.b = b;
     this.layout = layout;
     this.imports = imports;
     this.#walk = walk;
     this.#linear = linear;
     this.size = size;
+    this.#stack = stack;
   }
 
   /** The physical address of the access's first byte; a fault leaves the function with `failed`. */
@@ -62,8 +82,20 @@ class SlowAccess {
   #translated(linear: Value, access: Value, failed?: Value): Value {
     const { b } = this;
     const physical = b.invoke(this.#walk, 'i64', linear, access);
-    b.when(b.eq(physical, -1), () => b.answer(failed));
+    b.when(b.eq(physical, -1), () => {
+      this.#tellStack();
+      b.answer(failed);
+    });
     return physical;
+  }
+  /** An address that is not canonical is #SS(0) where the segment is SS: by the stack itself or a base of RSP or RBP. */
+  #tellStack(): void {
+    const { b } = this;
+    const segment = b.fetch('i32.load8_u', b.state32(state.RECORD), record.SEGMENT);
+    const inStack = b.either(this.#stack, b.eq(segment, record.STACK_SEGMENT));
+    b.when(b.both(b.eq(b.state32(state.FAULT), GP | FAULT_SET), inStack), () =>
+      b.setState32(state.FAULT, SS | FAULT_SET),
+    );
   }
   spansPages(): Value {
     return crosses(this.b, this.#linear, this.size);
@@ -109,12 +141,13 @@ class SlowAccess {
 const LOADS = { 8: 'i64.load', 4: 'i64.load32_u', 2: 'i64.load16_u', 1: 'i64.load8_u' };
 const STORES = { 8: 'i64.store', 4: 'i64.store32', 2: 'i64.store16', 1: 'i64.store8' };
 
-/** (linear i64, size i32, forWrite i32) -> i64. FAULT tells of faults; 128 bits come in SLOW_VECTOR. */
-export function slowLoadBody(layout: Layout, imports: Imports, walk: number): Body {
+/** (linear i64, size i32, LOAD_ bits i32) -> i64. FAULT tells of faults; 128 bits come in SLOW_VECTOR. */
+export function slowLoadBody(parts: Parts): Body {
+  const { layout, imports } = parts;
   const b = new ProcessorCode(new Body(['i64', 'i32', 'i32'], ['i64']));
-  const [linear, size, forWrite] = b.parameters(3);
-  const slow = new SlowAccess(b, layout, imports, walk, linear, size);
-  const access = b.select(forWrite, ACCESS_WRITE, 0);
+  const [linear, size, how] = b.parameters(3);
+  const slow = new SlowAccess(b, parts, { linear, size, stack: b.any(how, LOAD_FROM_STACK) });
+  const access = b.select(b.and(how, LOAD_FOR_WRITE), ACCESS_WRITE, 0);
   const zero = b.const(0);
   const { guestOrigin } = layout;
   const physical = slow.first(access, zero);
@@ -159,11 +192,12 @@ export function slowLoadBody(layout: Layout, imports: Imports, walk: number): Bo
   return b.complete();
 }
 
-/** (linear i64, size i32, value i64). FAULT tells of faults; 128 bits stand in SLOW_VECTOR. */
-export function slowStoreBody(layout: Layout, imports: Imports, walk: number): Body {
-  const b = new ProcessorCode(new Body(['i64', 'i32', 'i64'], []));
-  const [linear, size, value] = b.parameters(3);
-  const slow = new SlowAccess(b, layout, imports, walk, linear, size);
+/** (linear i64, size i32, value i64, to the stack i32). FAULT tells of faults; 128 bits stand in SLOW_VECTOR. */
+export function slowStoreBody(parts: Parts): Body {
+  const { layout, imports } = parts;
+  const b = new ProcessorCode(new Body(['i64', 'i32', 'i64', 'i32'], []));
+  const [linear, size, value, stack] = b.parameters(4);
+  const slow = new SlowAccess(b, parts, { linear, size, stack });
   const access = b.i32(ACCESS_WRITE);
   const { guestOrigin } = layout;
   const physical = slow.first(access);

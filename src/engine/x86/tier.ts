@@ -48,14 +48,17 @@ export interface Memory {
   readonly flat: boolean;
   /** The linear address of `offset` in a segment; limits and rights are checked for `bytes` where there are such. */
   linear(b: Builder, segment: number, offset: Value, bytes: number, write: boolean): Value;
-  /** Loads from a linear address; faults leave the instruction. `forWrite` asks for write permission too. */
-  load(b: Builder, address: Value, bits: number, forWrite: boolean): Value;
+  /**
+   * Loads from a linear address; faults leave the instruction. `forWrite` asks for write permission too. `stack`: the address
+   * is the stack's, not that of the instruction's operand.
+   */
+  load(b: Builder, address: Value, bits: number, forWrite: boolean, stack: boolean): Value;
   /**
    * As `load` of 32 or 64 bits, but gives a float of that size, or a vector with zeros above; where there is a short
    * way.
    */
   loadAs?(b: Builder, address: Value, bits: number, type: 'f32' | 'f64' | 'v128'): Value;
-  store(b: Builder, address: Value, bits: number, value: Value): void;
+  store(b: Builder, address: Value, bits: number, value: Value, stack: boolean): void;
   /** Moves or fills up to `count` elements of `bytes` upwards at once. The number done; 0: do one by one. */
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value;
 }

@@ -21,12 +21,15 @@ import { type Cpu, FAULT, isCanonical } from './cpu.ts';
 import { NO_CODE } from './exceptions.ts';
 import type { Helper } from './helper.ts';
 import {
+  currentLimits,
   type Descriptor,
   descriptor,
   descriptorDpl,
   descriptorLimit,
   descriptorType,
+  fitsStack,
   isPresent,
+  type StackLimits,
   setAccessed,
   setFromDescriptor,
   setRealSegment,
@@ -37,24 +40,54 @@ import { state } from './state.ts';
 
 const RSP = 4;
 
-/** A cursor that pushes on a stack that is not yet the current one. */
+/** Where a frame is pushed. */
+interface StackPlace {
+  base: bigint;
+  sp: bigint;
+  mask: bigint;
+  /** Undefined in 64-bit mode, where addresses have to be canonical. */
+  limits: StackLimits | undefined;
+  /** The error code of #SS where the frame does not fit. */
+  error: number;
+}
+/** What stacks of 64-bit code have in common. */
+const LONG_STACK = { base: 0n, mask: 0xffffffffffffffffn, limits: undefined };
+/** The current stack. */
+function currentStack(cpu: Cpu, error = 0): StackPlace {
+  const wide = cpu.mode === 64;
+  return {
+    base: wide ? 0n : cpu.segmentBase(SS),
+    sp: cpu.gpr(RSP),
+    mask: cpu.get64(state.STACK_MASK),
+    limits: wide ? undefined : currentLimits(cpu),
+    error,
+  };
+}
+
+/** A cursor that pushes on a stack that is not yet the current one. What does not fit there raises #SS(`error`). */
 class Pusher {
   readonly #cpu: Cpu;
   readonly #base: bigint;
   readonly #mask: bigint;
   readonly #bytes: 2 | 4 | 8;
   readonly #implicit: boolean;
+  readonly #limits: StackLimits | undefined;
+  readonly #error: number;
   sp: bigint;
-  constructor(cpu: Cpu, base: bigint, sp: bigint, mask: bigint, bytes: 2 | 4 | 8, implicit: boolean) {
+  constructor(cpu: Cpu, { base, sp, mask, limits, error }: StackPlace, bytes: 2 | 4 | 8, implicit: boolean) {
     this.#cpu = cpu;
     this.#base = base;
     this.#mask = mask;
     this.#bytes = bytes;
     this.#implicit = implicit;
+    this.#limits = limits;
+    this.#error = error;
     this.sp = sp;
   }
   push(value: bigint | number): void {
     const next = (this.sp - BigInt(this.#bytes)) & this.#mask;
+    const fits = this.#limits ? fitsStack(this.#limits, next, this.#bytes) : isCanonical(next);
+    if (!fits) this.#cpu.raise(vectors.SS, this.#error);
     this.#cpu.writeLinear(
       this.#cpu.wrap(this.#base + next),
       this.#bytes,
@@ -167,11 +200,9 @@ function farReal(cpu: Cpu, selector: number, offset: bigint): void {
 
 function farCall(cpu: Cpu, bits: number, selector: number, offset: bigint, next: bigint): void {
   const bytes = (bits / 8) as 2 | 4 | 8;
-  const mask = cpu.get64(state.STACK_MASK);
-  const base = cpu.mode === 64 ? 0n : cpu.segmentBase(SS);
   if (!cpu.protectedMode || cpu.v86) {
     checkPushes(cpu, 2, bytes);
-    const stack = new Pusher(cpu, base, cpu.gpr(RSP), mask, bytes, false);
+    const stack = new Pusher(cpu, currentStack(cpu), bytes, false);
     stack.push(cpu.selector(CS));
     stack.push(next);
     farReal(cpu, selector, offset);
@@ -183,7 +214,7 @@ function farCall(cpu: Cpu, bits: number, selector: number, offset: bigint, next:
   if (!isSystem(d)) {
     const code = checkCode(cpu, selector);
     checkPushes(cpu, 2, bytes);
-    const stack = new Pusher(cpu, base, cpu.gpr(RSP), mask, bytes, false);
+    const stack = new Pusher(cpu, currentStack(cpu), bytes, false);
     stack.push(cpu.selector(CS));
     stack.push(next);
     const { sp } = stack;
@@ -200,7 +231,7 @@ function farCall(cpu: Cpu, bits: number, selector: number, offset: bigint, next:
   const width = (target.bits / 8) as 2 | 4 | 8;
   if (!(type & 4) && dpl < cpu.cpl) {
     const inner = innerStack(cpu, dpl, 0);
-    const stack = new Pusher(cpu, inner.base, inner.sp, inner.mask, width, true);
+    const stack = new Pusher(cpu, inner, width, true);
     const parameters: bigint[] = [];
     if (target.bits !== 64) {
       const popper = new Popper(cpu, target.bits);
@@ -217,7 +248,7 @@ function farCall(cpu: Cpu, bits: number, selector: number, offset: bigint, next:
     return;
   }
   checkPushes(cpu, 2, width);
-  const stack = new Pusher(cpu, base, cpu.gpr(RSP), mask, width, false);
+  const stack = new Pusher(cpu, currentStack(cpu), width, false);
   stack.push(cpu.selector(CS));
   stack.push(next);
   enterCode(cpu, target.selector, code, target.offset, cpu.cpl);
@@ -228,12 +259,7 @@ function farCall(cpu: Cpu, bits: number, selector: number, offset: bigint, next:
  * The stack for privilege `dpl` from the TSS; in long mode `ist` 1-7 picks one of the seven others (SDM 3A 7.7, 6.14.5).
  * `external` is EXT in the error codes.
  */
-function innerStack(
-  cpu: Cpu,
-  dpl: number,
-  ist: number,
-  external = 0,
-): { base: bigint; sp: bigint; mask: bigint; load(cpl: number): void } {
+function innerStack(cpu: Cpu, dpl: number, ist: number, external = 0): StackPlace & { load(cpl: number): void } {
   const tss = cpu.get64(state.TR_BASE);
   const limit = cpu.get32(state.SEGMENT_LIMIT + 4 * TR);
   if (cpu.longMode) {
@@ -242,9 +268,9 @@ function innerStack(
     const sp = cpu.readLinear(cpu.wrap(tss + BigInt(offset)), 8, true);
     if (!isCanonical(sp)) cpu.raise(vectors.SS, external);
     return {
-      base: 0n,
+      ...LONG_STACK,
       sp,
-      mask: 0xffffffffffffffffn,
+      error: external,
       load: cpl => setSegment(cpu, SS, cpl, 0n, 0, (cpl << DESCRIPTOR_DPL_SHIFT) | DESCRIPTOR_DB),
     };
   }
@@ -263,6 +289,8 @@ function innerStack(
     base,
     sp,
     mask: d.high & DESCRIPTOR_DB ? 0xffffffffn : 0xffffn,
+    limits: { attributes: d.high, limit: descriptorLimit(d) },
+    error: (selector & 0xfffc) | external,
     load: () => {
       setAccessed(cpu, d);
       setFromDescriptor(cpu, SS, selector, d);
@@ -452,17 +480,17 @@ export function deliver(cpu: Cpu, vector: number, code: number | undefined, kind
   if (long) {
     if (inward || ist) inner = innerStack(cpu, newCpl, ist, external);
     const sp = (inner ? inner.sp : cpu.gpr(RSP)) & ~15n;
-    stack = new Pusher(cpu, 0n, sp, 0xffffffffffffffffn, 8, newCpl < 3);
+    stack = new Pusher(cpu, { ...LONG_STACK, sp, error: external }, 8, newCpl < 3);
     stack.push(cpu.selector(SS));
     stack.push(cpu.gpr(RSP));
   } else if (inward || cpu.v86) {
     inner = innerStack(cpu, newCpl, 0, external);
-    stack = new Pusher(cpu, inner.base, inner.sp, inner.mask, bytes, true);
+    stack = new Pusher(cpu, inner, bytes, true);
     if (cpu.v86) for (const segment of [GS, FS, DS, ES]) stack.push(cpu.selector(segment));
     stack.push(cpu.selector(SS));
     stack.push(cpu.gpr(RSP) & 0xffffffffn);
   } else {
-    stack = new Pusher(cpu, cpu.segmentBase(SS), cpu.gpr(RSP), cpu.get64(state.STACK_MASK), bytes, newCpl < 3);
+    stack = new Pusher(cpu, currentStack(cpu, external), bytes, newCpl < 3);
   }
   stack.push(flags);
   stack.push(cpu.selector(CS));
@@ -484,7 +512,7 @@ export function deliver(cpu: Cpu, vector: number, code: number | undefined, kind
 function deliverReal(cpu: Cpu, vector: number): void {
   if (vector * 4 + 3 > cpu.get32(state.IDT_LIMIT)) cpu.raise(vectors.GP, 0);
   const entry = Number(cpu.readLinear(cpu.get64(state.IDT_BASE) + BigInt(vector * 4), 4, true));
-  const stack = new Pusher(cpu, cpu.segmentBase(SS), cpu.gpr(RSP), 0xffffn, 2, true);
+  const stack = new Pusher(cpu, { ...currentStack(cpu), mask: 0xffffn }, 2, true);
   stack.push(cpu.flags & 0xffff);
   stack.push(cpu.selector(CS));
   stack.push(cpu.ip & 0xffffn);

@@ -1,6 +1,6 @@
 /** Data transfer and the stack (SDM 1, 5.1.1 and 5.1.9). */
 import { ARITHMETIC_FLAGS, IF, OF, RF, VM } from '../../../x86/flags.ts';
-import { CS, GS, SS } from '../../../x86/segments.ts';
+import { CS, GS } from '../../../x86/segments.ts';
 import type { Builder, Value } from '../builder.ts';
 import { state } from '../state.ts';
 import type { Meaning, Row } from './row.ts';
@@ -143,7 +143,7 @@ const leave: Meaning = (b, size) => {
   const { bits } = size;
   // The new stack pointer is taken from RBP, by the stack's own width.
   const frame = wrapped(b, b.gpr(5));
-  const value = b.load(b.tier.linear(b, SS, frame, bits / 8, false), bits);
+  const value = b.loadStack(frame, bits);
   setPointer(b, wrapped(b, b.add(frame, b.const(bits / 8))));
   b.setGpr(5, value, bits);
 };

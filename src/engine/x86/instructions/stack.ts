@@ -1,5 +1,4 @@
 /** The stack as pushes, pops, calls and returns see it: as wide as SS says, 64 bits in 64-bit mode. */
-import { SS } from '../../../x86/segments.ts';
 import type { Builder, Value } from '../builder.ts';
 import { state } from '../state.ts';
 
@@ -23,12 +22,12 @@ export function setPointer(b: Builder, offset: Value): void {
 /** Stores below the stack pointer, then moves it: a fault leaves it where it was. */
 export function push(b: Builder, bits: number, value: Value): void {
   const offset = moved(b, -bits / 8);
-  b.store(b.tier.linear(b, SS, offset, bits / 8, true), bits, value);
+  b.storeStack(offset, bits, value);
   setPointer(b, offset);
 }
 /** The value `skip` bytes above the stack pointer, which stays. */
 export function popFrom(b: Builder, bits: number, skip: number): Value {
-  return b.load(b.tier.linear(b, SS, moved(b, skip), bits / 8, false), bits);
+  return b.loadStack(moved(b, skip), bits);
 }
 export function pop(b: Builder, bits: number): Value {
   const value = popFrom(b, bits, 0);
