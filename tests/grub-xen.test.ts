@@ -1,6 +1,6 @@
 /**
  * GRUB's ready-made images for Xen guests (Debian's package grub-xen-host), the second operating system we know that speaks
- * these interfaces: x86_64-xen as a PV guest, i386-xen_pvh as a PVH guest. Each comes to its prompt and answers.
+ * these interfaces: x86_64-xen and i386-xen (PAE) as PV guests, i386-xen_pvh as a PVH guest. Each comes to its prompt and answers.
  */
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
@@ -39,6 +39,7 @@ describe('GRUB for Xen', () => {
   for (const [file, hypervisor] of [
     ['grub-x86_64-xen.bin', 'xen-pv'],
     ['grub-i386-xen_pvh.bin', 'xen-pvh'],
+    ['grub-i386-xen.bin', 'xen-pv'],
   ] as const) {
     test(`${file} answers under ${hypervisor}`, async () => {
       const text = await talk(found.get(file)!, hypervisor, ['ls', 'echo $grub_platform on $grub_cpu']);
