@@ -1,18 +1,17 @@
 /** The two roots of a PV guest: MMUEXT_NEW_BASEPTR and MMUEXT_NEW_USER_BASEPTR, and MOV to CR3. */
 import { EINVAL, VMASST_TYPE_m2p_strict } from '../xen/constants.ts';
 import { PGT_l4_page_table } from './page-info.ts';
-import { FIRST_XEN_SLOT } from './page-table-entry.ts';
 import type { PvDomain } from './pv-domain.ts';
 import type { PvVcpu } from './pv-vcpu.ts';
 
-/** The kernel's root becomes L4 table `frame`. 0 or -errno. */
+/** The kernel's root becomes the table `frame`. 0 or -errno. */
 export function newBaseptr(pv: PvDomain, v: PvVcpu, frame: number): number {
   if (frame === v.state.kernelRoot) return 0;
-  if (pv.types.get(frame, PGT_l4_page_table) !== 0) return -EINVAL;
+  if (pv.types.get(frame, pv.abi.levels) !== 0) return -EINVAL;
   const old = v.state.kernelRoot;
   v.state.kernelRoot = frame;
-  showM2p(pv, frame, true);
-  if (v.state.kernelMode) v.cpu.switchRoot(BigInt(frame) << 12n);
+  if (pv.abi.levels === 4) showM2p(pv, frame, true);
+  if (v.state.kernelMode) v.loadRoot();
   pv.types.put(old);
   return 0;
 }
@@ -30,7 +29,7 @@ export function newUserBaseptr(pv: PvDomain, v: PvVcpu, frame: number): number {
 
 /** With m2p_strict the machine-to-physical table is in the kernel's address space only. */
 function showM2p(pv: PvDomain, root: number, shown: boolean): void {
-  const at = root * 1024 + 2 * FIRST_XEN_SLOT;
+  const at = root * 1024 + 2 * pv.abi.xenSlots.first;
   const low = shown ? pv.area.slots[0] : 0;
   if (pv.info.words[at] === low) return;
   pv.info.words[at] = low;

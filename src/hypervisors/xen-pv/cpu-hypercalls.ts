@@ -1,6 +1,5 @@
 /** The hypercalls by which a PV guest sets up its processor: traps, callbacks, segments, debug registers, and iret. */
 import { CR0_TS } from '../../x86/control.ts';
-import { SELECTOR_RPL } from '../../x86/segments.ts';
 import { REPLACED } from '../xen/call-frame.ts';
 import {
   __HYPERVISOR_callback_op,
@@ -24,26 +23,25 @@ import {
 import type { Vcpu } from '../xen/domain.ts';
 import type { Call, HypercallTable } from '../xen/hypercall.ts';
 import { structure } from '../xen/structures.ts';
+import type { CallbackRegistration } from './abi.ts';
 import { getDebugRegister, setDebugRegister } from './debug-registers.ts';
 import { loadSegment, setGdtCall, updateDescriptor } from './descriptors.ts';
 import { isCanonical } from './page-table-entry.ts';
 import type { PvDomain } from './pv-domain.ts';
 import { type Callback, emptyTrapTable, type PvVcpu } from './pv-vcpu.ts';
-import { iret } from './traps.ts';
 
 const TS = BigInt(CR0_TS);
 
-/** struct trap_info: vector u8, flags u8, cs u16, address u64 at 8. */
-const TRAP_INFO_SIZE = 16n;
+const trap_info = structure({ vector: 'u8', flags: 'u8', cs: 'u16', address: 'ulong' });
 /** Entries of a trap table at most: one for each vector, and the end. */
 const MAX_TRAPS = 257;
 
-const callback_register = structure({ type: 'u16', flags: 'u16', address: 'u64' });
+const xennmi_callback = structure({ handler_address: 'ulong', pad: 'ulong' });
 const callback_unregister = structure({ type: 'u16', _unused: 'u16' });
 const CALLBACKOP_register = 0;
 const CALLBACKOP_unregister = 1;
-const CALLBACKTYPE_event = 0;
-const CALLBACKTYPE_failsafe = 1;
+export const CALLBACKTYPE_event = 0;
+export const CALLBACKTYPE_failsafe = 1;
 const CALLBACKTYPE_syscall = 2;
 const CALLBACKTYPE_nmi = 4;
 const CALLBACKTYPE_sysenter = 5;
@@ -64,17 +62,16 @@ function setTrapTable(pv: PvDomain, v: PvVcpu, list: bigint): number {
     v.state.traps = emptyTrapTable();
     return 0;
   }
-  const bytes = new Uint8Array(Number(TRAP_INFO_SIZE));
-  const entry = new DataView(bytes.buffer);
+  const layout = trap_info[pv.abi.width];
+  const bytes = new Uint8Array(layout.size);
   for (let i = 0; i < MAX_TRAPS; i++) {
-    if (!pv.copy.read(v.state.kernelRoot, list + BigInt(i) * TRAP_INFO_SIZE, bytes)) return -EFAULT;
-    const address = entry.getBigUint64(8, true);
+    if (!pv.copy.read(v.state.kernelRoot, list + BigInt(i * layout.size), bytes)) return -EFAULT;
+    const { vector, flags, cs, address } = layout.decode(bytes);
     if (address === 0n) return 0;
     if (!isCanonical(address)) return -EINVAL;
-    const vector = entry.getUint8(0);
     v.state.traps.address[vector] = address;
-    v.state.traps.selector[vector] = entry.getUint16(2, true) | SELECTOR_RPL;
-    v.state.traps.flags[vector] = entry.getUint8(1);
+    v.state.traps.selector[vector] = v.guestSelector(cs);
+    v.state.traps.flags[vector] = flags;
   }
   return 0;
 }
@@ -87,7 +84,8 @@ function callbackOf(v: PvVcpu, type: number): Callback | undefined {
     case CALLBACKTYPE_failsafe:
       return v.state.failsafe;
     case CALLBACKTYPE_syscall:
-      return v.state.syscall64;
+      // Programs of a 32-bit kernel have no 64-bit code.
+      return v.abi.kernelRing === 3 ? v.state.syscall64 : undefined;
     case CALLBACKTYPE_nmi:
       return v.state.nmi;
     case CALLBACKTYPE_sysenter:
@@ -99,20 +97,22 @@ function callbackOf(v: PvVcpu, type: number): Callback | undefined {
   }
 }
 
-function registerCallback(v: PvVcpu, type: number, address: bigint, maskEvents: boolean): number {
+/** Registers an entry point. 0 or -errno. */
+export function registerCallback(v: PvVcpu, { type, flags, selector, address }: CallbackRegistration): number {
   if (!isCanonical(address)) return -EINVAL;
   const callback = callbackOf(v, type);
   if (!callback) return -ENOSYS;
   callback.address = address;
-  callback.maskEvents = maskEvents;
+  callback.selector = type === CALLBACKTYPE_nmi ? v.abi.kernelCode.selector : v.guestSelector(selector);
+  callback.maskEvents = (flags & CALLBACKF_mask_events) !== 0;
   return 0;
 }
 
 function callbackOp(v: PvVcpu, call: Call): number {
   switch (call.uint(0)) {
     case CALLBACKOP_register: {
-      const op = call.load(call.argument(1), callback_register);
-      return op ? registerCallback(v, op.type, op.address, (op.flags & CALLBACKF_mask_events) !== 0) : -EFAULT;
+      const op = v.abi.callbackRegistration(call, call.argument(1));
+      return op ? registerCallback(v, op) : -EFAULT;
     }
     case CALLBACKOP_unregister: {
       const op = call.load(call.argument(1), callback_unregister);
@@ -179,7 +179,7 @@ export function cpuHypercalls(domain: () => PvDomain): HypercallTable {
       status: 'done',
       fast(vcpu, frame) {
         const v = caller(vcpu);
-        v.state.kernelSs = (frame.words[0] & 0xffff) | SELECTOR_RPL;
+        v.state.kernelSs = v.guestSelector(frame.words[0] & 0xffff);
         v.state.kernelSp = frame.longs[1];
         return frame.finish(0);
       },
@@ -191,7 +191,7 @@ export function cpuHypercalls(domain: () => PvDomain): HypercallTable {
       run(call) {
         const v = caller(call.vcpu);
         for (let type = 0; type < 3; type++) {
-          const error = registerCallback(v, type, call.argument(type), false);
+          const error = registerCallback(v, { type, flags: 0, selector: 0, address: call.argument(type) });
           if (error !== 0) return error;
         }
         return 0;
@@ -243,7 +243,8 @@ export function cpuHypercalls(domain: () => PvDomain): HypercallTable {
       arguments: [],
       status: 'done',
       fast(vcpu) {
-        iret(domain(), caller(vcpu));
+        const pv = domain();
+        pv.abi.iret(pv, pv.of(vcpu));
         return REPLACED;
       },
     },
@@ -264,10 +265,10 @@ export function cpuHypercalls(domain: () => PvDomain): HypercallTable {
           return 0;
         }
         if (call.uint(0) !== XENNMI_register_callback) return -ENOSYS;
-        // struct xennmi_callback: handler address, pad.
-        const bytes = call.read(call.argument(1), 16);
-        if (!bytes) return -EFAULT;
-        return registerCallback(v, CALLBACKTYPE_nmi, new DataView(bytes.buffer).getBigUint64(0, true), true);
+        const op = call.load(call.argument(1), xennmi_callback);
+        if (!op) return -EFAULT;
+        const address = op.handler_address;
+        return registerCallback(v, { type: CALLBACKTYPE_nmi, flags: CALLBACKF_mask_events, selector: 0, address });
       },
     },
     [__HYPERVISOR_callback_op]: {

@@ -3,11 +3,10 @@ import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { DomainSlot } from '../xen/domain-slot.ts';
 import { convention } from '../xen/hypercall.ts';
-import { hypercall } from '../xen/hypercalls.ts';
 import { pvCpuid } from './cpuid.ts';
 import { pvHypercalls } from './hypercalls.ts';
 import type { PvDomain } from './pv-domain.ts';
-import { deliverPending, syscallToGuest } from './traps.ts';
+import { makeHypercall, syscallToGuest } from './traps.ts';
 
 /** The leaf whose EDX:EAX are the bits that XCR0 may have. */
 const CPUID_XSAVE = 0xd;
@@ -25,19 +24,14 @@ export function createCpu(_context: HypervisorContext, slot: DomainSlot<PvDomain
     syscall(cpu) {
       const pv = slot.domain;
       const v = pv.vcpus[cpu.id]!;
-      if (!v.state.kernelMode) {
-        syscallToGuest(pv, v);
-        return;
-      }
-      hypercall(table, v.vcpu);
-      // The guest opens its upcall mask by a plain store and relies on the next hypercall to look.
-      deliverPending(pv, v);
+      if (pv.abi.hypercallVector === undefined && v.kernelMode) makeHypercall(pv, v);
+      else syscallToGuest(pv, v);
     },
     hypercalls: table,
     // A program's SYSCALL comes the same way, with a number of its own kernel's.
     convention: {
       ...convention,
-      number: cpu => (slot.built?.vcpus[cpu.id]?.state.kernelMode ? convention.number(cpu) : undefined),
+      number: cpu => (slot.built?.vcpus[cpu.id]?.kernelMode ? convention.number(cpu) : undefined),
     },
   };
 }

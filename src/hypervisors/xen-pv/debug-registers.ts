@@ -4,7 +4,6 @@
 import type { RegisterName } from '../../paravirt/processor.ts';
 import { CR4_DE, DR6_FIXED, DR7_FIXED, DR7_GD } from '../../x86/control.ts';
 import { EINVAL, ENODEV, EPERM } from '../xen/constants.ts';
-import { isGuestAddress } from './page-table-entry.ts';
 import type { PvVcpu } from './pv-vcpu.ts';
 
 const DE = BigInt(CR4_DE);
@@ -30,7 +29,7 @@ export function setDebugRegister(v: PvVcpu, number: number, value: bigint): numb
   const register = alias(v, number);
   if (register === undefined || register < 0 || register > 7) return -ENODEV;
   if (register < 4) {
-    if (!isGuestAddress(value)) return -EPERM;
+    if (!v.abi.isGuestAddress(value)) return -EPERM;
     cpu.set(ADDRESSES[register], value);
     return 0;
   }

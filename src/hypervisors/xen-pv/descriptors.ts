@@ -20,12 +20,13 @@ import {
   LDT,
 } from '../../x86/descriptors.ts';
 import { PAGE_SHIFT, PAGE_SIZE, PTE_P } from '../../x86/paging.ts';
-import { SELECTOR_TI } from '../../x86/segments.ts';
+import { SELECTOR_RPL, SELECTOR_TI } from '../../x86/segments.ts';
 import { EFAULT, EINVAL } from '../xen/constants.ts';
+import { longs } from '../xen/structures.ts';
 import { checkedDescriptor, FIRST_RESERVED_GDT_ENTRY } from './descriptor-check.ts';
 import { GUEST_GDT_PAGES, TABLE_PAGES } from './hypervisor-area.ts';
 import { PGT_seg_desc_page, PGT_writable_page } from './page-info.ts';
-import { isGuestAddress, pageNumberOf } from './page-table-entry.ts';
+import { pageNumberOf } from './page-table-entry.ts';
 import type { PvDomain } from './pv-domain.ts';
 import type { PvVcpu } from './pv-vcpu.ts';
 
@@ -60,14 +61,15 @@ export function setGdt(pv: PvDomain, v: PvVcpu, frames: readonly number[], entri
 export function updateDescriptor(pv: PvDomain, address: bigint, low: number, high: number): number {
   const { info, types } = pv;
   if (address & 7n || address >> BigInt(PAGE_SHIFT) >= BigInt(info.frames)) return -EINVAL;
-  const checked = checkedDescriptor(low, high);
-  if (checked === undefined) return -EINVAL;
+  const accepted = checkedDescriptor(low, high, pv.abi);
+  if (!accepted) return -EINVAL;
+  const checked = { ...accepted };
   const at = Number(address);
   const frame = Math.floor(at / PAGE_SIZE);
   const described = info.typeCount[frame] !== 0 && info.type[frame] === PGT_seg_desc_page;
   if (types.get(frame, described ? PGT_seg_desc_page : PGT_writable_page) !== 0) return -EINVAL;
-  info.memory.view.setUint32(at, low, true);
-  info.memory.view.setUint32(at + 4, checked, true);
+  info.memory.view.setUint32(at, checked.low, true);
+  info.memory.view.setUint32(at + 4, checked.high, true);
   info.memory.onWrite(at, 8);
   types.put(frame);
   return 0;
@@ -76,6 +78,7 @@ export function updateDescriptor(pv: PvDomain, address: bigint, low: number, hig
 /** MMUEXT_SET_LDT: an LDT at guest-virtual `base`, whose pages are looked up and typed when they are first touched. */
 export function setLdt(pv: PvDomain, v: PvVcpu, base: bigint, entries: number): number {
   if (entries > MAX_LDT_ENTRIES || base & 0xfffn) return -EINVAL;
+  const { isGuestAddress } = pv.abi;
   if (entries !== 0 && !(isGuestAddress(base) && isGuestAddress(base + BigInt(entries * 8 - 1)))) return -EINVAL;
   if (v.state.ldtBase === base && v.state.ldtEntries === entries) return 0;
   dropLdtPages(pv, v);
@@ -143,17 +146,19 @@ function descriptorOf(pv: PvDomain, v: PvVcpu, selector: number): { low: number;
 }
 
 /**
- * A selector with its hidden part, for CPL 3; undefined if loading it would fault. `what` is what it is loaded for:
- * code runs at 3, a stack is writable data, data may be read.
+ * A selector with its hidden part, for code that runs in `ring` afterwards; undefined if loading it would fault. `what` is
+ * what it is loaded for: code that runs in the ring of its selector, a stack is writable data of the ring, data may be
+ * read from it (SDM 3A 5.5 to 5.7).
  */
 export function loadSegment(
   pv: PvDomain,
   v: PvVcpu,
   selector: number,
   what: 'code' | 'stack' | 'data',
+  ring = 3,
 ): Segment | undefined {
   if (selector >>> 2 === 0) {
-    // Null is fine for data and, in 64-bit code, never for the stack of CPL 3.
+    // Null is fine for data and never for a stack outside ring 0 (in 64-bit code, outside rings 0 to 2).
     return what === 'data' ? { selector, base: 0n, limit: 0, attributes: 0 } : undefined;
   }
   const descriptor = descriptorOf(pv, v, selector);
@@ -163,13 +168,15 @@ export function loadSegment(
   const dpl = (high & DESCRIPTOR_DPL) >>> DESCRIPTOR_DPL_SHIFT;
   const code = (high & DESCRIPTOR_CODE) !== 0;
   if (what === 'code') {
-    if (!code || (high & DESCRIPTOR_CONFORMING ? dpl > 3 : dpl !== 3) || (high & LONG_AND_BIG) === LONG_AND_BIG)
+    if (!code || (high & DESCRIPTOR_CONFORMING ? dpl > ring : dpl !== ring) || (high & LONG_AND_BIG) === LONG_AND_BIG)
       return undefined;
   } else if (what === 'stack') {
-    if (code || (high & DESCRIPTOR_WRITABLE) === 0 || dpl !== 3) return undefined;
+    if (code || (high & DESCRIPTOR_WRITABLE) === 0 || dpl !== ring || (selector & SELECTOR_RPL) !== ring)
+      return undefined;
   } else {
     if (code && (high & DESCRIPTOR_READABLE) === 0) return undefined;
-    if (!(code && high & DESCRIPTOR_CONFORMING) && dpl !== 3) return undefined;
+    const least = Math.max(ring, selector & SELECTOR_RPL);
+    if (!(code && high & DESCRIPTOR_CONFORMING) && dpl < least) return undefined;
   }
   const raw = (high & 0xf0000) | (low & 0xffff);
   return {
@@ -180,19 +187,11 @@ export function loadSegment(
   };
 }
 
-/** The frame numbers of HYPERVISOR_set_gdt's argument; undefined for -EFAULT. */
-export function readGdtFrames(bytes: Uint8Array | undefined): readonly number[] | undefined {
-  if (!bytes) return undefined;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  // A frame number that is no exact number is no frame either.
-  return Array.from({ length: bytes.length / 8 }, (_, i) => Number(view.getBigUint64(8 * i, true)));
-}
-
 /** HYPERVISOR_set_gdt as it is called. */
 export function setGdtCall(pv: PvDomain, v: PvVcpu, list: bigint, entries: number): number {
   if (entries > FIRST_RESERVED_GDT_ENTRY) return -EINVAL;
   const count = Math.ceil(entries / DESCRIPTORS_PER_PAGE);
-  const bytes = new Uint8Array(count * 8);
+  const bytes = new Uint8Array(count * pv.abi.long);
   if (!pv.copy.read(v.state.kernelRoot, list, bytes)) return -EFAULT;
-  return setGdt(pv, v, readGdtFrames(bytes)!, entries);
+  return setGdt(pv, v, longs(bytes, pv.abi.width), entries);
 }

@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { ImageError, type KernelImage, parseKernel } from '../../boot/image.ts';
 import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
 import { KERNEL_ADDRESS, tinyKernel } from '../../conformance/tiny-elf.ts';
-import { buildDomain, hypercallPageContents, refusesImage } from './domain-builder.ts';
+import { abi64 } from './abi64.ts';
+import { buildDomain, refusesImage } from './domain-builder.ts';
 
 const VIRTUAL_BASE = 0xffffffff80000000n;
 const kernel = parseKernel(tinyKernel([0xf4]));
@@ -82,7 +83,7 @@ test('the list of frames goes where INIT_P2M says, mapped by tables of its own',
 });
 
 test('the hypercall page holds a whole call in each slot', async () => {
-  const page = hypercallPageContents();
+  const page = abi64.hypercallPage();
   assert.deepEqual(
     [...page.subarray(17 * 32, 17 * 32 + 14)],
     [0x51, 0x41, 0x53, 0xb8, 17, 0, 0, 0, 0x0f, 0x05, 0x41, 0x5b, 0x59, 0xc3],
@@ -109,7 +110,10 @@ test('kernels that cannot be PV guests are refused with the reason', async () =>
   assert.match(refusal({ source: 'none' })!, /CONFIG_XEN_PV/);
   assert.match(refusal({ xenVersion: 'xen-2.0' })!, /xen-2.0/);
   assert.match(refusal({ entry: undefined, virtBase: undefined })!, /xen-pvh/);
-  assert.match(refusal({}, { bits: 32 })!, /64-bit/);
+  const elf = { ...image.elf!, class: 32 as const };
+  assert.equal(refusal({}, { elf }), undefined);
+  assert.match(refusal({ paeMode: 'no' }, { elf })!, /PAE/);
+  assert.match(refusal({}, { elf: undefined })!, /ELF/);
 });
 
 test('an image that reaches outside the domain is refused', async () => {

@@ -29,14 +29,15 @@ import {
   EFER_SCE,
 } from '../../x86/control.ts';
 import { PAGE_SIZE, PTE_A, PTE_D, PTE_P, PTE_RW, PTE_US } from '../../x86/paging.ts';
-import { __HYPERVISOR_iret } from '../xen/constants.ts';
+import { VMASST_TYPE_pae_extended_cr3 } from '../xen/constants.ts';
 import { writeWallclock } from '../xen/time.ts';
 import { connectToolstack } from '../xen/toolstack.ts';
+import type { PvAbi } from './abi.ts';
+import { abi32 } from './abi32.ts';
+import { abi64 } from './abi64.ts';
 import { RFLAGS_FIXED, RFLAGS_IF } from './bounce.ts';
 import { type Layout, layOut, type TableCounts } from './layout.ts';
-import { PGT_l4_page_table } from './page-info.ts';
 import { PvDomain } from './pv-domain.ts';
-import { flatCode64, flatStack } from './pv-vcpu.ts';
 import { SIF_MOD_START_PFN, writeStartInfo } from './start-info.ts';
 
 /** Features a kernel may insist on (public/features.h); it gets the write-trapping kind of writable page tables. */
@@ -62,30 +63,43 @@ const EFER = BigInt(EFER_NXE | EFER_LMA | EFER_LME | EFER_SCE);
 
 export function refusesImage(image: KernelImage): string | undefined {
   const { xen, elf } = image;
-  if (!elf || image.bits !== 64) return 'it is not a 64-bit kernel';
+  if (!elf) return 'it is no ELF file, and not packed as one';
   if (xen.source === 'none') return 'it has no Xen notes, so it was built without CONFIG_XEN_PV';
   if (xen.source === 'notes' && xen.phys32Entry !== undefined && xen.virtBase === undefined && xen.entry === undefined)
     return 'it has only a PVH entry; use --hypervisor xen-pvh';
   if (xen.xenVersion !== undefined && !xen.xenVersion.startsWith('xen-3.0')) return `it is for ${xen.xenVersion}`;
   if (!xen.loader?.startsWith('generic') && !xen.guestOs?.startsWith('linux'))
     return `it asks for the loader ${xen.loader}`;
+  if (elf.class === 32 && !/^(yes|bimodal)/.test(xen.paeMode ?? 'no'))
+    return 'it is a 32-bit kernel without PAE, which Xen has not run since 2009; use one with CONFIG_X86_PAE';
   const missing = xen.features.find(feature => feature.startsWith('!') && !PROVIDED.has(feature.slice(1)));
   return missing && `it insists on ${missing.slice(1)}, which Xen does not offer`;
 }
 
+/** The request as it concerns a guest of `width`: the list of frames of a 32-bit one never has an address of its own. */
+function ofWidth(request: BootRequest, width: 32 | 64): BootRequest {
+  if (width === 64) return request;
+  const { image } = request;
+  return { ...request, image: { ...image, xen: { ...image.xen, initP2m: undefined } } };
+}
+
 /** Builds the domain. @throws ImageError if the image cannot be loaded. */
-export function buildDomain(request: BootRequest, context: HypervisorContext): { pv: PvDomain; entry: EntryState } {
-  const refusal = refusesImage(request.image);
+export function buildDomain(asked: BootRequest, context: HypervisorContext): { pv: PvDomain; entry: EntryState } {
+  const refusal = refusesImage(asked.image);
   if (refusal) throw new ImageError(`this kernel cannot be a Xen PV guest: ${refusal}`);
-  const pv = new PvDomain(context);
+  const abi = asked.image.elf?.class === 32 ? abi32 : abi64;
+  const request = ofWidth(asked, abi.width);
+  const extendedCr3 = /extended-cr3|bimodal/.test(request.image.xen.paeMode ?? '');
+  const pv = new PvDomain(context, abi);
   const { domain } = pv;
   const { memory } = context;
-  const layout = layOut(request.image, request.initrd?.length ?? 0, domain.pages);
+  if (abi.levels === 3 && extendedCr3) domain.state.assists.add(VMASST_TYPE_pae_extended_cr3);
+  const layout = layOut(request.image, request.initrd?.length ?? 0, domain.pages, abi);
   loadKernel(request, layout);
   if (request.initrd) memory.copyIn(layout.initrd.first * PAGE_SIZE, request.initrd);
   writeP2m(pv, layout);
   buildTables(pv, layout, request.image.xen.initP2m);
-  fillHypercallPage(request, layout);
+  fillHypercallPage(request, layout, pv.abi);
 
   domain.state.memoryMap = [{ address: 0, size: domain.pages * PAGE_SIZE, type: E820_RAM }];
   domain.xenstoreRing.address = layout.xenstore * PAGE_SIZE;
@@ -103,7 +117,7 @@ function announce(pv: PvDomain, layout: Layout, request: BootRequest): void {
   const { xen } = request.image;
   const at = (pfn: number) => layout.virtBase + BigInt(pfn * PAGE_SIZE);
   const initrd = request.initrd?.length ?? 0;
-  writeStartInfo(domain.memory, layout.startInfo * PAGE_SIZE, {
+  writeStartInfo(domain.memory, layout.startInfo * PAGE_SIZE, pv.abi, {
     nrPages: domain.pages,
     sharedInfo: domain.sharedInfo.address,
     flags: initrd && xen.modStartPfn ? SIF_MOD_START_PFN : 0,
@@ -135,25 +149,27 @@ function loadKernel({ image, memory }: BootRequest, layout: Layout): void {
 function writeP2m(pv: PvDomain, layout: Layout): void {
   const { words } = pv.info;
   const start = layout.p2m.first * 1024;
+  const step = pv.abi.long / 4;
   for (let frame = 0; frame < pv.domain.pages; frame++) {
-    words[start + 2 * frame] = frame;
-    words[start + 2 * frame + 1] = 0;
+    words[start + step * frame] = frame;
+    if (step === 2) words[start + step * frame + 1] = 0;
     pv.area.setM2p(frame, frame, 0);
   }
 }
 
-/** Writes the tables of both mappings, has them checked, pins the L4 table and makes it the kernel's root. */
+/** Writes the tables of both mappings, has them checked, pins the root and makes it the kernel's. */
 function buildTables(pv: PvDomain, layout: Layout, initP2m: bigint | undefined): void {
   const { tables } = layout;
-  const listPages = Math.ceil((pv.domain.pages * 8) / PAGE_SIZE);
+  const { levels, long } = pv.abi;
+  const listPages = Math.ceil((pv.domain.pages * long) / PAGE_SIZE);
   const isTable = (frame: number) =>
     (frame >= tables.first && frame < tables.first + tables.pages) ||
     (initP2m !== undefined && frame >= layout.p2m.first + listPages && frame < layout.p2m.first + layout.p2m.pages);
   const map = (start: bigint, first: number, pages: number, counts: TableCounts, l3: number) => {
     const l2 = l3 + counts.l3;
     const l1 = l2 + counts.l2;
-    link(pv, tables.first, start, counts.l3, 39n, l3);
-    link(pv, l3, start, counts.l2, 30n, l2);
+    if (levels === 4) link(pv, tables.first, start, counts.l3, 39n, l3);
+    link(pv, levels === 4 ? l3 : tables.first, start, counts.l2, 30n, l2);
     link(pv, l2, start, counts.l1, 21n, l1);
     const startPage = Number(BigInt.asUintN(21, start) >> 12n);
     for (let i = 0; i < pages; i++) {
@@ -164,11 +180,11 @@ function buildTables(pv: PvDomain, layout: Layout, initP2m: bigint | undefined):
   map(layout.virtBase, 0, layout.mappedPages, layout.tableCounts, tables.first + 1);
   if (initP2m !== undefined) map(initP2m, layout.p2m.first, listPages, layout.p2mTables, layout.p2m.first + listPages);
 
-  const error = pv.types.get(tables.first, PGT_l4_page_table);
+  const error = pv.types.get(tables.first, levels);
   if (error !== 0) throw new Error(`the initial page tables do not pass their own check: ${error}`);
   pv.info.setPinned(tables.first, true);
   // The second reference is the kernel root's.
-  pv.types.get(tables.first, PGT_l4_page_table);
+  pv.types.get(tables.first, levels);
   for (const v of pv.vcpus) v.state.kernelRoot = tables.first;
 }
 
@@ -182,11 +198,11 @@ function link(pv: PvDomain, parent: number, start: bigint, count: number, shift:
     pv.info.words[parent * 1024 + 2 * (slot + i)] = (((child + i) << 12) | TABLE_FLAGS) >>> 0;
 }
 
-/** 128 slots of 32 bytes, each a whole hypercall; the rest are breakpoints. */
-function fillHypercallPage({ image, memory }: BootRequest, layout: Layout): void {
+/** Fills the page that the kernel keeps for hypercalls, if it does. */
+function fillHypercallPage({ image, memory }: BootRequest, layout: Layout, abi: PvAbi): void {
   const { hypercallPage } = image.xen;
   if (hypercallPage === undefined) return;
-  const address = Number(hypercallPage - layout.virtBase);
+  const address = Number(BigInt.asUintN(abi.width, hypercallPage) - layout.virtBase);
   if (
     !Number.isSafeInteger(address) ||
     address < 0 ||
@@ -194,21 +210,7 @@ function fillHypercallPage({ image, memory }: BootRequest, layout: Layout): void
     address >= layout.mappedPages * PAGE_SIZE
   )
     throw new ImageError("the kernel's hypercall page lies outside the kernel");
-  memory.copyIn(address, hypercallPageContents());
-}
-
-const SLOT = 32;
-const IRET_SLOT = __HYPERVISOR_iret;
-
-export function hypercallPageContents(): Uint8Array {
-  const page = new Uint8Array(PAGE_SIZE).fill(0xcc);
-  for (let number = 0; number < PAGE_SIZE / SLOT; number++) {
-    // push rcx; push r11; (iret: push rax;) mov eax, number; syscall; pop r11; pop rcx; ret
-    const save = number === IRET_SLOT ? [0x51, 0x41, 0x53, 0x50] : [0x51, 0x41, 0x53];
-    const end = number === IRET_SLOT ? [] : [0x41, 0x5b, 0x59, 0xc3];
-    page.set([...save, 0xb8, number, 0, 0, 0, 0x0f, 0x05, ...end], number * SLOT);
-  }
-  return page;
+  memory.copyIn(address, abi.hypercallPage());
 }
 
 /** No segment. In TR: no task, so that every port is asked of Xen. */
@@ -226,7 +228,7 @@ function enter(pv: PvDomain, layout: Layout): EntryState {
       rsi: at(layout.startInfo),
       flags: RFLAGS_FIXED | RFLAGS_IF,
       cr0: CR0,
-      cr3: BigInt(layout.tables.first) << 12n,
+      cr3: pv.roots.cr3(layout.tables.first),
       cr4: CR4,
       efer: EFER,
       dr6: BigInt(DR6_FIXED),
@@ -234,6 +236,6 @@ function enter(pv: PvDomain, layout: Layout): EntryState {
       gdtBase: pv.area.gdtBase(0),
       gdtLimit: 0xffffn,
     },
-    segments: { cs: flatCode64, ss: flatStack, ds: none, es: none, fs: none, gs: none, ldtr: none, tr: none },
+    segments: { ...pv.abi.segments, ldtr: none, tr: none },
   };
 }

@@ -54,7 +54,7 @@ interface Decoded {
 export function instructionBytes(pv: PvDomain, v: PvVcpu): Uint8Array {
   const { cpu } = v;
   const rip = cpu.mode === 64 ? cpu.get('rip') : BigInt.asUintN(32, cpu.segment('cs').base + cpu.get('rip'));
-  const root = v.state.kernelMode ? v.state.kernelRoot : v.state.userRoot;
+  const root = v.root;
   const address = pv.copy.address(root, rip, LONGEST, false);
   if (address >= 0) return pv.info.memory.bytes.subarray(address, address + LONGEST);
   const bytes = new Uint8Array(LONGEST);
@@ -127,7 +127,7 @@ function perform(pv: PvDomain, v: PvVcpu, d: Decoded): number | undefined {
     case 0x0f01:
       return group0f01(v, d);
   }
-  if (!v.state.kernelMode) return undefined;
+  if (!v.kernelMode) return undefined;
   switch (d.opcode) {
     case 0x0f06: // CLTS
       cpu.set('cr0', cpu.get('cr0') & ~TS);
@@ -170,7 +170,7 @@ function group0f01(v: PvVcpu, d: Decoded): number | undefined {
     cpu.set('rcx', cpu.get('tscAux'));
     return d.at + 1;
   }
-  if (d.bytes[d.at] === 0xd1 && v.state.kernelMode) {
+  if (d.bytes[d.at] === 0xd1 && v.kernelMode) {
     // XSETBV
     const value = (BigInt.asUintN(32, cpu.get('rdx')) << 32n) | BigInt.asUintN(32, cpu.get('rax'));
     const avxWithoutSse = (value & 6n) === 4n;
@@ -185,7 +185,7 @@ function group0f01(v: PvVcpu, d: Decoded): number | undefined {
 /** True if the virtual I/O privilege level covers the mode that runs. */
 function ioPrivileged(v: PvVcpu): boolean {
   const kernel = v.vcpu.domain.state.assists.has(VMASST_TYPE_architectural_iopl) ? 0 : 1;
-  return v.vcpu.state.iopl >= (v.state.kernelMode ? kernel : 3);
+  return v.vcpu.state.iopl >= (v.kernelMode ? kernel : 3);
 }
 
 /** As the processor would ask its TSS (SDM 1 19.5.2), but of the guest's own bitmap. */
@@ -262,7 +262,7 @@ function readControl(v: PvVcpu, number: number, into: RegisterName): boolean {
       cpu.set(into, cpu.get('cr2'));
       return true;
     case 3:
-      cpu.set(into, BigInt(v.state.kernelRoot) << 12n);
+      cpu.set(into, v.abi.cr3Of(v.state.kernelRoot));
       return true;
     case 4:
       cpu.set(into, (cpu.get('cr4') & CR4_SHOWN) | v.state.cr4);
@@ -283,7 +283,7 @@ function writeControl(pv: PvDomain, v: PvVcpu, number: number, value: bigint): b
       cpu.set('cr2', value);
       return true;
     case 3:
-      return newBaseptr(pv, v, Number(value >> 12n)) === 0;
+      return newBaseptr(pv, v, v.abi.rootOf(value)) === 0;
     case 4:
       v.state.cr4 = value & CR4_GUEST;
       cpu.set('cr4', (cpu.get('cr4') & ~CR4_LOADED) | (v.state.cr4 & CR4_LOADED));

@@ -6,7 +6,8 @@
 
 import type { GuestMemory } from '../../memory/memory.ts';
 import { PAGE_OFFSET, PAGE_SIZE, PTE_A, PTE_D, PTE_P, PTE_RW } from '../../x86/paging.ts';
-import { isGuestAddress, isGuestAddressOfHalves, pageNumberOfHalves } from './page-table-entry.ts';
+import type { PvAbi } from './abi.ts';
+import { pageNumberOfHalves } from './page-table-entry.ts';
 
 const LOW_48 = 0xffffffffffffn;
 /** A linear address and its two halves. */
@@ -16,18 +17,27 @@ const halves = new Uint32Array(halves64.buffer);
 export class GuestCopy {
   readonly #memory: GuestMemory;
   readonly #words: Uint32Array;
+  readonly #abi: PvAbi;
+  readonly #fourLevels: boolean;
 
-  constructor(memory: GuestMemory, words: Uint32Array) {
+  constructor(memory: GuestMemory, words: Uint32Array, abi: PvAbi) {
     this.#memory = memory;
     this.#words = words;
+    this.#abi = abi;
+    this.#fourLevels = abi.levels === 4;
   }
 
   /** Guest-physical address of the page that `pageNumber` names under `root`; -1 if it may not be read (or written). */
   page(root: number, pageNumber: number, write: boolean): number {
     const words = this.#words;
-    const l4 = words[root * 1024 + 2 * (Math.floor(pageNumber / 2 ** 27) & 511)];
-    if ((l4 & PTE_P) === 0) return -1;
-    const l3 = words[(l4 >>> 12) * 1024 + 2 * ((pageNumber >>> 18) & 511)];
+    let table = root;
+    let l4 = PTE_RW;
+    if (this.#fourLevels) {
+      l4 = words[root * 1024 + 2 * (Math.floor(pageNumber / 2 ** 27) & 511)];
+      if ((l4 & PTE_P) === 0) return -1;
+      table = l4 >>> 12;
+    }
+    const l3 = words[table * 1024 + 2 * ((pageNumber >>> 18) & 511)];
     if ((l3 & PTE_P) === 0) return -1;
     const l2 = words[(l3 >>> 12) * 1024 + 2 * ((pageNumber >>> 9) & 511)];
     if ((l2 & PTE_P) === 0) return -1;
@@ -48,7 +58,7 @@ export class GuestCopy {
     // As halves: bigint arithmetic would take longer than the walk.
     halves64[0] = linear;
     const low = halves[0];
-    if (!isGuestAddressOfHalves(halves[1])) return -1;
+    if (!this.#abi.isGuestAddressOfHalves(low, halves[1])) return -1;
     const offset = low & PAGE_OFFSET;
     if (offset + length > PAGE_SIZE) return -1;
     const page = this.page(root, pageNumberOfHalves(low, halves[1]), write);
@@ -82,7 +92,7 @@ export class GuestCopy {
 
   /** Copies `into.length` bytes from `linear`; false if any is not readable. */
   read(root: number, linear: bigint, into: Uint8Array): boolean {
-    if (!isGuestRange(linear, into.length)) return false;
+    if (!this.#isGuestRange(linear, into.length)) return false;
     const { bytes } = this.#memory;
     let at = Number(linear & LOW_48);
     for (let done = 0; done < into.length; ) {
@@ -99,7 +109,7 @@ export class GuestCopy {
 
   /** Copies `data` to `linear`, all or nothing. */
   write(root: number, linear: bigint, data: Uint8Array): boolean {
-    if (!isGuestRange(linear, data.length)) return false;
+    if (!this.#isGuestRange(linear, data.length)) return false;
     if (data.length === 0) return true;
     const start = Number(linear & LOW_48);
     const last = Math.floor((start + data.length - 1) / PAGE_SIZE);
@@ -116,11 +126,12 @@ export class GuestCopy {
     }
     return true;
   }
-}
 
-/** True if the whole range is the guest's part of the address space, without wrapping around. */
-function isGuestRange(linear: bigint, length: number): boolean {
-  if (length === 0) return true;
-  const last = linear + BigInt(length - 1);
-  return isGuestAddress(linear) && isGuestAddress(last) && linear >> 47n === last >> 47n;
+  /** True if the whole range is the guest's part of the address space, without wrapping around. */
+  #isGuestRange(linear: bigint, length: number): boolean {
+    if (length === 0) return true;
+    const last = linear + BigInt(length - 1);
+    const { isGuestAddress } = this.#abi;
+    return isGuestAddress(linear) && isGuestAddress(last) && linear >> 47n === last >> 47n;
+  }
 }

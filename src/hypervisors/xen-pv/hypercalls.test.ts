@@ -4,7 +4,7 @@ import { createRandom } from '../../conformance/random.ts';
 import { PTE_P, PTE_RW } from '../../x86/paging.ts';
 import { EFAULT, EINVAL, ENODEV, ENOSYS, EPERM, ESRCH } from '../xen/constants.ts';
 import { ARGUMENT_FRAME, ARGUMENTS, createFakeGuest, type FakeGuest, FREE, VIRTUAL_BASE } from './fake-guest.ts';
-import { frameOf, isXenSlot } from './page-table-entry.ts';
+import { frameOf } from './page-table-entry.ts';
 
 const P = 1n;
 const RW = 2n;
@@ -232,6 +232,7 @@ function recount(g: FakeGuest): void {
   const { info } = g.pv;
   const references = new Uint32Array(info.frames);
   const types = new Uint32Array(info.frames);
+  const { first, last } = g.pv.abi.xenSlots;
   for (let frame = 0; frame < info.frames; frame++) {
     if (info.isAllocated(frame)) references[frame]++;
     if (info.isPinned(frame)) {
@@ -242,7 +243,7 @@ function recount(g: FakeGuest): void {
     if (level < 1 || level > 4) continue;
     for (let i = 0; i < 512; i++) {
       const low = info.words[frame * 1024 + 2 * i];
-      if ((low & PTE_P) === 0 || (level === 4 && isXenSlot(i))) continue;
+      if ((low & PTE_P) === 0 || (level === 4 && i >= first && i <= last)) continue;
       const target = frameOf(low, info.words[frame * 1024 + 2 * i + 1]);
       assert.ok(info.isOwned(target), `entry ${i} of ${frame} points to ${target}, which is not the domain's`);
       if (level > 1 && target === frame) continue;

@@ -9,8 +9,11 @@ import { pvMemoryOp } from './memory-op.ts';
 import { mmuHypercalls } from './mmu-hypercalls.ts';
 import type { PvDomain } from './pv-domain.ts';
 
-/** @param domain the domain, once it is built: the table is there before, for documentation and traces. */
-export function pvHypercalls(domain: () => PvDomain): HypercallTable {
+/**
+ * @param domain the domain, once it is built: a table is there before, for documentation and traces.
+ * @param differences what 32-bit guests have otherwise.
+ */
+export function pvHypercalls(domain: () => PvDomain, differences: HypercallTable = {}): HypercallTable {
   const table: HypercallTable = {
     ...commonHypercalls(() => table),
     ...physdev_op,
@@ -31,6 +34,7 @@ export function pvHypercalls(domain: () => PvDomain): HypercallTable {
       note: 'switched off, as by default: -EOPNOTSUPP',
       run: () => -EOPNOTSUPP,
     },
+    ...differences,
   };
   return table;
 }

@@ -1,18 +1,18 @@
 /**
- * Xen's part of a PV guest's address space: L4 slots 256 to 271, the same under every root. Two slots are filled. 256
- * maps the machine-to-physical table, readable by the guest. 260 maps each virtual processor's descriptor tables where
- * the guest cannot see them but the processor can: GDT pages 0 to 13 are the guest's, 14 and 15 Xen's, and after them
- * comes room for the LDT, whose pages come in when they are touched.
+ * Xen's part of a PV guest's address space, the same under every root. The machine-to-physical table stands in it,
+ * readable by the guest: in L4 slot 256 of a 64-bit guest, and in the last slots of the last level 2 table of a 32-bit
+ * one. L4 slot 260 maps each virtual processor's descriptor tables where the guest cannot see them but the processor can:
+ * GDT pages 0 to 13 are the guest's, 14 and 15 Xen's, and after them comes room for the LDT, whose pages come in when they
+ * are touched.
  */
 
 import type { GuestMemory } from '../../memory/memory.ts';
 import { PAGE_SHIFT, PAGE_SIZE, PTE_A, PTE_D, PTE_P, PTE_RW, PTE_US } from '../../x86/paging.ts';
 import { type Domain, SHARED_FRAMES } from '../xen/domain.ts';
-import { FIRST_RESERVED_GDT_ENTRY, FLAT_RING3_CS32, FLAT_RING3_CS64, FLAT_RING3_SS } from './descriptor-check.ts';
-import { FIRST_XEN_SLOT, LAST_XEN_SLOT } from './page-table-entry.ts';
+import type { PvAbi } from './abi.ts';
+import { FIRST_RESERVED_GDT_ENTRY } from './descriptor-check.ts';
+import { PAE_ROOT_TABLES } from './roots.ts';
 
-/** RO_MPT_VIRT_START: where the guest reads the machine-to-physical table. */
-export const M2P_START = 0xffff800000000000n;
 /** Where the descriptor tables of the virtual processors stand (Xen's PERDOMAIN slot). */
 const PERDOMAIN_START = 0xffff820000000000n;
 const PERDOMAIN_SLOT = 260;
@@ -27,20 +27,25 @@ const HYPERVISOR_RW = PTE_P | PTE_RW | PTE_A | PTE_D;
 const HYPERVISOR_RO = PTE_P | PTE_A;
 const GUEST_RO = PTE_P | PTE_US | PTE_A;
 
-const m2pPages = (frames: number) => Math.ceil((frames * 8) / PAGE_SIZE);
-const m2pTables = (frames: number) => Math.ceil(m2pPages(frames) / 512);
+const m2pPages = (frames: number, abi: PvAbi) => Math.ceil((frames * abi.long) / PAGE_SIZE);
+const m2pTables = (frames: number, abi: PvAbi) => Math.ceil(m2pPages(frames, abi) / 512);
+/** L4 tables of Xen's. */
+const rootTables = (abi: PvAbi) => (abi.levels === 4 ? 0 : PAE_ROOT_TABLES);
 
 /** Frames at the top of memory that are the hypervisor's, in a machine of `frames` in all. */
-export function reservedFrames(frames: number): number {
+export function reservedFrames(frames: number, abi: PvAbi): number {
   const perDomain = 3 + 2; // L3, L2 and L1 tables; Xen's GDT page and the page of zeros
-  return SHARED_FRAMES + m2pPages(frames) + m2pTables(frames) + 2 + perDomain;
+  return SHARED_FRAMES + m2pPages(frames, abi) + m2pTables(frames, abi) + 2 + perDomain + rootTables(abi);
 }
 
 export class HypervisorArea {
-  /** What every L4 table holds in slots 256 to 271. */
-  readonly slots = new Uint32Array(2 * (LAST_XEN_SLOT - FIRST_XEN_SLOT + 1));
+  /** What every table of the type that has entries of Xen's holds there. */
+  readonly slots: Uint32Array;
+  /** Guest-physical addresses of Xen's L4 tables, to which the roots of a 32-bit guest are linked. */
+  readonly rootTables: readonly number[];
+  readonly #abi: PvAbi;
   readonly #memory: GuestMemory;
-  /** Guest-physical address of the machine-to-physical table: 8 bytes a frame. */
+  /** Guest-physical address of the machine-to-physical table: a long for each frame. */
   readonly #m2p: number;
   /** Guest-physical address of the L1 table that maps the descriptor tables. */
   readonly #perDomainL1: number;
@@ -48,12 +53,16 @@ export class HypervisorArea {
   /** Guest-physical address of Xen's page of the GDT. */
   readonly #xenGdt: number;
 
-  constructor(domain: Domain) {
+  constructor(domain: Domain, abi: PvAbi) {
+    this.#abi = abi;
     this.#memory = domain.memory;
+    this.slots = new Uint32Array(2 * (abi.xenSlots.last - abi.xenSlots.first + 1));
     const frames = domain.memory.size >>> PAGE_SHIFT;
-    this.#m2p = domain.reserveFrame(m2pPages(frames));
-    this.#memory.bytes.fill(0xff, this.#m2p, this.#m2p + m2pPages(frames) * PAGE_SIZE);
-    this.#mapM2p(domain, m2pPages(frames));
+    const pages = m2pPages(frames, abi);
+    this.#m2p = domain.reserveFrame(pages);
+    this.#memory.bytes.fill(0xff, this.#m2p, this.#m2p + pages * PAGE_SIZE);
+    this.#mapM2p(domain, pages);
+    this.rootTables = Array.from({ length: rootTables(abi) }, () => domain.reserveFrame());
     this.#zeroPage = domain.reserveFrame();
     this.#xenGdt = domain.reserveFrame();
     this.#perDomainL1 = domain.reserveFrame();
@@ -61,7 +70,8 @@ export class HypervisorArea {
     const l3 = domain.reserveFrame();
     this.#entry(l2, 0, this.#perDomainL1, HYPERVISOR_RW);
     this.#entry(l3, 0, l2, HYPERVISOR_RW);
-    this.#slot(PERDOMAIN_SLOT, l3, HYPERVISOR_RW);
+    if (abi.levels === 4) this.#slot(PERDOMAIN_SLOT - abi.xenSlots.first, l3, HYPERVISOR_RW);
+    for (const table of this.rootTables) this.#entry(table, PERDOMAIN_SLOT, l3, HYPERVISOR_RW);
     this.#fillXenGdt();
     for (let vcpu = 0; vcpu < domain.vcpus.length; vcpu++) {
       for (let page = 0; page < GUEST_GDT_PAGES; page++) this.setGdtPage(vcpu, page, undefined);
@@ -70,9 +80,11 @@ export class HypervisorArea {
     }
   }
 
+  /** The page of `frame`; its upper half counts for what is longer than a 32-bit guest's entry. */
   setM2p(frame: number, low: number, high: number): void {
-    this.#memory.view.setUint32(this.#m2p + frame * 8, low, true);
-    this.#memory.view.setUint32(this.#m2p + frame * 8 + 4, high, true);
+    const at = this.#m2p + frame * this.#abi.long;
+    this.#memory.view.setUint32(at, low, true);
+    if (this.#abi.long === 8) this.#memory.view.setUint32(at + 4, high, true);
   }
 
   /** The frame has no place in the guest's memory: INVALID_M2P_ENTRY. */
@@ -81,7 +93,8 @@ export class HypervisorArea {
   }
 
   m2p(frame: number): bigint {
-    return this.#memory.read64(this.#m2p + frame * 8);
+    const at = this.#m2p + frame * this.#abi.long;
+    return this.#abi.long === 8 ? this.#memory.read64(at) : BigInt(this.#memory.read32(at));
   }
 
   gdtBase(vcpu: number): bigint {
@@ -113,33 +126,35 @@ export class HypervisorArea {
   }
 
   #mapM2p(domain: Domain, pages: number): void {
-    const l3 = domain.reserveFrame();
-    const l2 = domain.reserveFrame();
-    this.#slot(FIRST_XEN_SLOT, l3, GUEST_RO);
-    this.#entry(l3, 0, l2, GUEST_RO);
+    const l1s: number[] = [];
     for (let first = 0; first < pages; first += 512) {
       const l1 = domain.reserveFrame();
-      this.#entry(l2, first / 512, l1, GUEST_RO);
       for (let i = 0; i < 512 && first + i < pages; i++)
         this.#entry(l1, i, this.#m2p + (first + i) * PAGE_SIZE, GUEST_RO);
+      l1s.push(l1);
     }
+    if (this.#abi.levels === 3) {
+      for (const [i, l1] of l1s.entries()) this.#slot(i, l1, GUEST_RO);
+      return;
+    }
+    const l3 = domain.reserveFrame();
+    const l2 = domain.reserveFrame();
+    this.#slot(0, l3, GUEST_RO);
+    this.#entry(l3, 0, l2, GUEST_RO);
+    for (const [i, l1] of l1s.entries()) this.#entry(l2, i, l1, GUEST_RO);
   }
 
   #fillXenGdt(): void {
-    const set = (selector: number, descriptor: bigint) => {
+    for (const [selector, descriptor] of this.#abi.descriptors)
       this.#memory.write64(this.#xenGdt + ((selector >>> 3) - FIRST_RESERVED_GDT_ENTRY) * 8, descriptor);
-    };
-    // Present, DPL 3, accessed already; code with L or D (SDM 3A 3.4.5).
-    set(FLAT_RING3_CS32, 0x00cffb000000ffffn);
-    set(FLAT_RING3_SS, 0x00cff3000000ffffn);
-    set(FLAT_RING3_CS64, 0x00affb000000ffffn);
   }
 
   #entry(table: number, index: number, address: number, flags: number): void {
     this.#memory.write64(table + index * 8, BigInt(address) | BigInt(flags));
   }
 
-  #slot(slot: number, address: number, flags: number): void {
-    this.slots[2 * (slot - FIRST_XEN_SLOT)] = (address | flags) >>> 0;
+  /** Entry `index` of those that are Xen's. */
+  #slot(index: number, address: number, flags: number): void {
+    this.slots[2 * index] = (address | flags) >>> 0;
   }
 }

@@ -13,21 +13,14 @@ import {
   XENMEM_populate_physmap,
   xen_memory_reservation,
 } from '../xen/hypercalls/memory-op.ts';
-import { structure } from '../xen/structures.ts';
-import { M2P_START } from './hypervisor-area.ts';
+import { longBytes, longs, structure } from '../xen/structures.ts';
 import type { PvDomain } from './pv-domain.ts';
 
-/** struct xen_memory_exchange: two reservations, then nr_exchanged. */
-const EXCHANGE_OUT = 32n;
-const EXCHANGE_DONE = 64n;
 const MAX_EXCHANGE_ORDER = 9;
 /** Frames one exchange may move before it would hold up the machine. */
 const MAX_EXCHANGE = 512 * 512;
 
 const xen_machphys_mapping = structure({ v_start: 'ulong', v_end: 'ulong', max_mfn: 'ulong' });
-/** End of the 256 GiB that the table may grow into, and the last frame that it would then hold. */
-const M2P_END = 0xffff804000000000n;
-const MAX_MFN = 0x7ffffffffn;
 
 /** Gives 2^`order` frames from `first` back; false if one is not the domain's. */
 function release(pv: PvDomain, first: number, order: number): boolean {
@@ -59,8 +52,11 @@ function populate(pv: PvDomain, pfn: number | undefined, order: number): number 
 /** XENMEM_exchange: every frame of the `in` extents goes back, and as many come as runs of the `out` order. */
 function exchange(pv: PvDomain, call: Call, argument: bigint): number {
   const input = call.load(argument, xen_memory_reservation);
-  const output = call.load(argument + EXCHANGE_OUT, xen_memory_reservation);
-  const progress = call.read(argument + EXCHANGE_DONE, 8);
+  // struct xen_memory_exchange: two reservations, then nr_exchanged.
+  const { size } = xen_memory_reservation[call.width];
+  const output = call.load(argument + BigInt(size), xen_memory_reservation);
+  const done = argument + BigInt(2 * size);
+  const progress = call.read(done, call.width / 8);
   if (!input || !output || !progress) return -EFAULT;
   if (progress.some(byte => byte !== 0)) return -EINVAL;
   if (!call.domain.isSelf(input.domid) || !call.domain.isSelf(output.domid)) return -EINVAL;
@@ -82,7 +78,7 @@ function exchange(pv: PvDomain, call: Call, argument: bigint): number {
     if (first === undefined) break;
     got.push(first);
   }
-  if (got.length === pfns.length) return writeResult(call, output.extent_start, got, argument, firsts.length);
+  if (got.length === pfns.length) return writeResult(call, output.extent_start, got, done, firsts.length);
   return undoExchange(pv, got, output.extent_order, firsts, input.extent_order);
 }
 
@@ -98,19 +94,13 @@ function undoExchange(pv: PvDomain, got: number[], outOrder: number, firsts: num
 }
 
 function readNumbers(call: Call, address: bigint, count: number): number[] | undefined {
-  const bytes = call.read(address, count * 8);
-  if (!bytes) return undefined;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return Array.from({ length: count }, (_, i) => Number(view.getBigUint64(8 * i, true)));
+  const bytes = call.read(address, (count * call.width) / 8);
+  return bytes && longs(bytes, call.width);
 }
 
-function writeResult(call: Call, list: bigint, frames: number[], argument: bigint, exchanged: number): number {
-  const bytes = new Uint8Array(frames.length * 8);
-  const view = new DataView(bytes.buffer);
-  for (const [i, frame] of frames.entries()) view.setBigUint64(8 * i, BigInt(frame), true);
-  const count = new Uint8Array(8);
-  new DataView(count.buffer).setBigUint64(0, BigInt(exchanged), true);
-  return call.write(list, bytes) && call.write(argument + EXCHANGE_DONE, count) ? 0 : -EFAULT;
+function writeResult(call: Call, list: bigint, frames: number[], done: bigint, exchanged: number): number {
+  const { width } = call;
+  return call.write(list, longBytes(frames, width)) && call.write(done, longBytes([exchanged], width)) ? 0 : -EFAULT;
 }
 
 export function pvMemoryOp(domain: () => PvDomain): HypercallTable {
@@ -123,8 +113,10 @@ export function pvMemoryOp(domain: () => PvDomain): HypercallTable {
     [XENMEM_populate_physmap]: overExtents((_, pfn, order) => populate(domain(), pfn, order) ?? false),
     [XENMEM_exchange]: (call, argument) => exchange(domain(), call, argument),
     [XENMEM_machphys_mapping]: (call, argument) => {
-      const bytes = new Uint8Array(24);
-      xen_machphys_mapping[64].encode(bytes, { v_start: M2P_START, v_end: M2P_END, max_mfn: MAX_MFN });
+      const layout = xen_machphys_mapping[call.width];
+      const bytes = new Uint8Array(layout.size);
+      const { start, end, maxFrame } = domain().abi.m2p;
+      layout.encode(bytes, { v_start: start, v_end: end, max_mfn: maxFrame });
       return call.write(argument, bytes) ? 0 : -EFAULT;
     },
   });

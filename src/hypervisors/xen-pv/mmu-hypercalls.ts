@@ -59,10 +59,10 @@ const BATCH = 4096;
 /** Requests are fetched this many at a time. */
 const CHUNK = 32;
 const requestWords = new Uint32Array(CHUNK * 4);
-/** Bytes of struct mmu_update and of struct mmuext_op. */
+/** Bytes of struct mmu_update, which is the same in every guest. */
 const REQUEST_SIZE = 16;
-const OPERATION_SIZE = 24;
-const opWords = new Uint32Array(OPERATION_SIZE / 4);
+/** A struct mmuext_op: that of a 64-bit guest fills it. */
+const opWords = new Uint32Array(6);
 /** Word of the frame that holds the count of requests: the lower half of argument 1. */
 const COUNT = 2;
 
@@ -103,7 +103,7 @@ function end(pv: PvDomain, v: PvVcpu, frame: CallFrame, i: number, size: number,
   const { words, longs } = frame;
   if (wantsDone(words) && !reportDone(pv, v, longs[2], i) && error === 0) return frame.finish(-EFAULT);
   if (error !== 0 || i >= words[COUNT]) return frame.finish(error);
-  longs[0] = BigInt.asUintN(64, longs[0] + BigInt(size * i));
+  longs[0] = BigInt.asUintN(pv.abi.width, longs[0] + BigInt(size * i));
   longs[1] = BigInt(((words[COUNT] - i) | (wantsDone(words) ? MMU_UPDATE_PREEMPTED : 0)) >>> 0);
   return UNFINISHED;
 }
@@ -159,7 +159,8 @@ function mmuRequest(pv: PvDomain, at: number): number {
 }
 
 /**
- * HYPERVISOR_update_va_mapping. Which translations to flush is known without the guest's flags (tlb.ts). 0 or -errno.
+ * HYPERVISOR_update_va_mapping. Which translations to flush is known without the guest's flags (tlb.ts). A 32-bit guest
+ * passes the entry in two arguments. 0 or -errno.
  */
 function updateVaMapping(pv: PvDomain, v: PvVcpu, words: Uint32Array): number {
   const pageNumber = pageNumberOfHalves(words[0], words[1]);
@@ -167,7 +168,7 @@ function updateVaMapping(pv: PvDomain, v: PvVcpu, words: Uint32Array): number {
   if (!place) return -EINVAL;
   const { info } = pv;
   if (info.typeCount[place.table] === 0 || info.type[place.table] !== PGT_l1_page_table) return -EINVAL;
-  const error = pv.updates.modL1(place.table, place.index, words[2], words[3], false);
+  const error = pv.updates.modL1(place.table, place.index, words[2], words[pv.abi.long === 8 ? 3 : 4], false);
   if (pv.types.linearEntries !== 0) pv.types.tlb.all();
   return error;
 }
@@ -178,13 +179,15 @@ function mmuextOp(pv: PvDomain, v: PvVcpu, frame: CallFrame): Outcome {
   if (error !== 0) return frame.finish(error);
   const list = frame.longs[0];
   const batch = Math.min(frame.words[COUNT], BATCH);
+  const { mmuextSize: size, long } = pv.abi;
   let i = 0;
   for (; i < batch; i++) {
-    if (!pv.copy.readWords(v.state.kernelRoot, list + BigInt(OPERATION_SIZE * i), opWords)) error = -EFAULT;
-    else error = mmuextOperation(pv, v, opWords[0], opWords[2], opWords[3], opWords[4], opWords[5]);
+    if (!pv.copy.readWords(v.state.kernelRoot, list + BigInt(size * i), opWords, size / 4)) error = -EFAULT;
+    else if (long === 8) error = mmuextOperation(pv, v, opWords[0], opWords[2], opWords[3], opWords[4], opWords[5]);
+    else error = mmuextOperation(pv, v, opWords[0], opWords[1], 0, opWords[2], 0);
     if (error !== 0) break;
   }
-  return end(pv, v, frame, i, OPERATION_SIZE, error);
+  return end(pv, v, frame, i, size, error);
 }
 
 /** A frame number in two halves. Numbers of 2^32 and above are no frames of this machine. */
@@ -204,7 +207,10 @@ function mmuextOperation(
 ): number {
   const { info, types } = pv;
   const frame = frameArgument(low, high);
-  if (command >= MMUEXT_PIN_L1_TABLE && command <= MMUEXT_PIN_L4_TABLE) return pin(pv, frame, command + 1);
+  if (command >= MMUEXT_PIN_L1_TABLE && command <= MMUEXT_PIN_L4_TABLE) {
+    // A level that the guest's tables do not have: nothing to do, says Xen.
+    return command < pv.abi.levels ? pin(pv, frame, command + 1) : 0;
+  }
   switch (command) {
     case MMUEXT_UNPIN_TABLE:
       if (!info.isOwned(frame) || !info.isPinned(frame)) return -EINVAL;
@@ -296,7 +302,7 @@ export function mmuHypercalls(domain: () => PvDomain): HypercallTable {
       note: 'the only domain it takes is the caller',
       fast(vcpu, frame) {
         const pv = domain();
-        const error = checkForeignDomain(pv, frame.words[6] & 0xffff);
+        const error = checkForeignDomain(pv, frame.words[pv.abi.long === 8 ? 6 : 8] & 0xffff);
         return frame.finish(error === 0 ? updateVaMapping(pv, pv.of(vcpu), frame.words) : error);
       },
     },

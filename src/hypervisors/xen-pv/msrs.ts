@@ -63,7 +63,7 @@ const isCounter = (index: number) => index >= PERF_CTL0 && index <= LAST_PERF_CT
 /** Undefined for #GP. */
 export function readMsr(v: PvVcpu, index: number): bigint | undefined {
   const { cpu } = v;
-  const base = BASES[index];
+  const base = v.abi.segmentBases ? BASES[index] : undefined;
   if (base) return cpu.get(base);
   switch (index) {
     case IA32_TIME_STAMP_COUNTER:
@@ -96,7 +96,7 @@ export function readMsr(v: PvVcpu, index: number): bigint | undefined {
 
 /** False for #GP. */
 export function writeMsr(v: PvVcpu, index: number, value: bigint): boolean {
-  const base = BASES[index];
+  const base = v.abi.segmentBases ? BASES[index] : undefined;
   if (base) {
     if (!isCanonical(value)) return false;
     v.cpu.set(base, value);

@@ -17,6 +17,8 @@ export const PGT_l2_page_table = 2;
 export const PGT_l3_page_table = 3;
 export const PGT_l4_page_table = 4;
 export const PGT_seg_desc_page = 5;
+/** In 32-bit guests: the level 2 table of the last GiB, part of which is Xen's (a flag of PGT_l2_page_table in Xen). */
+export const PGT_pae_xen_l2 = 6;
 export const PGT_writable_page = 7;
 
 /** The domain may refer to the frame. */

@@ -1,5 +1,5 @@
 /**
- * A page-table entry (SDM 3A 4.5.4) as Xen sees it in a 64-bit PV guest. Entries are handled as two 32-bit halves,
+ * A page-table entry (SDM 3A 4.5.4) as Xen sees it in a PV guest. Entries are handled as two 32-bit halves,
  * `low` and `high`: a fork changes thousands of them, and a bigint each would cost more than the check itself.
  */
 
@@ -27,23 +27,12 @@ export const PTE_HARMLESS = PTE_US | PTE_A | PTE_D | PTE_G | PTE_AVAIL;
 
 export const ENTRIES = 512;
 
-/** The L4 slots that are Xen's: 0xffff800000000000 to 0xffff87ffffffffff. */
-export const FIRST_XEN_SLOT = 256;
-export const LAST_XEN_SLOT = 271;
-export const XEN_AREA_START = 0xffff800000000000n;
-export const XEN_AREA_END = 0xffff880000000000n;
-const XEN_AREA_END_HIGH = 0xffff8800;
-
 /** No frame: what `frameOf` gives for an entry that points above 4 GiB. */
 export const NO_FRAME = 0xffffffff;
 
 /** The frame an entry points to, or NO_FRAME if it is above all memory a machine here can have. */
 export function frameOf(low: number, high: number): number {
   return (high & PTE_HIGH_FRAME) === 0 ? low >>> 12 : NO_FRAME;
-}
-
-export function isXenSlot(index: number): boolean {
-  return index >= FIRST_XEN_SLOT && index <= LAST_XEN_SLOT;
 }
 
 /**
@@ -68,17 +57,10 @@ export function linearOf(l4: number, l3: number, l2: number, l1: number): bigint
   return BigInt.asUintN(64, BigInt.asIntN(48, BigInt(pageNumber) << 12n));
 }
 
-/** True for an address that a bounce or a hypercall argument may use: canonical and not in Xen's area. */
-export function isGuestAddress(linear: bigint): boolean {
-  return linear < 0x0000800000000000n || (linear >= XEN_AREA_END && linear <= 0xffffffffffffffffn);
-}
-
-/** As `isGuestAddress`, of an address whose upper half is `high`. */
-export function isGuestAddressOfHalves(high: number): boolean {
-  return high < 0x8000 || high >= XEN_AREA_END_HIGH;
-}
+/** The first canonical address above the hole. */
+const UPPER_HALF = 0xffff800000000000n;
 
 /** True for an address that is canonical in 48 bits. */
 export function isCanonical(linear: bigint): boolean {
-  return linear < 0x0000800000000000n || (linear >= XEN_AREA_START && linear <= 0xffffffffffffffffn);
+  return linear < 0x0000800000000000n || (linear >= UPPER_HALF && linear <= 0xffffffffffffffffn);
 }

@@ -3,30 +3,38 @@
  * one level, a descriptor page, or writable, never two of them at a time; before a frame becomes a table or a
  * descriptor page all of it is checked, and from then on every change is.
  *
- * The engine walks these tables as they stand, at CPL 3 for the guest's kernel too. So entries get what that needs when
- * they are accepted: the user bit at every level, and a mark (bit 52) on those that the guest meant for its kernel.
+ * The engine walks these tables as they stand. The kernel of a 64-bit guest runs at CPL 3, too, so its entries get what
+ * that needs when they are accepted: the user bit at every level, and a mark (bit 52) on those that the guest meant for
+ * its kernel. The kernel of a 32-bit guest runs in ring 1, and its entries stand as it wrote them but for the four of the
+ * root: the processor, which is in long mode, wants the rights there that PAE has no bits for.
  */
+
+/** Entries of a PAE root. The rest of its page is zeros: the processor sees all of it. */
+const PAE_ROOT_ENTRIES = 4;
+/** The last of them leads to the table that Xen has entries in, and never changes while the root is one. */
+const PAE_XEN_ENTRY = 3;
 
 import type { State, States } from '../../state/state.ts';
 import { PTE_A, PTE_G, PTE_P, PTE_RW, PTE_US } from '../../x86/paging.ts';
 import { EBUSY, EINVAL, EPERM } from '../xen/constants.ts';
+import type { PvAbi } from './abi.ts';
 import { checkDescriptorPage } from './descriptor-check.ts';
 import {
   type PageInfo,
   PGT_l1_page_table,
+  PGT_l2_page_table,
+  PGT_l3_page_table,
   PGT_l4_page_table,
   PGT_none,
+  PGT_pae_xen_l2,
   PGT_seg_desc_page,
   PGT_writable_page,
 } from './page-info.ts';
 import {
   ENTRIES,
-  FIRST_XEN_SLOT,
   frameOf,
-  isXenSlot,
   L1_DISALLOWED,
   L234_DISALLOWED,
-  LAST_XEN_SLOT,
   NO_FRAME,
   PTE_HIGH_GUEST_KERNEL,
 } from './page-table-entry.ts';
@@ -37,15 +45,20 @@ export class PageTypes {
   readonly info: PageInfo;
   readonly links: TableLinks;
   readonly tlb: Tlb;
-  /** Contents of the L4 slots that are Xen's, low and high halves in turn. */
+  readonly abi: PvAbi;
+  /** The kernel runs at CPL 3: the processor must find the user bit in every entry. */
+  readonly #lifts: boolean;
+  /** Contents of the entries that are Xen's, low and high halves in turn. */
   readonly #xenSlots: Uint32Array;
   readonly #state: State<{ linearEntries: number }>;
 
-  /** `xenSlots`: what every L4 table gets in slots 256 to 271. */
-  constructor(states: States, info: PageInfo, tlb: Tlb, xenSlots: Uint32Array) {
+  /** `xenSlots`: what every table of the type that has entries of Xen's gets there. */
+  constructor(states: States, info: PageInfo, tlb: Tlb, xenSlots: Uint32Array, abi: PvAbi) {
     this.info = info;
     this.tlb = tlb;
-    this.links = new TableLinks(states, info.frames);
+    this.abi = abi;
+    this.#lifts = abi.kernelRing === 3;
+    this.links = new TableLinks(states, info, abi);
     this.#xenSlots = xenSlots;
     this.#state = states.state('page-types', 1, () => ({ linearEntries: 0 }));
   }
@@ -96,8 +109,8 @@ export class PageTypes {
     if (typeCount[frame] === 0) throw new Error(`frame ${frame} has no type reference left to give back`);
     if (--typeCount[frame] !== 0) return;
     const type = types[frame];
-    if (type < PGT_l1_page_table || type > PGT_l4_page_table) return;
-    this.#devalidate(frame, type, ENTRIES);
+    if (!isTable(type)) return;
+    this.#devalidate(frame, type, this.#entries(type));
     types[frame] = PGT_none;
   }
 
@@ -129,20 +142,40 @@ export class PageTypes {
     this.info.put(frame);
   }
 
-  /** Takes what present entry `index` of the table `table` at `level` (2 to 4) needs. 0 or -errno. */
-  getTable(level: number, table: number, index: number, low: number, high: number): number {
-    if (low & L234_DISALLOWED) return -EINVAL;
+  /** True if the guest may change entry `index` of a live table of `type`. */
+  mayChange(type: number, index: number): boolean {
+    if (this.#isXenSlot(type, index)) return false;
+    return !this.#isPaeRoot(type) || index < PAE_XEN_ENTRY;
+  }
+
+  /** True if a present entry of a table of `type` (not L1) has bits that the guest may not set. */
+  disallowsTable(type: number, low: number, high: number): boolean {
+    if (low & L234_DISALLOWED) return true;
+    // The four entries of a PAE root have nothing but an address.
+    return this.#isPaeRoot(type) && high >>> 20 !== 0;
+  }
+
+  /** Takes what present entry `index` of the table `table` of `type` (not L1) needs. 0 or -errno. */
+  getTable(type: number, table: number, index: number, low: number, high: number): number {
+    if (this.disallowsTable(type, low, high)) return -EINVAL;
     const frame = frameOf(low, high);
-    if (frame === table) {
+    const holdsXen = index === PAE_XEN_ENTRY && this.#isPaeRoot(type);
+    if (frame === table && !holdsXen) {
       // A linear page table: readable through itself as if it were one level lower, never writable.
       if (low & PTE_RW) return -EINVAL;
       this.#state.linearEntries++;
       return 0;
     }
     if (frame === NO_FRAME) return -EINVAL;
-    const error = this.get(frame, level - 1);
-    if (error === 0) this.links.add(frame, table, index, level === PGT_l4_page_table);
-    return error;
+    const error = this.get(frame, holdsXen ? PGT_pae_xen_l2 : levelOf(type) - 1);
+    if (error !== 0) return error;
+    // Xen's entries include some of the root's own: no two roots share the table.
+    if (holdsXen && this.info.typeCount[frame] !== 1) {
+      this.put(frame);
+      return -EINVAL;
+    }
+    this.links.add(frame, table, index);
+    return 0;
   }
 
   putTable(table: number, index: number, low: number, high: number): void {
@@ -161,24 +194,40 @@ export class PageTypes {
    * What an accepted L1 entry's low half becomes: a page that the guest meant for its users is global, as Xen has it;
    * the bit means nothing while CR4.PGE is off, but guests read it back.
    */
-  static adjustedL1(low: number, high: number): number {
+  adjustedL1(low: number, high: number): number {
+    if (!this.#lifts) return low;
     return low & PTE_US && (high & PTE_HIGH_GUEST_KERNEL) === 0 ? low | PTE_G : low | PTE_US;
   }
 
   /** What its high half becomes. `low` is as the guest wrote it. */
-  static adjustedL1High(low: number, high: number): number {
-    return low & PTE_US ? high : (high | PTE_HIGH_GUEST_KERNEL) >>> 0;
+  adjustedL1High(low: number, high: number): number {
+    return !this.#lifts || low & PTE_US ? high : (high | PTE_HIGH_GUEST_KERNEL) >>> 0;
   }
 
-  /** What an accepted entry's low half becomes at `level` 2 to 4. */
-  static adjustedTable(level: number, low: number): number {
-    return level === PGT_l4_page_table ? low | PTE_US | PTE_A : low | PTE_US;
+  /** What the low half of an accepted entry becomes in a table of `type` (not L1). */
+  adjustedTable(type: number, low: number): number {
+    if (!this.#lifts) return this.#isPaeRoot(type) ? low | PTE_US | PTE_RW : low;
+    return type === PGT_l4_page_table ? low | PTE_US | PTE_A : low | PTE_US;
+  }
+
+  #isPaeRoot(type: number): boolean {
+    return type === PGT_l3_page_table && this.abi.levels === 3;
+  }
+
+  #isXenSlot(type: number, index: number): boolean {
+    const { xenSlots } = this.abi;
+    return type === xenSlots.type && index >= xenSlots.first && index <= xenSlots.last;
+  }
+
+  /** Entries of a table of `type` that count. */
+  #entries(type: number): number {
+    return this.#isPaeRoot(type) ? PAE_ROOT_ENTRIES : ENTRIES;
   }
 
   #validate(frame: number, type: number): number {
     if (type === PGT_l1_page_table) return this.#validateL1(frame);
-    if (type <= PGT_l4_page_table) return this.#validateTable(frame, type);
-    if (type === PGT_seg_desc_page) return checkDescriptorPage(this.info.words, frame);
+    if (isTable(type)) return this.#validateTable(frame, type);
+    if (type === PGT_seg_desc_page) return checkDescriptorPage(this.info.words, frame, this.abi);
     return 0;
   }
 
@@ -195,48 +244,66 @@ export class PageTypes {
         this.#devalidate(table, PGT_l1_page_table, i);
         return error;
       }
-      words[at] = PageTypes.adjustedL1(low, high);
-      words[at + 1] = PageTypes.adjustedL1High(low, high);
+      words[at] = this.adjustedL1(low, high);
+      words[at + 1] = this.adjustedL1High(low, high);
     }
     return 0;
   }
 
-  #validateTable(table: number, level: number): number {
+  #validateTable(table: number, type: number): number {
     const { words } = this.info;
+    const { xenSlots } = this.abi;
     const start = table * 1024;
-    for (let i = 0; i < ENTRIES; i++) {
-      if (level === PGT_l4_page_table && isXenSlot(i)) continue;
+    const entries = this.#entries(type);
+    if (entries < ENTRIES) {
+      words.fill(0, start + 2 * entries, start + 2 * ENTRIES);
+      if ((words[start + 2 * PAE_XEN_ENTRY] & PTE_P) === 0) return -EINVAL;
+    }
+    for (let i = 0; i < entries; i++) {
+      if (this.#isXenSlot(type, i)) continue;
       const at = start + 2 * i;
       const low = words[at];
       if ((low & PTE_P) === 0) continue;
-      const error = this.getTable(level, table, i, low, words[at + 1]);
+      const error = this.getTable(type, table, i, low, words[at + 1]);
       if (error !== 0) {
-        this.#devalidate(table, level, i);
+        this.#devalidate(table, type, i);
         return error;
       }
-      words[at] = PageTypes.adjustedTable(level, low);
+      words[at] = this.adjustedTable(type, low);
     }
-    if (level === PGT_l4_page_table) words.set(this.#xenSlots, start + 2 * FIRST_XEN_SLOT);
+    if (type === xenSlots.type) words.set(this.#xenSlots, start + 2 * xenSlots.first);
     return 0;
   }
 
   /** Gives back what the entries below `end` hold. */
-  #devalidate(table: number, level: number, end: number): void {
+  #devalidate(table: number, type: number, end: number): void {
     const { words } = this.info;
+    const { xenSlots } = this.abi;
     const start = table * 1024;
     for (let i = 0; i < end; i++) {
-      const low = words[start + 2 * i];
+      const at = start + 2 * i;
+      const low = words[at];
       if ((low & PTE_P) === 0) continue;
-      const high = words[start + 2 * i + 1];
-      if (level === PGT_l1_page_table) this.putL1(low, high);
-      else if (level !== PGT_l4_page_table || !isXenSlot(i)) this.putTable(table, i, low, high);
+      const high = words[at + 1];
+      if (type === PGT_l1_page_table) this.putL1(low, high);
+      else if (!this.#isXenSlot(type, i)) this.putTable(table, i, low, high);
+      // What PAE has no bits for is not left where the guest might use it again.
+      if (this.#isPaeRoot(type)) words[at] &= ~(PTE_US | PTE_RW | PTE_A);
     }
-    if (level === PGT_l4_page_table) {
-      // The table is the guest's again: nothing of Xen's stays readable in it.
-      if (end === ENTRIES) words.fill(0, start + 2 * FIRST_XEN_SLOT, start + 2 * (LAST_XEN_SLOT + 1));
-      this.tlb.root(table);
-    }
+    // The table is the guest's again: nothing of Xen's stays readable in it.
+    if (type === xenSlots.type && end === ENTRIES)
+      words.fill(0, start + 2 * xenSlots.first, start + 2 * (xenSlots.last + 1));
+    if (levelOf(type) === this.abi.levels) this.tlb.root(table);
   }
+}
+
+function isTable(type: number): boolean {
+  return (type >= PGT_l1_page_table && type <= PGT_l4_page_table) || type === PGT_pae_xen_l2;
+}
+
+/** The level of tables of `type`. */
+function levelOf(type: number): number {
+  return type === PGT_pae_xen_l2 ? PGT_l2_page_table : type;
 }
 
 /** The frame number with every bit set, by which a guest says that it has none. */

@@ -10,18 +10,11 @@ import {
   PGT_l2_page_table,
   PGT_l3_page_table,
   PGT_l4_page_table,
+  PGT_pae_xen_l2,
   PGT_writable_page,
 } from './page-info.ts';
-import {
-  ENTRIES,
-  frameOf,
-  isXenSlot,
-  L1_DISALLOWED,
-  L234_DISALLOWED,
-  PTE_HARMLESS,
-  PTE_HIGH_FRAME,
-} from './page-table-entry.ts';
-import { PageTypes } from './page-types.ts';
+import { ENTRIES, frameOf, L1_DISALLOWED, PTE_HARMLESS, PTE_HIGH_FRAME } from './page-table-entry.ts';
+import type { PageTypes } from './page-types.ts';
 
 /** Where a linear address ends: an entry of an L1 table. */
 export interface L1Place {
@@ -58,6 +51,7 @@ export class PageUpdates {
       case PGT_l2_page_table:
       case PGT_l3_page_table:
       case PGT_l4_page_table:
+      case PGT_pae_xen_l2:
         return this.#modTable(type, table, index, low, high, preserveAd);
       case PGT_writable_page:
         return this.#storePlain(table, index, low, high);
@@ -82,7 +76,7 @@ export class PageUpdates {
         if (error !== 0) return error;
       }
       const kept = preserveAd ? oldLow & (PTE_A | PTE_D) : 0;
-      this.#store(at, PageTypes.adjustedL1(low, high) | kept, PageTypes.adjustedL1High(low, high));
+      this.#store(at, this.types.adjustedL1(low, high) | kept, this.types.adjustedL1High(low, high));
       if (same) {
         if (oldLow !== this.#words[at] || oldHigh !== this.#words[at + 1]) this.dropTranslations(table, index);
         return 0;
@@ -100,9 +94,9 @@ export class PageUpdates {
     if (!this.types.links.pages(table, index, this.#dropPage)) this.types.tlb.all();
   }
 
-  #modTable(level: number, table: number, index: number, low: number, high: number, preserveAd: boolean): number {
+  #modTable(type: number, table: number, index: number, low: number, high: number, preserveAd: boolean): number {
     const { types } = this;
-    if (level === PGT_l4_page_table && isXenSlot(index)) return -EINVAL;
+    if (!types.mayChange(type, index)) return -EINVAL;
     const at = table * 1024 + 2 * index;
     const oldLow = this.#words[at];
     const oldHigh = this.#words[at + 1];
@@ -112,15 +106,15 @@ export class PageUpdates {
       if (wasPresent && this.#translates(table, oldLow, oldHigh)) types.tlb.all();
       this.#store(at, low, high);
     } else {
-      if (low & L234_DISALLOWED) return -EINVAL;
+      if (types.disallowsTable(type, low, high)) return -EINVAL;
       const kept = preserveAd ? oldLow & (PTE_A | PTE_D) : 0;
       const same = ((low ^ oldLow) & ~PTE_HARMLESS) === 0 && ((high ^ oldHigh) & PTE_HIGH_FRAME) === 0;
       if (!same) {
-        const error = types.getTable(level, table, index, low, high);
+        const error = types.getTable(type, table, index, low, high);
         if (error !== 0) return error;
       }
       if (wasPresent && this.#translates(table, oldLow, oldHigh)) types.tlb.all();
-      this.#store(at, PageTypes.adjustedTable(level, low) | kept, high);
+      this.#store(at, types.adjustedTable(type, low) | kept, high);
       if (same) return 0;
     }
     // Through a linear entry the upper tables are translations themselves.
@@ -160,9 +154,13 @@ export class PageUpdates {
    */
   walk(root: number, pageNumber: number): L1Place | undefined {
     const words = this.#words;
-    const l4 = root * 1024 + 2 * (Math.floor(pageNumber / 2 ** 27) & 511);
-    if ((words[l4] & PTE_P) === 0) return undefined;
-    const l3 = (words[l4] >>> 12) * 1024 + 2 * ((pageNumber >>> 18) & 511);
+    let upper = root;
+    if (this.types.abi.levels === 4) {
+      const l4 = root * 1024 + 2 * (Math.floor(pageNumber / 2 ** 27) & 511);
+      if ((words[l4] & PTE_P) === 0) return undefined;
+      upper = words[l4] >>> 12;
+    }
+    const l3 = upper * 1024 + 2 * ((pageNumber >>> 18) & 511);
     if ((words[l3] & (PTE_P | PTE_PS)) !== PTE_P) return undefined;
     const l2 = (words[l3] >>> 12) * 1024 + 2 * ((pageNumber >>> 9) & 511);
     if ((words[l2] & (PTE_P | PTE_PS)) !== PTE_P) return undefined;

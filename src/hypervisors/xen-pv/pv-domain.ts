@@ -12,12 +12,16 @@ import {
   XENFEAT_pae_pgdir_above_4gb,
 } from '../xen/constants.ts';
 import { Domain, type DomainKind, type Vcpu } from '../xen/domain.ts';
+import type { HypercallTable } from '../xen/hypercall.ts';
+import type { PvAbi } from './abi.ts';
 import { GuestCopy } from './guest-copy.ts';
+import { pvHypercalls } from './hypercalls.ts';
 import { HypervisorArea, reservedFrames } from './hypervisor-area.ts';
 import { PageInfo, PGT_writable_page } from './page-info.ts';
 import { PageTypes } from './page-types.ts';
 import { PageUpdates } from './page-updates.ts';
 import { PvVcpu } from './pv-vcpu.ts';
+import { FullRoots, PaeRoots, type Roots } from './roots.ts';
 import { processorTlb } from './tlb.ts';
 
 /** The features Xen 4.17 reports to a PV guest. */
@@ -29,28 +33,44 @@ const FEATURES = [
   XENFEAT_direct_mapped,
 ].reduce((bits, feature) => bits | (1 << feature), 0);
 
-/** Bytes of SYSCALL. */
-const SYSCALL_LENGTH = 2;
+/** Bytes of SYSCALL and of INT n. */
+const HYPERCALL_LENGTH = 2;
 
 export class PvDomain {
+  readonly abi: PvAbi;
   readonly domain: Domain;
+  readonly roots: Roots;
   readonly area: HypervisorArea;
   readonly info: PageInfo;
   readonly types: PageTypes;
   readonly updates: PageUpdates;
   readonly copy: GuestCopy;
   readonly vcpus: readonly PvVcpu[];
+  readonly hypercalls: HypercallTable;
 
-  constructor(context: HypervisorContext) {
+  constructor(context: HypervisorContext, abi: PvAbi) {
+    this.abi = abi;
+    this.hypercalls = pvHypercalls(
+      () => this,
+      abi.hypercalls(() => this),
+    );
     const kind = this.#kind();
-    this.domain = new Domain(context, { kind, reservedFrames: reservedFrames(context.memory.size >>> PAGE_SHIFT) });
+    const frames = context.memory.size >>> PAGE_SHIFT;
+    this.domain = new Domain(context, { kind, reservedFrames: reservedFrames(frames, abi) });
     const { domain } = this;
-    this.area = new HypervisorArea(domain);
+    domain.state.width = abi.width;
+    this.area = new HypervisorArea(domain, abi);
+    const { rootTables } = this.area;
+    this.roots =
+      rootTables.length === 0
+        ? new FullRoots(context.cpus)
+        : new PaeRoots(domain.states, context.memory, context.cpus, rootTables);
     this.info = new PageInfo(domain.states, context.memory, domain.pages);
-    this.types = new PageTypes(domain.states, this.info, processorTlb(context.cpus), this.area.slots);
+    const tlb = processorTlb(context.cpus, this.roots);
+    this.types = new PageTypes(domain.states, this.info, tlb, this.area.slots, abi);
     this.updates = new PageUpdates(this.types);
-    this.copy = new GuestCopy(context.memory, this.info.words);
-    this.vcpus = domain.vcpus.map(vcpu => new PvVcpu(vcpu));
+    this.copy = new GuestCopy(context.memory, this.info.words, abi);
+    this.vcpus = domain.vcpus.map(vcpu => new PvVcpu(vcpu, abi, this.roots));
     for (const { address } of [domain.sharedInfo, ...domain.grants.frames])
       this.info.shareWithGuest(address >>> PAGE_SHIFT);
   }
@@ -62,7 +82,7 @@ export class PvDomain {
   #kind(): DomainKind {
     return {
       translated: false,
-      hypercallLength: SYSCALL_LENGTH,
+      hypercallLength: HYPERCALL_LENGTH,
       features: domain =>
         domain.state.assists.has(VMASST_TYPE_pae_extended_cr3)
           ? FEATURES | (1 << XENFEAT_pae_pgdir_above_4gb)
@@ -93,7 +113,7 @@ export class PvDomain {
         this.copy.readWords(this.of(vcpu).state.kernelRoot, address, into, count),
       writeWords: (vcpu, address, from, count) =>
         this.copy.writeWords(this.of(vcpu).state.kernelRoot, address, from, count),
-      width: () => 64,
+      width: () => this.abi.width,
       share: (_, address) => this.info.shareWithGuest(address >>> PAGE_SHIFT),
     };
   }

@@ -1,30 +1,28 @@
 /**
- * What Xen keeps for one virtual processor of a PV guest beyond what all guests have. Kernel and user code both run at
- * CPL 3; which of them runs is this flag here, and it decides which page tables and which GS base are loaded.
+ * What Xen keeps for one virtual processor of a PV guest beyond what all guests have. Kernel and user code of a 64-bit
+ * guest both run at CPL 3; which of them runs is a flag here, and it decides which page tables and which GS base are
+ * loaded. In a 32-bit guest the ring tells them apart, and both see the same page tables.
  */
-import type { Processor, Segment } from '../../paravirt/processor.ts';
+import type { Processor } from '../../paravirt/processor.ts';
 import type { State } from '../../state/state.ts';
+import { SELECTOR_RPL } from '../../x86/segments.ts';
 import type { Vcpu } from '../xen/domain.ts';
-import { FLAT_RING3_CS32, FLAT_RING3_CS64, FLAT_RING3_SS } from './descriptor-check.ts';
+import type { PvAbi } from './abi.ts';
+import type { Roots } from './roots.ts';
 
 /** A registered entry point: CALLBACKTYPE_*. */
 export interface Callback {
   /** Guest-virtual; 0 while not registered. */
   address: bigint;
+  /** Of its code segment; used in 32-bit guests only. */
+  selector: number;
   /** CALLBACKF_mask_events: entering sets evtchn_upcall_mask. */
   maskEvents: boolean;
 }
 
-const unregistered = (): Callback => ({ address: 0n, maskEvents: false });
+const unregistered = (): Callback => ({ address: 0n, selector: 0, maskEvents: false });
 
-/** The hidden parts of Xen's flat selectors, as their descriptors give them. */
-export const flatCode64: Segment = { selector: FLAT_RING3_CS64, base: 0n, limit: 0xffffffff, attributes: 0x00a0fb00 };
-export const flatCode32: Segment = { selector: FLAT_RING3_CS32, base: 0n, limit: 0xffffffff, attributes: 0x00c0fb00 };
-export const flatStack: Segment = { selector: FLAT_RING3_SS, base: 0n, limit: 0xffffffff, attributes: 0x00c0f300 };
-
-/**
- * The handlers of set_trap_table, by vector. Entry address 0: none. Selectors are kept and not used, as kernelSs below.
- */
+/** The handlers of set_trap_table, by vector. Entry address 0: none. Selectors are used in 32-bit guests only. */
 interface TrapTable {
   address: BigUint64Array;
   selector: Uint16Array;
@@ -39,14 +37,14 @@ export const emptyTrapTable = (): TrapTable => ({
 });
 
 interface PvVcpuState {
+  /** The kernel of a 64-bit guest runs, not its user code. */
   kernelMode: boolean;
-  /** Frame of the L4 table of the kernel. */
+  /** Frame of the root of the kernel. */
   kernelRoot: number;
-  /** Frame of the L4 table of user code; 0: none, and no way to user mode. */
+  /** Frame of the root of a 64-bit guest's user code; 0: none, and no way to user mode. */
   userRoot: number;
   /**
-   * HYPERVISOR_stack_switch: where bounces from user mode push. The segment is kept and not used: bounces load the flat
-   * one.
+   * HYPERVISOR_stack_switch: where bounces from user mode push. Those of a 64-bit guest load the flat segment instead.
    */
   kernelSs: number;
   kernelSp: bigint;
@@ -78,6 +76,8 @@ interface PvVcpuState {
 export class PvVcpu {
   readonly vcpu: Vcpu;
   readonly cpu: Processor;
+  readonly abi: PvAbi;
+  readonly #roots: Roots;
   readonly state: State<PvVcpuState>;
   /**
    * An instruction is being stepped for its store into a page table: a fault of its own on another table goes to the
@@ -85,14 +85,16 @@ export class PvVcpu {
    */
   stepping = false;
 
-  constructor(vcpu: Vcpu) {
+  constructor(vcpu: Vcpu, abi: PvAbi, roots: Roots) {
     this.vcpu = vcpu;
     this.cpu = vcpu.cpu;
-    this.state = vcpu.domain.states.state(`vcpu/${vcpu.id}/pv`, 1, () => ({
+    this.abi = abi;
+    this.#roots = roots;
+    this.state = vcpu.domain.states.state(`vcpu/${vcpu.id}/pv`, 2, () => ({
       kernelMode: true,
       kernelRoot: 0,
       userRoot: 0,
-      kernelSs: FLAT_RING3_SS,
+      kernelSs: abi.kernelStack.selector,
       kernelSp: 0n,
       traps: emptyTrapTable(),
       event: unregistered(),
@@ -114,13 +116,42 @@ export class PvVcpu {
     }));
   }
 
-  /** From kernel to user mode or back: the other page tables, the other GS base. */
+  /** The guest's kernel runs, not its user code. */
+  get kernelMode(): boolean {
+    return this.abi.kernelRing === 3 ? this.state.kernelMode : this.cpu.cpl === this.abi.kernelRing;
+  }
+
+  /** The frame of the root that the guest's code runs with. */
+  get root(): number {
+    return this.state.kernelMode ? this.state.kernelRoot : this.state.userRoot;
+  }
+
+  /** `selector` as the guest may have it: for no ring inside that of its kernel. */
+  guestSelector(selector: number): number {
+    return (selector & SELECTOR_RPL) >= this.abi.kernelRing
+      ? selector
+      : (selector & ~SELECTOR_RPL) | this.abi.kernelRing;
+  }
+
+  /** vcpu_info.arch.cr2: where the guest looks for the address of a page fault. */
+  writeCr2(address: bigint): void {
+    const { memory, layout } = this.vcpu.domain;
+    if (this.abi.long === 8) memory.write64(this.vcpu.info + layout.cr2, address);
+    else memory.write32(this.vcpu.info + layout.cr2, Number(address));
+  }
+
+  /** The kernel's root, or the user's, is the processor's from now on. */
+  loadRoot(): void {
+    this.cpu.switchRoot(this.#roots.cr3(this.root));
+  }
+
+  /** From kernel to user mode of a 64-bit guest or back: the other page tables, the other GS base. */
   toggleMode(): void {
     const { cpu, state } = this;
     state.kernelMode = !state.kernelMode;
     const active = cpu.get('gsBase');
     cpu.set('gsBase', cpu.get('kernelGsBase'));
     cpu.set('kernelGsBase', active);
-    cpu.switchRoot(BigInt(state.kernelMode ? state.kernelRoot : state.userRoot) << 12n);
+    this.loadRoot();
   }
 }

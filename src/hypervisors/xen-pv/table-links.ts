@@ -9,39 +9,64 @@
  */
 
 import type { State, States } from '../../state/state.ts';
+import type { PvAbi } from './abi.ts';
+import type { PageInfo } from './page-info.ts';
+import { PGT_l4_page_table, PGT_pae_xen_l2 } from './page-info.ts';
 
 /** A place: frame of the pointing table << 9 | index of the entry. */
 const NOWHERE = 0xffffffff;
 /** More places than remembered. */
 const EVERYWHERE = 0xfffffffe;
-/** The frame of a place that stands for many L4 tables which point here from the same slot. */
+/** The frame of a place that stands for many tables at one place of the address space, which point here from one slot. */
 const ANY_ROOT = 0xfffff;
+/** Pages that the last entry of a PAE root leads past. */
+const PAE_LAST_GIB = 3 * 512 * 512;
 
 export class TableLinks {
   /** The two places of each table, by the table's frame. */
   readonly #state: State<{ first: Uint32Array; second: Uint32Array }>;
 
-  constructor(states: States, frames: number) {
+  readonly #info: PageInfo;
+  readonly #levels: number;
+  /** The type of the tables of which a guest has many at one place: roots, and in PAE the last tables of level 2. */
+  readonly #common: number;
+
+  constructor(states: States, info: PageInfo, abi: PvAbi) {
+    const { frames } = info;
+    this.#info = info;
+    this.#levels = abi.levels;
+    this.#common = abi.levels === 4 ? PGT_l4_page_table : PGT_pae_xen_l2;
     if (frames > ANY_ROOT) throw new Error('more memory than page-table links can name');
     const nowhere = () => new Uint32Array(frames).fill(NOWHERE);
     this.#state = states.state('table-links', 1, () => ({ first: nowhere(), second: nowhere() }));
   }
 
-  /** Entry `index` of `parent` now points to `child`. `root`: the parent is an L4 table. */
-  add(child: number, parent: number, index: number, root: boolean): void {
+  /** Entry `index` of `parent` now points to `child`. */
+  add(child: number, parent: number, index: number): void {
     const place = ((parent << 9) | index) >>> 0;
     const first = this.#state.first[child];
     const second = this.#state.second[child];
     if (first === NOWHERE) this.#state.first[child] = place;
     else if (first === EVERYWHERE) return;
     else if (second === NOWHERE && first >>> 9 !== ANY_ROOT) this.#state.second[child] = place;
-    else if (root && (first & 511) === index && (second === NOWHERE || (second & 511) === index)) {
+    else if (this.#isCommon(parent) && this.#sameSlot(first, index) && this.#sameSlot(second, index)) {
       this.#state.first[child] = ((ANY_ROOT << 9) | index) >>> 0;
       this.#state.second[child] = NOWHERE;
     } else {
       this.#state.first[child] = EVERYWHERE;
       this.#state.second[child] = NOWHERE;
     }
+  }
+
+  #isCommon(table: number): boolean {
+    return this.#info.type[table] === this.#common;
+  }
+
+  /** True for no place, and for one at `index` of a table of the common kind. */
+  #sameSlot(place: number, index: number): boolean {
+    if (place === NOWHERE) return true;
+    const table = place >>> 9;
+    return (place & 511) === index && (table === ANY_ROOT || this.#isCommon(table));
   }
 
   /** Entry `index` of `parent` no longer points to `child`; `last`: nothing does any more. */
@@ -74,12 +99,13 @@ export class TableLinks {
     const second = this.#state.second[table];
     const scale = 512 ** level;
     const through = pageNumber + (first & 511) * scale;
-    if (level === 3) {
+    if (level === this.#levels - 1) {
       visit(through);
       if (second !== NOWHERE && (second & 511) !== (first & 511)) visit(pageNumber + (second & 511) * scale);
       return true;
     }
-    if (!this.#climb(first >>> 9, through, level + 1, visit)) return false;
+    if (first >>> 9 === ANY_ROOT) visit(through + PAE_LAST_GIB);
+    else if (!this.#climb(first >>> 9, through, level + 1, visit)) return false;
     return second === NOWHERE || this.#climb(second >>> 9, pageNumber + (second & 511) * scale, level + 1, visit);
   }
 }

@@ -5,24 +5,25 @@
  * guest's own requests to flush have nothing left to do.
  */
 import type { Processor } from '../../paravirt/processor.ts';
+import type { Roots } from './roots.ts';
 
 export interface Tlb {
   /** One linear page (address >> 12, 36 bits) is translated differently from now on, under whatever root. */
   page(pageNumber: number): void;
-  /** The L4 table `frame` is no longer a root. */
+  /** The table `frame` is no longer a root. */
   root(frame: number): void;
   /** More has changed than can be told. */
   all(): void;
 }
 
-export function processorTlb(cpus: readonly Processor[]): Tlb {
+export function processorTlb(cpus: readonly Processor[], roots: Roots): Tlb {
   return {
     page(pageNumber) {
       const linear = BigInt.asUintN(64, BigInt.asIntN(48, BigInt(pageNumber) << 12n));
       for (const cpu of cpus) cpu.invalidatePage(linear);
     },
     root(frame) {
-      for (const cpu of cpus) cpu.flushRoot(BigInt(frame) << 12n);
+      roots.drop(frame);
     },
     all() {
       for (const cpu of cpus) cpu.flush(true);

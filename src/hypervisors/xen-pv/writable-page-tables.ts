@@ -29,7 +29,7 @@ const HARDWARE = PTE_A | PTE_D;
  * A #PF with error code `code` at `linear`. @returns true if it was a store into an L1 table that has now been done.
  */
 export function completeTableWrite(pv: PvDomain, v: PvVcpu, linear: bigint, code: number): boolean {
-  if (!v.state.kernelMode || (code & RELEVANT) !== WRITE_TO_PRESENT) return false;
+  if (!v.kernelMode || (code & RELEVANT) !== WRITE_TO_PRESENT) return false;
   const table = writtenTable(pv, v, linear);
   return table !== undefined && storeInto(pv, v, table);
 }

@@ -40,7 +40,8 @@ export function hypercall(table: HypercallTable, vcpu: Vcpu): void {
   const width = kind.width(vcpu);
   const registers = argumentRegisters[width];
   call.op[0] = cpu.get('rax');
-  const count = table[call.number]?.arguments.length ?? 0;
+  // The entries name a 64-bit caller's arguments: a 32-bit one passes a 64-bit value in two.
+  const count = width === 32 ? registers.length : (table[call.number]?.arguments.length ?? 0);
   for (let i = 0; i < count; i++) {
     call.longs[i] = cpu.get(registers[i]!);
     if (width === 32) call.words[2 * i + 1] = 0;

@@ -15,6 +15,8 @@ export interface SharedInfoLayout {
   wallclockHigh: number;
   /** evtchn_pending_sel within vcpu_info: one bit for each `width` ports. */
   pendingSel: number;
+  /** arch.cr2 within vcpu_info: the address of a PV guest's latest page fault. */
+  cr2: number;
 }
 
 export const layout64: SharedInfoLayout = {
@@ -25,6 +27,7 @@ export const layout64: SharedInfoLayout = {
   wallclock: 0xc00,
   wallclockHigh: 0xc0c,
   pendingSel: 8,
+  cr2: 0x10,
 };
 
 export const layout32: SharedInfoLayout = {
@@ -36,9 +39,9 @@ export const layout32: SharedInfoLayout = {
   // In struct arch_shared_info of 32-bit guests, after six unsigned longs.
   wallclockHigh: 0x924,
   pendingSel: 4,
+  cr2: 8,
 };
 
-/** struct vcpu_info: the time record (struct vcpu_time_info), and cr2 of a PV guest. */
+/** struct vcpu_info, and the time record in it (struct vcpu_time_info). */
 export const VCPU_INFO_SIZE = 64;
-export const VCPU_INFO_CR2 = 0x10;
 export const VCPU_INFO_TIME = 0x20;

@@ -93,3 +93,23 @@ function store(view: DataView, field: Placed, value: number | bigint): void {
   else if (field.size === 2) view.setUint16(field.offset, Number(value) & 0xffff, true);
   else view.setUint8(field.offset, Number(value) & 0xff);
 }
+
+/** An array of C longs, such as the frame numbers that a hypercall names. */
+export function longs(bytes: Uint8Array, width: 32 | 64): number[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const size = width / 8;
+  // A number that a double cannot hold exactly names nothing either.
+  const long = (at: number) => (size === 8 ? Number(view.getBigUint64(at, true)) : view.getUint32(at, true));
+  return Array.from({ length: bytes.length / size }, (_, i) => long(size * i));
+}
+
+/** The bytes of such an array. */
+export function longBytes(values: readonly number[], width: 32 | 64): Uint8Array {
+  const size = width / 8;
+  const bytes = new Uint8Array(size * values.length);
+  const view = new DataView(bytes.buffer);
+  for (const [i, value] of values.entries())
+    if (size === 8) view.setBigUint64(8 * i, BigInt(value), true);
+    else view.setUint32(4 * i, value, true);
+  return bytes;
+}
