@@ -83,6 +83,17 @@ export class PageInfo {
     this.typeCount[frame] = 1;
   }
 
+  /** Ends a `shareWithGuest` of all of `frames`, or of none if the guest refers to one. @returns whether it did */
+  unshare(frames: readonly number[]): boolean {
+    if (frames.some(frame => this.references[frame] !== 1)) return false;
+    for (const frame of frames) {
+      this.#state.flags[frame] = 0;
+      this.references[frame] = 0;
+      this.typeCount[frame] = 0;
+    }
+    return true;
+  }
+
   /** True if the domain may refer to `frame`, be it any number. */
   isOwned(frame: number): boolean {
     return frame < this.frames && (this.#state.flags[frame] & OWNED) !== 0;

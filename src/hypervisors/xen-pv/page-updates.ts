@@ -89,6 +89,18 @@ export class PageUpdates {
     return 0;
   }
 
+  /**
+   * Puts an entry in place of another one in an L1 table, and leaves the references of both to the caller.
+   * @returns the entry that was there
+   */
+  exchangeL1(table: number, index: number, low: number, high: number): { low: number; high: number } {
+    const at = table * 1024 + 2 * index;
+    const old = { low: this.#words[at], high: this.#words[at + 1] };
+    this.#store(at, low, high);
+    if (old.low & PTE_P) this.dropTranslations(table, index);
+    return old;
+  }
+
   /** Entry `index` of L1 table `table` translates differently: what it translated leaves the TLB. */
   dropTranslations(table: number, index: number): void {
     if (!this.types.links.pages(table, index, this.#dropPage)) this.types.tlb.all();

@@ -14,6 +14,7 @@ import {
 import { Domain, type DomainKind, type Vcpu } from '../xen/domain.ts';
 import type { HypercallTable } from '../xen/hypercall.ts';
 import type { PvAbi } from './abi.ts';
+import { mapGrant, unmapGrant } from './grant-entries.ts';
 import { GuestCopy } from './guest-copy.ts';
 import { pvHypercalls } from './hypercalls.ts';
 import { HypervisorArea, reservedFrames } from './hypervisor-area.ts';
@@ -115,6 +116,10 @@ export class PvDomain {
         this.copy.writeWords(this.of(vcpu).state.kernelRoot, address, from, count),
       width: () => this.abi.width,
       share: (_, address) => this.info.shareWithGuest(address >>> PAGE_SHIFT),
+      unshare: (_, frames) => this.info.unshare(frames.map(({ address }) => address >>> PAGE_SHIFT)),
+      mapGrant: (vcpu, hostAddress, address, flags) => mapGrant(this, this.of(vcpu), hostAddress, address, flags),
+      unmapGrant: (vcpu, hostAddress, address, newAddress, flags) =>
+        unmapGrant(this, this.of(vcpu), hostAddress, address, newAddress, flags),
     };
   }
 }

@@ -1,7 +1,8 @@
 /** memory_op for a guest whose frame numbers are guest-physical: placing the hypervisor's frames, and the balloon. */
 import { PAGE_SIZE } from '../../x86/paging.ts';
 import { EFAULT, EINVAL, EPERM, ESRCH } from '../xen/constants.ts';
-import { MAX_GRANT_FRAMES } from '../xen/domain.ts';
+import { MAX_FRAME, MAX_GRANT_FRAMES, type SharedFrame } from '../xen/domain.ts';
+import type { GrantTable } from '../xen/grant-table.ts';
 import type { Call, HypercallTable, Operation } from '../xen/hypercall.ts';
 import {
   memory_op,
@@ -20,9 +21,20 @@ const xen_remove_from_physmap = structure({ domid: 'u16', gpfn: 'ulong' });
 
 const XENMAPSPACE_shared_info = 0;
 const XENMAPSPACE_grant_table = 1;
+/** In `idx`: the frame is one of the status frames, which version 2 has. */
+const XENMAPIDX_grant_table_status = 1n << 31n;
+const GRANT_FRAMES_PER_STATUS_FRAME = 8;
 
-/** Guest frame numbers end where 52-bit physical addresses do. */
-const MAX_FRAME = 1n << 40n;
+/** The frame of the grant table that `index` names. Asking for one makes the table that long. */
+function grantFrame(grants: GrantTable, index: bigint): SharedFrame | undefined {
+  const ofStatus = grants.version === 2 && (index & XENMAPIDX_grant_table_status) !== 0n;
+  const number = ofStatus ? index & ~XENMAPIDX_grant_table_status : index;
+  if (number >= BigInt(MAX_GRANT_FRAMES)) return undefined;
+  const at = Number(number);
+  // A status frame is there with the first of the frames whose status it holds.
+  grants.grow(ofStatus ? at * GRANT_FRAMES_PER_STATUS_FRAME + 1 : at + 1);
+  return (ofStatus ? grants.statusFrames : grants.frames)[at];
+}
 
 function addToPhysmap(pvh: PvhDomain, call: Call, argument: bigint): number {
   const op = call.load(argument, xen_add_to_physmap);
@@ -31,11 +43,7 @@ function addToPhysmap(pvh: PvhDomain, call: Call, argument: bigint): number {
   if (op.gpfn >= MAX_FRAME) return -EINVAL;
   const { grants, sharedInfo } = call.domain;
   let frame = op.space === XENMAPSPACE_shared_info && op.idx === 0n ? sharedInfo : undefined;
-  if (op.space === XENMAPSPACE_grant_table && op.idx < BigInt(MAX_GRANT_FRAMES)) {
-    // Asking for a frame of the grant table makes the table that long.
-    const index = Number(op.idx);
-    if (grants.grow(index + 1)) frame = grants.frames[index];
-  }
+  if (op.space === XENMAPSPACE_grant_table) frame = grantFrame(grants, op.idx);
   return frame && pvh.place(frame, Number(op.gpfn)) ? 0 : -EINVAL;
 }
 

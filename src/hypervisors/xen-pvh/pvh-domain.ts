@@ -16,7 +16,9 @@ import {
   XENFEAT_not_direct_mapped,
   XENFEAT_writable_page_tables,
 } from '../xen/constants.ts';
-import { Domain, type DomainKind, type SharedFrame, type Vcpu } from '../xen/domain.ts';
+import { Domain, type DomainKind, MAX_FRAME, type SharedFrame, type Vcpu } from '../xen/domain.ts';
+import { GNTMAP_contains_pte, GNTMAP_host_map, GNTMAP_readonly } from '../xen/grant-mappings.ts';
+import { GNTST_general_error, GNTST_okay } from '../xen/grant-status.ts';
 import { writeWallclock } from '../xen/time.ts';
 
 /** The features Xen 4.17 reports to a PVH guest. */
@@ -48,6 +50,14 @@ interface PvhState {
   ballooned: Uint8Array;
   /** Which of the domain's shared frames appear outside RAM, by guest frame number. */
   placed: Map<number, number>;
+  /** Pages that the guest has granted to itself and mapped, by guest frame number. */
+  granted: Map<number, GrantedPlace>;
+}
+
+interface GrantedPlace {
+  /** Guest-physical address of the page's memory. */
+  address: number;
+  readOnly: boolean;
 }
 
 export class PvhDomain {
@@ -59,12 +69,13 @@ export class PvhDomain {
   constructor(context: HypervisorContext) {
     this.domain = new Domain(context, { kind: this.#kind(), reservedFrames: RESERVED_FRAMES });
     const { states, pages } = this.domain;
-    this.state = states.state('pvh', 1, () => ({
+    this.state = states.state('pvh', 2, () => ({
       parameters: new Map(),
       upcallVectors: new Map(),
       callbackVector: 0,
       ballooned: new Uint8Array(pages),
       placed: new Map(),
+      granted: new Map(),
     }));
   }
 
@@ -76,7 +87,9 @@ export class PvhDomain {
 
   /** The states have been replaced: the frames outside RAM go where they say. */
   restored(): void {
-    for (const [gpfn, index] of this.state.placed) this.#mapOnBus(this.domain.frames[index]!, gpfn);
+    for (const [gpfn, index] of this.state.placed) this.#mapShared(this.domain.frames[index]!, gpfn);
+    for (const [gpfn, { address, readOnly }] of this.state.granted)
+      if (!this.#isMemory(gpfn)) this.#mapOnBus(gpfn, () => address, readOnly);
   }
 
   of(cpu: Processor): Vcpu {
@@ -97,27 +110,37 @@ export class PvhDomain {
       this.#move(shared, gpfn * PAGE_SIZE);
       return true;
     }
-    if (gpfn < this.domain.memory.size >>> PAGE_SHIFT) return false;
+    if (this.#isMemory(gpfn) || this.state.granted.has(gpfn)) return false;
     this.removePlace(gpfn);
-    if (!this.#mapOnBus(shared, gpfn)) return false;
+    if (!this.#mapShared(shared, gpfn)) return false;
     this.state.placed.set(gpfn, shared.index);
     return true;
   }
 
+  #isMemory(gpfn: number): boolean {
+    return gpfn < this.domain.memory.size >>> PAGE_SHIFT;
+  }
+
   /** @returns false if a device of the platform's is there. */
-  #mapOnBus(shared: SharedFrame, gpfn: number): boolean {
+  #mapShared(shared: SharedFrame, gpfn: number): boolean {
+    return this.#mapOnBus(gpfn, () => shared.address, false);
+  }
+
+  /** Lets the page at `at` appear outside RAM. @returns false if a device of the platform's is there */
+  #mapOnBus(gpfn: number, at: () => number, readOnly: boolean): boolean {
     const { memory, context } = this.domain;
     const handler: BusHandler = {
       read: (offset, width) =>
         width === 1
-          ? memory.read8(shared.address + offset)
+          ? memory.read8(at() + offset)
           : width === 2
-            ? memory.read16(shared.address + offset)
-            : memory.read32(shared.address + offset),
+            ? memory.read16(at() + offset)
+            : memory.read32(at() + offset),
       write: (offset, width, value) => {
-        if (width === 1) memory.write8(shared.address + offset, value);
-        else if (width === 2) memory.write16(shared.address + offset, value);
-        else memory.write32(shared.address + offset, value);
+        if (readOnly) return;
+        if (width === 1) memory.write8(at() + offset, value);
+        else if (width === 2) memory.write16(at() + offset, value);
+        else memory.write32(at() + offset, value);
       },
     };
     const address = gpfn * PAGE_SIZE;
@@ -126,14 +149,64 @@ export class PvhDomain {
     return true;
   }
 
-  /** XENMEM_remove_from_physmap. @returns false if nothing of the hypervisor's, nor RAM, is there. */
-  removePlace(gpfn: number): boolean {
+  /**
+   * GNTTABOP_map_grant_ref of one's own grant. A page has one place among a guest's frames: in RAM, it moves to the new
+   * one, and the old one is a hole. Outside RAM it appears on the bus, and the old place stays, too.
+   */
+  #mapGrant(hostAddress: bigint, address: number, flags: number, first: boolean): number {
+    const gpfn = hostAddress >> BigInt(PAGE_SHIFT);
+    const { state, domain } = this;
+    if ((flags & ~GNTMAP_readonly) !== GNTMAP_host_map || gpfn >= MAX_FRAME) return GNTST_general_error;
+    const target = Number(gpfn);
+    if (state.granted.has(target)) return GNTST_general_error;
+    const readOnly = (flags & GNTMAP_readonly) !== 0;
+    if (!this.#isMemory(target)) {
+      this.removePlace(target);
+      if (!this.#mapOnBus(target, () => address, readOnly)) return GNTST_general_error;
+      state.granted.set(target, { address, readOnly });
+      return address;
+    }
+    if (!first || target >= domain.pages) return GNTST_general_error;
+    const place = target * PAGE_SIZE;
+    if (place !== address) {
+      domain.memory.copyIn(place, domain.memory.copyOut(address, PAGE_SIZE));
+      if (address < domain.pages * PAGE_SIZE) state.ballooned[address >>> PAGE_SHIFT] = 1;
+      state.ballooned[target] = 0;
+    }
+    state.granted.set(target, { address: place, readOnly });
+    return place;
+  }
+
+  #unmapGrant(hostAddress: bigint, address: number, newAddress: bigint, flags: number): number {
+    const gpfn = Number(hostAddress >> BigInt(PAGE_SHIFT));
+    const { granted, ballooned } = this.state;
+    if (newAddress !== 0n || flags & GNTMAP_contains_pte || granted.get(gpfn)?.address !== address)
+      return GNTST_general_error;
+    granted.delete(gpfn);
+    if (this.#isMemory(gpfn)) ballooned[gpfn] = 1;
+    else this.#leaveBus(gpfn);
+    return GNTST_okay;
+  }
+
+  #leaveBus(gpfn: number): void {
     this.#onBus.get(gpfn)?.();
     this.#onBus.delete(gpfn);
+  }
+
+  /** XENMEM_remove_from_physmap. @returns false if nothing of the hypervisor's, nor RAM, is there. */
+  removePlace(gpfn: number): boolean {
+    if (this.state.granted.has(gpfn)) return false;
+    this.#leaveBus(gpfn);
     const wasPlaced = this.state.placed.delete(gpfn);
     for (const shared of this.domain.frames)
       if (shared.address === gpfn * PAGE_SIZE && shared.address !== shared.home) this.#move(shared, shared.home);
     return wasPlaced || this.isRam(gpfn);
+  }
+
+  /** A shared frame appears nowhere any more. */
+  #unplace(shared: SharedFrame): void {
+    for (const [gpfn, index] of [...this.state.placed]) if (index === shared.index) this.removePlace(gpfn);
+    if (shared.address !== shared.home) this.#move(shared, shared.home);
   }
 
   #move(shared: SharedFrame, address: number): void {
@@ -152,6 +225,8 @@ export class PvhDomain {
     const frame: DomainKind['frame'] = (domain, frame) => {
       const address = frame * PAGE_SIZE;
       if (this.isRam(frame)) return address;
+      const index = this.state.placed.get(frame);
+      if (index !== undefined) return domain.frames[index]!.address;
       return address === domain.consoleRing.address || address === domain.xenstoreRing.address ? address : undefined;
     };
     return {
@@ -175,6 +250,13 @@ export class PvhDomain {
       width: vcpu => (vcpu.cpu.mode === 64 ? 64 : 32),
       // The guest says itself where it wants to see a page: see `place`.
       share: () => {},
+      unshare: (_, frames) => {
+        for (const frame of frames) this.#unplace(frame);
+        return true;
+      },
+      mapGrant: (_, hostAddress, address, flags, first) => this.#mapGrant(hostAddress, address, flags, first),
+      unmapGrant: (_, hostAddress, address, newAddress, flags) =>
+        this.#unmapGrant(hostAddress, address, newAddress, flags),
       read: (vcpu, address, length) => vcpu.cpu.read(address, length),
       write: (vcpu, address, data) => vcpu.cpu.write(address, data),
       readWords: (vcpu, address, into, count) => {

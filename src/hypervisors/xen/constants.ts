@@ -14,6 +14,7 @@ export const EEXIST = 17;
 export const ENODEV = 19;
 export const EINVAL = 22;
 export const ENOSPC = 28;
+export const ERANGE = 34;
 export const ENOSYS = 38;
 export const ETIME = 62;
 export const EOPNOTSUPP = 95;
@@ -24,6 +25,9 @@ export const DOMID_SELF = 0x7ff0;
 export const DOMID_IO = 0x7ff1;
 /** Our one guest. Nobody else is there, so it has the id Xen would have given the first domU. */
 export const DOMAIN_ID = 1;
+
+/** The end of Xen's part of a 64-bit PV guest's address space. */
+export const HYPERVISOR_VIRT_END = 0xffff880000000000n;
 
 /** Hypercall numbers (public/xen.h). */
 export const __HYPERVISOR_set_trap_table = 0;

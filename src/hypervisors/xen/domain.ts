@@ -17,6 +17,8 @@ import { PAGE_SHIFT, PAGE_SIZE } from '../../x86/paging.ts';
 import { CallFrame } from './call-frame.ts';
 import { DOMAIN_ID, DOMID_SELF, RUNSTATE_offline, RUNSTATE_running } from './constants.ts';
 import { EventChannels } from './event-channels.ts';
+import { statusFramesOf } from './grant-entries.ts';
+import { GrantMappings } from './grant-mappings.ts';
 import { GrantTable } from './grant-table.ts';
 import { layout32, layout64, type SharedInfoLayout } from './shared-info.ts';
 import { VcpuTime } from './time.ts';
@@ -60,6 +62,16 @@ export interface DomainKind {
   width(vcpu: Vcpu): 32 | 64;
   /** The guest may map the hypervisor's page at guest-physical `address` from now on. */
   share(domain: Domain, address: number): void;
+  /** The opposite, of all of `frames` or none. @returns false if the guest has one of them mapped */
+  unshare(domain: Domain, frames: readonly SharedFrame[]): boolean;
+  /**
+   * Maps a page of the domain's that it has granted to itself, and that is held for it, at `hostAddress`, as the
+   * GNTMAP_ `flags` say. `first`: nobody else uses the grant.
+   * @returns the page's address from now on, or a negative GNTST_
+   */
+  mapGrant(vcpu: Vcpu, hostAddress: bigint, address: number, flags: number, first: boolean): number;
+  /** Ends a `mapGrant`, or lets the page mapped at `newAddress` take its place, unless that is 0. @returns a GNTST_ */
+  unmapGrant(vcpu: Vcpu, hostAddress: bigint, address: number, newAddress: bigint, flags: number): number;
   /** Bytes of the instruction that makes a hypercall: what RIP goes back by to repeat one that was not finished. */
   hypercallLength: number;
 }
@@ -96,11 +108,14 @@ export interface DomainOptions {
 
 /** Grant table frames at most (Xen's default gnttab_max_frames). */
 export const MAX_GRANT_FRAMES = 64;
-/** What `Domain` itself takes from the reserved frames: shared_info, xenstore ring, console ring, grant table. */
-export const SHARED_FRAMES = 3 + MAX_GRANT_FRAMES;
+/**
+ * What `Domain` itself takes from the reserved frames: shared_info, xenstore ring, console ring, grant table, and what
+ * version 2 of that needs for status.
+ */
+export const SHARED_FRAMES = 3 + MAX_GRANT_FRAMES + statusFramesOf(MAX_GRANT_FRAMES);
 
-/** Frames of the largest physical address that a processor knows, 52 bits. */
-const MAX_FRAME = 2n ** 40n - 1n;
+/** Frame numbers end where 52-bit physical addresses do. */
+export const MAX_FRAME = 1n << 40n;
 
 interface DomainState {
   /** Pages the guest has at the moment: `pages` less what its balloon has given back. */
@@ -131,13 +146,14 @@ export class Domain {
   /** Where the domain's parts get their states. */
   readonly states: States;
   readonly state: State<DomainState>;
-  /** All frames that the guest may see: the three that follow, then the grant table's. */
+  /** All frames that the guest may see: the three that follow, then the grant table's, then those of its status. */
   readonly frames: readonly SharedFrame[];
   readonly sharedInfo: SharedFrame;
   readonly xenstoreRing: SharedFrame;
   readonly consoleRing: SharedFrame;
   readonly events: EventChannels;
   readonly grants: GrantTable;
+  readonly grantMappings: GrantMappings;
 
   constructor(context: HypervisorContext, options: DomainOptions) {
     if (options.reservedFrames < SHARED_FRAMES) throw new Error(`a domain needs ${SHARED_FRAMES} reserved frames`);
@@ -166,7 +182,8 @@ export class Domain {
     this.consoleRing = consoleRing!;
     this.vcpus = context.cpus.map((cpu, id) => new Vcpu(this, id, cpu));
     this.events = new EventChannels(this);
-    this.grants = new GrantTable(this, grantFrames);
+    this.grants = new GrantTable(this, grantFrames.slice(0, MAX_GRANT_FRAMES), grantFrames.slice(MAX_GRANT_FRAMES));
+    this.grantMappings = new GrantMappings(this);
     // The toolstack leaves every upcall masked (PV); evtchn_mask stays all zero.
     for (const vcpu of this.vcpus) this.memory.write8(vcpu.info + 1, 1);
   }
@@ -199,7 +216,7 @@ export class Domain {
 
   /** As `kind.hold` for writing, of a frame number as a hypercall has it: any 64-bit number. */
   hold(frame: bigint): number | undefined {
-    return frame <= MAX_FRAME ? this.kind.hold(this, Number(frame), true) : undefined;
+    return frame < MAX_FRAME ? this.kind.hold(this, Number(frame), true) : undefined;
   }
 
   /** Where things stand in shared_info. */

@@ -1,30 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
 import { EEXIST, EINVAL, ENOENT, ENOSPC, VIRQ_DEBUG, VIRQ_TIMER } from './constants.ts';
-import { Domain, type DomainKind, SHARED_FRAMES } from './domain.ts';
+import { fakeDomain } from './fake-domain.ts';
 
 function setUp() {
-  const cpu = new FakeProcessor({ memory: 1 << 20 });
   const upcalls: number[] = [];
-  const kind: DomainKind = {
-    translated: false,
-    hypercallLength: 2,
-    features: () => 0,
-    frame: (domain, frame) => (frame < domain.pages ? frame * 4096 : undefined),
-    hold: (domain, frame) => (frame < domain.pages ? frame * 4096 : undefined),
-    release: () => {},
-    frameNumber: (_, address) => address >>> 12,
-    upcall: vcpu => upcalls.push(vcpu.id),
-    upcallDeliverable: vcpu => vcpu.upcallPending && !vcpu.upcallMask,
-    read: (vcpu, address, length) => vcpu.cpu.read(address, length),
-    write: (vcpu, address, data) => vcpu.cpu.write(address, data),
-    readWords: () => false,
-    writeWords: () => false,
-    width: () => 64,
-    share: () => {},
-  };
-  const domain = new Domain(fakeContext(cpu), { kind, reservedFrames: SHARED_FRAMES });
+  const { domain, cpu } = fakeDomain({ upcall: vcpu => upcalls.push(vcpu.id) });
   const { events, memory } = domain;
   const shared = domain.sharedInfo.address;
   const bit = (base: number, port: number) => (memory.read8(shared + base + (port >> 3)) >> (port & 7)) & 1;

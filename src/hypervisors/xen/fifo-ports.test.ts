@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
 import { EACCES, EINVAL, ENOENT, ENOSPC, ENOSYS, EOPNOTSUPP, VIRQ_TIMER } from './constants.ts';
-import { Domain, type DomainKind, SHARED_FRAMES } from './domain.ts';
+import { fakeDomain } from './fake-domain.ts';
 
 /** Frames of the guest's: two control blocks, and words of ports. */
 const CONTROL = 2;
@@ -13,39 +12,21 @@ const MASKED = 2 ** 30;
 const LINKED = 2 ** 29;
 const DEFAULT = 7;
 
-function setUp(options: { processors?: number; memory?: number } = {}) {
-  const cpu = new FakeProcessor({ memory: options.memory ?? 1 << 20 });
-  const cpus = [
-    cpu,
-    ...Array.from(
-      { length: (options.processors ?? 1) - 1 },
-      (_, i) => new FakeProcessor({ id: i + 1, memory: cpu.memory, clock: cpu.clock }),
-    ),
-  ];
+function setUp(options: { processors?: number } = {}) {
   const upcalls: number[] = [];
   const held = new Set<number>();
-  const kind: DomainKind = {
-    translated: true,
-    hypercallLength: 3,
-    features: () => 0,
-    frame: (domain, frame) => (frame < domain.pages ? frame * 4096 : undefined),
-    hold(domain, frame) {
-      if (frame >= domain.pages) return undefined;
-      held.add(frame);
-      return frame * 4096;
+  const { domain, cpu } = fakeDomain(
+    {
+      hold(domain, frame) {
+        if (frame >= domain.pages) return undefined;
+        held.add(frame);
+        return frame * 4096;
+      },
+      release: (_, address) => void held.delete(address / 4096),
+      upcall: vcpu => upcalls.push(vcpu.id),
     },
-    release: (_, address) => void held.delete(address / 4096),
-    frameNumber: (_, address) => address >>> 12,
-    upcall: vcpu => upcalls.push(vcpu.id),
-    upcallDeliverable: vcpu => vcpu.upcallPending,
-    read: (vcpu, address, length) => vcpu.cpu.read(address, length),
-    write: (vcpu, address, data) => vcpu.cpu.write(address, data),
-    readWords: () => false,
-    writeWords: () => false,
-    width: () => 64,
-    share: () => {},
-  };
-  const domain = new Domain({ ...fakeContext(cpu), cpus }, { kind, reservedFrames: SHARED_FRAMES });
+    options.processors,
+  );
   const { events, memory } = domain;
   const wordAt = (port: number) => (WORDS + (port >> 10)) * 4096 + 4 * (port & 1023);
   return {

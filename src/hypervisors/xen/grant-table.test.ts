@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
-import { Domain, type DomainKind, SHARED_FRAMES } from './domain.ts';
+import { fakeDomain } from './fake-domain.ts';
 
 const FRAME = 7;
 const PERMIT = 1;
@@ -11,31 +10,13 @@ const WRITING = 16;
 
 function setUp() {
   const held: string[] = [];
-  const frame: DomainKind['frame'] = (domain, number) => (number < domain.pages ? number * 4096 : undefined);
-  const kind: DomainKind = {
-    translated: false,
-    hypercallLength: 3,
-    features: () => 0,
-    frame,
+  const { domain } = fakeDomain({
     hold(domain, number, write) {
-      const address = frame(domain, number, write);
+      const address = domain.kind.frame(domain, number, write);
       if (address !== undefined) held.push(`hold ${number} ${write}`);
       return address;
     },
     release: (_, address, write) => held.push(`release ${address >>> 12} ${write}`),
-    frameNumber: (_, address) => address >>> 12,
-    upcall: () => {},
-    upcallDeliverable: () => false,
-    read: () => undefined,
-    write: () => false,
-    readWords: () => false,
-    writeWords: () => false,
-    width: () => 64,
-    share: () => {},
-  };
-  const domain = new Domain(fakeContext(new FakeProcessor({ memory: 1 << 20 })), {
-    kind,
-    reservedFrames: SHARED_FRAMES,
   });
   const { grants, memory } = domain;
   const entry = (reference: number) => grants.frames[reference >> 9]!.address + (reference & 511) * 8;

@@ -24,6 +24,13 @@ test('offsets are those of the C compiler, for callers of either width', () => {
   assert.deepEqual([param[64].offset('index'), param[64].offset('value'), param[64].size], [4, 8, 16]);
 });
 
+test('an inner structure is padded to its alignment', () => {
+  const copy = structure({ source: 'ulong', offset: 'u16', source_end: 'end', len: 'u16', status: 's16' });
+  assert.deepEqual([copy[64].offset('len'), copy[64].size], [16, 24]);
+  assert.deepEqual([copy[32].offset('len'), copy[32].size], [8, 12]);
+  assert.equal('source_end' in copy[64].decode(new Uint8Array(24)), false);
+});
+
 test('values survive, signs and all, and bytes not named stay', () => {
   const type = structure({ status: 's16', small: 'u8', big: 'u64', long: 'ulong' });
   const bytes = new Uint8Array(type[64].size).fill(0xee);

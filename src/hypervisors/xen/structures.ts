@@ -3,13 +3,20 @@
  * the caller: 64-bit guests and 32-bit ones (PVH in protected mode) pass the same declarations with different offsets.
  */
 
-/** `ulong` and `handle` (a guest pointer) are as wide as the caller; u64 is aligned to 4 for a 32-bit one. */
-export type FieldKind = 'u8' | 'u16' | 's16' | 'u32' | 'u64' | 'ulong' | 'handle';
+/**
+ * `ulong` and `handle` (a guest pointer) are as wide as the caller; u64 is aligned to 4 for a 32-bit one. `end` has no
+ * value: an inner structure that begins with a ulong ends there, padded to its alignment.
+ */
+export type FieldKind = 'u8' | 'u16' | 's16' | 'u32' | 'u64' | 'ulong' | 'handle' | 'end';
 
 export type Fields = Readonly<Record<string, FieldKind>>;
 
 /** The value of a field: bigint where it may exceed 32 bits. */
-type FieldValue<K extends FieldKind> = K extends 'u64' | 'ulong' | 'handle' ? bigint : number;
+type FieldValue<K extends FieldKind> = K extends 'u64' | 'ulong' | 'handle'
+  ? bigint
+  : K extends 'end'
+    ? undefined
+    : number;
 export type Values<F extends Fields> = { [N in keyof F]: FieldValue<F[N]> };
 
 interface Placed {
@@ -37,7 +44,7 @@ export function structure<F extends Fields>(fields: F): Structure<F> {
   return { 32: layOut(fields, 32), 64: layOut(fields, 64) };
 }
 
-const sizes: Record<FieldKind, number> = { u8: 1, u16: 2, s16: 2, u32: 4, u64: 8, ulong: 0, handle: 0 };
+const sizes: Record<Exclude<FieldKind, 'end'>, number> = { u8: 1, u16: 2, s16: 2, u32: 4, u64: 8, ulong: 0, handle: 0 };
 
 function layOut<F extends Fields>(fields: F, width: 32 | 64): Layout<F> {
   const long = width / 8;
@@ -45,6 +52,10 @@ function layOut<F extends Fields>(fields: F, width: 32 | 64): Layout<F> {
   let end = 0;
   let alignment = 1;
   for (const [name, kind] of Object.entries(fields)) {
+    if (kind === 'end') {
+      end = Math.ceil(end / long) * long;
+      continue;
+    }
     const size = sizes[kind] || long;
     const align = Math.min(size, long);
     const offset = Math.ceil(end / align) * align;
