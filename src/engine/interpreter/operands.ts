@@ -1,6 +1,7 @@
 /** The operands of a handler: registers and memory that the record names, by the manual's letters (x86/operands.ts). */
 
 import { CS, ES } from '../../x86/segments.ts';
+import { RECORD_SIZE } from '../layout.ts';
 import * as record from '../record.ts';
 import { type Builder, LOADS, STORES, type Value } from '../x86/builder.ts';
 import type { Operand } from '../x86/instructions/row.ts';
@@ -40,7 +41,7 @@ export function operandOf(
   const writes = (form.row.writes ?? [0]).includes(index);
   const aligned = bits === 128 && (spec.place === 'W' || spec.place === 'M') && !form.row.unaligned;
   const register = (field: number, file: File) => new RecordRegister(b, memory, field, file, bits);
-  const memoryOperand = () => recordMemory(b, memory, bits, writes, aligned);
+  const memoryOperand = () => recordMemory(b, memory, bits, { writes, aligned });
   const immediate = () => values.field(b, record.IMMEDIATE, 64);
   const overridden = (offset: () => Value) => {
     const where = () => memory.overridden(b, offset(), bits / 8, writes);
@@ -110,7 +111,12 @@ export function operandOf(
 }
 
 /** Memory that the record names: base + index * scale + displacement, in a segment. */
-function recordMemory(b: Builder, memory: InterpreterMemory, bits: number, writes: boolean, aligned: boolean): Operand {
+function recordMemory(
+  b: Builder,
+  memory: InterpreterMemory,
+  bits: number,
+  { writes, aligned }: { writes: boolean; aligned: boolean },
+): Operand {
   const { wide, record: values } = memory;
   const offset = () => {
     const scaled = b.shl(values.register(b, record.INDEX), values.field(b, record.SCALE, 8));
@@ -124,12 +130,30 @@ function recordMemory(b: Builder, memory: InterpreterMemory, bits: number, write
     aligned,
     offset,
     ...(wide
-      ? {}
+      ? { element: (bytes: Value) => elementOf(b, memory, offset(), bytes) }
       : {
           displaced: (bytes: Value) => inSegment(b.zx(b.add(offset(), bytes), 32)),
+          element: (bytes: Value) => inSegment(elementOf(b, memory, offset(), bytes)),
           unchecked: () => memory.unchecked(b, offset()),
+          forWrite: () => memory.overridden(b, offset(), bits / 8, true),
         }),
   });
+}
+
+/**
+ * `bytes` further on than an address, wrapped to the address size. Where that is not the usual one, an ADDRESS record stands
+ * before this one: it has the mask, and names the segment base that it has added in 64-bit code.
+ */
+function elementOf(b: Builder, memory: InterpreterMemory, address: Value, bytes: Value): Value {
+  const { record: values, wide } = memory;
+  const separate = b.eq(values.byte(b, record.BASE), state.SCRATCH);
+  const before = b.sub(values.address(b), RECORD_SIZE);
+  const usual = wide ? -1n : 0xffffffffn;
+  const mask = b.select(separate, b.fetchFixed('i64.load', before, record.IMMEDIATE), usual);
+  if (!wide) return b.and(b.add(address, bytes), mask);
+  const segment = b.select(separate, b.fetchFixed('i32.load8_u', before, record.REGISTER), state.ZERO);
+  const base = b.fetchState('i64.load', 0, segment, 'gpr');
+  return b.add(b.and(b.add(b.sub(address, base), bytes), mask), base);
 }
 
 /** A register that the record names by its offset in a register file. */

@@ -97,9 +97,12 @@ export class InterpreterTier extends StateRegisters implements Tier {
     b.put('i64.store', at, from, JUMPS + JUMPS_RING, 'jumps');
     b.put('i64.store', at, target, JUMPS + JUMPS_RING + 8, 'jumps');
   }
-  branch(b: Builder, condition: Value, target: Value): void {
+  branch(b: Builder, condition: Value, target: Value, check?: () => void): void {
     this.left = true;
-    b.when(condition, () => this.#leaving.go(b, target, record.TAKEN));
+    b.when(condition, () => {
+      check?.();
+      this.#leaving.go(b, target, record.TAKEN);
+    });
     this.#leaving.go(b, this.next(b), record.NOT_TAKEN);
   }
   here(b: Builder): Value {

@@ -66,8 +66,7 @@ export class RegionMemory implements Memory {
   /** base + index * scale + displacement, in the address size. */
   effective(b: Builder): Value {
     const { instruction: i, offset } = this.#current;
-    const sized = (sum: Value) => (i.addressSize === 64 ? sum : b.zx(sum, i.addressSize));
-    if (i.ripRelative) return sized(b.add(this.#base.last(), BigInt(offset + i.length + i.displacement)));
+    if (i.ripRelative) return this.sized(b, b.add(this.#base.last(), BigInt(offset + i.length + i.displacement)));
     let sum: Value | undefined;
     if (i.base >= 0) sum = this.#registers.whole(b, i.base);
     if (i.indexRegister >= 0) {
@@ -78,7 +77,12 @@ export class RegionMemory implements Memory {
     // POP's own destination sees RSP already moved.
     const popped = i.base === 4 && i.form!.row.name === 'pop' ? i.operandSize / 8 : 0;
     const displacement = b.const(i.displacement + popped);
-    return sized(sum ? b.add(sum, displacement) : displacement);
+    return this.sized(b, sum ? b.add(sum, displacement) : displacement);
+  }
+  /** An offset, wrapped to the address size. */
+  sized(b: Builder, offset: Value): Value {
+    const { addressSize } = this.#current.instruction;
+    return addressSize === 64 ? offset : b.zx(offset, addressSize);
   }
   /** The linear address of an offset in the instruction's segment. */
   inSegment(b: Builder, offset: Value, bits: number): Value {

@@ -96,6 +96,7 @@ function instructionMemory(b: Builder, memory: RegionMemory, bits: number, write
     writes,
     aligned,
     offset,
+    element: bytes => inSegment(memory.sized(b, b.add(offset(), bytes))),
     ...(memory.wide ? {} : { displaced: (bytes: Value) => inSegment(b.zx(b.add(offset(), bytes), 32)) }),
   });
 }

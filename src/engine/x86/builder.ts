@@ -10,6 +10,7 @@
 import type { Value } from '../../wasm/expressions.ts';
 import type { Body } from '../../wasm/module.ts';
 import { CS, SS } from '../../x86/segments.ts';
+import { GP } from '../../x86/vectors.ts';
 import { ProcessorCode } from './code.ts';
 import type { PureFunction } from './pure-functions.ts';
 import { state } from './state.ts';
@@ -41,8 +42,8 @@ export class Builder extends ProcessorCode {
     this.tier.store(this, address, bits, value, false);
   }
   /** The same at an offset in the stack segment, as pushes and pops do whatever operand the instruction has. */
-  loadStack(offset: Value, bits: number): Value {
-    return this.tier.load(this, this.tier.linear(this, SS, offset, bits / 8, false), bits, false, true);
+  loadStack(offset: Value, bits: number, forWrite = false): Value {
+    return this.tier.load(this, this.tier.linear(this, SS, offset, bits / 8, forWrite), bits, forWrite, true);
   }
   storeStack(offset: Value, bits: number, value: Value): void {
     this.tier.store(this, this.tier.linear(this, SS, offset, bits / 8, true), bits, value, true);
@@ -89,7 +90,15 @@ export class Builder extends ProcessorCode {
     this.tier.jump(this, this.#inCode(target));
   }
   branch(condition: Value, target: Value): void {
-    this.tier.branch(this, condition, this.#inCode(target));
+    this.tier.branch(this, condition, this.#inCode(target), () => this.checkTarget(target));
+  }
+  /** #GP(0) if an offset in CS lies beyond its limit (SDM 2A, Jcc); in flat code none does. */
+  checkTarget(target: Value): void {
+    if (!this.tier.flat) this.raiseIf(this.no(this.leu(target, this.codeLimit())), GP, 0);
+  }
+  /** CS's limit in bytes. */
+  codeLimit(): Value {
+    return this.state(state.SEGMENT_LIMIT + 4 * CS, 32);
   }
   #inCode(offset: Value): Value {
     return this.tier.flat ? offset : this.zx(this.add(offset, this.state(state.SEGMENT_BASE + 8 * CS)), 32);

@@ -119,6 +119,7 @@ export function decode(
     else into.immediate2 = value;
   }
   into.length = at - start;
+  if (form.row.registers && !form.row.registers.includes(into.reg)) return 'undefined';
   // LOCK only where the row allows it and the destination is memory (SDM 2A, LOCK).
   if (lock && !(form.row.lock && into.isMemory)) return 'undefined';
   return into.length;

@@ -88,9 +88,11 @@ export const integerHelpers: Record<string, Helper> = {
     const mask = cpu.get64(state.STACK_MASK);
     const sp = cpu.gpr(4) & mask;
     const at = (i: number) => stackAddress(cpu, (sp + BigInt(i * bytes)) & mask, bytes);
-    const values = Array.from({ length: 8 }, (_, i) => cpu.readLinear(at(i), bytes, false));
-    for (let register = 0; register < 8; register++)
-      if (register !== 4) setBits(cpu, register, bits, values[7 - register]!);
+    // As AMD's processors do, each register changes when it has been read: POPA can be executed again after a fault.
+    for (let i = 0; i < 8; i++) {
+      const value = cpu.readLinear(at(i), bytes, false);
+      if (i !== 3) setBits(cpu, 7 - i, bits, value);
+    }
     cpu.setGpr(4, (cpu.gpr(4) & ~mask) | ((sp + BigInt(8 * bytes)) & mask));
   },
 };

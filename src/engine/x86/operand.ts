@@ -26,6 +26,12 @@ export abstract class BaseOperand implements Operand {
   uncheckedAddress(): Value {
     return impossible();
   }
+  addressForWrite(): Value {
+    return impossible();
+  }
+  element(_bytes: Value): Value {
+    return impossible();
+  }
   offset(): Value {
     return impossible();
   }
@@ -128,11 +134,17 @@ export class MemoryOperand extends BaseOperand {
   override uncheckedAddress(): Value {
     return this.#how.unchecked ? this.#how.unchecked() : this.address();
   }
+  override addressForWrite(): Value {
+    return this.#how.forWrite ? this.#how.forWrite() : this.address();
+  }
+  override element(bytes: Value): Value {
+    return this.#how.element ? this.#how.element(bytes) : super.element(bytes);
+  }
   #checked(): Value {
-    const at = this.address();
     const b = this.#b;
-    if (this.#how.aligned) b.raiseIf(b.no(b.eqz(b.and(at, b.const(15)))), 13, 0);
-    return at;
+    // Alignment comes before the segment's limit.
+    if (this.#how.aligned) b.raiseIf(b.no(b.eqz(b.and(this.uncheckedAddress(), b.const(15)))), 13, 0);
+    return this.address();
   }
   override get(): Value {
     return this.#how.writes
@@ -172,8 +184,11 @@ export interface MemoryTraits {
   aligned: boolean;
   /** The offset in the segment. */
   offset?: () => Value;
-  /** The linear address without a check of the segment; default: the address. */
+  /** The linear address without a check of the segment, or with one for writing; default: the address. */
   unchecked?: () => Value;
+  forWrite?: () => Value;
+  /** Memory by ModRM: the linear address of a bit string's element. */
+  element?: (bytes: Value) => Value;
   /** The linear address `bytes` further on in the segment; default: the address plus `bytes`. */
   displaced?: (bytes: Value) => Value;
   /** String operands alone have these two. */

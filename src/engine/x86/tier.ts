@@ -85,8 +85,11 @@ export interface Flow {
   trap(b: Builder, name: TrapName, next: Value | undefined): Value;
   /** Goes on at linear address `target`; ends the block. */
   jump(b: Builder, target: Value): void;
-  /** Goes on at `target` if `condition`, otherwise after the instruction; ends the block. */
-  branch(b: Builder, condition: Value, target: Value): void;
+  /**
+   * Goes on at `target` if `condition`, otherwise after the instruction; ends the block. `check` refuses the target where it has
+   * to: it is called for code of the branch that is taken.
+   */
+  branch(b: Builder, condition: Value, target: Value, check?: () => void): void;
   /** Linear address of this instruction, and of the next one. */
   here(b: Builder): Value;
   next(b: Builder): Value;

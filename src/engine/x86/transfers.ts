@@ -114,6 +114,17 @@ class Popper {
     this.skip(this.#bytes);
     return value;
   }
+  /** Pops the outer stack's pointer and selector, of which the selector is read first. */
+  popOuter(): { sp: bigint; ss: number } {
+    const start = this.sp;
+    this.skip(this.#bytes);
+    const ss = Number(this.pop() & 0xffffn);
+    const end = this.sp;
+    this.sp = start;
+    const sp = this.pop();
+    this.sp = end;
+    return { sp, ss };
+  }
   skip(bytes: number): void {
     this.sp = (this.sp & ~this.#mask) | ((this.sp + BigInt(bytes)) & this.#mask);
   }
@@ -130,10 +141,15 @@ function setStackPointer(cpu: Cpu, sp: bigint): void {
   cpu.setGpr(RSP, cpu.mode === 64 ? sp : (cpu.gpr(RSP) & ~mask) | (sp & mask));
 }
 
+/** #GP(0) if an offset is none of a code segment's: not canonical in 64-bit code, else beyond the limit. */
+function checkOffset(cpu: Cpu, d: Descriptor, offset: bigint): void {
+  const long = cpu.longMode && (d.high & DESCRIPTOR_L) !== 0;
+  if (long ? !isCanonical(offset) : offset > BigInt(descriptorLimit(d))) cpu.raise(vectors.GP, 0);
+}
 /** Loads CS with a checked code descriptor at privilege `cpl` and goes to `offset`. */
 function enterCode(cpu: Cpu, selector: number, d: Descriptor, offset: bigint, cpl: number): void {
   const long = cpu.longMode && (d.high & DESCRIPTOR_L) !== 0;
-  if (long ? !isCanonical(offset) : offset > BigInt(descriptorLimit(d))) cpu.raise(vectors.GP, 0);
+  checkOffset(cpu, d, offset);
   setAccessed(cpu, d);
   setFromDescriptor(cpu, CS, (selector & ~3) | cpl, d);
   cpu.setCpl(cpl);
@@ -343,22 +359,21 @@ function farReturn(cpu: Cpu, bits: number, release: number): void {
     setStackPointer(cpu, stack.sp);
     return;
   }
-  const d = checkReturnCode(cpu, selector);
   const rpl = selector & 3;
   stack.skip(release);
-  if (rpl === cpu.cpl) {
+  // As AMD's processors do, all that is popped is read before anything is checked.
+  const outer = rpl === cpu.cpl ? undefined : stack.popOuter();
+  const d = checkReturnCode(cpu, selector);
+  if (!outer) {
     const { sp } = stack;
     enterCode(cpu, selector, d, offset, rpl);
     cpu.setGpr(RSP, sp);
     return;
   }
-  const sp = stack.pop();
-  const ss = Number(stack.pop() & 0xffffn);
-  const isLong = cpu.longMode && (d.high & DESCRIPTOR_L) !== 0;
-  if (isLong && !isCanonical(offset)) cpu.raise(vectors.GP, 0);
-  loadOuterStack(cpu, ss, rpl, isLong);
+  checkOffset(cpu, d, offset);
+  loadOuterStack(cpu, outer.ss, rpl, cpu.longMode && (d.high & DESCRIPTOR_L) !== 0);
   enterCode(cpu, selector, d, offset, rpl);
-  setStackPointer(cpu, sp + BigInt(release));
+  setStackPointer(cpu, outer.sp + BigInt(release));
   dropInnerSegments(cpu, rpl);
 }
 
@@ -382,20 +397,17 @@ function iret(cpu: Cpu, bits: number): void {
   const flags = Number(stack.pop() & 0xffffffffn);
   if (flags & VM && cpu.cpl === 0 && !cpu.longMode && bits === 32)
     return returnToV86(cpu, stack, offset, selector, flags);
-  const d = checkReturnCode(cpu, selector);
   const rpl = selector & 3;
   const outward = rpl !== cpu.cpl;
+  const outer = outward || cpu.mode === 64 ? stack.popOuter() : undefined;
+  const d = checkReturnCode(cpu, selector);
   const oldCpl = cpu.cpl;
   const { iopl } = cpu;
-  const from64 = cpu.mode === 64;
-  if (outward || from64) {
-    const sp = stack.pop();
-    const ss = Number(stack.pop() & 0xffffn);
-    const isLong = cpu.longMode && (d.high & DESCRIPTOR_L) !== 0;
-    if (isLong && !isCanonical(offset)) cpu.raise(vectors.GP, 0);
-    loadOuterStack(cpu, ss, rpl, isLong);
+  if (outer) {
+    checkOffset(cpu, d, offset);
+    loadOuterStack(cpu, outer.ss, rpl, cpu.longMode && (d.high & DESCRIPTOR_L) !== 0);
     enterCode(cpu, selector, d, offset, rpl);
-    setStackPointer(cpu, sp);
+    setStackPointer(cpu, outer.sp);
     if (outward) dropInnerSegments(cpu, rpl);
   } else {
     const { sp } = stack;

@@ -1,25 +1,37 @@
 /** Control transfer (SDM 1, 5.1.7). Far transfers and interrupts are helpers: they change more than RIP. */
-import { UD } from '../../../x86/vectors.ts';
+import { GP, UD } from '../../../x86/vectors.ts';
 import type { Builder, Value } from '../builder.ts';
 import type { TrapName } from '../traps.ts';
 import type { ListMeaning, Meaning, Operand, Row } from './row.ts';
-import { popFrom, push, stackOffset, stackOffsetBy } from './stack.ts';
+import { popFrom, probePush, push, stackOffset, stackOffsetBy } from './stack.ts';
 
-/** An indirect target must be canonical: #GP(0) at the branch itself, before anything else (SDM 2A, JMP). */
-function canonical(b: Builder, target: Value): Value {
-  if (b.tier.wide) b.raiseIf(b.ne(b.sar(b.shl(target, b.const(16)), b.const(16)), target), 13, 0);
+/**
+ * The target of a jump, call or return: canonical where it is indirect, within CS's limit outside 64-bit mode; else #GP(0) at the
+ * branch itself (SDM 2A, JMP). `before` makes code of what else may fault and comes first.
+ */
+function targetOf(b: Builder, operand: Operand, target: Value, before = () => {}): Value {
+  const { wide, flat } = b.tier;
+  const refuseIf = (condition: Value) =>
+    b.when(condition, () => {
+      before();
+      b.raise(GP, 0);
+    });
+  if (!wide && !flat) refuseIf(b.no(b.leu(target, b.codeLimit())));
+  if (wide && operand.kind !== 'immediate') refuseIf(b.ne(b.sar(b.shl(target, b.const(16)), b.const(16)), target));
   return target;
 }
-const jump: Meaning = (b, target) => b.jump(target.kind === 'immediate' ? target.get() : canonical(b, target.get()));
+const jump: Meaning = (b, target) => b.jump(targetOf(b, target, target.get()));
 const call: Meaning = (b, target) => {
-  const to = target.kind === 'immediate' ? target.get() : canonical(b, target.get());
-  push(b, target.bits, b.zx(b.nextOffset(), target.bits));
+  const { bits } = target;
+  // Where both the stack and the target are bad, the stack's fault is raised.
+  const to = targetOf(b, target, target.get(), () => probePush(b, bits));
+  push(b, bits, b.zx(b.nextOffset(), bits));
   b.jump(to);
 };
 const ret: Meaning = (b, size) => returnNear(b, size);
 const retRelease: Meaning = (b, size, release) => returnNear(b, size, release);
 function returnNear(b: Builder, size: Operand, release?: Operand): void {
-  const target = canonical(b, popFrom(b, size.bits, 0));
+  const target = targetOf(b, size, popFrom(b, size.bits, 0));
   stackOffset(b, size.bits / 8);
   if (release) stackOffsetBy(b, release.get());
   b.jump(target);
@@ -39,6 +51,7 @@ const loop =
     let again = b.no(b.eqz(left));
     if (kind === 'loope') again = b.both(again, b.zero());
     if (kind === 'loopne') again = b.both(again, b.no(b.zero()));
+    if (!b.tier.flat) b.when(again, () => b.checkTarget(target.get()));
     counter.set(left);
     b.branch(again, target.get());
   };

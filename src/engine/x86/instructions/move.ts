@@ -8,6 +8,19 @@ import { pop, popFrom, push, setPointer, stackOffset, wrapped } from './stack.ts
 
 const mov: Meaning = (_b, dst, src) => dst.set(src.get());
 const movsx: Meaning = (b, dst, src) => dst.set(b.sx(src.get(), src.bits));
+/** Memory is written only where RPL rises. */
+const arpl: Meaning = (b, dst, src) => {
+  b.helper('check_protected');
+  const x = dst.get();
+  const rpl = b.and(src.get(), b.const(3));
+  const lower = b.ltu(b.and(x, b.const(3)), rpl);
+  b.when(lower, () => {
+    const raised = b.or(b.and(x, b.const(0xfffc)), rpl);
+    if (dst.kind === 'memory') b.store(dst.addressForWrite(), 16, raised);
+    else dst.set(raised);
+  });
+  b.flagsFromBits(b.either(b.both(b.arithmeticFlags(), b.i32(~0x40)), b.shl(lower, b.i32(6))));
+};
 const lea: Meaning = (_b, dst, src) => dst.set(src.offset());
 const xchg: Meaning = (_b, dst, src) => {
   const x = dst.get();
@@ -183,14 +196,8 @@ export const moveRows: Row[] = [
     name: 'arpl',
     opcode: 0x63,
     operands: 'Ew,Gw',
-    meaning: (b, dst, src) => {
-      const x = dst.get();
-      b.helper('check_protected');
-      const rpl = b.and(src.get(), b.const(3));
-      const lower = b.ltu(b.and(x, b.const(3)), rpl);
-      b.flagsFromBits(b.either(b.both(b.arithmeticFlags(), b.i32(~0x40)), b.shl(lower, b.i32(6))));
-      dst.set(b.select(lower, b.or(b.and(x, b.const(0xfffc)), rpl), x));
-    },
+    writes: [],
+    meaning: arpl,
     mode: 'i64',
   },
   { name: 'lea', opcode: 0x8d, operands: 'Gv,M', meaning: lea, hot: true },

@@ -30,6 +30,10 @@ export interface Operand {
   address(): Value;
   /** Memory operands: the linear address, whatever the segment's limit and rights are (INVLPG). */
   uncheckedAddress(): Value;
+  /** Memory operands of rows that write only in some cases: the linear address, the segment's rights checked for that. */
+  addressForWrite(): Value;
+  /** Bit strings: the linear address of the element `bytes` (i64, signed) further on, wrapped to the address size. */
+  element(bytes: Value): Value;
   /** Memory and string operands: the offset in the segment, as LEA gives it, not truncated to the operand size. */
   offset(): Value;
   /** Memory operands: the linear address `bytes` (i64, signed) further on in the same segment. */
@@ -129,6 +133,8 @@ export interface Row {
   rexW?: true;
   /** Operand size in 64-bit mode: 'd64' defaults to 64 (push, near branches' stack), 'f64' always is. */
   size?: 'd64' | 'f64';
+  /** The control or debug registers that there are: ModRM.reg with any other number is #UD. */
+  registers?: readonly number[];
   /** Needs CPL 0, else #GP(0). */
   privileged?: true;
   /** May carry LOCK when its destination is memory. All else with LOCK is #UD. */

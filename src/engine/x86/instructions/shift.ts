@@ -150,7 +150,7 @@ const bitTest =
     if (dst.kind === 'memory' && index.kind === 'register') {
       // A register index reaches beyond the operand: a bit string in memory (SDM 2A, BT).
       const words = b.sar(b.sx(n, bits), b.const(bits === 64 ? 6 : bits === 32 ? 5 : 4));
-      const address = dst.displaced(b.mul(words, b.const(bits / 8)));
+      const address = dst.element(b.mul(words, b.const(bits / 8)));
       const x = change === 'none' ? b.load(address, bits) : b.loadForWrite(address, bits);
       if (change !== 'none') b.store(address, bits, apply(x));
       setCarry(b, bitAt(b, x, bit));

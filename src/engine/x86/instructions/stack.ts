@@ -25,6 +25,10 @@ export function push(b: Builder, bits: number, value: Value): void {
   b.storeStack(offset, bits, value);
   setPointer(b, offset);
 }
+/** Raises what a push would raise. */
+export function probePush(b: Builder, bits: number): void {
+  b.use(b.loadStack(moved(b, -bits / 8), bits, true));
+}
 /** The value `skip` bytes above the stack pointer, which stays. */
 export function popFrom(b: Builder, bits: number, skip: number): Value {
   return b.loadStack(moved(b, skip), bits);

@@ -55,15 +55,21 @@ const BULK = 16;
 
 /**
  * REP: `until` says when REPE/REPNE stop early; `bulk` says how the tier can do as many elements as lie in one page at
- * once.
+ * once. The permission for a `port` is checked even where the count is 0.
  */
-function repeated(one: ListMeaning, options: { until?: 'zero' | 'nonzero'; bulk?: 'movs' | 'stos' } = {}): ListMeaning {
+interface Repetition {
+  until?: 'zero' | 'nonzero';
+  bulk?: 'movs' | 'stos';
+  port?: boolean;
+}
+function repeated(one: ListMeaning, options: Repetition): ListMeaning {
   return (b: Builder, ...operands: Operand[]) => {
     const counter = operands.at(-1)!;
     const strings = operands.slice(0, -1);
     const { bits } = strings[0]!;
     const again = b.variable(b.i32(0));
     const count = counter.get();
+    if (options.port) b.helper('check_port', b.gpr(2, 16), b.const(bits));
     const single = () => {
       one(b, ...strings);
       const left: Value = b.zx(b.sub(counter.get(), b.const(1)), counter.bits);
@@ -137,6 +143,7 @@ export const stringRows: Row[] = FORMS.flatMap(form => {
         name: form.compares ? `repe ${form.name}` : `rep ${form.name}`,
         prefix: 'f3',
         meaning: repeated(form.meaning, {
+          port: form.untested !== undefined,
           ...(form.compares ? { until: 'nonzero' as const } : {}),
           ...(form.bulk ? { bulk: form.bulk } : {}),
         }),
@@ -146,6 +153,7 @@ export const stringRows: Row[] = FORMS.flatMap(form => {
         name: form.compares ? `repne ${form.name}` : `rep ${form.name}`,
         prefix: 'f2',
         meaning: repeated(form.meaning, {
+          port: form.untested !== undefined,
           ...(form.compares ? { until: 'zero' as const } : {}),
           ...(form.bulk ? { bulk: form.bulk } : {}),
         }),

@@ -140,6 +140,9 @@ function storedWord(name: string, opcode: number, group: number): Row[] {
   ];
 }
 
+const CONTROL_REGISTERS = [0, 2, 3, 4, 8];
+const DEBUG_REGISTERS = [0, 1, 2, 3, 4, 5, 6, 7];
+
 export const systemRows: Row[] = [
   { name: 'in', opcode: 0xe4, operands: 'AL,Ib', meaning: portIn, ends: true, untested: 'port I/O' },
   { name: 'in', opcode: 0xe5, operands: 'eAX,Ib', meaning: portIn, ends: true, untested: 'port I/O' },
@@ -333,6 +336,7 @@ export const systemRows: Row[] = [
     operands: 'Ry,Cy',
     meaning: readControl,
     size: 'f64',
+    registers: CONTROL_REGISTERS,
     privileged: true,
     untested: kernel,
   },
@@ -342,6 +346,7 @@ export const systemRows: Row[] = [
     operands: 'Ry,Dy',
     meaning: readInto('read_debug'),
     size: 'f64',
+    registers: DEBUG_REGISTERS,
     privileged: true,
     untested: kernel,
   },
@@ -352,6 +357,7 @@ export const systemRows: Row[] = [
     writes: [],
     meaning: writeFrom('write_control'),
     size: 'f64',
+    registers: CONTROL_REGISTERS,
     privileged: true,
     ends: true,
     untested: kernel,
@@ -363,6 +369,7 @@ export const systemRows: Row[] = [
     writes: [],
     meaning: writeFrom('write_debug'),
     size: 'f64',
+    registers: DEBUG_REGISTERS,
     privileged: true,
     ends: true,
     untested: kernel,
