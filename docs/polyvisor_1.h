@@ -1,4 +1,4 @@
-/* Version 1.1 of Polyvisor's binary interface for hypervisors: see docs/write-a-hypervisor.md. Made by npm run docs. */
+/* Version 1.2 of Polyvisor's binary interface for hypervisors: see docs/write-a-hypervisor.md. Made by npm run docs. */
 #pragma once
 #include <stdint.h>
 
@@ -152,3 +152,4 @@ POLYVISOR_EXPORT(irq_halt) void irq_halt(int32_t cpu);
 POLYVISOR_EXPORT(irq_delivered) void irq_delivered(int32_t cpu, int32_t vector);
 POLYVISOR_EXPORT(irq_catchUp) void irq_catchUp(int32_t cpu);
 POLYVISOR_EXPORT(time_resumed) void time_resumed(int32_t cpu, int64_t nanoseconds);
+POLYVISOR_EXPORT(time_tscMoved) void time_tscMoved(int32_t cpu);

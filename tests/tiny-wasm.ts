@@ -23,7 +23,7 @@ export interface TinyHypervisor {
   at?: number;
 }
 
-export const manifest = (more: object = {}) => ({ abi: '1.1', name: 'tiny', title: 'a hypervisor of a test', ...more });
+export const manifest = (more: object = {}) => ({ abi: '1.2', name: 'tiny', title: 'a hypervisor of a test', ...more });
 
 const PLACE = 1024;
 const TYPE: Readonly<Record<string, number>> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c };

@@ -1,4 +1,4 @@
-/** Version 1.1 of Polyvisor's binary interface for hypervisors: see docs/write-a-hypervisor.md. Made by npm run docs. */
+/** Version 1.2 of Polyvisor's binary interface for hypervisors: see docs/write-a-hypervisor.md. Made by npm run docs. */
 
 /** A register. */
 export declare function get_register(cpu: i32, register: i32): i64;

@@ -260,6 +260,24 @@ export const cases: readonly Case[] = [
     },
   },
   {
+    name: 'its clock does not jump when the guest sets its time-stamp counter',
+    needs: ({ guest }) => (guest.clock ? guest.settingTsc : 'no guest half that reads a clock is known'),
+    run(fixture) {
+      const { cpu, table } = fixture;
+      const random = createRandom(0x747363n);
+      cpu.clock.advance(77_777_777);
+      const now = fixture.guest.clock!(fixture);
+      for (let step = 0; step < 100; step++) {
+        cpu.clock.advance(random.of([0, 1, 1e6, 1e9]));
+        cpu.tscOffset = random.of([0n, -1n, 1n << 20n, 1n << 48n, -(1n << 40n)]) - cpu.tsc.at(cpu.clock.now());
+        if (typeof table.time.tscMoved === 'function') table.time.tscMoved(cpu);
+        cpu.clock.advance(random.of([0, 1000, 1e6]));
+        const error = Number(now()) - cpu.clock.now();
+        assert.ok(Math.abs(error) <= 3 + (fixture.guest.resolution ?? 1), `${error} ns off after ${cpu.clock.now()}`);
+      }
+    },
+  },
+  {
     name: 'it knows when the machine was started',
     needs: ({ guest }) => (guest.wallClock ? undefined : 'no guest half that reads a wall clock is known'),
     run(fixture) {

@@ -95,7 +95,9 @@ export class FakeProcessor implements Processor {
   readonly clock: FakeClock;
   readonly log = createLog();
   readonly interrupts: FakeInterrupts | undefined = new FakeInterrupts();
-  readonly tsc: { read(): bigint; readonly frequency: number };
+  readonly tsc: Processor['tsc'];
+  /** What the guest has added to its time-stamp counter. */
+  tscOffset = 0n;
 
   cpl = 0;
   mode = 64;
@@ -121,7 +123,8 @@ export class FakeProcessor implements Processor {
     this.memory = typeof memory === 'number' ? new GuestMemory(new ArrayBuffer(memory), 0, memory) : memory;
     this.clock = options.clock ?? new FakeClock(this.states);
     const frequency = options.tscFrequency ?? 2_500_000_000;
-    this.tsc = { frequency, read: () => BigInt(Math.floor((this.clock.now() * frequency) / 1e9)) };
+    const at = (time: number) => BigInt.asUintN(64, BigInt(Math.floor((time * frequency) / 1e9)) + this.tscOffset);
+    this.tsc = { frequency, at, read: () => at(this.clock.now()) };
   }
 
   /** Registers, interrupts, and what was done to this processor: a copy. */
@@ -135,6 +138,7 @@ export class FakeProcessor implements Processor {
       events: { raised, delivered, kills, requests, events },
       cpl,
       mode,
+      tscOffset: this.tscOffset,
     });
   }
 
@@ -146,6 +150,7 @@ export class FakeProcessor implements Processor {
     this.memory.copyIn(0, other.memory.bytes);
     this.cpl = other.cpl;
     this.mode = other.mode;
+    this.tscOffset = other.tscOffset;
     for (const list of ['raised', 'delivered', 'kills', 'requests', 'events'] as const)
       this[list].splice(0, this[list].length, ...(other[list] as never[]));
     this.states.restore(saved);

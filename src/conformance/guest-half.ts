@@ -7,6 +7,8 @@ import type { Fixture } from './fixture.ts';
 export interface GuestHalf {
   /** Sets the interface's clock up. @returns what reads it: nanoseconds since the machine's start. */
   clock?(fixture: Fixture): () => bigint;
+  /** Why a guest that sets its time-stamp counter may see this clock jump, or cannot set it. */
+  settingTsc?: string;
   /** What the clock counts in, in nanoseconds, where it is more than one. */
   resolution?: number;
   /** The wall-clock time of the machine's start, in nanoseconds since the Unix epoch. */

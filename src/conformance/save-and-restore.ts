@@ -34,7 +34,7 @@ function act(fixture: Fixture, random: Random): unknown {
   const { table, cpu } = fixture;
   const value = random.below(3) === 0 ? BigInt(random.below(1 << 20)) : random.of(VALUES);
   const indexes = Object.keys(table.cpu.msrs).map(Number);
-  switch (random.below(6)) {
+  switch (random.below(7)) {
     case 0:
     case 1: {
       if (indexes.length === 0) return undefined;
@@ -48,6 +48,10 @@ function act(fixture: Fixture, random: Random): unknown {
       return takeInterrupt(fixture, 0x20 + random.below(0xe0));
     case 4:
       if (typeof table.time.resumed === 'function') table.time.resumed(cpu, random.below(1e6));
+      return undefined;
+    case 5:
+      cpu.tscOffset = value;
+      if (typeof table.time.tscMoved === 'function') table.time.tscMoved(cpu);
       return undefined;
     default: {
       const numbers = Object.keys(table.cpu.hypercalls).map(BigInt);

@@ -124,7 +124,7 @@ export class ApicTimer {
   }
 
   /** The guest changed its time-stamp counter, and with it the time at which a deadline is reached. */
-  tscChanged(): void {
+  tscMoved(): void {
     if (this.#state.deadline !== 0n) this.#armDeadline();
   }
 

@@ -180,6 +180,11 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
     this.#state.lvt[LINT1] = NMI << 8;
   }
 
+  /** IA32_APIC_BASE.EN. */
+  get enabled(): boolean {
+    return (this.#kept.mode & ENABLED) !== 0;
+  }
+
   /** Where the registers are in memory; undefined when they are not. */
   get page(): number | undefined {
     return this.#kept.mode === ENABLED ? this.#kept.base : undefined;

@@ -46,7 +46,7 @@ const CR0_CACHED = CR0_PG | CR0_WP | CR0_PE;
 export interface ProcessorServices {
   clock: Clock;
   log: Log;
-  tsc: { read(): bigint; readonly frequency: number };
+  tsc: Processor['tsc'];
   kill(reason: string): void;
   request(what: 'power-off' | 'reset' | 'crash', reason?: string): void;
 }
@@ -56,7 +56,7 @@ export class EngineProcessor implements Processor {
   readonly memory: GuestMemory;
   readonly clock: Clock;
   readonly log: Log;
-  readonly tsc: { read(): bigint; readonly frequency: number };
+  readonly tsc: Processor['tsc'];
   interrupts: InterruptSource | undefined;
   readonly kill: (reason: string) => void;
   readonly request: (what: 'power-off' | 'reset' | 'crash', reason?: string) => void;

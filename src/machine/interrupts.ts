@@ -7,7 +7,6 @@ import type { Engine } from '../engine/engine.ts';
 import { state } from '../engine/x86/state.ts';
 import type { Questions } from '../paravirt/operations.ts';
 import type { Processor } from '../paravirt/processor.ts';
-import type { State, States } from '../state/state.ts';
 import { NMI } from '../x86/vectors.ts';
 import type { Count } from './counts.ts';
 
@@ -21,7 +20,6 @@ export interface InterruptsOptions {
   delivered: Count;
   /** True: the hypervisor cannot tell whether something is pending, and is asked to deliver at every chance. */
   alwaysAttentive: boolean;
-  states: States;
 }
 
 export class Interrupts {
@@ -31,16 +29,14 @@ export class Interrupts {
   readonly #apic: LocalApic | undefined;
   readonly #delivered: Count;
   readonly #alwaysAttentive: boolean;
-  readonly #state: State<{ nmiPending: boolean }>;
 
-  constructor({ engine, processor, questions, apic, delivered, alwaysAttentive, states }: InterruptsOptions) {
+  constructor({ engine, processor, questions, apic, delivered, alwaysAttentive }: InterruptsOptions) {
     this.#engine = engine;
     this.#processor = processor;
     this.#questions = questions;
     this.#apic = apic;
     this.#delivered = delivered;
     this.#alwaysAttentive = alwaysAttentive;
-    this.#state = states.state('interrupts', 1, () => ({ nmiPending: false }));
     if (apic) apic.pins = this.#pins();
   }
 
@@ -49,7 +45,7 @@ export class Interrupts {
     return {
       onChange: () => this.#engine.requestExit(),
       nmi: () => {
-        this.#state.nmiPending = true;
+        this.#nmiPending = true;
         this.#engine.requestExit();
       },
       init: () => {},
@@ -57,8 +53,14 @@ export class Interrupts {
     };
   }
 
+  get #nmiPending(): boolean {
+    return this.#engine.cpu.get32(state.NMI_PENDING) !== 0;
+  }
+  set #nmiPending(pending: boolean) {
+    this.#engine.cpu.set32(state.NMI_PENDING, pending ? 1 : 0);
+  }
   get #nmiWaits(): boolean {
-    return this.#state.nmiPending && !this.#engine.cpu.nmiBlocked;
+    return this.#nmiPending && !this.#engine.cpu.nmiBlocked;
   }
 
   /** True if an interrupt waits, RFLAGS.IF aside. */
@@ -76,7 +78,7 @@ export class Interrupts {
 
   /** True if nothing can wake the processor when it halts now: no hypervisor delivers, IF is off, and no NMI waits. */
   get deaf(): boolean {
-    return !this.#engine.cpu.interruptFlag && !this.#questions.deliver && !this.#state.nmiPending;
+    return !this.#engine.cpu.interruptFlag && !this.#questions.deliver && !this.#nmiPending;
   }
 
   /** Between two instructions: delivers what is pending and allowed. */
@@ -92,7 +94,7 @@ export class Interrupts {
   }
 
   #deliverNmi(): void {
-    this.#state.nmiPending = false;
+    this.#nmiPending = false;
     this.#engine.cpu.nmiBlocked = true;
     this.#engine.wake();
     this.#processor.interrupt(NMI);

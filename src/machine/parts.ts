@@ -97,7 +97,7 @@ export function connect(engine: Engine, options: MachineOptions, module: Hypervi
   const ports = new Bus('port', log);
   const mmio = new Bus('mmio', log);
 
-  const tsc = createTsc(clock, states.scope('processor/0'));
+  const tsc = createTsc(clock, engine.cpu);
   const processor = new EngineProcessor(0, engine, { clock, log, tsc, kill, request });
   let board: Board | undefined;
   const context: HypervisorContext = {
@@ -126,7 +126,7 @@ export function connect(engine: Engine, options: MachineOptions, module: Hypervi
   const [exits, operations] = [new Counts(), new Counts()];
   const tallies = createTallies(table.cpu, nativeMsrs);
   const shared = { engine, states, log, time, ending, input, context, table, board, exits, operations, tallies };
-  const first = connectProcessor(shared, processor, tsc, createRandom(states, host === undefined));
+  const first = connectProcessor(shared, processor, tsc, createRandom(engine.cpu, processor.id, host === undefined));
   return { ...shared, processors: [first] };
 }
 
@@ -144,7 +144,7 @@ function connectProcessor(
   tsc: TimeStampCounter,
   random: () => bigint,
 ): ProcessorParts {
-  const { engine, states, table, context, board, exits, operations, tallies, ending } = parts;
+  const { engine, table, context, board, exits, operations, tallies, ending } = parts;
   const { cpu } = engine;
   const apic = board?.localApics[processor.id];
   processor.interrupts = apic;
@@ -156,7 +156,6 @@ function connectProcessor(
     apic,
     delivered: exits.of('interrupt'),
     alwaysAttentive: table.irq.pending === nothing,
-    states: states.scope(`processor/${processor.id}`),
   });
   const { ports, mmio } = context;
   const answerers = { table, questions, processor, cpu, ports, mmio, apic, exits, tallies };
@@ -181,9 +180,9 @@ function connectProcessor(
     interruptPending: () => interrupts.wait(),
     boundary: () => interrupts.deliver(),
     tsc: tsc.read,
-    setTsc(value) {
-      tsc.set(value);
-      apic?.timer.tscChanged();
+    tscMoved() {
+      apic?.timer.tscMoved();
+      questions.tscMoved?.();
     },
     taskPriority: () => apic?.cr8 ?? 0,
     setTaskPriority(value) {

@@ -131,7 +131,7 @@ export function cpuidQuestion({ questions, processor, cpu, apic, exits }: Answer
     cpuid(leaf, subleaf, {
       apicId: processor.id,
       osxsave: (cpu.get32(state.CR4) & CR4_OSXSAVE) !== 0,
-      apic: apic !== undefined,
+      apic: apic?.enabled ?? false,
     });
   return {
     cpuid(leaf, subleaf) {

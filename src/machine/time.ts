@@ -1,5 +1,7 @@
 /** Guest time: the machine's clock over one of its two sources, and a processor's time-stamp counter. */
 import { MachineClock, VirtualTime } from '../clock.ts';
+import type { Cpu } from '../engine/x86/cpu.ts';
+import { state } from '../engine/x86/state.ts';
 import type { HostClock } from '../host/clock.ts';
 import { HostTime } from '../host-time.ts';
 import type { States } from '../state/state.ts';
@@ -35,15 +37,11 @@ export function createTime(host: HostClock | undefined, instructions: () => numb
 export interface TimeStampCounter {
   readonly frequency: number;
   read(): bigint;
-  set(value: bigint): void;
+  /** What it is at a time of the clock's. */
+  at(time: number): bigint;
 }
 
-export function createTsc(clock: MachineClock, states: States): TimeStampCounter {
-  const state = states.state('tsc', 1, () => ({ offset: 0n }));
-  const read = () => BigInt(Math.floor(clock.now())) + state.offset;
-  return {
-    frequency: TSC_FREQUENCY,
-    read,
-    set: value => void (state.offset += value - read()),
-  };
+export function createTsc(clock: MachineClock, cpu: Cpu): TimeStampCounter {
+  const at = (time: number) => BigInt.asUintN(64, BigInt(Math.floor(time)) + cpu.get64(state.TSC_OFFSET));
+  return { frequency: TSC_FREQUENCY, read: () => at(clock.now()), at };
 }

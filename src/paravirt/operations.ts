@@ -147,6 +147,11 @@ export const operations = {
   time: {
     /** The machine starts or a processor resumes after having been held up by the host for `stolen` ns. */
     resumed: operation(['cpu', 'stolen']),
+    /**
+     * The guest has set its time-stamp counter (IA32_TSC, IA32_TSC_ADJUST). What tells it the time by that counter is to
+     * be written anew, so that the time does not jump.
+     */
+    tscMoved: operation(['cpu']),
   },
   smp: {},
 } as const;

@@ -47,7 +47,8 @@ export interface Processor {
   readonly memory: GuestMemory;
   readonly clock: Clock;
   readonly log: Log;
-  readonly tsc: { read(): bigint; readonly frequency: number };
+  /** The time-stamp counter: what it is now, and at a time of the clock's. */
+  readonly tsc: { read(): bigint; at(time: number): bigint; readonly frequency: number };
 
   get(register: RegisterName): bigint;
   /** Stores raw: no architectural check, but everything the engine caches of it (paging mode, TLB) follows. */

@@ -2,6 +2,7 @@
 export const IA32_TIME_STAMP_COUNTER = 0x10;
 export const IA32_PLATFORM_ID = 0x17;
 export const IA32_APIC_BASE = 0x1b;
+export const IA32_TSC_ADJUST = 0x3b;
 export const IA32_SPEC_CTRL = 0x48;
 export const IA32_PRED_CMD = 0x49;
 export const IA32_BIOS_SIGN_ID = 0x8b;
@@ -12,6 +13,7 @@ export const IA32_SYSENTER_ESP = 0x175;
 export const IA32_SYSENTER_EIP = 0x176;
 export const IA32_MCG_CAP = 0x179;
 export const IA32_MCG_STATUS = 0x17a;
+export const IA32_MISC_ENABLE = 0x1a0;
 export const IA32_DEBUGCTL = 0x1d9;
 /** The first of pairs: IA32_MTRR_PHYSBASE0, IA32_MTRR_PHYSMASK0, IA32_MTRR_PHYSBASE1 … */
 export const IA32_MTRR_PHYSBASE0 = 0x200;

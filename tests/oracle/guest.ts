@@ -160,7 +160,7 @@ export class OracleGuest {
         this.engine.requestExit();
       },
       tsc: () => 0n,
-      setTsc: () => {},
+      tscMoved: () => {},
       taskPriority: () => 0,
       setTaskPriority: () => {},
       interruptPending: () => false,

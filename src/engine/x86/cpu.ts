@@ -47,7 +47,8 @@ export interface Environment extends Questions {
   writeMsr(index: number, value: bigint): boolean;
   /** Guest TSC. */
   tsc(): bigint;
-  setTsc(value: bigint): void;
+  /** The guest has set its time-stamp counter. */
+  tscMoved(): void;
   /** The local APIC's task priority, as CR8 has it (0-15). */
   taskPriority(): number;
   setTaskPriority(value: number): void;

@@ -66,6 +66,7 @@ const QUALITIES: readonly Bit[] = [
   bit(1, 'edx', 17), // PSE-36
   bit(1, 'ecx', 21), // x2APIC
   bit(1, 'ecx', 24), // TSC deadline
+  bit(7, 'ebx', 1), // IA32_TSC_ADJUST
   bit(7, 'ebx', 7), // SMEP
   bit(7, 'ebx', 9), // ERMS
   bit(7, 'ecx', 2), // UMIP
@@ -77,6 +78,8 @@ const QUALITIES: readonly Bit[] = [
   bit(0x80000001, 'edx', 29), // long mode
   bit(0x80000007, 'edx', 8), // invariant TSC
 ];
+/** Of leaf 1's EDX: there only while the local APIC is on. */
+const APIC = 1 << 9;
 /** Bits of leaf 1's EDX that AMD repeats in leaf 0x80000001. */
 const REPEATED = 0x0183f3ff;
 
@@ -120,7 +123,7 @@ export function cpuid(leaf: number, subleaf: number, inputs: CpuidInputs): Cpuid
       return { eax: 0xd, ebx: text(VENDOR, 0), edx: text(VENDOR, 4), ecx: text(VENDOR, 8) };
     case 1: {
       const ecx = (LEAF_1.ecx | (inputs.osxsave ? 1 << 27 : 0)) >>> 0;
-      const edx = inputs.apic ? LEAF_1.edx : LEAF_1.edx & ~(1 << 9);
+      const edx = LEAF_1.edx & (inputs.apic ? -1 : ~APIC);
       // CLFLUSH line of 8 quadwords, one logical processor.
       return { eax: SIGNATURE, ebx: (inputs.apicId << 24) | (1 << 16) | (8 << 8), ecx, edx: edx >>> 0 };
     }
@@ -136,7 +139,7 @@ export function cpuid(leaf: number, subleaf: number, inputs: CpuidInputs): Cpuid
         eax: SIGNATURE,
         ebx: 0,
         ecx: LEAF_80000001.ecx,
-        edx: (LEAF_80000001.edx | (LEAF_1.edx & REPEATED)) >>> 0,
+        edx: (LEAF_80000001.edx | (LEAF_1.edx & REPEATED & (inputs.apic ? -1 : ~APIC))) >>> 0,
       };
     case 0x80000002:
     case 0x80000003:

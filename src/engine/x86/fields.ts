@@ -111,8 +111,8 @@ const otherFields = rows({
   CR0: { type: 'u64', role: 'architecture', manual: 'SDM 3A 2.5', waist: 'cr0', initial: 0x60000010n },
   CR3: { type: 'u64', role: 'architecture', manual: 'SDM 3A 2.5', waist: 'cr3' },
   CR4: { type: 'u64', role: 'architecture', manual: 'SDM 3A 2.5', waist: 'cr4' },
-  /** Added to the clock: what RDTSC reads. */
-  TSC_OFFSET: { type: 'u64', role: 'architecture', manual: 'SDM 3B 17.17.3' },
+  /** Added to the clock, it makes what RDTSC reads. It is IA32_TSC_ADJUST, too. */
+  TSC_OFFSET: { type: 'u64', role: 'architecture', manual: 'SDM 3B 18.17.3' },
   EFER: { type: 'u64', role: 'architecture', manual: 'SDM 4, IA32_EFER', waist: 'efer' },
   XCR0: { type: 'u64', role: 'architecture', manual: 'SDM 3A 2.6', waist: 'xcr0', initial: 1n },
   DR: {
@@ -180,7 +180,7 @@ const otherFields = rows({
   BU_CFG: { type: 'u64', role: 'architecture', manual: 'AMD BKDG' },
   DE_CFG: { type: 'u64', role: 'architecture', manual: 'AMD BKDG' },
 
-  /** RDRAND and RDSEED: what the next number follows from. */
+  /** RDRAND and RDSEED: how far the sequence of their numbers has come. */
   RANDOM_SEED: { type: 'u64', role: 'architecture', manual: 'SDM 1, 7.3.17' },
 
   // Derived from the above.

@@ -52,6 +52,13 @@ const isMtrrDefault = typed(0xfffffffffffff300n);
 const isMtrrBase = typed(NO_ADDRESS | 0xf00n);
 const isMtrrMask = (value: bigint): boolean => !(value & (NO_ADDRESS | 0x7ffn));
 
+/** The guest sets its time-stamp counter: what goes by it hears of that. */
+function setTscOffset(cpu: Cpu, offset: bigint): true {
+  cpu.set64(state.TSC_OFFSET, BigInt.asUintN(64, offset));
+  cpu.environment.tscMoved();
+  return true;
+}
+
 const VARIABLE_MTRRS = 8;
 /** In the order of the field IA32_MTRR_FIX. */
 const FIXED_MTRRS: [number, string][] = [
@@ -71,11 +78,10 @@ export const nativeMsrs: Readonly<Record<number, NativeMsr>> = {
   [msrs.IA32_TIME_STAMP_COUNTER]: {
     name: 'IA32_TIME_STAMP_COUNTER',
     read: cpu => cpu.environment.tsc(),
-    write(cpu, value) {
-      cpu.environment.setTsc(value);
-      return true;
-    },
+    write: (cpu, value) => setTscOffset(cpu, cpu.get64(state.TSC_OFFSET) + value - cpu.environment.tsc()),
   },
+  // A write of either adds to both what it adds to the counter (SDM 3B 18.17.3), and both start at 0: they are one.
+  [msrs.IA32_TSC_ADJUST]: { name: 'IA32_TSC_ADJUST', read: cpu => cpu.get64(state.TSC_OFFSET), write: setTscOffset },
   [msrs.IA32_PLATFORM_ID]: readOnly('IA32_PLATFORM_ID', 0n),
   [msrs.IA32_SPEC_CTRL]: field('IA32_SPEC_CTRL', state.IA32_SPEC_CTRL, value => value <= 7n),
   [msrs.IA32_PRED_CMD]: { name: 'IA32_PRED_CMD', write: (_cpu, value) => value <= 1n },

@@ -6,6 +6,7 @@ export const bareHalf: GuestHalf = {
     ({ cpu }) =>
     () =>
       (cpu.tsc.read() * 1_000_000_000n) / BigInt(cpu.tsc.frequency),
+  settingTsc: 'the time-stamp counter is the clock',
   interrupts:
     ({ cpu }) =>
     () =>

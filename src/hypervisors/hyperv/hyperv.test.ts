@@ -74,7 +74,7 @@ describe('reference time', () => {
 
   test('whole units of a TSC that ticks once a nanosecond are not one too small', () => {
     const { memory, write, table } = fakeGuest();
-    const cpu = { id: 0, tsc: { frequency: 1e9, read: () => 0n } } as Parameters<
+    const cpu = { id: 0, tsc: { frequency: 1e9, read: () => 0n, at: () => 0n } } as unknown as Parameters<
       NonNullable<(typeof table.cpu.msrs)[number]['write']>
     >[0];
     assert.ok(table.cpu.msrs[MSR.REFERENCE_TSC].write!(cpu, 0x3001n));

@@ -6,5 +6,6 @@ import type { Synic } from './synic.ts';
 import { createTimers } from './timers.ts';
 
 export function createTime(context: HypervisorContext, synic: Synic): Group<'time'> {
-  return { msrs: { ...createReferenceTime(context), ...createTimers(context, synic) } };
+  const { msrs, tscMoved } = createReferenceTime(context);
+  return { tscMoved, msrs: { ...msrs, ...createTimers(context, synic) } };
 }

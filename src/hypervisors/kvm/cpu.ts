@@ -1,8 +1,10 @@
 /** KVM's identification leaves and hypercalls (Documentation/virt/kvm/x86/cpuid.rst, hypercalls.rst). */
 import { EMPTY_LEAF, signatureLeaf, withHypervisor, withoutInvariantTsc } from '../../paravirt/cpuid.ts';
 import type { Group } from '../../paravirt/group.ts';
-import type { CpuidResult, Hypercall, HypercallConvention, HypervisorContext } from '../../paravirt/operations.ts';
+import type { CpuidResult, Hypercall, HypercallConvention, HypervisorContext, Msr } from '../../paravirt/operations.ts';
+import { perProcessor } from '../../paravirt/per-processor.ts';
 import type { Processor } from '../../paravirt/processor.ts';
+import { IA32_MISC_ENABLE } from '../../x86/msrs.ts';
 
 const KVM_CPUID_SIGNATURE = 0x40000000;
 const KVM_CPUID_FEATURES = 0x40000001;
@@ -92,6 +94,29 @@ function pairClocks(cpu: Processor, address: bigint, type: bigint): number {
   return 0;
 }
 
-export function createCpu(_context: HypervisorContext): Group<'cpu'> {
-  return { cpuid, hypercall, hypercalls, convention };
+/** Bits of IA32_MISC_ENABLE (SDM 4, table 2-2) that say what is not there, and that no write changes. */
+const BTS_UNAVAILABLE = 1n << 11n;
+const PEBS_UNAVAILABLE = 1n << 12n;
+const READ_ONLY = BTS_UNAVAILABLE | PEBS_UNAVAILABLE;
+/** Performance monitoring available: a write of it is ignored. */
+const EMON = 1n << 7n;
+const FAST_STRINGS = 1n << 0n;
+
+/** KVM has this register of Intel's on every processor, and keeps what is written. */
+function miscEnable(context: HypervisorContext): Msr {
+  const states = perProcessor(context, 'kvm/misc-enable', 1, () => ({ value: READ_ONLY | FAST_STRINGS }));
+  return {
+    name: 'IA32_MISC_ENABLE',
+    read: ({ id }) => states[id].value,
+    write({ id }, value) {
+      const state = states[id];
+      if ((value ^ state.value) & READ_ONLY) return false;
+      state.value = (value & ~EMON) | (state.value & EMON);
+      return true;
+    },
+  };
+}
+
+export function createCpu(context: HypervisorContext): Group<'cpu'> {
+  return { cpuid, hypercall, hypercalls, convention, msrs: { [IA32_MISC_ENABLE]: miscEnable(context) } };
 }

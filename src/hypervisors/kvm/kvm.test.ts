@@ -31,7 +31,7 @@ test('offers exactly the registers whose features it announces', () => {
   assert.equal(leaf(0x40000001).eax, 0x0100006b);
   assert.equal(leaf(0x80000007).edx, 0xff, 'an invariant TSC would be preferred to kvm-clock');
   const numbers = Object.keys(table.cpu.msrs).map(Number);
-  assert.deepEqual(numbers, [0x11, 0x12, 0x4b564d00, 0x4b564d01, 0x4b564d03, 0x4b564d04]);
+  assert.deepEqual(numbers, [0x11, 0x12, 0x1a0, 0x4b564d00, 0x4b564d01, 0x4b564d03, 0x4b564d04]);
 });
 
 test('the clock record is there when WRMSR returns, by the old number and the new', () => {
@@ -47,6 +47,17 @@ test('the clock record is there when WRMSR returns, by the old number and the ne
     assert.ok(write(index, 0x2000n), 'disabled');
     assert.equal(memory.read32(0x2000), 0);
   }
+});
+
+test('IA32_MISC_ENABLE keeps what is written, but what says that something is not there', () => {
+  const { cpu, table, write } = setUp();
+  const read = () => table.cpu.msrs[0x1a0].read!(cpu);
+  assert.equal(read(), 0x1801n);
+  assert.ok(write(0x1a0, 0x4_00c5_1889n));
+  assert.equal(read(), 0x4_00c5_1809n, 'performance monitoring is not there');
+  assert.ok(!write(0x1a0, 1n));
+  assert.ok(!write(0x1a0, 0x1001n));
+  assert.equal(read(), 0x4_00c5_1809n);
 });
 
 test('an address outside RAM is taken and not used', () => {

@@ -21,27 +21,29 @@ const KVM_STEAL_RESERVED_MASK = 0x3en;
 /** struct kvm_steal_time: u64 steal, u32 version, u32 flags, u8 preempted, padding. */
 const STEAL_TIME_SIZE = 64;
 
-/** What was last written to each register: each is the guest-physical address of a record, and whether to keep it. */
+/**
+ * What was last written: each is the guest-physical address of a record, and whether to keep it. The old and the new
+ * number of system time are one register.
+ */
 const REGISTERS = {
   MSR_KVM_WALL_CLOCK: 0n,
-  MSR_KVM_SYSTEM_TIME: 0n,
   MSR_KVM_WALL_CLOCK_NEW: 0n,
-  MSR_KVM_SYSTEM_TIME_NEW: 0n,
+  MSR_KVM_SYSTEM_TIME: 0n,
   MSR_KVM_STEAL_TIME: 0n,
 };
 type RegisterName = keyof typeof REGISTERS;
 
 export function createTime(context: HypervisorContext): Group<'time'> {
   const { memory, clock, log } = context;
-  const states = perProcessor(context, 'kvm/time', 1, () => ({ ...REGISTERS }));
+  const states = perProcessor(context, 'kvm/time', 2, () => ({ ...REGISTERS }));
 
   /** A register that keeps what was written if `takes` took it; `takes` answers false for #GP. */
-  const register = (name: RegisterName, takes: (cpu: Processor, value: bigint) => boolean): Msr => ({
+  const register = (name: string, kept: RegisterName, takes: (cpu: Processor, value: bigint) => boolean): Msr => ({
     name,
-    read: cpu => states[cpu.id][name],
+    read: cpu => states[cpu.id][kept],
     write(cpu, value) {
       if (!takes(cpu, value)) return false;
-      states[cpu.id][name] = value;
+      states[cpu.id][kept] = value;
       return true;
     },
   });
@@ -52,27 +54,30 @@ export function createTime(context: HypervisorContext): Group<'time'> {
     return true;
   };
 
-  /**
-   * The guest hands over the address of a record and from then on makes its time of the TSC alone. Our TSC is the
-   * clock's time multiplied, so a record never goes stale and is written once.
-   */
-  const systemTime = (name: RegisterName) =>
-    register(name, (cpu, value) => {
+  /** The record that says how the TSC becomes time. The TSC runs with the clock, so that it holds until one is set. */
+  const writeSystemTime = (cpu: Processor, address: number): void => {
+    const now = clock.now();
+    writePvclock(memory, address, {
+      tsc: cpu.tsc.at(now),
+      systemTime: BigInt(Math.floor(now)),
+      scale: pvclockScale(cpu.tsc.frequency),
+      flags: PVCLOCK_TSC_STABLE,
+    });
+  };
+
+  /** The guest hands over the address of a record and from then on makes its time of the TSC alone. */
+  const systemTime = (name: string) =>
+    register(name, 'MSR_KVM_SYSTEM_TIME', (cpu, value) => {
       if (!(value & KVM_MSR_ENABLED)) return true;
       const address = Number(value & ~KVM_MSR_ENABLED);
       if (!memory.has(address, PVCLOCK_SIZE)) return outside(name, address);
-      writePvclock(memory, address, {
-        tsc: cpu.tsc.read(),
-        systemTime: BigInt(Math.floor(clock.now())),
-        scale: pvclockScale(cpu.tsc.frequency),
-        flags: PVCLOCK_TSC_STABLE,
-      });
+      writeSystemTime(cpu, address);
       return true;
     });
 
   /** Written with an address each time the guest wants to know when it was booted, in wall-clock time. */
-  const wallClock = (name: RegisterName) =>
-    register(name, (_cpu, value) => {
+  const wallClock = (name: 'MSR_KVM_WALL_CLOCK' | 'MSR_KVM_WALL_CLOCK_NEW') =>
+    register(name, name, (_cpu, value) => {
       const address = Number(value);
       if (!memory.has(address, WALL_CLOCK_SIZE)) return outside(name, address);
       const version = (memory.read32(address) | 1) >>> 0;
@@ -91,7 +96,7 @@ export function createTime(context: HypervisorContext): Group<'time'> {
     memory.write32(address + 8, (version + 1) >>> 0);
   };
 
-  const stealTime = register('MSR_KVM_STEAL_TIME', (_cpu, value) => {
+  const stealTime = register('MSR_KVM_STEAL_TIME', 'MSR_KVM_STEAL_TIME', (_cpu, value) => {
     if (value & KVM_STEAL_RESERVED_MASK) return false;
     if (!(value & KVM_MSR_ENABLED)) return true;
     const address = Number(value & ~KVM_MSR_ENABLED);
@@ -107,6 +112,11 @@ export function createTime(context: HypervisorContext): Group<'time'> {
       [MSR_KVM_WALL_CLOCK_NEW]: wallClock('MSR_KVM_WALL_CLOCK_NEW'),
       [MSR_KVM_SYSTEM_TIME_NEW]: systemTime('MSR_KVM_SYSTEM_TIME_NEW'),
       [MSR_KVM_STEAL_TIME]: stealTime,
+    },
+    tscMoved(cpu) {
+      const value = states[cpu.id].MSR_KVM_SYSTEM_TIME;
+      const address = Number(value & ~KVM_MSR_ENABLED);
+      if (value & KVM_MSR_ENABLED && memory.has(address, PVCLOCK_SIZE)) writeSystemTime(cpu, address);
     },
     resumed(cpu, stolen) {
       const value = states[cpu.id].MSR_KVM_STEAL_TIME;

@@ -33,6 +33,7 @@ export const vmwareHalf: GuestHalf = {
     const frequency = (cpu.get('rbx') << 32n) | low;
     return () => (cpu.tsc.read() * 1_000_000_000n) / frequency;
   },
+  settingTsc: bareHalf.settingTsc,
   interrupts: bareHalf.interrupts,
   hypercall: call,
 };

@@ -26,6 +26,7 @@ export const xenPvHalf: GuestHalf = {
     const record = sharedInfo(fixture) + TIME;
     return () => readPvclock(fixture.cpu.memory, record, fixture.cpu.tsc.read());
   },
+  settingTsc: 'Xen lets no paravirtualized guest set it',
   wallClock(fixture) {
     const at = sharedInfo(fixture) + WALL_CLOCK;
     const { memory } = fixture.cpu;

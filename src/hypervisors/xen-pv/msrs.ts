@@ -15,6 +15,7 @@ import {
   IA32_KERNEL_GS_BASE,
   IA32_MCG_CAP,
   IA32_MCG_STATUS,
+  IA32_MISC_ENABLE,
   IA32_PAT,
   IA32_SPEC_CTRL,
   IA32_TIME_STAMP_COUNTER,
@@ -26,7 +27,6 @@ import * as vectors from '../../x86/vectors.ts';
 import { isCanonical } from './page-table-entry.ts';
 import type { PvVcpu } from './pv-vcpu.ts';
 
-const MSR_IA32_MISC_ENABLE = 0x1a0;
 const MSR_IA32_PERF_CAPABILITIES = 0x345;
 const MSR_FAM10H_MMIO_CONF_BASE = 0xc0010058;
 /** AMD's P-state registers: the limit, the control, the status and eight definitions. */
@@ -74,7 +74,7 @@ export function readMsr(v: PvVcpu, index: number): bigint | undefined {
       return cpu.get('efer');
     case IA32_PAT:
       return XEN_PAT;
-    case MSR_IA32_MISC_ENABLE:
+    case IA32_MISC_ENABLE:
       return MISC_ENABLE;
     case IA32_ARCH_CAPABILITIES:
       return ARCH_CAPABILITIES;
@@ -103,7 +103,7 @@ export function writeMsr(v: PvVcpu, index: number, value: bigint): boolean {
     return true;
   }
   // These take back what they gave and nothing else.
-  if (index === IA32_EFER || index === MSR_IA32_MISC_ENABLE) return readMsr(v, index) === value;
+  if (index === IA32_EFER || index === IA32_MISC_ENABLE) return readMsr(v, index) === value;
   if (index === IA32_SPEC_CTRL) return value >> 11n === 0n;
   if (index === HWCR || index === NB_CFG || isPstate(index) || isCounter(index)) return true;
   v.cpu.log.once(`pv-wrmsr-${index}`, `xen-pv: WRMSR of 0x${value.toString(16)} to 0x${index.toString(16)}: refused`);

@@ -83,6 +83,7 @@ export const XENFEAT_direct_mapped = 17;
 
 /** Runstates (public/vcpu.h). */
 export const RUNSTATE_running = 0;
+export const RUNSTATE_runnable = 1;
 export const RUNSTATE_blocked = 2;
 export const RUNSTATE_offline = 3;
 

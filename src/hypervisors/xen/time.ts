@@ -11,7 +11,14 @@ import {
   writePvclock,
 } from '../../paravirt/pvclock.ts';
 import type { State, States } from '../../state/state.ts';
-import { EINVAL, ETIME, VIRQ_TIMER, VMASST_TYPE_runstate_update_flag } from './constants.ts';
+import {
+  EINVAL,
+  ETIME,
+  RUNSTATE_runnable,
+  RUNSTATE_running,
+  VIRQ_TIMER,
+  VMASST_TYPE_runstate_update_flag,
+} from './constants.ts';
 import type { Domain, Vcpu } from './domain.ts';
 import { VCPU_INFO_TIME } from './shared-info.ts';
 import { structure } from './structures.ts';
@@ -39,6 +46,8 @@ interface TimeState {
   runstateSince: number;
   /** Nanoseconds spent in each runstate before the current one began. */
   spent: number[];
+  /** Nanoseconds that the host took while the guest was running, and that do not stand in `spent` yet. */
+  stolen: number;
   runstateArea: { address: bigint; width: 32 | 64 } | undefined;
   timeArea: bigint | undefined;
   /** Of the periodic timer, in nanoseconds: its period, and when it is due. */
@@ -58,11 +67,12 @@ export class VcpuTime {
     this.scale = pvclockScale(vcpu.cpu.tsc.frequency);
     const { clock } = vcpu.domain.context;
     const start = clock.now();
-    this.#state = states.state('time', 1, () => ({
+    this.#state = states.state('time', 2, () => ({
       recorded: undefined,
       runstate,
       runstateSince: start,
       spent: [0, 0, 0, 0],
+      stolen: 0,
       runstateArea: undefined,
       timeArea: undefined,
       period: 0,
@@ -78,12 +88,12 @@ export class VcpuTime {
   }
 
   /**
-   * Writes the time record into vcpu_info if the one there has drifted, or in any case with `force` (vcpu_info moved).
-   * The TSC and the clock are one to the engine, so a record stays good until the host holds the machine up.
+   * Writes the time record into vcpu_info if the one there has drifted, or in any case with `force` (vcpu_info moved,
+   * or the guest has set the TSC). The TSC runs with the clock, so that a record holds until then.
    */
   updateRecord(force = false): void {
-    const tsc = this.#vcpu.cpu.tsc.read();
     const time = this.now;
+    const tsc = this.#vcpu.cpu.tsc.at(time);
     if (!force && this.#state.recorded) {
       const elapsed = (Number(tsc - this.#state.recorded.tsc) / this.#vcpu.cpu.tsc.frequency) * 1e9;
       if (Math.abs(this.#state.recorded.time + elapsed - time) < TOLERANCE) return;
@@ -114,17 +124,42 @@ export class VcpuTime {
   /** Enters a runstate and tells the guest, if it has registered an area. */
   setRunstate(state: number): void {
     if (state === this.#state.runstate) return;
-    const now = this.now;
-    this.#state.spent[this.#state.runstate]! += now - this.#state.runstateSince;
+    this.#settle();
     this.#state.runstate = state;
-    this.#state.runstateSince = now;
+    this.#writeRunstate();
+  }
+
+  /** Adds the time since the last change to the present runstate: what the host took of it was spent runnable. */
+  #settle(): void {
+    const state = this.#state;
+    const now = this.now;
+    const before = state.spent[RUNSTATE_runnable]!;
+    state.spent = this.#spentAt(now);
+    if (state.runstate === RUNSTATE_running) state.stolen -= state.spent[RUNSTATE_runnable]! - before;
+    state.runstateSince = now;
+  }
+
+  /** Nanoseconds spent in each runstate until `now`. */
+  #spentAt(now: number): number[] {
+    const { spent, runstate, runstateSince, stolen } = this.#state;
+    const passed = now - runstateSince;
+    const taken = runstate === RUNSTATE_running ? Math.min(stolen, passed) : 0;
+    const all = [...spent];
+    all[runstate]! += passed - taken;
+    all[RUNSTATE_runnable]! += taken;
+    return all;
+  }
+
+  /** The host took so much from the guest: as if the processor had been runnable, and has started to run again. */
+  stolen(nanoseconds: number): void {
+    this.#state.stolen += nanoseconds;
+    this.#settle();
     this.#writeRunstate();
   }
 
   /** VCPUOP_get_runstate_info, as a structure for `width`. */
   runstateInfo(width: 32 | 64): Uint8Array {
-    const spent = [...this.#state.spent];
-    spent[this.#state.runstate]! += this.now - this.#state.runstateSince;
+    const spent = this.#spentAt(this.now);
     const nanoseconds = (state: number) => BigInt(Math.floor(spent[state]!));
     const bytes = new Uint8Array(vcpu_runstate_info[width].size);
     vcpu_runstate_info[width].encode(bytes, {
