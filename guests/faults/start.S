@@ -21,10 +21,12 @@
 #define CODE 0x08
 #define DATA 0x10
 #define CODE_64 0x18
-#define TSS 0x20
-#define FAR_LDT 0x30 /* its base is not canonical */
-#define FAR_TSS 0x40 /* the same */
-#define LAST_LDT 0x50 /* only its first half lies in the table */
+#define USER_CODE 0x23
+#define USER_DATA 0x2b
+#define TSS 0x30
+#define FAR_LDT 0x40 /* its base is not canonical */
+#define FAR_TSS 0x50 /* the same */
+#define LAST_LDT 0x60 /* only its first half lies in the table */
 
 #define DE 0
 #define UD 6
@@ -32,21 +34,25 @@
 #define NP 11
 #define SS_FAULT 12
 #define GP 13
+#define AC_FAULT 17
 
         .intel_syntax noprefix
 /* One check: the instructions between `begin` and `expect` end with this exception, or with NONE. */
         .macro begin
-        inc r12d
+        call mark
         lea r15, [rip + 7f]
-        mov dword ptr [SEEN], NONE
-        mov dword ptr [ERROR], 0
         .endm
         .macro expect vector, code=0
 7:      mov esp, STACK
-        cmp dword ptr [SEEN], \vector
-        jne fail
-        cmp dword ptr [ERROR], \code
-        jne fail
+        push \vector
+        push \code
+        call check
+        .endm
+/* Calls a function of checks, which use the stack from its top: it returns to R14. */
+        .macro run function
+        lea r14, [rip + 8f]
+        jmp \function
+8:
         .endm
 
         .code32
@@ -82,11 +88,11 @@ begin32:
         mov ecx, 5 * 1024
         cld
         rep stosd
-        mov dword ptr [TABLES], TABLES + 0x1003
-        mov dword ptr [TABLES + 0x1000], TABLES + 0x2003
+        mov dword ptr [TABLES], TABLES + 0x1007
+        mov dword ptr [TABLES + 0x1000], TABLES + 0x2007
         mov dword ptr [TABLES + 0x1008], TABLES + 0x3003
         mov edi, TABLES + 0x2000
-        mov eax, 0x83
+        mov eax, 0x87
         mov ecx, 8
 2:      mov [edi], eax
         add eax, 0x200000
@@ -106,7 +112,7 @@ begin32:
         mov eax, 0x100
         xor edx, edx
         wrmsr
-        mov eax, 0x80000033 /* PG, NE, ET, MP, PE */
+        mov eax, 0x80040033 /* PG, AM, NE, ET, MP, PE */
         mov cr0, eax
         ljmp CODE_64, BASE + long - start
 fail32: mov al, 0xee
@@ -147,14 +153,15 @@ long:   mov esp, STACK
         cmp al, 4
         je across
         xor r12d, r12d
-        call tables
-        call stores
-        call registers
-        call delivery
+        run tables
+        run stores
+        run registers
+        run delivery
         mov r9d, ROUNDS
         mov [CELL + 24], r12d
 again:  mov r12d, [CELL + 24]
-        call canonical
+        run canonical
+        run alignment
         dec r9d
         jnz again
         xor eax, eax
@@ -227,7 +234,7 @@ tables: mov rax, 0x8000000000000000
         begin
         invpcid rax, [CELL]
         expect NONE
-        jmp back
+        jmp r14
 
 /* SLDT, STR and SMSW: what they store. */
         .macro stored text:vararg
@@ -251,7 +258,7 @@ stores: stored sldt [CELL]
         str eax
         cmp rax, TSS
         jne fail
-        ret
+        jmp r14
 
 /* MTRRs. */
         .macro msr vector, number, low, high=0
@@ -277,7 +284,7 @@ registers:
         msr NONE, 0x201, 0xf0000800, 0xff
         msr GP, 0x201, 0xf0000801, 0xff
         msr GP, 0x201, 0xf0000800, 0x1ff
-        jmp back
+        jmp r14
 
 /* EXT in the error codes of faults on the way to a handler. */
 delivery:
@@ -315,9 +322,7 @@ delivery:
         begin
         ud2
         expect UD
-/* Checks reset RSP: their functions return by a jump. */
-back:   mov esp, STACK - 8
-        ret
+        jmp r14
 
 /* Addresses that are not canonical: #SS(0) if the stack segment is the default one, else #GP(0). */
 canonical:
@@ -452,7 +457,58 @@ canonical:
         mov rsp, r11
         push [rsp + 8]
         expect SS_FAULT
-        jmp back
+        jmp r14
+
+/* Alignment, which is checked at level 3 with RFLAGS.AC: the code ends with UD2, whose exception tells that all went well. */
+        .macro user vector, flags, text:vararg
+        begin
+        push USER_DATA
+        push STACK
+        push \flags
+        push USER_CODE
+        lea rax, [rip + 6f]
+        push rax
+        mov edi, CELL
+        iretq
+6:      \text
+        ud2
+        expect \vector
+        .endm
+#define AC 0x40002
+#define NO_AC 2
+alignment:
+        user UD, NO_AC, mov eax, [rdi + 2]
+        user AC_FAULT, AC, mov eax, [rdi + 2]
+        user UD, AC, mov eax, [rdi + 4]
+        user AC_FAULT, AC, mov [rdi + 1], ax
+        user AC_FAULT, AC, add [rdi + 4], rax
+        user AC_FAULT, AC, movups xmm0, [rdi + 8]
+        user GP, AC, movaps xmm0, [rdi + 8]
+        user AC_FAULT, AC, movsd xmm0, [rdi + 4]
+        user UD, AC, fnstenv [rdi + 4]
+        user AC_FAULT, AC, fnstenv [rdi + 2]
+        user AC_FAULT, AC, mov eax, [WINDOW + 0x1001] /* no user page: alignment comes first */
+        user AC_FAULT, AC, push [rdi + 4]
+        user UD, AC, prefetcht0 [rdi + 1]
+        user AC_FAULT, NO_AC, call set_ac
+        jmp r14
+set_ac: push AC
+        popfq
+        mov eax, [rdi + 1]
+        ret
+
+mark:   inc r12d
+        mov dword ptr [SEEN], NONE
+        mov dword ptr [ERROR], 0
+        ret
+check:  mov ecx, [rsp + 8]
+        cmp [ERROR], ecx
+        jne fail
+        mov ecx, [rsp + 16]
+        cmp [SEEN], ecx
+        jne fail
+        mov esp, STACK
+        jmp [rsp - 24]
 
 /* One for each vector, 16 bytes apart. */
         .balign 16
@@ -479,6 +535,8 @@ gdt:    .quad 0
         .quad 0x00cf9b000000ffff
         .quad 0x00cf93000000ffff
         .quad 0x00af9b000000ffff
+        .quad 0x00affb000000ffff
+        .quad 0x00cff3000000ffff
         .word 0x33, (BASE + tss - start) & 0xffff, (BASE + tss - start) >> 16 | 0x8900, 0
         .quad 0
         .word 0x27, 0, 0x8200, 0

@@ -23,7 +23,10 @@ export const TLB_NOTES_AREA = 0x10000;
 export const TLB_NOTES_LIST = 0xc00;
 export const TLB_NOTES = TLB_NOTES_LIST / 4 - 1;
 
-/** An empty bank, copied over one that is to be flushed. */
+/**
+ * An empty bank, copied over one that is to be flushed. It is also the bank in use while alignment is checked (CR0.AM, RFLAGS.AC,
+ * CPL 3): nothing is entered in it, so every access takes the slow path, which checks.
+ */
 export const TLB_EMPTY = TLB_BANK;
 export const TLB_AREA = TLB_EMPTY + TLB_BANK;
 

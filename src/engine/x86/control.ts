@@ -110,6 +110,7 @@ export function setCr0(cpu: Cpu, value: number): void {
   if (!(value & CR0_PE) && old & CR0_PE) cpu.setCpl(0);
   cpu.updateMode();
   cpu.updateUnits();
+  cpu.updateBank();
 }
 
 export function setCr4(cpu: Cpu, wanted: bigint): void {

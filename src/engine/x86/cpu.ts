@@ -5,7 +5,7 @@
 
 import type { GuestMemory } from '../../memory/memory.ts';
 import type { Questions } from '../../paravirt/operations.ts';
-import { CR0_EM, CR0_PE, CR0_TS, CR4_OSFXSR, CR4_SMAP, EFER_LMA } from '../../x86/control.ts';
+import { CR0_AM, CR0_EM, CR0_PE, CR0_TS, CR4_OSFXSR, CR4_SMAP, EFER_LMA } from '../../x86/control.ts';
 import {
   DESCRIPTOR_CODE,
   DESCRIPTOR_DB,
@@ -18,7 +18,7 @@ import {
 import { AC, ARITHMETIC_FLAGS, IF, IOPL, IOPL_SHIFT, VM, ZF } from '../../x86/flags.ts';
 import { CS, ES, FS, GS, LDTR, SS, TR } from '../../x86/segments.ts';
 import * as vectors from '../../x86/vectors.ts';
-import { PAGE_CODE } from '../layout.ts';
+import { PAGE_CODE, TLB_EMPTY } from '../layout.ts';
 import * as record from '../record.ts';
 import { ACCESS_IMPLICIT, ACCESS_PROBE, ACCESS_WRITE } from './access.ts';
 import type { CodeSize } from './decode.ts';
@@ -270,6 +270,7 @@ export class Cpu {
   }
   /** Reads `bytes` (1-8) at a linear address. With `implicit`, as the processor itself does, at supervisor rights. */
   readLinear(linear: bigint, bytes: 1 | 2 | 4 | 8, implicit: boolean): bigint {
+    if (!implicit) this.#align(linear, bytes);
     const access = implicit ? ACCESS_IMPLICIT | ACCESS_PROBE : 0;
     const offset = Number(linear & 4095n);
     if (offset + bytes > 4096) {
@@ -302,6 +303,7 @@ export class Cpu {
     if (linear >> 12n !== last >> 12n) this.translate(this.wrap(last & ~4095n), access);
   }
   writeLinear(linear: bigint, bytes: 1 | 2 | 4 | 8, value: bigint, implicit: boolean): void {
+    if (!implicit) this.#align(linear, bytes);
     const access = ACCESS_WRITE | (implicit ? ACCESS_IMPLICIT | ACCESS_PROBE : 0);
     const offset = Number(linear & 4095n);
     if (offset + bytes > 4096) {
@@ -361,8 +363,17 @@ export class Cpu {
     for (let segment = ES; segment <= GS; segment++) this.noteSegment(segment);
   }
 
+  /** Accesses have to be aligned to their size, else #AC(0) (SDM 3A 6.15, interrupt 17). */
+  get #checksAlignment(): boolean {
+    return this.get32(state.TLB_BASE) === TLB_EMPTY;
+  }
+  #align(linear: bigint, bytes: number): void {
+    if (this.#checksAlignment && Number(linear & 15n) & (bytes - 1)) this.raise(vectors.AC, 0);
+  }
   /** The TLB bank for the current CPL and AC. */
   updateBank(): void {
+    const checks = this.cpl === 3 && this.get32(state.FLAGS_REST) & AC && this.get32(state.CR0) & CR0_AM;
+    if (checks) return this.set32(state.TLB_BASE, TLB_EMPTY);
     const kind = this.cpl === 3 ? 0 : this.get32(state.FLAGS_REST) & AC ? 2 : 1;
     this.set32(
       state.TLB_BASE,

@@ -5,7 +5,7 @@
 
 import type { Value } from '../../wasm/code.ts';
 import { Body } from '../../wasm/module.ts';
-import { type Layout, PAGE_CODE, PAGE_RAM, TLB_READ, TLB_WRITE } from '../layout.ts';
+import { type Layout, PAGE_CODE, PAGE_RAM, TLB_EMPTY, TLB_READ, TLB_WRITE } from '../layout.ts';
 import { ACCESS_IMPLICIT, ACCESS_QUIET, ACCESS_WRITE } from './access.ts';
 import { ProcessorCode } from './code.ts';
 import { crosses } from './slow-access.ts';
@@ -26,7 +26,11 @@ export function reachBody(layout: Layout, walk: number): Body {
   const writes = b.and(access, ACCESS_WRITE);
   // Implicit accesses have the rights of the kernel without RFLAGS.AC, and so its translations (SDM 3A 4.6.1).
   const bank = b.state32(state.TLB_BASE);
-  b.when(b.and(access, ACCESS_IMPLICIT), () => b.setState32(state.TLB_BASE, b.state32(state.CLASS_BASE + 4)));
+  b.when(
+    b.and(access, ACCESS_IMPLICIT),
+    () => b.setState32(state.TLB_BASE, b.state32(state.CLASS_BASE + 4)),
+    () => refuseIf(b.eq(bank, TLB_EMPTY)), // the slow path checks alignment
+  );
   const entry = entryOf(b, linear);
   const tag = b.fetch('i64.load', b.add(entry, b.select(writes, TLB_WRITE, TLB_READ)));
   b.when(b.leu(b.xor(tag, linear), 4095), () => {

@@ -7,8 +7,8 @@
 import type { Value } from '../../wasm/code.ts';
 import { Body } from '../../wasm/module.ts';
 import { EFER_LMA } from '../../x86/control.ts';
-import { GP, SS } from '../../x86/vectors.ts';
-import { type Layout, PAGE_CODE } from '../layout.ts';
+import { AC, GP, SS } from '../../x86/vectors.ts';
+import { type Layout, PAGE_CODE, TLB_EMPTY } from '../layout.ts';
 import * as record from '../record.ts';
 import { ACCESS_WRITE } from './access.ts';
 import { ProcessorCode } from './code.ts';
@@ -69,6 +69,7 @@ class SlowAccess {
 
   /** The physical address of the access's first byte; a fault leaves the function with `failed`. */
   first(access: Value, failed?: Value): Value {
+    this.#checkAlignment(failed);
     return this.#translated(this.#linear, access, failed);
   }
   /** The same of the second page, for an access that spans two. That is where CR2 points if it faults. */
@@ -78,6 +79,19 @@ class SlowAccess {
     // Outside of long mode, addresses wrap at 4 GiB.
     const within = b.select(b.flag(state.EFER, EFER_LMA), -1n, 0xffffffffn);
     return this.#translated(b.and(b.and(last, -4096), within), access, failed);
+  }
+  /** While alignment is checked, an access has to be aligned to its size, else #AC(0): before a page fault. */
+  #checkAlignment(failed?: Value): void {
+    const { b } = this;
+    const linear = this.#linear;
+    b.when(b.eq(b.state32(state.TLB_BASE), TLB_EMPTY), () => {
+      const isCanonical = b.eq(b.sar(b.shl(linear, 16), 16), linear);
+      b.when(b.both(isCanonical, b.any(b.narrow(linear), b.sub(this.size, 1))), () => {
+        b.setState32(state.FAULT, AC | FAULT_SET);
+        b.setState32(state.FAULT_CODE, 0);
+        b.answer(failed);
+      });
+    });
   }
   #translated(linear: Value, access: Value, failed?: Value): Value {
     const { b } = this;

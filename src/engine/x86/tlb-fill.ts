@@ -80,10 +80,11 @@ export interface Translation {
   executable: Value;
   global: Value;
 }
-/** Enters a translation in the bank in use, if it leads to RAM. */
+/** Enters a translation in the bank in use, if it leads to RAM and the bank is not the one that stays empty. */
 export function fillEntry(b: ProcessorCode, layout: Layout, found: Translation): void {
   const { linear, physical, global } = found;
-  b.when(b.ltu(physical, BigInt(layout.ramSize)), () => {
+  const hasBank = b.ne(b.state32(state.TLB_BASE), TLB_EMPTY);
+  b.when(b.both(b.ltu(physical, BigInt(layout.ramSize)), hasBank), () => {
     const kind = pageKind(b, layout, physical);
     b.when(b.leu(kind, PAGE_CODE), () => {
       const entry = entryOf(b, linear);

@@ -109,6 +109,7 @@ export class Tlb {
   /** Whatever translated code has noted about where jumps lead (JUMP_CACHE) counts no more. */
   forgetJumps(): void {
     for (let set = 0; set < SETS; set++) for (let kind = 0; kind < CLASSES; kind++) this.#renewKey(baseOf(set, kind));
+    this.#renewKey(TLB_EMPTY);
   }
   /** Gives the bank that `address` lies in a new key. */
   #renewKey(address: number): void {

@@ -8,11 +8,12 @@
 import type { Value } from '../../wasm/expressions.ts';
 import { Body, type Module } from '../../wasm/module.ts';
 import type { ValueType } from '../../wasm/opcodes.ts';
-import { CR4_SMAP, EFER_SCE } from '../../x86/control.ts';
+import { CR0_AM, CR4_SMAP, EFER_SCE } from '../../x86/control.ts';
 import { FLAT_CODE_64, FLAT_DATA } from '../../x86/descriptors.ts';
 import { AC, ARITHMETIC_FLAGS, IF, NT, RF, TF, VM } from '../../x86/flags.ts';
 import { CS, DS, ES, FS, GS, SS, TR } from '../../x86/segments.ts';
 import { WITH_ERROR_CODE } from '../../x86/vectors.ts';
+import { TLB_EMPTY } from '../layout.ts';
 import { ACCESS_IMPLICIT, ACCESS_WRITE } from './access.ts';
 import { ProcessorCode } from './code.ts';
 import { emitNoteException, NO_CODE, SHOWS_RF } from './exceptions.ts';
@@ -133,8 +134,9 @@ class FastPath {
     const ac = b.and(b.shr(rest, Math.log2(AC)), 1);
     const smap = b.shr(b.state32(state.CR4), Math.log2(CR4_SMAP));
     const kernel = b.select(b.both(ac, smap), b.state32(state.CLASS_BASE + 8), b.state32(state.CLASS_BASE + 4));
-    const user = b.eq(cpl, 3);
-    b.setState32(state.TLB_BASE, b.select(user, b.state32(state.CLASS_BASE), kernel));
+    const checksAlignment = b.both(ac, b.shr(b.state32(state.CR0), Math.log2(CR0_AM)));
+    const user = b.select(checksAlignment, TLB_EMPTY, b.state32(state.CLASS_BASE));
+    b.setState32(state.TLB_BASE, b.select(b.eq(cpl, 3), user, kernel));
     b.setState32(state.CPL, cpl);
   }
 }

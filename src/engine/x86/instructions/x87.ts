@@ -107,10 +107,10 @@ const loadTen =
     b.helper(helper, significand, b.load(source.displaced(b.const(8)), 16));
   };
 
-/** Cuts `size` bytes into pieces of 64, 32 and 16 bits: offset and bits of each. */
+/** Cuts `size` bytes into pieces as wide as the image's fields, by which it has to be aligned: offset and bits of each. */
 function* pieces(size: number): Generator<[number, number]> {
   let offset = 0;
-  for (const bits of [64, 32, 16]) for (; size - offset >= bits / 8; offset += bits / 8) yield [offset, bits];
+  for (const bits of size % 4 ? [16] : [32]) for (; size - offset >= bits / 8; offset += bits / 8) yield [offset, bits];
 }
 
 /** The short form of an image goes with 16-bit operand size. */
