@@ -574,7 +574,11 @@ function nextIp(cpu: Cpu): bigint {
 function softwareInterrupt(cpu: Cpu, vector: number): void {
   const next = nextIp(cpu);
   const ask = cpu.environment.softwareInterrupt;
-  if (ask) return ask(vector, next);
+  if (ask) {
+    // The hypervisor finds RIP at the instruction, as it does when one has faulted.
+    cpu.rip = cpu.here();
+    return ask(vector, next);
+  }
   if (cpu.v86 && cpu.iopl < 3 && vector !== vectors.BP) cpu.raise(vectors.GP, 0);
   const here = cpu.rip;
   cpu.ip = next;

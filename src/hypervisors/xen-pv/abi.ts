@@ -23,6 +23,8 @@ export interface SystemCall {
   callback: Callback;
   code: number;
   stack: number;
+  /** RFLAGS bits that its handler finds clear besides those that every one does. */
+  clear: bigint;
   refusal: Exception;
 }
 

@@ -89,6 +89,7 @@ export const abi32: PvAbi = {
     callback: v.state.syscall32,
     code: FLAT_RING3_CS,
     stack: FLAT_RING3_DS,
+    clear: 0n,
     refusal: { vector: vectors.GP, code: 0 },
   }),
   callbackRegistration(call, pointer) {

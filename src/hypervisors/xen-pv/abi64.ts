@@ -7,6 +7,7 @@ import * as vectors from '../../x86/vectors.ts';
 import { __HYPERVISOR_iret } from '../xen/constants.ts';
 import { structure } from '../xen/structures.ts';
 import type { PvAbi } from './abi.ts';
+import { RFLAGS_DF } from './bounce.ts';
 import { bounce64, iret64 } from './frames64.ts';
 import { hypercallSlots } from './hypercall-page.ts';
 import { PGT_l4_page_table } from './page-info.ts';
@@ -74,6 +75,7 @@ export const abi64: PvAbi = {
       callback: wide ? v.state.syscall64 : v.state.syscall32,
       code: wide ? FLAT_RING3_CS64 : FLAT_RING3_CS32,
       stack: FLAT_RING3_SS32,
+      clear: RFLAGS_DF,
       // As if the instruction did not exist.
       refusal: { vector: vectors.UD },
     };

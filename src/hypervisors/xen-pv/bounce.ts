@@ -11,6 +11,7 @@ import type { PvVcpu } from './pv-vcpu.ts';
 /** RFLAGS bits as the register holds them. */
 export const RFLAGS_FIXED = BigInt(flags.FLAGS_FIXED);
 export const RFLAGS_IF = BigInt(flags.IF);
+export const RFLAGS_TF = BigInt(flags.TF);
 export const RFLAGS_DF = BigInt(flags.DF);
 export const RFLAGS_IOPL = BigInt(flags.IOPL);
 export const RFLAGS_RF = BigInt(flags.RF);

@@ -15,7 +15,7 @@ export function createCpu(_context: HypervisorContext, slot: DomainSlot<PvDomain
   const table = pvHypercalls(() => slot.domain);
   return {
     cpuid(cpu, leaf, subleaf, natively) {
-      const answer = pvCpuid(cpu, leaf, subleaf, natively);
+      const answer = pvCpuid(cpu, leaf, subleaf, natively, slot.built?.abi.width !== 32);
       // What XSETBV may set is known only from here. CPUID may be asked before there is a domain.
       const v = leaf === CPUID_XSAVE && subleaf === 0 ? slot.built?.vcpus[cpu.id] : undefined;
       if (v) v.state.xcr0Supported = (BigInt(answer.edx) << 32n) | BigInt(answer.eax);
@@ -24,8 +24,10 @@ export function createCpu(_context: HypervisorContext, slot: DomainSlot<PvDomain
     syscall(cpu) {
       const pv = slot.domain;
       const v = pv.vcpus[cpu.id]!;
-      if (pv.abi.hypercallVector === undefined && v.kernelMode) makeHypercall(pv, v);
-      else syscallToGuest(pv, v);
+      // From code of 32 bits it is a system call whoever makes it (Xen's cstar_enter).
+      if (pv.abi.hypercallVector !== undefined || !v.kernelMode || cpu.mode !== 64) return syscallToGuest(pv, v);
+      v.loadKernelSegments();
+      makeHypercall(pv, v);
     },
     hypercalls: table,
     // A program's SYSCALL comes the same way, with a number of its own kernel's.

@@ -177,3 +177,18 @@ test('forced emulation leads to the CPUID behind its prefix, and plain ud2 to #U
   assert.equal(g.cpu.get('rip'), CODE + 5n);
   assert.ok(!execute(g, [0x0f, 0x0b, 0x90, 0x90, 0x90, 0x90, 0x90], 6));
 });
+
+test('with TF, an instruction that Xen has done is followed by its single-step trap', async () => {
+  const g = await createFakeGuest();
+  g.v.state.traps.address[1] = HANDLER + 0x100n;
+  g.cpu.set('flags', 0x302n);
+  g.cpu.set('dr6', 0xffff0ff3n);
+  g.cpu.memory.copyIn(Number(CODE - VIRTUAL_BASE), Uint8Array.of(0x0f, 0x06));
+  g.cpu.set('rip', CODE);
+  g.cpu.set('rsp', VIRTUAL_BASE + 0x30000n);
+  g.exception({ vector: 13, code: 0 });
+  assert.equal(g.cpu.get('rip'), HANDLER + 0x100n);
+  assert.equal(g.cpu.memory.read64(0x30000 - 40), CODE + 2n, 'the frame is past the CLTS');
+  assert.equal(g.cpu.get('flags') & 0x100n, 0n);
+  assert.equal(g.cpu.get('dr6'), 0xffff4ff0n, 'BS, and no breakpoint of before');
+});

@@ -219,20 +219,26 @@ function portIo(pv: PvDomain, v: PvVcpu, opcode: number, port: number, size: 2 |
 /** INS and OUTS, with REP a batch at a time. */
 function stringIo(pv: PvDomain, v: PvVcpu, d: Decoded): number | undefined {
   const { cpu } = v;
-  if (cpu.mode !== 64) return undefined;
+  const wide = cpu.mode === 64;
+  if (cpu.mode === 16) return undefined;
   const width = d.opcode & 1 ? d.size : 1;
   if (!portAllowed(pv, v, Number(cpu.get('rdx') & 0xffffn), width)) return undefined;
   const input = d.opcode < 0x6e;
   const index: RegisterName = input ? 'rdi' : 'rsi';
+  const bits = wide ? 64 : 32;
+  // The bases of ES and DS are 0 in 64-bit code.
+  const base = wide ? 0n : cpu.segment(input ? 'es' : 'ds').base;
+  const user = cpu.cpl === 3;
   const step = cpu.get('flags') & RFLAGS_DF ? -BigInt(width) : BigInt(width);
-  const total = d.repeat ? cpu.get('rcx') : 1n;
+  const total = d.repeat ? BigInt.asUintN(bits, cpu.get('rcx')) : 1n;
   const count = total < STRING_BATCH ? total : STRING_BATCH;
   for (let i = 0n; i < count; i++) {
-    const at = cpu.get(index);
-    if (input && !cpu.write(at, new Uint8Array(width).fill(0xff), { user: true })) return undefined;
-    if (!input && !cpu.read(at, width, { user: true })) return undefined;
-    cpu.set(index, BigInt.asUintN(64, at + step));
-    if (d.repeat) cpu.set('rcx', BigInt.asUintN(64, cpu.get('rcx') - 1n));
+    const offset = BigInt.asUintN(bits, cpu.get(index));
+    const at = BigInt.asUintN(bits, base + offset);
+    if (input && !cpu.write(at, new Uint8Array(width).fill(0xff), { user })) return undefined;
+    if (!input && !cpu.read(at, width, { user })) return undefined;
+    cpu.set(index, BigInt.asUintN(bits, offset + step));
+    if (d.repeat) cpu.set('rcx', BigInt.asUintN(bits, cpu.get('rcx') - 1n));
   }
   return count === total ? d.at : 0;
 }

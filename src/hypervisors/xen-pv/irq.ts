@@ -7,7 +7,7 @@ import type { DomainSlot } from '../xen/domain-slot.ts';
 import { RFLAGS_RF } from './bounce.ts';
 import { emulatePrivileged, instructionBytes, isForcedEmulation } from './emulate.ts';
 import type { PvDomain } from './pv-domain.ts';
-import { deliverable, deliverPending, exceptionToGuest, softwareInterruptToGuest } from './traps.ts';
+import { deliverable, deliverPending, exceptionToGuest, softwareInterruptToGuest, stepOver } from './traps.ts';
 
 /** Bytes of the prefix of a forced emulation: ud2, "xen". */
 const FORCED_EMULATION_LENGTH = 5n;
@@ -21,6 +21,7 @@ export function createIrq(_context: HypervisorContext, slot: DomainSlot<PvDomain
       if (vector === vectors.GP && !code && emulatePrivileged(pv, v)) {
         // RF is for an instruction that is tried again.
         cpu.set('flags', cpu.get('flags') & ~RFLAGS_RF);
+        stepOver(pv, v);
         return true;
       }
       if (vector === vectors.UD && isForcedEmulation(instructionBytes(pv, v))) {

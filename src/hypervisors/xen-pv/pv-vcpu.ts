@@ -140,6 +140,14 @@ export class PvVcpu {
     else memory.write32(this.vcpu.info + layout.cr2, Number(address));
   }
 
+  /** SYSCALL into Xen loses CS and SS: the guest goes on with the flat ones (Xen's lstar_enter). */
+  loadKernelSegments(): void {
+    const { cpu } = this;
+    const { kernelCode, kernelStack } = this.abi;
+    if (cpu.segment('cs').selector !== kernelCode.selector) cpu.setSegment('cs', kernelCode);
+    if (cpu.segment('ss').selector !== kernelStack.selector) cpu.setSegment('ss', kernelStack);
+  }
+
   /** The kernel's root, or the user's, is the processor's from now on. */
   loadRoot(): void {
     this.cpu.switchRoot(this.#roots.cr3(this.root));

@@ -180,6 +180,47 @@ test('INT n needs a handler that lets it', async () => {
   assert.equal(frame(other, 7)[2], 0x400002n);
 });
 
+test('an INT n that is refused is a #GP at the instruction', async () => {
+  const g = await createFakeGuest();
+  setTrap(g, 13, 0);
+  g.cpu.set('rip', HANDLER + 7n);
+  g.cpu.set('rsp', STACK);
+  g.interrupt(0x90, HANDLER + 9n);
+  assert.deepEqual(frame(g, 4).slice(2), [0x90n * 8n + 2n, HANDLER + 7n]);
+});
+
+test('a hypercall by SYSCALL leaves the flat segments', async () => {
+  const g = await createFakeGuest();
+  g.cpu.setSegment('cs', { selector: 0x33, base: 0n, limit: 0xffffffff, attributes: 0x00a0fb00 });
+  g.cpu.setSegment('ss', { selector: 0, base: 0n, limit: 0, attributes: 0 });
+  g.cpu.mode = 64;
+  assert.equal(g.call(17, 0), (4 << 16) | 17);
+  assert.equal(g.cpu.segment('cs').selector, 0xe033);
+  assert.equal(g.cpu.segment('ss').selector, 0xe02b);
+});
+
+test('iret loads the I/O privilege level only with VMASST_TYPE_architectural_iopl, and frames show it only then', async () => {
+  const g = await createFakeGuest();
+  setTrap(g, 6, 0);
+  const back = (flags: bigint) => returnTo(g, { rip: HANDLER, cs: 0xe030n, flags, rsp: STACK, ss: 0xe02bn });
+  const shown = () => {
+    g.exception({ vector: 6 });
+    return (frame(g, 5)[4] >> 12n) & 3n;
+  };
+  back(IF | 0x3000n);
+  assert.equal(g.v.vcpu.state.iopl, 0);
+  assert.equal(g.call(21, 0, 4), 0);
+  assert.equal(shown(), 0n);
+  back(IF | 0x3000n);
+  assert.equal(g.v.vcpu.state.iopl, 3);
+  assert.equal(shown(), 3n);
+  back(IF);
+  assert.equal(g.v.vcpu.state.iopl, 0);
+  assert.equal(g.call(21, 1, 4), 0);
+  back(IF | 0x1000n);
+  assert.equal(g.v.vcpu.state.iopl, 0);
+});
+
 test('what cannot be delivered ends the guest with a reason', async () => {
   const none = await createFakeGuest();
   none.exception({ vector: 13, code: 0 });

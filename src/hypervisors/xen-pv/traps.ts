@@ -3,10 +3,10 @@
  */
 
 import type { Exception } from '../../paravirt/processor.ts';
-import { CR0_TS } from '../../x86/control.ts';
+import { CR0_TS, DR6_BS } from '../../x86/control.ts';
 import * as vectors from '../../x86/vectors.ts';
 import { hypercall } from '../xen/hypercalls.ts';
-import { bounce, RFLAGS_DF } from './bounce.ts';
+import { type Bounce, bounce, RFLAGS_TF } from './bounce.ts';
 import type { PvDomain } from './pv-domain.ts';
 import type { PvVcpu } from './pv-vcpu.ts';
 
@@ -16,8 +16,22 @@ const TI_DPL = 3;
 /** Bytes of SYSCALL. */
 const SYSCALL_LENGTH = 2n;
 
+/** Selectors that a frame shows in place of those that are loaded. */
+type Shown = Pick<Bounce, 'cs' | 'ss'>;
+
+/** What a #DB leaves in DR6 of the breakpoints before: nothing (SDM 3B 17.2.3). */
+const DR6_BREAKPOINTS = 0xfn;
+
+/** An instruction that Xen has done in the guest's place is over: with TF set, its single-step trap comes. */
+export function stepOver(pv: PvDomain, v: PvVcpu): void {
+  const { cpu } = v;
+  if ((cpu.get('flags') & RFLAGS_TF) === 0n) return;
+  cpu.set('dr6', (cpu.get('dr6') & ~DR6_BREAKPOINTS) | BigInt(DR6_BS));
+  exceptionToGuest(pv, v, { vector: vectors.DB });
+}
+
 /** An exception of the guest's goes to its trap table. RIP stands where the frame shall show it. */
-export function exceptionToGuest(pv: PvDomain, v: PvVcpu, exception: Exception): void {
+export function exceptionToGuest(pv: PvDomain, v: PvVcpu, exception: Exception, shown: Shown = {}): void {
   const { vector } = exception;
   let code = vectors.hasErrorCode(vector) ? (exception.code ?? 0) : undefined;
   if (vector === vectors.PF) {
@@ -29,16 +43,17 @@ export function exceptionToGuest(pv: PvDomain, v: PvVcpu, exception: Exception):
   }
   // A guest that switches floating point lazily finds it switched on again in its handler.
   if (vector === vectors.NM) v.cpu.set('cr0', v.cpu.get('cr0') & ~BigInt(CR0_TS));
-  trap(pv, v, vector, code);
+  trap(pv, v, vector, code, shown);
 }
 
-function trap(pv: PvDomain, v: PvVcpu, vector: number, code: number | undefined): void {
+function trap(pv: PvDomain, v: PvVcpu, vector: number, code: number | undefined, shown: Shown = {}): void {
   bounce(pv, v, {
     what: `exception ${vector}${code === undefined ? '' : ` (error code 0x${code.toString(16)})`}`,
     address: v.state.traps.address[vector],
     selector: v.state.traps.selector[vector],
     maskEvents: (v.state.traps.flags[vector] & TI_MASK_EVENTS) !== 0,
     code,
+    ...shown,
   });
 }
 
@@ -62,10 +77,10 @@ export function softwareInterruptToGuest(pv: PvDomain, v: PvVcpu, vector: number
 
 /** A SYSCALL that is no hypercall. RIP is past it; RCX and R11 hold what it put there. */
 export function syscallToGuest(pv: PvDomain, v: PvVcpu): void {
-  const { callback, code: cs, stack: ss, refusal } = pv.abi.systemCall(v);
+  const { callback, code: cs, stack: ss, clear, refusal } = pv.abi.systemCall(v);
   if (!pv.abi.isRegistered(callback.selector, callback.address)) {
     v.cpu.set('rip', v.cpu.get('rip') - SYSCALL_LENGTH);
-    exceptionToGuest(pv, v, refusal);
+    exceptionToGuest(pv, v, refusal, { cs, ss });
     return;
   }
   bounce(pv, v, {
@@ -75,7 +90,7 @@ export function syscallToGuest(pv: PvDomain, v: PvVcpu): void {
     maskEvents: callback.maskEvents,
     cs,
     ss,
-    clear: RFLAGS_DF,
+    clear,
   });
 }
 

@@ -56,7 +56,7 @@ const operations: Operations = {
     info.set(encoder.encode('-'), 80);
     return call.write(argument, info) ? 0 : -EFAULT;
   },
-  [XENVER_capabilities]: text('xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64 ', 1024),
+  [XENVER_capabilities]: text('xen-3.0-x86_64 xen-3.0-x86_32p hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64 ', 1024),
   [XENVER_changeset]: text('', 64),
   [XENVER_platform_parameters]: (call, argument) => {
     const bytes = new Uint8Array(xen_platform_parameters[call.width].size);
