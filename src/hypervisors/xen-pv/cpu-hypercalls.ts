@@ -7,7 +7,6 @@ import {
   __HYPERVISOR_get_debugreg,
   __HYPERVISOR_iret,
   __HYPERVISOR_nmi_op,
-  __HYPERVISOR_platform_op,
   __HYPERVISOR_set_callbacks,
   __HYPERVISOR_set_debugreg,
   __HYPERVISOR_set_gdt,
@@ -18,7 +17,6 @@ import {
   EFAULT,
   EINVAL,
   ENOSYS,
-  EPERM,
 } from '../xen/constants.ts';
 import type { Vcpu } from '../xen/domain.ts';
 import type { Call, HypercallTable } from '../xen/hypercall.ts';
@@ -206,13 +204,6 @@ export function cpuHypercalls(domain: () => PvDomain): HypercallTable {
         cpu.set('cr0', frame.words[0] !== 0 ? cr0 | TS : cr0 & ~TS);
         return frame.finish(0);
       },
-    },
-    [__HYPERVISOR_platform_op]: {
-      name: 'HYPERVISOR_platform_op',
-      arguments: ['op'],
-      status: 'done',
-      note: 'for dom0 only: -EPERM',
-      run: () => -EPERM,
     },
     [__HYPERVISOR_set_debugreg]: {
       name: 'HYPERVISOR_set_debugreg',

@@ -1,7 +1,8 @@
 /** All hypercalls of a PV guest: what every guest of Xen has, and what only a PV guest needs. */
-import { __HYPERVISOR_xenpmu_op, EOPNOTSUPP } from '../xen/constants.ts';
 import type { HypercallTable } from '../xen/hypercall.ts';
+import { compatibleHypercalls } from '../xen/hypercalls/compatible.ts';
 import { physdev_op } from '../xen/hypercalls/physdev-op.ts';
+import { privilegedPv } from '../xen/hypercalls/privileged.ts';
 import { VCPUOP_send_nmi, vcpu_op } from '../xen/hypercalls/vcpu-op.ts';
 import { commonHypercalls } from '../xen/hypercalls.ts';
 import { cpuHypercalls } from './cpu-hypercalls.ts';
@@ -16,7 +17,9 @@ import type { PvDomain } from './pv-domain.ts';
 export function pvHypercalls(domain: () => PvDomain, differences: HypercallTable = {}): HypercallTable {
   const table: HypercallTable = {
     ...commonHypercalls(() => table),
+    ...privilegedPv,
     ...physdev_op,
+    ...compatibleHypercalls,
     ...cpuHypercalls(domain),
     ...mmuHypercalls(domain),
     ...pvMemoryOp(domain),
@@ -27,13 +30,6 @@ export function pvHypercalls(domain: () => PvDomain, differences: HypercallTable
         return 0;
       },
     }),
-    [__HYPERVISOR_xenpmu_op]: {
-      name: 'HYPERVISOR_xenpmu_op',
-      arguments: ['op', 'arg'],
-      status: 'done',
-      note: 'switched off, as by default: -EOPNOTSUPP',
-      run: () => -EOPNOTSUPP,
-    },
     ...differences,
   };
   return table;

@@ -1,19 +1,32 @@
 /**
  * HYPERVISOR_memory_op in a PV guest: giving frames back, getting them again, and exchanging scattered ones for a run.
  */
-import { EFAULT, EINVAL, ENOMEM } from '../xen/constants.ts';
-import type { Call, HypercallTable } from '../xen/hypercall.ts';
+import { EACCES, EDOM, EFAULT, EINVAL, ENOMEM, ENOSYS, EOPNOTSUPP, EPERM, ESRCH } from '../xen/constants.ts';
+import type { Call, HypercallTable, Operation } from '../xen/hypercall.ts';
 import {
   memory_op,
   overExtents,
+  startExtent,
+  whole,
+  XENMAPSPACE_gmfn_foreign,
+  XENMAPSPACE_gmfn_range,
+  XENMEM_acquire_resource,
+  XENMEM_add_to_physmap,
+  XENMEM_add_to_physmap_batch,
   XENMEM_decrease_reservation,
   XENMEM_exchange,
   XENMEM_increase_reservation,
+  XENMEM_machine_memory_map,
   XENMEM_machphys_mapping,
   XENMEM_populate_physmap,
+  XENMEM_remove_from_physmap,
+  xen_add_to_physmap,
+  xen_add_to_physmap_batch,
+  xen_mem_acquire_resource,
   xen_memory_reservation,
+  xen_remove_from_physmap,
 } from '../xen/hypercalls/memory-op.ts';
-import { longBytes, longs, structure } from '../xen/structures.ts';
+import { type Fields, longBytes, longs, type Structure, structure } from '../xen/structures.ts';
 import type { PvDomain } from './pv-domain.ts';
 
 const MAX_EXCHANGE_ORDER = 9;
@@ -103,6 +116,33 @@ function writeResult(call: Call, list: bigint, frames: number[], done: bigint, e
   return call.write(list, longBytes(frames, width)) && call.write(done, longBytes([exchanged], width)) ? 0 : -EFAULT;
 }
 
+/** What comes of placing a page among a domain's frames: neither this domain nor domain 0 has such a place. */
+function untranslated(call: Call, op: { domid: number } | undefined): number {
+  if (!op) return -EFAULT;
+  return call.domain.exists(op.domid) ? -EACCES : -ESRCH;
+}
+
+/** XENMEM_add_to_physmap and its batch: `refusals` are the spaces that each does not know, with the error for it. */
+function toPhysmap<F extends Fields & { domid: 'u16'; space: 'u16' | 'u32' }>(
+  type: Structure<F>,
+  refusals: Readonly<Record<number, number>>,
+): Operation {
+  return (call, argument) => {
+    if (startExtent(call) > 0xffffn) return -EDOM;
+    const op = call.load(argument, type) as { domid: number; space: number } | undefined;
+    const refusal = op && refusals[op.space];
+    return refusal === undefined ? untranslated(call, op) : -refusal;
+  };
+}
+
+/** XENMEM_acquire_resource, of another domain alone, which a domain must be privileged for. */
+function acquireResource(call: Call, argument: bigint): number {
+  const op = call.load(argument, xen_mem_acquire_resource);
+  if (!op) return -EFAULT;
+  if (op.pad !== 0 || op.frame >> 32n !== 0n || (op.frame + BigInt(op.nr_frames)) >> 32n !== 0n) return -EINVAL;
+  return op.domid === 0 || op.domid === call.domain.id ? -EPERM : -ESRCH;
+}
+
 export function pvMemoryOp(domain: () => PvDomain): HypercallTable {
   return memory_op({
     // Frames without a place in the guest's memory; the guest gives them one with mmu_update.
@@ -111,7 +151,15 @@ export function pvMemoryOp(domain: () => PvDomain): HypercallTable {
       release(domain(), frame, order) ? undefined : false,
     ),
     [XENMEM_populate_physmap]: overExtents((_, pfn, order) => populate(domain(), pfn, order) ?? false),
-    [XENMEM_exchange]: (call, argument) => exchange(domain(), call, argument),
+    [XENMEM_exchange]: whole((call, argument) => exchange(domain(), call, argument)),
+    // For dom0 only.
+    [XENMEM_machine_memory_map]: whole(() => -EPERM, ENOSYS),
+    [XENMEM_add_to_physmap]: toPhysmap(xen_add_to_physmap, { [XENMAPSPACE_gmfn_foreign]: ENOSYS }),
+    [XENMEM_add_to_physmap_batch]: toPhysmap(xen_add_to_physmap_batch, { [XENMAPSPACE_gmfn_range]: EOPNOTSUPP }),
+    [XENMEM_remove_from_physmap]: whole((call, argument) =>
+      untranslated(call, call.load(argument, xen_remove_from_physmap)),
+    ),
+    [XENMEM_acquire_resource]: acquireResource,
     [XENMEM_machphys_mapping]: (call, argument) => {
       const layout = xen_machphys_mapping[call.width];
       const bytes = new Uint8Array(layout.size);

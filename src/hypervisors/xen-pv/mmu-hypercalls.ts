@@ -10,6 +10,9 @@ import {
   __HYPERVISOR_mmuext_op,
   __HYPERVISOR_update_va_mapping,
   __HYPERVISOR_update_va_mapping_otherdomain,
+  DOMID_IO,
+  DOMID_SELF,
+  DOMID_XEN,
   EACCES,
   EFAULT,
   EINVAL,
@@ -71,10 +74,11 @@ function checkForeignDomain(pv: PvDomain, foreign: number): number {
   const owner = foreign & 0xffff;
   // The upper half names the domain whose page tables are meant, plus one.
   const tables = foreign >>> 16;
-  if (tables !== 0 && !pv.domain.isSelf(tables - 1)) return tables === 1 ? -EPERM : -ESRCH;
-  if (pv.domain.isSelf(owner)) return 0;
+  if (tables !== 0 && tables - 1 !== pv.domain.id) return tables === 1 ? -EPERM : -ESRCH;
+  // A domain may not call itself foreign, by its own id.
+  if (owner === DOMID_SELF) return 0;
   // DOMID_IO and DOMID_XEN exist, domain 0 too; none is for us.
-  return owner === 0 || owner === 0x7ff1 || owner === 0x7ff2 ? -EPERM : -ESRCH;
+  return owner === 0 || owner === DOMID_IO || owner === DOMID_XEN ? -EPERM : -ESRCH;
 }
 
 /** True if argument 2, where to store how many requests were done, is no null pointer. */

@@ -9,6 +9,8 @@ import type { Processor } from '../../paravirt/processor.ts';
 import type { State } from '../../state/state.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../../x86/paging.ts';
 import {
+  EINVAL,
+  EPERM,
   XENFEAT_auto_translated_physmap,
   XENFEAT_hvm_callback_vector,
   XENFEAT_hvm_safe_pvclock,
@@ -20,6 +22,7 @@ import { Domain, type DomainKind, MAX_FRAME, type SharedFrame, type Vcpu } from 
 import { GNTMAP_contains_pte, GNTMAP_host_map, GNTMAP_readonly } from '../xen/grant-mappings.ts';
 import { GNTST_general_error, GNTST_okay } from '../xen/grant-status.ts';
 import { writeWallclock } from '../xen/time.ts';
+import { Balloon } from './balloon.ts';
 
 /** The features Xen 4.17 reports to a PVH guest. */
 const FEATURES = [
@@ -46,8 +49,6 @@ interface PvhState {
   upcallVectors: Map<number, number>;
   /** HVM_PARAM_CALLBACK_IRQ of the vector kind: delivered past the local APIC. 0: none. */
   callbackVector: number;
-  /** RAM pages the balloon gave back, by frame number: 1 where it did. */
-  ballooned: Uint8Array;
   /** Which of the domain's shared frames appear outside RAM, by guest frame number. */
   placed: Map<number, number>;
   /** Pages that the guest has granted to itself and mapped, by guest frame number. */
@@ -63,17 +64,22 @@ interface GrantedPlace {
 export class PvhDomain {
   readonly domain: Domain;
   readonly state: State<PvhState>;
+  readonly balloon: Balloon;
   /** What takes the frames that `state.placed` names off the bus again, by guest frame number. */
   readonly #onBus = new Map<number, () => void>();
 
   constructor(context: HypervisorContext) {
     this.domain = new Domain(context, { kind: this.#kind(), reservedFrames: RESERVED_FRAMES });
-    const { states, pages } = this.domain;
+    this.balloon = new Balloon(this.domain, {
+      isFree: gpfn => !this.#isMemory(gpfn) && !this.domain.context.mmio.find(gpfn * PAGE_SIZE),
+      appear: (gpfn, at) => void this.#mapOnBus(gpfn, at, false),
+      disappear: gpfn => this.#leaveBus(gpfn),
+    });
+    const { states } = this.domain;
     this.state = states.state('pvh', 2, () => ({
       parameters: new Map(),
       upcallVectors: new Map(),
       callbackVector: 0,
-      ballooned: new Uint8Array(pages),
       placed: new Map(),
       granted: new Map(),
     }));
@@ -90,6 +96,7 @@ export class PvhDomain {
     for (const [gpfn, index] of this.state.placed) this.#mapShared(this.domain.frames[index]!, gpfn);
     for (const [gpfn, { address, readOnly }] of this.state.granted)
       if (!this.#isMemory(gpfn)) this.#mapOnBus(gpfn, () => address, readOnly);
+    this.balloon.restored();
   }
 
   of(cpu: Processor): Vcpu {
@@ -98,7 +105,7 @@ export class PvhDomain {
 
   /** True if frame number `frame` is guest RAM that the balloon has not taken. */
   isRam(frame: number): boolean {
-    return frame >= 0 && frame < this.domain.pages && !this.state.ballooned[frame];
+    return frame < this.domain.pages && this.balloon.address(frame) !== undefined;
   }
 
   /**
@@ -106,7 +113,8 @@ export class PvhDomain {
    * takes the frame's place; elsewhere the frame is put on the bus. @returns false if there is no room for it.
    */
   place(shared: SharedFrame, gpfn: number): boolean {
-    if (this.isRam(gpfn)) {
+    if (gpfn < this.domain.pages) {
+      if (!this.balloon.reclaim(gpfn)) return false;
       this.#move(shared, gpfn * PAGE_SIZE);
       return true;
     }
@@ -170,8 +178,8 @@ export class PvhDomain {
     const place = target * PAGE_SIZE;
     if (place !== address) {
       domain.memory.copyIn(place, domain.memory.copyOut(address, PAGE_SIZE));
-      if (address < domain.pages * PAGE_SIZE) state.ballooned[address >>> PAGE_SHIFT] = 1;
-      state.ballooned[target] = 0;
+      if (address < domain.pages * PAGE_SIZE) this.balloon.setHole(address >>> PAGE_SHIFT, true);
+      this.balloon.setHole(target, false);
     }
     state.granted.set(target, { address: place, readOnly });
     return place;
@@ -179,11 +187,11 @@ export class PvhDomain {
 
   #unmapGrant(hostAddress: bigint, address: number, newAddress: bigint, flags: number): number {
     const gpfn = Number(hostAddress >> BigInt(PAGE_SHIFT));
-    const { granted, ballooned } = this.state;
+    const { granted } = this.state;
     if (newAddress !== 0n || flags & GNTMAP_contains_pte || granted.get(gpfn)?.address !== address)
       return GNTST_general_error;
     granted.delete(gpfn);
-    if (this.#isMemory(gpfn)) ballooned[gpfn] = 1;
+    if (this.#isMemory(gpfn)) this.balloon.setHole(gpfn, true);
     else this.#leaveBus(gpfn);
     return GNTST_okay;
   }
@@ -193,14 +201,38 @@ export class PvhDomain {
     this.#onBus.delete(gpfn);
   }
 
+  /**
+   * XENMEM_add_to_physmap of the guest's own page at `from`: it moves to `to`, whose page is given back. 0 or a negated
+   * error.
+   */
+  movePage(from: bigint, to: bigint): number {
+    const { domain, balloon } = this;
+    const source = from < MAX_FRAME ? balloon.address(Number(from)) : undefined;
+    const isShared = domain.frames.some(({ address }) => address === source);
+    if (source === undefined || isShared || to >= MAX_FRAME) return -EINVAL;
+    if (from === to) return 0;
+    const target = Number(to);
+    const page = domain.memory.copyOut(source, PAGE_SIZE);
+    balloon.giveBack(Number(from));
+    if (balloon.address(target) !== undefined) balloon.giveBack(target);
+    if (!balloon.populate(target)) {
+      balloon.populate(Number(from));
+      domain.memory.copyIn(balloon.address(Number(from))!, page);
+      return -EPERM;
+    }
+    domain.memory.copyIn(balloon.address(target)!, page);
+    return 0;
+  }
+
   /** XENMEM_remove_from_physmap. @returns false if nothing of the hypervisor's, nor RAM, is there. */
   removePlace(gpfn: number): boolean {
     if (this.state.granted.has(gpfn)) return false;
+    if (!this.#isMemory(gpfn) && this.balloon.giveBack(gpfn)) return true;
     this.#leaveBus(gpfn);
     const wasPlaced = this.state.placed.delete(gpfn);
     for (const shared of this.domain.frames)
       if (shared.address === gpfn * PAGE_SIZE && shared.address !== shared.home) this.#move(shared, shared.home);
-    return wasPlaced || this.isRam(gpfn);
+    return wasPlaced || this.balloon.address(gpfn) !== undefined;
   }
 
   /** A shared frame appears nowhere any more. */
@@ -224,7 +256,8 @@ export class PvhDomain {
   #kind(): DomainKind {
     const frame: DomainKind['frame'] = (domain, frame) => {
       const address = frame * PAGE_SIZE;
-      if (this.isRam(frame)) return address;
+      const page = this.balloon.address(frame);
+      if (page !== undefined) return page;
       const index = this.state.placed.get(frame);
       if (index !== undefined) return domain.frames[index]!.address;
       return address === domain.consoleRing.address || address === domain.xenstoreRing.address ? address : undefined;

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { FakeStoreClient } from '../../../tests/fake-store-client.ts';
 import { createRandom } from '../../conformance/random.ts';
 import type { Disk } from '../../host/disk.ts';
-import { EEXIST, EFAULT, EINVAL, ENOENT, ENOSYS, EPERM, ETIME } from '../xen/constants.ts';
+import { EEXIST, EFAULT, EINVAL, ENOENT, ENOSYS, EPERM, ESRCH, ETIME } from '../xen/constants.ts';
 import { ARGUMENTS, boot, DATA, INFO, MEMORY, SHARED } from './fake-guest.ts';
 
 const IF = 0x200n;
@@ -178,7 +178,13 @@ test('parameters: what leads to the rings is there, the toolstack’s are its ow
   const { parameter, call, put } = await boot();
   assert.deepEqual([parameter(2), parameter(18)], [1, 2]);
   assert.equal(parameter(1) * 4096 < MEMORY, true);
-  assert.equal(parameter(7), 0);
+  const get = (index: number, domid = 0x7ff0) => call(34, 1, put({ 0: [2, domid], 4: [4, index] }));
+  assert.equal(parameter(0), 0);
+  for (const index of [5, 7, 9, 12, 38]) assert.equal(get(index), -EPERM, `parameter ${index} is the toolstack’s`);
+  for (const index of [4, 13, 20, 30]) assert.equal(get(index), -EINVAL, `parameter ${index} is no more`);
+  assert.equal(get(1, 0), -EINVAL, 'domain 0 has no such parameters');
+  assert.equal(get(1, 5), -ESRCH);
+  assert.equal(get(99, 5), -EINVAL, 'the number comes first');
   assert.equal(call(34, 1, put({ 0: [2, 0x7ff0], 4: [4, 39] })), -EINVAL);
   assert.equal(call(34, 0, put({ 0: [2, 0x7ff0], 4: [4, 17], 8: [8, 5] })), -EPERM);
 });
@@ -351,7 +357,7 @@ test('multicall entries of a 32-bit guest are half as long', async () => {
   assert.equal(cpu.get('rax'), 0n);
   assert.deepEqual(
     [0, 1, 2].map(index => memory.read32(DATA + 32 * index + 4) | 0),
-    [0x40011, (MEMORY >>> 12) - 1, -ENOSYS],
+    [0x40011, MEMORY >>> 12, -ENOSYS],
   );
   assert.equal(memory.read32(DATA + 8), 0, 'the argument behind the result is as it was');
 });

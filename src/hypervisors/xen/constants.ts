@@ -11,18 +11,26 @@ export const EACCES = 13;
 export const EFAULT = 14;
 export const EBUSY = 16;
 export const EEXIST = 17;
+export const EXDEV = 18;
 export const ENODEV = 19;
 export const EINVAL = 22;
 export const ENOSPC = 28;
+export const EDOM = 33;
 export const ERANGE = 34;
 export const ENOSYS = 38;
+export const ENODATA = 61;
 export const ETIME = 62;
+export const EOVERFLOW = 75;
+export const EILSEQ = 84;
 export const EOPNOTSUPP = 95;
 
 /** Domain ids (public/xen.h). 0x7ff0 and up are not domains. */
 export const DOMID_FIRST_RESERVED = 0x7ff0;
 export const DOMID_SELF = 0x7ff0;
 export const DOMID_IO = 0x7ff1;
+export const DOMID_XEN = 0x7ff2;
+/** No domain at all. */
+export const DOMID_INVALID = 0x7ff4;
 /** Our one guest. Nobody else is there, so it has the id Xen would have given the first domU. */
 export const DOMAIN_ID = 1;
 
@@ -36,6 +44,7 @@ export const __HYPERVISOR_set_gdt = 2;
 export const __HYPERVISOR_stack_switch = 3;
 export const __HYPERVISOR_set_callbacks = 4;
 export const __HYPERVISOR_fpu_taskswitch = 5;
+export const __HYPERVISOR_sched_op_compat = 6;
 export const __HYPERVISOR_platform_op = 7;
 export const __HYPERVISOR_set_debugreg = 8;
 export const __HYPERVISOR_get_debugreg = 9;
@@ -44,8 +53,10 @@ export const __HYPERVISOR_memory_op = 12;
 export const __HYPERVISOR_multicall = 13;
 export const __HYPERVISOR_update_va_mapping = 14;
 export const __HYPERVISOR_set_timer_op = 15;
+export const __HYPERVISOR_event_channel_op_compat = 16;
 export const __HYPERVISOR_xen_version = 17;
 export const __HYPERVISOR_console_io = 18;
+export const __HYPERVISOR_physdev_op_compat = 19;
 export const __HYPERVISOR_grant_table_op = 20;
 export const __HYPERVISOR_vm_assist = 21;
 export const __HYPERVISOR_update_va_mapping_otherdomain = 22;
@@ -59,7 +70,14 @@ export const __HYPERVISOR_callback_op = 30;
 export const __HYPERVISOR_event_channel_op = 32;
 export const __HYPERVISOR_physdev_op = 33;
 export const __HYPERVISOR_hvm_op = 34;
+export const __HYPERVISOR_sysctl = 35;
+export const __HYPERVISOR_domctl = 36;
+export const __HYPERVISOR_kexec_op = 37;
 export const __HYPERVISOR_xenpmu_op = 40;
+export const __HYPERVISOR_dm_op = 41;
+export const __HYPERVISOR_hypfs_op = 42;
+export const __HYPERVISOR_mca = 48;
+export const __HYPERVISOR_paging_domctl_cont = 49;
 
 /** Virtual interrupts (public/xen.h). Below NR_VIRQS; those not named are dom0's. */
 export const VIRQ_TIMER = 0;

@@ -133,6 +133,8 @@ interface DomainState {
   width: 32 | 64;
   /** The next page that `reserveFrame` hands out. */
   nextReserved: number;
+  /** PHYSDEVOP_pirq_eoi_gmfn: guest-physical address of the page that is kept for it (PV). */
+  pirqEoiMap: number | undefined;
 }
 
 export class Domain {
@@ -163,7 +165,7 @@ export class Domain {
     this.memory = context.memory;
     this.pages = Math.max(0, (context.memory.size >>> PAGE_SHIFT) - options.reservedFrames);
     this.states = scoped(context, 'xen');
-    this.state = this.states.state('domain', 1, () => ({
+    this.state = this.states.state('domain', 2, () => ({
       reservation: this.pages,
       memoryMap: [],
       assists: new Set(),
@@ -172,6 +174,7 @@ export class Domain {
       consolePort: 0,
       width: 64,
       nextReserved: this.pages,
+      pirqEoiMap: undefined,
     }));
     const homes = Array.from({ length: SHARED_FRAMES }, () => this.reserveFrame());
     const addresses = this.states.state('frames', 1, () => ({ addresses: [...homes] }));

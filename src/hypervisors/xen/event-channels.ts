@@ -49,8 +49,10 @@ const PER_VCPU_VIRQS = new Set([VIRQ_TIMER, VIRQ_DEBUG, VIRQ_XENOPROF, VIRQ_XENP
 
 /** Xen keeps ports in buckets: the ports up to the end of the last bucket in use are valid, bound or not. */
 const PORTS_PER_BUCKET = 64;
-/** Physical interrupts a domU may name: those of one I/O APIC, and 32 (Xen's extra_guest_irqs). */
-const NR_PIRQS = 24 + 32;
+/** Lines of one I/O APIC. */
+export const NR_GSIS = 24;
+/** Physical interrupts a domU may name: those lines, and 32 (Xen's extra_guest_irqs). */
+export const NR_PIRQS = NR_GSIS + 32;
 
 interface EventState {
   /** By port. */

@@ -32,18 +32,18 @@ export type Operation = (call: Call, argument: bigint) => number;
 export type Operations = Readonly<Record<number, Operation>>;
 
 /**
- * Does sub-operation `command` of the hypercall `name`, whose structure is at the argument of number `structure`.
- * Unknown ones: -ENOSYS, logged once.
+ * Does sub-operation `command` of the hypercall `name`, whose structure is at `structure`. Unknown ones: -ENOSYS, logged
+ * once.
  */
 export function operate(
   name: string,
   operations: Operations,
   call: Call,
   command = call.uint(0),
-  structure = 1,
+  structure = call.argument(1),
 ): number {
   const operation = operations[command];
-  if (operation) return operation(call, call.argument(structure));
+  if (operation) return operation(call, structure);
   logUnknown(call.domain, `${name} ${command}`);
   return -ENOSYS;
 }

@@ -6,6 +6,7 @@ import { console_io } from './hypercalls/console-io.ts';
 import { event_channel_op } from './hypercalls/event-channel-op.ts';
 import { grant_table_op } from './hypercalls/grant-table-op.ts';
 import { multicall } from './hypercalls/multicall.ts';
+import { privileged } from './hypercalls/privileged.ts';
 import { sched_op } from './hypercalls/sched-op.ts';
 import { set_timer_op } from './hypercalls/set-timer-op.ts';
 import { vcpu_op } from './hypercalls/vcpu-op.ts';
@@ -28,6 +29,7 @@ export function commonHypercalls(whole: () => HypercallTable): HypercallTable {
     ...vcpu_op({}),
     ...sched_op,
     ...event_channel_op,
+    ...privileged,
   };
 }
 

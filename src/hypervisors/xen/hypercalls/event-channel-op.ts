@@ -22,7 +22,7 @@ const EVTCHNOP_status = 5;
 const EVTCHNOP_alloc_unbound = 6;
 const EVTCHNOP_bind_ipi = 7;
 const EVTCHNOP_bind_vcpu = 8;
-const EVTCHNOP_unmask = 9;
+export const EVTCHNOP_unmask = 9;
 const EVTCHNOP_reset = 10;
 const EVTCHNOP_init_control = 11;
 const EVTCHNOP_expand_array = 12;
@@ -128,7 +128,7 @@ const reset =
     return 0;
   };
 
-const operations: Operations = {
+export const eventChannelOperations: Operations = {
   [EVTCHNOP_bind_interdomain](call, argument) {
     const op = call.load(argument, evtchn_bind_interdomain);
     if (!op) return -EFAULT;
@@ -197,6 +197,6 @@ export const event_channel_op: HypercallTable = {
     name: 'HYPERVISOR_event_channel_op',
     arguments: ['cmd', 'arg'],
     status: 'done',
-    run: call => operate('event_channel_op', operations, call),
+    run: call => operate('event_channel_op', eventChannelOperations, call),
   },
 };

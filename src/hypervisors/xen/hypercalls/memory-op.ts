@@ -1,6 +1,6 @@
 /** HYPERVISOR_memory_op (public/memory.h): what both kinds of guest may ask of their memory. */
 import { PAGE_SHIFT } from '../../../x86/paging.ts';
-import { __HYPERVISOR_memory_op, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH } from '../constants.ts';
+import { __HYPERVISOR_memory_op, EFAULT, EINVAL, ENOSYS, EOPNOTSUPP, EPERM, ESRCH } from '../constants.ts';
 import { type Call, type HypercallTable, type Operation, type Operations, operate } from '../hypercall.ts';
 import { structure } from '../structures.ts';
 
@@ -19,6 +19,16 @@ export const XENMEM_machphys_mapping = 12;
 export const XENMEM_set_memory_map = 13;
 export const XENMEM_maximum_gpfn = 14;
 export const XENMEM_remove_from_physmap = 15;
+const XENMEM_set_pod_target = 16;
+const XENMEM_get_pod_target = 17;
+const XENMEM_get_sharing_freed_pages = 18;
+const XENMEM_get_sharing_shared_pages = 19;
+const XENMEM_access_op = 21;
+export const XENMEM_add_to_physmap_batch = 23;
+const XENMEM_claim_pages = 24;
+const XENMEM_get_vnumainfo = 26;
+const XENMEM_reserved_device_memory_map = 27;
+export const XENMEM_acquire_resource = 28;
 
 export const xen_memory_reservation = structure({
   extent_start: 'handle',
@@ -27,8 +37,69 @@ export const xen_memory_reservation = structure({
   mem_flags: 'u32',
   domid: 'u16',
 });
+export const xen_add_to_physmap = structure({
+  domid: 'u16',
+  size: 'u16',
+  space: 'u32',
+  idx: 'ulong',
+  gpfn: 'ulong',
+});
+export const xen_add_to_physmap_batch = structure({
+  domid: 'u16',
+  space: 'u16',
+  size: 'u16',
+  foreign_domid: 'u16',
+  idxs: 'handle',
+  gpfns: 'handle',
+  errs: 'handle',
+});
+export const xen_remove_from_physmap = structure({ domid: 'u16', gpfn: 'ulong' });
+export const xen_mem_acquire_resource = structure({
+  domid: 'u16',
+  type: 'u16',
+  id: 'u32',
+  nr_frames: 'u32',
+  pad: 'u32',
+  frame: 'u64',
+  frame_list: 'handle',
+});
+/** What may be added to a guest's frames: XENMAPSPACE_*. */
+export const XENMAPSPACE_shared_info = 0;
+export const XENMAPSPACE_grant_table = 1;
+export const XENMAPSPACE_gmfn = 2;
+export const XENMAPSPACE_gmfn_range = 3;
+export const XENMAPSPACE_gmfn_foreign = 4;
+export const XENMAPSPACE_dev_mmio = 5;
+
 const xen_memory_map = structure({ nr_entries: 'u32', buffer: 'handle' });
 const domid_argument = structure({ domid: 'u16' });
+const xen_pod_target = structure({
+  target_pages: 'u64',
+  tot_pages: 'u64',
+  pod_cache_pages: 'u64',
+  pod_entries: 'u64',
+  domid: 'u16',
+});
+const xen_mem_access_op = structure({
+  op: 'u8',
+  access: 'u8',
+  domid: 'u16',
+  nr: 'u32',
+  pfn: 'u64',
+  pfn_list: 'u64',
+  access_list: 'u64',
+});
+const xen_vnuma_topology_info = structure({
+  domid: 'u16',
+  pad: 'u16',
+  nr_vnodes: 'u32',
+  nr_vcpus: 'u32',
+  nr_vmemranges: 'u32',
+  vdistance: 'u64',
+  vcpu_to_vnode: 'u64',
+  vmemrange: 'u64',
+});
+const xen_reserved_device_memory_map = structure({ flags: 'u32', nr_entries: 'u32', buffer: 'handle', dev: 'u32' });
 
 /** Entries a memory map may have (Xen's E820MAX). */
 const MAX_MAP_ENTRIES = 128;
@@ -42,6 +113,24 @@ const MEMOP_CMD_MASK = (1 << MEMOP_EXTENT_SHIFT) - 1;
 const EXTENT_BATCH = 1024;
 /** Pages of an extent at most, as an order of two: what a domU may ask for (Xen's CONFIG_DOMU_MAX_ORDER). */
 const MAX_EXTENT_ORDER = 9;
+/** Extents at most: more would leave no room for progress in the command. */
+const MAX_EXTENTS = 2n ** BigInt(32 - MEMOP_EXTENT_SHIFT) - 1n;
+
+/** mem_flags: bits 0-7 the most address bits wanted, 8-15 a node plus one, and whether it must be that node. */
+const XENMEMF_exact_node_request = 1 << 17;
+const XENMEMF_vnode = 1 << 18;
+const XENMEM_RDM_ALL = 1;
+
+/** Extents that an operation which was interrupted says it has done: the upper part of the command. */
+export function startExtent(call: Call): bigint {
+  return call.argument(0) >> BigInt(MEMOP_EXTENT_SHIFT);
+}
+
+/** An operation that is never interrupted, so it may not say that it was. */
+export const whole =
+  (run: Operation, error = EINVAL): Operation =>
+  (call, argument) =>
+    startExtent(call) === 0n ? run(call, argument) : -error;
 
 /** A question about one domain, which must be the caller. */
 const aboutSelf =
@@ -54,9 +143,9 @@ const aboutSelf =
 
 function memoryMap(call: Call, argument: bigint): number {
   const { memoryMap: map } = call.domain.state;
-  if (map.length === 0) return -ENOSYS;
   const op = call.load(argument, xen_memory_map);
   if (!op) return -EFAULT;
+  if (map.length === 0) return -ENOSYS;
   const count = Math.min(op.nr_entries, map.length);
   const entries = new Uint8Array(count * E820_ENTRY);
   const view = new DataView(entries.buffer);
@@ -76,8 +165,8 @@ function setMemoryMap(call: Call, argument: bigint): number {
   // The map follows the domid, aligned to a long.
   const op = call.load(argument + BigInt(call.width / 8), xen_memory_map);
   if (!about || !op) return -EFAULT;
-  if (!call.domain.isSelf(about.domid)) return about.domid === 0 ? -EPERM : -ESRCH;
   if (op.nr_entries > MAX_MAP_ENTRIES) return -EINVAL;
+  if (!call.domain.isSelf(about.domid)) return about.domid === 0 ? -EPERM : -ESRCH;
   const entries = call.read(op.buffer, op.nr_entries * E820_ENTRY);
   if (!entries) return -EFAULT;
   const view = new DataView(entries.buffer, entries.byteOffset);
@@ -89,19 +178,26 @@ function setMemoryMap(call: Call, argument: bigint): number {
   return 0;
 }
 
+/** True if memory may be had as `flags` say. */
+function mayAsk(flags: number): boolean {
+  const addressBits = flags & 0xff;
+  if (addressBits !== 0 && addressBits <= PAGE_SHIFT) return false;
+  const namesNode = ((flags >>> 8) & 0xff) !== 0;
+  return (flags & XENMEMF_vnode) !== 0 || !namesNode || (flags & XENMEMF_exact_node_request) === 0;
+}
+
 /**
  * An operation over the extents of a struct xen_memory_reservation, whose array holds a frame number each. `each` does
  * one extent (2^order frames) and returns the number to store back, undefined to leave the array alone, or false to
  * stop.
- * @returns how many extents were done.
+ * @returns how many extents were done, whatever it was that stopped it.
  */
 export function overExtents(each: (call: Call, frame: number, order: number) => number | undefined | false): Operation {
   return (call, argument) => {
+    const start = Number(startExtent(call));
     const op = call.load(argument, xen_memory_reservation);
-    if (!op) return -EFAULT;
-    const start = call.uint(0) >>> MEMOP_EXTENT_SHIFT;
-    if (!call.domain.isSelf(op.domid)) return op.domid === 0 ? -EPERM : -ESRCH;
-    if (op.extent_order > MAX_EXTENT_ORDER) return start;
+    if (!op || op.nr_extents > MAX_EXTENTS || BigInt(start) >= op.nr_extents) return start;
+    if (!call.domain.isSelf(op.domid) || !mayAsk(op.mem_flags) || op.extent_order > MAX_EXTENT_ORDER) return start;
     const long = call.width / 8;
     let done = start;
     for (; BigInt(done) < op.nr_extents; done++) {
@@ -126,17 +222,65 @@ export function overExtents(each: (call: Call, frame: number, order: number) => 
   };
 }
 
+/** XENMEM_set_pod_target and its opposite: HVM guests alone have such memory, and domain 0 is none. */
+function podTarget(call: Call, argument: bigint): number {
+  const op = call.load(argument, xen_pod_target);
+  if (!op) return -EFAULT;
+  if (!call.domain.exists(op.domid)) return -ESRCH;
+  return call.domain.isSelf(op.domid) && call.domain.kind.translated ? -EPERM : -EINVAL;
+}
+
+/** XENMEM_access_op, of another domain alone, which must be an HVM one. */
+function accessOp(call: Call, argument: bigint): number {
+  const op = call.load(argument, xen_mem_access_op);
+  if (!op) return -EFAULT;
+  if (op.domid === call.domain.id) return -EPERM;
+  return op.domid === 0 ? -EINVAL : -ESRCH;
+}
+
+function claimPages(call: Call, argument: bigint): number {
+  const op = call.load(argument, xen_memory_reservation);
+  if (!op) return -EFAULT;
+  if (op.extent_start !== 0n || op.extent_order !== 0 || op.mem_flags !== 0) return -EINVAL;
+  return op.domid === 0 || op.domid === call.domain.id ? -EPERM : -EINVAL;
+}
+
+/** XENMEM_get_vnumainfo: the domain was given no nodes. */
+function vnumaInfo(call: Call, argument: bigint): number {
+  const op = call.load(argument, xen_vnuma_topology_info);
+  if (!op) return -EFAULT;
+  if (op.pad !== 0) return -EINVAL;
+  if (call.domain.isSelf(op.domid)) return -EOPNOTSUPP;
+  return call.domain.exists(op.domid) ? -EPERM : -ESRCH;
+}
+
+/** XENMEM_reserved_device_memory_map: there are no devices, so there is none. */
+function reservedDeviceMemory(call: Call, argument: bigint): number {
+  const op = call.load(argument, xen_reserved_device_memory_map);
+  if (!op) return -EFAULT;
+  if ((op.flags & ~XENMEM_RDM_ALL) !== 0) return -EINVAL;
+  return call.store(argument, xen_reserved_device_memory_map, { nr_entries: 0 });
+}
+
 const operations: Operations = {
-  /** The highest frame of the machine. */
-  [XENMEM_maximum_ram_page]: call => (call.domain.memory.size >>> PAGE_SHIFT) - 1,
-  [XENMEM_current_reservation]: aboutSelf(call => call.domain.state.reservation),
-  [XENMEM_maximum_reservation]: aboutSelf(call => call.domain.pages),
-  [XENMEM_memory_map]: memoryMap,
-  [XENMEM_set_memory_map]: setMemoryMap,
-  [XENMEM_maximum_gpfn]: aboutSelf(call => call.domain.pages - 1),
+  /** Frames of the machine. */
+  [XENMEM_maximum_ram_page]: whole(call => call.domain.memory.size >>> PAGE_SHIFT),
+  [XENMEM_current_reservation]: whole(aboutSelf(call => call.domain.state.reservation)),
+  [XENMEM_maximum_reservation]: whole(aboutSelf(call => call.domain.pages)),
+  [XENMEM_memory_map]: whole(memoryMap, ENOSYS),
+  [XENMEM_set_memory_map]: whole(setMemoryMap, ENOSYS),
+  [XENMEM_maximum_gpfn]: whole(aboutSelf(call => call.domain.pages - 1)),
   // For dom0 only.
   [XENMEM_machphys_mfn_list]: () => -EPERM,
-  [XENMEM_machine_memory_map]: () => -EPERM,
+  [XENMEM_set_pod_target]: whole(podTarget, ENOSYS),
+  [XENMEM_get_pod_target]: whole(podTarget, ENOSYS),
+  // No page is shared between domains.
+  [XENMEM_get_sharing_freed_pages]: whole(() => 0, ENOSYS),
+  [XENMEM_get_sharing_shared_pages]: whole(() => 0, ENOSYS),
+  [XENMEM_access_op]: accessOp,
+  [XENMEM_claim_pages]: whole(claimPages),
+  [XENMEM_get_vnumainfo]: whole(vnumaInfo),
+  [XENMEM_reserved_device_memory_map]: whole(reservedDeviceMemory),
 };
 
 /** The memory_op entry, with the operations that one kind of guest adds. */

@@ -1,18 +1,19 @@
 /** HYPERVISOR_sched_op (public/sched.h): waiting, and the end. */
-import { __HYPERVISOR_sched_op, EFAULT, EINVAL, EPERM, RUNSTATE_blocked } from '../constants.ts';
+import { __HYPERVISOR_sched_op, EFAULT, EINVAL, EPERM, ESRCH, RUNSTATE_blocked } from '../constants.ts';
 import type { Vcpu } from '../domain.ts';
 import { type Call, type HypercallTable, type Operations, operate } from '../hypercall.ts';
 import { structure } from '../structures.ts';
 
-const SCHEDOP_yield = 0;
-const SCHEDOP_block = 1;
-const SCHEDOP_shutdown = 2;
+export const SCHEDOP_yield = 0;
+export const SCHEDOP_block = 1;
+export const SCHEDOP_shutdown = 2;
 const SCHEDOP_poll = 3;
 const SCHEDOP_remote_shutdown = 4;
 const SCHEDOP_shutdown_code = 5;
 const SCHEDOP_pin_override = 7;
 
 const sched_shutdown = structure({ reason: 'u32' });
+const sched_remote_shutdown = structure({ domain_id: 'u16', reason: 'u32' });
 const sched_poll = structure({ ports: 'handle', nr_ports: 'u32', timeout: 'u64' });
 
 const SHUTDOWN_poweroff = 0;
@@ -40,8 +41,12 @@ function block(call: Call): number {
 /** SCHEDOP_shutdown: the reason says what becomes of the machine. */
 function shutdown(call: Call, argument: bigint): number {
   const op = call.load(argument, sched_shutdown);
-  if (!op) return -EFAULT;
-  switch (op.reason) {
+  return op ? shutDown(call, op.reason & 0xff) : -EFAULT;
+}
+
+/** The end, for a reason (SHUTDOWN_*). @returns what the guest is told if it goes on */
+export function shutDown(call: Call, reason: number): number {
+  switch (reason) {
     case SHUTDOWN_poweroff:
       call.vcpu.cpu.request('power-off');
       return 0;
@@ -87,15 +92,19 @@ function poll(call: Call, argument: bigint): number {
   return halt(vcpu);
 }
 
-const operations: Operations = {
+export const schedOperations: Operations = {
   [SCHEDOP_yield]: () => 0,
   [SCHEDOP_block]: block,
   [SCHEDOP_shutdown]: shutdown,
   [SCHEDOP_poll]: poll,
   // The guest tells beforehand with which reason it will end.
-  [SCHEDOP_shutdown_code]: () => 0,
-  // Not for an ordinary domain.
-  [SCHEDOP_remote_shutdown]: () => -EPERM,
+  [SCHEDOP_shutdown_code]: (call, argument) => (call.load(argument, sched_shutdown) ? 0 : -EFAULT),
+  // Not for an ordinary domain, not even of itself; and DOMID_SELF is no domain here.
+  [SCHEDOP_remote_shutdown](call, argument) {
+    const op = call.load(argument, sched_remote_shutdown);
+    if (!op) return -EFAULT;
+    return op.domain_id === 0 || op.domain_id === call.domain.id ? -EPERM : -ESRCH;
+  },
   [SCHEDOP_pin_override]: () => -EPERM,
 };
 
@@ -105,6 +114,6 @@ export const sched_op: HypercallTable = {
     arguments: ['cmd', 'arg'],
     status: 'partly',
     note: 'SCHEDOP_watchdog answers -ENOSYS; a suspend is always cancelled',
-    run: call => operate('sched_op', operations, call),
+    run: call => operate('sched_op', schedOperations, call),
   },
 };

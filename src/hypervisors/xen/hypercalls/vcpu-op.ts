@@ -126,7 +126,8 @@ export function vcpu_op(differences: Readonly<Record<number, VcpuOperation>>): H
       arguments: ['cmd', 'vcpuid', 'extra_args'],
       status: 'done',
       // Xen looks for the processor before it looks at the command.
-      run: call => (call.domain.vcpus[call.uint(1)] ? operate('vcpu_op', all, call, call.uint(0), 2) : -ENOENT),
+      run: call =>
+        call.domain.vcpus[call.uint(1)] ? operate('vcpu_op', all, call, call.uint(0), call.argument(2)) : -ENOENT,
     },
   };
 }
