@@ -80,7 +80,12 @@ export function createPageTables(context: HypervisorContext, shared: SharedPage)
     return undefined;
   }
 
-  const isRam = (page: number) => memory.has(page * PAGE_SIZE, PAGE_SIZE);
+  /** Takes note of where the guest has mapped its low memory: updates are queued by their offset in it. */
+  function setLowMemory(linear: number, physical: number, size: number): void {
+    lowMemory.physical = physical;
+    lowMemory.size = Math.max(0, Math.min(size, memory.size - physical));
+    shared.setMapping(linear, lowMemory.size);
+  }
 
   return {
     reset() {
@@ -88,79 +93,93 @@ export function createPageTables(context: HypervisorContext, shared: SharedPage)
       lowMemory.initialise();
     },
     applyDeferred,
-    entries: {
-      SetPxE: {
-        name: 'SetPxE',
-        arguments: ['pte', 'entry', 'flags'],
-        status: 'done',
-        run: call => setEntry(call, call.edx, 4, BigInt(call.eax)),
+    entries: pageTableCalls({
+      setEntry,
+      setLowMemory,
+      applyDeferred,
+      isRam: page => memory.has(page * PAGE_SIZE, PAGE_SIZE),
+    }),
+  };
+}
+
+interface PageTableWork {
+  setEntry(call: Call, linear: number, size: 4 | 8, value: bigint): undefined;
+  setLowMemory(linear: number, physical: number, size: number): void;
+  applyDeferred(call: Call): boolean;
+  isRam(page: number): boolean;
+}
+
+function pageTableCalls({ setEntry, setLowMemory, applyDeferred, isRam }: PageTableWork): PageTables['entries'] {
+  return {
+    SetPxE: {
+      name: 'SetPxE',
+      arguments: ['pte', 'entry', 'flags'],
+      status: 'done',
+      run: call => setEntry(call, call.edx, 4, BigInt(call.eax)),
+    },
+    SetPxELong: {
+      name: 'SetPxELong',
+      arguments: ['pteLow', 'pteHigh', 'entry', 'flags'],
+      status: 'done',
+      run: call => setEntry(call, call.ecx, 8, (BigInt(call.edx) << 32n) | BigInt(call.eax)),
+    },
+    AllocatePage: {
+      name: 'AllocatePage',
+      arguments: ['page', 'flags', 'cloneOf', 'firstEntry', 'entries'],
+      status: 'done',
+      run(call) {
+        const { eax: page, edx: flags } = call;
+        if (!isRam(page)) return call.kill(`page ${hex(page)} is not RAM`);
+        if (flags & ~ALLOCATE_FLAGS || !(flags & VMI_PAGE_LEVELS)) return call.kill(`flags ${hex(flags)}`);
+        if (!(flags & VMI_PAGE_CLONE)) return undefined;
+        const first = call.stack(0);
+        const count = call.stack(1);
+        if (!isRam(call.ecx)) return call.kill(`a clone of page ${hex(call.ecx)}, which is not RAM`);
+        const most = flags & VMI_PAGE_PAE ? ENTRIES.long : ENTRIES.short;
+        if (first + count > most) return call.kill(`a clone of ${count} entries from ${first} on`);
+        return undefined;
       },
-      SetPxELong: {
-        name: 'SetPxELong',
-        arguments: ['pteLow', 'pteHigh', 'entry', 'flags'],
-        status: 'done',
-        run: call => setEntry(call, call.ecx, 8, (BigInt(call.edx) << 32n) | BigInt(call.eax)),
+    },
+    ReleasePage: {
+      name: 'ReleasePage',
+      arguments: ['page', 'flags'],
+      status: 'done',
+      run: call => (isRam(call.eax) ? undefined : call.kill(`page ${hex(call.eax)} is not RAM`)),
+    },
+    SetLinearMapping: {
+      name: 'SetLinearMapping',
+      arguments: ['slot', 'address', 'pages', 'firstPage'],
+      status: 'done',
+      run(call) {
+        const { eax: slot, edx: start, ecx: pages } = call;
+        const first = call.stack(0);
+        if (slot >= SLOTS) return call.kill(`slot ${slot}`);
+        // Linux names as much as it could map, not what there is: other mappings begin after its RAM.
+        if (start % PAGE_SIZE !== 0 || start + pages * PAGE_SIZE > 2 ** 32 || first + pages > PAGES)
+          return call.kill(`${pages} pages from ${hex(first)} on at ${hex(start)}`);
+        if (slot !== LOW_MEMORY_SLOT) return undefined;
+        applyDeferred(call);
+        setLowMemory(start, first * PAGE_SIZE, pages * PAGE_SIZE);
+        return undefined;
       },
-      AllocatePage: {
-        name: 'AllocatePage',
-        arguments: ['page', 'flags', 'cloneOf', 'firstEntry', 'entries'],
-        status: 'done',
-        run(call) {
-          const { eax: page, edx: flags } = call;
-          if (!isRam(page)) return call.kill(`page ${hex(page)} is not RAM`);
-          if (flags & ~ALLOCATE_FLAGS || !(flags & VMI_PAGE_LEVELS)) return call.kill(`flags ${hex(flags)}`);
-          if (!(flags & VMI_PAGE_CLONE)) return undefined;
-          const first = call.stack(0);
-          const count = call.stack(1);
-          if (!isRam(call.ecx)) return call.kill(`a clone of page ${hex(call.ecx)}, which is not RAM`);
-          const most = flags & VMI_PAGE_PAE ? ENTRIES.long : ENTRIES.short;
-          if (first + count > most) return call.kill(`a clone of ${count} entries from ${first} on`);
-          return undefined;
-        },
+    },
+    SetLazyMode: {
+      name: 'SetLazyMode',
+      arguments: ['mode'],
+      status: 'done',
+      run(call) {
+        if (call.eax > VMI_LAZY_CPU_STATE) return call.kill(`mode ${call.eax}`);
+        applyDeferred(call);
+        return undefined;
       },
-      ReleasePage: {
-        name: 'ReleasePage',
-        arguments: ['page', 'flags'],
-        status: 'done',
-        run: call => (isRam(call.eax) ? undefined : call.kill(`page ${hex(call.eax)} is not RAM`)),
-      },
-      SetLinearMapping: {
-        name: 'SetLinearMapping',
-        arguments: ['slot', 'address', 'pages', 'firstPage'],
-        status: 'done',
-        run(call) {
-          const { eax: slot, edx: start, ecx: pages } = call;
-          const first = call.stack(0);
-          if (slot >= SLOTS) return call.kill(`slot ${slot}`);
-          // Linux names as much as it could map, not what there is: other mappings begin after its RAM.
-          if (start % PAGE_SIZE !== 0 || start + pages * PAGE_SIZE > 2 ** 32 || first + pages > PAGES)
-            return call.kill(`${pages} pages from ${hex(first)} on at ${hex(start)}`);
-          if (slot !== LOW_MEMORY_SLOT) return undefined;
-          applyDeferred(call);
-          lowMemory.physical = first * PAGE_SIZE;
-          lowMemory.size = Math.max(0, Math.min(pages * PAGE_SIZE, memory.size - lowMemory.physical));
-          shared.setMapping(start, lowMemory.size);
-          return undefined;
-        },
-      },
-      SetLazyMode: {
-        name: 'SetLazyMode',
-        arguments: ['mode'],
-        status: 'done',
-        run(call) {
-          if (call.eax > VMI_LAZY_CPU_STATE) return call.kill(`mode ${call.eax}`);
-          applyDeferred(call);
-          return undefined;
-        },
-      },
-      ApplyDeferred: {
-        name: 'ApplyDeferred',
-        arguments: [],
-        status: 'done',
-        run(call) {
-          applyDeferred(call);
-          return undefined;
-        },
+    },
+    ApplyDeferred: {
+      name: 'ApplyDeferred',
+      arguments: [],
+      status: 'done',
+      run(call) {
+        applyDeferred(call);
+        return undefined;
       },
     },
   };
