@@ -8,6 +8,7 @@ import { visibleLine } from '../matrix/escape.ts';
 import { status, statusHelp } from './exit-status.ts';
 import { Failure, hostLimit, isHostError } from './failure.ts';
 import type { GuestCommandOptions } from './guest.ts';
+import { startGuestThread } from './guest-thread.ts';
 import type { MatrixOptions } from './matrix-settings.ts';
 import { print } from './output.ts';
 import type { RunOptions } from './settings.ts';
@@ -74,8 +75,9 @@ function createProgram(finish: (exitStatus: number) => void): Command {
     .addOption(debugOption())
     .addHelpText('after', `\n${statusHelp}\n\nIn a terminal, Ctrl-A h shows the keys that are not the guest's.`)
     .action(async (options: RunOptions) => {
+      const thread = startGuestThread();
       const { run } = await import('./run.ts');
-      finish(await run(options));
+      finish(await run(options, thread));
     });
 
   program

@@ -1,6 +1,5 @@
 /** `polyvisor run`: one machine on this terminal, from the files named to the exit status. */
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { parseKernel } from '../boot/image.ts';
 import { ImageError } from '../boot/image-error.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
 import { visibleLine } from '../matrix/escape.ts';
@@ -8,6 +7,7 @@ import { sayIfCacheIsNotUsed } from './cache-trust.ts';
 import { endBySignals } from './decisions.ts';
 import { status, statusOf } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
+import type { GuestThread } from './guest-thread.ts';
 import { loadImages } from './images.ts';
 import { reportEnding, writeSummary } from './report.ts';
 import { createSession } from './session.ts';
@@ -15,8 +15,8 @@ import { parseSettings, type RunOptions, type Settings } from './settings.ts';
 import { createMachineInThread } from './thread.ts';
 import { openTraceFile, symbolsFor, type TraceFile } from './trace-file.ts';
 
-/** @returns the exit status. @throws Failure, ImageError */
-export async function run(options: RunOptions): Promise<number> {
+/** @param thread where the machine will run. @returns the exit status. @throws Failure, ImageError */
+export async function run(options: RunOptions, thread: GuestThread): Promise<number> {
   keepYoungGenerationSmall();
   const settings = parseSettings(options);
   // Where the default guest is wanted, fetching it says so, and fails.
@@ -26,7 +26,7 @@ export async function run(options: RunOptions): Promise<number> {
   if (json) withFile(json, status.output, () => closeSync(openSync(json, 'a')));
   const trace = settings.trace === undefined ? undefined : openTraceFile(settings.trace);
   try {
-    const { machine, session, stopListening } = await prepare(settings, trace);
+    const { machine, session, stopListening } = await prepare(settings, thread, trace);
     collectGarbage(); // The kernel's file, above all, which is the other thread's now.
     stopListening(); // From here on the session listens.
     const ending = await session.run(machine);
@@ -39,7 +39,7 @@ export async function run(options: RunOptions): Promise<number> {
 }
 
 /** The machine with its kernel placed, and the terminal's side of it. */
-async function prepare(settings: Settings, trace: TraceFile | undefined) {
+async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile | undefined) {
   const { hypervisor, entry, memory, clock, engine, verbose, disks } = settings;
   const images = await loadImages(settings);
   const stopListening = endBySignals();
@@ -51,6 +51,7 @@ async function prepare(settings: Settings, trace: TraceFile | undefined) {
   const append = [session.parameters, settings.append].filter(Boolean).join(' ');
   const machine = await cannotBoot(images.name, () =>
     createMachineInThread(
+      thread,
       { hypervisor: name, isFile, kernel, initrd, modules, append, entry, memory, engine, clock, disks },
       { console, onLog, onCrossing: trace?.add },
     ),
@@ -58,6 +59,7 @@ async function prepare(settings: Settings, trace: TraceFile | undefined) {
   if (trace) {
     const map = settings.symbols;
     const symbols = map === undefined ? undefined : withFile(map, status.noInput, () => readFileSync(map));
+    const { parseKernel } = await import('../boot/image.ts');
     const image = await parseKernel(kernel);
     const described = image.setup ? image.description : images.name;
     trace.begin(machine, { hypervisor: name, kernel: described, clock }, symbolsFor(image, symbols));

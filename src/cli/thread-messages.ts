@@ -27,10 +27,11 @@ export interface ThreadOptions
 
 export interface ThreadStart {
   cells: Int32Array;
-  options: ThreadOptions;
 }
 
+/** The first message is `make`. */
 export type ToThread =
+  | { kind: 'make'; options: ThreadOptions }
   | { kind: 'run'; limits: Parameters<Machine['run']>[0] }
   | { kind: 'stop' }
   | { kind: 'type'; data: Uint8Array };

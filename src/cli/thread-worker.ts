@@ -17,6 +17,7 @@ import {
   type FromThread,
   type State,
   sendable,
+  type ThreadOptions,
   type ThreadStart,
   type ToThread,
 } from './thread-messages.ts';
@@ -28,11 +29,17 @@ const STATE_EVERY = 200;
 /** Crossings sent at once. */
 const BATCH = 64;
 
-const { cells, options } = workerData as ThreadStart;
+const { cells } = workerData as ThreadStart;
 const send = (message: FromThread) => parentPort!.postMessage(message);
 const stateOf = (machine: Machine): State => ({ statistics: machine.statistics, description: machine.describe() });
 
-async function prepare(): Promise<{ machine: Machine; type(data: Uint8Array): void; flush(): void }> {
+interface Made {
+  machine: Machine;
+  type(data: Uint8Array): void;
+  flush(): void;
+}
+
+async function make(options: ThreadOptions): Promise<Made> {
   const { hypervisor: name, isFile, clock, disks, trace, ...rest } = options;
   const watch = createWatch(cells, name => send({ kind: 'operation', name }));
   const hypervisor = isFile
@@ -69,26 +76,43 @@ async function prepare(): Promise<{ machine: Machine; type(data: Uint8Array): vo
   return { machine, type: data => type(data), flush };
 }
 
-try {
-  const { machine, type, flush } = await prepare();
-  parentPort!.on('message', async (message: ToThread) => {
-    if (message.kind === 'type') type(message.data);
-    else if (message.kind === 'stop') machine.stop();
-    else {
-      const timer = setInterval(() => send({ kind: 'state', state: stateOf(machine) }), STATE_EVERY);
-      try {
-        const exit = await machine.run(message.limits);
-        flush();
-        send({ kind: 'exit', exit, state: stateOf(machine) });
-      } catch (error) {
-        flush();
-        send({ kind: 'failed', error: sendable(error) });
-      } finally {
-        clearInterval(timer);
-      }
-    }
-  });
-  send({ kind: 'ready', state: stateOf(machine) });
-} catch (error) {
-  send({ kind: 'failed', error: sendable(error) });
+/** Does what the main thread asks of a machine. */
+async function obey({ machine, type, flush }: Made, message: ToThread): Promise<void> {
+  if (message.kind === 'type') return type(message.data);
+  if (message.kind === 'stop') return machine.stop();
+  if (message.kind !== 'run') return;
+  const timer = setInterval(() => send({ kind: 'state', state: stateOf(machine) }), STATE_EVERY);
+  try {
+    const exit = await machine.run(message.limits);
+    flush();
+    send({ kind: 'exit', exit, state: stateOf(machine) });
+  } catch (error) {
+    flush();
+    send({ kind: 'failed', error: sendable(error) });
+  } finally {
+    clearInterval(timer);
+  }
 }
+
+/** @returns undefined where the machine could not be made, which has been said then */
+async function begin(options: ThreadOptions): Promise<Made | undefined> {
+  try {
+    const made = await make(options);
+    send({ kind: 'ready', state: stateOf(made.machine) });
+    return made;
+  } catch (error) {
+    send({ kind: 'failed', error: sendable(error) });
+    return undefined;
+  }
+}
+
+// What comes while the machine is being made waits for it.
+let making: Promise<Made | undefined> | undefined;
+parentPort!.on('message', async (message: ToThread) => {
+  if (message.kind === 'make') {
+    making = begin(message.options);
+    return;
+  }
+  const made = await making;
+  if (made) await obey(made, message);
+});

@@ -6,7 +6,6 @@
 
 import { resolve as resolvePath } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { Worker } from 'node:worker_threads';
 import type { Exit } from '../exits.ts';
 import type { Console } from '../host/console.ts';
 import { machineOf } from '../machine/controls.ts';
@@ -15,18 +14,16 @@ import type { Crossing } from '../paravirt/trace.ts';
 import { reasonOf } from '../plugins/guard.ts';
 import { status } from './exit-status.ts';
 import { Failure } from './failure.ts';
+import type { GuestThread } from './guest-thread.ts';
 import {
   isFromThread,
   received,
   type SentError,
   type State,
   type ThreadOptions,
-  type ThreadStart,
+  type ToThread,
 } from './thread-messages.ts';
-import { createCells, watchOver, watchStop } from './watch.ts';
-
-/** What the thread's own heap may grow to, in MiB: guests' memory is not part of it. */
-const HEAP = 1024;
+import { watchOver, watchStop } from './watch.ts';
 
 export interface ThreadSurroundings {
   console: Console;
@@ -37,24 +34,17 @@ export interface ThreadSurroundings {
 
 /** @throws Failure, ImageError: as for any machine, and for a file that is not a hypervisor */
 export function createMachineInThread(
+  { worker, cells }: GuestThread,
   options: Omit<ThreadOptions, 'trace'>,
   { console, onLog, onCrossing }: ThreadSurroundings,
 ): Promise<Machine> {
   const { hypervisor, isFile } = options;
-  const cells = createCells();
-  const workerData: ThreadStart = { cells, options: { ...options, trace: onCrossing !== undefined } };
-  const worker = new Worker(new URL('./thread-worker.js', import.meta.url), {
-    workerData,
+  const send = (message: ToThread) => worker.postMessage(message);
+  worker.postMessage(
+    { kind: 'make', options: { ...options, trace: onCrossing !== undefined } } satisfies ToThread,
     // Not copied, where nobody else has a use for them.
-    transferList: onCrossing ? [] : [options.kernel, options.initrd].flatMap(whole),
-    resourceLimits: { maxOldGenerationSizeMb: HEAP },
-    // What a module prints is for its author: the guest's output stays clean.
-    stdout: true,
-    stderr: true,
-  });
-  worker.stdout.pipe(process.stderr, { end: false });
-  worker.stderr.pipe(process.stderr, { end: false });
-  const send = (message: object) => worker.postMessage(message);
+    onCrossing ? [] : [options.kernel, options.initrd].flatMap(whole),
+  );
 
   return new Promise((resolve, reject) => {
     const names: string[] = [];
