@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { commandArchive, commandParameters, joinArchives, OutputParser } from '../boot/exec-protocol.ts';
 import { annotate } from '../boot/symbols.ts';
+import type { HostClock } from '../host/clock.ts';
 import { nodeClock } from '../host/node/clock.ts';
 import { collectGarbage } from '../host/node/collect-garbage.ts';
 import { loadHypervisor } from '../host/node/load-hypervisor.ts';
@@ -135,8 +136,22 @@ async function boot(
   const excerpt = createExcerpt();
   const watch = createConsoleWatch(() => decisions.suspectPanic(() => watch.panic));
   const finder = createFinder(module.name);
-  const epoch = spec.clock === 'host' ? Date.now() / 1000 : Number(VIRTUAL_EPOCH) / 1e9;
-  const tests = createTestWatch({ now, epoch, fact: finder.fact });
+  /** When the machine is made, it asks for the wall's time: that is what its guest starts from. */
+  let epoch: bigint | undefined;
+  const hostClock: HostClock = {
+    ...nodeClock,
+    wall() {
+      const now = nodeClock.wall();
+      epoch ??= now;
+      return now;
+    },
+  };
+  const tests = createTestWatch({
+    now,
+    epoch: () => Number(epoch ?? VIRTUAL_EPOCH) / 1e9,
+    stolen: () => (machine?.statistics.stolenTime ?? 0) / 1e9,
+    fact: finder.fact,
+  });
   const phases = createPhaseTracker(now, () => report());
   const report = () =>
     onProgress({
@@ -190,7 +205,7 @@ async function boot(
       append: [commandParameters(true), spec.append].filter(Boolean).join(' '),
       memory: spec.memory,
       hypervisor: trace ? traced(module, trace.add) : module,
-      clock: spec.clock === 'host' ? nodeClock : 'virtual',
+      clock: spec.clock === 'host' ? hostClock : 'virtual',
       console: { write, onInput() {} },
       disks: spec.builtIn ? [createMemoryDisk('matrix', DISK_SIZE, DISK_LABEL)] : [],
       engine: spec.engine,

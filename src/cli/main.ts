@@ -90,7 +90,7 @@ function createProgram(finish: (exitStatus: number) => void): Command {
     .option('-m, --memory <size>', 'RAM of each cell', '256M')
     .option('--test <file>', "a shell script whose exit status is the cell's, instead of the built-in test")
     .option('--until <text>', 'no test: a cell has passed when its console shows TEXT')
-    .option('--clock <clock>', 'guest time: "host" follows the wall, "virtual" counts instructions', 'host')
+    .option('--clock <clock>', 'guest time: "virtual" counts instructions, "host" follows the wall', 'virtual')
     .option('--engine <engine>', '"jit" or "interpreter"')
     .option('-j, --jobs <number>', 'cells at a time (default: one a core)')
     .option('-t, --timeout <seconds>', 'the longest a cell may take', '300')

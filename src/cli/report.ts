@@ -6,12 +6,13 @@ import { type Ending, isAbnormal, reasonOf, status, statusOf } from './exit-stat
 import { withFile } from './failure.ts';
 
 export function describeCounters(statistics: Statistics): string {
-  const { instructions, guestTime, hostTime, haltedTime } = statistics;
+  const { instructions, guestTime, hostTime, haltedTime, stolenTime } = statistics;
+  const stolen = stolenTime > 0 ? `, taken by the host ${(stolenTime / 1e9).toFixed(3)} s` : '';
   const busy = (hostTime - haltedTime) / 1e9;
   const lines = [
     `hypervisor    ${statistics.hypervisor}`,
     `guest time    ${(guestTime / 1e9).toFixed(3)} s`,
-    `host time     ${(hostTime / 1e9).toFixed(3)} s, of which halted ${(haltedTime / 1e9).toFixed(3)} s`,
+    `host time     ${(hostTime / 1e9).toFixed(3)} s, of which halted ${(haltedTime / 1e9).toFixed(3)} s${stolen}`,
     `instructions  ${instructions.toLocaleString('en')}${busy > 0 ? ` (${(instructions / busy / 1e6).toFixed(1)} million a second)` : ''}`,
   ];
   const table = (title: string, counts: Record<string, number>) => {
@@ -54,6 +55,7 @@ export function writeSummary(file: string, { ending, machine, options, wallTime 
       guestTime: statistics.guestTime / 1e9,
       hostTime: statistics.hostTime / 1e9,
       haltedTime: statistics.haltedTime / 1e9,
+      stolenTime: statistics.stolenTime / 1e9,
       instructions: statistics.instructions,
       exits: statistics.exits,
       operations: statistics.operations,

@@ -96,7 +96,7 @@ const EXIT_KINDS: readonly Exit['kind'][] = [
 
 const statistics = shape({
   hypervisor: text,
-  ...{ instructions: number, guestTime: number, hostTime: number, haltedTime: number },
+  ...{ instructions: number, guestTime: number, hostTime: number, haltedTime: number, stolenTime: number },
   ...{ exits: tableOf(number), operations: tableOf(number), ports: tableOf(number), msrs: tableOf(number) },
   hypercalls: tableOf(number),
 });

@@ -59,6 +59,7 @@ function statistics(parts: Parts, loop: RunLoop): Statistics {
     guestTime: time.clock.now(),
     hostTime: loop.hostTime,
     haltedTime: loop.haltedTime,
+    stolenTime: loop.stolenTime,
     exits: exits.named(),
     operations: operations.named(),
     ...tallies.named(),

@@ -59,6 +59,8 @@ export interface Statistics {
   hostTime: number;
   /** The part of `hostTime` in which the guest was halted. */
   haltedTime: number;
+  /** Host time in nanoseconds that the host took while the guest wanted to execute, as far as that was noticed. */
+  stolenTime: number;
   /** Counts of what left translated code: 'port in', 'port out', 'mmio read', 'msr read', 'cpuid', 'hypercall', … */
   exits: Record<string, number>;
   /** Counts of ops of the waist that were functions, by `group.op`. */

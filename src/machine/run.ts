@@ -24,6 +24,8 @@ export class RunLoop {
   /** Host time spent in `run`, and while the guest was halted, in nanoseconds. */
   hostTime = 0;
   haltedTime = 0;
+  /** What the host took while the guest wanted to execute, in nanoseconds. */
+  stolenTime = 0;
 
   constructor(parts: Parts, host: HostClock) {
     this.#parts = parts;
@@ -105,6 +107,7 @@ export class RunLoop {
   /** A hypervisor may tell its guest what the host took of it. */
   #tellStolen(): void {
     const stolen = this.#parts.time.following?.takeStolen() ?? 0;
+    this.stolenTime += stolen;
     if (stolen > 0) for (const { questions } of this.#parts.processors) questions.resumed?.(stolen);
   }
 

@@ -50,7 +50,7 @@ export function compareWithBaseline(
       `the baseline ran on the ${baseline.clock} clock, this on the ${report.clock} one: costs are not compared`,
     );
   else if (report.clock === 'host')
-    notes.push('on the host clock instruction counts vary from run to run; --clock virtual repeats them');
+    notes.push('on the host clock instruction counts vary from run to run; without --clock host they repeat');
   if (baseline.test !== report.test) notes.push(`the baseline ran the test "${baseline.test}": tests are not compared`);
 
   for (const cell of report.cells) {

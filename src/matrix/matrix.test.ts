@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { describe, test } from 'node:test';
 import { BaselineError, compareWithBaseline, parseBaseline } from './baseline.ts';
 import { describeChange, groupChanges } from './changes.ts';
@@ -12,7 +13,7 @@ import { createMemoryDisk } from './memory-disk.ts';
 import { createPhaseTracker } from './phases.ts';
 import { type Cost, emptyCounts } from './result.ts';
 import { isSuccess, summarise } from './summary.ts';
-import { CONSOLE_LINE, CONSOLE_LINES, SCRIPTED_TESTS } from './test-script.ts';
+import { CONSOLE_LINE, CONSOLE_LINES, SCRIPTED_TESTS, STAMP } from './test-script.ts';
 import { createTestWatch } from './test-watch.ts';
 import { exampleReport, liveMarkdown, NASTY, passedCell } from './testing.ts';
 import { judge, type Outcome } from './verdict.ts';
@@ -108,10 +109,15 @@ describe('the built-in test, read along', () => {
   const encode = (text: string) => new TextEncoder().encode(text);
   const us = '\x1f';
 
-  function watched(epoch = 1000) {
+  function watched(epoch = 1000, stolen = { seconds: 0 }) {
     const cost = manualCost();
     const facts: string[] = [];
-    const watch = createTestWatch({ now: cost.now, epoch, fact: (name, value) => void facts.push(`${name}=${value}`) });
+    const watch = createTestWatch({
+      now: cost.now,
+      epoch: () => epoch,
+      stolen: () => stolen.seconds,
+      fact: (name, value) => void facts.push(`${name}=${value}`),
+    });
     return { ...cost, watch, facts, say: (text: string) => watch.feed(encode(`${us}${text}\n`)) };
   }
 
@@ -156,6 +162,34 @@ describe('the built-in test, read along', () => {
       return watch.results[0]!.outcome;
     });
     assert.deepEqual(outcomes, ['passed', 'failed', 'failed']);
+  });
+
+  test('a sleep that ends late is not held against a guest from which the host took time meanwhile', () => {
+    const outcomes = [0.04, 3].map(taken => {
+      const stolen = { seconds: 7 };
+      const { watch, advance, say } = watched(1000, stolen);
+      say('begin sleep');
+      advance(1.5);
+      stolen.seconds += taken;
+      say('end sleep passed');
+      return watch.results[0]!;
+    });
+    assert.deepEqual(
+      outcomes.map(({ outcome }) => outcome),
+      ['failed', 'skipped'],
+    );
+    assert.match(outcomes[1]!.note!, /too busy to judge, it took 3\.0 s: a sleep ended 130 ms late/);
+  });
+
+  test('the clock is read in two ways: by adjtimex, and on kernels before 2.6.39 from /proc', () => {
+    const shell = (adjtimex: string) =>
+      execFileSync('sh', ['-c', `say() { echo "$*"; }\nadjtimex() { ${adjtimex}; }\n${STAMP}\nstamp`], {
+        encoding: 'utf8',
+      });
+    assert.equal(shell(`echo '    time.tv_sec:  1767225600'; echo '    time.tv_usec: 77'`), 'stamp 1767225600 77\n');
+    const [, seconds, microseconds] = /^stamp (\d+) (\d{6})\n$/.exec(shell('return 1')) ?? [];
+    const now = Number(seconds) + Number(microseconds) / 1e6;
+    assert.ok(Math.abs(now - Date.now() / 1000) < 60, `${now}`);
   });
 
   test('what the console loses or changes is noticed', () => {

@@ -40,6 +40,19 @@ export function wrapScript(script: string): string {
   return `(${PRELUDE}) </dev/null >/dev/null 2>&1\n${script}`;
 }
 
+/**
+ * Says what the guest's clock shows: seconds, and microseconds of one. Busybox's adjtimex asks for clock_adjtime, which came
+ * with Linux 2.6.39: on earlier kernels the time of the boot and the hundredths of a second since then must do.
+ */
+export const STAMP = `stamp() {
+  set -- $(adjtimex | sed -n 's/^ *time.tv_u*sec: *//p')
+  [ $# = 2 ] || {
+    read -r up _ </proc/uptime
+    set -- $(($(sed -n 's/^btime //p' /proc/stat) + \${up%.*})) \${up#*.}0000
+  }
+  say stamp $1 $2
+}`;
+
 /** Each is a shell function that succeeds, fails, or returns 77 for what cannot be tested here; \`note\` says why. */
 const TESTS: Readonly<Record<string, string>> = {
   clock: `
@@ -114,8 +127,7 @@ export const SCRIPTED_TESTS: readonly string[] = Object.keys(TESTS);
 
 export const builtInTest = `exec 2>/dev/null
 ${PRELUDE}
-# The clock, in microseconds.
-stamp() { say stamp $(adjtimex | sed -n 's/^ *time.tv_u*sec: *//p'); }
+${STAMP}
 failures=0
 run() {
   note=
