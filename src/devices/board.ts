@@ -17,6 +17,7 @@ import type { TimeStampCounter } from './apic-timer.ts';
 import type { ByteRegisters } from './byte-ports.ts';
 import { bytePorts } from './byte-ports.ts';
 import { CmosRtc } from './cmos-rtc.ts';
+import { CoprocessorError } from './coprocessor-error.ts';
 import type { BoardDescription } from './description.ts';
 import type { Device, Slot } from './device.ts';
 import { HPET_SIZE, Hpet, type HpetWiring } from './hpet.ts';
@@ -63,6 +64,8 @@ export interface Board {
   readonly devices: readonly Device[];
   /** Has `device` reset with the rest. */
   add(device: Device): void;
+  /** FERR# of the bootstrap processor, where the board has it: see `CoprocessorError`. */
+  readonly coprocessorError?: (waits: boolean) => 'interrupt' | 'ignore';
   /** A rising edge on an interrupt line, whatever its devices do: an interrupt that comes from none of them. */
   edge(gsi: number): void;
   /** To the state in which firmware hands a PC over. */
@@ -132,6 +135,7 @@ export function createPcBoard(options: BoardOptions): Board {
   const requestReset = () => slot.request('reset');
   const keyboard = add(new I8042(states, requestReset));
   const resetControl = add(new ResetControl(states, requestReset));
+  const coprocessor = add(new CoprocessorError(states, slot.line(at.COPROCESSOR_IRQ)));
   const pci = createPci(slot, disks, add);
 
   // ---- Where they sit --------------------------------------------------------------------------
@@ -147,6 +151,7 @@ export function createPcBoard(options: BoardOptions): Board {
   chip('keyboard-command', at.KEYBOARD_COMMAND_PORT, 1, keyboard.command);
   chip('cmos-rtc', at.RTC_PORT, 2, rtc);
   chip('system-port-a', at.SYSTEM_PORT_A, 1, resetControl.systemPortA);
+  chip('coprocessor-error', at.COPROCESSOR_PORT, 2, coprocessor);
   chip('com-1', at.COM1_PORT, 8, uart);
   slot.ports('acpi-pm', at.ACPI_PM_PORT, ACPI_PM_SIZE, pm);
   const address = withByteAt(at.RESET_PORT - at.PCI_ADDRESS_PORT, resetControl.control, pci.address);
@@ -163,6 +168,7 @@ export function createPcBoard(options: BoardOptions): Board {
     devices,
     add,
     edge: gsi => wires[gsi]?.edge(),
+    coprocessorError: waits => coprocessor.report(waits),
     description: describePc(
       apics.length,
       disks.map((_, index) => index + 1),

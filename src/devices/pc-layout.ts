@@ -12,6 +12,7 @@ export const KEYBOARD_COMMAND_PORT = 0x64;
 export const RTC_PORT = 0x70;
 export const SYSTEM_PORT_A = 0x92;
 export const PIC_SECOND_PORT = 0xa0;
+export const COPROCESSOR_PORT = 0xf0;
 export const COM1_PORT = 0x3f8;
 export const EDGE_LEVEL_PORT = 0x4d0;
 export const ACPI_PM_PORT = 0x600;
@@ -39,6 +40,7 @@ export const TIMER_IRQ = 0;
 export const COM1_IRQ = 4;
 export const RTC_IRQ = 8;
 export const SCI_IRQ = 9;
+export const COPROCESSOR_IRQ = 13;
 /** The PCI devices' pins take turns; ISA lines, so that they arrive at the 8259s too. */
 const PCI_IRQS = [10, 11];
 /** The PIT's line is wired to the I/O APIC's third input. */
@@ -50,8 +52,7 @@ export const HOST_BRIDGE = { vendor: 0x8086, device: 0x0d57, revision: 0, class:
 export const MAX_DISKS = 31;
 
 /**
- * Where drivers look for hardware that this board does not have: DMA controllers, POST codes and DMA pages, a
- * coprocessor's busy latch, Super I/O, IDE, floppy and parallel ports, COM2-4, ISA Plug and Play, VGA. They find empty
+ * Where drivers look for hardware that this board does not have: DMA controllers, POST codes and DMA pages, Super I/O, IDE, floppy and parallel ports, COM2-4, ISA Plug and Play, VGA. They find empty
  * sockets, and the log says nothing of it.
  */
 export const EMPTY_SOCKETS: readonly [name: string, port: number, size: number][] = [
@@ -60,7 +61,6 @@ export const EMPTY_SOCKETS: readonly [name: string, port: number, size: number][
   ['super-io-2', 0x4e, 2],
   ['post-code', 0x80, 0x10],
   ['dma-2', 0xc0, 0x20],
-  ['coprocessor', 0xf0, 2],
   ['ide-2', 0x170, 8],
   ['ide-1', 0x1f0, 8],
   ['lpt-2', 0x278, 8],

@@ -1,5 +1,6 @@
 /** Exceptions on their way to the guest: the hypervisor is asked first, then the IDT is (SDM 3A 6.12, 6.15). */
 import type { Exception } from '../paravirt/processor.ts';
+import { CR0_NE } from '../x86/control.ts';
 import { RF } from '../x86/flags.ts';
 import * as vectors from '../x86/vectors.ts';
 import type { Vcpu } from './vcpu.ts';
@@ -26,7 +27,19 @@ export function deliverFault(vcpu: Vcpu): void {
     if (vcpu.environment.pageFault?.(exception as Exception & { address: bigint })) return;
   }
   vcpu.budget.executed++; // so that a guest that only faults still gets through its budget
+  if (exception.vector === vectors.MF && goesToBoard(vcpu)) return;
   deliver(vcpu, exception);
+}
+
+/**
+ * With CR0.NE clear an x87 error is the board's (SDM 1, 8.7.2): it interrupts, and the instruction is tried again until that
+ * arrives; or the handler has asked it to have the error ignored, and the instruction is executed. False: #MF.
+ */
+function goesToBoard(vcpu: Vcpu): boolean {
+  if (vcpu.cpu.get32(state.CR0) & CR0_NE) return false;
+  const answer = vcpu.environment.coprocessorError?.(true);
+  if (answer === 'ignore') vcpu.stepIgnoringError();
+  return answer !== undefined;
 }
 
 /** Delivers an exception at RIP. */

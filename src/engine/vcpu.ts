@@ -19,11 +19,11 @@ import { Cpu, type Environment } from './x86/cpu.ts';
 import { resetFields } from './x86/registers.ts';
 import { NATIVE_EXCEPTIONS, NATIVE_SYSCALLS, STATE, STATE_SIZE, state } from './x86/state.ts';
 import { ONE_SPACE, Tlb } from './x86/tlb.ts';
+import { summarize } from './x86/x87/control.ts';
+import { B, ES } from './x86/x87/unit.ts';
 
 /** What the engine asks of the machine, besides what single instructions ask (Environment). */
 export interface EngineEnvironment extends Environment {
-  mmioRead(address: number, width: 1 | 2 | 4): number;
-  mmioWrite(address: number, width: 1 | 2 | 4, value: number): void;
   /** Between two instructions: deliver what is pending. */
   boundary(): void;
   tripleFault(): void;
@@ -211,6 +211,14 @@ export class Vcpu {
     this.#exactly(1);
     cpu.set64(state.WRITABLE_PAGE, NO_PAGE);
     this.tlb.invalidate(linear);
+  }
+
+  /** Executes one instruction for which an x87 error that waits does not count (IGNNE#). */
+  stepIgnoringError(): void {
+    const { cpu } = this;
+    cpu.set16(state.FPU_STATUS, cpu.get16(state.FPU_STATUS) & ~(ES | B));
+    this.#exactly(1);
+    summarize(cpu.view);
   }
 
   /** A device has been accessed by the present instruction: whoever wants the processor to stop gets that after it. */

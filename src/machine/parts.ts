@@ -189,6 +189,7 @@ function connectProcessor(
       if (apic) apic.cr8 = value;
     },
     random,
+    ...(board?.coprocessorError && processor.id === 0 ? { coprocessorError: board.coprocessorError } : {}),
     kill: ending.kill,
     tripleFault: () => ending.end({ kind: 'triple-fault', reason: engine.recent.slice(-3).join('; ') }),
   };

@@ -54,6 +54,13 @@ export interface Environment extends Questions {
   setTaskPriority(value: number): void;
   /** True if an interrupt waits to be delivered. */
   interruptPending(): boolean;
+  mmioRead(address: number, width: 1 | 2 | 4): number;
+  mmioWrite(address: number, width: 1 | 2 | 4, value: number): void;
+  /**
+   * FERR#: with CR0.NE clear an unmasked x87 error waits, or does no more. Absent where nothing is wired to it.
+   * @returns what the board does: it has interrupted, or it has the error ignored (IGNNE#)
+   */
+  coprocessorError?(waits: boolean): 'interrupt' | 'ignore';
   halt(): void;
   random(): bigint;
   kill(reason: string): void;
@@ -283,7 +290,7 @@ export class Cpu {
       return value;
     }
     const physical = this.translate(linear, access);
-    if (!this.memory.has(physical, bytes)) return this.environmentRead(physical, bytes);
+    if (!this.memory.has(physical, bytes)) return this.#deviceRead(physical, bytes);
     switch (bytes) {
       case 1:
         return BigInt(this.memory.read8(physical));
@@ -313,7 +320,7 @@ export class Cpu {
       return;
     }
     const physical = this.translate(linear, access);
-    if (!this.memory.has(physical, bytes)) return this.environmentWrite(physical, bytes, value);
+    if (!this.memory.has(physical, bytes)) return this.#deviceWrite(physical, bytes, value);
     const at = this.memory.origin + physical;
     switch (bytes) {
       case 1:
@@ -331,11 +338,18 @@ export class Cpu {
     }
     if (this.bytes[this.pageKind + (physical >>> 12)] === PAGE_CODE) this.codeWritten(physical, bytes);
   }
-  /** Descriptor tables in device memory: nobody does that, and it reads as what nobody claims. */
-  environmentRead(_physical: number, bytes: number): bigint {
-    return (1n << BigInt(8 * bytes)) - 1n;
+  /** Memory of devices: they take 32 bits at most, the lower half of 64 first. */
+  #deviceRead(physical: number, bytes: 1 | 2 | 4 | 8): bigint {
+    const { environment } = this;
+    if (bytes < 8) return BigInt(environment.mmioRead(physical, bytes as 1 | 2 | 4) >>> 0);
+    const low = BigInt(environment.mmioRead(physical, 4) >>> 0);
+    return low | (BigInt(environment.mmioRead(physical + 4, 4) >>> 0) << 32n);
   }
-  environmentWrite(_physical: number, _bytes: number, _value: bigint): void {}
+  #deviceWrite(physical: number, bytes: 1 | 2 | 4 | 8, value: bigint): void {
+    const { environment } = this;
+    environment.mmioWrite(physical, bytes === 8 ? 4 : bytes, Number(value & 0xffffffffn));
+    if (bytes === 8) environment.mmioWrite(physical + 4, 4, Number(value >> 32n));
+  }
   /** Linear addresses are 32 bits outside long mode. */
   wrap(linear: bigint): bigint {
     return this.longMode ? linear & 0xffffffffffffffffn : linear & 0xffffffffn;

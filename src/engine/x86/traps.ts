@@ -8,11 +8,11 @@
 import type { Value } from '../../wasm/expressions.ts';
 import { Body, type Module } from '../../wasm/module.ts';
 import type { ValueType } from '../../wasm/opcodes.ts';
-import { CR0_AM, CR4_SMAP, EFER_SCE } from '../../x86/control.ts';
+import { CR0_AM, CR0_NE, CR4_SMAP, EFER_SCE } from '../../x86/control.ts';
 import { FLAT_CODE_64, FLAT_DATA } from '../../x86/descriptors.ts';
 import { AC, ARITHMETIC_FLAGS, IF, NT, RF, TF, VM } from '../../x86/flags.ts';
 import { CS, DS, ES, FS, GS, SS, TR } from '../../x86/segments.ts';
-import { WITH_ERROR_CODE } from '../../x86/vectors.ts';
+import { MF, WITH_ERROR_CODE } from '../../x86/vectors.ts';
 import { TLB_EMPTY } from '../layout.ts';
 import { ACCESS_IMPLICIT, ACCESS_WRITE } from './access.ts';
 import { ProcessorCode } from './code.ts';
@@ -332,6 +332,7 @@ function faultBody(deliver: number): Body {
   const vector = b.and(b.state32(state.FAULT), 0xff);
   const isAmong = (vectors: number) => b.and(b.shr(vectors, vector), 1);
   b.when(b.none(b.state32(state.NATIVE), NATIVE_EXCEPTIONS), () => b.answer(0));
+  b.when(b.both(b.eq(vector, MF), b.none(b.state32(state.CR0), CR0_NE)), () => b.answer(0));
   const code = b.select(isAmong(WITH_ERROR_CODE), b.state32(state.FAULT_CODE), NO_CODE);
   const cpl = b.state32(state.CPL);
   const rip = b.state(state.RIP);
