@@ -145,6 +145,9 @@ type Pc = ReturnType<typeof makePc>;
 /** Leaves every device in the midst of something, with every timer set. */
 function work(pc: Pc): void {
   const { out, write, config, memory } = pc;
+  // An x87 error whose handler has it ignored.
+  pc.board.coprocessorError!(true);
+  pc.out(0xf0, 0);
   // 8259s: initialised, vectors 0x30 and 0x38, IRQ 1 masked.
   for (const [port, value] of [
     [0x20, 0x11],

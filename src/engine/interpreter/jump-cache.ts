@@ -30,13 +30,16 @@ export class JumpCache {
   #key(b: ProcessorCode): Value {
     return b.fetch('i64.load', keyPlace(b), TLB_KEYS);
   }
-  /** Notes that a TRANSLATED record is what stands at a linear address. */
+  /** Notes that a TRANSLATED record is what stands at a linear address, if its index has room in an entry. */
   note(b: ProcessorCode, linear: Value, translated: Value): void {
-    const place = this.#place(b, linear);
-    b.put('v128.store', place, b.fetch('v128.load', place, this.#base), this.#base + JUMP_ENTRY);
-    b.put('i64.store', place, linear, this.#base);
     const index = b.fetchFixed('i64.load32_u', translated, record.TAKEN);
-    b.put('i64.store', place, b.or(b.shl(this.#key(b), INDEX_BITS), index), this.#base + JUMP_TARGET);
+    // A guest with very many regions has some whose index would reach into the key.
+    b.when(b.ltu(index, 1n << BigInt(INDEX_BITS)), () => {
+      const place = this.#place(b, linear);
+      b.put('v128.store', place, b.fetch('v128.load', place, this.#base), this.#base + JUMP_ENTRY);
+      b.put('i64.store', place, linear, this.#base);
+      b.put('i64.store', place, b.or(b.shl(this.#key(b), INDEX_BITS), index), this.#base + JUMP_TARGET);
+    });
   }
   /**
    * Forgets the region at a linear address, because it may have refused to be entered. The interpreter enters it the next

@@ -7,7 +7,7 @@ import { integerHelpers } from './integer-helpers.ts';
 import { segmentHelpers } from './segments.ts';
 import { sseFloatHelpers } from './sse-float.ts';
 import { transferHelpers } from './transfers.ts';
-import { x87Helpers } from './x87.ts';
+import { x87Helpers, x87HelpersOnBoard } from './x87.ts';
 
 export const helpers: Readonly<Record<string, Helper>> = {
   ...controlHelpers,
@@ -16,7 +16,7 @@ export const helpers: Readonly<Record<string, Helper>> = {
   ...segmentHelpers,
   ...sseFloatHelpers,
   ...transferHelpers,
-  ...x87Helpers,
+  ...x87HelpersOnBoard,
 };
 
 /**

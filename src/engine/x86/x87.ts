@@ -15,6 +15,16 @@ import { transcendentalHelpers } from './x87/transcendental.ts';
 import { transferHelpers } from './x87/transfer.ts';
 import { ES } from './x87/unit.ts';
 
+export const x87Helpers: Record<string, Helper> = {
+  ...transferHelpers,
+  ...arithmeticHelpers,
+  ...remainderHelpers,
+  ...compareHelpers,
+  ...transcendentalHelpers,
+  ...controlHelpers,
+  ...imageHelpers,
+};
+
 /** Helpers after which an unmasked error may wait no more: with CR0.NE clear the board hears of it. */
 const CLEARING = /^(fninit|fnclex|fldcw|fldenv|frstor|fnsave)/;
 function clearing(helper: Helper): Helper {
@@ -25,16 +35,7 @@ function clearing(helper: Helper): Helper {
     if (cleared && !(cpu.get32(state.CR0) & CR0_NE)) cpu.environment.coprocessorError?.(false);
   };
 }
-
-const ALL: Record<string, Helper> = {
-  ...transferHelpers,
-  ...arithmeticHelpers,
-  ...remainderHelpers,
-  ...compareHelpers,
-  ...transcendentalHelpers,
-  ...controlHelpers,
-  ...imageHelpers,
-};
-export const x87Helpers: Readonly<Record<string, Helper>> = Object.fromEntries(
-  Object.entries(ALL).map(([name, helper]) => [name, CLEARING.test(name) ? clearing(helper) : helper]),
+/** The same helpers, which tell the board. */
+export const x87HelpersOnBoard: Readonly<Record<string, Helper>> = Object.fromEntries(
+  Object.entries(x87Helpers).map(([name, helper]) => [name, CLEARING.test(name) ? clearing(helper) : helper]),
 );
