@@ -104,6 +104,9 @@ static u32 user(u8 *address) {
   return guarded(go, 0);
 }
 
+static void go_natively(u32 unused) {
+  enter_natively(user_address, FLAT_RING3_CS, EFLAGS_IF | 2, (u32)user_stack_top, FLAT_RING3_DS);
+}
 static void go_with_data(u32 selector) {
   __asm__ volatile("mov %0, %%fs" : : "r"(selector));
   go(0);
@@ -137,6 +140,9 @@ void check_user(void) {
   expect("its error code", frame.code & 7, 5);
   expect("INT 82h of ring 3", user(user_hypercall), TRAP_GP);
   user_frame("frame of INT 82h", (u32)user_hypercall, 0x82 * 8 + 2);
+  user_address = (u32)user_system_call;
+  expect("INT 80h of ring 3, reached by IRET", guarded(go_natively, 0), 0x80);
+  user_frame("frame of INT 80h after IRET", (u32)after_system_call, 0xdead);
   /* A data segment of ring 1 does not outlive the way to ring 3. */
   user_address = (u32)user_system_call;
   expect("INT 80h with FS of ring 1", guarded(go_with_data, FLAT_RING1_DS), 0x80);

@@ -44,6 +44,7 @@ typedef unsigned long long u64;
 #define MMUEXT_PIN_L4_TABLE 3
 #define MMUEXT_UNPIN_TABLE 4
 #define MMUEXT_NEW_BASEPTR 5
+#define MMUEXT_SET_LDT 13
 
 #define DOMID_SELF 0x7ff0
 #define EFAULT 14
@@ -101,6 +102,7 @@ extern u8 hypercall_page[], stack_top[], user_page[], user_stack[], user_stack_t
 long hypercall(u32 number, ...);
 long hypercall_by_page(u32 number, u32 argument1, u32 argument2);
 u32 guarded(void (*function)(u32), u32 argument);
+void enter_natively(u32 eip, u32 cs, u32 eflags, u32 esp, u32 ss);
 void enter(u32 eip, u32 cs, u32 eflags, u32 esp, u32 ss);
 
 void print(const char *format, ...);
@@ -112,3 +114,4 @@ void check_memory(struct start_info *start);
 void check_user(void);
 void check_segments(void);
 void check_events(struct shared_info *shared);
+void fuzz(struct start_info *start, u32 seed, u32 rounds);

@@ -1,6 +1,7 @@
 /*
  * A 32-bit paravirtual guest (PAE) that checks what it is given: its start, hypercalls, traps, user mode, page tables,
- * segments and events. It says on the console what is not as Xen has it, and powers itself off.
+ * segments and events. It says on the console what is not as Xen has it, and powers itself off. With `rounds=N seed=N` on
+ * its command line it makes N random hypercalls instead.
  */
 #include <stdarg.h>
 #include "guest.h"
@@ -76,6 +77,19 @@ static void install_traps(void) {
   expect("set_trap_table", hypercall(HYPERVISOR_set_trap_table, table, 0, 0, 0, 0), 0);
 }
 
+/* The value of NAME= on the command line, or `otherwise`. */
+static u32 option(struct start_info *start, const char *name, u32 otherwise) {
+  for (const char *text = start->cmd_line; *text; text++) {
+    const char *a = text, *b = name;
+    while (*b && *a == *b) a++, b++;
+    if (*b || *a != '=') continue;
+    u32 value = 0;
+    for (a++; *a >= '0' && *a <= '9'; a++) value = value * 10 + *a - '0';
+    return value;
+  }
+  return otherwise;
+}
+
 static void check_start(struct start_info *start) {
   const char *magic = "xen-3.0-x86_32p";
   for (u32 i = 0; i < 16; i++) expect("start_info.magic", start->magic[i], magic[i]);
@@ -114,6 +128,12 @@ void main(void) {
   struct start_info *start = (struct start_info *)entry_state.esi;
   install_traps();
   print("xen-pv-32: %s, %d pages\n", start->magic, start->nr_pages);
+  u32 rounds = option(start, "rounds", 0);
+  if (rounds) {
+    fuzz(start, option(start, "seed", 1), rounds);
+    print("done\n");
+    finish(0);
+  }
   check_start(start);
   check_hypercalls();
   check_traps();

@@ -22,6 +22,7 @@ static long remap(u32 index, u32 flags) {
 
 static u32 read(u32 address) { return *(volatile u32 *)address; }
 static void load(u32 address) { read(address); }
+static void store_large(u32 address) { *(volatile u32 *)address = 0x83; }
 
 void check_memory(struct start_info *start) {
   u32 root = (start->pt_base - VIRT_BASE) / PAGE;
@@ -50,6 +51,15 @@ void check_memory(struct start_info *start) {
   l1[2 * slot] = (page << 12) | P;
   expect("mapped by a store", read(window), 0x2222);
   expect("an entry stands as it was written", l1[2 * slot] & ~0x60u, (page << 12) | P);
+
+  /* The upper half of an entry that is present, and makes it one of no frame: first of the two stores, says Xen. */
+  l1[2 * slot + 1] = 0x000fffff;
+  expect("an upper half that comes first", l1[2 * slot] & P, 0);
+  l1[2 * slot + 1] = 0;
+  l1[2 * slot] = (page << 12) | P;
+  expect("mapped again", read(window), 0x2222);
+  /* An entry that is not allowed has not been stored: the fault is the guest's. */
+  expect("a store of a large page", guarded(store_large, (u32)&l1[2 * slot]), TRAP_PF);
 
   /* A root of our own: its four tables, the last with a copy of the kernel's. */
   for (u32 i = 2; i < 7; i++)

@@ -165,6 +165,12 @@ enter:
         mov     $0x1234, %eax
         jmp     hypercall_page + 23 * 32
 
+/* The same by the processor's own IRET, as Linux does it. */
+        .globl enter_natively
+enter_natively:
+        add     $4, %esp
+        iret
+
 /* Places in code, for frames to be compared with. */
         .globl refused_int, permitted_int, after_permitted_int, breakpoint, after_breakpoint
         .globl do_refused_int, do_permitted_int, do_breakpoint, do_syscall, after_syscall

@@ -1,7 +1,8 @@
 /**
- * Xen, as a 64-bit paravirtual guest sees it (a PV domU of Xen 4.17): the hypervisor furthest from bare hardware. The
- * guest's kernel runs at CPL 3 on page tables of its own, every change of which is checked; it asks for things by
- * SYSCALL, and is told of things by frames that Xen pushes on its stack.
+ * Xen, as a paravirtual guest sees it (a PV domU of Xen 4.17): the hypervisor furthest from bare hardware. The guest's
+ * kernel runs in ring 3 (a 64-bit one) or ring 1 (a 32-bit one with PAE) on page tables of its own, every change of
+ * which is checked; it asks for things by SYSCALL or INT 82h, and is told of things by frames that Xen pushes on its
+ * stack. abi64.ts and abi32.ts are what the two kinds of guest do differently.
  */
 import { derive } from '../../paravirt/derive.ts';
 import type { HypervisorModule } from '../../paravirt/operations.ts';

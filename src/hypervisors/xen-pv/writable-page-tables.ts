@@ -89,5 +89,10 @@ function storeInto(pv: PvDomain, v: PvVcpu, table: number): boolean {
   const high = words[start + 2 * changed + 1];
   words[start + 2 * changed] = before[2 * changed];
   words[start + 2 * changed + 1] = before[2 * changed + 1];
-  return pv.updates.modL1(table, changed, low, high, false) === 0 ? true : undo();
+  if (pv.updates.modL1(table, changed, low, high, false) === 0) return true;
+  // A 32-bit kernel stores entries in two halves. If the upper one alone makes no entry, it is taken to be the first of the
+  // two: nothing is present until the lower one comes, as in Xen.
+  const upperHalf = pv.abi.long === 4 && low === before[2 * changed] && (low & PTE_P) !== 0;
+  if (upperHalf && pv.updates.modL1(table, changed, low & ~PTE_P, high, false) === 0) return true;
+  return undo();
 }
