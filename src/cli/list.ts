@@ -8,10 +8,11 @@ export function listHypervisors(options: { json?: boolean; rom?: boolean }): voi
     return;
   }
   const all = hypervisors.map(module => compare(tableOf(module), bareTable));
-  print(options.json ? `${JSON.stringify(all, null, 2)}\n` : `${all.map(describe).join('\n\n')}\n`);
+  const texts = all.map((comparison, index) => describe(comparison, hypervisors[index]!.options ?? {}));
+  print(options.json ? `${JSON.stringify(all, null, 2)}\n` : `${texts.join('\n\n')}\n`);
 }
 
-function describe(hypervisor: Comparison): string {
+function describe(hypervisor: Comparison, options: Readonly<Record<string, string>>): string {
   const lines = [`${hypervisor.name}  ${hypervisor.title}`];
   const row = (title: string, entries: readonly string[]) => {
     if (entries.length > 0) lines.push(...wrap(`  ${title.padEnd(11)}`, entries));
@@ -32,6 +33,7 @@ function describe(hypervisor: Comparison): string {
     hypervisor.hypercalls.map(({ number, name, status }) => `${number} ${name}${status === 'done' ? '' : ' (partly)'}`),
   );
   if (lines.length === 1) lines.push('  changes nothing');
+  for (const [option, text] of Object.entries(options)) lines.push(`  ${hypervisor.name},${option}: ${text}`);
   return lines.join('\n');
 }
 

@@ -51,7 +51,11 @@ function createProgram(finish: (exitStatus: number) => void): Command {
   program
     .command('run')
     .description("boot a kernel; with no options, Debian's, to a shell")
-    .option('-H, --hypervisor <name|file>', 'whose guest interface: see "polyvisor list"; or a file with one', 'bare')
+    .option(
+      '-H, --hypervisor <name[,option]|file>',
+      'whose guest interface: see "polyvisor list"; or a file with one',
+      'bare',
+    )
     .option('-k, --kernel <file>', 'bzImage or vmlinux (default: Debian\'s, fetched once by "polyvisor guest")')
     .option('-i, --initrd <file>', "initial RAM disk (default: the default guest's, with the default kernel)")
     .option('--module <file words>', 'a file for a multiboot kernel; may be given more than once', collect)

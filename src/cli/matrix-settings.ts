@@ -2,7 +2,7 @@
 import { accessSync, constants } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
-import { hypervisors } from '../hypervisors/list.ts';
+import { findHypervisor, hypervisors } from '../hypervisors/list.ts';
 import type { HypervisorModule } from '../paravirt/operations.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
@@ -102,7 +102,7 @@ const column = (module: HypervisorModule): MatrixHypervisor => ({ name: module.n
 function parseHypervisors(text: string | undefined): MatrixHypervisor[] {
   const ours = hypervisors.map(column);
   if (text === undefined) return ours;
-  const words = new Set(text.split(',').map(name => name.trim()));
+  const words = new Set(withOptions(text.split(',').map(name => name.trim())));
   words.delete('');
   if (words.size === 0) throw new Failure(`--hypervisor ${text}: names none`);
   const columns: MatrixHypervisor[] = [];
@@ -117,6 +117,17 @@ function parseHypervisors(text: string | undefined): MatrixHypervisor[] {
     } else columns.push(column(parseHypervisor(word)));
   }
   return columns.filter(({ name }, index) => columns.findIndex(other => other.name === name) === index);
+}
+
+/** Words that are options of the hypervisor before them belong to it: `kvm,xen-pvh,hvm_fep` names two. */
+function withOptions(words: readonly string[]): string[] {
+  const names: string[] = [];
+  for (const word of words) {
+    const longer = `${names.at(-1)},${word}`;
+    if (names.length > 0 && findHypervisor(longer)) names[names.length - 1] = longer;
+    else names.push(word);
+  }
+  return names;
 }
 
 function parseJobs(text: string): number {

@@ -87,6 +87,14 @@ export const isFileName = (text: string): boolean => /[./\\]/.test(text);
 export function parseHypervisor(text: string): HypervisorModule {
   const found = findHypervisor(text);
   if (found) return found;
+  const [name, ...words] = text.split(',');
+  const named = hypervisors.find(hypervisor => hypervisor.name === name);
+  if (named) {
+    const options = Object.keys(named.options ?? {});
+    const stranger = words.find(word => !options.includes(word));
+    if (options.length === 0) throw new Failure(`--hypervisor ${text}: ${name} has no options`);
+    throw new Failure(`--hypervisor ${text}: ${name} has no option "${stranger}": ${unknown(`${stranger}`, options)}`);
+  }
   const names = hypervisors.map(hypervisor => hypervisor.name);
   throw new Failure(`unknown hypervisor "${text}": ${unknown(text, names)}`);
 }

@@ -12,6 +12,14 @@ import { xenPvh } from './xen-pvh/index.ts';
 
 export const hypervisors: readonly HypervisorModule[] = [bare, kvm, vmware, hyperv, xenPvh, xenPv, vmi];
 
+/**
+ * The hypervisor of that name; after commas, options of it that are wanted: `xen-pvh,hvm_fep`. Undefined: there is no
+ * such hypervisor, or it has no such option.
+ */
 export function findHypervisor(name: string): HypervisorModule | undefined {
-  return hypervisors.find(hypervisor => hypervisor.name === name);
+  const [word, ...options] = name.split(',');
+  const module = hypervisors.find(hypervisor => hypervisor.name === word);
+  if (!module || options.length === 0) return module;
+  if (!options.every(option => Object.hasOwn(module.options ?? {}, option))) return undefined;
+  return { ...module, name, make: (context, base) => module.make(context, base, new Set(options)) };
 }

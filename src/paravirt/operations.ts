@@ -242,6 +242,11 @@ export interface HypervisorModule {
   guestHalf?: GuestHalf;
   /** A listing of the code that it puts before its guests as a ROM; undefined where it has none. */
   rom?(): string;
-  /** @param base what it differs from; bare hardware's table when left out. */
-  make(context: HypervisorContext, base?: Paravirt): Paravirt;
+  /** What can be asked of it beside its interface, as after a comma of its name: a line for each. */
+  options?: Readonly<Record<string, string>>;
+  /**
+   * @param base what it differs from; bare hardware's table when left out
+   * @param options those of `options` that were asked for
+   */
+  make(context: HypervisorContext, base?: Paravirt, options?: ReadonlySet<string>): Paravirt;
 }

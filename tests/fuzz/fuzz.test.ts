@@ -12,6 +12,8 @@ const SLICES: ReadonlyMap<string, number> = new Map([
   ['plugins', 2000],
   ['processor', 300],
   ['reports', 100],
+  ['xen-pvh-hypercalls', 25],
+  ['xen-pv-hypercalls', 25],
 ]);
 /** tests/xen-pv-fuzz.test.ts */
 const ELSEWHERE = ['xen-pv'];

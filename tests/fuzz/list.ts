@@ -4,6 +4,15 @@ import { images } from './images.ts';
 import { plugins } from './plugins.ts';
 import { processor } from './processor.ts';
 import { reports } from './reports.ts';
+import { xenPvHypercalls, xenPvhHypercalls } from './xen-hypercalls.ts';
 import { xenPv } from './xen-pv.ts';
 
-export const fuzzers: readonly Fuzzer[] = [images, plugins, processor, reports, xenPv];
+export const fuzzers: readonly Fuzzer[] = [
+  images,
+  plugins,
+  processor,
+  reports,
+  xenPvhHypercalls,
+  xenPvHypercalls,
+  xenPv,
+];

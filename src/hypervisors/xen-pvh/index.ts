@@ -9,6 +9,7 @@ import { bareTable } from '../bare/index.ts';
 import { DomainSlot } from '../xen/domain-slot.ts';
 import { createBoot } from './boot.ts';
 import { createCpu } from './cpu.ts';
+import { HVM_FEP } from './forced-emulation.ts';
 import { createIrq } from './irq.ts';
 import type { PvhDomain } from './pvh-domain.ts';
 import { createTime } from './time.ts';
@@ -20,14 +21,15 @@ export const xenPvh: HypervisorModule = {
   name,
   title,
   guestHalf: { option: 'CONFIG_XEN_PVH', symbols: ['xen_pvh_init', 'xen_prepare_pvh'] },
-  make(context, base = bareTable) {
+  options: { [HVM_FEP]: 'instructions after UD2 and the letters "xen" are executed, as tests of emulation want it' },
+  make(context, base = bareTable, options?) {
     const slot = new DomainSlot<PvhDomain>();
     return derive(base, {
       name,
       title,
       boot: createBoot(context, slot),
       cpu: createCpu(context, slot),
-      irq: createIrq(context, slot),
+      irq: createIrq(context, slot, options?.has(HVM_FEP) ?? false),
       time: createTime(context, slot),
       restoring: () => slot.built?.restoring(),
       restored: () => slot.built?.restored(),

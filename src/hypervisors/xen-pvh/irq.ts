@@ -9,11 +9,13 @@ import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
 import { IF } from '../../x86/flags.ts';
 import type { DomainSlot } from '../xen/domain-slot.ts';
+import { forcedEmulation } from './forced-emulation.ts';
 import type { PvhDomain } from './pvh-domain.ts';
 
 const INTERRUPT_FLAG = BigInt(IF);
 
-export function createIrq(_context: HypervisorContext, slot: DomainSlot<PvhDomain>): Group<'irq'> {
+/** @param forced instructions behind the prefix of forced emulation are executed */
+export function createIrq(_context: HypervisorContext, slot: DomainSlot<PvhDomain>, forced: boolean): Group<'irq'> {
   /** The vector to deliver past the local APIC now, or 0. */
   function direct(cpu: Processor): number {
     const pvh = slot.built;
@@ -24,6 +26,7 @@ export function createIrq(_context: HypervisorContext, slot: DomainSlot<PvhDomai
   const open = (cpu: Processor) => (cpu.get('flags') & INTERRUPT_FLAG) !== 0n;
 
   return {
+    ...(forced ? forcedEmulation : {}),
     pending: cpu => open(cpu) && (direct(cpu) !== 0 || (cpu.interrupts?.pending() ?? false)),
     halt(cpu) {
       // With interrupts closed nothing could ever wake it: the processor goes offline, and with the last one the
