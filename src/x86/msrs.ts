@@ -2,7 +2,6 @@
 export const IA32_TIME_STAMP_COUNTER = 0x10;
 export const IA32_PLATFORM_ID = 0x17;
 export const IA32_APIC_BASE = 0x1b;
-export const IA32_FEATURE_CONTROL = 0x3a;
 export const IA32_TSC_ADJUST = 0x3b;
 export const IA32_SPEC_CTRL = 0x48;
 export const IA32_PRED_CMD = 0x49;

@@ -162,7 +162,6 @@ const otherFields = rows({
   // MSRs that are kept, and whose effect nobody can see here (msrs.ts).
 
   IA32_SPEC_CTRL: { type: 'u64', role: 'architecture', manual: 'SDM 4' },
-  IA32_FEATURE_CONTROL: { type: 'u64', role: 'architecture', manual: 'SDM 4, IA32_FEATURE_CONTROL', initial: 1n },
   IA32_MCG_STATUS: { type: 'u64', role: 'architecture', manual: 'SDM 4' },
   IA32_DEBUGCTL: { type: 'u64', role: 'architecture', manual: 'SDM 4' },
   IA32_MTRR_DEF_TYPE: { type: 'u64', role: 'architecture', manual: 'SDM 4', initial: 0xc06n },

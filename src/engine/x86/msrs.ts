@@ -81,8 +81,6 @@ export const nativeMsrs: Readonly<Record<number, NativeMsr>> = {
     write: (cpu, value) => setTscOffset(cpu, cpu.get64(state.TSC_OFFSET) + value - cpu.environment.tsc()),
   },
   // A write of either adds to both what it adds to the counter (SDM 3B 18.17.3), and both start at 0: they are one.
-  // Locked after a reset (bit 0): writes are #GP.
-  [msrs.IA32_FEATURE_CONTROL]: field('IA32_FEATURE_CONTROL', state.IA32_FEATURE_CONTROL, () => false),
   [msrs.IA32_TSC_ADJUST]: { name: 'IA32_TSC_ADJUST', read: cpu => cpu.get64(state.TSC_OFFSET), write: setTscOffset },
   [msrs.IA32_PLATFORM_ID]: readOnly('IA32_PLATFORM_ID', 0n),
   [msrs.IA32_SPEC_CTRL]: field('IA32_SPEC_CTRL', state.IA32_SPEC_CTRL, value => value <= 7n),
