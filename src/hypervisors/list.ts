@@ -2,7 +2,6 @@
  * The hypervisors, in the order `polyvisor list` shows them. A new one is a folder next to this file and a line here.
  */
 import type { HypervisorModule } from '../paravirt/operations.ts';
-import { acrn } from './acrn/index.ts';
 import { bare } from './bare/index.ts';
 import { hyperv } from './hyperv/index.ts';
 import { kvm } from './kvm/index.ts';
@@ -11,7 +10,7 @@ import { vmware } from './vmware/index.ts';
 import { xenPv } from './xen-pv/index.ts';
 import { xenPvh } from './xen-pvh/index.ts';
 
-export const hypervisors: readonly HypervisorModule[] = [bare, kvm, vmware, hyperv, xenPvh, xenPv, vmi, acrn];
+export const hypervisors: readonly HypervisorModule[] = [bare, kvm, vmware, hyperv, xenPvh, xenPv, vmi];
 
 /**
  * The hypervisor of that name; after commas, options of it that are wanted: `xen-pvh,hvm_fep`. Undefined: there is no
