@@ -54,7 +54,7 @@ describe('what one machine has translated', () => {
       load: name => files.get(name),
       save: (name, data) => void files.set(name, data.slice()),
     };
-    library.save(cache, libraryName(options.kernel, 256 << 20));
+    library.save(cache, libraryName(options.kernel!, 256 << 20));
     return agrees({ cache, hypervisor: 'kvm' });
   });
 });

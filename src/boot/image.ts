@@ -11,7 +11,7 @@ export { ImageError } from './image-error.ts';
 
 export interface KernelImage {
   /** What the file was. */
-  format: 'bzImage' | 'ELF' | 'multiboot';
+  format: 'bzImage' | 'ELF' | 'multiboot' | 'disk';
   /** For people: `Linux 6.1.0-56-cloud-amd64 (bzImage, 64-bit)`. */
   description: string;
   /** What the processor must be able to run at the kernel's ordinary entry. */
@@ -26,6 +26,17 @@ export interface KernelImage {
   /** Undefined when the file has none. */
   multiboot?: MultibootHeader;
 }
+
+/** What stands for the kernel where a disk's boot loader brings one. */
+export const DISK_IMAGE: KernelImage = {
+  format: 'disk',
+  description: "a disk's boot loader",
+  bits: 32,
+  bytes: new Uint8Array(),
+  setup: undefined,
+  elf: undefined,
+  xen: { source: 'none', features: [] },
+};
 
 /** @throws ImageError, whatever the bytes. */
 export async function parseKernel(bytes: Uint8Array): Promise<KernelImage> {

@@ -63,11 +63,16 @@ function createProgram(finish: (exitStatus: number) => void): Command {
     .option('--flavour <name>', `which of Debian's kernels: ${FLAVOURS}`)
     .option(
       '--entry <entry>',
-      'how the kernel is entered: pvh, linux, packed, real or multiboot (default: the shortest way)',
+      'how the kernel is entered: pvh, linux, packed, real, multiboot; disk boots a disk (default: the shortest way)',
     )
     .option('-a, --append <text>', "more words for the kernel's command line")
+    .option('--command-line <text>', "the kernel's whole command line, instead")
     .option('-m, --memory <size>', 'RAM, such as 512M or 1G', '256M')
-    .option('-d, --disk <file[,ro][,share][,format=raw]>', 'a raw disk image; may be given more than once', collect)
+    .option(
+      '-d, --disk <file[,ro][,share][,format=raw]>',
+      'a raw disk or CD image, booted if no kernel is named; may be given more than once',
+      collect,
+    )
     .option('--clock <clock>', 'guest time: "host" follows the wall, "virtual" counts instructions', 'host')
     .option('--engine <engine>', '"jit", "interpreter", or "both" to run one against the other')
     .option('-e, --exec <command>', "run COMMAND in the default guest's shell, print its output, end with its status")

@@ -48,24 +48,28 @@ async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile
   const onLog = (line: string) => void (verbose && process.stderr.write(`polyvisor: ${visibleLine(line)}\n`));
   const [name, isFile] = typeof hypervisor === 'string' ? [hypervisor, true] : [hypervisor.name, false];
   const { kernel, initrd, modules } = images;
-  const append = [session.parameters, settings.append].filter(Boolean).join(' ');
+  const append = words(session.parameters, settings.append);
+  const commandLine =
+    settings.commandLine === undefined ? undefined : words(settings.commandLine, session.parameters);
   const machine = await cannotBoot(images.name, () =>
     createMachineInThread(
       thread,
-      { hypervisor: name, isFile, kernel, initrd, modules, append, entry, memory, engine, clock, disks },
+      { hypervisor: name, isFile, kernel, initrd, modules, append, commandLine, entry, memory, engine, clock, disks },
       { console, onLog, onCrossing: trace?.add },
     ),
   );
   if (trace) {
     const map = settings.symbols;
     const symbols = map === undefined ? undefined : withFile(map, status.noInput, () => readFileSync(map));
-    const { parseKernel } = await import('../boot/image.ts');
-    const image = await parseKernel(kernel);
+    const { DISK_IMAGE, parseKernel } = await import('../boot/image.ts');
+    const image = kernel ? await parseKernel(kernel) : DISK_IMAGE;
     const described = image.setup ? image.description : images.name;
     trace.begin(machine, { hypervisor: name, kernel: described, clock }, symbolsFor(image, symbols));
   }
   return { machine, session, stopListening };
 }
+
+const words = (...texts: (string | undefined)[]) => texts.filter(Boolean).join(' ');
 
 /** An image error says what is wrong with a file; here it is told which. */
 async function cannotBoot<T>(name: string, work: () => Promise<T>): Promise<T> {

@@ -27,6 +27,7 @@ export interface RunOptions {
   flavour?: string;
   entry?: string;
   append?: string;
+  commandLine?: string;
   memory: string;
   disk?: string[];
   clock: string;
@@ -53,6 +54,8 @@ export interface Settings {
   guest: Pick<GuestOptions, keyof GuestKernel>;
   entry: BootEntry | undefined;
   append: string | undefined;
+  /** The whole command line. */
+  commandLine: string | undefined;
   /** Bytes. */
   memory: number;
   disks: DiskOption[];
@@ -77,6 +80,8 @@ export function parseSettings(options: RunOptions): Settings {
   const clock = oneOf('--clock', CLOCKS)(options.clock);
   const engine = options.engine === undefined ? undefined : oneOf('--engine', ENGINES)(options.engine);
   if (engine === 'both') checkBoth(clock, disks);
+  if (options.append !== undefined && options.commandLine !== undefined)
+    throw new Failure('--append adds to the command line and --command-line replaces it: give one of them');
   return {
     hypervisor: isFileName(options.hypervisor) ? options.hypervisor : parseHypervisor(options.hypervisor),
     kernel: options.kernel,
@@ -85,6 +90,7 @@ export function parseSettings(options: RunOptions): Settings {
     guest: parseGuestKernel(options.arch, options.flavour),
     entry: options.entry === undefined ? undefined : oneOf('--entry', BOOT_ENTRIES)(options.entry),
     append: options.append,
+    commandLine: options.commandLine,
     memory: parseMemory(options.memory),
     disks,
     clock,

@@ -1,12 +1,15 @@
 /** What there is in memory and in the first processor's registers when the guest starts. */
 import { buildAcpiTables } from '../boot/acpi.ts';
 import { createBios } from '../boot/bios/bios.ts';
+import { drivesOf } from '../boot/bios/drives.ts';
 import { TRAP_PORT } from '../boot/bios/image.ts';
+import { startTimer } from '../boot/bios/interrupts.ts';
+import { setTicks } from '../boot/bios/time-services.ts';
 import { pcMemoryMap } from '../boot/e820.ts';
 import type { EntryState } from '../boot/entry.ts';
-import type { KernelImage } from '../boot/image.ts';
+import { DISK_IMAGE, type KernelImage } from '../boot/image.ts';
 import { ImageError } from '../boot/image-error.ts';
-import { loadKernel } from '../boot/load.ts';
+import { isRealMode, loadKernel, shortestWay } from '../boot/load.ts';
 import type { Board } from '../devices/board.ts';
 import type { HypervisorContext, Paravirt } from '../paravirt/operations.ts';
 import type { Processor, RegisterName, SegmentName } from '../paravirt/processor.ts';
@@ -27,11 +30,13 @@ export function placeGuest(
   context: HypervisorContext,
   board: Board | undefined,
 ): EntryState {
-  const { memory, log, clock, console, cpus, request } = context;
+  const { memory, log, clock, console, cpus, ports, kill, request } = context;
   const { initrd, modules, append, entry } = options;
   const { load, devices } = table.boot;
   const commandLine = options.commandLine ?? [`console=${table.boot.console}`, append].filter(Boolean).join(' ');
   if (typeof load === 'function') {
+    if (image === DISK_IMAGE)
+      throw new ImageError(`${table.name} has no BIOS, so it boots no disk; name a kernel with --kernel or --flavour`);
     if (entry) throw new ImageError(`${table.name} has an entry of its own; leave out which of the kernel's to take`);
     return load({ image, initrd, commandLine, memory, log }, context);
   }
@@ -39,9 +44,23 @@ export function placeGuest(
   const tables = buildAcpiTables(board.description, ACPI_ADDRESS, devices);
   memory.copyIn(tables.address, tables.bytes);
   const memoryMap = pcMemoryMap(memory.size);
-  const bios = createBios({ processor: cpus[0], memory, memoryMap, clock, console, log, request });
+  const drives = drivesOf(context.backEnds.disks);
+  const states = board.slot;
+  const bios = createBios({ memory, memoryMap, drives, clock, console, ports, states, log, kill, request });
   board.slot.ports('bios', TRAP_PORT, 1, bios);
-  return loadKernel(memory, image, { initrd, modules, commandLine, rsdp: tables.address, memoryMap }, entry);
+  const way = entry ?? shortestWay(image);
+  const state = loadKernel(
+    memory,
+    image,
+    { initrd, modules, commandLine, rsdp: tables.address, memoryMap },
+    way,
+    drives,
+  );
+  if (isRealMode(way)) {
+    startTimer(ports, cpus[0]);
+    setTicks(memory, clock);
+  }
+  return state;
 }
 
 /** EFER and CR4 come before CR0, so that paging is turned on in one step. */

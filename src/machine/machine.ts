@@ -3,7 +3,7 @@
  * folder: options.ts, this file, parts.ts (what is plugged into what), questions.ts and interrupts.ts (what a processor asks),
  * entry.ts (how the guest starts), run.ts (the loop).
  */
-import { parseKernel } from '../boot/image.ts';
+import { DISK_IMAGE, parseKernel } from '../boot/image.ts';
 import { compareTiers } from '../compare-tiers.ts';
 import { portableClock } from '../host/portable-clock.ts';
 import type { Assembled } from './compare-machines.ts';
@@ -23,10 +23,13 @@ export async function createMachine(options: MachineOptions): Promise<Machine> {
 export async function assemble(options: MachineOptions): Promise<Assembled> {
   const module = hypervisorModule(options);
   const engine = createEngine(options);
-  const image = await parseKernel(options.kernel).catch(error => {
-    engine.close();
-    throw error;
-  });
+  const { kernel } = options;
+  const image = kernel
+    ? await parseKernel(kernel).catch(error => {
+        engine.close();
+        throw error;
+      })
+    : DISK_IMAGE;
   const parts: Parts = connect(engine, options, module, {
     onTyping: () => engine.halted && parts.time.following?.idle(),
     onTyped: () => loop.wake(),

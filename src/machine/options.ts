@@ -13,8 +13,11 @@ import { findHypervisor } from '../hypervisors/list.ts';
 import type { HypervisorModule } from '../paravirt/operations.ts';
 
 export interface MachineOptions {
-  /** The kernel image: bzImage, vmlinux (ELF), or whatever `parseKernel` knows. */
-  kernel: Uint8Array;
+  /**
+   * The kernel image: bzImage, vmlinux (ELF), or whatever `parseKernel` knows. Without one, a PC boots its first disk that
+   * has a boot loader.
+   */
+  kernel?: Uint8Array;
   initrd?: Uint8Array;
   /** More words for the kernel's command line, after those that the hypervisor's console needs. */
   append?: string;

@@ -30,6 +30,9 @@ import { createTime, createTsc, type GuestTime, type TimeStampCounter } from './
 /** The width of physical addresses that CPUID reports. */
 const PHYSICAL_ADDRESS_BITS = 40;
 
+/** As much of a disk as its boot loader has before a partition begins. */
+const FIRST_SECTORS = 1 << 16;
+
 /** One processor with what is its own. */
 export interface ProcessorParts {
   readonly processor: EngineProcessor;
@@ -64,9 +67,17 @@ export function createEngine(options: MachineOptions): Engine {
     jit: options.engine !== 'interpreter',
     translator: options.translator,
     library: options.library,
-    libraryName: libraryName(options.kernel, ramSize),
+    libraryName: libraryName(options.kernel ?? firstSectors(options), ramSize),
     cache: options.cache,
   });
+}
+
+/** What tells one disk's boot loader from another's. */
+function firstSectors(options: MachineOptions): Uint8Array {
+  const [disk] = backEnds(options).disks;
+  const bytes = new Uint8Array(Math.min(disk?.size ?? 0, FIRST_SECTORS));
+  disk?.read(0, bytes);
+  return bytes;
 }
 
 /** What the loop that runs the machine hears from the parts. */

@@ -6,15 +6,21 @@
 import type { Clock } from '../../host/clock.ts';
 import type { Console } from '../../host/console.ts';
 import type { Log } from '../../host/log.ts';
-import type { BusHandler } from '../../memory/bus.ts';
+import type { Bus, BusHandler } from '../../memory/bus.ts';
 import type { GuestMemory } from '../../memory/memory.ts';
-import type { Processor } from '../../paravirt/processor.ts';
+import { type States, scoped } from '../../state/state.ts';
+import * as vectors from '../../x86/vectors.ts';
 import type { MemoryRange } from '../e820.ts';
+import { loadBootCode } from './boot-sector.ts';
 import { BiosCall } from './call.ts';
-import { createKeyboard, video } from './console.ts';
-import { BDA, ROM_SEGMENT } from './image.ts';
+import { diskServices } from './disk-services.ts';
+import { createDisplay } from './display.ts';
+import type { Drive } from './drives.ts';
+import { BDA, ROM_SEGMENT, TIMER } from './image.ts';
+import { endDeviceInterrupt, faultOf } from './interrupts.ts';
+import { createKeyboard } from './keyboard.ts';
 import { memoryServices } from './memory-services.ts';
-import { clockServices, createWait } from './time-services.ts';
+import { clockServices, createWait, tick } from './time-services.ts';
 
 /** Answers a call. True: it is not over, and the service is to be asked again. */
 export type Service = (call: BiosCall) => unknown;
@@ -22,17 +28,19 @@ export type Service = (call: BiosCall) => unknown;
 export type Functions = Readonly<Record<number, Service>>;
 
 export interface BiosOptions {
-  processor: Processor;
   memory: GuestMemory;
   memoryMap: readonly MemoryRange[];
+  drives: readonly Drive[];
   clock: Clock;
   console: Console;
+  ports: Bus;
+  states: States;
   log: Log;
+  kill(reason: string): void;
   request(what: 'reset'): void;
 }
 
-/** AH of INT 13h and INT 15h for a function that is not there. */
-const DISK_BAD_COMMAND = 0x01;
+/** AH of INT 15h for a function that is not there. */
 const UNSUPPORTED_FUNCTION = 0x86;
 const WAIT = 0x86;
 const PCI_BIOS = 0xb1;
@@ -40,9 +48,47 @@ const PCI_UNSUPPORTED = 0x81;
 /** INT 14h and 17h: nobody answered. */
 const SERIAL_TIME_OUT = 0x80;
 const PRINTER_TIME_OUT = 0x01;
+/** Debug exceptions, which return, and INT 1Ch and 4Ah, which are there to be taken over. */
+const SILENT: readonly number[] = [vectors.DB, vectors.NMI, vectors.BP, vectors.OF, vectors.BR, 0x1c, 0x4a];
 
 /** What answers at TRAP_PORT. */
-export function createBios({ processor, memory, memoryMap, clock, console, log, request }: BiosOptions): BusHandler {
+export function createBios(options: BiosOptions): BusHandler {
+  const { ports, log, kill } = options;
+  const services = servicesOf(options);
+  return {
+    read: () => 0xff,
+    write(_offset, _width, _value, from) {
+      // Anybody may write to a port: only the ROM's code, in real or virtual-8086 mode, means a call.
+      const code = from.segment('cs');
+      if (from.mode !== 16 || code.base !== BigInt(ROM_SEGMENT << 4)) return;
+      const call = new BiosCall(from);
+      const { vector } = call;
+      if (vector === undefined) return;
+      if (vector === TIMER) {
+        tick(options.memory);
+        endDeviceInterrupt(ports, vector, from);
+        return call.again(false);
+      }
+      const isDevice = endDeviceInterrupt(ports, vector, from);
+      const fault = isDevice ? undefined : faultOf(call, vector);
+      const service = services[vector];
+      const number = `${vector.toString(16)}h`;
+      if (fault) {
+        const { cs, ip } = call.frame;
+        kill(`${fault} at ${hex(cs)}:${hex(ip)} in real mode, without a handler for vector ${number}`);
+      } else if (isDevice) log.once(`bios-irq-${vector}`, `interrupt of a device at vector ${number}: no handler`);
+      else if (!service) log.once(`bios-${vector}`, `interrupt ${number} in real mode: no BIOS service`);
+      call.again(!isDevice && !fault && service?.(call) === true);
+    },
+  };
+}
+
+const hex = (value: number) => value.toString(16).padStart(4, '0');
+
+/** The services by vector. */
+function servicesOf(options: BiosOptions): Readonly<Record<number, Service>> {
+  const { memory, memoryMap, drives, clock, console, kill, request } = options;
+  const states = scoped(options.states, 'bios');
   const refuse = (status: number) => (call: BiosCall) => {
     call.ah = status;
     call.carry = true;
@@ -53,32 +99,26 @@ export function createBios({ processor, memory, memoryMap, clock, console, log, 
       (functions[call.ah] ?? otherwise)(call);
   const ignored: Service = () => {};
 
-  const vectors: Readonly<Record<number, Service>> = {
-    16: byFunction(video(console), ignored),
+  return {
+    ...Object.fromEntries(SILENT.map(vector => [vector, ignored])),
+    16: byFunction(createDisplay(console, memory, states), ignored),
     17: call => void (call.ax = memory.read16(BDA.equipment)),
     18: call => void (call.ax = memory.read16(BDA.baseMemory)),
-    19: refuse(DISK_BAD_COMMAND),
+    19: diskServices(memory, drives),
     20: call => void (call.ah = SERIAL_TIME_OUT),
-    21: byFunction({ ...memoryServices(memory, memoryMap), [WAIT]: createWait(clock) }, refuse(UNSUPPORTED_FUNCTION)),
-    22: byFunction(createKeyboard(console), ignored),
+    21: byFunction(
+      { ...memoryServices(memory, memoryMap), [WAIT]: createWait(clock, states) },
+      refuse(UNSUPPORTED_FUNCTION),
+    ),
+    22: byFunction(createKeyboard(console, states), ignored),
     23: call => void (call.ah = PRINTER_TIME_OUT),
-    24: () => request('reset'),
-    25: () => request('reset'),
-    26: byFunction({ ...clockServices(clock), [PCI_BIOS]: refuse(PCI_UNSUPPORTED) }, call => void (call.carry = true)),
-  };
-
-  return {
-    read: () => 0xff,
-    write() {
-      // Anybody may write to a port: only the ROM's code, in real or virtual-8086 mode, means a call.
-      const code = processor.segment('cs');
-      if (processor.mode !== 16 || code.base !== BigInt(ROM_SEGMENT << 4)) return;
-      const call = new BiosCall(processor);
-      const { vector } = call;
-      if (vector === undefined) return;
-      const service = vectors[vector];
-      if (!service) log.once(`bios-${vector}`, `interrupt ${vector.toString(16)}h in real mode: no BIOS service`);
-      call.again(service?.(call) === true);
+    24: () => kill('INT 18h: the boot loader found nothing to boot'),
+    25: call => {
+      const code = loadBootCode(memory, drives);
+      if (!code) return request('reset');
+      call.dl = code.drive;
+      call.frame = code;
     },
+    26: byFunction({ ...clockServices(clock), [PCI_BIOS]: refuse(PCI_UNSUPPORTED) }, call => void (call.carry = true)),
   };
 }

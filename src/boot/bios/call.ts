@@ -5,7 +5,11 @@ import type { Processor, RegisterName, SegmentName } from '../../paravirt/proces
 const CARRY = 1 << 0;
 const ZERO = 1 << 6;
 /** Behind the vector's number on the stack: IP, CS, FLAGS, two bytes each. */
+const FRAME_IP = 2;
+const FRAME_CS = 4;
 const FRAME_FLAGS = 6;
+/** INT n. */
+const INT = 0xcd;
 
 export class BiosCall {
   readonly #processor: Processor;
@@ -41,6 +45,9 @@ export class BiosCall {
   get edx(): number {
     return this.#get('rdx');
   }
+  set edx(value: number) {
+    this.#set('rdx', value);
+  }
   get ax(): number {
     return this.eax & 0xffff;
   }
@@ -59,6 +66,15 @@ export class BiosCall {
   set ah(value: number) {
     this.#setLow('rax', 0xff00, value << 8);
   }
+  get bx(): number {
+    return this.ebx & 0xffff;
+  }
+  get bl(): number {
+    return this.ebx & 0xff;
+  }
+  get bh(): number {
+    return (this.ebx >>> 8) & 0xff;
+  }
   set bx(value: number) {
     this.#setLow('rbx', 0xffff, value);
   }
@@ -74,6 +90,15 @@ export class BiosCall {
   get dx(): number {
     return this.edx & 0xffff;
   }
+  get dl(): number {
+    return this.edx & 0xff;
+  }
+  set dl(value: number) {
+    this.#setLow('rdx', 0xff, value);
+  }
+  get dh(): number {
+    return (this.edx >>> 8) & 0xff;
+  }
   set dx(value: number) {
     this.#setLow('rdx', 0xffff, value);
   }
@@ -86,6 +111,16 @@ export class BiosCall {
   }
   get esBp(): bigint {
     return this.#far('es', 'rbp');
+  }
+  get esBx(): bigint {
+    return this.#far('es', 'rbx');
+  }
+  get dsSi(): bigint {
+    return this.#far('ds', 'rsi');
+  }
+  setEsDi(segment: number, offset: number): void {
+    this.#processor.setSegment('es', { ...this.#processor.segment('es'), ...place(segment) });
+    this.#setLow('rdi', 0xffff, offset);
   }
 
   set carry(value: boolean) {
@@ -102,6 +137,21 @@ export class BiosCall {
   /** @returns false where there is no memory to write to. */
   write(address: bigint, data: Uint8Array): boolean {
     return this.#processor.write(address, data);
+  }
+
+  /** Where the trap's IRET returns to. */
+  get frame(): { cs: number; ip: number } {
+    return { cs: this.#frameWord(FRAME_CS), ip: this.#frameWord(FRAME_IP) };
+  }
+  set frame({ cs, ip }: { cs: number; ip: number }) {
+    this.#processor.write(this.#stack(FRAME_IP), Uint8Array.of(ip & 0xff, ip >> 8, cs & 0xff, cs >> 8));
+  }
+
+  /** The caller's INT n has just been executed: what led here is no exception and no interrupt of a device. */
+  get isSoftwareInterrupt(): boolean {
+    const { cs, ip } = this.frame;
+    const bytes = this.#processor.read(BigInt(cs * 16 + ((ip - 2) & 0xffff)), 2);
+    return bytes?.[0] === INT && bytes[1] === this.vector;
   }
 
   /** Whether the trap is to come again, because the service is not over. */
@@ -122,6 +172,10 @@ export class BiosCall {
   #far(segment: SegmentName, register: RegisterName): bigint {
     return this.#processor.segment(segment).base + (this.#processor.get(register) & 0xffffn);
   }
+  #frameWord(offset: number): number {
+    const bytes = this.#processor.read(this.#stack(offset), 2);
+    return bytes ? bytes[0] | (bytes[1] << 8) : 0;
+  }
   #stack(offset: number): bigint {
     const { base } = this.#processor.segment('ss');
     return base + ((this.#processor.get('rsp') + BigInt(offset)) & 0xffffn);
@@ -132,4 +186,9 @@ export class BiosCall {
     const low = this.#processor.read(at, 1);
     if (low) this.#processor.write(at, Uint8Array.of(value ? low[0] | flag : low[0] & ~flag));
   }
+}
+
+/** A segment register's selector and base in real mode. */
+function place(segment: number): { selector: number; base: bigint } {
+  return { selector: segment, base: BigInt(segment * 16) };
 }

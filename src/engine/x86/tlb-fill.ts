@@ -93,10 +93,15 @@ export function fillEntry(b: ProcessorCode, layout: Layout, found: Translation):
       // Data breakpoints see every access: with one armed, none takes the fast path.
       const unwatched = b.eqz(b.state32(state.WATCHING));
       const tag = (allowed: Value) => b.select(allowed, page, none);
+      const before = b.fetch('i64.load', entry, TLB_EXECUTE, TLB);
+      // An entry that holds something is on a list already: the same page is filled anew with every write to code in it.
+      const noted = b.and(
+        b.or(b.ne(before, none), b.ne(b.fetch('i64.load', entry, TLB_READ, TLB), none)),
+        b.eq(b.fetch('i32.load', entry, TLB_FLAGS, TLB), global),
+      );
       b.put('i64.store', entry, tag(b.both(found.readable, unwatched)), TLB_READ, TLB);
       const writable = b.both(b.both(found.writable, b.eq(kind, PAGE_RAM)), unwatched);
       b.put('i64.store', entry, tag(writable), TLB_WRITE, TLB);
-      const before = b.fetch('i64.load', entry, TLB_EXECUTE, TLB);
       const execute = tag(found.executable);
       b.put('i64.store', entry, execute, TLB_EXECUTE, TLB);
       // A page that was there for execution, and is not now, takes the bank's key with it (layout.ts, TLB_KEYS).
@@ -104,7 +109,7 @@ export function fillEntry(b: ProcessorCode, layout: Layout, found: Translation):
       const addend = b.add(b.narrow(b.sub(physical, linear)), layout.guestOrigin);
       b.put('i32.store', entry, addend, TLB_ADDEND, TLB);
       b.put('i32.store', entry, global, TLB_FLAGS, TLB);
-      noteEntry(b, entry, global);
+      b.when(b.eqz(noted), () => noteEntry(b, entry, global));
     });
   });
 }

@@ -23,6 +23,8 @@ import { STATE, state } from './state.ts';
 const CLASSES = 3;
 const SETS = TLB_BANKS / CLASSES;
 const GLOBAL = 1;
+/** Up to so many translations are looked at one by one. */
+const FEW_NOTES = 64;
 
 /** Address spaces' names. Without PCIDs there is one; where a hypervisor sees every change of a table, each root has its own. */
 export const ONE_SPACE = -1;
@@ -103,7 +105,20 @@ export class Tlb {
   /** Takes write permission for a page of guest RAM (at `host` in the WebAssembly memory) out of every bank. */
   revokeWrites(host: number): void {
     for (let set = 0; set < SETS; set++)
-      if (this.#owner[set] !== undefined) this.revoke(baseOf(set, 0), baseOf(set, CLASSES), host);
+      if (this.#owner[set] !== undefined && !this.#revokeNoted(set, host))
+        this.revoke(baseOf(set, 0), baseOf(set, CLASSES), host);
+  }
+  /** The same for a set in which few translations are held; false, and nothing is done, if there are more. */
+  #revokeNoted(set: number, host: number): boolean {
+    const words = this.#words;
+    const lists = [notes(set, false), notes(set, true)];
+    if (lists.some(list => words[list]! > FEW_NOTES)) return false;
+    for (const list of lists)
+      for (let i = 1; i <= words[list]!; i++) {
+        const entry = words[list + i]!;
+        this.revoke(entry, entry + TLB_ENTRY, host);
+      }
+    return true;
   }
 
   /** Whatever translated code has noted about where jumps lead (JUMP_CACHE) counts no more. */
