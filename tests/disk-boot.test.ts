@@ -129,8 +129,16 @@ describe('GRUB on a disk', { skip }, () => {
     const disk = ['--disk', `${image},ro`, '--timeout', '300'];
     const cases = [
       { words: ['run', ...disk, '-H', 'xen-pv'], says: /has no BIOS, so it boots no disk; name a kernel/, status: 65 },
-      { words: ['run', ...disk, '--entry', 'disk', '--append', 'x'], says: /--append cannot be given to it/, status: 64 },
-      { words: ['run', ...disk, '--exec', 'echo $(uname -s) has $(ls /dev/vda1)'], prints: 'Linux has /dev/vda1\n', status: 0 },
+      {
+        words: ['run', ...disk, '--entry', 'disk', '--append', 'x'],
+        says: /--append cannot be given to it/,
+        status: 64,
+      },
+      {
+        words: ['run', ...disk, '--exec', 'echo $(uname -s) has $(ls /dev/vda1)'],
+        prints: 'Linux has /dev/vda1\n',
+        status: 0,
+      },
     ];
     for (const { words, says = /^$/, prints = '', status } of cases) {
       const result = await polyvisor(words, { limit: 320 });

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { root, sources, withoutComments } from './sources.ts';
 
-const FENCED = ['src/devices/', 'src/hypervisors/'];
+const FENCED = ['src/devices/', 'src/hypervisors/', 'src/boot/bios/'];
 
 /** What may change outside of a state, by file and name, with the reason. */
 const ALLOWED: Readonly<Record<string, string>> = {
@@ -17,6 +17,7 @@ const ALLOWED: Readonly<Record<string, string>> = {
   'src/devices/local-apic.ts onRestoring': 'wiring, set when the board is built',
   'src/devices/local-apic.ts onRestored': 'wiring, set when the board is built',
   'src/devices/pic-8259.ts onOutput': 'wiring, set when the board is built',
+  'src/boot/bios/display.ts pending': 'scratch: empty between calls',
   'src/devices/virtio/virtqueue.ts head': 'scratch: filled by each pop',
   'src/devices/virtio/virtqueue.ts count': 'scratch: filled by each pop',
   'src/devices/virtio/virtqueue.ts readable': 'scratch: filled by each pop',

@@ -23,6 +23,8 @@ export interface KernelImage {
   /** The kernel proper; undefined for a bzImage whose packing only its own code can undo. */
   elf: Elf | undefined;
   xen: XenNotes;
+  /** False for what says that it is something else, though it borrows Linux's formats. */
+  mayBeLinux: boolean;
   /** Undefined when the file has none. */
   multiboot?: MultibootHeader;
 }
@@ -35,6 +37,7 @@ export const DISK_IMAGE: KernelImage = {
   bytes: new Uint8Array(),
   setup: undefined,
   elf: undefined,
+  mayBeLinux: false,
   xen: { source: 'none', features: [] },
 };
 
@@ -49,20 +52,26 @@ export async function parseKernel(bytes: Uint8Array): Promise<KernelImage> {
   throw new ImageError(`this is ${recognise(bytes)}`);
 }
 
+/** As Linux's build puts it together: the release, who compiled it, and what number of build it was. */
+const LINUX_VERSION = /^\d+\.\d+\S* \(.*\) /;
+
 async function parseBzImage(bytes: Uint8Array): Promise<KernelImage> {
   const setup = readSetupHeader(bytes);
   const payload = await unpackPayload(bytes, setup);
   const elf = payload && parseElf(payload);
   const bits = elf ? elf.class : setup.entry64 ? 64 : 32;
   const version = setup.kernelVersion.split(' ')[0];
+  const mayBeLinux = elf !== undefined || setup.kernelVersion === '' || LINUX_VERSION.test(setup.kernelVersion);
+  const name = mayBeLinux ? `Linux${version ? ` ${version}` : ''}` : setup.kernelVersion;
   return {
     format: 'bzImage',
-    description: `Linux${version ? ` ${version}` : ''} (bzImage, ${bits}-bit)`,
+    description: `${name} (bzImage, ${bits}-bit)`,
     bits,
     bytes,
     setup,
     elf,
     xen: elf ? xenNotes(elf) : { source: 'none', features: [] },
+    mayBeLinux,
   };
 }
 
@@ -85,6 +94,7 @@ function parseElfKernel(bytes: Uint8Array): KernelImage {
     setup: undefined,
     elf,
     xen,
+    mayBeLinux: xen.guestOs === undefined || xen.guestOs.toLowerCase() === 'linux',
     multiboot,
   };
 }
@@ -99,6 +109,7 @@ function flatMultiboot(bytes: Uint8Array, multiboot: MultibootHeader): KernelIma
     setup: undefined,
     elf: undefined,
     xen: { source: 'none', features: [] },
+    mayBeLinux: true,
     multiboot,
   };
 }

@@ -38,8 +38,8 @@ export function loadKernel(
   drives: readonly Drive[] = [],
 ): EntryState {
   writeBiosImage(memory, drives);
-  if (options.modules?.length && way !== 'multiboot')
-    throw new ImageError(`${image.description} takes no modules: only multiboot kernels do`);
+  if (options.modules?.length && way !== 'multiboot' && way !== 'pvh')
+    throw new ImageError(`${image.description} takes no modules: only multiboot and PVH kernels do`);
   switch (way) {
     case 'pvh':
       return loadPvh(memory, image, options);
@@ -76,9 +76,11 @@ export function isRealMode(entry: BootEntry): boolean {
   return entry === 'real' || entry === 'disk';
 }
 
-/** The shortest way that the image has; undefined stands for no image. */
+/** The shortest way that the image has. */
 export function shortestWay(image: KernelImage): BootEntry {
   if (image.format === 'disk') return 'disk';
   if (canBootPvh(image)) return 'pvh';
+  // Programs that borrow Linux's boot protocol (memdisk, iPXE, GRUB's lnxboot) count on their set-up code having run.
+  if (image.setup && !image.mayBeLinux && !image.setup.entry64) return 'real';
   return image.multiboot ? 'multiboot' : 'linux';
 }

@@ -12,12 +12,13 @@ import { FLAGS_CLEAR, flatSegments } from './entry-segments.ts';
 import type { KernelImage } from './image.ts';
 import { ImageError } from './image-error.ts';
 import {
-  type BootModule,
+  createStrings,
   LOW_MEMORY,
   type LoadOptions,
   loadSegments,
+  type PlacedModule,
   placeCommandLine,
-  placeInitrd,
+  placeModules,
   requireRam,
 } from './placement.ts';
 
@@ -38,9 +39,8 @@ const INFO = { memory: 1 << 0, commandLine: 1 << 2, modules: 1 << 3, memoryMap: 
 const MODULE_SIZE = 16;
 const MOST_MODULES = PAGE_SIZE / MODULE_SIZE;
 const MEMORY_MAP_ENTRY_SIZE = 24;
-/** Where the strings stand, behind the command line's own 32 KiB. */
+/** The command line's own 32 KiB: other strings stand behind it. */
 const COMMAND_LINE_LIMIT = 0x7fff;
-const STRINGS = LOW_MEMORY.commandLine + COMMAND_LINE_LIMIT + 1;
 
 export interface MultibootHeader {
   flags: number;
@@ -79,7 +79,7 @@ export function loadMultiboot(memory: GuestMemory, image: KernelImage, options: 
     : loadElf(memory, image);
   if (!memory.has(entry, 1))
     throw new ImageError(`a damaged kernel: its entry, 0x${entry.toString(16)}, lies outside RAM`);
-  writeInformation(memory, options, placeModules(memory, options, end));
+  writeInformation(memory, options, placeModules(memory, options, end, MOST_MODULES));
   return {
     registers: {
       rip: BigInt(entry),
@@ -120,25 +120,6 @@ function loadByAddresses(
   return { end, entry };
 }
 
-interface PlacedModule extends BootModule {
-  address: number;
-}
-
-/** Puts the modules one below the other from the top of RAM, each on a page boundary. */
-function placeModules(memory: GuestMemory, options: LoadOptions, kernelEnd: number): PlacedModule[] {
-  const { initrd, modules = [] } = options;
-  const all = [...(initrd ? [{ data: initrd, commandLine: '' }] : []), ...modules].filter(
-    ({ data }) => data.length > 0,
-  );
-  if (all.length > MOST_MODULES) throw new ImageError(`${all.length} modules; there is room for ${MOST_MODULES}`);
-  let highest = 0xffffffff;
-  return all.map(module => {
-    const address = placeInitrd(memory, { ...options, initrd: module.data }, kernelEnd, highest);
-    highest = address - 1;
-    return { ...module, address };
-  });
-}
-
 /** The information structure (3.3), its modules, memory map and strings. */
 function writeInformation(
   memory: GuestMemory,
@@ -154,7 +135,7 @@ function writeInformation(
   memory.write32(info + 4, Math.floor((low?.size ?? 0) / 1024));
   memory.write32(info + 8, Math.floor((high?.size ?? 0) / 1024));
   memory.write32(info + 16, placeCommandLine(memory, commandLine, COMMAND_LINE_LIMIT));
-  const strings = createStrings(memory);
+  const strings = createStrings(memory, COMMAND_LINE_LIMIT);
   memory.write32(info + 64, strings.add('polyvisor'));
   if (modules.length > 0) {
     flags |= INFO.modules;
@@ -177,19 +158,4 @@ function writeInformation(
     memory.write32(at + 20, type);
   });
   memory.write32(info, flags);
-}
-
-/** Hands out places for strings with their NUL, from STRINGS on. */
-function createStrings(memory: GuestMemory) {
-  let next = STRINGS;
-  return {
-    add(text: string): number {
-      const bytes = new TextEncoder().encode(`${text}\0`);
-      if (next + bytes.length > LOW_MEMORY.end) throw new ImageError("the modules' words are too long; shorten them");
-      const address = next;
-      memory.copyIn(address, bytes);
-      next += bytes.length;
-      return address;
-    },
-  };
 }

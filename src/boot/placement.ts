@@ -27,17 +27,22 @@ export const LOW_MEMORY = {
   end: 0x30000,
 } as const;
 
-/** A file that a multiboot kernel finds in memory, and the words that go with it. */
+/** A file that a multiboot or PVH kernel finds in memory. */
 export interface BootModule {
   data: Uint8Array;
+  /** The file's name and the words for it, as in a boot loader's menu. A PVH kernel is told the words alone. */
   commandLine: string;
+}
+
+export interface PlacedModule extends BootModule {
+  address: number;
 }
 
 /** What every loader gets besides the kernel. */
 export interface LoadOptions {
   initrd: Uint8Array | undefined;
-  /** More files for a multiboot kernel, in this order behind the initrd. */
-  modules?: readonly BootModule[];
+  /** More files for a multiboot or PVH kernel, in this order behind the initrd. */
+  modules?: readonly BootModule[] | undefined;
   commandLine: string;
   /** Guest-physical address of the ACPI root pointer; 0 where there is no ACPI. */
   rsdp: number;
@@ -103,6 +108,45 @@ export function placeInitrd(
   }
   memory.copyIn(address, initrd);
   return address;
+}
+
+/**
+ * Puts the initrd and the modules one below the other from the top of RAM, each on a page boundary.
+ * @param most how many there is room for
+ */
+export function placeModules(
+  memory: GuestMemory,
+  options: LoadOptions,
+  kernelEnd: number,
+  most: number,
+  highest = 0xffffffff,
+): PlacedModule[] {
+  const { initrd, modules = [] } = options;
+  const all = [...(initrd ? [{ data: initrd, commandLine: '' }] : []), ...modules].filter(
+    ({ data }) => data.length > 0,
+  );
+  if (all.length > most) throw new ImageError(`${all.length} modules; there is room for ${most}`);
+  let last = highest;
+  return all.map(module => {
+    const address = placeInitrd(memory, { ...options, initrd: module.data }, kernelEnd, last);
+    last = address - 1;
+    return { ...module, address };
+  });
+}
+
+/** Hands out places for strings with their NUL, behind a command line of at most `commandLineLimit` bytes. */
+export function createStrings(memory: GuestMemory, commandLineLimit: number) {
+  let next = LOW_MEMORY.commandLine + commandLineLimit + 1;
+  return {
+    add(text: string): number {
+      const bytes = new TextEncoder().encode(`${text}\0`);
+      if (next + bytes.length > LOW_MEMORY.end) throw new ImageError("the modules' words are too long; shorten them");
+      const address = next;
+      memory.copyIn(address, bytes);
+      next += bytes.length;
+      return address;
+    },
+  };
 }
 
 /** Writes the command line with its NUL. @returns its address */

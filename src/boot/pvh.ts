@@ -10,12 +10,22 @@ import type { EntryState } from './entry.ts';
 import { FLAGS_CLEAR, flatSegments } from './entry-segments.ts';
 import type { KernelImage } from './image.ts';
 import { ImageError } from './image-error.ts';
-import { LOW_MEMORY, type LoadOptions, loadSegments, placeCommandLine, placeInitrd, requireRam } from './placement.ts';
+import {
+  createStrings,
+  LOW_MEMORY,
+  type LoadOptions,
+  loadSegments,
+  type PlacedModule,
+  placeCommandLine,
+  placeModules,
+  requireRam,
+} from './placement.ts';
 
 const HVM_START_MAGIC_VALUE = 0x336ec578;
 /** Version 1 of the structure is the one with a memory map. */
 const VERSION = 1;
 const MODULE_ENTRY_SIZE = 32;
+const MOST_MODULES = PAGE_SIZE / MODULE_ENTRY_SIZE;
 const MEMORY_MAP_ENTRY_SIZE = 24;
 /** Linux reads the map into boot_params, which has room for 128, and adds an entry of its own. */
 const MEMORY_MAP_LIMIT = 127;
@@ -38,13 +48,11 @@ export function loadPvh(memory: GuestMemory, image: KernelImage, options: LoadOp
   const kernelEnd = loadSegments(memory, image.elf);
   if (!memory.has(entry, 1))
     throw new ImageError(`a damaged kernel: its PVH entry, 0x${entry.toString(16)}, lies outside RAM`);
-  const commandLine = placeCommandLine(
-    memory,
-    options.commandLine,
-    image.setup?.commandLineSize ?? DEFAULT_COMMAND_LINE_LIMIT,
-  );
-  const initrd = placeInitrd(memory, options, kernelEnd, image.setup?.initrdAddressMax ?? DEFAULT_INITRD_MAX);
-  writeStartInfo(memory, options, commandLine, initrd);
+  const limit = image.setup?.commandLineSize ?? DEFAULT_COMMAND_LINE_LIMIT;
+  const commandLine = placeCommandLine(memory, options.commandLine, limit);
+  const highest = image.setup?.initrdAddressMax ?? DEFAULT_INITRD_MAX;
+  const modules = placeModules(memory, options, kernelEnd, MOST_MODULES, highest);
+  writeStartInfo(memory, options, commandLine, modules, createStrings(memory, limit));
   return {
     registers: {
       rip: BigInt(entry),
@@ -60,9 +68,10 @@ export function loadPvh(memory: GuestMemory, image: KernelImage, options: LoadOp
 
 function writeStartInfo(
   memory: GuestMemory,
-  { initrd, rsdp, memoryMap }: LoadOptions,
+  { rsdp, memoryMap }: LoadOptions,
   commandLine: number,
-  initrdAddress: number,
+  modules: readonly PlacedModule[],
+  strings: ReturnType<typeof createStrings>,
 ): void {
   const { startInfo, moduleList, memoryMap: mapAddress } = LOW_MEMORY;
   if (memoryMap.length > MEMORY_MAP_LIMIT)
@@ -72,12 +81,18 @@ function writeStartInfo(
   memory.write32(startInfo + 4, VERSION);
   memory.write64(startInfo + 24, BigInt(commandLine));
   memory.write64(startInfo + 32, BigInt(rsdp));
-  if (initrd && initrdAddress !== 0) {
-    memory.write32(startInfo + 12, 1);
+  if (modules.length > 0) {
+    memory.write32(startInfo + 12, modules.length);
     memory.write64(startInfo + 16, BigInt(moduleList));
-    memory.write64(moduleList, BigInt(initrdAddress));
-    memory.write64(moduleList + 8, BigInt(initrd.length));
-    memory.fill(moduleList + 16, MODULE_ENTRY_SIZE - 16);
+  }
+  for (const [index, { address, data, commandLine: words }] of modules.entries()) {
+    const at = moduleList + index * MODULE_ENTRY_SIZE;
+    memory.write64(at, BigInt(address));
+    memory.write64(at + 8, BigInt(data.length));
+    // A PVH kernel's command lines do not begin with the name of a file.
+    const text = words.replace(/^\S*\s*/, '');
+    memory.write64(at + 16, text === '' ? 0n : BigInt(strings.add(text)));
+    memory.write64(at + 24, 0n);
   }
   if (memoryMap.length === 0) return;
   memory.write64(startInfo + 40, BigInt(mapAddress));

@@ -49,8 +49,7 @@ async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile
   const [name, isFile] = typeof hypervisor === 'string' ? [hypervisor, true] : [hypervisor.name, false];
   const { kernel, initrd, modules } = images;
   const append = words(session.parameters, settings.append);
-  const commandLine =
-    settings.commandLine === undefined ? undefined : words(settings.commandLine, session.parameters);
+  const commandLine = settings.commandLine === undefined ? undefined : words(settings.commandLine, session.parameters);
   const machine = await cannotBoot(images.name, () =>
     createMachineInThread(
       thread,

@@ -33,12 +33,15 @@ export function placeGuest(
   const { memory, log, clock, console, cpus, ports, kill, request } = context;
   const { initrd, modules, append, entry } = options;
   const { load, devices } = table.boot;
-  const commandLine = options.commandLine ?? [`console=${table.boot.console}`, append].filter(Boolean).join(' ');
+  const terminal = image.mayBeLinux ? `console=${table.boot.console}` : '';
+  const commandLine = options.commandLine ?? [terminal, append].filter(Boolean).join(' ');
   if (typeof load === 'function') {
     if (image === DISK_IMAGE)
       throw new ImageError(`${table.name} has no BIOS, so it boots no disk; name a kernel with --kernel or --flavour`);
     if (entry) throw new ImageError(`${table.name} has an entry of its own; leave out which of the kernel's to take`);
-    return load({ image, initrd, commandLine, memory, log }, context);
+    if (modules?.length && !table.boot.takesModules)
+      throw new ImageError(`a kernel under ${table.name} takes no modules; leave out --module`);
+    return load({ image, initrd, modules, commandLine, memory, log }, context);
   }
   if (!board) throw new Error(`${table.name} has no board, so boot.load must place the kernel`);
   const tables = buildAcpiTables(board.description, ACPI_ADDRESS, devices);

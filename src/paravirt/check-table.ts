@@ -8,6 +8,7 @@ const VALUES: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
   boot: {
     platform: value => value === 'pc' || value === 'local-apic' || value === 'none',
     console: value => typeof value === 'string' && value !== '',
+    takesModules: value => value === undefined || typeof value === 'boolean',
     devices: value => Array.isArray(value) && value.every(id => /^[A-Za-z0-9]{4,8}$/.test(id)),
   },
   cpu: { msrs: isObject, hypercalls: isObject, convention: value => value === undefined || isObject(value) },

@@ -6,6 +6,7 @@
  */
 
 import type { KernelImage } from '../boot/image.ts';
+import type { BootModule } from '../boot/placement.ts';
 import type { BackEnds } from '../host/back-ends.ts';
 import type { Clock } from '../host/clock.ts';
 import type { Console } from '../host/console.ts';
@@ -65,6 +66,8 @@ export interface BootRequest {
   image: KernelImage;
   /** Undefined: no initial ramdisk. */
   initrd: Uint8Array | undefined;
+  /** More files for the kernel: only for a table whose `boot.takesModules` says so. */
+  modules?: readonly BootModule[] | undefined;
   commandLine: string;
   memory: GuestMemory;
   log: Log;
@@ -172,6 +175,8 @@ export interface BootOps extends OpsOf<typeof operations.boot> {
   platform: Platform;
   /** The console the kernel is told to use: `console=` on the default command line. */
   console: string;
+  /** Its own `load` hands the kernel the modules of the request. */
+  takesModules?: boolean;
   /**
    * Hardware ids (_HID) that the ACPI tables name besides the board's: Linux binds drivers of virtual devices to them.
    */

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { tinyKernel } from '../../conformance/tiny-elf.ts';
+import type { Disk } from '../../host/disk.ts';
 import { assemble } from '../../machine/machine.ts';
+import { createMemoryDisk } from '../../matrix/memory-disk.ts';
 import { pcMemoryMap } from '../e820.ts';
 import { LOW_MEMORY } from '../placement.ts';
 import { makeBzImage, text, u32 } from '../testing.ts';
@@ -61,7 +63,10 @@ function codeOf(call: Call, index: number): number[] {
 }
 
 /** Enters a bzImage in real mode that makes `calls` and halts. @param room is put at ROOM in its segment */
-async function callBios(calls: readonly Call[], { room = [] as ArrayLike<number>, typed = '' } = {}) {
+async function callBios(
+  calls: readonly Call[],
+  { room = [] as ArrayLike<number>, typed = '', disks = [] as readonly Disk[] } = {},
+) {
   let shown = '';
   // Without a payload, as a program that only borrows the boot protocol.
   const image = makeBzImage({ payload: new Uint8Array() });
@@ -71,6 +76,7 @@ async function callBios(calls: readonly Call[], { room = [] as ArrayLike<number>
     entry: 'real',
     memory: RAM,
     engine: 'interpreter',
+    disks,
     console: { onInput: () => {}, write: data => void (shown += new TextDecoder().decode(data)) },
   });
   const { memory } = engine;
@@ -165,12 +171,12 @@ test('INT 15h, AH=87h moves memory, and only where there is some', async () => {
 
 test('INT 10h prints on the console', async () => {
   const letters = [...'BIOS\r\n'].map(letter => ({ vector: 0x10, eax: 0x0e00 + letter.charCodeAt(0), ebx: 7 }));
-  const room = text('aAbBcC');
+  const room = [...text('aAb---'), ...[...text('abc')].flatMap(letter => [letter, 7])];
   const { shown, answers } = await callBios(
     [
       ...letters,
-      { vector: 0x10, eax: 0x1300, ecx: 3, bp: ROOM },
-      { vector: 0x10, eax: 0x1302, ecx: 3, bp: ROOM },
+      { vector: 0x10, eax: 0x1301, ecx: 3, edx: 0x0100, bp: ROOM },
+      { vector: 0x10, eax: 0x1303, ecx: 3, edx: 0x0103, bp: ROOM + 6 },
       { vector: 0x10, eax: 0x0f00 },
       { vector: 0x10, eax: 0x4f00 },
     ],
@@ -224,7 +230,7 @@ test('a wait is over when its time is', async () => {
 
 test('what a PC may have and this one has not fails cleanly', async () => {
   const { answers, machine } = await callBios([
-    { vector: 0x13, eax: 0x0201, edx: 0x80 },
+    { vector: 0x13, eax: 0x0201, ecx: 1, edx: 0x80 },
     { vector: 0x13, eax: 0x4100, ebx: 0x55aa, edx: 0x80 },
     { vector: 0x15, eax: 0x5300 },
     { vector: 0x15, eax: 0xc000 },
@@ -278,4 +284,171 @@ test('code in real mode writes through CS, at the entry and behind a far jump', 
     assert.deepEqual(await machine.run({ instructions: 1000 }), { kind: 'dead-halt' });
     assert.equal(made.memory.read16(LOW_MEMORY.realMode + 0x1200), 0x0201);
   }
+});
+
+const MEBIBYTE_DISK = 64 * MIB;
+/** A disk whose sectors hold their own number, in each of their words. */
+function numberedDisk(size: number, sectorSize = 512): Disk {
+  const disk = createMemoryDisk('disk', size, '');
+  for (let sector = 0; sector < Math.min(size / sectorSize, 4096); sector++)
+    disk.write(sector * sectorSize, new Uint8Array(Uint16Array.from({ length: sectorSize / 2 }, () => sector).buffer));
+  return disk;
+}
+const packet = (count: number, offset: number, block: number) => [
+  ...[0x10, 0, ...u16(count), ...u16(offset), ...u16(LOW_MEMORY.realMode >> 4)],
+  ...[...u32(block), ...u32(0)],
+];
+
+test('INT 13h tells a disk by its geometry and by its blocks', async () => {
+  const disk = numberedDisk(MEBIBYTE_DISK);
+  const drive = { vector: 0x13, edx: 0x80 };
+  const { answers, memory } = await callBios(
+    [
+      { ...drive, eax: 0x0800 },
+      { ...drive, eax: 0x1500 },
+      { ...drive, eax: 0x4100, ebx: 0x55aa },
+      { ...drive, eax: 0x4800, si: ROOM },
+      { ...drive, eax: 0x0800, edx: 0x81 },
+      { ...drive, eax: 0x0000 },
+    ],
+    { disks: [disk], room: [0x1e, 0] },
+  );
+  const [geometry, type, extensions, parameters, absent, reset] = answers;
+  const sectors = MEBIBYTE_DISK / 512;
+  const cylinders = Math.floor(sectors / (16 * 63));
+  assert.deepEqual([geometry.ecx, geometry.edx], [((cylinders - 1) << 8) | 63, (15 << 8) | 1]);
+  assert.deepEqual([type.eax >> 8, type.ecx * 65536 + type.edx], [3, sectors]);
+  assert.deepEqual([extensions.eax >> 8, extensions.ebx, extensions.ecx], [0x21, 0xaa55, 1]);
+  assert.equal(parameters.carry, false);
+  const at = LOW_MEMORY.realMode + ROOM;
+  assert.deepEqual([memory.read16(at), memory.read32(at + 4), memory.read32(at + 8)], [0x1a, cylinders, 16]);
+  assert.deepEqual([Number(memory.read64(at + 16)), memory.read16(at + 24)], [sectors, 512]);
+  assert.deepEqual([absent.carry, absent.eax >> 8, reset.carry], [true, 1, false]);
+});
+
+test('INT 13h reads and writes, both ways, and nothing outside of the disk', async () => {
+  const disk = numberedDisk(MEBIBYTE_DISK);
+  const drive = { vector: 0x13, edx: 0x80 };
+  const last = MEBIBYTE_DISK / 512;
+  const room = [...packet(1, 0x7000, 4000), ...packet(1, 0x7000, 3), ...packet(2, 0x7000, last - 1)];
+  const { answers, memory } = await callBios(
+    [
+      // Cylinder 1, head 2, sector 3, which is 1 * 16 * 63 + 2 * 63 + 2.
+      { ...drive, eax: 0x0202, ebx: 0x6800, ecx: 0x0103, edx: 0x0280 },
+      { ...drive, eax: 0x4200, si: ROOM },
+      { ...drive, eax: 0x4300, si: ROOM + 16 },
+      { ...drive, eax: 0x4200, si: ROOM + 32 },
+      { ...drive, eax: 0x0201, ebx: 0x6800, ecx: 0x0100 },
+      { ...drive, eax: 0x0201, ebx: 0x6800, ecx: 0xffff },
+      { ...drive, eax: 0x0100 },
+    ],
+    { disks: [disk], room },
+  );
+  const at = LOW_MEMORY.realMode;
+  assert.deepEqual([answers[0].eax, answers[0].carry], [2, false]);
+  assert.deepEqual([memory.read16(at + 0x6800), memory.read16(at + 0x6a00)], [1136, 1137]);
+  assert.equal(memory.read16(at + 0x7000), 4000);
+  const written = new Uint8Array(4);
+  disk.read(3 * 512, written);
+  assert.deepEqual([...written], [...u16(4000), ...u16(4000)]);
+  for (const { eax, carry } of answers.slice(3, 6)) assert.deepEqual([eax >> 8, carry], [4, true]);
+  assert.equal(memory.read16(at + ROOM + 34), 0, 'no sector was read');
+  assert.deepEqual([answers[6].eax >> 8, answers[6].carry], [4, true], 'the last status');
+});
+
+test('INT 13h: a read-only disk is write-protected, and a floppy is a floppy', async () => {
+  const floppy = numberedDisk(1440 * 1024);
+  const disk = { ...numberedDisk(MEBIBYTE_DISK), readOnly: true };
+  const { answers } = await callBios(
+    [
+      { vector: 0x13, eax: 0x0301, ecx: 1, edx: 0x80 },
+      { vector: 0x13, eax: 0x0800, edx: 0 },
+      { vector: 0x13, eax: 0x1500, edx: 0 },
+      { vector: 0x11 },
+    ],
+    { disks: [floppy, disk] },
+  );
+  const [write, geometry, type, equipment] = answers;
+  assert.deepEqual([write.eax >> 8, write.carry], [3, true]);
+  assert.deepEqual([geometry.ecx, geometry.edx, geometry.ebx], [(79 << 8) | 18, (1 << 8) | 1, 4]);
+  assert.equal(type.eax >> 8, 1);
+  assert.equal(equipment.eax, 0x223);
+});
+
+test('INT 10h: a character with an attribute leaves the cursor, which moves by AH=02h', async () => {
+  const at = (row: number, column: number) => ({ vector: 0x10, eax: 0x0200, edx: (row << 8) | column });
+  const { shown, answers } = await callBios([
+    { vector: 0x10, eax: 0x0941, ebx: 7, ecx: 1 },
+    { vector: 0x10, eax: 0x0300 },
+    at(0, 1),
+    { vector: 0x10, eax: 0x0942, ebx: 7, ecx: 1 },
+    at(4, 10),
+    { vector: 0x10, eax: 0x0943, ebx: 0x70, ecx: 2 },
+    { vector: 0x10, eax: 0x0300 },
+    at(0, 79),
+    { vector: 0x10, eax: 0x0e44 },
+    { vector: 0x10, eax: 0x0300 },
+    { vector: 0x10, eax: 0x0ec4 },
+  ]);
+  assert.equal(shown, 'AB\x1b[5;11H\x1b[0;30;47mCC\x1b[1;80H\x1b[0mD\r\n─');
+  assert.deepEqual([answers[1].edx, answers[6].edx, answers[9].edx], [0, 0x040a, 0x0100]);
+});
+
+test('INT 16h: what a terminal sends for keys that are no characters has scan codes', async () => {
+  const { answers } = await callBios(
+    Array.from({ length: 5 }, () => ({ vector: 0x16, eax: 0 })),
+    { typed: '\x1b[A\x7f\n\x1b[3~\x1b' },
+  );
+  assert.deepEqual(
+    answers.map(({ eax }) => eax),
+    [0x4800, 0x0e08, 0x1c0d, 0x5300, 0x011b],
+  );
+});
+
+/** A boot sector of this code. */
+function bootDisk(code: readonly number[]): Disk {
+  const disk = createMemoryDisk('boot', MIB, '');
+  disk.write(0, Uint8Array.from([...code, ...new Uint8Array(510 - code.length), 0x55, 0xaa]));
+  return disk;
+}
+async function boot(code: readonly number[], instructions = 1_000_000) {
+  const { machine, engine } = await assemble({ memory: RAM, engine: 'interpreter', disks: [bootDisk(code)] });
+  const exit = await machine.run({ instructions });
+  return { exit, machine, memory: engine.memory };
+}
+
+test("without a kernel, a disk's first sector is entered with the drive in DL", async () => {
+  // mov [0x7e00], dl; hlt
+  const { exit, memory } = await boot([0x88, 0x16, 0x00, 0x7e, HLT]);
+  assert.deepEqual([exit.kind, memory.read8(0x7e00)], ['dead-halt', 0x80]);
+  await assert.rejects(assemble({ memory: RAM, engine: 'interpreter' }), /neither a kernel nor a disk to boot/);
+  const empty = createMemoryDisk('empty', MIB, '');
+  await assert.rejects(assemble({ memory: RAM, engine: 'interpreter', disks: [empty] }), /no boot loader on empty/);
+});
+
+test('INT 19h boots the disk again', async () => {
+  // inc byte [0x7e00]; cmp byte [0x7e00], 3; je +2; int 0x19; hlt
+  const { exit, memory } = await boot([
+    ...[0xfe, 0x06, 0x00, 0x7e, 0x80, 0x3e, 0x00, 0x7e, 3],
+    ...[0x74, 2, 0xcd, 0x19, HLT],
+  ]);
+  assert.deepEqual([exit.kind, memory.read8(0x7e00)], ['dead-halt', 3]);
+});
+
+test('STI and HLT in real mode wake on the timer, which counts', async () => {
+  // sti; hlt; hlt; cli; hlt
+  const { exit, memory } = await boot([0xfb, HLT, HLT, 0xfa, HLT], 1_000_000_000);
+  assert.deepEqual([exit.kind, memory.read32(0x46c)], ['dead-halt', 2]);
+});
+
+test('an exception without a handler ends the run with its name and place; INT n of the same number does not', async () => {
+  const undefinedInstruction = await boot([0xea, 0x05, 0x7c, 0, 0, 0x0f, 0x0b]);
+  assert.deepEqual(undefinedInstruction.exit, {
+    kind: 'killed',
+    reason: '#UD (undefined instruction) at 0000:7c05 in real mode, without a handler for vector 6h',
+  });
+  // xor cx, cx; div cx
+  const divide = await boot([0x31, 0xc9, 0xf7, 0xf1]);
+  assert.match(divide.exit.kind === 'killed' ? divide.exit.reason : '', /^#DE .* at 0000:7c02/);
+  assert.equal((await boot([0xcd, 0x06, 0xcd, 0x0d, HLT])).exit.kind, 'dead-halt');
 });

@@ -27,7 +27,14 @@ const [BELL, BACKSPACE, NEWLINE, RETURN] = [7, 8, 10, 13];
 const UNKNOWN = -1;
 
 /** The terminal, as far as we have changed it; where the cursor is for the guest stands in the BIOS data area. */
-const initial = () => ({ row: 0, column: 0, attribute: NORMAL, clear: false });
+const initial = () => ({
+  row: 0,
+  column: 0,
+  attribute: NORMAL,
+  clear: false,
+  /** What AH=09h printed last: its place on the screen, character and attribute. */
+  last: { place: UNKNOWN, code: 0, attribute: NORMAL },
+});
 
 export function createDisplay(console: Console, memory: GuestMemory, states: States): Functions {
   const screen = new Screen(console, memory, states);
@@ -68,7 +75,7 @@ function printString(screen: Screen, call: BiosCall): void {
   const text = call.read(call.esBp, call.cx * step);
   const { row, column } = screen;
   screen.move(call.dh, call.dl);
-  for (let at = 0; text && at < text.length; at += step) screen.type(text[at], step === 2 ? text[at + 1] : NORMAL);
+  for (let at = 0; text && at < text.length; at += step) screen.type(text[at], step === 2 ? text[at + 1] : undefined);
   if (!(call.al & MOVE_CURSOR)) screen.move(row, column);
   screen.flush();
 }
@@ -108,8 +115,12 @@ class Screen {
   }
 
   /** As a teletype: control characters move the cursor, the last row moves up. */
-  type(code: number, attribute = NORMAL): void {
+  type(code: number, wanted?: number): void {
     const { row, column } = this;
+    const { last } = this.#terminal;
+    // Systems print in colour by AH=09h, and once more by AH=0Eh, which leaves the colour and moves the cursor.
+    const isColoured = last.place === row * COLUMNS + column && wanted === undefined;
+    const attribute = wanted ?? (isColoured ? last.attribute : NORMAL);
     switch (code) {
       case BELL:
         this.#put('\x07');
@@ -131,7 +142,7 @@ class Screen {
         this.#newline(row, column);
         break;
       default:
-        this.#draw(row, column, code, attribute);
+        if (!isColoured || code !== last.code) this.#draw(row, column, code, attribute);
         if (column + 1 < COLUMNS) this.move(row, column + 1);
         else {
           this.#put('\r');
@@ -146,6 +157,7 @@ class Screen {
   repeat(code: number, attribute: number, count: number): void {
     const first = this.row * COLUMNS + this.column;
     const end = Math.min(first + count, ROWS * COLUMNS);
+    if (count === 1) this.#terminal.last = { place: first, code, attribute };
     for (let at = first; at < end; at++) this.#draw(Math.floor(at / COLUMNS), at % COLUMNS, code, attribute);
     this.flush();
   }

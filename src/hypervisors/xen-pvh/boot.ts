@@ -10,14 +10,15 @@ export function createBoot(_context: HypervisorContext, slot: DomainSlot<PvhDoma
   return {
     platform: 'local-apic',
     console: 'hvc0',
+    takesModules: true,
     refuses: image =>
       canBootPvh(image) ? undefined : `${image.description} has no PVH entry (the ELF note PHYS32_ENTRY)`,
-    load({ image, initrd, commandLine }, context) {
+    load({ image, initrd, modules, commandLine }, context) {
       const pvh = new PvhDomain(context);
       slot.built = pvh;
       const rsdp = buildDomain(pvh);
       const { memoryMap } = pvh.domain.state;
-      return loadPvh(guestRam(pvh.domain), image, { initrd, commandLine, rsdp, memoryMap });
+      return loadPvh(guestRam(pvh.domain), image, { initrd, modules, commandLine, rsdp, memoryMap });
     },
   };
 }
