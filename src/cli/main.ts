@@ -58,7 +58,7 @@ function createProgram(finish: (exitStatus: number) => void): Command {
     )
     .option('-k, --kernel <file>', 'bzImage or vmlinux (default: Debian\'s, fetched once by "polyvisor guest")')
     .option('-i, --initrd <file>', "initial RAM disk (default: the default guest's, with the default kernel)")
-    .option('--module <file words>', 'a file for a multiboot kernel; may be given more than once', collect)
+    .option('--module <file words>', 'a file for a multiboot or PVH kernel; may be given more than once', collect)
     .option('--arch <architecture>', "the default guest's: amd64 or i386", 'amd64')
     .option('--flavour <name>', `which of Debian's kernels: ${FLAVOURS}`)
     .option(
