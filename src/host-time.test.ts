@@ -135,8 +135,8 @@ for (const stall of [1, 20, 500, 5000, 60_000].map(milliseconds => milliseconds 
       machine.stall(stall);
       machine.execute(10);
       assert.ok(machine.read() - before <= 110_000, 'a thousand instructions are 0.1 ms');
-      // At ten nanoseconds an instruction, guest time is up to ten times as fast.
-      machine.busy(stall / 8 + 5 * MS);
+      // At ten nanoseconds an instruction, guest time is up to five times as fast.
+      machine.busy(stall / 3.5 + 5 * MS);
       assert.ok(machine.lag < MS, `${machine.lag} ns behind`);
       checkTicks();
       assert.ok(Math.abs(machine.stolen - (stall > 2 * MS ? stall : 0)) <= 20 * MS, `${machine.stolen} stolen`);
@@ -151,7 +151,7 @@ test('a host that always takes more than it gives: time goes on, and is right ag
   }
   assert.ok(machine.latest > 3 * SECOND, 'a tenth of the speed at least');
   assert.ok(machine.stolen > 10 * SECOND, `${machine.stolen} stolen`);
-  machine.busy(2.5 * SECOND);
+  machine.busy(4 * SECOND);
   assert.ok(machine.lag < MS, `${machine.lag} ns behind`);
   checkTicks();
 });
@@ -186,7 +186,7 @@ test('a laptop that was shut for a night: its monotonic clock stood still, the g
   machine.busy(2 * SECOND);
   machine.slept = night;
   machine.busy(2 * SECOND);
-  assert.ok(machine.latest > 10 * SECOND, 'a busy guest makes it up');
+  assert.ok(machine.latest > 7 * SECOND, 'a busy guest makes it up');
   machine.idle();
   assert.ok(machine.lag < MS, `${machine.lag} ns behind`);
   // Somebody who sets the host's clock back does not stop the guest's.

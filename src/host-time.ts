@@ -8,10 +8,11 @@
  *
  * 1. By n × CREEP at least, even beyond h. So time never stands still while instructions execute, and never runs back.
  *    No host executes more than one instruction a nanosecond for long, so h catches up with g.
- * 2. By STEP + (n - CLOSE) × RATE at most. The guest sees a processor that is at times slow, but one that executes 10
- *    instructions a microsecond at least, and never one that stops: a tick of 1 ms has room for 10,000 instructions.
- *    Where the host executes more than that (they all do, some 50 to 500), g runs faster than h by at most that
- *    factor, until the lag is 0. Where a busy host executes less, the lag grows, and is made up later.
+ * 2. By STEP + (n - CLOSE) × RATE at most. The guest sees a processor that is at times slow, but one that executes 20
+ *    instructions a microsecond at least, and never one that stops: a tick of 1 ms has room for 20,000 instructions,
+ *    of which the handler takes a fifth. Where the host executes more (they all do, some 50 to 500), g runs faster
+ *    than h by at most that factor, until the lag is 0. Where a busy host executes less, the lag grows, and is made up
+ *    later.
  * 3. Not beyond the next deadline of a timer, before that timer has fired. Readings that reach it ask the machine to
  *    fire it. So no tick is lost and none is late in guest time: a guest that counts interrupts against the
  *    time-stamp counter finds as many as there should be, however fast g runs.
@@ -24,7 +25,7 @@
  *
  * A guest that is idle has no instructions between which time could leap: limit 2 does not apply, and g goes to h or to
  * the next deadline at once. So a lag of a minute is gone within some milliseconds of idleness, however many timers the
- * guest has; a guest that is busy makes it up in five to ten seconds.
+ * guest has; a guest that is busy makes it up in ten to twenty seconds.
  *
  * All processors read this one g, so their readings are in order.
  *
@@ -37,7 +38,7 @@ import { type State, StateStore, type States } from './state/state.ts';
 /** The least by which an instruction advances guest time, in nanoseconds. */
 const CREEP = 1;
 /** The most, once there are more than CLOSE instructions between two readings. */
-const RATE = 100;
+const RATE = 50;
 const CLOSE = 64;
 /** The most that guest time advances between two readings that are closer. */
 const STEP = 1_500;

@@ -121,6 +121,13 @@ test('what a board has not got is not in the tables', () => {
   assert.equal(view.getUint32(fadt + 112, true) & (1 << 20), 1 << 20); // hardware-reduced
 });
 
+test('the host bridge has a table of routes where a device interrupts, and none that is empty', () => {
+  const dsdtOf = (interrupts: NonNullable<BoardDescription['pci']>['interrupts']) =>
+    new TextDecoder('latin1').decode(buildAcpiTables({ ...PC, pci: { ...PC.pci!, interrupts } }, ADDRESS).bytes);
+  assert.ok(dsdtOf(PC.pci!.interrupts).includes('_PRT'));
+  assert.ok(!dsdtOf([]).includes('_PRT'));
+});
+
 test('the tables move with their address, which must be aligned', () => {
   const { address, bytes } = buildAcpiTables(PC, 0x7f000);
   assert.equal(address, 0x7f000);

@@ -280,6 +280,7 @@ function describePci(pci: NonNullable<BoardDescription['pci']>): Aml {
         ...pci.memoryWindows.map(({ start, end }) => aml.memoryWindow(start, end)),
       ),
     ),
-    aml.name('_PRT', aml.pack(...routes)),
+    // A table of routes has one at least (ACPICA complains of others); without devices that interrupt there is none.
+    ...(routes.length > 0 ? [aml.name('_PRT', aml.pack(...routes))] : []),
   );
 }
