@@ -24,6 +24,7 @@ import {
 } from './layout.ts';
 import * as record from './record.ts';
 import { type CodeSize, decode, type Form, forms, Instruction } from './x86/decode.ts';
+import type { Row } from './x86/instructions/row.ts';
 import type { OperandSpec } from './x86/operands.ts';
 import { state } from './x86/state.ts';
 
@@ -205,6 +206,19 @@ export class Blocks {
     return block;
   }
 
+  /** The row of the instruction at `physical`, if there is one. @param nextPage where its tail is, or -1 */
+  rowAt(physical: number, code: CodeSize, nextPage: () => number): Row | undefined {
+    const from = this.#layout.guestOrigin + physical;
+    const have = Math.min(15, 4096 - (physical & 4095));
+    this.#tail.set(this.#bytes.subarray(from, from + have));
+    const next = have < 15 ? nextPage() : -1;
+    if (next >= 0) {
+      const tail = this.#layout.guestOrigin + next;
+      this.#tail.set(this.#bytes.subarray(tail, tail + 15 - have), have);
+    }
+    const result = decode(this.#tail, 0, next < 0 ? have : 15, code, this.#instruction);
+    return typeof result === 'number' ? this.#instruction.form!.row : undefined;
+  }
   /** The record of a block at which `position` instructions are done: 0 if the block has no more than that. */
   recordAt(block: number, position: number): number {
     for (let at = block, end = this.#end(block); at < end; at += RECORD_SIZE) {

@@ -17,6 +17,7 @@ import { warmUp } from './warm-up.ts';
 import { ACCESS_EXECUTE, ACCESS_NO_SIDE_EFFECT, ACCESS_PROBE, ACCESS_QUIET } from './x86/access.ts';
 import { writeCrcTables } from './x86/crc32.ts';
 import type { CodeSize } from './x86/decode.ts';
+import type { Row } from './x86/instructions/row.ts';
 import { state } from './x86/state.ts';
 import { writeEmptyBank } from './x86/tlb-fill.ts';
 
@@ -145,6 +146,11 @@ export class Core {
       this.wide.exports.walk(linear, ACCESS_EXECUTE | ACCESS_PROBE | ACCESS_QUIET | ACCESS_NO_SIDE_EFFECT),
     );
     return found >= 0 && this.isRam(found) ? found : -1;
+  }
+  /** The row of the instruction at `linear`; undefined where there is none. */
+  rowAt(linear: bigint, code: CodeSize): Row | undefined {
+    const physical = this.#executable(linear);
+    return physical < 0 ? undefined : this.blocks.rowAt(physical, code, () => this.source.nextPage(linear));
   }
   readonly source: CodeSource = { nextPage: linear => this.#executable(this.nextPage(linear)) };
   nextPage(linear: bigint): bigint {

@@ -24,7 +24,7 @@ export function takeFault(cpu: Cpu): Exception {
 export function deliverFault(vcpu: Vcpu): void {
   const exception = takeFault(vcpu.cpu);
   if (exception.vector === vectors.PF) {
-    if (vcpu.environment.pageFault?.(exception as Exception & { address: bigint })) return;
+    if (vcpu.environment.pageFault?.(exception as Exception & { address: bigint })) return vcpu.faultHandled();
   }
   vcpu.budget.executed++; // so that a guest that only faults still gets through its budget
   if (exception.vector === vectors.MF && goesToBoard(vcpu)) return;

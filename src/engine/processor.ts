@@ -12,6 +12,7 @@ import type {
   SegmentName,
 } from '../paravirt/processor.ts';
 import { CR0_PE, CR0_PG, CR0_WP, EFER_LMA, EFER_LME } from '../x86/control.ts';
+import { TF } from '../x86/flags.ts';
 import { CS, DS, ES, FS, GS, LDTR, SS, TR } from '../x86/segments.ts';
 import * as vectors from '../x86/vectors.ts';
 import type { Engine } from './engine.ts';
@@ -104,6 +105,8 @@ export class EngineProcessor implements Processor {
       case 'flags':
         cpu.flags = Number(value & 0xffffffffn) | 2;
         cpu.updateBank();
+        // From here on instructions are executed one by one.
+        if (value & BigInt(TF)) this.#engine.requestExit();
         return;
       case 'cr8':
         cpu.environment.setTaskPriority(Number(value));

@@ -1,11 +1,18 @@
-/** A processor's state can stand elsewhere, and one instruction of it can be allowed a write. */
+/**
+ * A processor's state can stand elsewhere, one instruction of it can be allowed a write, and its loop ends whatever faults
+ * and traps come.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Exception } from '../paravirt/processor.ts';
 import { CR0_PE, CR0_PG, CR0_WP, CR4_PAE, EFER_LMA, EFER_LME } from '../x86/control.ts';
 import { FLAT_CODE_64 } from '../x86/descriptors.ts';
+import { TF } from '../x86/flags.ts';
 import { PTE_P, PTE_PS, PTE_RW, PTE_US } from '../x86/paging.ts';
 import { CS } from '../x86/segments.ts';
+import * as vectors from '../x86/vectors.ts';
 import { Engine, type EngineEnvironment } from './engine.ts';
+import { debugOffset, setDebug } from './x86/control.ts';
 import { ARCHITECTURE, readElement, writeElement } from './x86/registers.ts';
 import { STATE, STATE_SIZE, state } from './x86/state.ts';
 
@@ -95,4 +102,66 @@ test('a parked processor keeps its registers while another one has its place', (
   vcpu.resume();
   assert.equal(cpu.view.getBigUint64(STATE + state.GPR, true), 42n);
   assert.equal(readElement(cpu, ARCHITECTURE[1]!), 1n);
+});
+
+test('a fault that is always dealt with does not hold the processor up for ever', () => {
+  const { engine, cpu, faults } = guest(0x48, 0x89, 0x03); // mov [rbx], rax
+  cpu.setGpr(RBX, PROTECTED);
+  assert.equal(engine.run(100), 'budget');
+  assert.ok(faults() >= 100, `${faults()} faults`);
+  assert.equal(cpu.rip, BigInt(CODE));
+});
+
+test('… nor does code that cannot be fetched, whoever says that he has dealt with it', () => {
+  for (const answer of ['pageFault', 'exception'] as const) {
+    const { engine, cpu } = guest();
+    let asked = 0;
+    Object.assign(engine.environment, {
+      pageFault: () => answer === 'pageFault' && ++asked > 0,
+      exception: () => ++asked > 0,
+    });
+    cpu.rip = 0x40000000n;
+    assert.equal(engine.run(100), 'budget', answer);
+    assert.ok(asked >= 100, `${answer}: asked ${asked} times`);
+  }
+});
+
+test('… nor an interrupt at every boundary', () => {
+  const { engine, cpu } = guest(0x90, 0xeb, 0xfd); // nop, and a jump to it
+  let asked = 0;
+  engine.environment.boundary = () => {
+    asked++;
+    cpu.rip = BigInt(CODE);
+    engine.requestExit();
+  };
+  while (engine.instructions < 100) engine.run(100);
+  assert.ok(asked > 0 && asked <= 101, `asked ${asked} times`);
+});
+
+test('a debug exception that leads to itself counts, and ends a halt', () => {
+  const { engine, cpu } = guest(0xf4); // hlt
+  engine.environment.halt = () => engine.halt();
+  const status: bigint[] = [];
+  const at: bigint[] = [];
+  Object.assign(engine.environment, {
+    exception({ vector }: Exception) {
+      assert.equal(vector, vectors.DB);
+      status.push(cpu.get64(debugOffset(6)));
+      at.push(cpu.rip);
+      return true; // and RIP stays
+    },
+  });
+  cpu.set64(debugOffset(0), BigInt(CODE));
+  setDebug(cpu, 7, 1n);
+  assert.equal(engine.run(10), 'budget');
+  assert.equal(engine.instructions, 10);
+  assert.deepEqual(status, Array(10).fill(0xffff0ff1n));
+
+  status.length = at.length = 0;
+  setDebug(cpu, 7, 0n);
+  cpu.flags |= TF;
+  while (status.length === 0) engine.run(20);
+  assert.equal(engine.halted, false);
+  assert.equal(status[0], 0xffff4ff0n);
+  assert.equal(at[0], BigInt(CODE + 1));
 });

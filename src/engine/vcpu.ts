@@ -2,8 +2,7 @@
  * A virtual processor: its registers, its TLB, and the loop that runs translated code, has missing code translated,
  * delivers what is pending and stops at exactly the instruction it is asked to stop at.
  */
-import { DR6_BS } from '../x86/control.ts';
-import { RF, TF } from '../x86/flags.ts';
+import { RF } from '../x86/flags.ts';
 import { PAGE_SIZE } from '../x86/paging.ts';
 import * as vectors from '../x86/vectors.ts';
 import { Blocks } from './blocks.ts';
@@ -15,7 +14,9 @@ import { REGION_LIMIT } from './layout.ts';
 import * as record from './record.ts';
 import { StopRecord } from './stop-record.ts';
 import { ACCESS_PROBE, ACCESS_QUIET } from './x86/access.ts';
+import { noteDebugException } from './x86/control.ts';
 import { Cpu, type Environment } from './x86/cpu.ts';
+import { type Executed, nextAtBoundary, resumeFlagAfter, type Shadow, trapsAfter } from './x86/debug-model.ts';
 import { resetFields } from './x86/registers.ts';
 import { NATIVE_EXCEPTIONS, NATIVE_SYSCALLS, STATE, STATE_SIZE, state } from './x86/state.ts';
 import { ONE_SPACE, Tlb } from './x86/tlb.ts';
@@ -35,6 +36,10 @@ export type RunExit = 'budget' | 'halt' | 'attention';
 const POLL_INSTRUCTIONS = 16_000;
 /** WRITABLE_PAGE when there is none. */
 const NO_PAGE = 0xffffffffffffffffn;
+/** Faults at one instruction that a hypervisor may deal with: an instruction has a few operands of two pages each. */
+const MOST_HANDLED = 64;
+/** Turns of the loop in a row that execute nothing: several times what translating the code at RIP may take. */
+const MOST_IDLE = 10_000;
 /** More instructions than any budget has. */
 const UNLIMITED = 0x3fffffff;
 
@@ -49,6 +54,9 @@ export class Vcpu {
   readonly #stop: StopRecord;
   readonly #debug: GuestDebug;
   #exitWanted = false;
+  /** The number of faults in a row that a hypervisor has dealt with, and the instructions executed before them. */
+  #handled = 0;
+  #handledAt = -1;
   #dead = false;
 
   constructor(core: Core) {
@@ -59,6 +67,8 @@ export class Vcpu {
     this.#stop = new StopRecord(this.cpu);
     this.#debug = new GuestDebug(this.cpu);
     this.cpu.requestExit = () => this.requestExit();
+    this.cpu.watch = (linear, bytes, write) => this.watch(linear, bytes, write);
+    this.cpu.watchPort = (port, bytes) => this.watchPort(port, bytes);
     this.cpu.codeWritten = (address, length) => core.codeWritten(address, length);
   }
   /** Called once: the interpreter's functions exist, and this processor's state stands at STATE. */
@@ -127,12 +137,21 @@ export class Vcpu {
 
   /**
    * Runs until `until` instructions have been executed in all, or something else wants to be looked at.
+   *
+   * It returns, whatever the guest, the hypervisor and the devices do, because every turn of its loop either returns,
+   * executes an instruction, or counts as one: a fault does (faults.ts), and a debug exception does (`#deliverDebug`), for
+   * a breakpoint on the first instruction of its own handler would go on for ever. A fault that a hypervisor has dealt
+   * with counts when it comes again and again at one instruction (`faultHandled`). Interrupts and what a hypervisor
+   * delivers come once a turn, before an instruction. The remaining turns make or find a translation of the instruction
+   * at RIP, which the next turn executes: MOST_IDLE in a row are a mistake of the engine's. Delivery itself ends:
+   * see `deliverException`. The caller looks at the clock and at whoever wants to stop the machine after each return.
    * @param exactly if not, up to REGION_LIMIT instructions may be left over: only the interpreter could execute those
    */
   run(until: number, exactly = true): RunExit {
     const { cpu, environment, budget } = this;
     const { jit } = this.core;
     const most = exactly ? 0 : REGION_LIMIT;
+    let idle = 0;
     /**
      * False after an exit that the guest did not cause (translation, a hot block): those differ by tier, so no
      * interrupt may be delivered there.
@@ -141,55 +160,108 @@ export class Vcpu {
     for (;;) {
       this.#exitWanted = false;
       if (this.#dead) return 'attention';
-      const shadow = this.#inShadow();
-      if (boundary && !shadow) environment.boundary();
-      boundary = true;
-      if (this.#dead) return 'attention';
-      if (this.halted) return 'halt';
-      const left = until - budget.executed;
-      if (left <= most) return 'budget';
-      if (shadow || this.#debug.stepping) this.#runOne();
-      else if (left < record.BLOCK_LIMIT) this.#exactly(left);
-      else {
-        const slice = jit ? POLL_INSTRUCTIONS : UNLIMITED;
-        cpu.set32(state.EXACT, exactly && left <= slice ? 1 : 0);
-        boundary = this.enter(0, Math.min(left, slice));
-        jit?.poll();
+      const shadow = this.#shadow();
+      const pending = cpu.get32(state.PENDING_DEBUG);
+      const next = nextAtBoundary(pending, shadow);
+      const before = budget.executed;
+      if (next === 'trap') {
+        if (until - before <= most) return 'budget';
+        cpu.set32(state.PENDING_DEBUG, 0);
+        this.#deliverDebug(pending);
+      } else {
+        if (next === 'interrupts' && boundary) environment.boundary();
+        boundary = true;
+        if (this.#dead) return 'attention';
+        if (this.halted) return 'halt';
+        const left = until - before;
+        if (left <= most) return 'budget';
+        if (shadow !== 'none' || this.#debug.stepping) this.#runOne();
+        else if (left < record.BLOCK_LIMIT) this.#exactly(left);
+        else {
+          const slice = jit ? POLL_INSTRUCTIONS : UNLIMITED;
+          cpu.set32(state.EXACT, exactly && left <= slice ? 1 : 0);
+          boundary = this.enter(0, Math.min(left, slice));
+          jit?.poll();
+        }
+        if (this.#debug.hasHits) this.#addPending(this.#debug.takeHits());
       }
-      if (this.#debug.hasHits) this.#debugTrap(0);
+      idle = budget.executed === before ? idle + 1 : 0;
+      if (idle > MOST_IDLE) throw new Error(`engine: nothing is executed at 0x${cpu.rip.toString(16)}`);
       if (this.#exitWanted) {
-        this.#inShadow();
+        this.#shadow();
         return 'attention';
       }
     }
   }
-  /** Executes one instruction, with the breakpoint before it and the trap after it. */
-  #runOne(): void {
-    const { cpu } = this;
-    const trap = (cpu.get32(state.FLAGS_REST) & TF) !== 0;
-    cpu.set64(state.INTERRUPT_SHADOW, 0n);
-    if (this.#debug.hitInstruction()) return deliver(this, { vector: vectors.DB });
-    const before = this.deliveries;
-    this.#exactly(1);
-    cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~RF);
-    // An instruction that faulted has not been stepped over.
-    if (trap && before === this.deliveries) this.#debugTrap(DR6_BS);
-  }
-  /**
-   * RIP is at the instruction after an STI or a MOV SS: no interrupt comes before it. Forgets those that are long past.
-   */
-  #inShadow(): boolean {
+  /** What is held off at RIP: it is the instruction after an STI or a MOV SS. Forgets those that are long past. */
+  #shadow(): Shadow {
     const { cpu } = this;
     const address = cpu.get64(state.INTERRUPT_SHADOW);
-    if (address === 0n) return false;
-    if (address === cpu.rip) return true;
-    cpu.set64(state.INTERRUPT_SHADOW, 0n);
-    return false;
+    if (address === 0n) return 'none';
+    if (address === cpu.rip) return cpu.get64(state.TRAP_SHADOW) === address ? 'interrupts and traps' : 'interrupts';
+    this.#endShadow();
+    return 'none';
   }
-  /** A debug trap after an instruction: DR6 gets `bits` and the data breakpoints that were hit. */
-  #debugTrap(bits: number): void {
-    this.#debug.noteTrap(bits);
+  #endShadow(): void {
+    this.cpu.set64(state.INTERRUPT_SHADOW, 0n);
+    this.cpu.set64(state.TRAP_SHADOW, 0n);
+  }
+
+  /** Executes one instruction, with the breakpoint on it and what debugging has to know of it (x86/debug-model.ts). */
+  #runOne(): void {
+    const { cpu, budget } = this;
+    const inTrapShadow = cpu.get64(state.TRAP_SHADOW) === cpu.rip;
+    this.#endShadow();
+    const held = cpu.get32(state.PENDING_DEBUG);
+    const breakpoints = this.#debug.atInstruction();
+    if (breakpoints) {
+      cpu.set32(state.PENDING_DEBUG, 0);
+      return this.#deliverDebug(breakpoints | held);
+    }
+    const traits = this.core.rowAt(cpu.rip, cpu.mode)?.debug ?? {};
+    const flagsBefore = cpu.get32(state.FLAGS_REST);
+    const { deliveries, instructions } = this;
+    const from = cpu.rip;
+    this.#exactly(1);
+    const faulted = deliveries !== this.deliveries;
+    if (!faulted && instructions === budget.executed) return; // nothing has been executed
+    // Of several instructions in a row that load SS the first alone holds something off.
+    if (inTrapShadow && cpu.get64(state.TRAP_SHADOW) !== 0n) this.#endShadow();
+    const flagsAfter = cpu.get32(state.FLAGS_REST);
+    const executed: Executed = {
+      traits,
+      flagsBefore,
+      flagsAfter,
+      faulted,
+      stays: from === cpu.rip,
+      loadedStack: cpu.get64(state.TRAP_SHADOW) === cpu.rip,
+      hits: this.#debug.takeHits(),
+      held,
+    };
+    cpu.set32(state.FLAGS_REST, (flagsAfter & ~RF) | resumeFlagAfter(executed));
+    this.#addPending(trapsAfter(executed));
+  }
+  #addPending(traps: number): void {
+    this.cpu.set32(state.PENDING_DEBUG, this.cpu.get32(state.PENDING_DEBUG) | traps);
+  }
+  /** #DB for `causes`, bits of DR6. It ends a halt, and counts as an instruction (`run`). */
+  #deliverDebug(causes: number): void {
+    noteDebugException(this.cpu, causes);
+    this.halted = false;
+    this.budget.executed++;
     deliver(this, { vector: vectors.DB });
+  }
+  /**
+   * A hypervisor says that it has dealt with a fault, and the instruction is to be executed again. If that happens too
+   * often in a row the fault counts as an instruction.
+   */
+  faultHandled(): void {
+    const { budget } = this;
+    if (this.#handledAt !== budget.executed) this.#handled = 0;
+    this.#handledAt = budget.executed;
+    if (++this.#handled < MOST_HANDLED) return;
+    budget.executed++;
+    this.countDelivery();
   }
 
   /** Executes exactly one instruction (or delivers the fault it raises). */
@@ -227,7 +299,13 @@ export class Vcpu {
   }
   /** Memory is accessed while data breakpoints are armed. */
   watch(linear: bigint, size: number, write: boolean): void {
-    if (!this.#debug.access(linear, size, write)) return;
+    if (this.#debug.access(linear, size, write)) this.#stopAfterThis();
+  }
+  /** A port is accessed while breakpoints are armed. */
+  watchPort(port: number, size: number): void {
+    if (this.#debug.portAccess(port, size)) this.#stopAfterThis();
+  }
+  #stopAfterThis(): void {
     this.requestExit();
     this.#stop.plantAfterThis();
   }

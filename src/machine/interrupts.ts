@@ -73,6 +73,7 @@ export class Interrupts {
 
   /** True if the halted processor is to go on now. */
   get awakens(): boolean {
+    if (this.#nmiWaits) return true; // whatever IF is
     return this.wait() && (this.#engine.cpu.interruptFlag || this.#questions.deliver !== undefined);
   }
 

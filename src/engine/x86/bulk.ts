@@ -6,7 +6,7 @@
 
 import type { Code, Value } from '../../wasm/code.ts';
 import { Body, type Module } from '../../wasm/module.ts';
-import { DF } from '../../x86/flags.ts';
+import { DF, TF } from '../../x86/flags.ts';
 import { ACCESS_WRITE } from './access.ts';
 import { ProcessorCode } from './code.ts';
 import { state } from './state.ts';
@@ -43,7 +43,8 @@ function bulkBody(reach: number, moves: boolean): Body {
     return at;
   };
 
-  refuseIf(b.either(b.flag(state.FLAGS_REST, DF), b.state32(state.WATCHING)));
+  // With TF every element is stepped over.
+  refuseIf(b.either(b.flag(state.FLAGS_REST, DF | TF), b.state32(state.WATCHING)));
   const first = limited(count, to);
   const elements = moves ? limited(first, from) : first;
   refuseIf(b.eqz(elements));

@@ -30,6 +30,7 @@ import {
   CR4_VME,
   DR6_BD,
   DR6_FIXED,
+  DR7_ENABLED,
   DR7_FIXED,
   DR7_GD,
   EFER_FFXSR,
@@ -44,6 +45,7 @@ import { PERF_CTR0 } from '../../x86/msrs.ts';
 import { CS, TR } from '../../x86/segments.ts';
 import * as vectors from '../../x86/vectors.ts';
 import { type Cpu, isCanonical } from './cpu.ts';
+import { debugStatus } from './debug-model.ts';
 import type { Helper } from './helper.ts';
 import { state } from './state.ts';
 import { ONE_SPACE, pcidSpace, rootSpace } from './tlb.ts';
@@ -168,11 +170,26 @@ function debugRegister(cpu: Cpu, index: number): number {
   if (index > 7) cpu.raise(vectors.UD);
   const dr7 = cpu.get32(state.DR + 40);
   if (dr7 & DR7_GD) {
-    cpu.set64(state.DR + 32, cpu.get64(state.DR + 32) | BigInt(DR6_BD));
-    cpu.set64(state.DR + 40, BigInt(dr7 & ~DR7_GD));
+    noteDebugException(cpu, DR6_BD);
+    // This #DB is a fault and no breakpoint's, so its frame shows RF (SDM 3B 17.3.1.1).
+    cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) | RF);
     cpu.raise(vectors.DB);
   }
   return index;
+}
+/** DR6 and DR7 as a debug exception for `causes` (bits of DR6) leaves them: its handler may access debug registers. */
+export function noteDebugException(cpu: Cpu, causes: number): void {
+  const [dr6, dr7] = [debugOffset(6), debugOffset(7)];
+  cpu.set64(dr6, BigInt(debugStatus(cpu.get32(dr6), causes)));
+  cpu.set64(dr7, BigInt((cpu.get32(dr7) & ~DR7_GD) >>> 0));
+}
+/** True if instructions are executed one by one: TF is set, or a breakpoint on an instruction is armed. */
+export function isStepping(cpu: Cpu): boolean {
+  if (cpu.get32(state.FLAGS_REST) & TF) return true;
+  const dr7 = cpu.get32(debugOffset(7));
+  if (!(dr7 & DR7_ENABLED)) return false;
+  for (let i = 0; i < 4; i++) if ((dr7 >> (2 * i)) & 3 && !((dr7 >> (16 + 4 * i)) & 3)) return true;
+  return false;
 }
 /** Offset of DR0-DR3, DR6, DR7 in the state. */
 export function debugOffset(index: number): number {
@@ -185,7 +202,7 @@ export function setDebug(cpu: Cpu, index: number, value: bigint): void {
   if (index === 7) {
     const enabled = Number(value & 0xffn);
     let data = false;
-    for (let i = 0; i < 4; i++) if ((enabled >> (2 * i)) & 3 && (Number(value) >> (16 + 4 * i)) & 3) data = true;
+    for (let i = 0; i < 4; i++) if ((enabled >> (2 * i)) & 3 && (Number(value) >> (16 + 4 * i)) & 1) data = true;
     cpu.set32(state.WATCHING, data ? 1 : 0);
     cpu.tlb.flushAll();
     cpu.requestExit();
@@ -244,6 +261,8 @@ export const controlHelpers: Record<string, Helper> = {
     const value = cpu.argument(1);
     if (index >= 6 && value >> 32n) cpu.raise(vectors.GP, 0);
     setDebug(cpu, index, value);
+    // Until now nobody could tell whether RF was set. It is clear after any instruction that does not load it.
+    cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~RF);
   },
   lmsw: cpu => {
     const old = cpu.get32(state.CR0);
@@ -307,12 +326,14 @@ export const controlHelpers: Record<string, Helper> = {
     const bytes = (cpu.argument32(1) / 8) as 1 | 2 | 4;
     checkPort(cpu, port, bytes);
     cpu.setResult32(cpu.environment.portRead(port, bytes));
+    if (cpu.get32(debugOffset(7)) & DR7_ENABLED) cpu.watchPort(port, bytes);
   },
   port_out: cpu => {
     const port = cpu.argument32(0);
     const bytes = (cpu.argument32(1) / 8) as 1 | 2 | 4;
     checkPort(cpu, port, bytes);
     cpu.environment.portWrite(port, bytes, cpu.argument32(2) & (bytes === 4 ? -1 : (1 << (8 * bytes)) - 1));
+    if (cpu.get32(debugOffset(7)) & DR7_ENABLED) cpu.watchPort(port, bytes);
   },
   cli: cpu => {
     if (cpu.protectedMode && (cpu.v86 ? cpu.iopl < 3 : cpu.cpl > cpu.iopl)) cpu.raise(vectors.GP, 0);
@@ -323,6 +344,7 @@ export const controlHelpers: Record<string, Helper> = {
     const rest = cpu.get32(state.FLAGS_REST);
     if (rest & IF) return;
     cpu.set32(state.FLAGS_REST, rest | IF);
+    cpu.set64(state.INTERRUPT_SHADOW, cpu.next());
     if (cpu.environment.interruptPending()) cpu.requestExit();
   },
   hlt: cpu => {

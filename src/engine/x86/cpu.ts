@@ -87,6 +87,9 @@ export class Cpu {
   functions!: Functions;
   /** Stop at the end of the block: interrupts, mode changes. Set by vcpu.ts. */
   requestExit: () => void = () => {};
+  /** Memory and ports that helpers access while breakpoints are armed. Set by vcpu.ts. */
+  watch: (linear: bigint, bytes: number, write: boolean) => void = () => {};
+  watchPort: (port: number, bytes: number) => void = () => {};
   /** Drop translations of code in the page. */
   codeWritten: (address: number, length: number) => void = () => {};
 
@@ -290,6 +293,7 @@ export class Cpu {
       return value;
     }
     const physical = this.translate(linear, access);
+    if (!implicit && this.get32(state.WATCHING)) this.watch(linear, bytes, false);
     if (!this.memory.has(physical, bytes)) return this.#deviceRead(physical, bytes);
     switch (bytes) {
       case 1:
@@ -320,6 +324,7 @@ export class Cpu {
       return;
     }
     const physical = this.translate(linear, access);
+    if (!implicit && this.get32(state.WATCHING)) this.watch(linear, bytes, true);
     if (!this.memory.has(physical, bytes)) return this.#deviceWrite(physical, bytes, value);
     const at = this.memory.origin + physical;
     switch (bytes) {

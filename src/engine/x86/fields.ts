@@ -154,6 +154,10 @@ const otherFields = rows({
   TR_BASE: { type: 'u64', role: 'architecture', manual: 'SDM 3A 2.4', waist: 'trBase' },
   /** Address of the next instruction, after STI and MOV SS: no interrupt before that one has been executed. 0: none. */
   INTERRUPT_SHADOW: { type: 'u64', role: 'architecture', manual: 'SDM 3A 6.8.1, 6.8.3' },
+  /** The same address, after MOV SS and POP SS alone: no debug trap before that instruction has been executed. */
+  TRAP_SHADOW: { type: 'u64', role: 'architecture', manual: 'SDM 3A 6.8.3' },
+  /** Bits of DR6: debug traps that are due, and come as one #DB at the next boundary that nothing holds them off at. */
+  PENDING_DEBUG: { type: 'u32', role: 'architecture', manual: 'SDM 3C 25.4.2' },
   /** Not 0: NMI is held off until IRET. */
   NMI_BLOCKED: { type: 'u32', role: 'architecture', manual: 'SDM 3A 6.7.1' },
   /** Not 0: an NMI waits to be delivered. */

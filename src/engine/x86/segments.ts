@@ -207,9 +207,12 @@ export const segmentHelpers: Record<string, Helper> = {
     loadSegment(cpu, segment, cpu.argument32(1));
     if (segment === SS) {
       cpu.set64(state.INTERRUPT_SHADOW, cpu.next());
+      cpu.set64(state.TRAP_SHADOW, cpu.next());
       if (cpu.environment.interruptPending()) cpu.requestExit();
     }
   },
+  /** LSS, LDS and so on: LSS loads the stack pointer, too, and holds nothing off (SDM 3A 6.8.3). */
+  load_far_segment: cpu => loadSegment(cpu, cpu.argument32(0), cpu.argument32(1)),
   read_selector: cpu => {
     const segment = cpu.argument32(0);
     if (segment > GS) cpu.raise(vectors.UD);

@@ -2,7 +2,7 @@
  * Far transfers, interrupts and system calls (SDM 3A 5.8, 6.12-6.15; SDM 2, the instructions). Task switches through TSS
  * descriptors and task gates raise #GP: no system since the 386's days uses them, and long mode has none.
  */
-import { EFER_SCE } from '../../x86/control.ts';
+import { DR6_BS, DR7_GD, EFER_SCE } from '../../x86/control.ts';
 import {
   DESCRIPTOR_DB,
   DESCRIPTOR_DPL,
@@ -17,6 +17,7 @@ import {
 import { AC, IF, IOPL, NT, RF, TF, VIF, VIP, VM } from '../../x86/flags.ts';
 import { CS, DS, ES, FS, GS, SS, TR } from '../../x86/segments.ts';
 import * as vectors from '../../x86/vectors.ts';
+import { isStepping } from './control.ts';
 import { type Cpu, FAULT, isCanonical } from './cpu.ts';
 import { NO_CODE } from './exceptions.ts';
 import type { Helper } from './helper.ts';
@@ -419,9 +420,7 @@ function iret(cpu: Cpu, bits: number): void {
   if (bits === 16) change &= 0xffff;
   if (oldCpl === 0) change |= IOPL | (bits === 16 ? 0 : VIF | VIP);
   if (oldCpl <= iopl) change |= IF;
-  // The instruction that follows clears RF again, which nobody but an armed breakpoint (DR7) can tell: then it is stepped over.
-  const kept = cpu.get32(state.DR + 40) & 0xff ? flags : flags & ~RF;
-  cpu.flags = (cpu.flags & ~change) | (kept & change) | 2;
+  cpu.flags = (cpu.flags & ~change) | (flags & change) | 2;
   cpu.updateBank();
 }
 function returnToV86(cpu: Cpu, stack: Popper, offset: bigint, selector: number, flags: number): void {
@@ -539,6 +538,8 @@ function contributory(vector: number): boolean {
 }
 /**
  * Delivers an exception with what may go wrong on the way: a second fault is delivered instead, or as a double fault.
+ * This ends, for delivery raises none but contributory exceptions and page faults: after these comes one that is worse
+ * (any other, contributory, page fault, double fault; SDM 3A table 6-5), and after a double fault nothing.
  * @returns false for a triple fault.
  */
 export function deliverException(cpu: Cpu, vector: number, code: number | undefined, kind: EventKind): boolean {
@@ -571,7 +572,8 @@ function nextIp(cpu: Cpu): bigint {
   return cpu.mode === 64 ? next : (next - cpu.segmentBase(CS)) & 0xffffffffn;
 }
 
-function softwareInterrupt(cpu: Cpu, vector: number): void {
+/** INT n, INT3 and INTO. Only the first minds IOPL in virtual-8086 mode. */
+function softwareInterrupt(cpu: Cpu, vector: number, mindsIopl: boolean): void {
   const next = nextIp(cpu);
   const ask = cpu.environment.softwareInterrupt;
   if (ask) {
@@ -579,11 +581,24 @@ function softwareInterrupt(cpu: Cpu, vector: number): void {
     cpu.rip = cpu.here();
     return ask(vector, next);
   }
-  if (cpu.v86 && cpu.iopl < 3 && vector !== vectors.BP) cpu.raise(vectors.GP, 0);
+  if (mindsIopl && cpu.v86 && cpu.iopl < 3) cpu.raise(vectors.GP, 0);
+  deliverAfter(cpu, next, () => deliver(cpu, vector, undefined, 'software'));
+}
+/** INT1 is a debug exception with RIP after it: no gate's DPL is checked, and errors on the way show EXT (APM 3, INT1). */
+function debugInterrupt(cpu: Cpu): void {
+  deliverAfter(cpu, nextIp(cpu), () => {
+    if (cpu.environment.exception?.({ vector: vectors.DB })) return;
+    deliver(cpu, vectors.DB, undefined, 'exception');
+    cpu.set64(state.DR + 40, cpu.get64(state.DR + 40) & ~BigInt(DR7_GD));
+  });
+}
+/** Delivers an event with RIP at `next`, and RF clear as software interrupts push it; a fault on the way is at RIP. */
+function deliverAfter(cpu: Cpu, next: bigint, event: () => void): void {
   const here = cpu.rip;
   cpu.ip = next;
+  cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~RF);
   try {
-    deliver(cpu, vector, undefined, vector === vectors.DB ? 'exception' : 'software');
+    event();
   } catch (thrown) {
     cpu.rip = here;
     throw thrown;
@@ -606,15 +621,22 @@ export const transferHelpers: Record<string, Helper> = {
     farReturn(cpu, cpu.argument32(0), cpu.argument32(1));
   },
   iret: cpu => {
+    const unblocks = cpu.nmiBlocked;
     iret(cpu, cpu.argument32(0));
+    // The instruction that follows clears RF again: where it is not executed by itself (Vcpu.run), RF is clear at once.
+    if (!isStepping(cpu)) cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~RF);
+    // An NMI may have waited for this, whatever IF is.
+    if (unblocks) cpu.requestExit();
     if (cpu.interruptFlag && cpu.environment.interruptPending()) cpu.requestExit();
     if (cpu.get32(state.FLAGS_REST) & TF) cpu.requestExit();
   },
   software_interrupt: cpu => {
-    softwareInterrupt(cpu, cpu.argument32(0) & 0xff);
+    softwareInterrupt(cpu, cpu.argument32(0) & 0xff, true);
   },
+  breakpoint: cpu => softwareInterrupt(cpu, vectors.BP, false),
+  int1: debugInterrupt,
   into: cpu => {
-    if (cpu.argument32(0)) softwareInterrupt(cpu, vectors.OF);
+    if (cpu.argument32(0)) softwareInterrupt(cpu, vectors.OF, false);
     else cpu.ip = nextIp(cpu);
   },
   syscall: cpu => {
@@ -659,7 +681,11 @@ export const transferHelpers: Record<string, Helper> = {
     cpu.updateMode();
     cpu.ip = target;
     if (cpu.interruptFlag && cpu.environment.interruptPending()) cpu.requestExit();
-    if (flags & TF) cpu.requestExit();
+    // The single-step trap comes at once (debug-model.ts): the kernel that executes this is not stepped over.
+    if (flags & TF) {
+      cpu.set32(state.PENDING_DEBUG, cpu.get32(state.PENDING_DEBUG) | DR6_BS);
+      cpu.requestExit();
+    }
   },
   sysenter: cpu => {
     const cs = cpu.get32(state.SYSENTER_CS) & 0xfffc;

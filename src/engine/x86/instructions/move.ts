@@ -105,7 +105,7 @@ const loadFarPointer =
     const bits = Math.min(dst.bits, 32);
     const offset = b.load(src.address(), bits);
     const selector = b.load(src.displaced(b.const(bits / 8)), 16);
-    b.helper('load_segment', b.const(segment), selector);
+    b.helper('load_far_segment', b.const(segment), selector);
     dst.set(offset);
     b.tier.attend(b);
   };

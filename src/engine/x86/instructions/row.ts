@@ -3,6 +3,7 @@
  * generator and docs/instructions.md are made from these rows; nothing about an instruction stands anywhere else.
  */
 import type { Builder, Value } from '../builder.ts';
+import type { DebugTraits } from '../debug-model.ts';
 
 /** All lanes of a vector as floats, or the lowest alone. */
 export type Lanes = 'f32x4' | 'f64x2' | 'f32' | 'f64';
@@ -148,6 +149,8 @@ export interface Row {
   ends?: true;
   /** With `ends`: only because interrupts may be due; translated code goes straight on, and leaves when they are. */
   straight?: true;
+  /** What debug exceptions have to know of the instruction (debug-model.ts). */
+  debug?: DebugTraits;
   /** Flags the manual leaves undefined, e.g. 'AF OF': masked in the vectors. */
   undefined?: string;
   /**

@@ -135,7 +135,7 @@ export const stringRows: Row[] = FORMS.flatMap(form => {
   const port = form.untested ? ({ untested: form.untested, ends: true } as const) : {};
   return (['b', form.untested ? 'z' : 'v'] as const).flatMap((size, index): Row[] => {
     const common = { opcode: form.opcode + index, writes: form.writes, ...port };
-    const rep = { ...common, operands: `${sized(size)},CX`, ends: true } as const;
+    const rep = { ...common, operands: `${sized(size)},CX`, ends: true, debug: { repeats: true } } as const;
     return [
       { ...common, name: form.name, operands: sized(size), meaning: form.meaning },
       {

@@ -51,15 +51,20 @@ const cli: Meaning = b =>
     () => b.helper('cli'),
     () => setRest(0, IF)(b),
   );
-/** Interrupts wait for one more instruction (SDM 2B, STI); if one is pending the helper sees to it. */
-const sti: Meaning = b => {
+/**
+ * Interrupts wait for one more instruction if IF was clear (SDM 2B, STI). The helper checks IOPL, and sees to an interrupt
+ * that waits.
+ */
+const sti: Meaning = b =>
   b.when(
     b.either(b.state32(state.CPL), b.state32(state.ATTENTION)),
     () => b.helper('sti'),
-    () => setRest(IF, 0)(b),
+    () =>
+      b.when(b.no(b.both(b.state32(state.FLAGS_REST), b.i32(IF))), () => {
+        setRest(IF, 0)(b);
+        b.setState(state.INTERRUPT_SHADOW, b.tier.next(b));
+      }),
   );
-  b.setState(state.INTERRUPT_SHADOW, b.tier.next(b));
-};
 const swapgs: Meaning = b => {
   const base = b.state(state.SEGMENT_BASE + 8 * GS);
   const other = b.state(state.KERNEL_GS_BASE);
