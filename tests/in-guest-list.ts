@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { before, describe, test } from 'node:test';
 import { makeElf } from '../src/boot/testing.ts';
 import { tinyProgram } from '../src/conformance/tiny-elf.ts';
+import { assembled } from './assembled.ts';
 import { type CommandResult, polyvisor } from './command.ts';
 
 /** What the guest must say about where it runs: lines of dmesg and the clock source it chose. */
@@ -51,12 +52,21 @@ const SIGNALS = {
   SIGTRAP: { code: [0xcc], status: 133 }, // int3
 } as const;
 
+/**
+ * The stops of a debugger that steps over a few instructions, among them a system call, INT3 and REP MOVSB, as a real
+ * processor has them (guests/single-step).
+ */
+const STOPS = 'ABGIJKLMRWbbbd';
+
 /** A static i386 Linux program that consists of `code`. */
 function tinyProgram32(code: readonly number[]): Uint8Array {
   // Headers fill 84 bytes of the file, and the program is mapped with them.
   const start = 0x400000 + 84;
   return makeElf({ class: 32, entry: start, segments: [{ address: start, data: Uint8Array.from(code) }] });
 }
+
+const decoded = (file: Uint8Array) =>
+  `echo ${Buffer.from(file).toString('base64')} | base64 -d >/tmp/program; chmod +x /tmp/program`;
 
 const sections = (program: (code: readonly number[]) => Uint8Array, md5Length: number) => ({
   release: 'uname -r',
@@ -65,11 +75,11 @@ const sections = (program: (code: readonly number[]) => Uint8Array, md5Length: n
   forks: 'i=0; while [ $i -lt 300 ]; do /bin/busybox true || exit; i=$((i + 1)); done; echo $i',
   md5sum: `yes '${LINE.trim()}' | head -c ${md5Length} | md5sum`,
   signals: Object.values(SIGNALS)
-    .map(
-      ({ code }) =>
-        `echo ${Buffer.from(program(code)).toString('base64')} | base64 -d >/tmp/program; chmod +x /tmp/program; /tmp/program >/dev/null 2>&1; echo $?`,
-    )
-    .join('; rm /tmp/program; '),
+    .map(({ code }) => `${decoded(program(code))}; /tmp/program >/dev/null 2>&1; echo $?; rm /tmp/program`)
+    .join('; '),
+  // The i386 kernel has no 64-bit programs: nothing is asked of it.
+  steps:
+    program === tinyProgram ? `${decoded(program([...assembled('single-step')]))}; /tmp/program; rm /tmp/program` : ':',
   gzip: 'dd if=/bin/busybox of=/tmp/copy bs=5000 2>/dev/null && gzip -c /tmp/copy | gunzip -c | cmp - /bin/busybox && echo same',
   sleep: 'sleep 2; echo slept',
   complaints:
@@ -137,6 +147,10 @@ export function examineGuest({ hypervisor: name, architecture, release, options 
       const statuses = Object.values(SIGNALS).map(({ status }) => `${status}`);
       assert.deepEqual(found.signals.split('\n'), statuses);
     });
+
+    test('stops a debugger at every instruction', { skip: architecture === 'i386' && 'the program is for amd64' }, () =>
+      assert.equal(found.steps, STOPS),
+    );
 
     test('packs and unpacks', () => assert.equal(found.gzip, 'same'));
 

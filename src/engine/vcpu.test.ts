@@ -5,15 +5,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Exception } from '../paravirt/processor.ts';
-import { CR0_PE, CR0_PG, CR0_WP, CR4_PAE, EFER_LMA, EFER_LME } from '../x86/control.ts';
+import { CR0_AM, CR0_PE, CR0_PG, CR0_WP, CR4_PAE, EFER_LMA, EFER_LME } from '../x86/control.ts';
 import { FLAT_CODE_64 } from '../x86/descriptors.ts';
-import { TF } from '../x86/flags.ts';
+import { AC, TF } from '../x86/flags.ts';
 import { PTE_P, PTE_PS, PTE_RW, PTE_US } from '../x86/paging.ts';
-import { CS } from '../x86/segments.ts';
+import { CS, DS, SS } from '../x86/segments.ts';
 import * as vectors from '../x86/vectors.ts';
 import { Engine, type EngineEnvironment } from './engine.ts';
 import { debugOffset, setDebug } from './x86/control.ts';
 import { ARCHITECTURE, readElement, writeElement } from './x86/registers.ts';
+import { setSegment } from './x86/segments.ts';
 import { STATE, STATE_SIZE, state } from './x86/state.ts';
 
 const RAM = 2 << 20;
@@ -25,6 +26,7 @@ const PROTECTED = 0x201000n;
 const ALIAS = PROTECTED + BigInt(4096 * 4096);
 const RAX = 0;
 const RBX = 3;
+const RSP = 4;
 const RSI = 6;
 const RDI = 7;
 
@@ -164,4 +166,30 @@ test('a debug exception that leads to itself counts, and ends a halt', () => {
   assert.equal(engine.halted, false);
   assert.equal(status[0], 0xffff4ff0n);
   assert.equal(at[0], BigInt(CODE + 1));
+});
+
+test('#AC whose delivery raises #AC does not go on for ever', () => {
+  const { engine, cpu, memory } = guest(0xa1, 1, 0, 0, 0); // mov eax, [1]
+  const [GDT, IDT, STACK] = [0xa000, 0xb000, 0xc001];
+  const code = 0xfb;
+  memory.write64(GDT + 8, 0x00cf_fb00_0000_ffffn);
+  memory.write64(IDT + 8 * vectors.AC, BigInt(CODE) | (0xbn << 16n) | (0x8e00n << 32n));
+  cpu.set64(state.EFER, 0n);
+  cpu.set64(state.CR0, BigInt(CR0_PE | CR0_AM));
+  cpu.set64(state.GDT_BASE, BigInt(GDT));
+  cpu.set32(state.GDT_LIMIT, 15);
+  cpu.set64(state.IDT_BASE, BigInt(IDT));
+  cpu.set32(state.IDT_LIMIT, 0xff);
+  setSegment(cpu, CS, 0xb, 0n, 0xffffffff, 0xc00000 | (code << 8));
+  setSegment(cpu, SS, 0xb, 0n, 0xffffffff, 0xc0f300);
+  setSegment(cpu, DS, 0xb, 0n, 0xffffffff, 0xc0f300);
+  cpu.flags = AC | 2;
+  cpu.setCpl(3);
+  cpu.updateMode();
+  cpu.setGpr(RSP, BigInt(STACK));
+  cpu.rip = BigInt(CODE);
+  engine.tlb.flushAll();
+  assert.equal(engine.run(100), 'budget');
+  assert.equal(cpu.get32(state.EXCEPTIONS), 100);
+  assert.deepEqual([cpu.rip, cpu.gpr(RSP)], [BigInt(CODE), BigInt(STACK)]);
 });

@@ -538,8 +538,9 @@ function contributory(vector: number): boolean {
 }
 /**
  * Delivers an exception with what may go wrong on the way: a second fault is delivered instead, or as a double fault.
- * This ends, for delivery raises none but contributory exceptions and page faults: after these comes one that is worse
- * (any other, contributory, page fault, double fault; SDM 3A table 6-5), and after a double fault nothing.
+ * This ends, for each exception after the first is worse than the one before (any other, contributory, page fault, double
+ * fault; SDM 3A table 6-5), and after a double fault comes nothing. #AC is an exception to that: where its delivery raises
+ * #AC again, processors go on for ever (CVE-2015-5307). Here nothing is delivered then, and the guest goes on where it was.
  * @returns false for a triple fault.
  */
 export function deliverException(cpu: Cpu, vector: number, code: number | undefined, kind: EventKind): boolean {
@@ -555,6 +556,7 @@ export function deliverException(cpu: Cpu, vector: number, code: number | undefi
       const secondCode = cpu.get32(state.FAULT_CODE);
       cpu.set32(state.FAULT, 0);
       if (current === vectors.DF) return false;
+      if (current === vectors.AC && second === vectors.AC) return true;
       const first = kind === 'exception' ? current : -1;
       const double =
         (contributory(first) && contributory(second)) ||
