@@ -428,6 +428,24 @@ test('runstates and the time area', async () => {
   assert.equal(call(24, 0, 0), -EEXIST);
 });
 
+test('what the host took was spent runnable, as soon as so much time has passed', async () => {
+  const { call, put, cpu, memory, table, op } = await boot();
+  const spent = () => [16, 24, 32].map(at => Number(memory.read64(DATA + at)));
+  cpu.clock.advance(1000);
+  assert.equal(call(24, 5, 0, put({ 0: [8, DATA] })), 0);
+  assert.deepEqual(spent(), [1000, 0, 0], 'running, runnable, blocked');
+  op(table.time.resumed)(cpu, 5000);
+  assert.deepEqual(spent(), [0, 1000, 0], 'no more than has passed');
+  cpu.clock.advance(10_000);
+  op(table.time.resumed)(cpu, 100);
+  assert.deepEqual(spent(), [5900, 5100, 0]);
+  cpu.clock.advance(50);
+  call(15, 20_000);
+  call(29, 1);
+  cpu.clock.advance(1000);
+  assert.deepEqual([...spent(), memory.read32(DATA)], [5950, 5100, 0, 2]);
+});
+
 test('hostile hypercalls: an error or nothing, whatever the arguments', async () => {
   const { cpu, call, context, memory } = await boot();
   const random = createRandom(1n);
