@@ -1,6 +1,7 @@
 /**
- * THE TABLE of a processor's state: a row a field. Offsets are laid out and checked by `layOut`; reset, the waist's registers,
- * the comparison of tiers and `describe` are made from the rows (registers.ts). A new field is a new row and nothing else.
+ * THE TABLE of a processor's state: one row per field. `layOut` lays out the offsets and checks them. Reset, the waist's
+ * registers, the comparison of tiers and `describe` are made from the rows (registers.ts). A new field is a new row; one
+ * that hypervisors see is also a name in REGISTERS (paravirt/processor.ts).
  */
 import type { RegisterName } from '../../paravirt/processor.ts';
 

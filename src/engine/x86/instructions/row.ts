@@ -1,6 +1,6 @@
 /**
- * A row of the instruction table: one instruction form in the manual's own letters. Both tiers, the decoder, the vector
- * generator and docs/instructions.md are made from these rows; nothing about an instruction stands anywhere else.
+ * A row of the instruction table: one instruction form in the manual's own letters. Both tiers, the decoder and the vector
+ * generator are made from these rows. Only helpers and CPUID bits stand elsewhere.
  */
 import type { Builder, Value } from '../builder.ts';
 import type { DebugTraits } from '../debug-model.ts';
