@@ -4,7 +4,7 @@ import { GuestMemory } from '../memory/memory.ts';
 import { pcMemoryMap } from './e820.ts';
 import { type KernelImage, parseKernel } from './image.ts';
 import { ImageError } from './image-error.ts';
-import { type BootEntry, type LoadOptions, loadKernel } from './load.ts';
+import { type BootEntry, type LoadOptions, loadKernel, shortestWay } from './load.ts';
 import { makeBzImage, makeElf, storeLz4, text, u32 } from './testing.ts';
 
 const MIB = 1 << 20;
@@ -213,4 +213,38 @@ test('the memory map of a PC has its holes', () => {
   );
   const large = pcMemoryMap(3.5 * 2 ** 30).at(-1)!;
   assert.equal(large.address + large.size, 0xc0000000);
+});
+
+test('PVH: modules follow the initrd, with their words but without the name of their file', () => {
+  const memory = newMemory();
+  const modules = [
+    { data: text('a kernel'), commandLine: 'vmlinuz console=hvc0 quiet' },
+    { data: text('its initrd'), commandLine: 'initrd' },
+  ];
+  const { registers } = load(memory, KERNEL_64, { initrd: text('first'), modules });
+  const info = Number(registers.rbx);
+  assert.equal(memory.read32(info + 12), 3);
+  const list = Number(memory.read64(info + 16));
+  const told = [0, 1, 2].map(index => {
+    const [address, size, words] = [0, 8, 16].map(at => Number(memory.read64(list + 32 * index + at)));
+    return [new TextDecoder().decode(memory.copyOut(address, size)), words && stringAt(memory, words)];
+  });
+  assert.deepEqual(told, [
+    ['first', 0],
+    ['a kernel', 'console=hvc0 quiet'],
+    ['its initrd', 0],
+  ]);
+  rejects(() => load(newMemory(), KERNEL_64, { modules }, 'linux'), /takes no modules/);
+});
+
+test('programs that borrow the boot protocol of Linux start in real mode', async () => {
+  const payload = new Uint8Array();
+  const entryOf = async (kernelVersion: string, entry64: boolean) => {
+    const image = await parseKernel(makeBzImage({ payload, kernelVersion, entry64 }));
+    return [image.mayBeLinux, shortestWay(image)];
+  };
+  assert.deepEqual(await entryOf('iPXE 1.0.0', false), [false, 'real']);
+  assert.deepEqual(await entryOf('MEMDISK 6.04 20200816', false), [false, 'real']);
+  assert.deepEqual(await entryOf('Memtest86+ v6.10', true), [false, 'linux']);
+  assert.deepEqual(await entryOf('6.1.0-50-686 (debian-kernel@lists.debian.org) #1 SMP', false), [true, 'linux']);
 });

@@ -39,11 +39,17 @@ export function canBootPvh(image: KernelImage): boolean {
   return image.elf !== undefined && image.xen.phys32Entry !== undefined;
 }
 
+/** What to say of an image without the entry, behind its description. */
+export function lacksPvhEntry({ multiboot, setup, mayBeLinux }: KernelImage): string {
+  if (multiboot) return 'has no PVH entry but a multiboot one, as Xen itself has: boot it with --hypervisor bare';
+  if (setup && mayBeLinux) return 'has no PVH entry; build it with CONFIG_PVH';
+  return 'has no PVH entry (the ELF note PHYS32_ENTRY): Linux has one with CONFIG_PVH, firmware such as hvmloader has none';
+}
+
 /** Loads a kernel that has the PVH entry. The memory map is given unless the options have none (Xen's guests ask for it). */
 export function loadPvh(memory: GuestMemory, image: KernelImage, options: LoadOptions): EntryState {
   const entry = image.xen.phys32Entry;
-  if (!image.elf || entry === undefined)
-    throw new ImageError(`${image.description} has no PVH entry; build it with CONFIG_PVH`);
+  if (!image.elf || entry === undefined) throw new ImageError(`${image.description} ${lacksPvhEntry(image)}`);
   requireRam(memory, LOW_MEMORY.end, 'a PVH kernel');
   const kernelEnd = loadSegments(memory, image.elf);
   if (!memory.has(entry, 1))

@@ -159,6 +159,9 @@ esac`,
   test('words that name a kernel', () => {
     assert.deepEqual(guestKernel('686-pae'), { architecture: 'i386', flavour: '686-pae' });
     assert.equal(guestKernel('linux-image-6.1.0-50-686')?.architecture, 'i386');
+    assert.equal(guestKernel('linux-image-rt-amd64')?.architecture, 'amd64');
+    assert.equal(guestKernel('linux-image-rt-686-pae')?.architecture, 'i386');
+    assert.equal(guestKernel('linux-image-rt-arm64'), undefined);
     for (const word of ['rt', 'linux-image-amd64', 'linux-image-6.1/../x-amd64', 'linux-image-6.1-arm64', ''])
       assert.equal(guestKernel(word), undefined, word);
   });

@@ -41,8 +41,11 @@ export interface GuestKernel {
   flavour: string;
 }
 
-/** Packages of other versions, for those who compare: `linux-image-6.1.0-50-cloud-amd64`, `linux-image-6.12-amd64`. */
-const KERNEL_PACKAGE = /^linux-image-\d[\w.+~-]*?-(?:(amd64)|(686(?:-pae)?))$/;
+/**
+ * Packages of other versions, for those who compare: `linux-image-6.1.0-50-cloud-amd64`, `linux-image-6.12-amd64`; and those that
+ * depend on the newest of a flavour: `linux-image-rt-amd64`.
+ */
+const KERNEL_PACKAGE = /^linux-image-(?:\d[\w.+~-]*?-|rt-)(?:(amd64)|(686(?:-pae)?))$/;
 
 /** The kernel that `word` names: one of GUEST_KERNELS by its flavour, or any version's by its package's name. */
 export function guestKernel(word: string): GuestKernel | undefined {

@@ -1,5 +1,5 @@
 /** Boot of a PVH guest: no firmware; the kernel starts at its PVH entry, in 32-bit protected mode. */
-import { canBootPvh, loadPvh } from '../../boot/pvh.ts';
+import { canBootPvh, lacksPvhEntry, loadPvh } from '../../boot/pvh.ts';
 import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { DomainSlot } from '../xen/domain-slot.ts';
@@ -11,8 +11,7 @@ export function createBoot(_context: HypervisorContext, slot: DomainSlot<PvhDoma
     platform: 'local-apic',
     console: 'hvc0',
     takesModules: true,
-    refuses: image =>
-      canBootPvh(image) ? undefined : `${image.description} has no PVH entry (the ELF note PHYS32_ENTRY)`,
+    refuses: image => (canBootPvh(image) ? undefined : `${image.description} ${lacksPvhEntry(image)}`),
     load({ image, initrd, modules, commandLine }, context) {
       const pvh = new PvhDomain(context);
       slot.built = pvh;
