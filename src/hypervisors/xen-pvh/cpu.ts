@@ -11,6 +11,7 @@ import { __HYPERVISOR_iret, DOMAIN_ID, EPERM } from '../xen/constants.ts';
 import { XEN_HYPERCALL_MSR, xenCpuid } from '../xen/cpuid.ts';
 import type { DomainSlot } from '../xen/domain-slot.ts';
 import { convention, type HypercallTable } from '../xen/hypercall.ts';
+import { privilegedHvm } from '../xen/hypercalls/privileged.ts';
 import { commonHypercalls, hypercall } from '../xen/hypercalls.ts';
 import { hvm_op } from './hvm-op.ts';
 import { pvhMemoryOp } from './memory-op.ts';
@@ -43,6 +44,7 @@ export function createCpu(_context: HypervisorContext, slot: DomainSlot<PvhDomai
     ...commonHypercalls(() => table),
     ...pvhMemoryOp(domain),
     ...hvm_op(domain),
+    ...privilegedHvm,
   };
 
   /** The value is the page's address; its low bits would choose among several pages, of which there is one. */

@@ -97,6 +97,19 @@ test('what only PV guests may ask', async () => {
   for (const number of [kexec, mca, 6, 16, 19, 33]) assert.equal(pvh.call(number, 0, 0), -ENOSYS);
 });
 
+test('what is for guests of the other kind', async () => {
+  const pv = await guests.PV();
+  const parameter = (index: number, domid: number) => pv.call(34, 1, pv.words(domid + index * 2 ** 32));
+  assert.equal(pv.call(34, 1, pv.nowhere), -EFAULT);
+  for (const domid of [0x7ff0, 1, 0]) assert.equal(parameter(1, domid), -EINVAL);
+  assert.deepEqual([parameter(1, NOBODY), parameter(39, NOBODY)], [-ESRCH, -EINVAL]);
+  for (const command of [5, 23]) assert.equal(pv.call(34, command, pv.words(0)), -EINVAL);
+  assert.equal(pv.call(34, 10, pv.words(0)), 0);
+  const pvh = await guests.PVH();
+  const owners = [0x7ff0, 0, 0x7ff1, 1, NOBODY].map(owner => pvh.call(26, 0, 0, 0, owner));
+  assert.deepEqual(owners, [-EINVAL, -EPERM, -EPERM, -ESRCH, -ESRCH]);
+});
+
 test('physdev_op of a PV guest: structure, values, and who asks', async () => {
   const { call, words } = await guests.PV();
   const op = (command: number, ...values: (number | bigint)[]) => call(33, command, words(...values));

@@ -5,9 +5,11 @@
 import {
   __HYPERVISOR_dm_op,
   __HYPERVISOR_domctl,
+  __HYPERVISOR_hvm_op,
   __HYPERVISOR_hypfs_op,
   __HYPERVISOR_kexec_op,
   __HYPERVISOR_mca,
+  __HYPERVISOR_mmuext_op,
   __HYPERVISOR_paging_domctl_cont,
   __HYPERVISOR_platform_op,
   __HYPERVISOR_sysctl,
@@ -15,6 +17,8 @@ import {
   DOMID_FIRST_RESERVED,
   DOMID_INVALID,
   DOMID_IO,
+  DOMID_SELF,
+  DOMID_XEN,
   E2BIG,
   EACCES,
   EFAULT,
@@ -24,7 +28,8 @@ import {
   EPERM,
   ESRCH,
 } from '../constants.ts';
-import type { Call, HypercallEntry, HypercallTable } from '../hypercall.ts';
+import { type Call, type HypercallEntry, type HypercallTable, type Operations, operate } from '../hypercall.ts';
+import { structure } from '../structures.ts';
 
 const XEN_DOMCTL_INTERFACE_VERSION = 0x15;
 const XEN_SYSCTL_INTERFACE_VERSION = 0x15;
@@ -140,8 +145,54 @@ export const privileged: HypercallTable = {
   },
 };
 
+const HVMOP_set_param = 0;
+const HVMOP_get_param = 1;
+const HVMOP_flush_tlbs = 5;
+const HVMOP_get_time = 10;
+const HVMOP_set_evtchn_upcall_vector = 23;
+const HVM_NR_PARAMS = 39;
+const xen_hvm_param = structure({ domid: 'u16', index: 'u32', value: 'u64' });
+
+/** HYPERVISOR_hvm_op of a PV guest: neither it nor domain 0 is an HVM domain. */
+const hvmOperations: Operations = {
+  [HVMOP_set_param]: hvmParameter,
+  [HVMOP_get_param]: hvmParameter,
+  [HVMOP_flush_tlbs]: () => -EINVAL,
+  [HVMOP_get_time](call, argument) {
+    const bytes = new Uint8Array(8);
+    new DataView(bytes.buffer).setBigUint64(0, BigInt(Math.floor(call.vcpu.time.now)), true);
+    return call.write(argument, bytes) ? 0 : -EFAULT;
+  },
+  [HVMOP_set_evtchn_upcall_vector]: () => -EINVAL,
+};
+
+function hvmParameter(call: Call, argument: bigint): number {
+  const op = call.load(argument, xen_hvm_param);
+  if (!op) return -EFAULT;
+  return op.index >= HVM_NR_PARAMS || call.domain.exists(op.domid) ? -EINVAL : -ESRCH;
+}
+
+/** HYPERVISOR_mmuext_op of an HVM guest: of a PV domain's frames alone, and it is none. */
+function mmuextOp(call: Call): number {
+  const owner = call.uint(3) & 0xffff;
+  if (owner === DOMID_SELF) return -EINVAL;
+  return owner === 0 || owner === DOMID_IO || owner === DOMID_XEN ? -EPERM : -ESRCH;
+}
+
+/** Those that HVM guests have beside these. */
+export const privilegedHvm: HypercallTable = {
+  [__HYPERVISOR_mmuext_op]: refusal('HYPERVISOR_mmuext_op', ['uops', 'count', 'pdone', 'foreigndom'], mmuextOp),
+};
+
 /** Those that PV guests have beside these. */
 export const privilegedPv: HypercallTable = {
+  [__HYPERVISOR_hvm_op]: {
+    name: 'HYPERVISOR_hvm_op',
+    arguments: ['cmd', 'arg'],
+    status: 'partly',
+    note: 'for HVM guests: HVMOP_get_time works, the others are refused or answer -ENOSYS',
+    run: call => operate('hvm_op', hvmOperations, call),
+  },
   [__HYPERVISOR_kexec_op]: refusal('HYPERVISOR_kexec_op', ['op', 'arg'], () => -EPERM),
   [__HYPERVISOR_mca]: refusal('HYPERVISOR_mca', ['op'], () => -EPERM),
 };
