@@ -36,7 +36,10 @@ export async function main(words: readonly string[]): Promise<void> {
   }
 }
 
-function createProgram(finish: (exitStatus: number) => void): Command {
+/** Takes the exit status of a command. */
+type Finish = (exitStatus: number) => void;
+
+function createProgram(finish: Finish): Command {
   const program = new Command('polyvisor')
     .description("Boots an unmodified kernel under any hypervisor's guest interface, with no hypervisor and no root.")
     .version(packageVersion(), '-V, --version', 'print the version')
@@ -47,7 +50,21 @@ function createProgram(finish: (exitStatus: number) => void): Command {
       writeErr: text => void process.stderr.write(text.replace(/^error: /, 'polyvisor: ')),
     })
     .exitOverride();
+  addRun(program, finish);
+  addMatrix(program, finish);
+  addList(program);
+  addGuest(program);
+  addConform(program, finish);
+  const trace = addTrace(program, finish);
 
+  for (const command of [program, ...program.commands, ...trace.commands]) {
+    if (command !== program) command.copyInheritedSettings(program);
+    command.showHelpAfterError(`(${commandPath(command)} --help lists what there is)`).allowExcessArguments(false);
+  }
+  return program;
+}
+
+function addRun(program: Command, finish: Finish): void {
   program
     .command('run')
     .description("boot a kernel; with no options, Debian's, to a shell")
@@ -88,7 +105,9 @@ function createProgram(finish: (exitStatus: number) => void): Command {
       const { run } = await import('./run.ts');
       finish(await run(options, thread));
     });
+}
 
+function addMatrix(program: Command, finish: Finish): void {
   program
     .command('matrix')
     .description('boot kernels under every hypervisor, a process a core, and report what became of each')
@@ -117,7 +136,9 @@ function createProgram(finish: (exitStatus: number) => void): Command {
       const { matrix } = await import('./matrix.ts');
       finish(await matrix(kernels, options));
     });
+}
 
+function addList(program: Command): void {
   program
     .command('list')
     .description('list the hypervisors and what each changes')
@@ -128,7 +149,9 @@ function createProgram(finish: (exitStatus: number) => void): Command {
       const { listHypervisors } = await import('./list.ts');
       listHypervisors(options);
     });
+}
 
+function addGuest(program: Command): void {
   program
     .command('guest')
     .description("fetch Debian's kernel and make the default guest of it, or look for a newer one")
@@ -141,7 +164,9 @@ function createProgram(finish: (exitStatus: number) => void): Command {
       const { guestCommand } = await import('./guest.ts');
       await guestCommand(options);
     });
+}
 
+function addConform(program: Command, finish: Finish): void {
   program
     .command('conform')
     .description('ask a hypervisor, of the list or from a file, whether it does what every hypervisor must')
@@ -152,7 +177,9 @@ function createProgram(finish: (exitStatus: number) => void): Command {
       const { conform } = await import('./conform.ts');
       finish(await conform(hypervisor, options));
     });
+}
 
+function addTrace(program: Command, finish: Finish): Command {
   const trace = program.command('trace').description('look at what --trace wrote');
   trace
     .command('show')
@@ -186,12 +213,7 @@ function createProgram(finish: (exitStatus: number) => void): Command {
       const { exportTrace } = await import('./trace.ts');
       exportTrace(file, output);
     });
-
-  for (const command of [program, ...program.commands, ...trace.commands]) {
-    if (command !== program) command.copyInheritedSettings(program);
-    command.showHelpAfterError(`(${commandPath(command)} --help lists what there is)`).allowExcessArguments(false);
-  }
-  return program;
+  return trace;
 }
 
 function debugOption(): Option {
