@@ -4,7 +4,9 @@
 extern u8 refused_int[], permitted_int[], after_permitted_int[], breakpoint[], after_breakpoint[], after_syscall[];
 extern u8 user_system_call[], after_system_call[], user_reads[], user_load[], user_hypercall[], stepped_privileged[];
 void do_refused_int(u32), do_permitted_int(u32), do_breakpoint(u32), do_syscall(u32);
-u32 step_privileged(void);
+u32 stepped(u32 count), step_privileged(void);
+extern u8 after_held_breakpoint[], held_stack[], after_int1[];
+void do_held_breakpoint(u32), do_int1(u32);
 
 static void undefined(u32 unused) { __asm__ volatile("ud2"); }
 static void load(u32 address) { (void)*(volatile u32 *)address; }
@@ -61,10 +63,22 @@ static void check_iret(void) {
 
 static void check_steps(void) {
   resume = 1, resume_skip = 0, resume_flags = 0, resume_clear = 0;
+  /* A trap after each of seven iterations, and after the PUSHF, the AND and the POPF that ends it. */
+  expect("single steps of REP MOVSB", stepped(7), 7 + 3);
   u32 iopl = 1;
   hypercall(HYPERVISOR_physdev_op, 6, &iopl, 0, 0, 0);
   expect("single steps over CLI", step_privileged(), 1 + 1 + 3);
+  expect("set_debugreg", hypercall(HYPERVISOR_set_debugreg, 0, held_stack, 0, 0, 0), 0);
+  expect("set_debugreg of DR7", hypercall(HYPERVISOR_set_debugreg, 7, 0xf0001, 0, 0, 0), 0);
+  traps = 0;
+  do_held_breakpoint(0);
+  expect("a breakpoint held off until INT3: traps", traps, 1);
+  expect("a breakpoint held off until INT3: the trap", frame.vector, TRAP_BP);
+  expect("a breakpoint held off until INT3: where", frame.eip, (u32)after_held_breakpoint);
+  hypercall(HYPERVISOR_set_debugreg, 7, 0, 0, 0, 0);
   resume = 0;
+  expect("INT1", guarded(do_int1, 0), TRAP_DB);
+  kernel_frame("frame of INT1", (u32)after_int1, 0xdead);
 }
 
 void check_traps(void) {

@@ -22,6 +22,7 @@ typedef unsigned long long u64;
 #define HYPERVISOR_set_gdt 2
 #define HYPERVISOR_stack_switch 3
 #define HYPERVISOR_set_callbacks 4
+#define HYPERVISOR_set_debugreg 8
 #define HYPERVISOR_update_descriptor 10
 #define HYPERVISOR_memory_op 12
 #define HYPERVISOR_multicall 13

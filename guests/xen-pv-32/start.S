@@ -198,6 +198,40 @@ do_syscall:
 after_syscall:
         ret
 
+/* u32 stepped(count): single-steps REP MOVSB of `count` bytes; how many traps came. */
+        .globl stepped
+stepped:
+        push    %esi
+        push    %edi
+        mov     12(%esp), %ecx
+        mov     $step_source, %esi
+        mov     $step_target, %edi
+        movl    $0, traps
+        pushf
+        orl     $0x100, (%esp)
+        popf
+        rep movsb
+        pushf
+        andl    $~0x100, (%esp)
+        popf
+        mov     traps, %eax
+        pop     %edi
+        pop     %esi
+        ret
+
+/* A data breakpoint whose trap MOV SS holds off until INT3 is over: in Xen. And INT1, which is no INT n. */
+        .globl do_held_breakpoint, after_held_breakpoint, held_stack, do_int1, after_int1
+do_held_breakpoint:
+        mov     held_stack, %ss
+        int3
+after_held_breakpoint:
+        nop
+        ret
+do_int1:
+        .byte   0xf1
+after_int1:
+        ret
+
 /* u32 step_privileged(): single-steps CLI; how many traps came. */
         .globl step_privileged, stepped_privileged
 step_privileged:
@@ -265,5 +299,14 @@ resume_clear:
         .skip   4
 entry_state:
         .skip   20
+step_source:
+        .skip   64
+step_target:
+        .skip   64
+
+        .data
+        .balign 4
+held_stack:
+        .long   0xe021
 
         .section .note.GNU-stack, "", @progbits
