@@ -236,7 +236,7 @@ export class Vcpu {
       stays: from === cpu.rip,
       loadedStack: cpu.get64(state.TRAP_SHADOW) === cpu.rip,
       hits: this.#debug.takeHits(),
-      held,
+      held: held & cpu.get32(state.PENDING_DEBUG),
     };
     cpu.set32(state.FLAGS_REST, (flagsAfter & ~RF) | resumeFlagAfter(executed));
     this.#addPending(trapsAfter(executed));

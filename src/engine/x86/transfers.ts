@@ -574,6 +574,14 @@ function nextIp(cpu: Cpu): bigint {
   return cpu.mode === 64 ? next : (next - cpu.segmentBase(CS)) & 0xffffffffn;
 }
 
+/**
+ * A hypervisor has been entered. A trap that MOV SS held off until now comes there and is dropped, as Xen drops it
+ * (CVE-2018-8897): the guest never sees it.
+ */
+function dropHeldTraps(cpu: Cpu): void {
+  cpu.set32(state.PENDING_DEBUG, 0);
+}
+
 /** INT n, INT3 and INTO. Only the first minds IOPL in virtual-8086 mode. */
 function softwareInterrupt(cpu: Cpu, vector: number, mindsIopl: boolean): void {
   const next = nextIp(cpu);
@@ -581,6 +589,7 @@ function softwareInterrupt(cpu: Cpu, vector: number, mindsIopl: boolean): void {
   if (ask) {
     // The hypervisor finds RIP at the instruction, as it does when one has faulted.
     cpu.rip = cpu.here();
+    dropHeldTraps(cpu);
     return ask(vector, next);
   }
   if (mindsIopl && cpu.v86 && cpu.iopl < 3) cpu.raise(vectors.GP, 0);
@@ -649,7 +658,10 @@ export const transferHelpers: Record<string, Helper> = {
       cpu.setGpr(11, BigInt(cpu.flags & ~RF));
       cpu.ip = next;
       const ask = cpu.environment.syscall;
-      if (ask) return ask();
+      if (ask) {
+        dropHeldTraps(cpu);
+        return ask();
+      }
       const target = cpu.get64(cpu.mode === 64 ? state.LSTAR : state.CSTAR);
       const selector = Number((cpu.get64(state.STAR) >> 32n) & 0xfffcn);
       const flags = cpu.flags & ~Number(cpu.get64(state.FMASK) & 0xffffffffn) & ~RF;
