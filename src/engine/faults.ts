@@ -5,9 +5,9 @@ import { RF } from '../x86/flags.ts';
 import * as vectors from '../x86/vectors.ts';
 import type { Vcpu } from './vcpu.ts';
 import type { Cpu } from './x86/cpu.ts';
+import { deliverException } from './x86/event-delivery.ts';
 import { noteException, SHOWS_RF } from './x86/exceptions.ts';
 import { state } from './x86/state.ts';
-import { deliverException } from './x86/transfers.ts';
 
 /** Takes the fault out of the state, where whoever raised it has left it. */
 export function takeFault(cpu: Cpu): Exception {

@@ -26,11 +26,11 @@ import {
 } from './x86/access.ts';
 import { setCr0, setCr3, setCr4, setDebug, switchRoot } from './x86/control.ts';
 import { FAULT } from './x86/cpu.ts';
+import { deliver } from './x86/event-delivery.ts';
 import { readElement, WAIST, writeElement } from './x86/registers.ts';
 import { setSegment } from './x86/segments.ts';
 import { state } from './x86/state.ts';
 import { rootSpace } from './x86/tlb.ts';
-import { deliver } from './x86/transfers.ts';
 
 const SEGMENTS: Record<SegmentName, number> = {
   es: ES,
