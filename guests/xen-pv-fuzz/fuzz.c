@@ -160,6 +160,7 @@ static void make_other(struct call *call) {
       a = below(16);
       if (a == 2 || a == 10 || a == 11) a = 3;
       break;
+    case HYPERVISOR_sched_op_compat:
     case HYPERVISOR_sched_op:
       a = below(2) ? 0 : 5 + below(20);
       break;

@@ -24,6 +24,7 @@ typedef unsigned long u64;
 #define HYPERVISOR_vcpu_op 24
 #define HYPERVISOR_set_segment_base 25
 #define HYPERVISOR_mmuext_op 26
+#define HYPERVISOR_sched_op_compat 6
 #define HYPERVISOR_sched_op 29
 #define HYPERVISOR_event_channel_op 32
 
