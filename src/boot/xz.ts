@@ -22,11 +22,11 @@ const CHECK_CRC64 = 4;
 const CHECK_SIZES = [0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64];
 
 /** What the package's error codes mean (xz-embedded's `enum xz_ret`). */
-const PACKAGE_ERRORS: Record<string, string> = {
-  4: 'it asks for a dictionary of more than 64 MiB',
-  6: 'it uses a filter other than LZMA2 and x86',
-  8: 'it is cut off',
-};
+const PACKAGE_ERRORS: ReadonlyMap<string, string> = new Map([
+  ['4', 'it asks for a dictionary of more than 64 MiB'],
+  ['6', 'it uses a filter other than LZMA2 and x86'],
+  ['8', 'it is cut off'],
+]);
 
 /** Hands the unpacked bytes to `sink` in pieces. @throws Error when the stream is corrupt or cut off. */
 export async function decompressXz(bytes: Uint8Array, sink: (part: Uint8Array) => void): Promise<void> {
@@ -68,7 +68,7 @@ async function readStream(bytes: Uint8Array, sink: (part: Uint8Array) => void): 
     }
   } catch (error) {
     const code = /error code (\d+)/.exec(String(error))?.[1];
-    throw code === undefined ? error : new Error(PACKAGE_ERRORS[code] ?? 'its data is damaged');
+    throw code === undefined ? error : new Error(PACKAGE_ERRORS.get(code) ?? 'its data is damaged');
   } finally {
     // The package decodes one stream at a time: one that is left unread would block all others.
     await reader.cancel().catch(() => {});

@@ -4,7 +4,12 @@ const CONTROL_A = 0x01;
 
 export type EscapeKey = 'quit' | 'monitor' | 'help';
 
-const KEYS: Record<string, EscapeKey> = { x: 'quit', c: 'monitor', h: 'help', '?': 'help' };
+const KEYS: ReadonlyMap<string, EscapeKey> = new Map([
+  ['x', 'quit'],
+  ['c', 'monitor'],
+  ['h', 'help'],
+  ['?', 'help'],
+]);
 
 export const keyHelp = `Ctrl-A x   leave: the machine is switched off
 Ctrl-A c   monitor: stop the guest and look at it
@@ -23,7 +28,7 @@ export function createEscapeFilter(onKey: (key: EscapeKey) => void): (data: Uint
     for (const byte of data) {
       if (escaped) {
         escaped = false;
-        const key = KEYS[String.fromCharCode(byte).toLowerCase()];
+        const key = KEYS.get(String.fromCharCode(byte).toLowerCase());
         if (byte === CONTROL_A) kept.push(byte);
         else if (key) onKey(key);
       } else if (byte === CONTROL_A) escaped = true;

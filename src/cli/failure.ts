@@ -12,17 +12,17 @@ export class Failure extends Error {
 }
 
 /** What the host's error codes mean to somebody who named a file (errno(3)). */
-const MEANINGS: Record<string, string> = {
-  ENOENT: 'no such file',
-  EACCES: 'permission denied',
-  EPERM: 'permission denied',
-  EISDIR: 'is a directory, not a file',
-  ENOTDIR: 'a part of the path is not a directory',
-  ENOSPC: 'the disk is full: free some space and try again',
-  EDQUOT: 'the disk quota is used up',
-  EROFS: 'the file system is read-only',
-  EBUSY: 'in use by somebody else',
-};
+const MEANINGS: ReadonlyMap<string, string> = new Map([
+  ['ENOENT', 'no such file'],
+  ['EACCES', 'permission denied'],
+  ['EPERM', 'permission denied'],
+  ['EISDIR', 'is a directory, not a file'],
+  ['ENOTDIR', 'a part of the path is not a directory'],
+  ['ENOSPC', 'the disk is full: free some space and try again'],
+  ['EDQUOT', 'the disk quota is used up'],
+  ['EROFS', 'the file system is read-only'],
+  ['EBUSY', 'in use by somebody else'],
+]);
 
 /** Limits of the host that a process runs into, by Node.js' error codes (errno(3) and its own). */
 const LIMITS: ReadonlyMap<string, string> = new Map([
@@ -57,7 +57,7 @@ export function withFile<T>(what: string, exitStatus: number, work: () => T): T 
     return work();
   } catch (error) {
     if (!isHostError(error) || hostLimit(error) !== undefined) throw error;
-    throw new Failure(`${what}: ${MEANINGS[error.code!] ?? error.message}`, exitStatus);
+    throw new Failure(`${what}: ${MEANINGS.get(error.code!) ?? error.message}`, exitStatus);
   }
 }
 

@@ -137,12 +137,12 @@ function parseJobs(text: string): number {
   return jobs;
 }
 
-const UNITS: Readonly<Record<string, number>> = { '': 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12 };
+const UNITS: ReadonlyMap<string, number> = new Map(Object.entries({ '': 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12 }));
 
 /** `500M`, `3G`. */
 function parseInstructions(text: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*([kMGT]?)$/.exec(text.trim());
-  const count = match ? Math.round(Number(match[1]) * UNITS[match[2]!]!) : Number.NaN;
+  const count = match ? Math.round(Number(match[1]) * UNITS.get(match[2]!)!) : Number.NaN;
   if (!(count >= 1 && count <= 2 ** 50))
     throw new Failure(`--limit ${text}: a number of instructions, such as 500M or 10G`);
   return count;

@@ -7,7 +7,7 @@ import type { HypervisorModule } from '../paravirt/operations.ts';
 import { Failure } from './failure.ts';
 import { nearest } from './nearest.ts';
 
-const UNITS: Record<string, number> = { '': 2 ** 20, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+const UNITS: ReadonlyMap<string, number> = new Map(Object.entries({ '': 2 ** 20, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 }));
 export const PAGE_SIZE = 4096;
 /** What a WebAssembly memory of 4 GiB leaves for a guest. */
 const MAXIMUM_MEMORY = 3 * 2 ** 30;
@@ -18,7 +18,7 @@ const MINIMUM_MEMORY = 2 ** 20;
 export function parseMemory(text: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?$/i.exec(text.trim());
   if (!match) throw new Failure(`--memory ${text}: not a size: try 512M or 1G`);
-  const bytes = Number(match[1]) * UNITS[match[2].toUpperCase()];
+  const bytes = Number(match[1]) * UNITS.get(match[2].toUpperCase())!;
   if (bytes < MINIMUM_MEMORY || bytes > MAXIMUM_MEMORY)
     throw new Failure(`--memory ${text}: between 1M and ${MAXIMUM_MEMORY / 2 ** 30}G`);
   return Math.floor(bytes / PAGE_SIZE) * PAGE_SIZE;

@@ -1,4 +1,5 @@
 /** What the suite demands, as functions that throw: node:assert's names, in one line each, and for every host. */
+import { ownMember } from '../own-member.ts';
 
 export class ConformanceError extends Error {
   override name = 'ConformanceError';
@@ -58,7 +59,10 @@ function same(a: unknown, b: unknown): boolean {
     return a.size === (b as Set<unknown>).size && [...a].every(member => (b as Set<unknown>).has(member));
   const [x, y] = [a as Record<string, unknown>, b as Record<string, unknown>];
   const keys = Object.keys(x);
-  return keys.length === Object.keys(y).length && keys.every(key => key in y && same(x[key], y[key]));
+  return (
+    keys.length === Object.keys(y).length &&
+    keys.every(key => Object.hasOwn(y, key) && same(ownMember(x, key), ownMember(y, key)))
+  );
 }
 
 function sameMap(a: ReadonlyMap<unknown, unknown>, b: ReadonlyMap<unknown, unknown>): boolean {

@@ -5,6 +5,7 @@
  */
 
 import { bareTable } from '../hypervisors/bare/index.ts';
+import { ownMember } from '../own-member.ts';
 import { mistakeIn } from '../paravirt/check-table.ts';
 import { compare, tableOf } from '../paravirt/compare.ts';
 import { derive } from '../paravirt/derive.ts';
@@ -28,7 +29,7 @@ export interface Case {
 
 /** Why `test` is not run for this hypervisor, or undefined. */
 export function skipReason(test: Case, fixture: Fixture): string | undefined {
-  return fixture.table.skip[test.name] ?? test.needs?.(fixture);
+  return ownMember(fixture.table.skip, test.name) ?? test.needs?.(fixture);
 }
 
 /** CPUID.1:ECX[31]. */

@@ -25,7 +25,7 @@ const kernel = parseKernel(tinyKernel([0xf4, 0xeb, 0xfd]));
 export function createFixture(module: HypervisorModule): Fixture {
   const cpu = new FakeProcessor({ memory: MEMORY });
   const context = fakeContext(cpu);
-  return { module, table: module.make(context), cpu, context, guest: guestHalves[module.name] ?? {} };
+  return { module, table: module.make(context), cpu, context, guest: guestHalves.get(module.name) ?? {} };
 }
 
 /** The same with a tiny kernel placed and the processor at its entry. */

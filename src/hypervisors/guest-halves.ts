@@ -8,12 +8,14 @@ import { vmwareHalf } from './vmware/guest-half.ts';
 import { xenPvHalf } from './xen-pv/guest-half.ts';
 import { xenPvhHalf } from './xen-pvh/guest-half.ts';
 
-export const guestHalves: Readonly<Record<string, GuestHalf>> = {
-  bare: bareHalf,
-  kvm: kvmHalf,
-  vmware: vmwareHalf,
-  hyperv: hypervHalf,
-  'xen-pvh': xenPvhHalf,
-  'xen-pv': xenPvHalf,
-  vmi: vmiHalf,
-};
+export const guestHalves: ReadonlyMap<string, GuestHalf> = new Map(
+  Object.entries({
+    bare: bareHalf,
+    kvm: kvmHalf,
+    vmware: vmwareHalf,
+    hyperv: hypervHalf,
+    'xen-pvh': xenPvhHalf,
+    'xen-pv': xenPvHalf,
+    vmi: vmiHalf,
+  }),
+);

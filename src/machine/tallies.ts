@@ -16,9 +16,8 @@ class Tally {
     else this.#counts.set(OTHERS, (this.#counts.get(OTHERS) ?? 0) + 1);
   }
 
-  named(name: (number: number) => string, into: Record<string, number> = {}): Record<string, number> {
-    for (const [number, count] of this.#counts) into[number === OTHERS ? 'others' : name(number)] = count;
-    return into;
+  named(name: (number: number) => string): [name: string, count: number][] {
+    return [...this.#counts].map(([number, count]) => [number === OTHERS ? 'others' : name(number), count]);
   }
 }
 
@@ -41,15 +40,15 @@ export function createTallies(
     },
     named() {
       return {
-        ports: tallies.out.named(
-          port => `out ${hexadecimal(port)}`,
-          tallies.in.named(port => `in ${hexadecimal(port)}`),
-        ),
-        msrs: tallies.write.named(
-          index => `write ${msr(index)}`,
-          tallies.read.named(index => `read ${msr(index)}`),
-        ),
-        hypercalls: calls.named(number => hypercalls[number]?.name ?? `hypercall ${number}`),
+        ports: Object.fromEntries([
+          ...tallies.in.named(port => `in ${hexadecimal(port)}`),
+          ...tallies.out.named(port => `out ${hexadecimal(port)}`),
+        ]),
+        msrs: Object.fromEntries([
+          ...tallies.read.named(index => `read ${msr(index)}`),
+          ...tallies.write.named(index => `write ${msr(index)}`),
+        ]),
+        hypercalls: Object.fromEntries(calls.named(number => hypercalls[number]?.name ?? `hypercall ${number}`)),
       };
     },
   };

@@ -1,4 +1,5 @@
 /** Whether a value that somebody else has made is of a shape: small checks that are put together to larger ones. */
+import { ownMember } from '../own-member.ts';
 
 export type Check = (value: unknown) => boolean;
 
@@ -28,5 +29,4 @@ export const tableOf =
 export const shape =
   (members: Readonly<Record<string, Check>>): Check =>
   value =>
-    isObject(value) &&
-    Object.entries(members).every(([name, check]) => check(Object.hasOwn(value, name) ? value[name] : undefined));
+    isObject(value) && Object.entries(members).every(([name, check]) => check(ownMember(value, name)));

@@ -1,4 +1,5 @@
 /** Is this a hypervisor's table? Asked of those that come from a file, and by the conformance suite of all. */
+import { ownMember } from '../own-member.ts';
 import { native, nothing } from './native.ts';
 import type { Paravirt } from './operations.ts';
 import { operations } from './operations.ts';
@@ -29,7 +30,7 @@ export function mistakeIn(table: Paravirt): string | undefined {
   for (const name of ['restoring', 'restored'] as const)
     if (table[name] !== undefined && typeof table[name] !== 'function') return `${name} is no function`;
   for (const [group, ops] of Object.entries(operations)) {
-    const members = (table as unknown as Record<string, unknown>)[group];
+    const members = ownMember(table as unknown as Record<string, unknown>, group);
     if (!isObject(members)) return `${group} is missing`;
     const mistake = mistakeInGroup(group, ops, members);
     if (mistake) return mistake;
@@ -39,14 +40,17 @@ export function mistakeIn(table: Paravirt): string | undefined {
 
 function mistakeInGroup(group: string, ops: object, members: Record<string, unknown>): string | undefined {
   for (const name of Object.keys(ops)) {
-    if (!(name in members)) return `${group}.${name} is missing`;
-    const op = members[name];
+    if (!Object.hasOwn(members, name)) return `${group}.${name} is missing`;
+    const op = ownMember(members, name);
     if (op !== native && op !== nothing && typeof op !== 'function')
       return `${group}.${name} is neither native, nothing nor a function`;
   }
-  for (const [name, fits] of Object.entries(VALUES[group]))
-    if (!fits(members[name])) return `${group}.${name} is ${String(members[name])}`;
-  const unknown = Object.keys(members).find(name => !(name in ops) && !(name in VALUES[group]));
+  const values = ownMember(VALUES, group)!;
+  for (const [name, fits] of Object.entries(values)) {
+    const value = ownMember(members, name);
+    if (!fits(value)) return `${group}.${name} is ${String(value)}`;
+  }
+  const unknown = Object.keys(members).find(name => !Object.hasOwn(ops, name) && !Object.hasOwn(values, name));
   return unknown && `${group}.${unknown} is no op of the waist`;
 }
 

@@ -1,9 +1,11 @@
 /** What a hypervisor changes, read off its table: for `polyvisor list`, the documentation and the conformance suite. */
+
 import { MachineClock } from '../clock.ts';
 import { NO_BACK_ENDS } from '../host/back-ends.ts';
 import { createLog } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
 import { GuestMemory } from '../memory/memory.ts';
+import { ownMember } from '../own-member.ts';
 import { StateStore } from '../state/state.ts';
 import { PAGE_SIZE } from '../x86/paging.ts';
 import { GROUPS, type GroupName } from './group.ts';
@@ -57,7 +59,7 @@ export function compare(table: Paravirt, base: Paravirt): Comparison {
   for (const group of GROUPS) {
     const original: Record<string, unknown> = { ...base[group] };
     for (const [operation, value] of Object.entries(table[group]))
-      if (!DESCRIPTIONS.has(operation) && value !== original[operation])
+      if (!DESCRIPTIONS.has(operation) && value !== ownMember(original, operation))
         operations.push({ group, operation, answer: answerOf(value) });
   }
   const msrs = Object.entries(table.cpu.msrs)

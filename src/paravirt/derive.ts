@@ -52,7 +52,7 @@ function entriesOf<T extends keyof Tables>(differences: Differences, table: T): 
   const all: Record<number, unknown> = {};
   for (const group of GROUPS)
     for (const [number, entry] of Object.entries((differences[group] as Tables | undefined)?.[table] ?? {})) {
-      if (number in all)
+      if (Object.hasOwn(all, number))
         throw new Error(`${differences.name}: ${group} has an entry ${number} of ${table}, as another group has`);
       all[Number(number)] = entry;
     }

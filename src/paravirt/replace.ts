@@ -2,6 +2,7 @@
  * A hypervisor with something around each of its functions: a trace, or a guard against plug-ins. What there is to
  * replace comes from the table of ops (operations.ts), so a new op needs nothing here.
  */
+import { ownMember } from '../own-member.ts';
 import type { AnyOperation } from './operation.ts';
 import { type Msr, operations, type Paravirt } from './operations.ts';
 
@@ -14,12 +15,12 @@ export function replaceOperations(
   replace: (name: string, line: AnyOperation, op: AnyFunction) => AnyFunction,
 ): Paravirt {
   const groups = Object.entries(operations).map(([group, lines]) => {
-    const members: Record<string, unknown> = { ...table[group as keyof typeof operations] };
-    for (const [member, line] of Object.entries(lines as Readonly<Record<string, AnyOperation>>)) {
-      const op = members[member];
-      if (typeof op === 'function') members[member] = replace(`${group}.${member}`, line, op as AnyFunction);
-    }
-    return [group, members];
+    const members = table[group as keyof typeof operations] as unknown as Readonly<Record<string, unknown>>;
+    const replaced = Object.entries(lines as Readonly<Record<string, AnyOperation>>).flatMap(([member, line]) => {
+      const op = ownMember(members, member);
+      return typeof op === 'function' ? [[member, replace(`${group}.${member}`, line, op as AnyFunction)]] : [];
+    });
+    return [group, { ...members, ...Object.fromEntries(replaced) }];
   });
   return { ...table, ...(Object.fromEntries(groups) as Pick<Paravirt, keyof typeof operations>) };
 }

@@ -94,10 +94,11 @@ function tracedCall({ convention, hypercalls }: Paravirt['cpu'], operation: stri
     const cpu = values[0] as Processor;
     const number = convention ? convention.number(cpu) : Number(cpu.get('rax'));
     const known = number === undefined ? undefined : hypercalls[number];
-    const args: Arguments = { number: number === undefined ? cpu.get('rax') : BigInt(number) };
     const registers = known && convention ? convention.registers(cpu).slice(0, known.arguments.length) : REGISTERS;
-    for (const [index, register] of registers.entries())
-      args[(convention && known?.arguments[index]) || register] = cpu.get(register);
+    const args: Arguments = Object.fromEntries([
+      ['number', number === undefined ? cpu.get('rax') : BigInt(number)],
+      ...registers.map((register, index) => [(convention && known?.arguments[index]) || register, cpu.get(register)]),
+    ]);
     const crossing: Crossing = { ...whereAndWhen(cpu), operation, arguments: args };
     if (known) crossing.name = known.name;
     const answer = op(...values);

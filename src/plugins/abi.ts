@@ -4,6 +4,7 @@
  * have their form on the wire here, and an op all of whose words have one can be answered by a binary.
  * docs/write-a-hypervisor.md shows the result.
  */
+import { ownMember } from '../own-member.ts';
 import type { Answered, AnyOperation, Told } from '../paravirt/operation.ts';
 import type { CpuidResult } from '../paravirt/operations.ts';
 import { operations } from '../paravirt/operations.ts';
@@ -131,7 +132,7 @@ export const operationExports: ReadonlyMap<string, OperationExport> = new Map(
 
 /** The export for an op by a manifest's name for it, which may be the one of version 1.0. */
 export function findExport(operation: string): OperationExport | undefined {
-  const renamed = Object.hasOwn(RENAMED, operation) ? operationExports.get(RENAMED[operation]) : undefined;
+  const renamed = operationExports.get(ownMember(RENAMED, operation) ?? '');
   return renamed ? { ...renamed, operation, name: operation.replace('.', '_') } : operationExports.get(operation);
 }
 

@@ -2,7 +2,9 @@
  * A hypervisor from a WebAssembly file: checked against the binary interface (abi.ts), then a module like any other.
  * Each machine gets an instance of its own, with a memory of its own and the imports as its only way out.
  */
+
 import { bareTable } from '../hypervisors/bare/index.ts';
+import { ownMember } from '../own-member.ts';
 import { derive } from '../paravirt/derive.ts';
 import { native, nothing } from '../paravirt/native.ts';
 import type { HypervisorContext, HypervisorModule, Msr, Paravirt } from '../paravirt/operations.ts';
@@ -196,7 +198,7 @@ interface Signature {
 }
 
 function checkTypes({ imports: wanted, exports }: WasmFile): void {
-  for (const { name, type } of wanted) checkType(`the import ${name}`, type, imports[name]);
+  for (const { name, type } of wanted) checkType(`the import ${name}`, type, ownMember(imports, name)!);
   for (const [name, signature] of Object.entries(otherExports)) {
     const type = exports.get(name);
     if (type) checkType(`the export ${name}`, type, signature);
@@ -217,7 +219,7 @@ function checkExports(manifest: Manifest, exports: ReadonlyMap<string, FunctionT
   };
   for (const entry of everyExport()) {
     const type = exports.get(entry.name);
-    if (manifest.operations[entry.operation] === 'function') {
+    if (ownMember(manifest.operations, entry.operation) === 'function') {
       need(entry.name, `the manifest says that ${entry.operation} is a function`);
       checkType(`the export ${entry.name}`, type!, entry);
     } else if (type) throw new Error(`exports ${entry.name}, but the manifest does not say that it is a function`);

@@ -1,4 +1,5 @@
 /** What a binary says of itself: a JSON text that its export polyvisor_manifest points to. */
+import { ownMember } from '../own-member.ts';
 import type { Hypercall } from '../paravirt/operations.ts';
 import { operations } from '../paravirt/operations.ts';
 import { ABI_VERSION, ENDED_OPERATIONS, findExport } from './abi.ts';
@@ -73,7 +74,7 @@ function parseOperations(members: Record<string, unknown>): Manifest['operations
       throw new Error(`the manifest answers the op ${operation}, which is not asked any more: leave it out`);
     }
     const [group, member] = operation.split('.');
-    const inWaist = group in operations && Object.hasOwn(operations[group as keyof typeof operations], member ?? '');
+    const inWaist = Object.hasOwn(ownMember<object>(operations, group) ?? {}, member ?? '');
     if (!findExport(operation))
       throw new Error(
         inWaist

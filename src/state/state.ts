@@ -2,6 +2,7 @@
  * State that is data. A device or a hypervisor keeps what changes while the guest runs in one object that a
  * `StateStore` made for it: then resetting, saving and restoring it needs no code of its own.
  */
+import { ownMember } from '../own-member.ts';
 
 /** What a state may hold. Keys that the guest chooses belong into a Map or a Set, never into a plain object. */
 export type Data =
@@ -79,13 +80,13 @@ export class StateStore implements States {
 
   /** @throws Error naming the first member that is not data, or that does not keep the type it began with */
   save(): StateTree {
-    const tree: StateTree = {};
-    for (const [name, { version, initial, state }] of this.#entries) {
-      const value = copy(state, name);
-      check(value, initial() as Data, name);
-      tree[name] = { version, value };
-    }
-    return tree;
+    return Object.fromEntries(
+      [...this.#entries].map(([name, { version, initial, state }]) => {
+        const value = copy(state, name);
+        check(value, initial() as Data, name);
+        return [name, { version, value }];
+      }),
+    );
   }
 
   /**
@@ -97,8 +98,8 @@ export class StateStore implements States {
       if (!this.#entries.has(name)) throw new Error(`state ${name}: this machine has none of that name`);
     const values = new Map<object, Data>();
     for (const [name, { version, initial, state }] of this.#entries) {
-      if (!Object.hasOwn(tree, name)) throw new Error(`state ${name}: missing in what is to be restored`);
-      const saved = tree[name];
+      const saved = ownMember(tree, name);
+      if (!saved) throw new Error(`state ${name}: missing in what is to be restored`);
       if (saved.version !== version)
         throw new Error(`state ${name}: saved as version ${saved.version}; this machine has version ${version}`);
       const value = copy(saved.value, name);
@@ -144,12 +145,13 @@ function copy(value: unknown, path: string, depth = 0): Data {
     );
   if (value instanceof Set) return new Set([...value].map(member => copy(member, path, depth + 1)));
   if (kind !== 'object') throw new Error(`state ${path}: ${kind} is not data`);
-  const result: Record<string, Data> = {};
-  for (const [name, member] of Object.entries(value as object)) {
-    if (name === '__proto__') throw new Error(`state ${path}: __proto__ cannot be a member`);
-    result[name] = copy(member, `${path}.${name}`, depth + 1);
-  }
-  return result;
+  return Object.fromEntries(
+    Object.entries(value as object).map(([name, member]) => {
+      // Who puts members together in other ways (Object.assign) would set a prototype.
+      if (name === '__proto__') throw new Error(`state ${path}: __proto__ cannot be a member`);
+      return [name, copy(member, `${path}.${name}`, depth + 1)];
+    }),
+  );
 }
 
 /** @throws Error if `value` could not have come from `initial`: other members, types or lengths */
@@ -169,7 +171,7 @@ function check(value: Data, initial: Data, path: string): void {
       if (!Object.hasOwn(initial as object, name)) throw new Error(`state ${path}: no member ${name} at the beginning`);
     for (const [name, member] of Object.entries(initial as { [name: string]: Data })) {
       if (!Object.hasOwn(value as object, name)) throw new Error(`state ${path}: member ${name} is missing`);
-      check((value as { [name: string]: Data })[name], member, `${path}.${name}`);
+      check(ownMember(value as { [name: string]: Data }, name), member, `${path}.${name}`);
     }
   }
 }

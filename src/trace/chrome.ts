@@ -23,12 +23,12 @@ export function* chromeTrace({ header, records }: Trace): Generator<string> {
       tracks.set(kind.operation, (track = tracks.size + 1));
       yield `,\n${event({ ph: 'M', name: 'thread_name', pid: 1, tid: track, args: { name: kind.operation } })}`;
     }
-    const args: Record<string, string | number> = {
-      instructions,
-      at: place.symbol ?? `0x${place.address.toString(16)}`,
-    };
-    for (const [index, name] of kind.arguments.entries()) args[name] = `0x${(values[index] ?? 0n).toString(16)}`;
-    if (result !== undefined) args.result = `0x${result.toString(16)}`;
+    const args = Object.fromEntries([
+      ['instructions', instructions],
+      ['at', place.symbol ?? `0x${place.address.toString(16)}`],
+      ...kind.arguments.map((name, index) => [name, `0x${(values[index] ?? 0n).toString(16)}`]),
+      ...(result === undefined ? [] : [['result', `0x${result.toString(16)}`]]),
+    ]) as Record<string, string | number>;
     const name = kind.name ?? questionOf(record);
     yield `,\n${event({ ph: 'X', name, cat: functionOf(record), pid: 1, tid: track, ts: time / 1000, dur: 0.1, args })}`;
   }

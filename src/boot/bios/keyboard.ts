@@ -19,13 +19,24 @@ const SEQUENCE = /^[[O](\d*[A-Z~])/;
 /** More than the buffer takes is not looked at. */
 const LONGEST_PIECE = KEYS;
 /** Keys by the end of their sequence. */
-const SEQUENCES: Readonly<Record<string, number>> = {
-  ...{ A: 0x4800, B: 0x5000, C: 0x4d00, D: 0x4b00, H: 0x4700, F: 0x4f00 },
-  ...{ '1~': 0x4700, '2~': 0x5200, '3~': 0x5300, '4~': 0x4f00, '5~': 0x4900, '6~': 0x5100, '7~': 0x4700, '8~': 0x4f00 },
-  ...{ P: 0x3b00, Q: 0x3c00, R: 0x3d00, S: 0x3e00 },
-  ...{ '11~': 0x3b00, '12~': 0x3c00, '13~': 0x3d00, '14~': 0x3e00, '15~': 0x3f00, '17~': 0x4000, '18~': 0x4100 },
-  ...{ '19~': 0x4200, '20~': 0x4300, '21~': 0x4400 },
-};
+const SEQUENCES: ReadonlyMap<string, number> = new Map(
+  Object.entries({
+    ...{ A: 0x4800, B: 0x5000, C: 0x4d00, D: 0x4b00, H: 0x4700, F: 0x4f00 },
+    ...{
+      '1~': 0x4700,
+      '2~': 0x5200,
+      '3~': 0x5300,
+      '4~': 0x4f00,
+      '5~': 0x4900,
+      '6~': 0x5100,
+      '7~': 0x4700,
+      '8~': 0x4f00,
+    },
+    ...{ P: 0x3b00, Q: 0x3c00, R: 0x3d00, S: 0x3e00 },
+    ...{ '11~': 0x3b00, '12~': 0x3c00, '13~': 0x3d00, '14~': 0x3e00, '15~': 0x3f00, '17~': 0x4000, '18~': 0x4100 },
+    ...{ '19~': 0x4200, '20~': 0x4300, '21~': 0x4400 },
+  }),
+);
 
 const initial = () => ({ keys: [] as number[] });
 
@@ -60,7 +71,7 @@ function keysOf(data: Uint8Array): number[] {
     const sequence = code === ESC ? SEQUENCE.exec(text.slice(at + 1)) : null;
     if (sequence) {
       at += sequence[0].length;
-      const key = SEQUENCES[sequence[1]];
+      const key = SEQUENCES.get(sequence[1]);
       if (key !== undefined) keys.push(key);
     } else keys.push(CONTROLS[code] ?? code);
   }
