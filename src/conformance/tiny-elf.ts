@@ -55,7 +55,7 @@ export const KERNEL_ADDRESS = 0x100000;
 const VIRTUAL_BASE = 0xffffffff80000000n;
 
 /**
- * A kernel that consists of `code` at its start and zeros up to two pages. Its notes (xen/include/public/elfnote.h)
+ * A kernel that consists of `code` at its start and zeros up to two pages, or more where the code is longer. Its notes (xen/include/public/elfnote.h)
  * offer the 32-bit PVH entry and the 64-bit paravirtual one, both at `code`; the second page is left for hypercalls.
  */
 export function tinyKernel(code: readonly number[]): Uint8Array {
@@ -70,7 +70,7 @@ export function tinyKernel(code: readonly number[]): Uint8Array {
     ...note(12, address(0xffff800000000000n)), // HV_START_LOW
     ...note(18, address(BigInt(KERNEL_ADDRESS))), // PHYS32_ENTRY
   ]);
-  const size = 2 * 4096;
+  const size = Math.max(2, Math.ceil(code.length / 4096)) * 4096;
   const file = new Uint8Array(4096 + size);
   const noteStart = 2048;
   file.set(notes, noteStart);

@@ -48,7 +48,7 @@ export function deliver(vcpu: Vcpu, exception: Exception): void {
   vcpu.countDelivery();
   const { vector, code, address } = exception;
   const { rip, cpl } = cpu;
-  noteException(cpu, { vector, code, address, rip, cpl, instructions: vcpu.budget.executed });
+  noteException(cpu, { vector, code, address, rip, cpl, instructions: vcpu.instructions });
   if ((SHOWS_RF >>> vector) & 1) cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) | RF);
   if (vcpu.environment.exception?.(exception)) return;
   if (vector === vectors.PF && address !== undefined) cpu.set64(state.CR2, address);

@@ -8,7 +8,7 @@ import * as vectors from '../x86/vectors.ts';
 import { Blocks } from './blocks.ts';
 import { Budget } from './budget.ts';
 import type { Core } from './core.ts';
-import { deliver, deliverFault } from './faults.ts';
+import { deliver, deliverFault, takeFault } from './faults.ts';
 import { GuestDebug } from './guest-debug.ts';
 import { REGION_LIMIT } from './layout.ts';
 import * as record from './record.ts';
@@ -69,6 +69,7 @@ export class Vcpu {
     this.cpu.requestExit = () => this.requestExit();
     this.cpu.watch = (linear, bytes, write) => this.watch(linear, bytes, write);
     this.cpu.watchPort = (port, bytes) => this.watchPort(port, bytes);
+    this.cpu.deliverFault = () => deliver(this, takeFault(this.cpu));
     this.cpu.codeWritten = (address, length) => core.codeWritten(address, length);
   }
   /** Called once: the interpreter's functions exist, and this processor's state stands at STATE. */

@@ -37,13 +37,16 @@ export const EFER_NXE = 1 << 11;
 /** AMD APM 2, 3.1.7. */
 export const EFER_FFXSR = 1 << 14;
 
-/** DR6: B0-B3; a debug register was accessed while DR7.GD was set; single step. */
+/** DR6: B0-B3; a debug register was accessed while DR7.GD was set; single step; a task switch to a TSS with T set. */
 export const DR6_B = 0xf;
 export const DR6_BD = 1 << 13;
 export const DR6_BS = 1 << 14;
+export const DR6_BT = 1 << 15;
 /** The bits of DR6 and DR7 that read as 1, always. */
 export const DR6_FIXED = 0xffff0ff0;
 export const DR7_FIXED = 0x400;
 /** DR7: L0 to G3, and GD. */
 export const DR7_ENABLED = 0xff;
 export const DR7_GD = 1 << 13;
+/** L0-L3: a task switch clears them. */
+export const DR7_LOCAL = 0x55;

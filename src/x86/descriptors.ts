@@ -36,8 +36,13 @@ export const TYPE_BUSY_TSS = 11;
 export const TYPE_CALL_GATE = 12;
 export const TYPE_INTERRUPT_GATE = 14;
 export const TYPE_TRAP_GATE = 15;
-/** 16-bit TSS, not busy. */
+export const TYPE_TASK_GATE = 5;
+/** 16-bit TSS, not busy and busy. */
 export const TYPE_TSS_16 = 1;
+export const TYPE_BUSY_TSS_16 = 3;
+/** In the type of a TSS: it is in use; it has 32 bits. */
+export const TSS_BUSY = 2;
+export const TSS_32 = 8;
 
 /** Attributes of flat segments, as SYSCALL and SYSENTER load them and loaders hand them to kernels. */
 export const FLAT_CODE_64 = 0xa09b00;

@@ -22,3 +22,5 @@ export const ID = 1 << 21;
 
 /** The status flags: what arithmetic sets. */
 export const ARITHMETIC_FLAGS = CF | PF | AF | ZF | SF | OF;
+/** All that is a flag; the rest of RFLAGS is reserved. */
+export const FLAGS_KNOWN = ARITHMETIC_FLAGS | TF | IF | DF | IOPL | NT | RF | VM | AC | VIF | VIP | ID;

@@ -90,6 +90,8 @@ export class Cpu {
   /** Memory and ports that helpers access while breakpoints are armed. Set by vcpu.ts. */
   watch: (linear: bigint, bytes: number, write: boolean) => void = () => {};
   watchPort: (port: number, bytes: number) => void = () => {};
+  /** Deliver the fault that the state holds at RIP, within the instruction that raised it. Set by vcpu.ts. */
+  deliverFault: () => void = () => {};
   /** Drop translations of code in the page. */
   codeWritten: (address: number, length: number) => void = () => {};
 

@@ -1,4 +1,4 @@
-import { DESCRIPTOR_DB, DESCRIPTOR_L, DESCRIPTOR_P } from '../../x86/descriptors.ts';
+import { DESCRIPTOR_DB, DESCRIPTOR_L, DESCRIPTOR_P, TYPE_TASK_GATE } from '../../x86/descriptors.ts';
 import { AC, IF, NT, RF, TF, VM } from '../../x86/flags.ts';
 import { CS, DS, ES, FS, GS, SS } from '../../x86/segments.ts';
 import * as vectors from '../../x86/vectors.ts';
@@ -8,12 +8,16 @@ import { NO_CODE } from './exceptions.ts';
 import { descriptor, descriptorDpl, descriptorType, isPresent, setSegment } from './segments.ts';
 import { currentStack, innerStack, LONG_STACK, Pusher, RSP, setStackPointer } from './stack-frames.ts';
 import { state } from './state.ts';
-/** What kind of event goes through the IDT. */
-export type EventKind = 'exception' | 'external' | 'software';
+import { switchTask } from './task-switch.ts';
+
+/**
+ * What kind of event goes through the IDT. `software`: INT n, INT3, INTO, which mind the gate's DPL; `privileged software`: INT1.
+ */
+export type EventKind = 'exception' | 'external' | 'software' | 'privileged software';
 
 /**
  * Delivers a vector through the IDT (SDM 3A 6.12): pushes the frame with the current RIP, loads the handler. Faults on the
- * way raise; nothing has been changed by then but the inner stack's memory.
+ * way raise; nothing has been changed by then but the inner stack's memory, or the task has been switched.
  */
 export function deliver(cpu: Cpu, vector: number, code: number | undefined, kind: EventKind): void {
   const external = kind === 'software' ? 0 : 1;
@@ -30,9 +34,14 @@ export function deliver(cpu: Cpu, vector: number, code: number | undefined, kind
   const high = Number(entry >> 32n);
   const type = (high >> 8) & 0x1f;
   // 14, 15: 32- or 64-bit interrupt and trap gates; 6, 7: their 16-bit forms.
-  if (type !== 14 && type !== 15 && !(!long && (type === 6 || type === 7))) bad();
+  const isTaskGate = !long && type === TYPE_TASK_GATE;
+  if (type !== 14 && type !== 15 && !(!long && (type === 6 || type === 7)) && !isTaskGate) bad();
   if (kind === 'software' && ((high >> 13) & 3) < cpu.cpl) bad();
   if (!(high & DESCRIPTOR_P)) cpu.raise(vectors.NP, vector * 8 + 2 + external);
+  if (isTaskGate) {
+    const cause = kind === 'exception' || kind === 'external' ? 'event' : 'software';
+    return switchTask(cpu, low >>> 16, { cause, resumeAt: cpu.ip, external, errorCode: code });
+  }
   let target = BigInt(((low & 0xffff) | (high & 0xffff0000)) >>> 0);
   if (long) target |= cpu.readLinear(cpu.wrap(address + 8n), 4, true) << 32n;
   const wide = type & 8;

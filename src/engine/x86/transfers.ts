@@ -1,7 +1,4 @@
-/**
- * Far transfers, returns from interrupts and system calls (SDM 3A 5.8; SDM 2, the instructions). A task switch through a TSS
- * descriptor or a task gate raises #GP: it is not here yet.
- */
+/** Far transfers, returns from interrupts and system calls (SDM 3A 5.8; SDM 2, the instructions). */
 import { DR6_BS, DR7_GD, EFER_SCE } from '../../x86/control.ts';
 import {
   DESCRIPTOR_DB,
@@ -12,6 +9,7 @@ import {
   FLAT_CODE_32,
   FLAT_CODE_64,
   FLAT_DATA,
+  TYPE_TASK_GATE,
 } from '../../x86/descriptors.ts';
 import { IF, IOPL, NT, RF, TF, VIF, VIP, VM } from '../../x86/flags.ts';
 import { CS, DS, ES, FS, GS, SS } from '../../x86/segments.ts';
@@ -34,6 +32,7 @@ import {
 } from './segments.ts';
 import { checkPushes, currentStack, innerStack, Popper, Pusher, RSP, setStackPointer } from './stack-frames.ts';
 import { state } from './state.ts';
+import { isTss, returnToPreviousTask, switchByTransfer } from './task-switch.ts';
 
 /** Checks a code segment for a direct far transfer (SDM 3A 5.8.1). */
 function checkCode(cpu: Cpu, selector: number): Descriptor {
@@ -65,13 +64,21 @@ function gate(
   return { selector: d.low >>> 16, offset, bits: cpu.longMode ? 64 : type === 12 ? 32 : 16, count: d.high & 31 };
 }
 
-function farJump(cpu: Cpu, selector: number, offset: bigint): void {
+/** A far transfer to a TSS or a task gate switches tasks, outside long mode. */
+function namesTask(cpu: Cpu, d: Descriptor): boolean {
+  const type = descriptorType(d);
+  return !cpu.longMode && (type === TYPE_TASK_GATE || isTss(type));
+}
+
+function farJump(cpu: Cpu, selector: number, offset: bigint, next: bigint): void {
   if (!cpu.protectedMode || cpu.v86) return farReal(cpu, selector, offset);
   if (!(selector & 0xfffc)) cpu.raise(vectors.GP, 0);
   const d = descriptor(cpu, selector);
+  if (namesTask(cpu, d)) return switchByTransfer(cpu, 'jump', selector, d, next);
   if (isSystem(d)) {
     const target = gate(cpu, selector, d);
-    return farJump(cpu, target.selector & ~3, target.offset);
+    const code = target.selector & ~3;
+    return enterCode(cpu, code, checkCode(cpu, code), target.offset, cpu.cpl);
   }
   enterCode(cpu, selector, checkCode(cpu, selector), offset, cpu.cpl);
 }
@@ -100,6 +107,7 @@ function farCall(cpu: Cpu, bits: number, selector: number, offset: bigint, next:
     cpu.setGpr(RSP, sp);
     return;
   }
+  if (namesTask(cpu, d)) return switchByTransfer(cpu, 'call', selector, d, next);
   const target = gate(cpu, selector, d);
   const code = descriptor(cpu, target.selector);
   const type = descriptorType(code);
@@ -209,7 +217,10 @@ function iret(cpu: Cpu, bits: number): void {
     cpu.flags = (cpu.flags & keep) | (flags & ~keep & 0x277fd7) | 2;
     return;
   }
-  if (cpu.get32(state.FLAGS_REST) & NT) cpu.raise(vectors.GP, 0); // a nested task's return
+  if (cpu.get32(state.FLAGS_REST) & NT) {
+    if (cpu.longMode) cpu.raise(vectors.GP, 0);
+    return returnToPreviousTask(cpu, nextIp(cpu));
+  }
   const offset = stack.pop();
   const selector = Number(stack.pop() & 0xffffn);
   const flags = Number(stack.pop() & 0xffffffffn);
@@ -258,6 +269,10 @@ function returnToV86(cpu: Cpu, stack: Popper, offset: bigint, selector: number, 
   cpu.ip = offset & 0xffffn;
 }
 
+/** What instructions that may load RF, since they may switch tasks, do where they do not. */
+function clearResumeFlag(cpu: Cpu): void {
+  cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~RF);
+}
 /** Offset in CS of the instruction after the one being executed. */
 function nextIp(cpu: Cpu): bigint {
   const next = cpu.next();
@@ -280,6 +295,7 @@ function softwareInterrupt(cpu: Cpu, vector: number, mindsIopl: boolean): void {
     // The hypervisor finds RIP at the instruction, as it does when one has faulted.
     cpu.rip = cpu.here();
     dropHeldTraps(cpu);
+    clearResumeFlag(cpu);
     return ask(vector, next);
   }
   if (mindsIopl && cpu.v86 && cpu.iopl < 3) cpu.raise(vectors.GP, 0);
@@ -289,7 +305,7 @@ function softwareInterrupt(cpu: Cpu, vector: number, mindsIopl: boolean): void {
 function debugInterrupt(cpu: Cpu): void {
   deliverAfter(cpu, nextIp(cpu), () => {
     if (cpu.environment.exception?.({ vector: vectors.DB })) return;
-    deliver(cpu, vectors.DB, undefined, 'exception');
+    deliver(cpu, vectors.DB, undefined, 'privileged software');
     cpu.set64(state.DR + 40, cpu.get64(state.DR + 40) & ~BigInt(DR7_GD));
   });
 }
@@ -297,7 +313,7 @@ function debugInterrupt(cpu: Cpu): void {
 function deliverAfter(cpu: Cpu, next: bigint, event: () => void): void {
   const here = cpu.rip;
   cpu.ip = next;
-  cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~RF);
+  clearResumeFlag(cpu);
   try {
     event();
   } catch (thrown) {
@@ -313,9 +329,11 @@ function loadFlat(cpu: Cpu, code: number, stack: number, codeAttributes: number,
 
 export const transferHelpers: Record<string, Helper> = {
   far_jump: cpu => {
-    farJump(cpu, cpu.argument32(2) & 0xffff, cpu.argument(1));
+    clearResumeFlag(cpu);
+    farJump(cpu, cpu.argument32(2) & 0xffff, cpu.argument(1), nextIp(cpu));
   },
   far_call: cpu => {
+    clearResumeFlag(cpu);
     farCall(cpu, cpu.argument32(0), cpu.argument32(2) & 0xffff, cpu.argument(1), nextIp(cpu));
   },
   far_return: cpu => {
@@ -338,7 +356,10 @@ export const transferHelpers: Record<string, Helper> = {
   int1: debugInterrupt,
   into: cpu => {
     if (cpu.argument32(0)) softwareInterrupt(cpu, vectors.OF, false);
-    else cpu.ip = nextIp(cpu);
+    else {
+      cpu.ip = nextIp(cpu);
+      clearResumeFlag(cpu);
+    }
   },
   syscall: cpu => {
     if (!(cpu.get32(state.EFER) & EFER_SCE)) cpu.raise(vectors.UD);
