@@ -9,6 +9,7 @@ import { htmlStructure, xmlStructure } from './markup.ts';
 /** Inputs of each; what has a test file of its own has none here. */
 const SLICES: ReadonlyMap<string, number> = new Map([
   ['images', 2000],
+  ['nine-p', 500],
   ['plugins', 2000],
   ['processor', 300],
   ['reports', 100],

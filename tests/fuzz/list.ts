@@ -1,6 +1,7 @@
 /** All fuzzers, a line each. */
 import type { Fuzzer } from './fuzzer.ts';
 import { images } from './images.ts';
+import { nineP } from './nine-p.ts';
 import { plugins } from './plugins.ts';
 import { processor } from './processor.ts';
 import { reports } from './reports.ts';
@@ -9,6 +10,7 @@ import { xenPv } from './xen-pv.ts';
 
 export const fuzzers: readonly Fuzzer[] = [
   images,
+  nineP,
   plugins,
   processor,
   reports,
