@@ -5,9 +5,11 @@
  * `jit` for the second tier (64- and 32-bit code).
  *
  * The host is not trusted blindly. What a NOP changes on it is the doing of its kernel or hypervisor and not compared; what the
- * processor does not do again is not held against the engine.
+ * processor does not do again is not held against the engine; where the manual lets processors differ, the host is asked
+ * what it is (processor-models.ts).
  */
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { offered } from '../../src/engine/x86/cpuid.ts';
 import type { Row } from '../../src/engine/x86/instructions/row.ts';
 import { rows } from '../../src/engine/x86/instructions/table.ts';
@@ -23,6 +25,7 @@ import { memoryChanges, type Native, type NativeCase, openNative } from '../orac
 import { Random } from '../oracle/random.ts';
 import { fileOf, RETIRED, rowKey } from '../oracle/vectors.ts';
 import type { Finding, Fuzzer, Limits, Outcome } from './fuzzer.ts';
+import { type DifferingModels, differingModels } from './processor-models.ts';
 
 const SEQUENCES = 512;
 const LENGTH = 12;
@@ -66,6 +69,8 @@ export const processor: Fuzzer = {
   missing() {
     if (process.platform !== 'linux' || process.arch !== 'x64')
       return 'the processor underneath is to be an x86-64 of Linux';
+    if (!/\bfsgsbase\b/.test(readFileSync('/proc/cpuinfo', 'latin1')))
+      return 'the kernel or the processor does not let programs write FS.base (WRFSBASE)';
     return spawnSync('gcc', ['--version']).error ? 'gcc is not installed: it builds the harness' : undefined;
   },
   async run(limits) {
@@ -86,6 +91,8 @@ class ProcessorFuzz {
   readonly #byMode: Map<Mode, Row[]>;
   /** Fields that this host changes by itself. */
   readonly #hosts = new Set<string>();
+  /** Where the processor may do, and does, otherwise than the engine. */
+  readonly #models: DifferingModels;
   /** Sequences that the processor did not do twice in the same way. */
   #unsteady = 0;
 
@@ -94,6 +101,7 @@ class ProcessorFuzz {
     this.#limits = limits;
     this.#jit = limits.words.includes('jit');
     this.#guest = new OracleGuest(this.#jit);
+    this.#models = differingModels(native);
     const wanted = limits.words.filter(word => word !== 'jit');
     const isWanted = (row: Row) =>
       wanted.length === 0 ||
@@ -115,6 +123,7 @@ class ProcessorFuzz {
       [
         `${instructions} instructions`,
         this.#hosts.size > 0 && `not compared, for this host changes them by itself: ${[...this.#hosts].join(', ')}`,
+        this.#models.length > 0 && `left out, for this host: ${this.#models.map(({ what }) => what).join(', ')}`,
         this.#unsteady > 0 && `${this.#unsteady} sequences that the processor did not repeat`,
       ]
         .filter(Boolean)
@@ -163,7 +172,7 @@ class ProcessorFuzz {
       const cases: NativeCase[] = [];
       const owners: Sequence[] = [];
       for (const sequence of batch) {
-        const next = sequence.over ? undefined : draw(sequence, this.#byMode.get(sequence.mode)!);
+        const next = sequence.over ? undefined : draw(sequence, this.#byMode.get(sequence.mode)!, this.#models);
         if (!next) continue;
         cases.push(next);
         owners.push(sequence);
@@ -277,7 +286,7 @@ function begin(mode: Mode, seed: number): Sequence | undefined {
  * The next instruction of a sequence; undefined when the dice found none. What leaves flags undefined is followed by one
  * that defines them all.
  */
-function draw(sequence: Sequence, choices: readonly Row[]): NativeCase | undefined {
+function draw(sequence: Sequence, choices: readonly Row[], models: DifferingModels): NativeCase | undefined {
   const { mode, random, now } = sequence;
   const view = new DataView(now.buffer);
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
@@ -285,6 +294,7 @@ function draw(sequence: Sequence, choices: readonly Row[]): NativeCase | undefin
     if (sequence.flagsUndefined && !DEFINES_FLAGS.test(row.name)) continue;
     const encoded = encode({ row, mode, initial: view, random });
     if (!encoded || isUndefined(row, mode, encoded.code, now)) continue;
+    if (models.some(({ concerns }) => concerns(row, mode, encoded, view))) continue;
     sequence.drawn = row;
     return { code: encoded.code, initial: now, repeat: /^rep/.test(row.name) };
   }

@@ -67,7 +67,7 @@ function loadsStackSegment(code: Uint8Array): boolean {
 
 /** Rows whose results two processors need not agree on to the bit (masks.ts), or whose effects outlast the image. */
 const NOT_IN_SEQUENCES =
-  /^(r(cp|sqrt)[ps]s|f2xm1|fyl2x|fyl2xp1|fptan|fpatan|fsin|fcos|fsincos|lar|popf|pushf|xrstor|fxsave|fnsave|fnstenv|fldenv|frstor|arpl)$/;
+  /^(r(cp|sqrt)[ps]s|dpp[sd]|f2xm1|fyl2x|fyl2xp1|fptan|fpatan|fsin|fcos|fsincos|lar|popf|pushf|xrstor|fxsave|fnsave|fnstenv|fldenv|frstor|arpl)$/;
 
 /** Rows for sequences: what falls through to the next instruction and is defined to the last bit. */
 export function isFuzzable(row: Row, mode: Mode): boolean {
