@@ -16,7 +16,7 @@ const { pathToFileURL } = require('node:url');
 const root = path.dirname(__dirname);
 require('./set-up.cjs').setUp(root);
 
-import(pathToFileURL(path.join(root, 'dist/src/cli/main.js')).href).then(
+import(pathToFileURL(path.join(root, 'dist/bundle/main.js')).href).then(
   module => module.main(process.argv.slice(2)),
   error => {
     if (error.code === 'EMFILE' || error.code === 'ENFILE') {

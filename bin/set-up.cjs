@@ -45,6 +45,11 @@ function wantsBuild(root) {
   });
 }
 
+const programOf = root => path.join(root, 'dist/bundle/main.js');
+
+/** True where the bundle is older than the last build. */
+const wantsBundle = root => changed(programOf(root)) < changed(stampOf(root)) || !changed(programOf(root));
+
 /** Runs a step of the set-up, its output on stderr: stdout belongs to the guest. */
 function step(root, title, command, args) {
   const { spawnSync } = require('node:child_process');
@@ -95,7 +100,8 @@ function alive(lock) {
 
 /** Installs and compiles what is missing or has changed in the clone at `root`; says what takes long on stderr. */
 exports.setUp = function setUp(root) {
-  if (!fs.existsSync(path.join(root, 'tsconfig.json')) || !(wantsInstall(root) || wantsBuild(root))) return;
+  if (!fs.existsSync(path.join(root, 'tsconfig.json'))) return;
+  if (!(wantsInstall(root) || wantsBuild(root) || wantsBundle(root))) return;
   locked(root, () => {
     if (wantsInstall(root)) {
       const quietly = ['--no-fund', '--no-audit', '--loglevel=error'];
@@ -110,5 +116,6 @@ exports.setUp = function setUp(root) {
       // The compiler leaves it alone when nothing changed but times; what is edited from `start` on is compiled next time.
       fs.utimesSync(stampOf(root), start, start);
     }
+    if (wantsBundle(root)) require('./bundle.cjs').bundle(root);
   });
 };

@@ -1,7 +1,7 @@
 /** The package's own version. */
 import { readFileSync } from 'node:fs';
+import { packageFile } from '../host/node/package-files.ts';
 
 export function packageVersion(): string {
-  const file = new URL('../../../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+  return (JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string }).version;
 }

@@ -5,11 +5,11 @@
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
-import { dirname, extname, join, sep } from 'node:path';
+import { dirname, join, sep } from 'node:path';
 import process from 'node:process';
-import { fileURLToPath } from 'node:url';
 import type { ArtifactCache } from '../artifact-cache.ts';
 import { cacheFolder, distrust } from './cache.ts';
+import { compiledRoom } from './package-files.ts';
 
 const DIGEST_LENGTH = 32;
 /** For how many versions of the code something is kept: the ones used last. */
@@ -22,10 +22,9 @@ const digest = (data: Uint8Array) => createHash('sha256').update(data).digest();
 /** Hash of all code in the folders, under which its artifacts are valid. */
 function versionOf(folders: readonly string[]): string {
   const hash = createHash('sha256');
-  const extension = extname(fileURLToPath(import.meta.url));
   for (const folder of folders) {
     const names = readdirSync(folder, { recursive: true, encoding: 'utf8' });
-    for (const name of names.filter(name => name.endsWith(extension) && !name.includes('.test.')).sort()) {
+    for (const name of names.filter(name => name.endsWith('.js') && !name.includes('.test.')).sort()) {
       const content = readFileSync(join(folder, name));
       hash.update(`${name.replaceAll(sep, '/')} ${content.length}\n`).update(content);
     }
@@ -93,7 +92,4 @@ function forget(folder: string, keep: number): void {
 }
 
 /** For `MachineOptions.cache`: in the folder of cache.ts. */
-export const diskCache: ArtifactCache = createArtifactCache(
-  cacheFolder(),
-  ['engine', 'wasm', 'x86'].map(room => fileURLToPath(new URL(`../../${room}`, import.meta.url))),
-);
+export const diskCache: ArtifactCache = createArtifactCache(cacheFolder(), ['engine', 'wasm', 'x86'].map(compiledRoom));

@@ -9,6 +9,7 @@ import { pathToFileURL } from 'node:url';
 import type { HypervisorModule } from '../../paravirt/operations.ts';
 import { binaryHypervisor } from '../../plugins/binary.ts';
 import { Guard, guarded, LOADING, PluginError, reasonOf, type Watch } from '../../plugins/guard.ts';
+import { libraryUrl } from './package-files.ts';
 import type { PluginHooks } from './plugin-hooks.ts';
 
 /** How long a module may take to be evaluated, in milliseconds. */
@@ -83,6 +84,6 @@ let registered = false;
 function registerHooks(typescript: string | undefined): void {
   if (registered) return;
   registered = true;
-  const data: PluginHooks = { index: new URL('../../index.js', import.meta.url).href, typescript };
+  const data: PluginHooks = { index: libraryUrl, typescript };
   register(new URL('./plugin-hooks.js', import.meta.url), { data });
 }
