@@ -125,6 +125,12 @@ test('guest time is the host’s while nobody takes anything', () => {
   assert.equal(machine.stolen, 0);
 });
 
+test('a host that executes three instructions a nanosecond: guest time does not run ahead, so that idleness is no wait', () => {
+  const machine = new Scripted({ pace: 0.3 });
+  machine.busy(500 * MS);
+  assert.ok(Math.abs(machine.lag) < 20_000, `${machine.lag}`);
+});
+
 for (const stall of [1, 20, 500, 5000, 60_000].map(milliseconds => milliseconds * MS))
   for (const hertz of [100, 250, 1000])
     test(`a stall of ${stall / MS} ms: nothing leaps, no tick of ${hertz} Hz is lost, and it is made up`, () => {

@@ -7,7 +7,8 @@
  * executes n instructions, and g goes on to h, within these limits:
  *
  * 1. By n × CREEP at least, even beyond h. So time never stands still while instructions execute, and never runs back.
- *    No host executes more than one instruction a nanosecond for long, so h catches up with g.
+ *    A host may execute more than one instruction a nanosecond, though: where h has gone on, half of that is enough. So h
+ *    catches up with g, and an idle guest never waits for that.
  * 2. By STEP + (n - CLOSE) × RATE at most. The guest sees a processor that is at times slow, but one that executes 20
  *    instructions a microsecond at least, and never one that stops: a tick of 1 ms has room for 20,000 instructions,
  *    of which the handler takes a fifth. Where the host executes more (they all do, some 50 to 500), g runs faster
@@ -74,6 +75,8 @@ export class HostTime {
   #seen = 0;
   #seenAt: number;
   #grain = 0;
+  /** Host time at the latest reading. */
+  #readAt = 0;
   /** Nanoseconds an instruction has taken lately, RATE at most. */
   #pace = 10;
   /** Host time and instructions when the present slice began. */
@@ -128,11 +131,19 @@ export class HostTime {
     const { next } = this.#deadlines;
     const waiting = latest < next;
     const wanted = Math.min(host, latest + most, waiting ? next : Number.POSITIVE_INFINITY);
-    const now = Math.max(wanted, latest + Math.max(0, at - state.at) * CREEP);
+    const now = Math.max(wanted, latest + this.#least(at - state.at, host - this.#readAt));
+    this.#readAt = host;
     state.latest = now;
     state.at = at;
     if (waiting && now >= next) this.#deadlines.reached();
     return now;
+  }
+
+  /** What a reading goes on by at least, after so many instructions, in which the host's time moved by so much. */
+  #least(executed: number, moved: number): number {
+    if (executed <= 0) return 0;
+    const creep = executed * CREEP;
+    return moved > 0 ? Math.max(CREEP, Math.min(creep, moved / 2)) : creep;
   }
 
   /** Host time since the start. Where the host's clock has not moved since the last look, what it would say is guessed. */
@@ -211,7 +222,7 @@ export class HostTime {
     this.#start = now - latest;
     this.#looked = now;
     this.#wall = this.#host.wall();
-    this.#seen = this.#slice = latest;
+    this.#seen = this.#slice = this.#readAt = latest;
     this.#state.at = this.#seenAt = this.#sliceAt = this.#instructions();
   }
 }
