@@ -10,10 +10,19 @@
  * at every use (10 MB, 10 ms); what does not match is made anew from the packages, and these are fetched anew.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { readDeb } from '../../boot/guest/deb.ts';
-import { initScript, PROFILE } from '../../boot/guest/init-script.ts';
 import { buildInitramfs } from '../../boot/guest/initramfs.ts';
 import { moduleName, selectModules, WANTED_MODULES } from '../../boot/guest/modules.ts';
 import { ImageError } from '../../boot/image-error.ts';
@@ -262,7 +271,7 @@ async function build(
     recipe: recipe(),
     digests: { kernel: digestOf(join(made, KERNEL))!, initrd: digestOf(join(made, INITRD))! },
   };
-  writeFileSync(join(made, 'guest.json'), `${JSON.stringify(record, undefined, 2)}\n`);
+  writeFileSync(join(made, RECORD), `${JSON.stringify(record, undefined, 2)}\n`);
   // What already stands there is not a whole guest, or it would have been found above.
   if (existsSync(target) && !readGuest(target)) renameSync(target, join(work, `broken-${process.pid}`));
   publish(made, target);
@@ -272,11 +281,27 @@ async function build(
   return { ...guest, cached: false };
 }
 
+/** True for a guest that another version of Polyvisor made, and used within a day: both may share a cache. */
+function belongsToAnother(path: string): boolean {
+  const file = join(path, RECORD);
+  return readJson(file, isGuestRecord)?.recipe !== recipe() && Date.now() - statSync(file).mtimeMs < 24 * HOUR;
+}
+
+function noteUse(record: string): void {
+  const now = new Date();
+  try {
+    utimesSync(record, now, now);
+  } catch {
+    // Somebody else's cache, or one that cannot be written to: it serves all the same.
+  }
+}
+
 /** Removes the flavour's earlier guests, and packages that no guest is made of any more. */
 function prune(cache: string, folder: string, current: string): void {
   for (const name of readdirSync(folder)) {
     const path = join(folder, name);
-    if (path !== current && existsSync(join(path, 'guest.json'))) rmSync(path, { recursive: true, force: true });
+    if (path === current || !existsSync(join(path, RECORD)) || belongsToAnother(path)) continue;
+    rmSync(path, { recursive: true, force: true });
   }
   const used = new Set<string>();
   for (const architecture of Object.keys(GUEST_KERNELS)) {
@@ -297,12 +322,13 @@ const HOUR = 3_600_000;
 
 const KERNEL = 'vmlinuz';
 const INITRD = 'initrd.cpio';
+const RECORD = 'guest.json';
 
 /** The newest whole guest of today's recipe below `folder`. `note` hears of those that are damaged. */
 function findGuest(folder: string, note: (text: string) => void = () => {}): Guest | undefined {
   if (!existsSync(folder) || !statSync(folder).isDirectory()) return undefined;
   const paths = readdirSync(folder).map(name => join(folder, name));
-  const made = paths.filter(path => existsSync(join(path, 'guest.json')));
+  const made = paths.filter(path => existsSync(join(path, RECORD)));
   made.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
   for (const path of made) {
     const guest = readGuest(path, note);
@@ -313,7 +339,7 @@ function findGuest(folder: string, note: (text: string) => void = () => {}): Gue
 
 /** @returns undefined for what is not whole, or was made by another recipe or before there were digests */
 function readGuest(path: string, note: (text: string) => void = () => {}): Guest | undefined {
-  const record = readJson(join(path, 'guest.json'), isGuestRecord);
+  const record = readJson(join(path, RECORD), isGuestRecord);
   if (record?.recipe !== recipe()) return undefined;
   const [kernel, initrd] = [join(path, KERNEL), join(path, INITRD)];
   const { recipe: _, digests, ...rest } = record;
@@ -325,6 +351,7 @@ function readGuest(path: string, note: (text: string) => void = () => {}): Guest
     note(`${file} is not what was written there: the guest in the cache is made again`);
     return undefined;
   }
+  noteUse(join(path, RECORD));
   return {
     ...rest,
     kernel,
@@ -335,8 +362,10 @@ function readGuest(path: string, note: (text: string) => void = () => {}): Guest
   };
 }
 
-/** Eight hexadecimal digits that change when what goes into the initramfs does. */
+/** Eight hexadecimal digits that change when what goes into the initramfs does: those of one with next to nothing in it. */
 function recipe(): string {
-  const text = [initScript('', []), PROFILE, ...WANTED_MODULES, buildInitramfs.toString()].join('\0');
-  return createHash('sha256').update(text).digest('hex').slice(0, 8);
+  const busybox = new TextEncoder().encode('\0[\0[[\0sh\0');
+  const sample = { name: 'a', path: 'a.ko', data: new Uint8Array(0), depends: [], aliases: ['pci:*'] };
+  const initramfs = buildInitramfs({ release: '0', busybox, modules: [sample] });
+  return createHash('sha256').update(initramfs).update(WANTED_MODULES.join('\0')).digest('hex').slice(0, 8);
 }
