@@ -1,29 +1,32 @@
 /*
  * Makes dist/bundle of dist/src: the command line as a few files, since a start loads hundreds of modules in each of its threads
- * otherwise, and spends a fifth of a second on that. A worker's program stands beside the code that starts it ("./name.js").
+ * otherwise, and spends a fifth of a second on that. The program of a worker stands beside the code that starts it.
  */
 'use strict';
 
 const fs = require('node:fs');
 const path = require('node:path');
 
-/** What is started by its name: the command, its processes and workers, and what files with hypervisors import. */
-const PROGRAMS = [
-  'cli/main',
-  'cli/thread-worker',
-  'cli/cell-process',
-  'cli/conform-worker',
-  'cli/self-watch-worker',
-  'host/node/translator-worker',
-  'host/node/plugin-hooks',
-  'index',
-];
+/** What stands for itself: the command, and the library, which files with hypervisors import. */
+const MAIN = ['dist/src/cli/main.js', 'dist/src/index.js'];
+
+/** The programs of processes and workers below `folder`: those that code names as `new URL('./name.js', import.meta.url)`. */
+function programs(folder) {
+  const found = [];
+  for (const entry of fs.readdirSync(folder, { recursive: true })) {
+    if (!entry.endsWith('.js') || entry.endsWith('.test.js')) continue;
+    const file = path.join(folder, entry);
+    for (const [, name] of fs.readFileSync(file, 'utf8').matchAll(/new URL\('\.\/([\w-]+\.js)', import\.meta\.url\)/g))
+      found.push(path.join(path.dirname(file), name));
+  }
+  return found;
+}
 
 exports.bundle = function bundle(root) {
   const folder = path.join(root, 'dist/bundle');
   const { metafile } = require('esbuild').buildSync({
     absWorkingDir: root,
-    entryPoints: PROGRAMS.map(name => `dist/src/${name}.js`),
+    entryPoints: [...new Set([...MAIN.map(name => path.join(root, name)), ...programs(path.join(root, 'dist/src'))])],
     bundle: true,
     splitting: true,
     format: 'esm',
