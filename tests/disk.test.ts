@@ -28,7 +28,8 @@ const missing = spawnSync('mkfs.ext4', ['-V'], { env }).error
   : false;
 
 /** The disk has another name under every interface. */
-const mount = 'for disk in /dev/vda /dev/xvda; do [ -b $disk ] && break; done; mount -t ext4 $disk /mnt || exit 9';
+const mount =
+  'for disk in /dev/vda /dev/xvda /dev/sda; do [ -b $disk ] && break; done; mount -t ext4 $disk /mnt || exit 9';
 
 for (const { name } of hypervisors)
   describe(`a disk under ${name}`, { skip: missing }, () => {

@@ -27,10 +27,16 @@ test('seconds', () => {
 });
 
 test('disks', () => {
-  assert.deepEqual(parseDisk('a.img'), { path: 'a.img', readOnly: false, share: false });
-  assert.deepEqual(parseDisk('/x/a.img,ro,format=raw'), { path: '/x/a.img', readOnly: true, share: false });
-  assert.deepEqual(parseDisk('a,,b.img,ro'), { path: 'a,b.img', readOnly: true, share: false });
-  assert.deepEqual(parseDisk('a.img,share'), { path: 'a.img', readOnly: false, share: true });
+  assert.deepEqual(parseDisk('a.img'), { path: 'a.img', readOnly: false, share: false, bus: undefined });
+  assert.deepEqual(parseDisk('/x/a.img,ro,format=raw'), {
+    path: '/x/a.img',
+    readOnly: true,
+    share: false,
+    bus: undefined,
+  });
+  assert.deepEqual(parseDisk('a,,b.img,ro'), { path: 'a,b.img', readOnly: true, share: false, bus: undefined });
+  assert.equal(parseDisk('a.img,bus=virtio').bus, 'virtio');
+  assert.deepEqual(parseDisk('a.img,share'), { path: 'a.img', readOnly: false, share: true, bus: undefined });
   for (const text of ['', ',ro', 'a,format=qcow2', 'a,readonly']) assert.throws(() => parseDisk(text), /--disk/);
 });
 

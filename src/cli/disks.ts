@@ -8,11 +8,11 @@ import { Failure, withFile } from './failure.ts';
 import type { DiskOption } from './values.ts';
 
 /** @throws Failure */
-export function openDisk({ path, readOnly, share }: DiskOption): Disk {
+export function openDisk({ path, readOnly, share, bus }: DiskOption): Disk {
   const onUnlockable = (reason: string) =>
     void process.stderr.write(`polyvisor: ${path} is not locked: ${reason}. Nothing keeps others from writing to it\n`);
   try {
-    return withFile(path, status.noInput, () => openDiskFile(path, { readOnly, share, onUnlockable }));
+    return withFile(path, status.noInput, () => openDiskFile(path, { readOnly, share, bus, onUnlockable }));
   } catch (error) {
     if (error instanceof DiskInUseError) throw new Failure(`--disk ${error.message}`, status.inUse);
     if (error instanceof ImageError) throw new Failure(`--disk ${error.message}`, status.image);

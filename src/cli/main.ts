@@ -86,7 +86,7 @@ function addRun(program: Command, finish: Finish): void {
     .option('--command-line <text>', "the kernel's whole command line, instead")
     .option('-m, --memory <size>', 'RAM, such as 512M or 1G', '256M')
     .option(
-      '-d, --disk <file[,ro][,share][,format=raw]>',
+      '-d, --disk <file[,ro][,share][,bus=name][,format=raw]>',
       'a raw disk or CD image, booted if no kernel is named; may be given more than once',
       collect,
     )

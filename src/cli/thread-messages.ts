@@ -2,6 +2,7 @@
 
 import { ImageError } from '../boot/image-error.ts';
 import type { Exit } from '../exits.ts';
+import { NoSuchBusError } from '../host/back-ends.ts';
 import type { Machine, MachineOptions, Statistics } from '../machine/options.ts';
 import { type Check, listOf, number, oneOf, optional, shape, tableOf, text } from '../matrix/shape.ts';
 import type { Crossing } from '../paravirt/trace.ts';
@@ -68,6 +69,7 @@ export type FromThread =
 
 /** An error as it is sent. What a file's hypervisor has thrown may be anything. */
 export function sendable(error: unknown): SentError {
+  if (isA(error, NoSuchBusError)) return sendable(new Failure(`--disk ${error.message}`));
   const known = isA(error, ImageError) || isA(error, Failure) || isA(error, PluginError);
   return {
     kind: isA(error, ImageError)

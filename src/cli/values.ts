@@ -39,24 +39,28 @@ export interface DiskOption {
   readOnly: boolean;
   /** Others may have it open, too. */
   share: boolean;
+  /** What it is plugged into; undefined: what the hypervisor's guests look at first. */
+  bus: string | undefined;
 }
 
-/** `FILE[,ro][,share][,format=raw]`; a comma in the name is written twice. */
+/** `FILE[,ro][,share][,bus=NAME][,format=raw]`; a comma in the name is written twice. */
 export function parseDisk(text: string): DiskOption {
   const [path, ...words] = text.split(/(?<!,),(?!,)/).map(part => part.replaceAll(',,', ','));
   if (!path) throw new Failure(`--disk ${text}: the name of a file comes first`);
   let readOnly = false;
   let share = false;
+  let bus: string | undefined;
   for (const word of words) {
     if (word === 'ro') readOnly = true;
     else if (word === 'rw') readOnly = false;
     else if (word === 'share') share = true;
+    else if (word.startsWith('bus=')) bus = word.slice('bus='.length);
     else if (word.startsWith('format=') && word !== 'format=raw')
       throw new Failure(`--disk ${text}: only raw images: "qemu-img convert -O raw" makes one of others`);
     else if (word !== 'format=raw')
-      throw new Failure(`--disk ${text}: unknown word "${word}": FILE[,ro][,share][,format=raw]`);
+      throw new Failure(`--disk ${text}: unknown word "${word}": FILE[,ro][,share][,bus=NAME][,format=raw]`);
   }
-  return { path, readOnly, share };
+  return { path, readOnly, share, bus };
 }
 
 export interface ModuleOption {

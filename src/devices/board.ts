@@ -28,13 +28,12 @@ import { createLocalApics } from './local-apics.ts';
 import { describePc } from './pc-description.ts';
 import * as at from './pc-layout.ts';
 import { PciBus, PciFunction } from './pci.ts';
+import { PCI_DISKS, type PciDisk } from './pci-disks.ts';
 import { Pic8259 } from './pic-8259.ts';
 import { Pit8254 } from './pit-8254.ts';
 import { ResetControl } from './reset-control.ts';
 import { Sockets } from './sockets.ts';
 import { Uart16550 } from './uart-16550.ts';
-import { VirtioBlk } from './virtio/virtio-blk.ts';
-import { VIRTIO_PCI_WINDOW, VirtioPci } from './virtio/virtio-pci.ts';
 import { LineSwitch, Wire } from './wire.ts';
 
 export interface BoardOptions {
@@ -48,7 +47,10 @@ export interface BoardOptions {
   console: Console;
   /** One for each processor. As many local APICs are made. */
   tscs: readonly TimeStampCounter[];
+  /** All of the machine's: those that name no bus of the board's are not the board's to serve. */
   backEnds?: BackEnds;
+  /** The bus of disks that name none. Default: the first of PCI_DISKS. */
+  diskBus?: string | undefined;
   /** The width of physical addresses that CPUID reports. */
   physicalAddressBits?: number;
   kill(reason: string): void;
@@ -80,7 +82,7 @@ export interface Board {
 
 export function createPcBoard(options: BoardOptions): Board {
   const { states, clock, memory } = options;
-  const { disks } = options.backEnds ?? NO_BACK_ENDS;
+  const disks = pciDisks(options);
   if (memory.size > at.PCI_MEMORY.start) throw new Error(`RAM must end below 0x${at.PCI_MEMORY.start.toString(16)}`);
   if (disks.length > at.MAX_DISKS) throw new Error(`${disks.length} disks: there is room for ${at.MAX_DISKS}`);
   const devices: Device[] = [];
@@ -222,17 +224,27 @@ function createSlot(
   };
 }
 
+/** The board's disks, with what makes a device of each. */
+function pciDisks({ backEnds = NO_BACK_ENDS, diskBus }: BoardOptions): { disk: Disk; make: PciDisk }[] {
+  const [first] = PCI_DISKS.keys();
+  return backEnds.disks.flatMap(disk => {
+    const make = PCI_DISKS.get(disk.bus ?? diskBus ?? first);
+    return make ? [{ disk, make }] : [];
+  });
+}
+
 /** The PCI bus: the host bridge is device 0, the disks follow. */
-function createPci(slot: Slot, disks: readonly Disk[], add: <T extends Device>(device: T) => T): PciBus {
+function createPci(
+  slot: Slot,
+  disks: readonly { disk: Disk; make: PciDisk }[],
+  add: <T extends Device>(device: T) => T,
+): PciBus {
   const pci = add(new PciBus(slot));
   const hostBridge = new PciFunction(slot, 'host-bridge', at.HOST_BRIDGE);
   hostBridge.attach();
   pci.plug(0, hostBridge);
-  for (const [index, disk] of disks.entries()) {
-    const block = new VirtioBlk(slot, disk, slot.memory, slot.log, `disk-${index}`);
-    const irq = at.pciIrq(index + 1);
-    const wiring = { line: slot.line(irq), lineNumber: irq };
-    const device = add(new VirtioPci(slot, block, at.PCI_MEMORY.start + index * VIRTIO_PCI_WINDOW, wiring));
+  for (const [index, { disk, make }] of disks.entries()) {
+    const device = add(make(slot, disk, index));
     pci.plug(index + 1, device.function);
   }
   return pci;

@@ -17,3 +17,26 @@ export function backEndsOf(options: { disks?: readonly Disk[]; backEnds?: Partia
   const { disks = [], networks = [] } = options.backEnds ?? {};
   return { disks: [...(options.disks ?? []), ...disks], networks };
 }
+
+/** A back end may say which bus it wants. */
+interface Plugged {
+  readonly name: string;
+  readonly bus?: string | undefined;
+}
+
+/** Those that are plugged into `bus`. @param first the bus of those that do not say */
+export function onBus<T extends Plugged>(backEnds: readonly T[], bus: string, first: string | undefined): readonly T[] {
+  return backEnds.filter(backEnd => (backEnd.bus ?? first) === bus);
+}
+
+/** A back end that no bus of the machine takes. */
+export class NoSuchBusError extends Error {}
+
+/** @param buses those of the machine, by name. @throws NoSuchBusError for a back end that none of them takes */
+export function checkBuses(backEnds: readonly Plugged[], buses: readonly string[], where: string): void {
+  for (const { name, bus = buses[0] } of backEnds) {
+    if (bus !== undefined && buses.includes(bus)) continue;
+    const there = buses.length > 0 ? `there ${buses.length === 1 ? 'is' : 'are'} ${buses.join(', ')}` : 'there is none';
+    throw new NoSuchBusError(`${name}: no bus ${bus ?? 'takes it'} under ${where}: ${there}`);
+  }
+}

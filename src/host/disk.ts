@@ -7,6 +7,8 @@ export interface Disk {
   /** Size in bytes; a multiple of 512. */
   readonly size: number;
   readonly readOnly: boolean;
+  /** The bus that it is plugged into; undefined: the one at which guests of the machine's hypervisor look first. */
+  readonly bus?: string | undefined;
   /** Fills `into` from `offset` (bytes). @throws RangeError outside the disk; Error when the host cannot read. */
   read(offset: number, into: Uint8Array): void;
   write(offset: number, from: Uint8Array): void;

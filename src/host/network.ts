@@ -3,6 +3,8 @@
  */
 export interface Network {
   readonly name: string;
+  /** As a disk's: the bus with the device that it is behind. */
+  readonly bus?: string | undefined;
   /** The guest sends `frame`. The array is the callee's to keep. */
   send(frame: Uint8Array): void;
   /**

@@ -5,7 +5,7 @@ import type { RegionLibrary } from '../engine/jit/library.ts';
 import type { TranslatorFactory } from '../engine/jit/translator.ts';
 import type { Exit } from '../exits.ts';
 import type { ArtifactCache } from '../host/artifact-cache.ts';
-import { type BackEnds, backEndsOf } from '../host/back-ends.ts';
+import type { BackEnds } from '../host/back-ends.ts';
 import type { HostClock } from '../host/clock.ts';
 import type { Console } from '../host/console.ts';
 import type { Disk } from '../host/disk.ts';
@@ -111,13 +111,6 @@ export function memorySize({ memory = DEFAULT_MEMORY }: MachineOptions): number 
   if (!Number.isInteger(memory) || memory % 4096 || memory < LEAST_MEMORY || memory > MOST_MEMORY)
     throw new Error(`memory: ${memory} bytes is not a multiple of 4096 from 1 MiB to 3 GiB`);
   return memory;
-}
-
-/** @throws Error for back ends that no device here takes */
-export function backEnds(options: MachineOptions): BackEnds {
-  const found = backEndsOf(options);
-  if (found.networks.length) throw new Error('networks: this version has no device that takes one');
-  return found;
 }
 
 /** @throws Error for a name that is not in the list */

@@ -8,10 +8,12 @@ import { createPcBoard } from '../devices/board.ts';
 import type { LocalApic } from '../devices/local-apic.ts';
 import { createLocalApicBoard } from '../devices/local-apic-board.ts';
 import { VGA_WINDOW } from '../devices/pc-layout.ts';
+import { PCI_DISKS } from '../devices/pci-disks.ts';
 import { Engine, type EngineEnvironment } from '../engine/engine.ts';
 import { libraryName } from '../engine/jit/library.ts';
 import { EngineProcessor } from '../engine/processor.ts';
 import { nativeMsrs } from '../engine/x86/msrs.ts';
+import { backEndsOf, checkBuses } from '../host/back-ends.ts';
 import { createLog, type Log } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
 import { nothing } from '../paravirt/native.ts';
@@ -21,7 +23,7 @@ import { Counts } from './counts.ts';
 import { Ending } from './ending.ts';
 import { type ConsoleInput, createConsoleInput } from './input.ts';
 import { Interrupts } from './interrupts.ts';
-import { backEnds, type MachineOptions, memorySize } from './options.ts';
+import { type MachineOptions, memorySize } from './options.ts';
 import { bindQuestions, busQuestions, cpuidQuestion, msrQuestions, type Tallies } from './questions.ts';
 import { createRandom } from './random.ts';
 import { createTallies } from './tallies.ts';
@@ -74,7 +76,7 @@ export function createEngine(options: MachineOptions): Engine {
 
 /** What tells one disk's boot loader from another's. */
 function firstSectors(options: MachineOptions): Uint8Array {
-  const [disk] = backEnds(options).disks;
+  const [disk] = backEndsOf(options).disks;
   const bytes = new Uint8Array(Math.min(disk?.size ?? 0, FIRST_SECTORS));
   disk?.read(0, bytes);
   return bytes;
@@ -104,7 +106,7 @@ export function connect(engine: Engine, options: MachineOptions, module: Hypervi
   const { kill, request } = ending;
   const input = createConsoleInput(options.console, listener.onTyping, listener.onTyped);
   const { console } = input;
-  const given = backEnds(options);
+  const given = backEndsOf(options);
   const ports = new Bus('port', log);
   const mmio = new Bus('mmio', log);
 
@@ -129,7 +131,10 @@ export function connect(engine: Engine, options: MachineOptions, module: Hypervi
   const physicalAddressBits = PHYSICAL_ADDRESS_BITS;
   const common = { ports, mmio, clock, states, memory, log, tscs: [tsc], physicalAddressBits, kill, request };
   const { platform } = table.boot;
-  if (platform === 'pc') board = createPcBoard({ ...common, console, backEnds: given });
+  const diskBuses = busesOf(table.boot.diskBuses, platform === 'pc' ? [...PCI_DISKS.keys()] : []);
+  checkBuses(given.disks, diskBuses, table.name);
+  checkBuses(given.networks, busesOf(table.boot.networkBuses, []), table.name);
+  if (platform === 'pc') board = createPcBoard({ ...common, console, backEnds: given, diskBus: diskBuses[0] });
   else if (platform === 'local-apic') board = createLocalApicBoard(common);
   if (platform === 'pc') engine.mapDevice(VGA_WINDOW.start, VGA_WINDOW.end);
   addDevices(board, options, table);
@@ -140,6 +145,11 @@ export function connect(engine: Engine, options: MachineOptions, module: Hypervi
   const first = connectProcessor(shared, processor, tsc, createRandom(engine.cpu, processor.id, host === undefined));
   return { ...shared, processors: [first] };
 }
+
+/** Names of buses: those that the hypervisor's guests prefer come first. */
+const busesOf = (preferred: readonly string[] = [], board: readonly string[]): string[] => [
+  ...new Set([...preferred, ...board]),
+];
 
 /** The embedder's devices. */
 function addDevices(board: Board | undefined, { devices }: MachineOptions, { name }: Paravirt): void {

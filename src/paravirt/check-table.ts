@@ -10,6 +10,8 @@ const VALUES: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
     platform: value => value === 'pc' || value === 'local-apic' || value === 'none',
     console: value => typeof value === 'string' && value !== '',
     takesModules: value => value === undefined || typeof value === 'boolean',
+    diskBuses: isListOfNames,
+    networkBuses: isListOfNames,
     devices: value => Array.isArray(value) && value.every(id => /^[A-Za-z0-9]{4,8}$/.test(id)),
   },
   cpu: { msrs: isObject, hypercalls: isObject, convention: value => value === undefined || isObject(value) },
@@ -52,6 +54,11 @@ function mistakeInGroup(group: string, ops: object, members: Record<string, unkn
   }
   const unknown = Object.keys(members).find(name => !Object.hasOwn(ops, name) && !Object.hasOwn(values, name));
   return unknown && `${group}.${unknown} is no op of the waist`;
+}
+
+/** True for names of buses, and where there are none. */
+function isListOfNames(value: unknown): boolean {
+  return value === undefined || (Array.isArray(value) && value.every(name => /^[a-z][a-z0-9-]*$/.test(name)));
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

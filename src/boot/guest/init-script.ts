@@ -35,7 +35,20 @@ driver() {
 ${driverCases(modules)}  esac
 }
 
+# settle BUS: waits until no more devices appear there, a second at most.
+settle() {
+  before=
+  for tries in 0 1 2 3 4 5 6 7 8 9; do
+    set -- $1 /sys/bus/$1/devices/*
+    [ "$before" = "$*" ] && break
+    before=$*
+    sleep 0.1
+  done
+}
+
 for bus in ${BUSES.join(' ')}; do
+  # A driver of a VMBus hears of its devices one by one.
+  [ $bus = vmbus ] && [ -d /sys/bus/vmbus ] && settle vmbus
   for file in /sys/bus/$bus/devices/*/modalias; do
     [ -e $file ] && read -r alias <$file && driver "$alias"
   done

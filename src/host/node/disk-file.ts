@@ -18,6 +18,8 @@ export interface DiskFileOptions {
   readOnly?: boolean;
   /** Others may have the image open, too, and write to it: the caller knows what that does. */
   share?: boolean;
+  /** What it is plugged into: see `Disk`. */
+  bus?: string | undefined;
   /** Hears why the host cannot lock the image. It is opened all the same. */
   onUnlockable?: (reason: string) => void;
 }
@@ -27,11 +29,11 @@ export interface DiskFileOptions {
  * @throws DiskInUseError if somebody has it; ImageError if it is not a file of whole sectors; the host's own error (with `code`) if it cannot be opened.
  */
 export function openDiskFile(path: string, options: DiskFileOptions = {}): Disk {
-  const { readOnly = false, share = false, onUnlockable = () => {} } = options;
+  const { readOnly = false, share = false, bus, onUnlockable = () => {} } = options;
   const descriptor = openLocked(path, share ? 'share' : readOnly ? 'read' : 'write', readOnly, onUnlockable);
   try {
     const size = imageSize(path, fstatSync(descriptor));
-    return new DiskFile(basename(path), descriptor, size, readOnly);
+    return new DiskFile(basename(path), descriptor, size, readOnly, bus);
   } catch (error) {
     closeSync(descriptor);
     throw error;
@@ -67,14 +69,16 @@ class DiskFile implements Disk {
   readonly name: string;
   readonly size: number;
   readonly readOnly: boolean;
+  readonly bus: string | undefined;
   readonly #descriptor: number;
   #open = true;
   #canPunch = process.platform === 'linux';
 
-  constructor(name: string, descriptor: number, size: number, readOnly: boolean) {
+  constructor(name: string, descriptor: number, size: number, readOnly: boolean, bus: string | undefined) {
     this.name = name;
     this.size = size;
     this.readOnly = readOnly;
+    this.bus = bus;
     this.#descriptor = descriptor;
   }
 

@@ -4,6 +4,7 @@
  */
 import { vmcall } from '../../conformance/calls.ts';
 import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
+import { type BackEnds, NO_BACK_ENDS } from '../../host/back-ends.ts';
 import { hyperv } from './index.ts';
 
 /** Where the guest keeps its pages. */
@@ -41,10 +42,11 @@ export const MSR = {
 export const SINT = 2;
 export const VECTOR = 0xf3;
 
-export function fakeGuest() {
-  const cpu = new FakeProcessor({ memory: 1 << 20 });
+/** @param backEnds what stands behind its devices; @param size of its RAM, in bytes */
+export function fakeGuest(backEnds: Partial<BackEnds> = {}, size = 1 << 20) {
+  const cpu = new FakeProcessor({ memory: size });
   const { memory } = cpu;
-  const table = hyperv.make(fakeContext(cpu));
+  const table = hyperv.make({ ...fakeContext(cpu), backEnds: { ...NO_BACK_ENDS, ...backEnds } });
   cpu.set('cr0', 1n);
   const op = <F>(value: F): Extract<F, (...rest: never[]) => unknown> =>
     value as Extract<F, (...rest: never[]) => unknown>;

@@ -99,7 +99,7 @@ describe('the VMBus', () => {
     for (const version of [0xd, 0x10001, 0x20004, 0x30000, 0x40000, 0x40001, 0x50000, 0x50001, 0x50002, 0x50003]) {
       const { post, receive } = setUp();
       const old = version < 0x50000;
-      assert.equal(post(contact(version, old ? 0x12345 : SINT), { connection: old ? 1 : 4 }), 0);
+      assert.equal(post(contact(version, old ? 0x9000 : SINT), { connection: old ? 1 : 4 }), 0);
       assert.equal(receive()![2], 1, version.toString(16));
     }
     for (const version of [0, 0x50004, 0x60000, 0xffffffff]) {
@@ -124,6 +124,8 @@ describe('the VMBus', () => {
 
   test('whoever asks about a channel is told that there is none', () => {
     const { post, receive } = setUp();
+    assert.equal(post(contact(0x50003)), 0);
+    assert.deepEqual(receive(), [15, 0, 1, 4]);
     assert.equal(post([5, 0, 11, 22, 33]), 0);
     assert.deepEqual(receive(), [6, 0, 11, 22, 1]);
     assert.equal(post([8, 0, 11, 0xe1e10]), 0);

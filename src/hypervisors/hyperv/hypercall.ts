@@ -41,13 +41,13 @@ export const hypercalls: Readonly<Record<number, Hypercall>> = {
     name: 'HvCallPostMessage',
     arguments: ['input'],
     status: 'partly',
-    note: 'to the VMBus, which has no devices: it agrees on a version and offers nothing',
+    note: 'to the VMBus',
   },
   [HvCallSignalEvent]: {
     name: 'HvCallSignalEvent',
     arguments: ['input'],
     status: 'partly',
-    note: 'the only connection is the one of the VMBus as a whole, and nothing there listens',
+    note: 'to channels of the VMBus',
   },
 };
 
@@ -85,7 +85,7 @@ export function createHypercall({ memory }: HypervisorContext, vmbus: Vmbus, may
       input = memory.read64(address);
     }
     const connection = Number(input & BigInt(CONNECTION));
-    return vmbus.takesEvents(connection) ? HV_STATUS_SUCCESS : HV_STATUS_INVALID_CONNECTION_ID;
+    return vmbus.signal(connection) ? HV_STATUS_SUCCESS : HV_STATUS_INVALID_CONNECTION_ID;
   }
 
   function run(cpu: Processor): number {

@@ -1,6 +1,6 @@
 /**
  * Hyper-V as a guest sees it: bare hardware that names itself, keeps reference time, has an interrupt controller and
- * timers of its own besides the local APIC, and a VMBus with nothing on it (Hypervisor Top Level Functional
+ * timers of its own besides the local APIC, and a VMBus with its devices (Hypervisor Top Level Functional
  * Specification 6.0b).
  */
 import { derive } from '../../paravirt/derive.ts';
@@ -8,13 +8,14 @@ import type { HypervisorModule } from '../../paravirt/operations.ts';
 import { bareTable } from '../bare/index.ts';
 import { createBoot } from './boot.ts';
 import { createCpu } from './cpu.ts';
+import { vmbusDevices } from './devices.ts';
 import { createIrq } from './irq.ts';
 import { createSynic } from './synic.ts';
 import { createTime } from './time.ts';
 import { createVmbus } from './vmbus.ts';
 
 const name = 'hyperv';
-const title = 'Hyper-V: reference time, synthetic interrupts and timers, crash registers, an empty VMBus';
+const title = 'Hyper-V: reference time, synthetic interrupts and timers, crash registers, VMBus';
 
 export const hyperv: HypervisorModule = {
   name,
@@ -26,7 +27,7 @@ export const hyperv: HypervisorModule = {
   },
   make(context, base = bareTable) {
     const synic = createSynic(context);
-    const vmbus = createVmbus(context, synic);
+    const vmbus = createVmbus(context, synic, vmbusDevices(context));
     return derive(base, {
       name,
       title,

@@ -27,6 +27,9 @@ const SINT_AUTO_EOI = 1n << 17n;
 const SINT_POLLING = 1n << 18n;
 const FIRST_VECTOR = 16;
 
+/** A SINT's event flags, in bytes: 2048 flags. */
+const EVENT_FLAGS_SIZE = 256;
+
 /** The most messages that wait for one slot, so that a guest that does not read cannot make us keep more. */
 const LONGEST_QUEUE = 64;
 
@@ -34,6 +37,10 @@ export interface Synic {
   readonly msrs: Readonly<Record<number, Msr>>;
   /** Sends a message, now or when its slot is empty. @returns false if too many wait already. */
   post(cpu: Processor, sint: number, message: Message): boolean;
+  /** How many more messages may wait for a slot. */
+  room(cpu: Processor, sint: number): number;
+  /** Sets an event flag of a SINT, and raises its interrupt unless the flag was set already (TLFS 11.10). */
+  signal(cpu: Processor, sint: number, flag: number): void;
   /** True if a message of `timer` still waits for its slot. */
   waits(cpu: Processor, sint: number, timer: number): boolean;
   /** True if interrupts of this vector need no end. */
@@ -51,9 +58,29 @@ export function createSynic(context: HypervisorContext): Synic {
     queues: Array.from({ length: SINTS }, (): Message[] => []),
   }));
 
+  const interrupt = (cpu: Processor, sint: number): void => {
+    const register = states[cpu.id].sints[sint];
+    const vector = Number(register & 0xffn);
+    if (!(register & (SINT_MASKED | SINT_POLLING)) && vector >= FIRST_VECTOR) cpu.interrupts?.request(vector);
+  };
+
+  /** The event flags of a SINT, where they are switched on. */
+  const flagsOf = (cpu: Processor, sint: number): number | undefined => {
+    const { control, eventPage } = states[cpu.id];
+    const page = control & 1n ? pageOf(eventPage) : undefined;
+    return page === undefined ? undefined : page + sint * EVENT_FLAGS_SIZE;
+  };
+
+  /** An interrupt for flags that were set while the SINT was masked. */
+  const remind = (cpu: Processor, sint: number): void => {
+    const flags = flagsOf(cpu, sint);
+    if (flags === undefined) return;
+    if (memory.bytes.subarray(flags, flags + EVENT_FLAGS_SIZE).some(byte => byte !== 0)) interrupt(cpu, sint);
+  };
+
   /** Puts the oldest message into the slot if that is empty; else the guest will tell when it is. */
   const deliver = (cpu: Processor, sint: number): void => {
-    const { control, messagePage, queues, sints } = states[cpu.id];
+    const { control, messagePage, queues } = states[cpu.id];
     const page = pageOf(messagePage);
     const message = queues[sint][0];
     if (!(control & 1n) || page === undefined || !message) return;
@@ -65,8 +92,7 @@ export function createSynic(context: HypervisorContext): Synic {
     queues[sint].shift();
     memory.copyIn(slot, slotOf(message, referenceTime(clock), queues[sint].length > 0));
     memory.write32(slot, message.type);
-    const vector = Number(sints[sint] & 0xffn);
-    if (!(sints[sint] & (SINT_MASKED | SINT_POLLING)) && vector >= FIRST_VECTOR) cpu.interrupts?.request(vector);
+    interrupt(cpu, sint);
   };
   const deliverAll = (cpu: Processor): void => {
     for (let sint = 0; sint < SINTS; sint++) deliver(cpu, sint);
@@ -95,6 +121,7 @@ export function createSynic(context: HypervisorContext): Synic {
       if (!(value & SINT_MASKED) && Number(value & 0xffn) < FIRST_VECTOR) return false;
       states[cpu.id].sints[sint] = value;
       deliver(cpu, sint);
+      remind(cpu, sint);
       return true;
     },
   });
@@ -133,6 +160,16 @@ export function createSynic(context: HypervisorContext): Synic {
       queue.push(message);
       deliver(cpu, sint);
       return true;
+    },
+    room: (cpu, sint) => LONGEST_QUEUE - states[cpu.id].queues[sint].length,
+    signal(cpu, sint, flag) {
+      const flags = flagsOf(cpu, sint);
+      if (flags === undefined) return;
+      const address = flags + (flag >> 3);
+      const [before, bit] = [memory.read8(address), 1 << (flag & 7)];
+      if (before & bit) return;
+      memory.write8(address, before | bit);
+      interrupt(cpu, sint);
     },
     waits: (cpu, sint, timer) => states[cpu.id].queues[sint].some(message => message.timer === timer),
     endsItself: (cpu, vector) =>

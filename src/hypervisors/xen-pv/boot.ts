@@ -4,6 +4,7 @@
 import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { DomainSlot } from '../xen/domain-slot.ts';
+import { XEN_BUS } from '../xen/toolstack.ts';
 import { buildDomain, refusesImage } from './domain-builder.ts';
 import type { PvDomain } from './pv-domain.ts';
 
@@ -11,6 +12,7 @@ export function createBoot(_context: HypervisorContext, slot: DomainSlot<PvDomai
   return {
     platform: 'none',
     console: 'hvc0',
+    diskBuses: [XEN_BUS],
     refuses: refusesImage,
     load(request, context) {
       const { pv, entry } = buildDomain(request, context);

@@ -3,6 +3,7 @@ import { canBootPvh, lacksPvhEntry, loadPvh } from '../../boot/pvh.ts';
 import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { DomainSlot } from '../xen/domain-slot.ts';
+import { XEN_BUS } from '../xen/toolstack.ts';
 import { buildDomain, guestRam } from './domain-builder.ts';
 import { PvhDomain } from './pvh-domain.ts';
 
@@ -10,6 +11,7 @@ export function createBoot(_context: HypervisorContext, slot: DomainSlot<PvhDoma
   return {
     platform: 'local-apic',
     console: 'hvc0',
+    diskBuses: [XEN_BUS],
     takesModules: true,
     refuses: image => (canBootPvh(image) ? undefined : `${image.description} ${lacksPvhEntry(image)}`),
     load({ image, initrd, modules, commandLine }, context) {

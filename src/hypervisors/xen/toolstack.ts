@@ -12,6 +12,9 @@ import type { Domain, SharedFrame } from './domain.ts';
 import { GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE } from './grant-table.ts';
 import { DOMAIN_UUID } from './hypercalls/xen-version.ts';
 
+/** What a Xen guest's disks and networks are plugged into. */
+export const XEN_BUS = 'xen';
+
 /** The names of the two daemons' ends of the event channels. */
 const XENSTORED = 'xenstored';
 const XENCONSOLED = 'xenconsoled';

@@ -1,0 +1,15 @@
+/** The devices on the VMBus of a machine, in the order in which its guest hears of them. */
+import type { VmbusDeviceFactory } from '../../devices/vmbus/channel.ts';
+import { Storvsc } from '../../devices/vmbus/storvsc.ts';
+import { onBus } from '../../host/back-ends.ts';
+import type { HypervisorContext } from '../../paravirt/operations.ts';
+
+/** The bus's name where a disk or a network says what it is to be plugged into. */
+export const VMBUS = 'vmbus';
+
+export function vmbusDevices({ backEnds }: HypervisorContext): VmbusDeviceFactory[] {
+  const factories: VmbusDeviceFactory[] = [];
+  const disks = onBus(backEnds.disks, VMBUS, VMBUS);
+  if (disks.length > 0) factories.push((host, channel) => new Storvsc(host, channel, disks));
+  return factories;
+}
