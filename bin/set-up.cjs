@@ -47,8 +47,11 @@ function wantsBuild(root) {
 
 const programOf = root => path.join(root, 'dist/bundle/main.js');
 
-/** True where the bundle is older than the last build. */
-const wantsBundle = root => changed(programOf(root)) < changed(stampOf(root)) || !changed(programOf(root));
+/** True where the bundle is older than the last build, or than what makes it. */
+function wantsBundle(root) {
+  const bundled = changed(programOf(root));
+  return bundled === 0 || bundled < Math.max(changed(stampOf(root)), changed(path.join(root, 'bin/bundle.cjs')));
+}
 
 /** Runs a step of the set-up, its output on stderr: stdout belongs to the guest. */
 function step(root, title, command, args) {
