@@ -120,6 +120,27 @@ s4\w:   stepping 0, \sp
         expect VECTOR_DB, (DR6|BS), s4\w, TF
         end_after 3
 
+/* IA32_DEBUGCTL.BTF: one trap, after the first branch that is taken; then every instruction traps again. */
+        mov ecx, 0x1d9
+        mov eax, 2
+        xor edx, edx
+        wrmsr
+        stepping 1, \sp
+        nop
+        test \sp, \sp
+        jz b1\w
+        jmp b1\w
+        nop
+b1\w:   nop
+b2\w:   stepping 0, \sp
+        expect VECTOR_DB, (DR6|BS), b1\w, TF
+        expect VECTOR_DB, (DR6|BS), b2\w, TF
+        end_after 3
+        mov ecx, 0x1d9
+        rdmsr
+        test eax, eax
+        jne failed
+
 /* Software interrupts clear TF: no trap in the handler. IRET that sets TF again is like POPF. */
         stepping 1, \sp
         int3

@@ -206,8 +206,8 @@ export class Blocks {
     return block;
   }
 
-  /** The row of the instruction at `physical`, if there is one. @param nextPage where its tail is, or -1 */
-  rowAt(physical: number, code: CodeSize, nextPage: () => number): Row | undefined {
+  /** The instruction at `physical`, if there is one. @param nextPage where its tail is, or -1 */
+  instructionAt(physical: number, code: CodeSize, nextPage: () => number): { row: Row; length: number } | undefined {
     const from = this.#layout.guestOrigin + physical;
     const have = Math.min(15, 4096 - (physical & 4095));
     this.#tail.set(this.#bytes.subarray(from, from + have));
@@ -217,7 +217,9 @@ export class Blocks {
       this.#tail.set(this.#bytes.subarray(tail, tail + 15 - have), have);
     }
     const result = decode(this.#tail, 0, next < 0 ? have : 15, code, this.#instruction);
-    return typeof result === 'number' ? this.#instruction.form!.row : undefined;
+    if (typeof result !== 'number') return undefined;
+    const { form, length } = this.#instruction;
+    return { row: form!.row, length };
   }
   /** The record of a block at which `position` instructions are done: 0 if the block has no more than that. */
   recordAt(block: number, position: number): number {

@@ -147,10 +147,10 @@ export class Core {
     );
     return found >= 0 && this.isRam(found) ? found : -1;
   }
-  /** The row of the instruction at `linear`; undefined where there is none. */
-  rowAt(linear: bigint, code: CodeSize): Row | undefined {
+  /** The instruction at `linear`: its row, and its length in bytes; undefined where there is none. */
+  instructionAt(linear: bigint, code: CodeSize): { row: Row; length: number } | undefined {
     const physical = this.#executable(linear);
-    return physical < 0 ? undefined : this.blocks.rowAt(physical, code, () => this.source.nextPage(linear));
+    return physical < 0 ? undefined : this.blocks.instructionAt(physical, code, () => this.source.nextPage(linear));
   }
   readonly source: CodeSource = { nextPage: linear => this.#executable(this.nextPage(linear)) };
   nextPage(linear: bigint): bigint {

@@ -3,6 +3,7 @@
  * delivers what is pending and stops at exactly the instruction it is asked to stop at.
  */
 import { RF } from '../x86/flags.ts';
+import { DEBUGCTL_BTF } from '../x86/msrs.ts';
 import { PAGE_SIZE } from '../x86/paging.ts';
 import * as vectors from '../x86/vectors.ts';
 import { Blocks } from './blocks.ts';
@@ -219,7 +220,8 @@ export class Vcpu {
       cpu.set32(state.PENDING_DEBUG, 0);
       return this.#deliverDebug(breakpoints | held);
     }
-    const traits = this.core.rowAt(cpu.rip, cpu.mode)?.debug ?? {};
+    const instruction = this.core.instructionAt(cpu.rip, cpu.mode);
+    const traits = instruction?.row.debug ?? {};
     const flagsBefore = cpu.get32(state.FLAGS_REST);
     const { deliveries, instructions } = this;
     const from = cpu.rip;
@@ -235,6 +237,8 @@ export class Vcpu {
       flagsAfter,
       faulted,
       stays: from === cpu.rip,
+      goesOn: cpu.rip === cpu.wrap(from + BigInt(instruction?.length ?? 0)),
+      stepsBranches: (cpu.get32(state.IA32_DEBUGCTL) & DEBUGCTL_BTF) !== 0,
       loadedStack: cpu.get64(state.TRAP_SHADOW) === cpu.rip,
       hits: this.#debug.takeHits(),
       held: held & cpu.get32(state.PENDING_DEBUG),

@@ -15,6 +15,8 @@ export const IA32_MCG_CAP = 0x179;
 export const IA32_MCG_STATUS = 0x17a;
 export const IA32_MISC_ENABLE = 0x1a0;
 export const IA32_DEBUGCTL = 0x1d9;
+/** IA32_DEBUGCTL: with RFLAGS.TF, a single step is a branch that is taken (SDM 3B 17.4.1). */
+export const DEBUGCTL_BTF = 1 << 1;
 /** The first of pairs: IA32_MTRR_PHYSBASE0, IA32_MTRR_PHYSMASK0, IA32_MTRR_PHYSBASE1 … */
 export const IA32_MTRR_PHYSBASE0 = 0x200;
 export const IA32_MTRR_FIX64K_00000 = 0x250;

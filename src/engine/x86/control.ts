@@ -41,7 +41,7 @@ import {
 } from '../../x86/control.ts';
 import { DESCRIPTOR_L } from '../../x86/descriptors.ts';
 import { IF, IOPL, RF, TF } from '../../x86/flags.ts';
-import { PERF_CTR0 } from '../../x86/msrs.ts';
+import { DEBUGCTL_BTF, PERF_CTR0 } from '../../x86/msrs.ts';
 import { CS, TR } from '../../x86/segments.ts';
 import * as vectors from '../../x86/vectors.ts';
 import { type Cpu, isCanonical } from './cpu.ts';
@@ -49,6 +49,13 @@ import { debugStatus } from './debug-model.ts';
 import type { Helper } from './helper.ts';
 import { state } from './state.ts';
 import { ONE_SPACE, pcidSpace, rootSpace } from './tlb.ts';
+import {
+  changesInterruptFlag,
+  checkFlagsAccess,
+  popLimitedFlags,
+  pushedFlags,
+  setVirtualInterruptFlag,
+} from './virtual-interrupts.ts';
 
 const CR0_KNOWN = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG;
 /** AMD's counters that RDPMC reads: msrs.ts has them. */
@@ -177,11 +184,15 @@ function debugRegister(cpu: Cpu, index: number): number {
   }
   return index;
 }
-/** DR6 and DR7 as a debug exception for `causes` (bits of DR6) leaves them: its handler may access debug registers. */
+/**
+ * DR6, DR7 and IA32_DEBUGCTL as a debug exception for `causes` (bits of DR6) leaves them: its handler may access debug
+ * registers, and single steps are no longer of branches alone.
+ */
 export function noteDebugException(cpu: Cpu, causes: number): void {
   const [dr6, dr7] = [debugOffset(6), debugOffset(7)];
   cpu.set64(dr6, BigInt(debugStatus(cpu.get32(dr6), causes)));
   cpu.set64(dr7, BigInt((cpu.get32(dr7) & ~DR7_GD) >>> 0));
+  cpu.set32(state.IA32_DEBUGCTL, cpu.get32(state.IA32_DEBUGCTL) & ~DEBUGCTL_BTF);
 }
 /** True if instructions are executed one by one: TF is set, or a breakpoint on an instruction is armed. */
 export function isStepping(cpu: Cpu): boolean {
@@ -336,11 +347,11 @@ export const controlHelpers: Record<string, Helper> = {
     if (cpu.get32(debugOffset(7)) & DR7_ENABLED) cpu.watchPort(port, bytes);
   },
   cli: cpu => {
-    if (cpu.protectedMode && (cpu.v86 ? cpu.iopl < 3 : cpu.cpl > cpu.iopl)) cpu.raise(vectors.GP, 0);
+    if (!changesInterruptFlag(cpu)) return setVirtualInterruptFlag(cpu, false);
     cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~IF);
   },
   sti: cpu => {
-    if (cpu.protectedMode && (cpu.v86 ? cpu.iopl < 3 : cpu.cpl > cpu.iopl)) cpu.raise(vectors.GP, 0);
+    if (!changesInterruptFlag(cpu)) return setVirtualInterruptFlag(cpu, true);
     const rest = cpu.get32(state.FLAGS_REST);
     if (rest & IF) return;
     cpu.set32(state.FLAGS_REST, rest | IF);
@@ -351,12 +362,15 @@ export const controlHelpers: Record<string, Helper> = {
     cpu.environment.halt();
     cpu.requestExit();
   },
-  check_v86_iopl: cpu => {
-    if (cpu.v86 && cpu.iopl < 3) cpu.raise(vectors.GP, 0);
+  check_flags_access: cpu => checkFlagsAccess(cpu, cpu.argument32(0)),
+  pushed_flags: cpu => {
+    checkFlagsAccess(cpu, cpu.argument32(0));
+    cpu.setResult32(pushedFlags(cpu));
   },
   popf: cpu => {
     const value = cpu.argument32(0);
     const bits = cpu.argument32(1);
+    if (popLimitedFlags(cpu, value)) return cpu.updateBank();
     let change = 0x247fd5 & ~(IOPL | IF); // arithmetic, TF, DF, NT, AC, ID
     if (bits === 16) change &= 0xffff;
     const { cpl, iopl } = cpu;

@@ -52,6 +52,7 @@ const FEATURES: Partial<Record<Feature, Bit>> = {
 };
 /** What is offered without having instructions of its own. */
 const QUALITIES: readonly Bit[] = [
+  bit(1, 'edx', 1), // VME
   bit(1, 'edx', 2), // DE
   bit(1, 'edx', 3), // PSE
   bit(1, 'edx', 4), // TSC

@@ -12,6 +12,8 @@ const plain: Executed = {
   flagsAfter: 0,
   faulted: false,
   stays: false,
+  goesOn: true,
+  stepsBranches: false,
   loadedStack: false,
   hits: 0,
   held: 0,
@@ -37,6 +39,16 @@ test('TF before an instruction makes the single-step trap; for system calls and 
     [byNew, 0, TF, DR6_BS], // SYSRET
   ] as const)
     assert.equal(trapsAfter({ ...plain, traits, flagsBefore, flagsAfter }), trap);
+});
+
+test('with IA32_DEBUGCTL.BTF branches that are taken are stepped over, and nothing else is', () => {
+  const stepped = { ...plain, flagsBefore: TF, flagsAfter: TF, stepsBranches: true };
+  const branches = { branches: true } as const;
+  assert.equal(trapsAfter(stepped), 0);
+  assert.equal(trapsAfter({ ...stepped, traits: branches }), 0, 'a branch that is not taken');
+  assert.equal(trapsAfter({ ...stepped, traits: branches, goesOn: false }), DR6_BS);
+  assert.equal(trapsAfter({ ...stepped, goesOn: false }), 0, 'a string instruction');
+  assert.equal(trapsAfter({ ...stepped, hits: 2 }), 2, 'breakpoints are as they were');
 });
 
 test('MOV SS loses its single step and keeps its data breakpoints; what faults keeps only what was held off', () => {

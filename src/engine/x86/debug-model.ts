@@ -35,6 +35,8 @@ export interface DebugTraits {
   readonly stepsByNewTf?: true;
   /** The instruction loads RF. All others clear it. */
   readonly loadsRf?: true;
+  /** It is a branch where it does not go on at the next instruction. */
+  readonly branches?: true;
   /** One execution does one element of a string; the instruction is over when RIP leaves it. */
   readonly repeats?: true;
 }
@@ -49,6 +51,10 @@ export interface Executed {
   readonly faulted: boolean;
   /** RIP is where it was. */
   readonly stays: boolean;
+  /** RIP is at the instruction that follows in memory. */
+  readonly goesOn: boolean;
+  /** IA32_DEBUGCTL.BTF: a single step is a branch that is taken. */
+  readonly stepsBranches: boolean;
   /** It has loaded SS, and traps are held off. */
   readonly loadedStack: boolean;
   /** Bits of DR6: breakpoints on its data and ports that it has hit. */
@@ -65,13 +71,15 @@ export interface Executed {
  * - A single step looks at TF as it was before: after POPF or IRET that sets TF, the trap comes one instruction later;
  *   after one that clears it, the trap comes. SYSCALL and SYSRET look at TF as they leave it (so FMASK decides, and a
  *   SYSRET that loads TF traps at once). INT n, INT3, INTO and INT1 clear TF when they deliver, and so do not trap.
+ * - With IA32_DEBUGCTL.BTF only branches that are taken trap (SDM 3B 17.4.3).
  * - The single-step trap of MOV SS and POP SS is lost. Their data breakpoints are only held off.
  */
 export function trapsAfter(executed: Executed): number {
   const { traits, flagsBefore, flagsAfter, faulted, loadedStack, hits, held } = executed;
   if (faulted) return held;
+  const isStep = !executed.stepsBranches || (traits.branches === true && !executed.goesOn);
   const flags = traits.stepsByNewTf ? flagsAfter : flagsBefore;
-  const step = flags & TF && !loadedStack ? DR6_BS : 0;
+  const step = flags & TF && !loadedStack && isStep ? DR6_BS : 0;
   return held | hits | step;
 }
 

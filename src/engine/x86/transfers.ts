@@ -12,6 +12,7 @@ import {
   TYPE_TASK_GATE,
 } from '../../x86/descriptors.ts';
 import { IF, IOPL, NT, RF, TF, VIF, VIP, VM } from '../../x86/flags.ts';
+import { DEBUGCTL_BTF } from '../../x86/msrs.ts';
 import { CS, DS, ES, FS, GS, SS } from '../../x86/segments.ts';
 import * as vectors from '../../x86/vectors.ts';
 import { checkOffset, enterCode, farReal } from './code-segment.ts';
@@ -33,6 +34,7 @@ import {
 import { checkPushes, currentStack, innerStack, Popper, Pusher, RSP, setStackPointer } from './stack-frames.ts';
 import { state } from './state.ts';
 import { isTss, returnToPreviousTask, switchByTransfer } from './task-switch.ts';
+import { checkFlagsAccess, popLimitedFlags, redirectInterrupt } from './virtual-interrupts.ts';
 
 /** Checks a code segment for a direct far transfer (SDM 3A 5.8.1). */
 function checkCode(cpu: Cpu, selector: number): Descriptor {
@@ -207,13 +209,17 @@ function iret(cpu: Cpu, bits: number): void {
   const stack = new Popper(cpu, bits);
   cpu.nmiBlocked = false;
   if (!cpu.protectedMode || cpu.v86) {
-    if (cpu.v86 && cpu.iopl < 3) cpu.raise(vectors.GP, 0);
+    checkFlagsAccess(cpu, bits);
     const offset = stack.pop();
     const selector = Number(stack.pop() & 0xffffn);
     const flags = Number(stack.pop() & 0xffffffffn);
-    farReal(cpu, selector, offset);
-    setStackPointer(cpu, stack.sp);
-    const keep = VM | (cpu.v86 ? IOPL : 0) | (bits === 16 ? 0xffff0000 : VIF | VIP);
+    const enter = () => {
+      farReal(cpu, selector, offset);
+      setStackPointer(cpu, stack.sp);
+    };
+    if (popLimitedFlags(cpu, flags, enter)) return;
+    enter();
+    const keep = VM | (cpu.v86 ? IOPL : 0) | (bits === 16 ? 0xffff0000 & ~RF : VIF | VIP);
     cpu.flags = (cpu.flags & keep) | (flags & ~keep & 0x277fd7) | 2;
     return;
   }
@@ -298,6 +304,7 @@ function softwareInterrupt(cpu: Cpu, vector: number, mindsIopl: boolean): void {
     clearResumeFlag(cpu);
     return ask(vector, next);
   }
+  if (mindsIopl && redirectInterrupt(cpu, vector, next)) return;
   if (mindsIopl && cpu.v86 && cpu.iopl < 3) cpu.raise(vectors.GP, 0);
   deliverAfter(cpu, next, () => deliver(cpu, vector, undefined, 'software'));
 }
@@ -306,6 +313,7 @@ function debugInterrupt(cpu: Cpu): void {
   deliverAfter(cpu, nextIp(cpu), () => {
     if (cpu.environment.exception?.({ vector: vectors.DB })) return;
     deliver(cpu, vectors.DB, undefined, 'privileged software');
+    cpu.set32(state.IA32_DEBUGCTL, cpu.get32(state.IA32_DEBUGCTL) & ~DEBUGCTL_BTF);
     cpu.set64(state.DR + 40, cpu.get64(state.DR + 40) & ~BigInt(DR7_GD));
   });
 }

@@ -101,7 +101,7 @@ const CONDITIONS = ['o', 'no', 'b', 'nb', 'z', 'nz', 'be', 'nbe', 's', 'ns', 'p'
 const often = (condition: string): Partial<Row> => (/[op]$/.test(condition) ? {} : { hot: true });
 const system = 'transfers control to the system';
 
-export const branchRows: Row[] = [
+const transfers: Row[] = [
   ...CONDITIONS.flatMap((cc, code): Row[] => [
     {
       name: `j${cc}`,
@@ -284,6 +284,10 @@ export const branchRows: Row[] = [
     feature: 'sysenter',
     untested: system,
   },
+];
+
+export const branchRows: Row[] = [
+  ...transfers.map(row => ({ ...row, debug: { ...row.debug, branches: true as const } })),
   { name: 'ud2', opcode: 0x0f0b, operands: '', meaning: b => b.raise(UD), ends: true },
   { name: 'ud1', opcode: 0x0fb9, operands: 'Gv,Ev', writes: [], meaning: b => b.raise(UD), ends: true },
   { name: 'ud0', opcode: 0x0fff, operands: 'Gv,Ev', writes: [], meaning: b => b.raise(UD), ends: true },

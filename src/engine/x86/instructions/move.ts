@@ -110,16 +110,17 @@ const loadFarPointer =
     b.tier.attend(b);
   };
 
-/** PUSHF shows RFLAGS without VM and RF; in virtual-8086 mode it needs IOPL 3. */
+/** All of RFLAGS. */
 export function rflags(b: Builder): Value {
   return b.wide(b.either(b.arithmeticFlags(), b.state32(state.FLAGS_REST)));
 }
 const pushf: Meaning = (b, size) => {
-  if (!b.tier.flat) b.helper('check_v86_iopl');
-  push(b, size.bits, b.and(rflags(b), b.const(~(VM | RF))));
+  // Code that is not flat may be virtual-8086 code.
+  const flags = b.tier.flat ? b.and(rflags(b), b.const(~(VM | RF))) : b.helper('pushed_flags', b.const(size.bits));
+  push(b, size.bits, flags);
 };
 const popf: Meaning = (b, size) => {
-  if (!b.tier.flat) b.helper('check_v86_iopl');
+  if (!b.tier.flat) b.helper('check_flags_access', b.const(size.bits));
   const value = popFrom(b, size.bits, 0);
   // What may change depends on CPL, IOPL and operand size: SDM 2B, POPF. What kernels do all day is short: arithmetic
   // flags and IF at CPL 0, with no interrupt waiting for it.
