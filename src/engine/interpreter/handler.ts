@@ -2,6 +2,7 @@
 
 import type { Value } from '../../wasm/expressions.ts';
 import type { Body } from '../../wasm/module.ts';
+import { GP } from '../../x86/vectors.ts';
 import { Builder } from '../x86/builder.ts';
 import type { Form } from '../x86/decode.ts';
 import type { ListMeaning } from '../x86/instructions/row.ts';
@@ -68,7 +69,7 @@ export function emitHandler(body: Body, variant: Variant, leaving: Leaving, func
 
 /** What an instruction does before its meaning: it checks privilege, and that its unit may be used. */
 function check(b: Builder, { row }: Form): void {
-  if (row.privileged) b.raiseIf(b.state32(state.CPL), 13, 0);
+  if (row.privileged) b.raiseIf(b.state32(state.CPL), GP, 0);
   if (row.unit) {
     const trap = b.state32(state.UNIT_TRAP + 4 * ['x87', 'mmx', 'sse'].indexOf(row.unit));
     b.when(trap, () => b.tier.raise(b, trap, undefined));

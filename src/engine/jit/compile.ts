@@ -5,6 +5,7 @@
 
 import { Variable } from '../../wasm/code.ts';
 import { Body } from '../../wasm/module.ts';
+import { GP } from '../../x86/vectors.ts';
 import type { Layout } from '../layout.ts';
 import { Builder, type Value } from '../x86/builder.ts';
 import type { ListMeaning } from '../x86/instructions/row.ts';
@@ -102,7 +103,7 @@ class RegionCompiler implements Leaving {
     this.#offset = current.offset;
     this.#tier.begin(current);
     const { row, operands } = current.instruction.form!;
-    if (row.privileged) b.raiseIf(b.state32(state.CPL), 13, 0);
+    if (row.privileged) b.raiseIf(b.state32(state.CPL), GP, 0);
     if (row.unit === 'mmx') raiseWaiting(b);
     const meaning: ListMeaning = row.meaning;
     meaning(b, ...operands.map((spec, i) => this.#tier.operand(b, spec, i)));

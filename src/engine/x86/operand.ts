@@ -1,6 +1,7 @@
 /** Operands that both tiers share: each answers the calls that its letter allows, and refuses the others. */
 
 import { DF } from '../../x86/flags.ts';
+import { GP } from '../../x86/vectors.ts';
 import type { Builder, Value } from './builder.ts';
 import type { Lanes, Operand } from './instructions/row.ts';
 import { state } from './state.ts';
@@ -143,7 +144,7 @@ export class MemoryOperand extends BaseOperand {
   #checked(): Value {
     const b = this.#b;
     // Alignment comes before the segment's limit.
-    if (this.#how.aligned) b.raiseIf(b.no(b.eqz(b.and(this.uncheckedAddress(), b.const(15)))), 13, 0);
+    if (this.#how.aligned) b.raiseIf(b.no(b.eqz(b.and(this.uncheckedAddress(), b.const(15)))), GP, 0);
     return this.address();
   }
   override get(): Value {

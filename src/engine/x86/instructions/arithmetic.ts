@@ -1,4 +1,5 @@
 /** Integer arithmetic and logic (SDM 1, 5.1.2 and 5.1.4). */
+import { DE, GP } from '../../../x86/vectors.ts';
 import type { Builder, Value } from '../builder.ts';
 import type { Meaning, Operand, Row } from './row.ts';
 
@@ -167,7 +168,7 @@ const divide =
   (b, src) => {
     const { bits } = src;
     const divisor = signed ? b.sx(src.get(), bits) : src.get();
-    b.raiseIf(b.eqz(divisor), 0);
+    b.raiseIf(b.eqz(divisor), DE);
     if (bits === 64) {
       // Nearly always the dividend is a plain 64-bit number; the rest is rare enough for a helper.
       const low = b.gpr(0);
@@ -190,10 +191,10 @@ const divide =
     const x = signed ? b.sx(dividend, bits * 2) : dividend;
     if (signed && bits === 32)
       // The one 64-bit quotient that WebAssembly traps on.
-      b.raiseIf(b.both(b.eq(x, b.const(-(1n << 63n))), b.eq(divisor, b.const(-1))), 0);
+      b.raiseIf(b.both(b.eq(x, b.const(-(1n << 63n))), b.eq(divisor, b.const(-1))), DE);
     const quotient = b.wasm(signed ? 'i64.div_s' : 'i64.div_u', x, divisor);
     const fits = signed ? b.eq(b.sx(quotient, bits), quotient) : b.eq(b.zx(quotient, bits), quotient);
-    b.raiseIf(b.no(fits), 0);
+    b.raiseIf(b.no(fits), DE);
     const remainder = b.wasm(signed ? 'i64.rem_s' : 'i64.rem_u', x, divisor);
     if (bits === 8) b.setGpr(0, b.or(b.zx(quotient, 8), b.shl(b.zx(remainder, 8), b.const(8))), 16);
     else {
@@ -247,7 +248,7 @@ const cmpxchg8b: Meaning = (b, dst) => {
 };
 const cmpxchg16b: Meaning = (b, dst) => {
   const address = dst.address();
-  b.raiseIf(b.no(b.eqz(b.and(address, b.const(15)))), 13, 0);
+  b.raiseIf(b.no(b.eqz(b.and(address, b.const(15)))), GP, 0);
   const old = b.loadForWrite(address, 128);
   const low = b.lane('i64x2.extract_lane', 0, old);
   const high = b.lane('i64x2.extract_lane', 1, old);

@@ -1,5 +1,5 @@
 /** Control transfer (SDM 1, 5.1.7). Far transfers and interrupts are helpers: they change more than RIP. */
-import { GP, UD } from '../../../x86/vectors.ts';
+import { BR, GP, UD } from '../../../x86/vectors.ts';
 import type { Builder, Value } from '../builder.ts';
 import type { TrapName } from '../traps.ts';
 import type { ListMeaning, Meaning, Operand, Row } from './row.ts';
@@ -301,7 +301,7 @@ export const branchRows: Row[] = [
       const i = b.sx(index.get(), bits);
       const lower = b.sx(b.load(bounds.address(), bits), bits);
       const upper = b.sx(b.load(bounds.displaced(b.const(bits / 8)), bits), bits);
-      b.raiseIf(b.either(b.lts(i, lower), b.lts(upper, i)), 5);
+      b.raiseIf(b.either(b.lts(i, lower), b.lts(upper, i)), BR);
     },
     mode: 'i64',
   },

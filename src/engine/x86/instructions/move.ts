@@ -1,6 +1,8 @@
 /** Data transfer and the stack (SDM 1, 5.1.1 and 5.1.9). */
+
 import { ARITHMETIC_FLAGS, IF, OF, RF, VM } from '../../../x86/flags.ts';
 import { CS, GS } from '../../../x86/segments.ts';
+import { UD } from '../../../x86/vectors.ts';
 import type { Builder, Value } from '../builder.ts';
 import { state } from '../state.ts';
 import type { Meaning, Row } from './row.ts';
@@ -94,7 +96,7 @@ const movFromSegment: Meaning = (b, dst, src) => {
 const movToSegment: Meaning = (b, dst, src) => {
   // CS and what is no segment register: #UD before the source is looked at.
   const segment = dst.number();
-  b.raiseIf(b.either(b.eq(segment, b.const(CS)), b.ltu(b.const(GS), segment)), 6);
+  b.raiseIf(b.either(b.eq(segment, b.const(CS)), b.ltu(b.const(GS), segment)), UD);
   b.helper('load_segment', segment, b.zx(src.get(), 16));
   b.tier.attend(b);
 };

@@ -1,8 +1,10 @@
 /**
  * System instructions (SDM 1, 5.20) and port I/O. Nearly all are helpers: see control.ts and segments.ts one folder up.
  */
+
 import { AC, IF } from '../../../x86/flags.ts';
 import { FS, GS } from '../../../x86/segments.ts';
+import { GP, UD } from '../../../x86/vectors.ts';
 import type { Builder, Value } from '../builder.ts';
 import { state } from '../state.ts';
 import type { ListMeaning, Meaning, Operand, Row } from './row.ts';
@@ -174,7 +176,7 @@ export const systemRows: Row[] = [
     modrm: 0xca,
     operands: '',
     meaning: b => {
-      b.raiseIf(b.state32(state.CPL), 6);
+      b.raiseIf(b.state32(state.CPL), UD);
       setRest(0, AC)(b);
       b.tier.attendAccess(b);
     },
@@ -186,7 +188,7 @@ export const systemRows: Row[] = [
     modrm: 0xcb,
     operands: '',
     meaning: b => {
-      b.raiseIf(b.state32(state.CPL), 6);
+      b.raiseIf(b.state32(state.CPL), UD);
       setRest(AC, 0)(b);
       b.tier.attendAccess(b);
     },
@@ -494,12 +496,12 @@ export const systemRows: Row[] = [
 /** FSGSBASE instructions need CR4.FSGSBASE. */
 function base(b: Builder, then: () => void): void {
   const enabled = b.narrow(b.and(b.state(state.CR4), b.const(1 << 16)));
-  b.raiseIf(b.no(enabled), 6);
+  b.raiseIf(b.no(enabled), UD);
   then();
 }
 /** A base must be canonical (#GP otherwise). */
 function setBase(b: Builder, segment: number, value: Value): void {
-  b.raiseIf(b.ne(b.sar(b.shl(value, b.const(16)), b.const(16)), value), 13, 0);
+  b.raiseIf(b.ne(b.sar(b.shl(value, b.const(16)), b.const(16)), value), GP, 0);
   b.setState(state.SEGMENT_BASE + 8 * segment, value);
 }
 function random(b: Builder, destination: Operand): void {

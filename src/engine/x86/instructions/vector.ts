@@ -2,6 +2,7 @@
  * What the rows of MMX and SSE share: making and taking apart 128-bit values, and the families that make the MMX and
  * the SSE form of one operation together. An MMX value is an i64; it is operated on in the lanes of a v128.
  */
+import { MF } from '../../../x86/vectors.ts';
 import type { Builder, Value } from '../builder.ts';
 import type { ProcessorCode } from '../code.ts';
 import { state } from '../state.ts';
@@ -80,7 +81,7 @@ export function splat(b: ProcessorCode, shape: 'i8x16' | 'i16x8' | 'i32x4', valu
 
 /** MMX registers are x87 registers: an x87 exception that waits comes first (FPU_STATUS's ES). */
 export function raiseWaiting(b: Builder): void {
-  b.raiseIf(b.narrow(b.and(b.state(state.FPU_STATUS, 16), b.const(0x80))), 16);
+  b.raiseIf(b.narrow(b.and(b.state(state.FPU_STATUS, 16), b.const(0x80))), MF);
 }
 
 /** The x87 becomes MMX: its stack starts at 0 and all its registers are in use (SDM 1, 9.5.1). */
