@@ -57,14 +57,15 @@ const CODE = [
 ];
 
 const MAGIC = 0x1badb002;
-/** Where it is loaded, and how far into that its code begins. */
+/** Where it is loaded: at the usual place, and where the boot data of others are. How far into that its code begins. */
 const BASE = 1 << 20;
+const LOW_BASE = 0x1000;
 const ENTRY = 32;
 
 /** The header with its address fields, which an ELF kernel does not need, and the code. */
-function image(flags: number): Uint8Array {
+function image(flags: number, base = BASE): Uint8Array {
   const checksum = -(MAGIC + flags) >>> 0;
-  const fields = [MAGIC, flags, checksum, BASE, BASE, 0, 0, BASE + ENTRY];
+  const fields = [MAGIC, flags, checksum, base, base, 0, 0, base + ENTRY];
   return Uint8Array.from([...fields.flatMap(value => [...u32(value)]), ...CODE]);
 }
 
@@ -72,9 +73,11 @@ describe('multiboot', () => {
   const kernels = {
     ELF: makeElf({ class: 32, entry: BASE + ENTRY, segments: [{ address: BASE, data: image(3) }] }),
     flat: image(0x10003),
+    'ELF, low': makeElf({ class: 32, entry: LOW_BASE + ENTRY, segments: [{ address: LOW_BASE, data: image(3) }] }),
+    'flat, low': image(0x10003, LOW_BASE),
   };
   for (const [name, kernel] of Object.entries(kernels))
-    test(`an ${name} kernel finds its command line, modules and memory map`, async () => {
+    test(`a kernel (${name}) finds its command line, modules and memory map`, async () => {
       const path = file(name, kernel);
       const module = file('first.mod', new TextEncoder().encode('[first]'));
       const words = ['run', '--kernel', path, '--initrd', file('initrd', new TextEncoder().encode('[initrd]'))];

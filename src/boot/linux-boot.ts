@@ -12,6 +12,8 @@ import { FLAGS_CLEAR, flatDescriptorTable, flatSegments } from './entry-segments
 import type { KernelImage } from './image.ts';
 import { ImageError } from './image-error.ts';
 import {
+  endOf,
+  keepLowMemoryFree,
   LOW_MEMORY,
   type LoadOptions,
   loadSegments,
@@ -33,11 +35,12 @@ const PRESENT_WRITABLE = BigInt(PTE_P | PTE_RW);
 export function loadLinux(memory: GuestMemory, image: KernelImage, options: LoadOptions): EntryState {
   if (!image.elf) return loadPackedLinux(memory, image, options);
   requireRam(memory, LOW_MEMORY.end, 'Linux');
-  const end = loadSegments(memory, image.elf);
+  const kernel = loadSegments(memory, image.elf);
+  keepLowMemoryFree(kernel);
   const entry = Number(image.elf.entry);
   if (!memory.has(entry, 1))
     throw new ImageError(`a damaged kernel: its entry, 0x${image.elf.entry.toString(16)}, lies outside RAM`);
-  return enter(memory, image, options, image.bits, entry, end);
+  return enter(memory, image, options, image.bits, entry, endOf(kernel));
 }
 
 /** As a boot loader does it: the bzImage's protected-mode code, which unpacks the kernel in the guest. Slow. */

@@ -186,15 +186,14 @@ test('the initrd stays below where the kernel wants it to end', () => {
   rejects(() => load(newMemory(64 * MIB), STRICT, { initrd: new Uint8Array(2 * MIB + 1) }), /initrd is too long/);
 });
 
-test('a kernel that would lie on its own boot data, or outside all memory, is refused', async () => {
-  rejects(
-    () =>
-      load(newMemory(), {
-        ...KERNEL_64,
-        elf: { ...KERNEL_64.elf!, segments: [{ ...KERNEL_64.elf!.segments[0], physicalAddress: 0x7000n }] },
-      }),
-    /boot data/,
-  );
+test('a kernel that would lie on the boot data of Linux, or outside all memory, is refused', async () => {
+  const low = {
+    ...KERNEL_64,
+    elf: { ...KERNEL_64.elf!, segments: [{ ...KERNEL_64.elf!.segments[0], physicalAddress: 0x1000n }] },
+  };
+  rejects(() => load(newMemory(), low, {}, 'linux'), /boot data/);
+  const { registers } = load(newMemory(), low);
+  assert.ok(registers.rbx! >= 0x30000n, 'of a PVH kernel the boot data are put beside it');
   const far = await parseKernel(makeElf({ entry: 0, segments: [{ address: 2 ** 40, data: text('x') }] }));
   rejects(() => load(newMemory(), far), /too little memory/);
   const lost = await parseKernel(makeElf({ entry: 2 ** 40, segments: [{ address: MIB, data: text('x') }] }));

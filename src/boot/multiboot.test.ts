@@ -118,6 +118,34 @@ test('a flat file is loaded by the addresses in its header', async () => {
   assert.equal(memory.read32(Number(registers.rbx)) & 8, 0, 'no module');
 });
 
+test('the boot data of a kernel in low memory stand beside it', async () => {
+  for (const [start, end, where] of [
+    [0x1000, 0x8000, 'behind it'],
+    [0x20000, 0x2f000, 'behind it'],
+    [0x1000, 0x9f000, 'above 1 MiB'],
+    [0x30000, 0x9f000, 'where they always are'],
+    [0x8000, 0x10000, 'where they always are'],
+  ] as const) {
+    const kernel = Uint8Array.from([...header(0x10003, start, start, 0, end, start + 32), ...text('low kernel')]);
+    const { memory, registers } = load(await parseKernel(kernel), text('a module'));
+    assert.deepEqual(memory.copyOut(start, kernel.length), kernel, 'the kernel is whole');
+    const last = start + kernel.length;
+    assert.ok(
+      memory.copyOut(last, end - last).every(byte => byte === 0),
+      'its bss is clear',
+    );
+    const info = Number(registers.rbx);
+    const usual = info === 0x1000;
+    assert.equal(usual ? 'where they always are' : info >= MIB ? 'above 1 MiB' : 'behind it', where);
+    assert.equal(stringAt(memory, memory.read32(info + 16)), 'kernel noapic');
+    const module = memory.read32(memory.read32(info + 24));
+    assert.ok(module >= MIB, 'modules have room');
+    assert.equal(new TextDecoder().decode(memory.copyOut(module, 8)), 'a module');
+    for (const place of [info, memory.read32(info + 16), memory.read32(info + 24), memory.read32(info + 48)])
+      assert.ok(place >= end || place < start, `0x${place.toString(16)} is the kernel's`);
+  }
+});
+
 test('a header that lies is an ImageError', async () => {
   const rejects = async (message: RegExp, ...addresses: number[]) => {
     const image = await parseKernel(Uint8Array.from([...header(0x10003, ...addresses), ...text('flat kernel')]));
@@ -128,7 +156,7 @@ test('a header that lies is an ImageError', async () => {
   };
   await rejects(/damaged kernel: its multiboot header/, MIB, MIB - 4096, 0, 0, MIB);
   await rejects(/damaged kernel: its multiboot header/, MIB, MIB, 3 * MIB, 0, MIB);
-  await rejects(/boot data/, 0x1000, 0x1000, 0, 0, 0x1000);
+  await rejects(/too little memory: the kernel with its boot data/, 0x1000, 0x1000, 0, 4 * MIB, 0x1000);
   await rejects(/too little memory/, 0xfff00000, 0xfff00000, 0, 0, 0xfff00000);
   await rejects(/too little memory/, MIB, MIB, 0, 0xffffffff, MIB);
   await rejects(/entry.*outside/, MIB, MIB, 0, 0, 0xfffffff0);

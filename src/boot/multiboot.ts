@@ -4,15 +4,15 @@
  */
 
 import type { GuestMemory } from '../memory/memory.ts';
-import { CR0_ET, CR0_PE } from '../x86/control.ts';
 import { PAGE_SIZE } from '../x86/paging.ts';
+import { type BootData, flatEntry, placeBootData } from './boot-data.ts';
 import { E820_RAM } from './e820.ts';
 import type { EntryState } from './entry.ts';
-import { FLAGS_CLEAR, flatSegments } from './entry-segments.ts';
 import type { KernelImage } from './image.ts';
 import { ImageError } from './image-error.ts';
 import {
   createStrings,
+  type Extent,
   LOW_MEMORY,
   type LoadOptions,
   loadSegments,
@@ -74,37 +74,32 @@ export function loadMultiboot(memory: GuestMemory, image: KernelImage, options: 
       `the kernel's multiboot header demands what this loader does not have (flags 0x${unknown.toString(16)})`,
     );
   requireRam(memory, LOW_MEMORY.end, 'a multiboot kernel');
-  const { end, entry } = header.addresses
+  const { kernel, entry } = header.addresses
     ? loadByAddresses(memory, image.bytes, header.addresses)
     : loadElf(memory, image);
   if (!memory.has(entry, 1))
     throw new ImageError(`a damaged kernel: its entry, 0x${entry.toString(16)}, lies outside RAM`);
-  writeInformation(memory, options, placeModules(memory, options, end, MOST_MODULES));
-  return {
-    registers: {
-      rip: BigInt(entry),
-      rax: BigInt(LOADER_MAGIC),
-      rbx: BigInt(LOW_MEMORY.startInfo),
-      cr0: BigInt(CR0_PE | CR0_ET),
-      flags: FLAGS_CLEAR,
-      dr6: 0xffff0ff0n,
-      dr7: 0x400n,
-    },
-    segments: flatSegments(32),
-  };
+  const data = placeBootData(memory, kernel, options.memoryMap);
+  writeInformation(memory, options, data, placeModules(memory, options, data.free, MOST_MODULES));
+  return flatEntry(entry, data, { rax: BigInt(LOADER_MAGIC) });
 }
 
-function loadElf(memory: GuestMemory, image: KernelImage): { end: number; entry: number } {
+interface Loaded {
+  kernel: Extent[];
+  entry: number;
+}
+
+function loadElf(memory: GuestMemory, image: KernelImage): Loaded {
   if (!image.elf)
     throw new ImageError(`${image.description} says neither in ELF nor in its multiboot header where to load it`);
-  return { end: loadSegments(memory, image.elf), entry: Number(image.elf.entry) };
+  return { kernel: loadSegments(memory, image.elf), entry: Number(image.elf.entry) };
 }
 
 function loadByAddresses(
   memory: GuestMemory,
   bytes: Uint8Array,
   { fileOffset, load, loadEnd, bssEnd, entry }: NonNullable<MultibootHeader['addresses']>,
-): { end: number; entry: number } {
+): Loaded {
   // 3.1.3: no end of the data means all of the file; no end of the bss means none.
   const size = loadEnd === 0 ? bytes.length - fileOffset : loadEnd - load;
   const end = Math.max(bssEnd, load + size);
@@ -112,21 +107,20 @@ function loadByAddresses(
     throw new ImageError(
       `a damaged kernel: its multiboot header wants ${size} bytes from ${fileOffset} on of a file of ${bytes.length}`,
     );
-  if (load < LOW_MEMORY.end)
-    throw new ImageError(`the kernel wants to be loaded at 0x${load.toString(16)}, where its boot data must go`);
   requireRam(memory, end, 'the kernel');
   memory.copyIn(load, bytes.subarray(fileOffset, fileOffset + size));
   memory.fill(load + size, end - load - size);
-  return { end, entry };
+  return { kernel: [{ start: load, end }], entry };
 }
 
 /** The information structure (3.3), its modules, memory map and strings. */
 function writeInformation(
   memory: GuestMemory,
   { commandLine, memoryMap }: LoadOptions,
+  data: BootData,
   modules: readonly PlacedModule[],
 ): void {
-  const { startInfo: info, moduleList, memoryMap: map } = LOW_MEMORY;
+  const { startInfo: info, moduleList, memoryMap: map } = data;
   memory.fill(info, 3 * PAGE_SIZE);
   let flags = INFO.memory | INFO.commandLine | INFO.memoryMap | INFO.loaderName;
   const ram = memoryMap.filter(({ type }) => type === E820_RAM);
@@ -134,8 +128,8 @@ function writeInformation(
   const high = ram.find(({ address }) => address === 1 << 20);
   memory.write32(info + 4, Math.floor((low?.size ?? 0) / 1024));
   memory.write32(info + 8, Math.floor((high?.size ?? 0) / 1024));
-  memory.write32(info + 16, placeCommandLine(memory, commandLine, COMMAND_LINE_LIMIT));
-  const strings = createStrings(memory, COMMAND_LINE_LIMIT);
+  memory.write32(info + 16, placeCommandLine(memory, commandLine, COMMAND_LINE_LIMIT, data));
+  const strings = createStrings(memory, COMMAND_LINE_LIMIT, data);
   memory.write32(info + 64, strings.add('polyvisor'));
   if (modules.length > 0) {
     flags |= INFO.modules;

@@ -49,15 +49,27 @@ export interface LoadOptions {
   memoryMap: readonly MemoryRange[];
 }
 
-/** Loads the PT_LOAD segments by physical address. @returns the first address behind them. */
-export function loadSegments(memory: GuestMemory, elf: Elf): number {
+/** A part of the kernel in memory: guest-physical addresses [start, end). */
+export interface Extent {
+  start: number;
+  end: number;
+}
+/** The first address behind all of them. */
+export function endOf(kernel: readonly Extent[]): number {
+  return kernel.reduce((highest, { end }) => Math.max(highest, end), 0);
+}
+/** @throws ImageError if the kernel lies where Linux's boot data have to be, in low memory. */
+export function keepLowMemoryFree(kernel: readonly Extent[]): void {
+  const part = kernel.find(({ start, end }) => start < LOW_MEMORY.end && end > LOW_MEMORY.startInfo);
+  if (part)
+    throw new ImageError(
+      `the kernel wants to be loaded at 0x${part.start.toString(16)}, where its boot data must go; this loader cannot boot it`,
+    );
+}
+
+/** Loads the PT_LOAD segments by physical address. @returns where they are */
+export function loadSegments(memory: GuestMemory, elf: Elf): Extent[] {
   const segments = elf.segments.filter(({ type, memorySize }) => type === PT_LOAD && memorySize > 0);
-  for (const { physicalAddress, memorySize } of segments) {
-    if (physicalAddress < BigInt(LOW_MEMORY.end) && physicalAddress + BigInt(memorySize) > BigInt(LOW_MEMORY.startInfo))
-      throw new ImageError(
-        `the kernel wants to be loaded at 0x${physicalAddress.toString(16)}, where its boot data must go; this loader cannot boot it`,
-      );
-  }
   const end = segments.reduce((highest, { physicalAddress, memorySize }) => {
     const last = physicalAddress + BigInt(memorySize);
     return last > highest ? last : highest;
@@ -68,7 +80,10 @@ export function loadSegments(memory: GuestMemory, elf: Elf): number {
     memory.copyIn(address, elf.bytes.subarray(offset, offset + fileSize));
     memory.fill(address + fileSize, memorySize - fileSize);
   }
-  return Number(end);
+  return segments.map(({ physicalAddress, memorySize }) => ({
+    start: Number(physicalAddress),
+    end: Number(physicalAddress) + memorySize,
+  }));
 }
 
 /** @throws ImageError when RAM does not reach to `end`. */
@@ -134,13 +149,21 @@ export function placeModules(
   });
 }
 
+/** Where strings stand: guest-physical addresses. */
+export interface StringPlace {
+  /** The command line is the first. */
+  commandLine: number;
+  stringsEnd: number;
+}
+const LINUX_STRINGS: StringPlace = { commandLine: LOW_MEMORY.commandLine, stringsEnd: LOW_MEMORY.end };
+
 /** Hands out places for strings with their NUL, behind a command line of at most `commandLineLimit` bytes. */
-export function createStrings(memory: GuestMemory, commandLineLimit: number) {
-  let next = LOW_MEMORY.commandLine + commandLineLimit + 1;
+export function createStrings(memory: GuestMemory, commandLineLimit: number, place: StringPlace) {
+  let next = place.commandLine + commandLineLimit + 1;
   return {
     add(text: string): number {
       const bytes = new TextEncoder().encode(`${text}\0`);
-      if (next + bytes.length > LOW_MEMORY.end) throw new ImageError("the modules' words are too long; shorten them");
+      if (next + bytes.length > place.stringsEnd) throw new ImageError("the modules' words are too long; shorten them");
       const address = next;
       memory.copyIn(address, bytes);
       next += bytes.length;
@@ -150,18 +173,23 @@ export function createStrings(memory: GuestMemory, commandLineLimit: number) {
 }
 
 /** Writes the command line with its NUL. @returns its address */
-export function placeCommandLine(memory: GuestMemory, commandLine: string, limit: number): number {
+export function placeCommandLine(
+  memory: GuestMemory,
+  commandLine: string,
+  limit: number,
+  place: StringPlace = LINUX_STRINGS,
+): number {
   const bytes = new TextEncoder().encode(commandLine);
   if (bytes.includes(0))
     throw new ImageError('the command line has a NUL character in it, which would end it; leave it out');
-  const most = Math.min(limit, LOW_MEMORY.end - LOW_MEMORY.commandLine - 1);
+  const most = Math.min(limit, place.stringsEnd - place.commandLine - 1);
   if (bytes.length > most)
     throw new ImageError(
       `the command line is too long: ${bytes.length} bytes, and this kernel takes ${most}; shorten what --append adds`,
     );
-  memory.copyIn(LOW_MEMORY.commandLine, bytes);
-  memory.write8(LOW_MEMORY.commandLine + bytes.length, 0);
-  return LOW_MEMORY.commandLine;
+  memory.copyIn(place.commandLine, bytes);
+  memory.write8(place.commandLine + bytes.length, 0);
+  return place.commandLine;
 }
 
 export function roundUp(value: number, unit: number): number {

@@ -4,10 +4,9 @@
  */
 
 import type { GuestMemory } from '../memory/memory.ts';
-import { CR0_ET, CR0_PE } from '../x86/control.ts';
 import { PAGE_SIZE } from '../x86/paging.ts';
+import { type BootData, flatEntry, placeBootData } from './boot-data.ts';
 import type { EntryState } from './entry.ts';
-import { FLAGS_CLEAR, flatSegments } from './entry-segments.ts';
 import type { KernelImage } from './image.ts';
 import { ImageError } from './image-error.ts';
 import {
@@ -51,35 +50,24 @@ export function loadPvh(memory: GuestMemory, image: KernelImage, options: LoadOp
   const entry = image.xen.phys32Entry;
   if (!image.elf || entry === undefined) throw new ImageError(`${image.description} ${lacksPvhEntry(image)}`);
   requireRam(memory, LOW_MEMORY.end, 'a PVH kernel');
-  const kernelEnd = loadSegments(memory, image.elf);
+  const data = placeBootData(memory, loadSegments(memory, image.elf), options.memoryMap);
   if (!memory.has(entry, 1))
     throw new ImageError(`a damaged kernel: its PVH entry, 0x${entry.toString(16)}, lies outside RAM`);
   const limit = image.setup?.commandLineSize ?? DEFAULT_COMMAND_LINE_LIMIT;
-  const commandLine = placeCommandLine(memory, options.commandLine, limit);
+  placeCommandLine(memory, options.commandLine, limit, data);
   const highest = image.setup?.initrdAddressMax ?? DEFAULT_INITRD_MAX;
-  const modules = placeModules(memory, options, kernelEnd, MOST_MODULES, highest);
-  writeStartInfo(memory, options, commandLine, modules, createStrings(memory, limit));
-  return {
-    registers: {
-      rip: BigInt(entry),
-      rbx: BigInt(LOW_MEMORY.startInfo),
-      cr0: BigInt(CR0_PE | CR0_ET),
-      flags: FLAGS_CLEAR,
-      dr6: 0xffff0ff0n,
-      dr7: 0x400n,
-    },
-    segments: flatSegments(32),
-  };
+  const modules = placeModules(memory, options, data.free, MOST_MODULES, highest);
+  writeStartInfo(memory, options, data, modules, createStrings(memory, limit, data));
+  return flatEntry(entry, data, {});
 }
 
 function writeStartInfo(
   memory: GuestMemory,
   { rsdp, memoryMap }: LoadOptions,
-  commandLine: number,
+  { startInfo, moduleList, memoryMap: mapAddress, commandLine }: BootData,
   modules: readonly PlacedModule[],
   strings: ReturnType<typeof createStrings>,
 ): void {
-  const { startInfo, moduleList, memoryMap: mapAddress } = LOW_MEMORY;
   if (memoryMap.length > MEMORY_MAP_LIMIT)
     throw new RangeError(`a memory map of ${memoryMap.length} ranges; ${MEMORY_MAP_LIMIT} are possible`);
   memory.fill(startInfo, 3 * PAGE_SIZE);
