@@ -34,8 +34,8 @@ export interface CommandOptions {
   onOutput?: (text: string, time: number) => void;
   /** Hears every piece of stderr. */
   onError?: (text: string) => void;
-  /** A signal to send once stdout or stderr contains `after`. */
-  signal?: { after: string; name: NodeJS.Signals };
+  /** A signal to send once stdout or stderr contains `after`, and `delay` ms have passed. */
+  signal?: { after: string; name: NodeJS.Signals; delay?: number };
 }
 
 export function polyvisor(words: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
@@ -60,7 +60,9 @@ export function polyvisor(words: readonly string[], options: CommandOptions = {}
     const signalAfter = (output: string) => {
       if (signalled || !options.signal || !output.includes(options.signal.after)) return;
       signalled = true; // A second one would end it without a word.
-      child.kill(options.signal.name);
+      const { name, delay } = options.signal;
+      if (delay) setTimeout(() => child.kill(name), delay);
+      else child.kill(name);
     };
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       stdout += text;

@@ -1,11 +1,14 @@
 /**
  * Disks under every hypervisor: what the guest synced is in the host's file, even if the process is killed the next moment, and
  * the next boot reads it back. An ext4 made by the host is on it, so both sides look at the same file system.
+ *
+ * The guest writes records, each a file that it syncs before it says its number, beside a stream of writes that it does not sync. It
+ * is killed at a random moment of that. Once a hypervisor in npm test; POLYVISOR_KILLS=10 npm test -- tests/disk.test for more.
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -16,7 +19,12 @@ const folder = mkdtempSync(join(tmpdir(), 'polyvisor-disk-'));
 after(() => rmSync(folder, { recursive: true }));
 
 const MEBIBYTE = 2 ** 20;
-const LENGTH = 64 * MEBIBYTE;
+const LENGTH = 16 * MEBIBYTE;
+/** Of a record: its number on lines, cut at so many bytes. */
+const RECORD = 16384;
+const KILLS = Number(process.env.POLYVISOR_KILLS ?? 1);
+/** The longest time (ms) between the first record and the kill. */
+const LONGEST = 3000;
 const LINE = 'written in the guest\n';
 const content = Buffer.from(LINE.repeat(Math.ceil(LENGTH / LINE.length)).slice(0, LENGTH));
 const digest = createHash('md5').update(content).digest('hex');
@@ -38,26 +46,48 @@ for (const { name } of hypervisors)
     truncateSync(image, 128 * MEBIBYTE);
     if (!missing) execFileSync('mkfs.ext4', ['-q', '-F', image], { env });
 
-    test('what was synced survives kill -9', { timeout: 400_000 }, async () => {
-      const write = `yes '${LINE.trim()}' | head -c ${LENGTH} >/mnt/file && sync && echo synced; sleep 1000`;
-      const result = await polyvisor(
-        ['run', '-H', name, '--disk', image, '--timeout', '240', '--exec', `${mount}; ${write}`],
-        {
-          limit: 300,
-          signal: { after: 'synced', name: 'SIGKILL' },
-        },
-      );
-      assert.equal(result.stdout, 'synced\n', result.stderr);
-      assert.ok(!result.expired);
-      // The file system was left in the middle of things: its journal is replayed first, as a mount would.
-      assert.ok(
-        (spawnSync('e2fsck', ['-f', '-p', image], { env }).status ?? 8) <= 1,
-        'e2fsck finds nothing it cannot mend',
-      );
-      const out = join(folder, `${name}.out`);
-      execFileSync('debugfs', ['-R', `dump /file ${out}`, image], { env, stdio: 'pipe' });
-      assert.equal(Buffer.compare(readFileSync(out), content), 0, 'the host finds the same bytes');
-    });
+    const seen = new Set<number>();
+    for (let kill = 0; kill < KILLS; kill++)
+      test(`what was synced survives kill -9, ${kill + 1} of ${KILLS}`, { timeout: 400_000 }, async () => {
+        const file = `yes '${LINE.trim()}' | head -c ${LENGTH} >/mnt/file && sync && echo synced`;
+        const noise = 'while :; do dd if=/dev/zero of=/mnt/noise bs=64k count=64; done 2>/dev/null &';
+        const record = `yes $n | head -c ${RECORD} | dd of=/mnt/r$n bs=${RECORD} conv=fsync 2>/dev/null && echo $n`;
+        const records = `n=${Math.max(0, ...seen)}; while n=$((n + 1)); do ${record} || exit 8; done`;
+        let told = '';
+        const result = await polyvisor(
+          [
+            ...['run', '-H', name, '--disk', image, '--timeout', '240'],
+            ...['--exec', `${mount}; ${kill === 0 ? file : 'echo synced'}; ${noise} ${records}`],
+          ],
+          {
+            limit: 300,
+            onOutput: text => void (told += text),
+            // The first time, not before there is a record.
+            signal: { after: kill === 0 ? 'synced\n1' : 'synced', name: 'SIGKILL', delay: Math.random() * LONGEST },
+          },
+        );
+        assert.equal(result.status, 137, result.stderr);
+        assert.ok(!result.expired);
+        // A number that was cut off by the kill may be another's beginning.
+        const lines = told.slice(0, told.lastIndexOf('\n')).split('\n').slice(1);
+        for (const line of lines) seen.add(Number(line));
+        if (kill === 0) assert.ok(seen.size > 0, 'the guest has synced records');
+        // The file system was left in the middle of things: its journal is replayed first, as a mount would.
+        assert.ok(
+          (spawnSync('e2fsck', ['-f', '-p', image], { env }).status ?? 8) <= 1,
+          'e2fsck finds nothing it cannot mend',
+        );
+        const out = join(folder, `${name}.out`);
+        rmSync(out, { recursive: true, force: true });
+        mkdirSync(out);
+        execFileSync('debugfs', ['-R', `rdump / ${out}`, image], { env, stdio: 'pipe' });
+        assert.equal(Buffer.compare(readFileSync(join(out, 'file')), content), 0, 'the host finds the same bytes');
+        for (const number of seen) {
+          const expected = `${number}\n`.repeat(Math.ceil(RECORD / `${number}\n`.length)).slice(0, RECORD);
+          assert.equal(readFileSync(join(out, `r${number}`), 'latin1'), expected, `record ${number} of ${seen.size}`);
+        }
+        if (kill === KILLS - 1) console.log(`${name}: ${KILLS} kills, all of ${seen.size} synced records are there`);
+      });
 
     test('the next boot reads it back', { timeout: 400_000 }, async () => {
       const words = ['run', '-H', name, '--disk', `${image},ro`, '--timeout', '240', '--exec'];

@@ -1,13 +1,17 @@
 /** A slice of every fuzzer, the same in every run; and the fuzzers themselves: they would notice, and they make small what they find. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { bare, bareTable } from '../../src/hypervisors/bare/index.ts';
+import { derive } from '../../src/paravirt/derive.ts';
 import { smallerBytes } from './bytes.ts';
+import { devices, devicesOf } from './devices.ts';
 import { caseFuzzer, type Fuzzer } from './fuzzer.ts';
 import { fuzzers } from './list.ts';
 import { htmlStructure, xmlStructure } from './markup.ts';
 
 /** Inputs of each; what has a test file of its own has none here. */
 const SLICES: ReadonlyMap<string, number> = new Map([
+  ...devices.map(({ name }): [string, number] => [name, 10]),
   ['images', 2000],
   ['nine-p', 500],
   ['plugins', 2000],
@@ -61,6 +65,20 @@ describe('fuzzers', () => {
     assert.match(finding.reason, /^throws TypeError: oh/);
     const { count, next } = await letters(() => undefined).run({ seed: 7, seconds: 0.2, words: [] });
     assert.ok(count > 0 && next === 7 + count);
+  });
+
+  test('a register that answers too much, and one that throws, are found among the devices', async () => {
+    const title = 'a hypervisor with a broken register';
+    for (const [read, reason] of [
+      [() => 1n << 64n, /^rdmsr 0x12: 18446744073709551616$/],
+      [() => assert.fail('oh'), /^throws AssertionError.*oh/],
+    ] as const) {
+      const msrs = { 0x12: { name: 'BROKEN', read } };
+      const make = () => derive(bareTable, { name: 'broken', title, cpu: { msrs } });
+      const { finding } = await devicesOf({ ...bare, make }).run(limits(1, 5));
+      assert.match(finding?.reason ?? '', reason);
+      assert.equal(finding!.input.split('\n').length, 1);
+    }
   });
 
   test('their readers of markup are strict', () => {

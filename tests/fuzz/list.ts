@@ -1,4 +1,5 @@
 /** All fuzzers, a line each. */
+import { devices } from './devices.ts';
 import type { Fuzzer } from './fuzzer.ts';
 import { images } from './images.ts';
 import { nineP } from './nine-p.ts';
@@ -9,6 +10,7 @@ import { xenPvHypercalls, xenPvhHypercalls } from './xen-hypercalls.ts';
 import { xenPv } from './xen-pv.ts';
 
 export const fuzzers: readonly Fuzzer[] = [
+  ...devices,
   images,
   nineP,
   plugins,
