@@ -17,11 +17,12 @@ const MEMORY = 16 << 20;
 const PHYSICAL_ADDRESS_BITS = 40;
 const kernel = parseKernel(tinyKernel([0xf4, 0xeb, 0xfd]));
 
-/** Refuses what a disk's contract forbids to ask of it. */
+/** Refuses, and remembers, what a disk's contract forbids to ask of it: a device may make an error for the guest of a refusal. */
 export class StrictDisk implements Disk {
   readonly name = 'strict';
   readonly bytes: Uint8Array;
   readonly readOnly: boolean;
+  violation: string | undefined;
 
   constructor(sectors: number, readOnly = false) {
     this.bytes = new Uint8Array(sectors * 512);
@@ -30,13 +31,17 @@ export class StrictDisk implements Disk {
   get size(): number {
     return this.bytes.length;
   }
+  #refuse(violation: string): never {
+    this.violation ??= violation;
+    throw new TypeError(violation);
+  }
   #check(offset: number, length: number): void {
     if (!Number.isInteger(offset) || offset < 0 || !(length >= 0) || offset + length > this.size)
-      throw new TypeError(`the disk is asked for ${length} bytes at ${offset} of ${this.size}`);
+      this.#refuse(`the disk is asked for ${length} bytes at ${offset} of ${this.size}`);
   }
   #checkWrite(offset: number, length: number): void {
     this.#check(offset, length);
-    if (this.readOnly) throw new TypeError('a disk that is read only is written to');
+    if (this.readOnly) this.#refuse('a disk that is read only is written to');
   }
   read(offset: number, into: Uint8Array): void {
     this.#check(offset, into.length);

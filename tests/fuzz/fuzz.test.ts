@@ -17,6 +17,7 @@ const SLICES: ReadonlyMap<string, number> = new Map([
   ['plugins', 2000],
   ['processor', 300],
   ['reports', 100],
+  ['virtqueues', 40],
   ['xen-pvh-hypercalls', 25],
   ['xen-pv-hypercalls', 25],
 ]);

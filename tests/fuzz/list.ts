@@ -6,6 +6,7 @@ import { nineP } from './nine-p.ts';
 import { plugins } from './plugins.ts';
 import { processor } from './processor.ts';
 import { reports } from './reports.ts';
+import { virtqueues } from './virtqueues.ts';
 import { xenPvHypercalls, xenPvhHypercalls } from './xen-hypercalls.ts';
 import { xenPv } from './xen-pv.ts';
 
@@ -16,6 +17,7 @@ export const fuzzers: readonly Fuzzer[] = [
   plugins,
   processor,
   reports,
+  virtqueues,
   xenPvhHypercalls,
   xenPvHypercalls,
   xenPv,
