@@ -18,6 +18,7 @@ const SLICES: ReadonlyMap<string, number> = new Map([
   ['processor', 300],
   ['reports', 100],
   ['virtqueues', 40],
+  ['xen-rings', 200],
   ['xen-pvh-hypercalls', 25],
   ['xen-pv-hypercalls', 25],
 ]);

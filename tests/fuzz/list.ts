@@ -9,6 +9,7 @@ import { reports } from './reports.ts';
 import { virtqueues } from './virtqueues.ts';
 import { xenPvHypercalls, xenPvhHypercalls } from './xen-hypercalls.ts';
 import { xenPv } from './xen-pv.ts';
+import { xenRings } from './xen-rings.ts';
 
 export const fuzzers: readonly Fuzzer[] = [
   ...devices,
@@ -21,4 +22,5 @@ export const fuzzers: readonly Fuzzer[] = [
   xenPvhHypercalls,
   xenPvHypercalls,
   xenPv,
+  xenRings,
 ];
