@@ -40,6 +40,11 @@ export class MachineClock implements Clock {
     return this.#now();
   }
 
+  /** The wall's clock has been set, or the guest has slept: now it is `wall`, in nanoseconds since the Unix epoch. */
+  setWall(wall: bigint): void {
+    this.#state.epoch = wall - BigInt(Math.floor(this.now()));
+  }
+
   timer(name: string, fire: () => void): Timer {
     if (this.#timers.has(name)) throw new Error(`timer ${name}: the name is taken`);
     const timer: QueuedTimer = {

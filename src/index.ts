@@ -10,6 +10,10 @@ export { createMachine } from './machine/machine.ts';
 export type { Machine, MachineOptions, RunLimits, Statistics } from './machine/options.ts';
 export { RegionLibrary } from './engine/jit/library.ts';
 
+// A machine at rest.
+export { Snapshot } from './snapshot/snapshot.ts';
+export { SnapshotError } from './snapshot/snapshot-error.ts';
+
 // Images: what a file is before anything runs, and what is wrong with it.
 export type { KernelImage } from './boot/image.ts';
 export { parseKernel } from './boot/image.ts';
@@ -70,6 +74,7 @@ export { traced } from './paravirt/trace.ts';
 
 // The contract of a host.
 export type { Clock, HostClock, Timer } from './host/clock.ts';
+export type { Compression } from './host/compression.ts';
 export type { ArtifactCache } from './host/artifact-cache.ts';
 export type { Console } from './host/console.ts';
 export type { BackEnds } from './host/back-ends.ts';

@@ -25,6 +25,10 @@ export class Budget {
     const at = this.#cpu.get32(state.RECORD);
     return this.executed + this.#spent() + (at ? this.#cpu.bytes[at + record.POSITION]! : 0);
   }
+  /** WebAssembly has been entered and not left. */
+  get inside(): boolean {
+    return this.#inside;
+  }
   /** WebAssembly is entered, with `fuel` instructions at most. */
   enter(fuel: number): void {
     this.#given = fuel;

@@ -61,7 +61,7 @@ export class Engine {
     this.vcpu.halted = true;
   }
   wake(): void {
-    this.vcpu.halted = false;
+    this.vcpu.wake();
   }
   run(until: number, exactly = true): RunExit {
     return this.vcpu.run(until, exactly);

@@ -33,6 +33,20 @@ export interface EngineEnvironment extends Environment {
 
 export type RunExit = 'budget' | 'halt' | 'attention';
 
+/** What a processor's loop keeps besides the fields of its state. */
+export interface LoopState {
+  halted: boolean;
+  /** Something may be delivered before the next instruction. */
+  boundary: boolean;
+  /** ATTENTION: something may be pending. */
+  attention: boolean;
+  /** Instructions. */
+  executed: number;
+  /** Faults in a row that a hypervisor has dealt with, and the instructions executed before them. */
+  handled: number;
+  handledAt: number;
+}
+
 /** Instructions after which the JIT is asked for what has been translated meanwhile. */
 const POLL_INSTRUCTIONS = 16_000;
 /** WRITABLE_PAGE when there is none. */
@@ -59,6 +73,12 @@ export class Vcpu {
   #handled = 0;
   #handledAt = -1;
   #dead = false;
+  /**
+   * What the machine has pending may be delivered before the next instruction. False after an exit that the guest did not
+   * cause (the end of a budget, translation, a hot block): where those come depends on the tier and on the slices of the
+   * run, and the guest must not notice.
+   */
+  #boundary = true;
 
   constructor(core: Core) {
     this.core = core;
@@ -98,6 +118,30 @@ export class Vcpu {
     cpu.base = to;
   }
 
+  /** What the loop (`run`) knows between two instructions, for saved-processor.ts. */
+  get loop(): LoopState {
+    return {
+      halted: this.halted,
+      boundary: this.#boundary,
+      attention: this.cpu.get32(state.ATTENTION) !== 0,
+      executed: this.budget.executed,
+      handled: this.#handled,
+      handledAt: this.#handledAt,
+    };
+  }
+  set loop({ halted, boundary, attention, executed, handled, handledAt }: LoopState) {
+    this.halted = halted;
+    this.#boundary = boundary;
+    this.cpu.set32(state.ATTENTION, attention ? 1 : 0);
+    this.budget.executed = executed;
+    this.#handled = handled;
+    this.#handledAt = handledAt;
+  }
+  /** True while the guest executes: what has called us is asked by it. */
+  get inside(): boolean {
+    return this.budget.inside;
+  }
+
   /** Executed instructions, exact even while one of them asks. */
   get instructions(): number {
     return this.budget.instructions;
@@ -114,6 +158,11 @@ export class Vcpu {
     const exceptions = events.exceptions ? NATIVE_EXCEPTIONS : 0;
     this.cpu.set32(state.NATIVE, exceptions | (events.syscalls ? NATIVE_SYSCALLS : 0));
   }
+  /** Ends a halt. */
+  wake(): void {
+    this.halted = false;
+    this.#boundary = true;
+  }
   /** The guest is beyond help: `run` returns and does nothing any more. */
   stopForGood(): void {
     this.#dead = true;
@@ -122,6 +171,7 @@ export class Vcpu {
   /** Ends the present run in WebAssembly at the end of the block; in an access to a device, after the instruction. */
   requestExit(): void {
     this.#exitWanted = true;
+    this.#boundary = true;
     this.cpu.set32(state.ATTENTION, 1);
     this.budget.forfeit();
   }
@@ -154,11 +204,6 @@ export class Vcpu {
     const { jit } = this.core;
     const most = exactly ? 0 : REGION_LIMIT;
     let idle = 0;
-    /**
-     * False after an exit that the guest did not cause (translation, a hot block): those differ by tier, so no
-     * interrupt may be delivered there.
-     */
-    let boundary = true;
     for (;;) {
       this.#exitWanted = false;
       if (this.#dead) return 'attention';
@@ -171,18 +216,20 @@ export class Vcpu {
         cpu.set32(state.PENDING_DEBUG, 0);
         this.#deliverDebug(pending);
       } else {
-        if (next === 'interrupts' && boundary) environment.boundary();
-        boundary = true;
+        if (next === 'interrupts' && this.#boundary) {
+          environment.boundary();
+          this.#boundary = false;
+        }
         if (this.#dead) return 'attention';
         if (this.halted) return 'halt';
         const left = until - before;
         if (left <= most) return 'budget';
-        if (shadow !== 'none' || this.#debug.stepping) this.#runOne();
-        else if (left < record.BLOCK_LIMIT) this.#exactly(left);
+        if (shadow !== 'none' || this.#debug.stepping) this.#boundary = this.#oneByOne();
+        else if (left < record.BLOCK_LIMIT) this.#boundary = this.#exactly(left);
         else {
           const slice = jit ? POLL_INSTRUCTIONS : UNLIMITED;
           cpu.set32(state.EXACT, exactly && left <= slice ? 1 : 0);
-          boundary = this.enter(0, Math.min(left, slice));
+          this.#boundary = this.enter(0, Math.min(left, slice));
           jit?.poll();
         }
         if (this.#debug.hasHits) this.#addPending(this.#debug.takeHits());
@@ -190,6 +237,7 @@ export class Vcpu {
       idle = budget.executed === before ? idle + 1 : 0;
       if (idle > MOST_IDLE) throw new Error(`engine: nothing is executed at 0x${cpu.rip.toString(16)}`);
       if (this.#exitWanted) {
+        this.#boundary = true;
         this.#shadow();
         return 'attention';
       }
@@ -209,6 +257,13 @@ export class Vcpu {
     this.cpu.set64(state.TRAP_SHADOW, 0n);
   }
 
+  /** As `#runOne`. @returns true if something may be delivered after it, as after an instruction that the guest ended a run by */
+  #oneByOne(): boolean {
+    const { deliveries } = this;
+    const { stepping } = this.#debug;
+    this.#runOne();
+    return stepping || deliveries !== this.deliveries || this.cpu.get32(state.ATTENTION) !== 0;
+  }
   /** Executes one instruction, with the breakpoint on it and what debugging has to know of it (x86/debug-model.ts). */
   #runOne(): void {
     const { cpu, budget } = this;
@@ -252,7 +307,7 @@ export class Vcpu {
   /** #DB for `causes`, bits of DR6. It ends a halt, and counts as an instruction (`run`). */
   #deliverDebug(causes: number): void {
     noteDebugException(this.cpu, causes);
-    this.halted = false;
+    this.wake();
     this.budget.executed++;
     deliver(this, { vector: vectors.DB });
   }
@@ -332,8 +387,9 @@ export class Vcpu {
       case record.EXIT_BUDGET:
         return false;
       case record.EXIT_STOP:
+        // At the end of a budget; or whoever had it planted wants an exit, which is a boundary in any case.
         this.#settleAtRecord();
-        return true;
+        return false;
       case record.EXIT_FAULT:
         this.#settleAtRecord();
         deliverFault(this);
@@ -402,19 +458,24 @@ export class Vcpu {
     return 0;
   }
 
-  /** Executes exactly `count` (< BLOCK_LIMIT) instructions, less if a fault or an exit request comes between. */
-  #exactly(count: number): void {
+  /**
+   * Executes exactly `count` (< BLOCK_LIMIT) instructions, less if a fault or an exit request comes between.
+   * @returns as `enter`
+   */
+  #exactly(count: number): boolean {
     const { cpu, budget } = this;
     const goal = budget.executed + count;
+    let guests = false;
     for (let guard = 0; budget.executed < goal && guard < 4 * record.BLOCK_LIMIT; guard++) {
       const before = this.deliveries;
       const block = this.#translate();
-      if (!block) return;
+      if (!block) return true;
       const stop = this.core.blocks.recordAt(block, goal - budget.executed);
       if (stop) this.#stop.plant(stop);
       cpu.set64(state.PAGE, cpu.rip & ~4095n);
-      this.enter(block, goal - budget.executed);
-      if (this.#exitWanted || before !== this.deliveries || this.halted || this.#dead) return;
+      guests = this.enter(block, goal - budget.executed);
+      if (this.#exitWanted || before !== this.deliveries || this.halted || this.#dead) break;
     }
+    return guests;
   }
 }

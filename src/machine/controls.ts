@@ -3,6 +3,7 @@
  * (cli/thread.ts), two that are compared (compare-machines.ts).
  */
 import type { Exit } from '../exits.ts';
+import type { Snapshot } from '../snapshot/snapshot.ts';
 import type { Machine, RunLimits, Statistics } from './options.ts';
 
 export interface Controls {
@@ -13,6 +14,8 @@ export interface Controls {
   instructions(): number;
   describe(): string;
   readonly log: readonly string[];
+  /** Default: this kind of machine cannot be told in one. */
+  snapshot?(): Snapshot;
 }
 
 export function machineOf(controls: Controls): Machine {
@@ -28,5 +31,9 @@ export function machineOf(controls: Controls): Machine {
     },
     describe: () => controls.describe(),
     log: controls.log,
+    snapshot() {
+      if (!controls.snapshot) throw new Error('no snapshot of this kind of machine');
+      return controls.snapshot();
+    },
   };
 }

@@ -11,8 +11,10 @@ import { DISK_IMAGE, type KernelImage } from '../boot/image.ts';
 import { ImageError } from '../boot/image-error.ts';
 import { isRealMode, loadKernel, shortestWay } from '../boot/load.ts';
 import type { Board } from '../devices/board.ts';
+import { ownMember } from '../own-member.ts';
 import type { HypervisorContext, Paravirt } from '../paravirt/operations.ts';
 import type { Processor, RegisterName, SegmentName } from '../paravirt/processor.ts';
+import type { StateTree } from '../state/state.ts';
 import type { MachineOptions } from './options.ts';
 
 /** Where firmware tables go: below 1 MiB, where guests look for the root pointer. */
@@ -30,7 +32,7 @@ export function placeGuest(
   context: HypervisorContext,
   board: Board | undefined,
 ): EntryState {
-  const { memory, log, clock, console, cpus, ports, kill, request } = context;
+  const { memory, log, clock, cpus, ports } = context;
   const { initrd, modules, append, entry } = options;
   const { load, devices } = table.boot;
   const terminal = image.mayBeLinux ? `console=${table.boot.console}` : '';
@@ -46,11 +48,7 @@ export function placeGuest(
   if (!board) throw new Error(`${table.name} has no board, so boot.load must place the kernel`);
   const tables = buildAcpiTables(board.description, ACPI_ADDRESS, devices);
   memory.copyIn(tables.address, tables.bytes);
-  const memoryMap = pcMemoryMap(memory.size);
-  const drives = drivesOf(context.backEnds.disks);
-  const states = board.slot;
-  const bios = createBios({ memory, memoryMap, drives, clock, console, ports, states, log, kill, request });
-  board.slot.ports('bios', TRAP_PORT, 1, bios);
+  const { memoryMap, drives } = plugBios(board, context);
   const way = entry ?? shortestWay(image);
   const state = loadKernel(
     memory,
@@ -64,6 +62,33 @@ export function placeGuest(
     setTicks(memory, clock);
   }
   return state;
+}
+
+/** What the BIOS's traps call. @returns what it knows of the machine */
+function plugBios(board: Board, { memory, log, clock, console, ports, backEnds, kill, request }: HypervisorContext) {
+  const memoryMap = pcMemoryMap(memory.size);
+  const drives = drivesOf(backEnds.disks);
+  const states = board.slot;
+  const bios = createBios({ memory, memoryMap, drives, clock, console, ports, states, log, kill, request });
+  board.slot.ports('bios', TRAP_PORT, 1, bios);
+  return { memoryMap, drives };
+}
+
+/**
+ * Makes what `placeGuest` makes besides the guest in memory: the states of a machine that is about to be restored.
+ * @param saved what will be restored, from anywhere
+ */
+export function placeNothing(
+  table: Paravirt,
+  context: HypervisorContext,
+  board: Board | undefined,
+  saved: StateTree,
+): void {
+  if (typeof table.boot.load !== 'function') {
+    if (board) plugBios(board, context);
+    return;
+  }
+  table.boot.rebuild?.(context, name => ownMember(saved, name)?.value);
 }
 
 /** EFER and CR4 come before CR0, so that paging is turned on in one step. */

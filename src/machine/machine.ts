@@ -5,14 +5,23 @@
  */
 import { DISK_IMAGE, parseKernel } from '../boot/image.ts';
 import { compareTiers } from '../compare-tiers.ts';
+import type { Exit } from '../exits.ts';
 import { portableClock } from '../host/portable-clock.ts';
 import type { Assembled } from './compare-machines.ts';
 import { machineOf } from './controls.ts';
 import { describe } from './describe.ts';
 import { enter, placeGuest } from './entry.ts';
-import { hypervisorModule, type Machine, type MachineOptions, type Statistics } from './options.ts';
-import { connect, createEngine, type Parts } from './parts.ts';
+import {
+  checkSnapshotOptions,
+  hypervisorModule,
+  type Machine,
+  type MachineOptions,
+  type RunLimits,
+  type Statistics,
+} from './options.ts';
+import { codeName, connect, createEngine, type Parts } from './parts.ts';
 import { RunLoop } from './run.ts';
+import { restoreSnapshot, takeSnapshot } from './snapshots.ts';
 
 /** @throws ImageError (boot/image-error.ts) for an image that cannot boot here; Error for misuse. */
 export async function createMachine(options: MachineOptions): Promise<Machine> {
@@ -21,9 +30,11 @@ export async function createMachine(options: MachineOptions): Promise<Machine> {
 
 /** A machine, and its engine for those who look inside. */
 export async function assemble(options: MachineOptions): Promise<Assembled> {
+  checkSnapshotOptions(options);
+  const { kernel, snapshot, clock } = options;
   const module = hypervisorModule(options);
+  const code = codeName(options);
   const engine = createEngine(options);
-  const { kernel } = options;
   const image = kernel
     ? await parseKernel(kernel).catch(error => {
         engine.close();
@@ -34,17 +45,20 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     onTyping: () => engine.halted && parts.time.following?.idle(),
     onTyped: () => loop.wake(),
   });
-  const loop = new RunLoop(parts, typeof options.clock === 'object' ? options.clock : portableClock);
+  const host = typeof clock === 'object' ? clock : undefined;
+  const loop = new RunLoop(parts, host ?? portableClock);
   const { table, context, board, processors } = parts;
-  enter(processors[0].processor, placeGuest(image, options, table, context, board));
-  return { machine: control(parts, loop), engine };
+  if (snapshot) restoreSnapshot(parts, snapshot, host);
+  else enter(processors[0].processor, placeGuest(image, options, table, context, board));
+  return { machine: control(parts, loop, code, snapshot !== undefined), engine };
 }
 
 /** What the embedder sees. A function of its own, for nothing that outlives `assemble` may hold on to the images. */
-function control(parts: Parts, loop: RunLoop): Machine {
+function control(parts: Parts, loop: RunLoop, code: string, restored: boolean): Machine {
   const { engine, input, log, processors } = parts;
   return machineOf({
-    run: limits => loop.run(limits),
+    run: limits => (restored ? runRestored(parts, loop, limits) : loop.run(limits)),
+    snapshot: () => takeSnapshot(parts, code),
     stop: () => loop.stop(),
     type: input.type,
     statistics: () => statistics(parts, loop),
@@ -52,6 +66,20 @@ function control(parts: Parts, loop: RunLoop): Machine {
     describe: () => describe(processors[0].processor, engine),
     log: log.lines,
   });
+}
+
+/**
+ * A snapshot may come from anywhere, and what its devices and hypervisors know need not fit together. Where that leads to what we
+ * take for impossible, it is this guest's end and no mistake of ours.
+ */
+async function runRestored({ ending }: Parts, loop: RunLoop, limits: RunLimits): Promise<Exit> {
+  try {
+    return await loop.run(limits);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    ending.kill(`what the snapshot says does not fit together: ${error.message}`);
+    return ending.exit!;
+  }
 }
 
 function statistics(parts: Parts, loop: RunLoop): Statistics {

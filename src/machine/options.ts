@@ -11,6 +11,7 @@ import type { Console } from '../host/console.ts';
 import type { Disk } from '../host/disk.ts';
 import { findHypervisor } from '../hypervisors/list.ts';
 import type { HypervisorModule } from '../paravirt/operations.ts';
+import type { Snapshot } from '../snapshot/snapshot.ts';
 
 export interface MachineOptions {
   /**
@@ -21,6 +22,12 @@ export interface MachineOptions {
   initrd?: Uint8Array;
   /** More words for the kernel's command line, after those that the hypervisor's console needs. */
   append?: string;
+  /**
+   * A machine at rest that goes on here: `machine.snapshot()` made it, or `Snapshot.decode`. Any number of machines can be made of
+   * one. It has the guest, so what is for a guest's start cannot be given besides; memory, hypervisor and clock are the snapshot's
+   * unless they are given, and must then be the same. Disks must have the contents that they had.
+   */
+  snapshot?: Snapshot;
   /** The kernel's whole command line, instead. */
   commandLine?: string;
   /** Files for a multiboot kernel, placed after the initrd. */
@@ -99,6 +106,12 @@ export interface Machine {
   /** Registers, the last instructions' addresses, pending interrupts: for people. */
   describe(): string;
   readonly log: readonly string[];
+  /**
+   * The machine as it is now: call it when `run` has returned, or from a timer while it runs, not from within a device or the
+   * console. The guest does not notice.
+   * @throws Error if the guest has ended, or this kind of machine cannot tell
+   */
+  snapshot(): Snapshot;
 }
 
 const DEFAULT_MEMORY = 256 << 20;
@@ -107,14 +120,26 @@ const LEAST_MEMORY = 1 << 20;
 const MOST_MEMORY = 3 * 2 ** 30;
 
 /** RAM in bytes. @throws Error for a size that no machine here can have */
-export function memorySize({ memory = DEFAULT_MEMORY }: MachineOptions): number {
+export function memorySize({ snapshot, memory = snapshot?.header.memory ?? DEFAULT_MEMORY }: MachineOptions): number {
   if (!Number.isInteger(memory) || memory % 4096 || memory < LEAST_MEMORY || memory > MOST_MEMORY)
     throw new Error(`memory: ${memory} bytes is not a multiple of 4096 from 1 MiB to 3 GiB`);
   return memory;
 }
 
+/** What is for the start of a guest. */
+const FOR_A_START = ['kernel', 'initrd', 'append', 'commandLine', 'modules', 'entry'] as const;
+
+/** @throws Error for what a machine that goes on from a snapshot has no use for */
+export function checkSnapshotOptions(options: MachineOptions): void {
+  const given = options.snapshot && FOR_A_START.find(name => options[name] !== undefined);
+  if (given) throw new Error(`${given}: the guest is the snapshot's`);
+}
+
 /** @throws Error for a name that is not in the list */
-export function hypervisorModule({ hypervisor = 'bare' }: MachineOptions): HypervisorModule {
+export function hypervisorModule({
+  snapshot,
+  hypervisor = snapshot?.header.hypervisor ?? 'bare',
+}: MachineOptions): HypervisorModule {
   const module = typeof hypervisor === 'object' ? hypervisor : findHypervisor(hypervisor);
   if (!module) throw new Error(`no hypervisor ${hypervisor}`);
   return module;

@@ -69,9 +69,15 @@ export function createEngine(options: MachineOptions): Engine {
     jit: options.engine !== 'interpreter',
     translator: options.translator,
     library: options.library,
-    libraryName: libraryName(options.kernel ?? firstSectors(options), ramSize),
+    libraryName: codeName(options),
     cache: options.cache,
   });
+}
+
+/** What a cache calls the translated code of the guest. */
+export function codeName(options: MachineOptions): string {
+  const { snapshot, kernel } = options;
+  return snapshot?.header.code ?? libraryName(kernel ?? firstSectors(options), memorySize(options));
 }
 
 /** What tells one disk's boot loader from another's. */

@@ -12,6 +12,7 @@ const VALUES: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
     takesModules: value => value === undefined || typeof value === 'boolean',
     diskBuses: isListOfNames,
     networkBuses: isListOfNames,
+    rebuild: value => value === undefined || typeof value === 'function',
     devices: value => Array.isArray(value) && value.every(id => /^[A-Za-z0-9]{4,8}$/.test(id)),
   },
   cpu: { msrs: isObject, hypercalls: isObject, convention: value => value === undefined || isObject(value) },

@@ -13,7 +13,7 @@ import type { Console } from '../host/console.ts';
 import type { Log } from '../host/log.ts';
 import type { Bus } from '../memory/bus.ts';
 import type { GuestMemory } from '../memory/memory.ts';
-import type { States } from '../state/state.ts';
+import type { Data, States } from '../state/state.ts';
 import { type OpsOf, operation, type QuestionsOf } from './operation.ts';
 import type { Processor, RegisterName } from './processor.ts';
 
@@ -187,6 +187,12 @@ export interface BootOps extends OpsOf<typeof operations.boot> {
    * Hardware ids (_HID) that the ACPI tables name besides the board's: Linux binds drivers of virtual devices to them.
    */
   devices: readonly string[];
+  /**
+   * For a machine that is restored instead of started, where `load` makes more than the guest's memory and registers: makes the
+   * same states and timers as `load` did. What is in them, in memory and in registers is replaced afterwards.
+   * @param saved the content of a state that is about to be restored; it may come from anywhere
+   */
+  rebuild?(context: HypervisorContext, saved: (name: string) => Data): void;
 }
 
 export interface CpuOps extends OpsOf<typeof operations.cpu> {

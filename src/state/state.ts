@@ -120,6 +120,16 @@ function replace(state: object, content: object): void {
   Object.assign(state, content);
 }
 
+/**
+ * A copy of `value`, which may come from anywhere. @param initial what it must be like: members, types, lengths
+ * @throws Error naming the first thing at or below `path` in which it is not
+ */
+export function checkedCopy<T extends Data>(value: unknown, initial: T, path: string): T {
+  const copied = copy(value, path);
+  check(copied, initial, path);
+  return copied as T;
+}
+
 /** What `value` is, as far as a restore must find the same again: 'number', 'Uint8Array', 'Map', 'object' … */
 function kindOf(value: unknown): string {
   if (value === null) return 'null';

@@ -211,13 +211,18 @@ export function setDebug(cpu: Cpu, index: number, value: bigint): void {
   if (index === 7) value = (value & 0xffff2bffn) | BigInt(DR7_FIXED);
   cpu.set64(debugOffset(index), value);
   if (index === 7) {
-    const enabled = Number(value & 0xffn);
-    let data = false;
-    for (let i = 0; i < 4; i++) if ((enabled >> (2 * i)) & 3 && (Number(value) >> (16 + 4 * i)) & 1) data = true;
-    cpu.set32(state.WATCHING, data ? 1 : 0);
+    updateWatching(cpu);
     cpu.tlb.flushAll();
     cpu.requestExit();
   }
+}
+
+/** Whether a breakpoint of DR7 is on data or ports. */
+export function updateWatching(cpu: Cpu): void {
+  const value = cpu.get32(debugOffset(7));
+  let data = false;
+  for (let i = 0; i < 4; i++) if ((value >> (2 * i)) & 3 && (value >> (16 + 4 * i)) & 1) data = true;
+  cpu.set32(state.WATCHING, data ? 1 : 0);
 }
 
 /** May the current code touch `port`? CPL <= IOPL, or the TSS's bitmap says so (SDM 1, 19.5). */

@@ -66,6 +66,10 @@ export class Tlb {
     for (let kind = 0; kind < CLASSES; kind++) words[(STATE + state.CLASS_BASE) / 4 + kind] = baseOf(set, kind);
     words[(STATE + state.NOTES) / 4] = notes(set, false) * 4;
   }
+  /** The current address space's name. */
+  get space(): number {
+    return this.#owner[this.#current]!;
+  }
   /** Forgets all translations of `space`. */
   drop(space: number): void {
     const set = this.#owner.indexOf(space);

@@ -1,6 +1,7 @@
 /** What Node.js gives a machine: `import { … } from 'polyvisor/node'`. */
 export { diskCache } from './artifact-cache.ts';
 export { nodeClock } from './clock.ts';
+export { nodeCompression } from './compression.ts';
 export type { TerminalConsole } from './console-terminal.ts';
 export { createTerminalConsole } from './console-terminal.ts';
 export { type DiskFileOptions, openDiskFile } from './disk-file.ts';

@@ -5,7 +5,7 @@ import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { DomainSlot } from '../xen/domain-slot.ts';
 import { XEN_BUS } from '../xen/toolstack.ts';
-import { buildDomain, refusesImage } from './domain-builder.ts';
+import { buildDomain, rebuildDomain, refusesImage } from './domain-builder.ts';
 import type { PvDomain } from './pv-domain.ts';
 
 export function createBoot(_context: HypervisorContext, slot: DomainSlot<PvDomain>): Group<'boot'> {
@@ -18,6 +18,9 @@ export function createBoot(_context: HypervisorContext, slot: DomainSlot<PvDomai
       const { pv, entry } = buildDomain(request, context);
       slot.built = pv;
       return entry;
+    },
+    rebuild(context, saved) {
+      slot.built = rebuildDomain(context, saved('xen/domain'));
     },
   };
 }

@@ -8,6 +8,7 @@ import type { EntryState } from '../../boot/entry.ts';
 import { ImageError, type KernelImage } from '../../boot/image.ts';
 import type { BootRequest, HypervisorContext } from '../../paravirt/operations.ts';
 import type { Segment } from '../../paravirt/processor.ts';
+import type { Data } from '../../state/state.ts';
 import {
   CR0_AM,
   CR0_ET,
@@ -109,6 +110,18 @@ export function buildDomain(asked: BootRequest, context: HypervisorContext): { p
   writeWallclock(domain);
   for (const vcpu of domain.vcpus) vcpu.time.updateRecord(true);
   return { pv, entry: enter(pv, layout) };
+}
+
+/** The domain without a guest in it, to be restored. @param saved the domain's state: it says how wide the guest is */
+export function rebuildDomain(context: HypervisorContext, saved: Data): PvDomain {
+  const width = typeof saved === 'object' && 'width' in saved ? saved.width : undefined;
+  const pv = new PvDomain(context, width === abi32.width ? abi32 : abi64);
+  const { domain } = pv;
+  // Where the guest has pages: where the rings really are is among what is restored.
+  domain.xenstoreRing.address = 0;
+  domain.consoleRing.address = PAGE_SIZE;
+  connectToolstack(domain);
+  return pv;
 }
 
 /** Writes start_info, when everything in it is known. */

@@ -3,7 +3,7 @@ import { canBootPvh, lacksPvhEntry, loadPvh } from '../../boot/pvh.ts';
 import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { DomainSlot } from '../xen/domain-slot.ts';
-import { XEN_BUS } from '../xen/toolstack.ts';
+import { connectToolstack, XEN_BUS } from '../xen/toolstack.ts';
 import { buildDomain, guestRam } from './domain-builder.ts';
 import { PvhDomain } from './pvh-domain.ts';
 
@@ -20,6 +20,10 @@ export function createBoot(_context: HypervisorContext, slot: DomainSlot<PvhDoma
       const rsdp = buildDomain(pvh);
       const { memoryMap } = pvh.domain.state;
       return loadPvh(guestRam(pvh.domain), image, { initrd, modules, commandLine, rsdp, memoryMap });
+    },
+    rebuild(context) {
+      slot.built = new PvhDomain(context);
+      connectToolstack(slot.built.domain);
     },
   };
 }

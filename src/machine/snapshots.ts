@@ -1,0 +1,127 @@
+/** A machine as data, and a machine of that data (src/snapshot/). */
+import { restoreProcessor, saveProcessor } from '../engine/saved-processor.ts';
+import type { HostClock } from '../host/clock.ts';
+import type { Disk } from '../host/disk.ts';
+import { digestOf } from '../snapshot/disk-digest.ts';
+import type { DiskReference, Header } from '../snapshot/header.ts';
+import { gatherPages, type MemoryPiece, PAGE } from '../snapshot/memory-pages.ts';
+import { Snapshot } from '../snapshot/snapshot.ts';
+import { SnapshotError } from '../snapshot/snapshot-error.ts';
+import { placeNothing } from './entry.ts';
+import type { Parts } from './parts.ts';
+
+/**
+ * @param code the name of the machine's translated code in a cache
+ * @throws Error where there is nothing that could go on, or from within what the guest asks
+ */
+export function takeSnapshot(parts: Parts, code: string): Snapshot {
+  const { engine, states, time, table, context, board, ending } = parts;
+  const { vcpus } = engine.core;
+  if (ending.exit) throw new Error(`no snapshot: the guest has ended (${ending.exit.kind})`);
+  if (vcpus.some(({ inside }) => inside))
+    throw new Error('no snapshot while the guest executes: take it when `run` has returned, or from a timer');
+  board?.flush();
+  const header: Header = {
+    hypervisor: table.name,
+    memory: context.memory.size,
+    processors: vcpus.length,
+    clock: time.virtual ? 'virtual' : 'host',
+    instructions: engine.instructions,
+    guestTime: time.clock.now(),
+    code,
+    disks: context.backEnds.disks.map(referenceTo),
+  };
+  const knowledge = { states: states.save(), processors: vcpus.map(saveProcessor) };
+  return new Snapshot(header, knowledge, gatherPages(context.memory.bytes));
+}
+
+function referenceTo(disk: Disk): DiskReference {
+  // What the guest has written counts as the disk's.
+  if (!disk.readOnly) disk.flush();
+  const { name, size, readOnly } = disk;
+  return { name, size, readOnly, digest: digestOf(disk) };
+}
+
+/**
+ * Lets a machine that was put together like the snapshot's go on from it.
+ * @param host the clock that guest time follows: then the guest finds the wall's time when it asks for it
+ * @throws SnapshotError naming the first thing that does not fit
+ */
+export function restoreSnapshot(parts: Parts, snapshot: Snapshot, host: HostClock | undefined): void {
+  const { engine, states, time, table, context, board } = parts;
+  const { memory } = context;
+  checkHeader(parts, snapshot.header);
+  const { vcpus } = engine.core;
+  explained(() => {
+    placeNothing(table, context, board, snapshot.states);
+    board?.restoring();
+    table.restoring?.();
+    states.restore(snapshot.states);
+    fillMemory(memory.bytes, snapshot.memory);
+    memory.onWrite(0, memory.size);
+    // Before whoever asks what time it is.
+    for (const [index, vcpu] of vcpus.entries())
+      restoreProcessor(vcpu, snapshot.processors[index], `processor ${index}`);
+    time.following?.restored();
+    if (host) time.clock.setWall(host.wall());
+    time.clock.restored();
+    board?.restored();
+    table.restored?.();
+    // Last, for the others ask for exits: the guest is to notice nothing.
+    for (const [index, vcpu] of vcpus.entries())
+      restoreProcessor(vcpu, snapshot.processors[index], `processor ${index}`);
+  });
+}
+
+/** Copies the pages in, and clears the others. */
+function fillMemory(ram: Uint8Array, pieces: readonly MemoryPiece[]): void {
+  let next = 0;
+  for (const { runs, bytes } of pieces) {
+    let from = 0;
+    for (const [first, count] of runs) {
+      clear(ram, next * PAGE, first * PAGE);
+      ram.set(bytes.subarray(from, from + count * PAGE), first * PAGE);
+      from += count * PAGE;
+      next = first + count;
+    }
+  }
+  clear(ram, next * PAGE, ram.length);
+}
+
+/** Writes zeros only where there are none yet: pages that nobody has written to cost the host no memory. */
+function clear(ram: Uint8Array, from: number, to: number): void {
+  const words = new Int32Array(ram.buffer, ram.byteOffset + from, (to - from) / 4);
+  for (let at = 0; at < words.length; at++) if (words[at] !== 0) words[at] = 0;
+}
+
+/** @throws SnapshotError if the snapshot is of another machine */
+function checkHeader({ engine, time, table, context }: Parts, header: Header): void {
+  const { disks } = context.backEnds;
+  const differ = (what: string, its: unknown, ours: unknown) => {
+    if (its !== ours) throw new SnapshotError(`it is of a machine with ${what} ${String(its)}, not ${String(ours)}`);
+  };
+  differ('hypervisor', header.hypervisor, table.name);
+  differ('RAM, in bytes:', header.memory, context.memory.size);
+  differ('processors:', header.processors, engine.core.vcpus.length);
+  differ('clock', header.clock, time.virtual ? 'virtual' : 'host');
+  differ('disks:', header.disks.length, disks.length);
+  for (const [index, reference] of header.disks.entries()) checkDisk(reference, disks[index]!);
+}
+
+function checkDisk({ name, size, readOnly, digest }: DiskReference, disk: Disk): void {
+  const at = disk.name === name ? `the disk ${name}` : `the disk ${disk.name}, in place of ${name},`;
+  if (disk.size !== size) throw new SnapshotError(`${at} has ${disk.size} bytes, and had ${size}`);
+  if (disk.readOnly !== readOnly)
+    throw new SnapshotError(`${at} is ${disk.readOnly ? 'read-only' : 'writable'}, and was not`);
+  if (digestOf(disk) !== digest) throw new SnapshotError(`${at} has other contents than when the snapshot was taken`);
+}
+
+/** What others throw says what does not fit. */
+function explained(work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof SnapshotError || !(error instanceof Error)) throw error;
+    throw new SnapshotError(`it does not fit this machine: ${error.message}`);
+  }
+}

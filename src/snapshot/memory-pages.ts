@@ -1,0 +1,101 @@
+/** The pages of a guest's RAM that are not all zeros, gathered in pieces of a convenient size. */
+import { SnapshotError } from './snapshot-error.ts';
+
+export const PAGE = 4096;
+/** Pages in a piece, at most: pieces are compressed one by one, several at a time. */
+const PIECE = 512;
+
+/** Pages that follow one another: the number of the first, and how many. */
+export type PageRun = readonly [first: number, count: number];
+
+export interface MemoryPiece {
+  /** Ascending, and not touching. */
+  readonly runs: readonly PageRun[];
+  /** The pages' contents, one after the other. */
+  readonly bytes: Uint8Array;
+}
+
+/** Copies the pages out of `ram`, the whole of a guest's. */
+export function gatherPages(ram: Uint8Array): MemoryPiece[] {
+  const words = new Int32Array(ram.buffer, ram.byteOffset, ram.length / 4);
+  const pieces: MemoryPiece[] = [];
+  let runs: [number, number][] = [];
+  let held = 0;
+  const finish = () => {
+    if (held === 0) return;
+    const bytes = new Uint8Array(held * PAGE);
+    let to = 0;
+    for (const [first, count] of runs) {
+      bytes.set(ram.subarray(first * PAGE, (first + count) * PAGE), to);
+      to += count * PAGE;
+    }
+    pieces.push({ runs, bytes });
+    [runs, held] = [[], 0];
+  };
+  for (let page = 0; page < ram.length / PAGE; page++) {
+    if (isEmpty(words, page)) continue;
+    const last = runs.at(-1);
+    if (last && last[0] + last[1] === page) last[1]++;
+    else runs.push([page, 1]);
+    if (++held === PIECE) finish();
+  }
+  finish();
+  return pieces;
+}
+
+function isEmpty(words: Int32Array, page: number): boolean {
+  const end = (page + 1) * (PAGE / 4);
+  for (let at = page * (PAGE / 4); at < end; at += 8)
+    if (
+      words[at]! |
+      words[at + 1]! |
+      words[at + 2]! |
+      words[at + 3]! |
+      words[at + 4]! |
+      words[at + 5]! |
+      words[at + 6]! |
+      words[at + 7]!
+    )
+      return false;
+  return true;
+}
+
+/** A piece as it is stored: u32 count of runs, u32 first page and u32 count of each, the pages. */
+export function packPiece({ runs, bytes }: MemoryPiece): Uint8Array {
+  const packed = new Uint8Array(4 + 8 * runs.length + bytes.length);
+  const view = new DataView(packed.buffer);
+  view.setUint32(0, runs.length, true);
+  for (const [index, [first, count]] of runs.entries()) {
+    view.setUint32(4 + 8 * index, first, true);
+    view.setUint32(8 + 8 * index, count, true);
+  }
+  packed.set(bytes, 4 + 8 * runs.length);
+  return packed;
+}
+
+/** The most bytes that `packPiece` makes. */
+export const PACKED_PIECE_LIMIT = 4 + PIECE * (8 + PAGE);
+
+/** @throws SnapshotError */
+export function unpackPiece(packed: Uint8Array): MemoryPiece {
+  const view = new DataView(packed.buffer, packed.byteOffset, packed.length);
+  const count = packed.length < 4 ? 0 : view.getUint32(0, true);
+  const start = 4 + 8 * count;
+  if (count > PIECE || start > packed.length) throw new SnapshotError('its list of memory pages is too long');
+  const runs = Array.from({ length: count }, (_, index): PageRun => {
+    return [view.getUint32(4 + 8 * index, true), view.getUint32(8 + 8 * index, true)];
+  });
+  const pages = runs.reduce((sum, [, length]) => sum + length, 0);
+  if (start + pages * PAGE !== packed.length) throw new SnapshotError('it has fewer or more memory pages than it says');
+  return { runs, bytes: packed.subarray(start) };
+}
+
+/** @throws SnapshotError if the pieces' pages are not in order, or not all in RAM of `size` bytes */
+export function checkPages(pieces: readonly MemoryPiece[], size: number): void {
+  let next = 0;
+  for (const [first, count] of pieces.flatMap(({ runs }) => runs)) {
+    if (first < next || count === 0) throw new SnapshotError('its memory pages are not in order');
+    next = first + count;
+    if (next * PAGE > size) throw new SnapshotError(`it has memory pages beyond ${size} bytes of RAM`);
+  }
+}

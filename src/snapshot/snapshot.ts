@@ -1,0 +1,160 @@
+/**
+ * A machine at rest: what it is made of, what it knows, and its memory. `machine.snapshot()` makes one, any number of
+ * machines can be made of it (`MachineOptions.snapshot`), and it can be written to a file: docs/snapshot-format.md.
+ */
+import type { Compression } from '../host/compression.ts';
+import { portableCompression } from '../host/portable-compression.ts';
+import type { Data, StateTree } from '../state/state.ts';
+import { decodeData, encodeData } from './data.ts';
+import { type Header, parseHeader } from './header.ts';
+import { checkPages, type MemoryPiece, PACKED_PIECE_LIMIT, packPiece, unpackPiece } from './memory-pages.ts';
+import { SnapshotError } from './snapshot-error.ts';
+
+const MAGIC = new TextEncoder().encode('PVSNAP\r\n');
+/** Of the container. What the states mean has versions of its own, by state. */
+export const FORMAT = 1;
+const HEADER_LIMIT = 1 << 20;
+const STATES_LIMIT = 1 << 28;
+
+/** Kinds of parts. */
+const END = 0;
+const STATES = 1;
+const MEMORY = 2;
+/** Of a part: kind, bytes of its content, bytes as it is stored. */
+const PART_HEAD = 12;
+
+/** What all processors and devices know. */
+export interface Knowledge {
+  readonly states: StateTree;
+  /** In order of their ids. */
+  readonly processors: readonly Data[];
+}
+
+export class Snapshot implements Knowledge {
+  readonly header: Header;
+  readonly states: StateTree;
+  readonly processors: readonly Data[];
+  readonly memory: readonly MemoryPiece[];
+
+  constructor(header: Header, { states, processors }: Knowledge, memory: readonly MemoryPiece[]) {
+    this.header = header;
+    this.states = states;
+    this.processors = processors;
+    this.memory = memory;
+  }
+
+  /** As a file has it. */
+  async encode(compression: Compression = portableCompression): Promise<Uint8Array<ArrayBuffer>> {
+    const header = new TextEncoder().encode(JSON.stringify(this.header));
+    const knowledge = encodeData({ states: this.states, processors: [...this.processors] } as unknown as Data);
+    const parts = await Promise.all([
+      encodePart(STATES, knowledge, compression),
+      ...this.memory.map(piece => encodePart(MEMORY, packPiece(piece), compression)),
+    ]);
+    const front = new Uint8Array(MAGIC.length + 8);
+    front.set(MAGIC);
+    const view = new DataView(front.buffer);
+    view.setUint32(MAGIC.length, FORMAT, true);
+    view.setUint32(MAGIC.length + 4, header.length, true);
+    return joined([front, header, ...parts.flat(), partHead(END, 0, 0)]);
+  }
+
+  /** @throws SnapshotError for anything that `encode` of this version did not make */
+  static async decode(bytes: Uint8Array, compression: Compression = portableCompression): Promise<Snapshot> {
+    const { header, end } = readHeader(bytes);
+    const parts = splitParts(bytes, end);
+    if (parts.length === 0 || parts[0]!.kind !== STATES || parts.slice(1).some(({ kind }) => kind !== MEMORY))
+      throw new SnapshotError('its parts are not those of a snapshot');
+    const [states, ...memory] = await Promise.all(parts.map(part => decodePart(part, compression)));
+    const pieces = memory.map(unpackPiece);
+    checkPages(pieces, header.memory);
+    const known = decodeData(states!);
+    if (!isKnowledge(known, header.processors)) throw new SnapshotError('its states are not those of a machine');
+    return new Snapshot(header, known, pieces);
+  }
+
+  /** What a snapshot says of itself, without the rest. @throws SnapshotError */
+  static header(bytes: Uint8Array): Header {
+    return readHeader(bytes).header;
+  }
+}
+
+function readHeader(bytes: Uint8Array): { header: Header; end: number } {
+  const start = MAGIC.length + 8;
+  if (MAGIC.some((byte, at) => bytes[at] !== byte)) throw new SnapshotError('it is no snapshot of Polyvisor');
+  if (bytes.length < start) throw new SnapshotError('it is cut short');
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const format = view.getUint32(MAGIC.length, true);
+  if (format !== FORMAT)
+    throw new SnapshotError(`it has format ${format}, and this version of Polyvisor reads format ${FORMAT}`);
+  const length = view.getUint32(MAGIC.length + 4, true);
+  if (length > HEADER_LIMIT) throw new SnapshotError(`its header has ${length} bytes, more than ${HEADER_LIMIT}`);
+  if (start + length > bytes.length) throw new SnapshotError('it is cut short');
+  return { header: parseHeader(bytes.subarray(start, start + length)), end: start + length };
+}
+
+interface Part {
+  kind: number;
+  length: number;
+  stored: Uint8Array;
+}
+
+function splitParts(bytes: Uint8Array, from: number): Part[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const parts: Part[] = [];
+  for (let at = from; ; ) {
+    if (at + PART_HEAD > bytes.length) throw new SnapshotError('it is cut short');
+    const [kind, length, size] = [0, 4, 8].map(offset => view.getUint32(at + offset, true)) as [number, number, number];
+    at += PART_HEAD;
+    if (at + size > bytes.length) throw new SnapshotError('it is cut short');
+    if (length > (kind === STATES ? STATES_LIMIT : PACKED_PIECE_LIMIT))
+      throw new SnapshotError(`a part of it has ${length} bytes, more than any has`);
+    if (kind === END) {
+      if (at !== bytes.length || size > 0) throw new SnapshotError('there is more after its end');
+      return parts;
+    }
+    parts.push({ kind, length, stored: bytes.subarray(at, at + size) });
+    at += size;
+  }
+}
+
+async function encodePart(kind: number, content: Uint8Array, compression: Compression): Promise<Uint8Array[]> {
+  const stored = await compression.deflate(content);
+  return [partHead(kind, content.length, stored.length), stored];
+}
+
+function partHead(kind: number, length: number, stored: number): Uint8Array {
+  const head = new Uint8Array(PART_HEAD);
+  const view = new DataView(head.buffer);
+  view.setUint32(0, kind, true);
+  view.setUint32(4, length, true);
+  view.setUint32(8, stored, true);
+  return head;
+}
+
+async function decodePart({ length, stored }: Part, compression: Compression): Promise<Uint8Array> {
+  try {
+    return await compression.inflate(stored, length);
+  } catch (error) {
+    throw new SnapshotError(`it is damaged: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function isKnowledge(value: Data, processors: number): value is Data & Knowledge {
+  const isObject = (data: unknown): data is Record<string, Data> =>
+    typeof data === 'object' && data !== null && Object.getPrototypeOf(data) === Object.prototype;
+  if (!isObject(value)) return false;
+  const { states, processors: all } = value;
+  if (!Array.isArray(all) || all.length !== processors || !isObject(states)) return false;
+  return Object.values(states).every(state => isObject(state) && Number.isInteger(state.version) && 'value' in state);
+}
+
+function joined(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    out.set(piece, at);
+    at += piece.length;
+  }
+  return out;
+}
