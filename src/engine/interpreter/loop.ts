@@ -66,7 +66,7 @@ function defineFunctions(module: Module, layout: Layout, wide: boolean, helpers:
     return known >= 0 ? known : helpers.push(name) - 1;
   };
   const paging = emitPaging(module, layout, imports);
-  const reach = module.function(reachBody(layout, paging.walk));
+  const reach = module.function(reachBody(layout, paging.walk, imports.codeWritten));
   return {
     ...paging,
     helper: imports.helper,

@@ -8,7 +8,7 @@ import { DS, ES, FS, SS } from '../../x86/segments.ts';
 import { TLB_READ, TLB_WRITE } from '../layout.ts';
 import * as record from '../record.ts';
 import { type Builder, LOADS, STORES } from '../x86/builder.ts';
-import { emitBulk } from '../x86/bulk.ts';
+import { BULK_TO_CODE, emitBulk } from '../x86/bulk.ts';
 import { LOAD_FOR_WRITE, LOAD_FROM_STACK } from '../x86/slow-access.ts';
 import { state } from '../x86/state.ts';
 import type { Memory } from '../x86/tier.ts';
@@ -89,7 +89,7 @@ export class InterpreterMemory implements Memory {
     );
   }
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value {
-    const all = () => emitBulk(b, this.#functions.bulk[kind], bytes, to, from, count);
+    const all = () => emitBulk(b, this.#functions.bulk[kind], bytes | BULK_TO_CODE, to, from, count);
     if (this.wide) return all();
     // The addresses are offsets: for segments where that is the same, which FS and GS need not be; code may be
     // unreadable.

@@ -15,3 +15,5 @@ export const ACCESS_PROBE = 64;
 export const ACCESS_QUIET = 128;
 /** A look ahead at code that the guest may never reach: it may set no accessed flag, and fails where one is clear. */
 export const ACCESS_NO_SIDE_EFFECT = 256;
+/** Of `reach` alone: RAM that code was translated from may be written, too, and the engine is told. */
+export const ACCESS_CODE = 512;

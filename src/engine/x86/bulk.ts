@@ -1,17 +1,21 @@
 /**
  * REP MOVS and STOS in bulk: all elements that lie in one page at each end, with one memory.copy or memory.fill. Nothing
  * here faults: for an unusual case the functions answer 0, and the instruction then does one element in the ordinary
- * way.
+ * way. How many elements are done at once is how many instructions are counted: it follows from the guest's state alone, not
+ * from what has been translated. (A region, which might overwrite itself, leaves that case to the interpreter.)
  */
 
 import type { Code, Value } from '../../wasm/code.ts';
 import { Body, type Module } from '../../wasm/module.ts';
 import { DF, TF } from '../../x86/flags.ts';
-import { ACCESS_WRITE } from './access.ts';
+import { ACCESS_CODE, ACCESS_WRITE } from './access.ts';
 import { ProcessorCode } from './code.ts';
 import { state } from './state.ts';
 
-/** Calls (to, from or value, count, bytes) -> elements done. */
+/** With the bytes of an element: the destination may be RAM that code was translated from. For the interpreter alone. */
+export const BULK_TO_CODE = ACCESS_CODE;
+
+/** Calls (to, from or value, count, bytes, and perhaps BULK_TO_CODE) -> elements done. */
 export function emitBulk(b: Code, fn: number, bytes: number, to: Value, from: Value, count: Value): Value {
   return b.invokePure(fn, 'i64', to, from, count, bytes);
 }
@@ -29,7 +33,9 @@ const SHORT = 128;
 
 function bulkBody(reach: number, moves: boolean): Body {
   const b = new ProcessorCode(new Body(['i64', 'i64', 'i64', 'i32'], ['i64']));
-  const [to, from, count, bytes] = b.parameters(4);
+  const [to, from, count, how] = b.parameters(4);
+  const bytes = b.and(how, BULK_TO_CODE - 1);
+  const write = b.either(b.and(how, BULK_TO_CODE), b.i32(ACCESS_WRITE));
   const refuseIf = (condition: Value) => b.when(condition, () => b.answer(0));
   /** The lesser of `most` and the number of whole elements left in the page of `address`. */
   const limited = (most: Value, address: Value) => {
@@ -37,7 +43,7 @@ function bulkBody(reach: number, moves: boolean): Body {
     return b.select(b.ltu(most, left), most, left);
   };
   /** Where `length` bytes at an address lie in the WebAssembly memory, if that is plain RAM. */
-  const host = (address: Value, access: number) => {
+  const host = (address: Value, access: Value | number) => {
     const at = b.invoke(reach, 'i32', address, length, access);
     refuseIf(b.no(at));
     return at;
@@ -51,12 +57,12 @@ function bulkBody(reach: number, moves: boolean): Body {
   const length = b.mul(b.narrow(elements), bytes);
   if (moves) {
     const source = host(from, 0);
-    const destination = host(to, ACCESS_WRITE);
+    const destination = host(to, write);
     // A destination that overtakes the source repeats a pattern: element by element.
     refuseIf(b.ltu(b.sub(destination, source), length));
     emitCopy(b, destination, source, length);
   } else {
-    emitFill(b, host(to, ACCESS_WRITE), from, bytes, length);
+    emitFill(b, host(to, write), from, bytes, length);
   }
   b.answer(elements);
   return b.complete();

@@ -6,7 +6,7 @@
 import type { Value } from '../../wasm/code.ts';
 import { Body } from '../../wasm/module.ts';
 import { type Layout, PAGE_CODE, PAGE_RAM, TLB_EMPTY, TLB_READ, TLB_WRITE } from '../layout.ts';
-import { ACCESS_IMPLICIT, ACCESS_QUIET, ACCESS_WRITE } from './access.ts';
+import { ACCESS_CODE, ACCESS_IMPLICIT, ACCESS_QUIET, ACCESS_WRITE } from './access.ts';
 import { ProcessorCode } from './code.ts';
 import { crosses } from './slow-access.ts';
 import { state } from './state.ts';
@@ -15,10 +15,12 @@ import { pageKind } from './tlb-fill.ts';
 
 /**
  * (linear i64, size i32, access i32) -> address, or 0 for what it refuses: structures that span two pages, faults, and
- * all that is not plain RAM (for writes: RAM that code was translated from). ACCESS_IMPLICIT is what the processor does
+ * all that is not plain RAM (for writes: RAM that code was translated from, unless ACCESS_CODE says that the caller, who must not be translated code itself,
+ * looks at what it executes next). ACCESS_IMPLICIT is what the processor does
  * at supervisor rights, whatever CPL is.
  */
-export function reachBody(layout: Layout, walk: number): Body {
+/** @param codeWritten import codeWritten */
+export function reachBody(layout: Layout, walk: number, codeWritten: number): Body {
   const b = new ProcessorCode(new Body(['i64', 'i32', 'i32'], ['i32']));
   const [linear, size, access] = b.parameters(3);
   const refuseIf = (condition: Value) => b.when(condition, () => b.answer(0));
@@ -37,10 +39,19 @@ export function reachBody(layout: Layout, walk: number): Body {
     b.setState32(state.TLB_BASE, bank);
     b.answer(hostAddress(b, entry, linear));
   });
-  const physical = b.invoke(walk, 'i64', linear, b.or(access, ACCESS_QUIET));
+  const physical = b.invoke(walk, 'i64', linear, b.or(b.and(access, ~ACCESS_CODE), ACCESS_QUIET));
   b.setState32(state.TLB_BASE, bank);
   refuseIf(b.geu(physical, BigInt(layout.ramSize))); // -1, a fault, too
-  refuseIf(b.gtu(pageKind(b, layout, physical), b.select(writes, PAGE_RAM, PAGE_CODE)));
+  const kind = pageKind(b, layout, physical);
+  const spares = b.eq(b.and(access, ACCESS_WRITE | ACCESS_CODE), ACCESS_WRITE);
+  refuseIf(b.gtu(kind, b.select(spares, PAGE_RAM, PAGE_CODE)));
+  b.when(b.select(writes, b.eq(kind, PAGE_CODE), 0), () => {
+    const chunks = b.fetch('i64.load', b.shl(b.narrow(b.shr(physical, 12)), 3), layout.codeChunks);
+    // The chunks, 64 of 64 bytes, from the first to the last: a shift's count is taken modulo 64.
+    const from = b.shl(b.const(-1), b.shr(physical, 6));
+    const to = b.shr(b.const(-1), b.xor(b.shr(b.add(physical, b.wide(b.sub(size, 1))), 6), 63));
+    b.when(b.any(chunks, b.and(from, to)), () => b.perform(codeWritten, b.narrow(physical), size));
+  });
   b.answer(b.add(b.narrow(physical), layout.guestOrigin));
   return b.complete();
 }
