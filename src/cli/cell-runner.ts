@@ -66,6 +66,106 @@ export function startCellProcesses(count: number): CellProcesses {
   };
 }
 
+/** What the runs of cells have in common. */
+interface Runner {
+  readonly processes: CellProcesses;
+  readonly running: Set<{ kill(): void }>;
+  /** Why nothing more is to run. */
+  stopped: string | undefined;
+}
+
+/** Has a process run the cell, or, if its first boot is there already, add to its result. */
+function runInProcess(
+  runner: Runner,
+  order: CellOrder,
+  onProgress: (progress: CellProgress) => void,
+): Promise<CellResult> {
+  const { processes } = runner;
+  return new Promise(resolve => {
+    const { spec } = order;
+    let last: CellProgress | undefined;
+    let words = '';
+    let answer: CellResult | undefined;
+    let settled = false;
+    let expired = false;
+    const settle = (result: CellResult) => {
+      if (settled) return;
+      settled = true;
+      stopWaiting();
+      runner.running.delete(handle);
+      resolve(result);
+    };
+    /** The process is gone, and what is known of its cell is what it last said. */
+    const lost = (reason: string): CellResult => {
+      const phase = PHASES.find(name => name === last?.phase.split(':')[0]) as Phase | undefined;
+      const { kernel, hypervisor } = spec;
+      const { reason: said = reason } = /^polyvisor: (?<reason>.*)\n$/m.exec(words)?.groups ?? {};
+      const where = last ? ` in ${last.phase}, after ${last.line || 'nothing printed'}` : '';
+      const result = cellWithoutBoot(kernel, hypervisor, expired ? 'hung' : 'died', `${said}${where}`);
+      return { ...result, console: words, ...(last && { total: last.cost }), ...(phase && { phase }) };
+    };
+    let child: ChildProcess;
+    let stopWaiting = () => {};
+    const handle = { kill: () => void child?.kill('SIGKILL') };
+    if (runner.stopped !== undefined) return settle(lost(runner.stopped));
+    try {
+      child = processes.take();
+    } catch (error) {
+      return settle(lost(`its process could not be started: ${(error as Error).message}`));
+    }
+    runner.running.add(handle);
+    // A host with too much to do is not a guest that hangs: time in which the process waits for a processor does not count.
+    stopWaiting = afterItsTime(child.pid, spec.timeout + GRACE, () => {
+      expired = true;
+      handle.kill();
+    });
+    const onWords = (text: string) => {
+      words = (words + text).slice(-LAST_WORDS);
+    };
+    const onMessage = (message: unknown) => {
+      if (settled) return;
+      if (!isCellMessage(message)) {
+        answer = lost('its process has sent a message that is none of ours');
+        return handle.kill();
+      }
+      if (message.kind === 'progress') {
+        last = message.progress;
+        return onProgress(last);
+      }
+      if (message.kind === 'result' && spec.hypervisorFile === undefined) {
+        for (const stream of [child.stdout, child.stderr]) stream?.off('data', onWords);
+        child.off('message', onMessage).off('error', onError).off('close', onClose);
+        settle(message.result);
+        return processes.give(child);
+      }
+      // Whoever waits for the matrix shall find nothing running: once it has gone, it is told of.
+      answer = message.kind === 'result' ? message.result : lost(`a mistake in polyvisor itself: ${message.message}`);
+      handle.kill();
+    };
+    const onError = (error: Error) => settle(lost(`its process failed: ${error.message}`));
+    const onClose = (code: number | null, signal: string | null) =>
+      settle(
+        answer ??
+          lost(
+            runner.stopped ??
+              (expired
+                ? 'its process did not answer any more'
+                : `its process was ended ${signal ? `by ${signal}` : `with status ${code}`}`),
+          ),
+      );
+    for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', onWords);
+    child.on('message', onMessage).on('error', onError).on('close', onClose);
+    child.send(order, error => {
+      if (!error) return;
+      // It has ended, as `close` will tell better; or else it is deaf.
+      setTimeout(() => {
+        settle(lost(`its process took no order: ${error.message}`));
+        handle.kill();
+      }, DEAF);
+    });
+  });
+}
+
 /**
  * @param ready results that need no run, at their place
  * @param order in which cells are started, as places in `specs`
@@ -79,97 +179,12 @@ export function runCells(
   events: CellEvents,
 ): CellRunner {
   const results: CellResult[] = new Array(specs.length);
-  const running = new Set<{ kill(): void }>();
-  let stopped: string | undefined;
+  const runner: Runner = { processes, running: new Set(), stopped: undefined };
   let next = 0;
   const atOnce = Math.min(jobs, specs.filter((_, index) => !ready[index]).length);
   const spareCore = 2 * atOnce <= availableParallelism();
-
-  /** Has a process run the cell, or, if that is there already, add to its result. */
   const one = (index: number, before?: CellResult) =>
-    new Promise<CellResult>(resolve => {
-      const spec = specs[index]!;
-      let last: CellProgress | undefined;
-      let words = '';
-      let answer: CellResult | undefined;
-      let settled = false;
-      let expired = false;
-      const settle = (result: CellResult) => {
-        if (settled) return;
-        settled = true;
-        stopWaiting();
-        running.delete(handle);
-        resolve(result);
-      };
-      /** The process is gone, and what is known of its cell is what it last said. */
-      const lost = (reason: string): CellResult => {
-        const phase = PHASES.find(name => name === last?.phase.split(':')[0]) as Phase | undefined;
-        const { kernel, hypervisor } = spec;
-        const { reason: said = reason } = /^polyvisor: (?<reason>.*)\n$/m.exec(words)?.groups ?? {};
-        const where = last ? ` in ${last.phase}, after ${last.line || 'nothing printed'}` : '';
-        const result = cellWithoutBoot(kernel, hypervisor, expired ? 'hung' : 'died', `${said}${where}`);
-        return { ...result, console: words, ...(last && { total: last.cost }), ...(phase && { phase }) };
-      };
-      let child: ChildProcess;
-      let stopWaiting = () => {};
-      const handle = { kill: () => void child?.kill('SIGKILL') };
-      if (stopped !== undefined) return settle(lost(stopped));
-      try {
-        child = processes.take();
-      } catch (error) {
-        return settle(lost(`its process could not be started: ${(error as Error).message}`));
-      }
-      running.add(handle);
-      // A host with too much to do is not a guest that hangs: time in which the process waits for a processor does not count.
-      stopWaiting = afterItsTime(child.pid, spec.timeout + GRACE, () => {
-        expired = true;
-        handle.kill();
-      });
-      const onWords = (text: string) => {
-        words = (words + text).slice(-LAST_WORDS);
-      };
-      const onMessage = (message: unknown) => {
-        if (settled) return;
-        if (!isCellMessage(message)) {
-          answer = lost('its process has sent a message that is none of ours');
-          return handle.kill();
-        }
-        if (message.kind === 'progress') {
-          last = message.progress;
-          return events.progress(index, last);
-        }
-        if (message.kind === 'result' && spec.hypervisorFile === undefined) {
-          for (const stream of [child.stdout, child.stderr]) stream?.off('data', onWords);
-          child.off('message', onMessage).off('error', onError).off('close', onClose);
-          settle(message.result);
-          return processes.give(child);
-        }
-        // Whoever waits for the matrix shall find nothing running: once it has gone, it is told of.
-        answer = message.kind === 'result' ? message.result : lost(`a mistake in polyvisor itself: ${message.message}`);
-        handle.kill();
-      };
-      const onError = (error: Error) => settle(lost(`its process failed: ${error.message}`));
-      const onClose = (code: number | null, signal: string | null) =>
-        settle(
-          answer ??
-            lost(
-              stopped ??
-                (expired
-                  ? 'its process did not answer any more'
-                  : `its process was ended ${signal ? `by ${signal}` : `with status ${code}`}`),
-            ),
-        );
-      for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', onWords);
-      child.on('message', onMessage).on('error', onError).on('close', onClose);
-      child.send({ spec, before, spareCore } satisfies CellOrder, error => {
-        if (!error) return;
-        // It has ended, as `close` will tell better; or else it is deaf.
-        setTimeout(() => {
-          settle(lost(`its process took no order: ${error.message}`));
-          handle.kill();
-        }, DEAF);
-      });
-    });
+    runInProcess(runner, { spec: specs[index]!, before, spareCore }, progress => events.progress(index, progress));
 
   /** Cells whose second boot has been put off, so that the last processes end at about the same time. */
   const unfinished: { index: number; result: CellResult }[] = [];
@@ -182,7 +197,7 @@ export function runCells(
   };
   const boot = async (index: number): Promise<void> => {
     if (ready[index]) return end(index, ready[index]);
-    if (stopped === undefined) events.started(index);
+    if (runner.stopped === undefined) events.started(index);
     booting++;
     const result = await one(index);
     booting--;
@@ -205,8 +220,8 @@ export function runCells(
   return {
     results: Promise.all(Array.from({ length: Math.min(jobs, specs.length) }, work)).then(() => results),
     stop(reason) {
-      stopped ??= reason;
-      for (const handle of running) handle.kill();
+      runner.stopped ??= reason;
+      for (const handle of runner.running) handle.kill();
     },
   };
 }

@@ -113,6 +113,83 @@ async function withHypervisor(
   }
 }
 
+/**
+ * Reads along what the guest prints: its phases, what is found in it, the test's results.
+ * @param clocks the cost so far; the wall's time at the start and what the host took, both in seconds
+ */
+function createReader(
+  spec: CellSpec,
+  module: HypervisorModule,
+  clocks: { now(): Cost; epoch(): number; stolen(): number },
+  decisions: ReturnType<typeof createDecisions>,
+  onProgress: (progress: CellProgress) => void,
+  stop: () => void,
+) {
+  const excerpt = createExcerpt();
+  const watch = createConsoleWatch(() => decisions.suspectPanic(() => watch.panic));
+  const finder = createFinder(module.name);
+  const tests = createTestWatch({ ...clocks, fact: finder.fact });
+  const phases = createPhaseTracker(clocks.now, () => report());
+  const report = () =>
+    onProgress({
+      phase: tests.current ? `test: ${tests.current}` : phases.phase,
+      line: watch.line || (watch.tail.at(-1) ?? ''),
+      cost: clocks.now(),
+    });
+  const decoder = new TextDecoder();
+  let line = '';
+  /** The text that was waited for has been seen; the guest has printed too much. */
+  const signs = { seen: false, flooded: false };
+  /** Every line of the kernel's, and of what else is not the test's. */
+  const onConsole = (bytes: Uint8Array) => {
+    excerpt.add(bytes);
+    for (const [index, piece] of decoder.decode(bytes, { stream: true }).split('\n').entries()) {
+      if (index > 0) {
+        const text = line.replaceAll('\r', '');
+        phases.line(text);
+        finder.line(text);
+        line = '';
+      }
+      line = (line + piece).slice(0, LONGEST_LINE);
+      if (spec.until === undefined || !line.includes(spec.until)) continue;
+      signs.seen = true;
+      stop();
+    }
+  };
+  const parser = new OutputParser(spec.script, {
+    console: onConsole,
+    output: bytes => excerpt.add(new TextEncoder().encode(tests.feed(bytes))),
+  });
+  return {
+    excerpt,
+    watch,
+    finder,
+    tests,
+    phases,
+    parser,
+    signs,
+    report,
+    write(data: Uint8Array): void {
+      watch.write(data);
+      if (watch.bytes > CONSOLE_LIMIT) {
+        signs.flooded = true;
+        return stop();
+      }
+      const { started: before, status } = parser;
+      parser.feed(data);
+      if (!before && parser.started) phases.enter('test');
+      if (status !== undefined || parser.status === undefined) return;
+      phases.enter('power-off');
+      decisions.stopIn(POWER_OFF_GRACE);
+    },
+    /** The guest prints nothing more. */
+    finish(): void {
+      parser.finish();
+      if (line !== '') phases.line(line);
+    },
+  };
+}
+
 async function boot(
   spec: CellSpec,
   module: HypervisorModule,
@@ -131,11 +208,6 @@ async function boot(
           instructions: machine.instructions,
         }
       : NO_COST;
-
-  // ── reading along ─────────────────────────────────────────────────────────────────────────────────────────────────
-  const excerpt = createExcerpt();
-  const watch = createConsoleWatch(() => decisions.suspectPanic(() => watch.panic));
-  const finder = createFinder(module.name);
   /** When the machine is made, it asks for the wall's time: that is what its guest starts from. */
   let epoch: bigint | undefined;
   const hostClock: HostClock = {
@@ -146,56 +218,13 @@ async function boot(
       return now;
     },
   };
-  const tests = createTestWatch({
+  const clocks = {
     now,
     epoch: () => Number(epoch ?? VIRTUAL_EPOCH) / 1e9,
     stolen: () => (machine?.statistics.stolenTime ?? 0) / 1e9,
-    fact: finder.fact,
-  });
-  const phases = createPhaseTracker(now, () => report());
-  const report = () =>
-    onProgress({
-      phase: tests.current ? `test: ${tests.current}` : phases.phase,
-      line: watch.line || (watch.tail.at(-1) ?? ''),
-      cost: now(),
-    });
-  const decoder = new TextDecoder();
-  let line = '';
-  let seen = false;
-  let flooded = false;
-  /** Every line of the kernel's, and of what else is not the test's. */
-  const onConsole = (bytes: Uint8Array) => {
-    excerpt.add(bytes);
-    for (const [index, piece] of decoder.decode(bytes, { stream: true }).split('\n').entries()) {
-      if (index > 0) {
-        const text = line.replaceAll('\r', '');
-        phases.line(text);
-        finder.line(text);
-        line = '';
-      }
-      line = (line + piece).slice(0, LONGEST_LINE);
-      if (spec.until !== undefined && line.includes(spec.until)) [seen] = [true, machine?.stop()];
-    }
   };
-  const parser = new OutputParser(spec.script, {
-    console: onConsole,
-    output: bytes => excerpt.add(new TextEncoder().encode(tests.feed(bytes))),
-  });
-  const write = (data: Uint8Array) => {
-    watch.write(data);
-    if (watch.bytes > CONSOLE_LIMIT) {
-      flooded = true;
-      return machine?.stop();
-    }
-    const { started: before, status } = parser;
-    parser.feed(data);
-    if (!before && parser.started) phases.enter('test');
-    if (status !== undefined || parser.status === undefined) return;
-    phases.enter('power-off');
-    decisions.stopIn(POWER_OFF_GRACE);
-  };
-
-  // ── the machine ───────────────────────────────────────────────────────────────────────────────────────────────────
+  const reader = createReader(spec, module, clocks, decisions, onProgress, () => machine?.stop());
+  const { watch, phases, tests, parser } = reader;
   const kernel = readFileSync(spec.kernelFile);
   const archive = spec.initrdFile === undefined ? undefined : readFileSync(spec.initrdFile);
   try {
@@ -206,7 +235,7 @@ async function boot(
       memory: spec.memory,
       hypervisor: trace ? traced(module, trace.add) : module,
       clock: spec.clock === 'host' ? hostClock : 'virtual',
-      console: { write, onInput() {} },
+      console: { write: reader.write, onInput() {} },
       disks: spec.builtIn ? [createMemoryDisk('matrix', DISK_SIZE, DISK_LABEL)] : [],
       engine: spec.engine,
       ...workshop,
@@ -218,14 +247,13 @@ async function boot(
     collectGarbage();
     decisions.start(machine, undefined);
     const stopWaiting = afterItsTime(process.pid, spec.timeout, () => decisions.decide('timeout'));
-    const timer = setInterval(report, PROGRESS_INTERVAL);
+    const timer = setInterval(reader.report, PROGRESS_INTERVAL);
     const ended = await machine.run({ instructions: spec.limit });
     const expired = ended.kind === 'stopped' && spec.limit !== undefined && machine.instructions >= spec.limit;
     const exit = decisions.explain(expired ? { kind: 'timeout' } : ended, watch.panic);
     stopWaiting();
     clearInterval(timer);
-    parser.finish();
-    if (line !== '') phases.line(line);
+    reader.finish();
 
     const { statistics } = machine;
     const { exits, operations, hypercalls, msrs, ports } = statistics;
@@ -237,8 +265,7 @@ async function boot(
       status: parser.status,
       tests: tests.results,
       current: tests.current,
-      seen,
-      flooded,
+      ...reader.signs,
     });
     const bad = verdict.verdict !== 'passed' && verdict.verdict !== 'failed';
     return {
@@ -248,10 +275,10 @@ async function boot(
       phase: phases.phase,
       phases: phases.results,
       total: now(),
-      found: finder.result(counts, own),
+      found: reader.finder.result(counts, own),
       tests: tests.results,
       counts,
-      console: excerpt.text,
+      console: reader.excerpt.text,
       consoleBytes: watch.bytes,
       ...(bad && { state: annotate(machine.describe(), symbolsFor(await parseKernel(kernel), undefined)) }),
     };
