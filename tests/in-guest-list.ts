@@ -10,12 +10,15 @@ import { tinyProgram } from '../src/conformance/tiny-elf.ts';
 import { assembled } from './assembled.ts';
 import { type CommandResult, polyvisor } from './command.ts';
 
+/** Of a PC's keyboard controller and what is plugged into it. */
+const KEYBOARD = /input: AT Translated Set 2 keyboard/;
+
 /** What the guest must say about where it runs: lines of dmesg and the clock source it chose. */
 const EXPECTED: Readonly<Record<string, { dmesg: RegExp[]; clocksource: RegExp }>> = {
-  bare: { dmesg: [/Booting paravirtualized kernel on bare hardware/], clocksource: /^tsc/ },
+  bare: { dmesg: [/Booting paravirtualized kernel on bare hardware/, KEYBOARD], clocksource: /^tsc/ },
   kvm: { dmesg: [/Hypervisor detected: KVM/, /Booting paravirtualized kernel on KVM/], clocksource: /^kvm-clock$/ },
   vmware: {
-    dmesg: [/Hypervisor detected: VMware/, /vmware: hypercall mode: 0x01/, /vmware: vmware-stealtime: cpu 0/],
+    dmesg: [/Hypervisor detected: VMware/, /vmware: hypercall mode: 0x01/, /vmware: vmware-stealtime: cpu 0/, KEYBOARD],
     clocksource: /^tsc$/,
   },
   hyperv: {

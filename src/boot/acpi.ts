@@ -29,8 +29,9 @@ const TIMER_32_BITS = 1 << 8;
 const RESET_REGISTER = 1 << 10;
 /** None of ACPI's fixed hardware is there (4.1): a guest must not look for it. */
 const HARDWARE_REDUCED = 1 << 20;
-/** FADT boot architecture flags (table 5.11). No keyboard controller is announced: nothing is plugged into ours. */
+/** FADT boot architecture flags (table 5.11). */
 const LEGACY_DEVICES = 1 << 0;
+const KEYBOARD_CONTROLLER = 1 << 1;
 const NO_VGA = 1 << 2;
 const NO_RTC = 1 << 5;
 /** Longer than these and a C-state counts as not supported. */
@@ -165,7 +166,11 @@ function buildFadt(board: BoardDescription, facs: number, dsdt: number): Uint8Ar
     TIMER_32_BITS |
     (board.reset ? RESET_REGISTER : 0) |
     (pm ? 0 : HARDWARE_REDUCED);
-  const architecture = (board.serialPorts.length > 0 ? LEGACY_DEVICES : 0) | NO_VGA | (board.rtc ? 0 : NO_RTC);
+  const architecture =
+    (board.serialPorts.length > 0 ? LEGACY_DEVICES : 0) |
+    (board.keyboard ? KEYBOARD_CONTROLLER : 0) |
+    NO_VGA |
+    (board.rtc ? 0 : NO_RTC);
   const w = new Writer();
   const noPort = () => w.zeros(12);
   const port = (at: number | undefined, bits: 8 | 16 | 32) => (at === undefined ? noPort() : w.port(at, bits));
@@ -238,6 +243,16 @@ function buildDsdt(board: BoardDescription, others: readonly string[]): Aml {
         'RTC',
         aml.name('_HID', aml.eisaId('PNP0B00')),
         aml.name('_CRS', aml.resources(aml.io(port, 2), aml.irq(irq))),
+      ),
+    );
+  }
+  if (board.keyboard) {
+    const { dataPort, commandPort, irq } = board.keyboard;
+    devices.push(
+      aml.device(
+        'KBD',
+        aml.name('_HID', aml.eisaId('PNP0303')),
+        aml.name('_CRS', aml.resources(aml.io(dataPort, 1), aml.io(commandPort, 1), aml.irq(irq))),
       ),
     );
   }

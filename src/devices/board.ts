@@ -135,7 +135,7 @@ export function createPcBoard(options: BoardOptions): Board {
   );
   const pm = add(new AcpiPm(states, clock, slot.line(at.SCI_IRQ), () => slot.request('power-off')));
   const requestReset = () => slot.request('reset');
-  const keyboard = add(new I8042(states, requestReset));
+  const keyboard = add(new I8042(states, slot.line(at.KEYBOARD_IRQ), requestReset));
   const resetControl = add(new ResetControl(states, requestReset));
   const coprocessor = add(new CoprocessorError(states, slot.line(at.COPROCESSOR_IRQ)));
   const pci = createPci(slot, disks, add);

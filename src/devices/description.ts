@@ -32,6 +32,8 @@ export interface BoardDescription {
   /** What to write where for a reset. */
   reset?: { port: number; value: number };
   rtc?: { port: number; irq: number; centuryRegister: number };
+  /** An i8042 with a keyboard. */
+  keyboard?: { dataPort: number; commandPort: number; irq: number };
   serialPorts: readonly { port: number; size: number; irq: number }[];
   pci?: {
     /** Configuration mechanism 1. */

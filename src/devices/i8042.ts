@@ -1,15 +1,21 @@
 /**
- * The keyboard controller (IBM PS/2 hardware interface technical reference) with nothing plugged in: enough that
- * drivers find a healthy controller with no second port at once, and that the old way to reset a PC works.
+ * The keyboard controller (IBM PS/2 hardware interface technical reference) with a keyboard and no second port. It is also
+ * the old way to reset a PC.
  */
 import type { State, States } from '../state/state.ts';
 import type { ByteRegisters } from './byte-ports.ts';
-import type { Device } from './device.ts';
+import type { Device, InterruptLine } from './device.ts';
+import { Ps2Keyboard } from './ps2-keyboard.ts';
 
 const OUTPUT_FULL = 0x01;
 const SYSTEM_FLAG = 0x04;
 const COMMAND_WRITTEN = 0x08;
 const NOT_LOCKED = 0x10;
+
+/** The configuration byte; SYSTEM_FLAG is another bit of it. */
+const KEYBOARD_INTERRUPT = 0x01;
+const KEYBOARD_OFF = 0x10;
+const TRANSLATE = 0x40;
 
 /** Both clocks off, no interrupts, scan codes translated, self-test passed. */
 const CONFIGURATION_AT_RESET = 0x74;
@@ -17,11 +23,16 @@ const SELF_TEST_PASSED = 0x55;
 /** The test of a port that is not there: its clock line is stuck low. */
 const CLOCK_STUCK_LOW = 0x01;
 const PORT_GOOD = 0x00;
+/**
+ * Translation of scan code set 2 to set 1, of those bytes below 85h that a keyboard without keys sends: numbers of scan code
+ * sets, and the second byte of its identity.
+ */
+const TRANSLATED: Readonly<Record<number, number>> = { 1: 0x43, 2: 0x41, 3: 0x3f, 0x83: 0x41 };
 /** Output port: A20 on, processor not in reset. */
 const OUTPUT_PORT = 0x03;
 
 const initial = () => ({
-  /** The output buffer: bytes for the guest. */
+  /** The output buffer: no byte for the guest, or one. */
   answers: [] as number[],
   configuration: CONFIGURATION_AT_RESET,
   /** The command whose parameter comes next over the data port, 0 for none. */
@@ -33,7 +44,7 @@ export class I8042 implements Device {
   readonly name = 'i8042';
   /** Port 0x60. */
   readonly data: ByteRegisters = {
-    readByte: () => this.#state.answers.shift() ?? 0,
+    readByte: () => this.#readData(),
     writeByte: (_offset, value) => this.#writeData(value),
   };
   /** Port 0x64: status when read, commands when written. */
@@ -42,16 +53,46 @@ export class I8042 implements Device {
     writeByte: (_offset, value) => this.#execute(value),
   };
 
+  readonly #line: InterruptLine;
   readonly #requestReset: () => void;
   readonly #state: State<ReturnType<typeof initial>>;
+  readonly #keyboard: Ps2Keyboard;
 
-  constructor(states: States, requestReset: () => void) {
+  /** @param line IRQ 1 */
+  constructor(states: States, line: InterruptLine, requestReset: () => void) {
     this.#state = states.state(this.name, 1, initial);
+    this.#keyboard = new Ps2Keyboard(states);
+    this.#line = line;
     this.#requestReset = requestReset;
   }
 
   reset(): void {
     this.#state.initialise();
+    this.#keyboard.reset();
+    this.#update();
+  }
+
+  /** Takes the keyboard's next byte where there is room for it, and drives the interrupt's line. */
+  #update(): void {
+    const { answers, configuration } = this.#state;
+    if (answers.length === 0 && !(configuration & KEYBOARD_OFF)) {
+      const byte = this.#keyboard.send();
+      if (byte !== undefined) answers[0] = (configuration & TRANSLATE ? TRANSLATED[byte] : undefined) ?? byte;
+    }
+    this.#line.set(answers.length > 0 && (configuration & KEYBOARD_INTERRUPT) !== 0);
+  }
+
+  #readData(): number {
+    const byte = this.#state.answers.shift() ?? 0;
+    // Each byte is an edge of its own.
+    this.#line.set(false);
+    this.#update();
+    return byte;
+  }
+
+  #configure(configuration: number): void {
+    this.#state.configuration = configuration;
+    this.#update();
   }
 
   #status(): number {
@@ -67,10 +108,15 @@ export class I8042 implements Device {
     this.#state.lastWasCommand = false;
     const command = this.#state.command;
     this.#state.command = 0;
-    if (command === 0x60) this.#state.configuration = value;
+    if (command === 0x60) this.#configure(value);
     else if (command === 0xd1 && !(value & 1)) this.#requestReset();
     else if (command === 0xd2 || command === 0xd3) this.#answer(value);
-    // Anything else would go to a keyboard or mouse.
+    else if (command === 0) {
+      this.#keyboard.receive(value);
+      // Sending to the keyboard switches it on.
+      this.#configure(this.#state.configuration & ~KEYBOARD_OFF);
+    }
+    // Anything else would go to a mouse.
   }
 
   #execute(command: number): void {
@@ -94,11 +140,9 @@ export class I8042 implements Device {
       case 0xa9:
         return this.#answer(CLOCK_STUCK_LOW);
       case 0xad:
-        this.#state.configuration |= 0x10;
-        return;
+        return this.#configure(this.#state.configuration | KEYBOARD_OFF);
       case 0xae:
-        this.#state.configuration &= ~0x10;
-        return;
+        return this.#configure(this.#state.configuration & ~KEYBOARD_OFF);
       case 0xa7:
         this.#state.configuration |= 0x20;
         return;
@@ -112,5 +156,6 @@ export class I8042 implements Device {
   /** One byte waits at a time; a guest that never reads cannot make it more. */
   #answer(value: number): void {
     this.#state.answers[0] = value;
+    this.#update();
   }
 }

@@ -10,6 +10,9 @@ import {
   COM1_PORT,
   HPET_ADDRESS,
   IO_APIC_ADDRESS,
+  KEYBOARD_COMMAND_PORT,
+  KEYBOARD_DATA_PORT,
+  KEYBOARD_IRQ,
   LEVEL_IRQS,
   PCI_ADDRESS_PORT,
   PCI_DATA_PORT,
@@ -49,6 +52,7 @@ export function describePc(processors: number, pciDevices: readonly number[]): B
     },
     reset: { port: RESET_PORT, value: FULL_RESET },
     rtc: { port: RTC_PORT, irq: RTC_IRQ, centuryRegister: RTC_CENTURY },
+    keyboard: { dataPort: KEYBOARD_DATA_PORT, commandPort: KEYBOARD_COMMAND_PORT, irq: KEYBOARD_IRQ },
     serialPorts: [{ port: COM1_PORT, size: 8, irq: COM1_IRQ }],
     pci: {
       configurationPorts: { start: PCI_ADDRESS_PORT, end: PCI_DATA_PORT + 3 },

@@ -37,6 +37,7 @@ export const PCI_IO = [
 
 /** ISA interrupt lines. */
 export const TIMER_IRQ = 0;
+export const KEYBOARD_IRQ = 1;
 export const COM1_IRQ = 4;
 export const RTC_IRQ = 8;
 export const SCI_IRQ = 9;

@@ -206,7 +206,8 @@ function work(pc: Pc): void {
   // ACPI: the timer's interrupt enabled, the power button pressed, and its interrupt enabled.
   out(0x602, 0x0101, 2);
   pc.board.pressPowerButton();
-  // Keyboard controller: an answer that waits, a command without its parameter.
+  // Keyboard controller: a command of the keyboard without its parameter, an answer that waits, a command without its parameter.
+  out(0x60, 0xf0);
   out(0x64, 0xaa);
   out(0x64, 0xd4);
   out(0xcf9, 0x02);
