@@ -97,6 +97,7 @@ export function fileSystemCases(name: string, make: () => FileSystem): void {
     refuses(ENOENT, () => client.walk(root, 'temporary'));
     assert.equal(client.getattr(unopened).links, 0n);
     client.setattr(unopened, 8, { size: 5n });
+    assert.equal(text(client.read(client.open(client.walk(file)), 0, 100)), 'still');
     const again = client.open(client.walk(unopened), 2);
     client.write(again, 5, bytes('!'));
     assert.equal(text(client.read(file, 0, 100)), 'still!');

@@ -26,9 +26,11 @@ export interface Entry extends Qid {
 }
 
 type Field = number | bigint | string | Uint8Array;
+/** What it is, and its value. */
+export type Pair = readonly [1 | 2 | 4 | 8 | 's' | 'd', Field];
 
 /** Bytes of fields given in pairs: a width (1, 2, 4, 8), 's' for a string, 'd' for bytes as they are. */
-export function pack(...pairs: readonly (readonly [1 | 2 | 4 | 8 | 's' | 'd', Field])[]): Uint8Array {
+export function pack(...pairs: readonly Pair[]): Uint8Array {
   const parts = pairs.map(([kind, value]) => {
     if (kind === 'd') return value as Uint8Array;
     if (kind === 's') return Uint8Array.from(value as string, char => char.charCodeAt(0));

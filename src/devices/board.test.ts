@@ -44,7 +44,7 @@ function setUp(disks = 0) {
     memory: new GuestMemory(new ArrayBuffer(2 ** 20), 0, 2 ** 20),
     console: { write: data => void (output += Buffer.from(data).toString('latin1')), onInput: () => {} },
     tscs: [{ read: () => BigInt(Math.floor(clock.now())), frequency: 1e9 }],
-    backEnds: { disks: Array.from({ length: disks }, disk), networks: [] },
+    backEnds: { disks: Array.from({ length: disks }, disk), networks: [], folders: [] },
     kill: reason => void killed.push(reason),
     request: what => void requests.push(what),
   });

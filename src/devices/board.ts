@@ -6,7 +6,6 @@
 import { type BackEnds, NO_BACK_ENDS } from '../host/back-ends.ts';
 import type { Clock } from '../host/clock.ts';
 import type { Console } from '../host/console.ts';
-import type { Disk } from '../host/disk.ts';
 import type { Log } from '../host/log.ts';
 import type { Bus, BusHandler } from '../memory/bus.ts';
 import type { GuestMemory } from '../memory/memory.ts';
@@ -28,12 +27,13 @@ import { createLocalApics } from './local-apics.ts';
 import { describePc } from './pc-description.ts';
 import * as at from './pc-layout.ts';
 import { PciBus, PciFunction } from './pci.ts';
-import { PCI_DISKS, type PciDisk } from './pci-disks.ts';
+import { PCI_DISKS, type PciDevice, virtioAt } from './pci-disks.ts';
 import { Pic8259 } from './pic-8259.ts';
 import { Pit8254 } from './pit-8254.ts';
 import { ResetControl } from './reset-control.ts';
 import { Sockets } from './sockets.ts';
 import { Uart16550 } from './uart-16550.ts';
+import { Virtio9p } from './virtio/virtio-9p.ts';
 import { LineSwitch, Wire } from './wire.ts';
 
 export interface BoardOptions {
@@ -82,9 +82,10 @@ export interface Board {
 
 export function createPcBoard(options: BoardOptions): Board {
   const { states, clock, memory } = options;
-  const disks = pciDisks(options);
+  const plugged = pciDevices(options);
   if (memory.size > at.PCI_MEMORY.start) throw new Error(`RAM must end below 0x${at.PCI_MEMORY.start.toString(16)}`);
-  if (disks.length > at.MAX_DISKS) throw new Error(`${disks.length} disks: there is room for ${at.MAX_DISKS}`);
+  if (plugged.length > at.MAX_DISKS)
+    throw new Error(`${plugged.length} disks and folders: there is room for ${at.MAX_DISKS}`);
   const devices: Device[] = [];
   function add<T extends Device>(device: T): T {
     devices.push(device);
@@ -138,7 +139,7 @@ export function createPcBoard(options: BoardOptions): Board {
   const keyboard = add(new I8042(states, slot.line(at.KEYBOARD_IRQ), requestReset));
   const resetControl = add(new ResetControl(states, requestReset));
   const coprocessor = add(new CoprocessorError(states, slot.line(at.COPROCESSOR_IRQ)));
-  const pci = createPci(slot, disks, add);
+  const pci = createPci(slot, plugged, add);
 
   // ---- Where they sit --------------------------------------------------------------------------
   const chip = (name: string, port: number, size: number, registers: ByteRegisters) => {
@@ -173,7 +174,7 @@ export function createPcBoard(options: BoardOptions): Board {
     coprocessorError: waits => coprocessor.report(waits),
     description: describePc(
       apics.length,
-      disks.map((_, index) => index + 1),
+      plugged.map((_, index) => index + 1),
     ),
     reset() {
       for (const device of devices) device.reset();
@@ -224,27 +225,31 @@ function createSlot(
   };
 }
 
-/** The board's disks, with what makes a device of each. */
-function pciDisks({ backEnds = NO_BACK_ENDS, diskBus }: BoardOptions): { disk: Disk; make: PciDisk }[] {
+/** What makes each of the board's PCI devices, given its place: disks, then shared folders. */
+function pciDevices({ backEnds = NO_BACK_ENDS, diskBus }: BoardOptions): ((slot: Slot, index: number) => PciDevice)[] {
   const [first] = PCI_DISKS.keys();
-  return backEnds.disks.flatMap(disk => {
+  const disks = backEnds.disks.flatMap(disk => {
     const make = PCI_DISKS.get(disk.bus ?? diskBus ?? first);
-    return make ? [{ disk, make }] : [];
+    return make ? [(slot: Slot, index: number) => make(slot, disk, index)] : [];
   });
+  const folders = backEnds.folders.map((folder, number) => (slot: Slot, index: number) => {
+    return virtioAt(slot, new Virtio9p(slot, folder, `${number}`), index);
+  });
+  return [...disks, ...folders];
 }
 
-/** The PCI bus: the host bridge is device 0, the disks follow. */
+/** The PCI bus: the host bridge is device 0, the others follow. */
 function createPci(
   slot: Slot,
-  disks: readonly { disk: Disk; make: PciDisk }[],
+  plugged: ReturnType<typeof pciDevices>,
   add: <T extends Device>(device: T) => T,
 ): PciBus {
   const pci = add(new PciBus(slot));
   const hostBridge = new PciFunction(slot, 'host-bridge', at.HOST_BRIDGE);
   hostBridge.attach();
   pci.plug(0, hostBridge);
-  for (const [index, { disk, make }] of disks.entries()) {
-    const device = add(make(slot, disk, index));
+  for (const [index, make] of plugged.entries()) {
+    const device = add(make(slot, index));
     pci.plug(index + 1, device.function);
   }
   return pci;

@@ -50,6 +50,7 @@ export const ISA_LINES = 16;
 
 /** Intel's id for a virtual PCI host bridge. */
 export const HOST_BRIDGE = { vendor: 0x8086, device: 0x0d57, revision: 0, class: 0x060000 };
+/** Devices on the PCI bus behind the host bridge: disks, shared folders. */
 export const MAX_DISKS = 31;
 
 /**

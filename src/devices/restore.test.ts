@@ -59,7 +59,7 @@ function makePc() {
       },
     },
     tscs: [{ read: () => BigInt(Math.floor(clock.now())), frequency: 1e9 }],
-    backEnds: { disks: [disk(), disk()], networks: [] },
+    backEnds: { disks: [disk(), disk()], networks: [], folders: [] },
     kill: reason => void events.push(`${clock.now()} kill ${reason}`),
     request: what => void events.push(`${clock.now()} ${what}`),
   });

@@ -186,7 +186,8 @@ export class NinePServer {
     if (count > p9.MAX_WALK) throw new FileError('EINVAL');
     const names = Array.from({ length: count }, () => reader.text());
     const start = this.#fids.named(from);
-    if (start.open || start.isOpenDirectory) throw new FileError('EBADF');
+    // An open fid can be cloned: Linux does so with a file that has no name any more.
+    if (to === from && (start.open || start.isOpenDirectory)) throw new FileError('EBADF');
     let inode = start.inode;
     this.#files.retain(inode);
     const found: Inode[] = [];

@@ -3,19 +3,28 @@
  * kinds they have devices for, so that a new kind is a member here and a device there.
  */
 import type { Disk } from './disk.ts';
+import type { FileSystem } from './file-system.ts';
 import type { Network } from './network.ts';
+
+/** A tree of files that a guest mounts. */
+export interface SharedFolder {
+  /** By which the guest knows it: ASCII. */
+  readonly tag: string;
+  readonly files: FileSystem;
+}
 
 export interface BackEnds {
   readonly disks: readonly Disk[];
   readonly networks: readonly Network[];
+  readonly folders: readonly SharedFolder[];
 }
 
-export const NO_BACK_ENDS: BackEnds = { disks: [], networks: [] };
+export const NO_BACK_ENDS: BackEnds = { disks: [], networks: [], folders: [] };
 
 /** All back ends that a machine's options name. */
 export function backEndsOf(options: { disks?: readonly Disk[]; backEnds?: Partial<BackEnds> }): BackEnds {
-  const { disks = [], networks = [] } = options.backEnds ?? {};
-  return { disks: [...(options.disks ?? []), ...disks], networks };
+  const { disks = [], networks = [], folders = [] } = options.backEnds ?? {};
+  return { disks: [...(options.disks ?? []), ...disks], networks, folders };
 }
 
 /** A back end may say which bus it wants. */

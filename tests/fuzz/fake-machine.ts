@@ -87,7 +87,7 @@ export async function fakeMachine(module: HypervisorModule): Promise<FakeMachine
     ...fakeContext(cpu),
     ports: new SeenBus('port', cpu.log),
     mmio: new SeenBus('mmio', cpu.log),
-    backEnds: { disks, networks: [] },
+    backEnds: { disks, networks: [], folders: [] },
     edge: (gsi: number) => board?.edge(gsi),
   };
   let board: Board | undefined;

@@ -6,6 +6,7 @@ import type { Disk } from '../../host/disk.ts';
 import type { Log } from '../../host/log.ts';
 import type { GuestMemory } from '../../memory/memory.ts';
 import type { State, States } from '../../state/state.ts';
+import { gather, scatter } from './chains.ts';
 import type { VirtioDevice } from './virtio-pci.ts';
 import type { Chain, VirtQueue } from './virtqueue.ts';
 import { VIRTQUEUE_MAX_SIZE } from './virtqueue.ts';
@@ -105,7 +106,7 @@ export class VirtioBlk implements VirtioDevice {
         return false;
       }
       const status = this.#execute(chain);
-      this.#scatter(chain, chain.writableLength - 1, Uint8Array.of(status));
+      scatter(this.#memory, chain, chain.writableLength - 1, Uint8Array.of(status));
       // What was read counts as written to the guest, all of it or nothing.
       queue.push(chain.head, status === VIRTIO_BLK_S_OK ? this.#filled(chain) + 1 : 1);
     }
@@ -114,7 +115,7 @@ export class VirtioBlk implements VirtioDevice {
 
   #execute(chain: Chain): number {
     if (chain.readableLength < HEADER_SIZE) return VIRTIO_BLK_S_IOERR;
-    this.#gather(chain, 0, this.#header);
+    gather(this.#memory, chain, 0, this.#header);
     try {
       return this.#dispatch(chain, this.#headerView.getUint32(0, true), this.#headerView.getBigUint64(8, true));
     } catch (error) {
@@ -134,7 +135,7 @@ export class VirtioBlk implements VirtioDevice {
         this.#disk.flush();
         return VIRTIO_BLK_S_OK;
       case VIRTIO_BLK_T_GET_ID:
-        this.#scatter(chain, 0, this.#id.subarray(0, Math.min(ID_SIZE, chain.writableLength - 1)));
+        scatter(this.#memory, chain, 0, this.#id.subarray(0, Math.min(ID_SIZE, chain.writableLength - 1)));
         return VIRTIO_BLK_S_OK;
       case VIRTIO_BLK_T_DISCARD:
       case VIRTIO_BLK_T_WRITE_ZEROES:
@@ -191,7 +192,7 @@ export class VirtioBlk implements VirtioDevice {
     if (this.#disk.readOnly || bytes === 0 || bytes % RANGE_SIZE || bytes > this.#ranges.length) {
       return VIRTIO_BLK_S_IOERR;
     }
-    this.#gather(chain, HEADER_SIZE, this.#ranges.subarray(0, bytes));
+    gather(this.#memory, chain, HEADER_SIZE, this.#ranges.subarray(0, bytes));
     const view = this.#rangesView;
     for (let at = 0; at < bytes; at += RANGE_SIZE) {
       const sectors = view.getUint32(at + 8, true);
@@ -215,32 +216,6 @@ export class VirtioBlk implements VirtioDevice {
   #writeZeros(start: number, length: number): void {
     for (let done = 0; done < length; done += ZEROS.length) {
       this.#disk.write(start + done, ZEROS.subarray(0, Math.min(ZEROS.length, length - done)));
-    }
-  }
-
-  /** Copies from the readable part of a chain, `offset` bytes into it; the caller knows that it is long enough. */
-  #gather(chain: Chain, offset: number, into: Uint8Array): void {
-    let at = 0;
-    for (let i = 0; i < chain.readable && at < into.length; i++) {
-      const skipped = Math.min(offset, chain.length[i]);
-      offset -= skipped;
-      const length = Math.min(chain.length[i] - skipped, into.length - at);
-      const address = chain.address[i] + skipped;
-      into.set(this.#memory.bytes.subarray(address, address + length), at);
-      at += length;
-    }
-  }
-
-  /** Copies into the writable part of a chain, as far as it reaches. */
-  #scatter(chain: Chain, offset: number, from: Uint8Array): void {
-    let at = 0;
-    for (let i = chain.readable; i < chain.count && at < from.length; i++) {
-      const skipped = Math.min(offset, chain.length[i]);
-      offset -= skipped;
-      const length = Math.min(chain.length[i] - skipped, from.length - at);
-      if (length === 0) continue;
-      this.#memory.copyIn(chain.address[i] + skipped, from.subarray(at, at + length));
-      at += length;
     }
   }
 }

@@ -54,7 +54,7 @@ describe('offers', () => {
 
   test('a rescinded device is closed, let go, and not offered again', () => {
     const cpu = new FakeProcessor();
-    const context = { ...fakeContext(cpu), backEnds: { disks: [disk()], networks: [] } };
+    const context = { ...fakeContext(cpu), backEnds: { disks: [disk()], networks: [], folders: [] } };
     const synic = createSynic(context);
     const vmbus = createVmbus(context, synic, vmbusDevices(context).slice(0, 1));
     for (const [index, value] of [

@@ -21,7 +21,7 @@ export type Field = [size: 1 | 2 | 4 | 8, value: number | bigint];
 
 export async function boot(disks: readonly Disk[] = []) {
   const cpu = new FakeProcessor({ memory: MEMORY });
-  const context = { ...fakeContext(cpu), backEnds: { disks, networks: [] } };
+  const context = { ...fakeContext(cpu), backEnds: { disks, networks: [], folders: [] } };
   const table = xenPvh.make(context);
   const op = <F>(value: F) => value as Extract<F, (...rest: never[]) => unknown>;
   const { memory, log } = context;

@@ -1,10 +1,11 @@
 /**
  * What a Xen host does around a domain before it starts: xenstored and xenconsoled take their ends of two event
- * channels, the toolstack (libxl) fills the store with what a guest looks for, and each disk gets a back end.
+ * channels, the toolstack (libxl) fills the store with what a guest looks for, and each disk and shared folder gets a back end.
  */
 import type { BackEnd, BackendHost } from '../../devices/xen/backend.ts';
 import { connectDisk } from '../../devices/xen/block-backend.ts';
 import { ConsoleRing } from '../../devices/xen/console-ring.ts';
+import { connectFolder } from '../../devices/xen/nine-p-backend.ts';
 import { homeOf, type Permission, Xenstore } from '../../devices/xen/xenstore.ts';
 import { XenstoreRing } from '../../devices/xen/xenstore-ring.ts';
 import { scoped } from '../../state/state.ts';
@@ -48,6 +49,8 @@ export function connectToolstack(domain: Domain): Xenstore {
   describeDomain(domain, store);
   const host = backendHost(domain, store);
   for (const [index, disk] of context.backEnds.disks.entries()) connectDisk(host, disk, index);
+  const now = () => context.clock.epoch + BigInt(Math.floor(context.clock.now()));
+  for (const [index, folder] of context.backEnds.folders.entries()) connectFolder(host, folder, index, now);
   return store;
 }
 
