@@ -2,10 +2,14 @@
 import { readFileSync } from 'node:fs';
 import { isBootable } from '../boot/bios/boot-sector.ts';
 import { commandArchive, joinArchives } from '../boot/exec-protocol.ts';
+import { modulesArchive } from '../boot/guest/initramfs.ts';
+import { ImageError } from '../boot/image-error.ts';
 import type { BootModule } from '../boot/load.ts';
 import { openDiskFile } from '../host/node/disk-file.ts';
+import { flavourWithFolders } from '../host/node/guest.ts';
+import { installedModules, readKernelModules } from '../host/node/kernel-modules.ts';
 import { status } from './exit-status.ts';
-import { Failure, withFile } from './failure.ts';
+import { Failure, withFile, withFileLater } from './failure.ts';
 import { fetchGuest } from './fetch-guest.ts';
 import type { Settings } from './settings.ts';
 
@@ -20,20 +24,31 @@ export interface Images {
   ownGuest: boolean;
 }
 
-/** @throws Failure where a file cannot be read or the default guest cannot be had. */
-export async function loadImages(settings: ImageSettings): Promise<Images> {
-  const { kernel, initrd, exec, guest: kind, modules } = settings;
+/**
+ * @param start what the default guest finds beside its /init: folders to mount, a root to run in
+ * @throws Failure where a file cannot be read or the default guest cannot be had.
+ */
+export async function loadImages(settings: ImageSettings, start: Uint8Array | undefined): Promise<Images> {
+  const { kernel, initrd, exec, modules, rooted, modulesFolder } = settings;
+  const kind = start && kernel === undefined ? withFolders(settings.guest) : settings.guest;
   if (bootsDisk(settings))
     return { name: settings.disks[0]?.path ?? '', kernel: undefined, initrd: undefined, modules: [], ownGuest: false };
   // A kernel without an initial RAM disk is one that brings its own; --exec needs the default guest's shell in any case.
-  const ownGuest = initrd === undefined && (kernel === undefined || exec !== undefined);
+  const own = exec !== undefined || rooted !== undefined || modulesFolder !== undefined;
+  const ownGuest = initrd === undefined && (kernel === undefined || own);
   const guest = kernel === undefined || ownGuest ? await fetchGuest(kind) : undefined;
   const disk = ownGuest ? guest!.initrd : initrd;
   const archive = disk === undefined ? undefined : readFile(disk);
+  const folder = modulesFolder ?? (kernel === undefined ? undefined : installedModules(kernel));
+  const extra = [
+    ...(folder === undefined ? [] : [await readModules(folder)]),
+    ...(exec !== undefined && !rooted ? [commandArchive(exec)] : []),
+    ...(start ? [start] : []),
+  ];
   return {
     name: kernel ?? "Debian's kernel",
     kernel: readFile(kernel ?? guest!.kernel),
-    initrd: archive && exec !== undefined ? joinArchives(archive, commandArchive(exec)) : archive,
+    initrd: ownGuest && archive ? joinArchives(archive, ...extra) : archive,
     modules: modules.map(({ path, words }) => ({ data: readFile(path), commandLine: words })),
     ownGuest,
   };
@@ -41,7 +56,17 @@ export async function loadImages(settings: ImageSettings): Promise<Images> {
 
 type ImageSettings = Pick<
   Settings,
-  'kernel' | 'initrd' | 'exec' | 'guest' | 'modules' | 'entry' | 'disks' | 'append' | 'commandLine'
+  | 'kernel'
+  | 'initrd'
+  | 'exec'
+  | 'guest'
+  | 'modules'
+  | 'entry'
+  | 'disks'
+  | 'append'
+  | 'commandLine'
+  | 'rooted'
+  | 'modulesFolder'
 >;
 
 /**
@@ -72,13 +97,39 @@ function bootsDisk(settings: ImageSettings): boolean {
 const FOR_A_KERNEL: readonly (readonly [option: string, isGiven: (settings: ImageSettings) => boolean])[] = [
   ['--kernel', ({ kernel }) => kernel !== undefined],
   ['--initrd', ({ initrd }) => initrd !== undefined],
+  ['--root', ({ rooted }) => rooted !== undefined],
   ['--exec', ({ exec }) => exec !== undefined],
+  ['--modules', ({ modulesFolder }) => modulesFolder !== undefined],
   ['--module', ({ modules }) => modules.length > 0],
   ['--append', ({ append }) => append !== undefined],
   ['--command-line', ({ commandLine }) => commandLine !== undefined],
   ['--flavour', ({ guest }) => guest.flavour !== undefined],
   ['--arch i386', ({ guest }) => guest.architecture === 'i386'],
 ];
+
+/** @throws Failure */
+async function readModules(folder: string): Promise<Uint8Array> {
+  try {
+    const { release, modules } = await withFileLater(`--modules ${folder}`, status.noInput, () =>
+      readKernelModules(folder),
+    );
+    return modulesArchive(release, modules);
+  } catch (error) {
+    if (!(error instanceof ImageError)) throw error;
+    throw new Failure(`--modules: ${error.message}`, status.noInput);
+  }
+}
+
+/** Not every flavour of Debian's kernels can mount a folder. @throws Failure for one that is named and cannot */
+function withFolders({ architecture = 'amd64', flavour }: Settings['guest']): Settings['guest'] {
+  const capable = flavourWithFolders(architecture);
+  if (flavour === undefined) return { architecture, flavour: capable };
+  if (/(?:^|-)cloud-/.test(flavour))
+    throw new Failure(
+      `--flavour ${flavour}: Debian's kernels for clouds have no 9P, by which folders are shared: --flavour ${capable}`,
+    );
+  return { architecture, flavour };
+}
 
 function readFile(path: string): Uint8Array {
   return withFile(path, status.noInput, () => readFileSync(path));

@@ -76,6 +76,7 @@ function addRun(program: Command, finish: Finish): void {
     .option('-k, --kernel <file>', 'bzImage or vmlinux (default: Debian\'s, fetched once by "polyvisor guest")')
     .option('-i, --initrd <file>', "initial RAM disk (default: the default guest's, with the default kernel)")
     .option('--module <file words>', 'a file for a multiboot or PVH kernel; may be given more than once', collect)
+    .option('--modules <folder>', "a kernel's own modules (make modules_install), for the default guest's RAM disk")
     .option('--arch <architecture>', "the default guest's: amd64 or i386", 'amd64')
     .option('--flavour <name>', `which of Debian's kernels: ${FLAVOURS}`)
     .option(
@@ -90,6 +91,19 @@ function addRun(program: Command, finish: Finish): void {
       'a raw disk or CD image, booted if no kernel is named; may be given more than once',
       collect,
     )
+    .option(
+      '--share <folder[,tag=name][,ro]>',
+      'a folder for the guest, at /mnt/TAG in the default guest; may be given more than once',
+      collect,
+    )
+    .option(
+      '--root <root>',
+      'run in another root: "host", a folder[,ro], FILE.tar[.gz|.xz|.zst], oci:PATH, or a disk image[,ro]',
+    )
+    .option('--init', "with --root: start the root's own init")
+    .option('--cwd <path>', 'with --root: where the command starts (with "host": here)')
+    .option('--env <name[=value]>', 'with --root: a variable for the command; may be given more than once', collect)
+    .option('--user <name[:group]>', 'with --root: who runs the command', undefined)
     .option('--clock <clock>', 'guest time: "host" follows the wall, "virtual" counts instructions', 'host')
     .option('--engine <engine>', '"jit", "interpreter", or "both" to run one against the other')
     .option('-e, --exec <command>', "run COMMAND in the default guest's shell, print its output, end with its status")

@@ -75,6 +75,9 @@ export function writeSummary(file: string, { ending, machine, options, wallTime 
 export function reportEnding(ending: Ending, machine: Machine, tail: readonly string[]): void {
   const reason = reasonOf(ending);
   if (reason) process.stderr.write(`polyvisor: ${visibleLine(reason)}\n`);
+  // What the default guest's /init could not do.
+  for (const line of tail.filter(line => ending.commandStatus === undefined && line.startsWith('polyvisor: ')))
+    process.stderr.write(`${visibleLine(line)}\n`);
   if (!isAbnormal(ending)) return;
   process.stderr.write(`\n${visible(machine.describe())}\n`);
   if (tail.length > 0)

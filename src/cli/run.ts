@@ -10,6 +10,7 @@ import { Failure, withFile } from './failure.ts';
 import type { GuestThread } from './guest-thread.ts';
 import { loadImages } from './images.ts';
 import { reportEnding, writeSummary } from './report.ts';
+import { planFiles } from './root.ts';
 import { createSession } from './session.ts';
 import { parseSettings, type RunOptions, type Settings } from './settings.ts';
 import { createMachineInThread } from './thread.ts';
@@ -40,10 +41,16 @@ export async function run(options: RunOptions, thread: GuestThread): Promise<num
 
 /** The machine with its kernel placed, and the terminal's side of it. */
 async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile | undefined) {
-  const { hypervisor, entry, memory, clock, engine, verbose, disks } = settings;
-  const images = await loadImages(settings);
+  const { hypervisor, entry, memory, clock, engine, verbose } = settings;
+  const { archive, channel, isTerminal, ...files } = await planFiles(settings);
+  const images = await loadImages({ ...settings, disks: files.disks }, archive);
   const stopListening = endBySignals();
-  const session = createSession({ ...settings, ownGuest: images.ownGuest });
+  const session = createSession({
+    ...settings,
+    ownGuest: images.ownGuest && !settings.rooted?.init,
+    channel,
+    isTerminal,
+  });
   const { console } = session;
   const onLog = (line: string) => void (verbose && process.stderr.write(`polyvisor: ${visibleLine(line)}\n`));
   const [name, isFile] = typeof hypervisor === 'string' ? [hypervisor, true] : [hypervisor.name, false];
@@ -53,8 +60,21 @@ async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile
   const machine = await cannotBoot(images.name, () =>
     createMachineInThread(
       thread,
-      { hypervisor: name, isFile, kernel, initrd, modules, append, commandLine, entry, memory, engine, clock, disks },
-      { console, onLog, onCrossing: trace?.add },
+      {
+        hypervisor: name,
+        isFile,
+        kernel,
+        initrd,
+        modules,
+        append,
+        commandLine,
+        entry,
+        memory,
+        engine,
+        clock,
+        ...files,
+      },
+      { console, channel: session.channel, onLog, onCrossing: trace?.add },
     ),
   );
   if (trace) {

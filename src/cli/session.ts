@@ -11,6 +11,7 @@ import { createDecisions } from './decisions.ts';
 import { createEscapeFilter, keyHelp } from './escape-keys.ts';
 import type { Ending } from './exit-status.ts';
 import { monitor } from './monitor.ts';
+import type { ChannelUser } from './thread.ts';
 import { createTypedInput } from './typed-input.ts';
 
 /** How long a guest may take to power off after the command of --exec has ended, in ms. */
@@ -27,10 +28,16 @@ export interface SessionOptions {
   timeout: number | undefined;
   /** The guest is ours: its shell ends with the input, and it knows what to do with a terminal's size. */
   ownGuest: boolean;
+  /** A command runs in a root of its own: its streams and its status come through the channel. */
+  channel: boolean;
+  /** And its terminal is the console. */
+  isTerminal: boolean;
 }
 
 export interface Session {
   readonly console: Console;
+  /** The end of the channel that is here, where there is one. */
+  readonly channel: ChannelUser | undefined;
   /** Words for the kernel's command line. */
   readonly parameters: string;
   /** Runs `machine` to its end. */
@@ -39,13 +46,16 @@ export interface Session {
   readonly unseen: readonly string[];
 }
 
-export function createSession({ exec, verbose, timeout, ownGuest }: SessionOptions): Session {
+export function createSession(options: SessionOptions): Session {
+  const { exec, verbose, timeout, ownGuest, isTerminal } = options;
   const terminal = createTerminalConsole();
-  const interactive = terminal.interactive && exec === undefined;
+  const command = exec !== undefined || options.channel;
+  const interactive = terminal.interactive && (!command || isTerminal);
   const decisions = createDecisions();
+  const streams = options.channel ? createStreams(() => decisions.stopIn(POWER_OFF_GRACE)) : undefined;
 
   const parser =
-    exec === undefined
+    exec === undefined || streams
       ? undefined
       : new OutputParser(exec, {
           output: bytes => terminal.write(bytes),
@@ -59,7 +69,8 @@ export function createSession({ exec, verbose, timeout, ownGuest }: SessionOptio
       const before = parser.status;
       parser.feed(data);
       if (before === undefined && parser.status !== undefined) decisions.stopIn(POWER_OFF_GRACE);
-    } else terminal.write(data);
+    } else if (!streams || isTerminal) terminal.write(data);
+    else if (verbose) process.stderr.write(data);
     typed.output(watch.line);
   });
 
@@ -70,7 +81,7 @@ export function createSession({ exec, verbose, timeout, ownGuest }: SessionOptio
 
   /** Connects standard input, where it is the guest's. */
   const listen = () => {
-    if (exec !== undefined) return;
+    if (command && !isTerminal) return;
     if (interactive) return terminal.open(keys);
     process.stdin.on('data', typed.push);
     if (ownGuest) process.stdin.once('end', () => typed.end(CONTROL_D));
@@ -78,14 +89,12 @@ export function createSession({ exec, verbose, timeout, ownGuest }: SessionOptio
 
   return {
     console: { write: output.add, onInput: terminal.onInput },
-    parameters: [
-      exec === undefined ? '' : commandParameters(verbose),
-      interactive && ownGuest ? terminalParameters() : '',
-    ]
+    channel: streams,
+    parameters: [command ? commandParameters(verbose) : '', interactive && ownGuest ? terminalParameters() : '']
       .join(' ')
       .trim(),
     get unseen() {
-      return parser && !verbose ? watch.tail : [];
+      return (parser || (streams && !isTerminal)) && !verbose ? watch.tail : [];
     },
     async run(machine) {
       decisions.start(machine, timeout);
@@ -109,12 +118,44 @@ export function createSession({ exec, verbose, timeout, ownGuest }: SessionOptio
         terminal.close();
         decisions.finish();
       }
+      const commandStatus = parser?.status ?? streams?.ended;
       return {
         exit: decisions.explain(exit, watch.panic),
-        command: exec !== undefined,
-        ...(parser?.status !== undefined && { commandStatus: parser.status }),
+        command,
+        ...(commandStatus !== undefined && { commandStatus }),
         ...(decisions.signal && { signal: decisions.signal }),
       };
+    },
+  };
+}
+
+/** Standard input, output and error as the channel's. @param onEnd called when the command has ended */
+function createStreams(onEnd: () => void): ChannelUser & { readonly ended: number | undefined } {
+  const { stdin } = process;
+  let ended: number | undefined;
+  let wanted: ((data?: Uint8Array) => void) | undefined;
+  let listening = false;
+  const give = (data?: Uint8Array) => {
+    stdin.pause();
+    wanted?.(data);
+    wanted = undefined;
+  };
+  return {
+    output: (stream, data) => void process[stream].write(data),
+    status(value) {
+      ended = value;
+      onEnd();
+    },
+    wantsInput(take) {
+      // Nobody types: what is not a terminal is read to its end.
+      if (stdin.isTTY || stdin.readableEnded) return take();
+      wanted = take;
+      if (!listening) stdin.on('data', give).once('end', () => give());
+      listening = true;
+      stdin.resume();
+    },
+    get ended() {
+      return ended;
     },
   };
 }

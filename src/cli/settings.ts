@@ -5,6 +5,14 @@ import type { GuestKernel, GuestOptions } from '../host/node/guest.ts';
 import type { HypervisorModule } from '../index.ts';
 import { Failure } from './failure.ts';
 import {
+  type FolderOption,
+  parseEnvironment,
+  parseRoot,
+  parseShares,
+  parseUser,
+  type RootSettings,
+} from './folder-options.ts';
+import {
   type DiskOption,
   isFileName,
   type ModuleOption,
@@ -23,6 +31,7 @@ export interface RunOptions {
   kernel?: string;
   initrd?: string;
   module?: string[];
+  modules?: string;
   arch: string;
   flavour?: string;
   entry?: string;
@@ -30,6 +39,12 @@ export interface RunOptions {
   commandLine?: string;
   memory: string;
   disk?: string[];
+  share?: string[];
+  root?: string;
+  init?: boolean;
+  cwd?: string;
+  env?: string[];
+  user?: string;
   clock: string;
   engine?: string;
   exec?: string;
@@ -50,6 +65,8 @@ export interface Settings {
   initrd: string | undefined;
   /** Files for a multiboot kernel, with their words. */
   modules: ModuleOption[];
+  /** Where the kernel's own modules are. */
+  modulesFolder: string | undefined;
   /** Which of Debian's kernels is the default guest's. */
   guest: Pick<GuestOptions, keyof GuestKernel>;
   entry: BootEntry | undefined;
@@ -59,6 +76,9 @@ export interface Settings {
   /** Bytes. */
   memory: number;
   disks: DiskOption[];
+  shares: FolderOption[];
+  /** The root to run in, with how. */
+  rooted: RootSettings | undefined;
   clock: (typeof CLOCKS)[number];
   engine: (typeof ENGINES)[number] | undefined;
   exec: string | undefined;
@@ -79,20 +99,27 @@ export function parseSettings(options: RunOptions): Settings {
     throw new Failure(`--disk: ${disks.length} disks, and a machine has at most ${MAX_DISKS}`);
   const clock = oneOf('--clock', CLOCKS)(options.clock);
   const engine = options.engine === undefined ? undefined : oneOf('--engine', ENGINES)(options.engine);
-  if (engine === 'both') checkBoth(clock, disks);
+  const shares = parseShares(options.share ?? []);
+  const rooted = parseRooted(options);
+  if (engine === 'both') checkBoth(clock, disks, shares.length > 0 || rooted !== undefined);
   if (options.append !== undefined && options.commandLine !== undefined)
     throw new Failure('--append adds to the command line and --command-line replaces it: give one of them');
+  if (options.modules !== undefined && (options.kernel === undefined || options.initrd !== undefined))
+    throw new Failure("--modules: is for a --kernel with the default guest's initial RAM disk");
   return {
     hypervisor: isFileName(options.hypervisor) ? options.hypervisor : parseHypervisor(options.hypervisor),
     kernel: options.kernel,
     initrd: options.initrd,
     modules: (options.module ?? []).map(parseModule),
+    modulesFolder: options.modules,
     guest: parseGuestKernel(options.arch, options.flavour),
     entry: options.entry === undefined ? undefined : oneOf('--entry', BOOT_ENTRIES)(options.entry),
     append: options.append,
     commandLine: options.commandLine,
     memory: parseMemory(options.memory),
     disks,
+    shares,
+    rooted,
     clock,
     engine,
     exec: options.exec,
@@ -104,10 +131,35 @@ export function parseSettings(options: RunOptions): Settings {
   };
 }
 
+/** --root, with the options that are for it alone. */
+function parseRooted({ root, init = false, cwd, env, user, exec, initrd }: RunOptions): RootSettings | undefined {
+  if (root === undefined) {
+    const given = Object.entries({ '--init': init || undefined, '--cwd': cwd, '--env': env, '--user': user });
+    const alone = given.find(([, value]) => value !== undefined);
+    if (alone) throw new Failure(`${alone[0]}: is for a root of its own: name one with --root`);
+    return undefined;
+  }
+  if (init && exec !== undefined)
+    throw new Failure("--init starts the root's own init, and --exec a command: give one of them");
+  if (initrd !== undefined)
+    throw new Failure("--root: the default guest's initial RAM disk finds the root: give no --initrd");
+  if (cwd !== undefined && !cwd.startsWith('/'))
+    throw new Failure(`--cwd ${cwd}: a path in the root, which begins with /`);
+  return {
+    root: parseRoot(root),
+    init,
+    cwd,
+    environment: parseEnvironment(env ?? []),
+    user: user === undefined ? undefined : parseUser(user),
+  };
+}
+
 /** Two machines are compared step by step: both must see the same at the same time, and neither may change what the other sees. */
-function checkBoth(clock: Settings['clock'], disks: readonly DiskOption[]): void {
+function checkBoth(clock: Settings['clock'], disks: readonly DiskOption[], folders: boolean): void {
   if (clock !== 'virtual')
     throw new Failure('--engine both: compares two runs that repeat exactly: add --clock virtual');
+  if (folders)
+    throw new Failure('--engine both: runs everything twice, and gives folders to nobody twice: no --share, no --root');
   const writable = disks.find(({ readOnly }) => !readOnly);
   if (writable)
     throw new Failure(`--engine both: runs everything twice, and writes nothing twice: --disk ${writable.path},ro`);

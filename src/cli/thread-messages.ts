@@ -9,6 +9,7 @@ import type { Crossing } from '../paravirt/trace.ts';
 import { isA, PluginError, reasonOf } from '../plugins/guard.ts';
 import { status } from './exit-status.ts';
 import { Failure } from './failure.ts';
+import type { FolderOption } from './folder-options.ts';
 import type { DiskOption } from './values.ts';
 
 /** What a machine is made of, as far as it can be sent. */
@@ -23,6 +24,7 @@ export interface ThreadOptions
   isFile: boolean;
   clock: 'host' | 'virtual';
   disks: readonly DiskOption[];
+  folders: readonly FolderOption[];
   trace: boolean;
 }
 
@@ -35,7 +37,9 @@ export type ToThread =
   | { kind: 'make'; options: ThreadOptions }
   | { kind: 'run'; limits: Parameters<Machine['run']>[0] }
   | { kind: 'stop' }
-  | { kind: 'type'; data: Uint8Array };
+  | { kind: 'type'; data: Uint8Array }
+  /** More of the command's input; none: that was all. */
+  | { kind: 'input'; data: Uint8Array | undefined };
 
 /** How the machine stands: sent at the start, now and then, and at the end of a run. */
 export interface State {
@@ -62,6 +66,10 @@ export type FromThread =
   | { kind: 'failed'; error: SentError }
   | { kind: 'operation'; name: string }
   | { kind: 'console'; data: Uint8Array }
+  /** What comes through the channel (folders/channel.ts). */
+  | { kind: 'output'; stream: 'stdout' | 'stderr'; data: Uint8Array }
+  | { kind: 'status'; status: number }
+  | { kind: 'wants-input' }
   | { kind: 'log'; line: string }
   | { kind: 'trace'; crossings: CountedCrossing[] }
   | { kind: 'state'; state: State }
@@ -124,6 +132,9 @@ const MESSAGES = new Map<unknown, Check>([
   ['failed', shape({ error: isSentError })],
   ['operation', shape({ name: text })],
   ['console', shape({ data: value => value instanceof Uint8Array })],
+  ['output', shape({ stream: oneOf(['stdout', 'stderr']), data: value => value instanceof Uint8Array })],
+  ['status', shape({ status: number })],
+  ['wants-input', shape({})],
   ['log', shape({ line: text })],
   ['trace', shape({ crossings: listOf(shape({ instructions: number, crossing })) })],
   ['state', shape({ state })],

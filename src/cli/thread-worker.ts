@@ -7,11 +7,13 @@ import { loadHypervisor } from '../host/node/load-hypervisor.ts';
 import { preferThisThread } from '../host/node/thread-priority.ts';
 import { workerTranslator } from '../host/node/translator.ts';
 import { createMachine, type Machine, traced } from '../index.ts';
+import { VIRTUAL_EPOCH } from '../machine/time.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { createBatch } from './batch.ts';
 import { openDisk } from './disks.ts';
 import { status } from './exit-status.ts';
 import { withFileLater } from './failure.ts';
+import { openFolders } from './folders.ts';
 import {
   type CountedCrossing,
   type FromThread,
@@ -36,11 +38,13 @@ const stateOf = (machine: Machine): State => ({ statistics: machine.statistics, 
 interface Made {
   machine: Machine;
   type(data: Uint8Array): void;
+  /** Gives the command's input to the channel. */
+  give(data: Uint8Array | undefined): void;
   flush(): void;
 }
 
 async function make(options: ThreadOptions): Promise<Made> {
-  const { hypervisor: name, isFile, clock, disks, trace, ...rest } = options;
+  const { hypervisor: name, isFile, clock, disks, folders, trace, ...rest } = options;
   const watch = createWatch(cells, name => send({ kind: 'operation', name }));
   const hypervisor = isFile
     ? await withFileLater(name, status.noInput, () => loadHypervisor(name, watch))
@@ -59,6 +63,14 @@ async function make(options: ThreadOptions): Promise<Made> {
   };
   let type = (_data: Uint8Array) => {};
   let machine: Machine | undefined;
+  const ends = {
+    output: (stream: 'stdout' | 'stderr', data: Uint8Array) => send({ kind: 'output', stream, data }),
+    status: (value: number) => send({ kind: 'status', status: value }),
+    wantsInput: () => send({ kind: 'wants-input' }),
+  };
+  // On the virtual clock, what a guest sees is the same in every run: times, too.
+  const now = () => (clock === 'host' ? nodeClock.wall() : VIRTUAL_EPOCH);
+  const opened = await openFolders(folders, ends, now);
   machine = await createMachine({
     translator: workerTranslator,
     cache: diskCache,
@@ -66,6 +78,7 @@ async function make(options: ThreadOptions): Promise<Made> {
     hypervisor: trace ? traced(hypervisor, note) : hypervisor,
     clock: clock === 'host' ? nodeClock : 'virtual',
     disks: disks.map(openDisk),
+    backEnds: { folders: opened.folders },
     console: { write: output.add, onInput: take => void (type = take) },
     onLog: line => send({ kind: 'log', line }),
   });
@@ -73,12 +86,18 @@ async function make(options: ThreadOptions): Promise<Made> {
   collectGarbage(); // The kernel's file and what came out of it: all that counts is in the guest's memory now.
   // Once more when the run has begun: what is freed in the background the first time is not always given back.
   setTimeout(collectGarbage, 1000).unref();
-  return { machine, type: data => type(data), flush };
+  const give = (data: Uint8Array | undefined) => {
+    opened.channel?.give(data);
+    // Wakes a guest that is halted: an interrupt waits for it.
+    type(new Uint8Array(0));
+  };
+  return { machine, type: data => type(data), give, flush };
 }
 
 /** Does what the main thread asks of a machine. */
-async function obey({ machine, type, flush }: Made, message: ToThread): Promise<void> {
+async function obey({ machine, type, give, flush }: Made, message: ToThread): Promise<void> {
   if (message.kind === 'type') return type(message.data);
+  if (message.kind === 'input') return give(message.data);
   if (message.kind === 'stop') return machine.stop();
   if (message.kind !== 'run') return;
   const timer = setInterval(() => send({ kind: 'state', state: stateOf(machine) }), STATE_EVERY);

@@ -25,8 +25,17 @@ import {
 } from './thread-messages.ts';
 import { watchOver, watchStop } from './watch.ts';
 
+/** What is at the other end of a guest's channel (folders/channel.ts). */
+export interface ChannelUser {
+  output(stream: 'stdout' | 'stderr', data: Uint8Array): void;
+  status(value: number): void;
+  /** More input is wanted: `give` is called once for it, without data if there is none any more. */
+  wantsInput(give: (data?: Uint8Array) => void): void;
+}
+
 export interface ThreadSurroundings {
   console: Console;
+  channel?: ChannelUser | undefined;
   onLog(line: string): void;
   /** @param instructions executed when it happened */
   onCrossing?: ((crossing: Crossing, instructions: number) => void) | undefined;
@@ -36,7 +45,7 @@ export interface ThreadSurroundings {
 export function createMachineInThread(
   { worker, cells }: GuestThread,
   options: Omit<ThreadOptions, 'trace'>,
-  { console, onLog, onCrossing }: ThreadSurroundings,
+  { console, channel, onLog, onCrossing }: ThreadSurroundings,
 ): Promise<Machine> {
   const { hypervisor, isFile } = options;
   const send = (message: ToThread) => worker.postMessage(message);
@@ -106,6 +115,12 @@ export function createMachineInThread(
           return void names.push(message.name);
         case 'console':
           return console.write(message.data);
+        case 'output':
+          return channel?.output(message.stream, message.data);
+        case 'status':
+          return channel?.status(message.status);
+        case 'wants-input':
+          return channel?.wantsInput(data => send({ kind: 'input', data }));
         case 'log':
           log.push(message.line);
           return onLog(message.line);

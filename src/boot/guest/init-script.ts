@@ -46,6 +46,25 @@ settle() {
   done
 }
 
+# fail TEXT: says what is wrong, and ends.
+fail() {
+  echo "polyvisor: $1"
+  [ -e /channel/stderr ] && echo "polyvisor: $1" >/channel/stderr
+  poweroff -f
+}
+
+# folder TAG WHERE OPTIONS: mounts a folder of the host's.
+folder() {
+  mkdir -p $2
+  if [ -e /sys/bus/xen/devices/9pfs-0 ]; then
+    transport=xen,msize=131072
+  else
+    transport=virtio,msize=262144
+  fi
+  mount -t 9p -o trans=$transport,version=9p2000.L,$3 $1 $2 2>/dev/null && return
+  fail "cannot mount the folder $1: does this kernel have 9P (9p, 9pnet_virtio, 9pnet_xen)?"
+}
+
 for bus in ${BUSES.join(' ')}; do
   # A driver of a VMBus hears of its devices one by one.
   [ $bus = vmbus ] && [ -d /sys/bus/vmbus ] && settle vmbus
@@ -57,14 +76,22 @@ ${xenFileSystem(modules)}
 # Xen's front ends shake hands with their back ends for a moment.
 for tries in 0 1 2 3 4 5 6 7 8 9; do
   waiting=
-  for file in /sys/bus/xen/devices/v[bi][df]-*/state; do
+  for file in /sys/bus/xen/devices/v[bi][df]-*/state /sys/bus/xen/devices/9pfs-*/state; do
     [ -e $file ] && read -r state <$file && case $state in Initial*|InitWait) waiting=1 ;; esac
   done
   [ $waiting ] || break
   sleep 0.1
 done
 
-if [ -e /polyvisor/command ]; then
+if [ -e /polyvisor/folders ]; then
+  while read -r tag where options; do
+    folder $tag $where $options
+  done </polyvisor/folders
+fi
+
+if [ -e /polyvisor/start ]; then
+  . /polyvisor/start
+elif [ -e /polyvisor/command ]; then
   # From here to the end mark the console carries the command's output alone, byte for byte: no kernel messages but a
   # panic's, no line ends rewritten, nothing echoed.
   read -r mark </polyvisor/mark
@@ -103,6 +130,7 @@ else
   setsid cttyhack sh -l
   stty sane
 fi
+[ -e /polyvisor/folders ] && sync
 poweroff -f
 `;
 }

@@ -34,12 +34,23 @@ export function buildInitramfs({ release, busybox, modules }: InitramfsParts): U
   tree.file('etc/hosts', '127.0.0.1 localhost polyvisor\n');
   tree.file('etc/profile', PROFILE);
 
+  addModules(tree, release, modules);
+  return writeCpio(tree.entries);
+}
+
+/** What makes the default guest another kernel's, put after its archive: that kernel's modules, and an /init that loads them. */
+export function modulesArchive(release: string, modules: readonly Module[]): Uint8Array {
+  const tree = new Tree();
+  addModules(tree, release, modules);
+  return writeCpio(tree.entries);
+}
+
+function addModules(tree: Tree, release: string, modules: readonly Module[]): void {
   const folder = `lib/modules/${release}`;
   for (const module of modules) tree.file(`${folder}/${module.path}`, module.data);
   tree.file(`${folder}/modules.dep`, modulesDep(modules));
   tree.file(`${folder}/modules.alias`, modulesAlias(modules));
   tree.file('init', initScript(release, modules), 0o755);
-  return writeCpio(tree.entries);
 }
 
 /** Entries in an order in which every folder comes before what is in it. */

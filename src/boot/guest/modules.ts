@@ -41,7 +41,7 @@ export const WANTED_MODULES: readonly string[] = [
   ...['vmw_pvscsi', 'vmxnet3'],
   // Disks and file systems
   ...['sd_mod', 'nvme', 'loop', 'ext4', 'crc32c_generic', 'isofs', 'vfat'],
-  ...['9p', '9pnet_virtio', 'nls_cp437', 'nls_ascii', 'nls_iso8859_1'],
+  ...['9p', '9pnet_virtio', '9pnet_xen', 'nls_cp437', 'nls_ascii', 'nls_iso8859_1'],
   // How the kernel tells the machine that it panicked
   ...['pvpanic_pci', 'pvpanic_mmio'],
 ];

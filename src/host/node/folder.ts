@@ -57,7 +57,8 @@ export interface FolderOptions {
   ownersAsTheyAre?: boolean;
 }
 
-const { O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_APPEND, O_NONBLOCK, O_NOCTTY, O_NOFOLLOW } = constants;
+const { O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_APPEND, O_NONBLOCK, O_NOCTTY, O_NOATIME, O_NOFOLLOW } =
+  constants;
 const SET_ID_BITS = 0o6000;
 /** Files that are kept open on the host. What the guest has open beyond that is opened again when it is used. */
 const OPEN_FILES = 256;
@@ -454,7 +455,17 @@ class Folder implements FileSystem {
     return this.#tree.with(file, (path, stat) => {
       // A pipe or a device would wait, or do something.
       if (!stat.isFile()) throw new FileError('ENXIO');
-      return asOwner(this.#user, path, 0o600, () => openSync(path, flags | O_NONBLOCK | O_NOCTTY));
+      const open = (more: number) => openSync(path, flags | more | O_NONBLOCK | O_NOCTTY);
+      return asOwner(this.#user, path, 0o600, () => {
+        if (!this.readOnly) return open(0);
+        // Not even the time of the last access changes, where we may leave it.
+        try {
+          return open(O_NOATIME);
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'EPERM') throw error;
+          return open(0);
+        }
+      });
     });
   }
 

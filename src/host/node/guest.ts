@@ -42,6 +42,11 @@ export const GUEST_KERNELS = {
   ],
 } as const satisfies Record<string, readonly { flavour: string; package: string }[]>;
 
+/** The first flavour whose kernel can mount folders (9P): those for clouds cannot. */
+export function flavourWithFolders(architecture: GuestArchitecture): string {
+  return GUEST_KERNELS[architecture].find(({ flavour }) => !flavour.startsWith('cloud-'))!.flavour;
+}
+
 export type GuestArchitecture = keyof typeof GUEST_KERNELS;
 
 /** What names a kernel of Debian's. */

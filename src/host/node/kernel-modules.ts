@@ -1,0 +1,64 @@
+/** The modules of a kernel that was just built, as `make modules_install` leaves them: the ones that a guest may need. */
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import { type Module, selectModules } from '../../boot/guest/modules.ts';
+import { ImageError } from '../../boot/image-error.ts';
+
+export interface KernelModules {
+  /** As `uname -r` prints it. */
+  release: string;
+  /** In loading order. */
+  modules: Module[];
+}
+
+/**
+ * @param path the folder of a release, or one that has lib/modules/RELEASE (INSTALL_MOD_PATH)
+ * @throws ImageError if there are no modules; the host's error (with `code`) if they cannot be read
+ */
+export async function readKernelModules(path: string): Promise<KernelModules> {
+  const folder = releaseFolder(resolve(path));
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter(name => /\.ko(?:\.\w+)?$/.test(name))
+    .map(name => new ModuleFile(folder, name));
+  if (files.length === 0) throw new ImageError(`${folder} has no kernel modules (*.ko) in it`);
+  return { release: basename(folder), modules: await selectModules(files) };
+}
+
+/** A module that is read when it is wanted: a distribution's kernel has thousands. */
+class ModuleFile {
+  readonly path: string;
+  readonly #folder: string;
+
+  constructor(folder: string, path: string) {
+    // `moduleName` looks behind the last slash.
+    this.path = path.includes('/') ? path : `./${path}`;
+    this.#folder = folder;
+  }
+
+  get data(): Uint8Array {
+    return new Uint8Array(readFileSync(join(this.#folder, this.path)));
+  }
+}
+
+function releaseFolder(path: string): string {
+  if (!statSync(path).isDirectory()) throw new ImageError(`${path} is no folder of modules`);
+  if (existsSync(join(path, 'kernel')) || existsSync(join(path, 'modules.dep'))) return path;
+  for (const below of ['lib/modules', 'usr/lib/modules', '']) {
+    const all = join(path, below);
+    if (!existsSync(all)) continue;
+    const releases = readdirSync(all).filter(name => existsSync(join(all, name, 'kernel')));
+    if (releases.length === 1) return join(all, releases[0]!);
+    if (releases.length > 1)
+      throw new ImageError(`${all} has modules of ${releases.join(', ')}: name the folder of one`);
+  }
+  throw new ImageError(
+    `${path} has neither modules nor lib/modules/RELEASE in it: "make modules_install INSTALL_MOD_PATH=${path}" puts them there`,
+  );
+}
+
+/** Where a distribution keeps the modules of the kernel in `kernel`, if that is where it keeps kernels. */
+export function installedModules(kernel: string): string | undefined {
+  const release = /^\/boot\/vmlinu[xz]-(.+)$/.exec(resolve(kernel))?.[1];
+  const folder = release === undefined ? undefined : join('/lib/modules', release);
+  return folder !== undefined && existsSync(join(folder, 'kernel')) ? folder : undefined;
+}
