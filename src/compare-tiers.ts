@@ -14,6 +14,8 @@ export async function compareTiers(
     throw new Error('--engine both compares runs that repeat exactly: use it with --clock virtual');
   if (backEndsOf(options).disks.some(disk => !disk.readOnly))
     throw new Error('--engine both writes nothing twice: give disks as read-only');
+  if (backEndsOf(options).networks.length > 0)
+    throw new Error('--engine both sends nothing twice: give it no networks');
   const shared: MachineOptions = { ...options, clock: 'virtual' };
   const translated = await assemble({ ...shared, engine: 'jit' });
   const interpreted = await assemble({

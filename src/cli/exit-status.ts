@@ -24,7 +24,7 @@ export const status = {
   host: 71,
   /** A file that cannot be written. */
   output: 74,
-  /** A disk image that another process uses. */
+  /** A disk image, or a port of the host's, that another process uses or that cannot be had. */
   inUse: 75,
   /** The guest asked for a reset. */
   reset: 118,
@@ -122,4 +122,4 @@ export const statusHelp = `Exit status:
   ${status.internal}   a mistake of ours      ${status.killed}  the guest asked for the impossible
   ${status.host}   a limit of the host    ${status.deadHalt}  halted for ever
   ${status.output}   unwritable file        ${status.timeout}  time limit
-  ${status.inUse}   disk image in use`;
+  ${status.inUse}   disk image or port in use`;

@@ -104,6 +104,13 @@ function addRun(program: Command, finish: Finish): void {
     .option('--cwd <path>', 'with --root: where the command starts (with "host": here)')
     .option('--env <name[=value]>', 'with --root: a variable for the command; may be given more than once', collect)
     .option('--user <name[:group]>', 'with --root: who runs the command', undefined)
+    .option('--net <network>', 'user[,restrict][,host=loopback], switch=NAME, or none (default: user)')
+    .option(
+      '--forward <[tcp:|udp:][address:]hostport:guestport>',
+      'a port of the host that leads to the guest; may be given more than once',
+      collect,
+    )
+    .option('--net-dump <file>', 'write what passes the network to FILE, for Wireshark (pcapng)')
     .option('--clock <clock>', 'guest time: "host" follows the wall, "virtual" counts instructions', 'host')
     .option('--engine <engine>', '"jit", "interpreter", or "both" to run one against the other')
     .option('-e, --exec <command>', "run COMMAND in the default guest's shell, print its output, end with its status")

@@ -62,6 +62,7 @@ export function writeSummary(file: string, { ending, machine, options, wallTime 
       hypercalls: statistics.hypercalls,
       msrs: statistics.msrs,
       ports: statistics.ports,
+      networks: statistics.networks,
     }),
     log: machine?.log ?? [],
   };

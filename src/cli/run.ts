@@ -41,7 +41,7 @@ export async function run(options: RunOptions, thread: GuestThread): Promise<num
 
 /** The machine with its kernel placed, and the terminal's side of it. */
 async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile | undefined) {
-  const { hypervisor, entry, memory, clock, engine, verbose } = settings;
+  const { hypervisor, entry, memory, clock, engine, verbose, net } = settings;
   const { archive, channel, isTerminal, ...files } = await planFiles(settings);
   const images = await loadImages({ ...settings, disks: files.disks }, archive);
   const stopListening = endBySignals();
@@ -73,6 +73,7 @@ async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile
         engine,
         clock,
         ...files,
+        net,
       },
       { console, channel: session.channel, onLog, onCrossing: trace?.add },
     ),

@@ -12,6 +12,7 @@ import {
   parseUser,
   type RootSettings,
 } from './folder-options.ts';
+import { type NetOption, parseNet } from './net-options.ts';
 import {
   type DiskOption,
   isFileName,
@@ -45,6 +46,9 @@ export interface RunOptions {
   cwd?: string;
   env?: string[];
   user?: string;
+  net?: string;
+  forward?: string[];
+  netDump?: string;
   clock: string;
   engine?: string;
   exec?: string;
@@ -79,6 +83,7 @@ export interface Settings {
   shares: FolderOption[];
   /** The root to run in, with how. */
   rooted: RootSettings | undefined;
+  net: NetOption;
   clock: (typeof CLOCKS)[number];
   engine: (typeof ENGINES)[number] | undefined;
   exec: string | undefined;
@@ -101,7 +106,9 @@ export function parseSettings(options: RunOptions): Settings {
   const engine = options.engine === undefined ? undefined : oneOf('--engine', ENGINES)(options.engine);
   const shares = parseShares(options.share ?? []);
   const rooted = parseRooted(options);
-  if (engine === 'both') checkBoth(clock, disks, shares.length > 0 || rooted !== undefined);
+  // Two machines cannot share a network, and the default one is for those who do not care.
+  const net = parseNet(options.net ?? (engine === 'both' ? 'none' : undefined), options.forward ?? [], options.netDump);
+  if (engine === 'both') checkBoth(clock, disks, shares.length > 0 || rooted !== undefined, net);
   if (options.append !== undefined && options.commandLine !== undefined)
     throw new Failure('--append adds to the command line and --command-line replaces it: give one of them');
   if (options.modules !== undefined && (options.kernel === undefined || options.initrd !== undefined))
@@ -120,6 +127,7 @@ export function parseSettings(options: RunOptions): Settings {
     disks,
     shares,
     rooted,
+    net,
     clock,
     engine,
     exec: options.exec,
@@ -155,11 +163,13 @@ function parseRooted({ root, init = false, cwd, env, user, exec, initrd }: RunOp
 }
 
 /** Two machines are compared step by step: both must see the same at the same time, and neither may change what the other sees. */
-function checkBoth(clock: Settings['clock'], disks: readonly DiskOption[], folders: boolean): void {
+function checkBoth(clock: Settings['clock'], disks: readonly DiskOption[], folders: boolean, net: NetOption): void {
   if (clock !== 'virtual')
     throw new Failure('--engine both: compares two runs that repeat exactly: add --clock virtual');
   if (folders)
     throw new Failure('--engine both: runs everything twice, and gives folders to nobody twice: no --share, no --root');
+  if (net.kind !== 'none')
+    throw new Failure('--engine both: runs everything twice, and sends nothing twice: --net none');
   const writable = disks.find(({ readOnly }) => !readOnly);
   if (writable)
     throw new Failure(`--engine both: runs everything twice, and writes nothing twice: --disk ${writable.path},ro`);

@@ -10,6 +10,7 @@ import { isA, PluginError, reasonOf } from '../plugins/guard.ts';
 import { status } from './exit-status.ts';
 import { Failure } from './failure.ts';
 import type { FolderOption } from './folder-options.ts';
+import type { NetOption } from './net-options.ts';
 import type { DiskOption } from './values.ts';
 
 /** What a machine is made of, as far as it can be sent. */
@@ -25,6 +26,7 @@ export interface ThreadOptions
   clock: 'host' | 'virtual';
   disks: readonly DiskOption[];
   folders: readonly FolderOption[];
+  net: NetOption;
   trace: boolean;
 }
 
@@ -109,6 +111,12 @@ const statistics = shape({
   ...{ instructions: number, guestTime: number, hostTime: number, haltedTime: number, stolenTime: number },
   ...{ exits: tableOf(number), operations: tableOf(number), ports: tableOf(number), msrs: tableOf(number) },
   hypercalls: tableOf(number),
+  networks: listOf(
+    shape({
+      ...{ name: text, addresses: listOf(text), lost: number },
+      ...{ sent: tableOf(number), received: tableOf(number) },
+    }),
+  ),
 });
 const state = shape({ statistics, description: text });
 export const isSentError = shape({

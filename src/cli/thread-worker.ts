@@ -14,6 +14,7 @@ import { openDisk } from './disks.ts';
 import { status } from './exit-status.ts';
 import { withFileLater } from './failure.ts';
 import { openFolders } from './folders.ts';
+import { openNetworks } from './networks.ts';
 import {
   type CountedCrossing,
   type FromThread,
@@ -44,7 +45,7 @@ interface Made {
 }
 
 async function make(options: ThreadOptions): Promise<Made> {
-  const { hypervisor: name, isFile, clock, disks, folders, trace, ...rest } = options;
+  const { hypervisor: name, isFile, clock, disks, folders, net, trace, ...rest } = options;
   const watch = createWatch(cells, name => send({ kind: 'operation', name }));
   const hypervisor = isFile
     ? await withFileLater(name, status.noInput, () => loadHypervisor(name, watch))
@@ -78,7 +79,7 @@ async function make(options: ThreadOptions): Promise<Made> {
     hypervisor: trace ? traced(hypervisor, note) : hypervisor,
     clock: clock === 'host' ? nodeClock : 'virtual',
     disks: disks.map(openDisk),
-    backEnds: { folders: opened.folders },
+    backEnds: { folders: opened.folders, networks: await openNetworks(net) },
     console: { write: output.add, onInput: take => void (type = take) },
     onLog: line => send({ kind: 'log', line }),
   });

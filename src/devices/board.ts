@@ -28,6 +28,7 @@ import { describePc } from './pc-description.ts';
 import * as at from './pc-layout.ts';
 import { PciBus, PciFunction } from './pci.ts';
 import { PCI_DISKS, type PciDevice, virtioAt } from './pci-disks.ts';
+import { PCI_NETWORKS } from './pci-networks.ts';
 import { Pic8259 } from './pic-8259.ts';
 import { Pit8254 } from './pit-8254.ts';
 import { ResetControl } from './reset-control.ts';
@@ -51,6 +52,8 @@ export interface BoardOptions {
   backEnds?: BackEnds;
   /** The bus of disks that name none. Default: the first of PCI_DISKS. */
   diskBus?: string | undefined;
+  /** The same for networks, of PCI_NETWORKS. */
+  networkBus?: string | undefined;
   /** The width of physical addresses that CPUID reports. */
   physicalAddressBits?: number;
   kill(reason: string): void;
@@ -85,7 +88,7 @@ export function createPcBoard(options: BoardOptions): Board {
   const plugged = pciDevices(options);
   if (memory.size > at.PCI_MEMORY.start) throw new Error(`RAM must end below 0x${at.PCI_MEMORY.start.toString(16)}`);
   if (plugged.length > at.MAX_DISKS)
-    throw new Error(`${plugged.length} disks and folders: there is room for ${at.MAX_DISKS}`);
+    throw new Error(`${plugged.length} disks, folders and networks: there is room for ${at.MAX_DISKS}`);
   const devices: Device[] = [];
   function add<T extends Device>(device: T): T {
     devices.push(device);
@@ -225,8 +228,9 @@ function createSlot(
   };
 }
 
-/** What makes each of the board's PCI devices, given its place: disks, then shared folders. */
-function pciDevices({ backEnds = NO_BACK_ENDS, diskBus }: BoardOptions): ((slot: Slot, index: number) => PciDevice)[] {
+/** What makes each of the board's PCI devices, given its place: disks, then shared folders, then network cards. */
+function pciDevices(options: BoardOptions): ((slot: Slot, index: number) => PciDevice)[] {
+  const { backEnds = NO_BACK_ENDS, diskBus, networkBus } = options;
   const [first] = PCI_DISKS.keys();
   const disks = backEnds.disks.flatMap(disk => {
     const make = PCI_DISKS.get(disk.bus ?? diskBus ?? first);
@@ -235,7 +239,12 @@ function pciDevices({ backEnds = NO_BACK_ENDS, diskBus }: BoardOptions): ((slot:
   const folders = backEnds.folders.map((folder, number) => (slot: Slot, index: number) => {
     return virtioAt(slot, new Virtio9p(slot, folder, `${number}`), index);
   });
-  return [...disks, ...folders];
+  const [firstNetwork] = PCI_NETWORKS.keys();
+  const networks = backEnds.networks.flatMap((network, number) => {
+    const make = PCI_NETWORKS.get(network.bus ?? networkBus ?? firstNetwork);
+    return make ? [(slot: Slot, index: number) => make(slot, network, number, index)] : [];
+  });
+  return [...disks, ...folders, ...networks];
 }
 
 /** The PCI bus: the host bridge is device 0, the others follow. */

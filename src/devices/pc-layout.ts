@@ -50,7 +50,7 @@ export const ISA_LINES = 16;
 
 /** Intel's id for a virtual PCI host bridge. */
 export const HOST_BRIDGE = { vendor: 0x8086, device: 0x0d57, revision: 0, class: 0x060000 };
-/** Devices on the PCI bus behind the host bridge: disks, shared folders. */
+/** Devices on the PCI bus behind the host bridge: disks, shared folders, network cards. */
 export const MAX_DISKS = 31;
 
 /**
@@ -84,4 +84,9 @@ export const LEVEL_IRQS = [SCI_IRQ, ...PCI_IRQS];
 /** The line of a PCI device's pin. */
 export function pciIrq(device: number): number {
   return PCI_IRQS[device % PCI_IRQS.length];
+}
+
+/** The MAC address of a network card: its network's, or one that is locally administered. */
+export function macAddress(index: number, given?: Uint8Array): Uint8Array {
+  return given ?? Uint8Array.of(0x52, 0x54, 0x00, 0x12, 0x34, 0x56 + index);
 }

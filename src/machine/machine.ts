@@ -83,7 +83,7 @@ async function runRestored({ ending }: Parts, loop: RunLoop, limits: RunLimits):
 }
 
 function statistics(parts: Parts, loop: RunLoop): Statistics {
-  const { engine, table, time, exits, operations, tallies } = parts;
+  const { engine, table, time, exits, operations, tallies, network } = parts;
   return {
     hypervisor: table.name,
     instructions: engine.instructions,
@@ -94,6 +94,7 @@ function statistics(parts: Parts, loop: RunLoop): Statistics {
     exits: exits.named(),
     operations: operations.named(),
     ...tallies.named(),
+    networks: network.statistics(),
     ...(engine.jit && { translation: { ...engine.jit.statistics } }),
   };
 }

@@ -12,6 +12,7 @@ import type { Disk } from '../host/disk.ts';
 import { findHypervisor } from '../hypervisors/list.ts';
 import type { HypervisorModule } from '../paravirt/operations.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
+import type { NetworkStatistics } from './network-input.ts';
 
 export interface MachineOptions {
   /**
@@ -81,6 +82,8 @@ export interface Statistics {
   msrs: Record<string, number>;
   /** Hypercalls by name. */
   hypercalls: Record<string, number>;
+  /** One for each network. */
+  networks: NetworkStatistics[];
   /** What the JIT has translated, with the milliseconds it took. Undefined without a JIT. */
   translation?: Record<string, number>;
 }

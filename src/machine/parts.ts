@@ -9,6 +9,7 @@ import type { LocalApic } from '../devices/local-apic.ts';
 import { createLocalApicBoard } from '../devices/local-apic-board.ts';
 import { VGA_WINDOW } from '../devices/pc-layout.ts';
 import { PCI_DISKS } from '../devices/pci-disks.ts';
+import { PCI_NETWORKS } from '../devices/pci-networks.ts';
 import { Engine, type EngineEnvironment } from '../engine/engine.ts';
 import { libraryName } from '../engine/jit/library.ts';
 import { EngineProcessor } from '../engine/processor.ts';
@@ -23,6 +24,7 @@ import { Counts } from './counts.ts';
 import { Ending } from './ending.ts';
 import { type ConsoleInput, createConsoleInput } from './input.ts';
 import { Interrupts } from './interrupts.ts';
+import { createNetworkInput, type NetworkInput } from './network-input.ts';
 import { type MachineOptions, memorySize } from './options.ts';
 import { bindQuestions, busQuestions, cpuidQuestion, msrQuestions, type Tallies } from './questions.ts';
 import { createRandom } from './random.ts';
@@ -51,6 +53,7 @@ export interface Parts {
   readonly time: GuestTime;
   readonly ending: Ending;
   readonly input: ConsoleInput;
+  readonly network: NetworkInput;
   readonly context: HypervisorContext;
   readonly table: Paravirt;
   /** Undefined where the platform has no emulated device. */
@@ -90,9 +93,9 @@ function firstSectors(options: MachineOptions): Uint8Array {
 
 /** What the loop that runs the machine hears from the parts. */
 export interface Listener {
-  /** Somebody is about to type. */
+  /** Somebody is about to type, or a network has a frame. */
   onTyping(): void;
-  /** What was typed has arrived. */
+  /** What was typed has arrived, or a timer is set for the frame. */
   onTyped(): void;
 }
 
@@ -112,7 +115,9 @@ export function connect(engine: Engine, options: MachineOptions, module: Hypervi
   const { kill, request } = ending;
   const input = createConsoleInput(options.console, listener.onTyping, listener.onTyped);
   const { console } = input;
-  const given = backEndsOf(options);
+  const outside = backEndsOf(options);
+  const network = createNetworkInput(outside.networks, clock, listener.onTyping, listener.onTyped);
+  const given = { ...outside, networks: network.networks };
   const ports = new Bus('port', log);
   const mmio = new Bus('mmio', log);
 
@@ -139,15 +144,32 @@ export function connect(engine: Engine, options: MachineOptions, module: Hypervi
   const { platform } = table.boot;
   const diskBuses = busesOf(table.boot.diskBuses, platform === 'pc' ? [...PCI_DISKS.keys()] : []);
   checkBuses(given.disks, diskBuses, table.name);
-  checkBuses(given.networks, busesOf(table.boot.networkBuses, []), table.name);
-  if (platform === 'pc') board = createPcBoard({ ...common, console, backEnds: given, diskBus: diskBuses[0] });
+  const networkBuses = busesOf(table.boot.networkBuses, platform === 'pc' ? [...PCI_NETWORKS.keys()] : []);
+  const wanted = given.networks.filter(({ optional = false }) => !optional);
+  checkBuses(wanted, networkBuses, table.name);
+  const [[diskBus], [networkBus]] = [diskBuses, networkBuses];
+  if (platform === 'pc') board = createPcBoard({ ...common, console, backEnds: given, diskBus, networkBus });
   else if (platform === 'local-apic') board = createLocalApicBoard(common);
   if (platform === 'pc') engine.mapDevice(VGA_WINDOW.start, VGA_WINDOW.end);
   addDevices(board, options, table);
 
   const [exits, operations] = [new Counts(), new Counts()];
   const tallies = createTallies(table.cpu, nativeMsrs);
-  const shared = { engine, states, log, time, ending, input, context, table, board, exits, operations, tallies };
+  const shared = {
+    engine,
+    states,
+    log,
+    time,
+    ending,
+    input,
+    network,
+    context,
+    table,
+    board,
+    exits,
+    operations,
+    tallies,
+  };
   const first = connectProcessor(shared, processor, tsc, createRandom(engine.cpu, processor.id, host === undefined));
   return { ...shared, processors: [first] };
 }

@@ -9,6 +9,8 @@ const HOST_SLICE = 200_000;
 const VIRTUAL_SLICE = 50 * HOST_SLICE;
 /** Host time between two turns of the event loop, in nanoseconds. */
 const TURN_EVERY = 8_000_000;
+/** The same while a network may send by itself. */
+const NETWORK_TURN_EVERY = 1_000_000;
 /** Sleeps that are shorter are not worth it, in nanoseconds. */
 const SHORTEST_SLEEP = 50_000;
 /** Guest time until the next timer, in nanoseconds, in which something that takes the host 20 ms is not noticed. */
@@ -33,7 +35,7 @@ export class RunLoop {
   }
 
   async run({ timeout = Number.POSITIVE_INFINITY, instructions = Number.POSITIVE_INFINITY }: RunLimits): Promise<Exit> {
-    const { engine, ending, time } = this.#parts;
+    const { engine, ending, time, network } = this.#parts;
     const host = this.#host;
     const started = host.now();
     const deadline = started + timeout * 1e9;
@@ -53,7 +55,7 @@ export class RunLoop {
 
       const now = host.now();
       if (now > deadline) return this.#finish({ kind: 'timeout' }, started);
-      if (now - turned > TURN_EVERY) {
+      if (now - turned > (network.awaits ? NETWORK_TURN_EVERY : TURN_EVERY)) {
         await host.turn();
         turned = host.now();
       }
@@ -62,11 +64,10 @@ export class RunLoop {
 
   /** Executes instructions until the next timer is due, a slice is over, or the guest needs something. */
   #runGuest(last: number) {
-    const { engine, time } = this.#parts;
+    const { engine, time, network } = this.#parts;
     const { clock, virtual, following } = time;
-    const slice = following
-      ? Math.min(following.slice(), HOST_SLICE)
-      : Math.min(clock.next - clock.now(), VIRTUAL_SLICE);
+    const longest = network.awaits ? HOST_SLICE : VIRTUAL_SLICE;
+    const slice = following ? Math.min(following.slice(), HOST_SLICE) : Math.min(clock.next - clock.now(), longest);
     this.#tellStolen();
     const left = last - engine.instructions;
     const until = engine.instructions + Math.ceil(Math.min(slice, left));
@@ -77,20 +78,25 @@ export class RunLoop {
 
   /** The guest is halted: waits until something may wake it. @returns false if nothing ever will */
   async #idle(): Promise<boolean> {
-    const { engine, time, input, processors } = this.#parts;
+    const { engine, time, input, network, processors } = this.#parts;
     const { clock, virtual, following } = time;
     const [{ interrupts }] = processors;
     if (interrupts.awakens) {
       engine.wake();
       return true;
     }
-    if (interrupts.deaf || (clock.next === Number.POSITIVE_INFINITY && !input.listened)) return false;
+    const listened = input.listened || network.awaits;
+    if (interrupts.deaf || (clock.next === Number.POSITIVE_INFINITY && !listened)) return false;
     const before = this.#host.now();
     if (following) {
       const left = clock.next - following.idle();
       if (left > LONG_SLEEP) engine.jit?.save();
       if (left > SHORTEST_SLEEP) await this.#sleepFor(clock.next - following.idle());
       following.idle();
+    } else if (network.awaits && virtual) {
+      // What a network waits for takes the host's time: the guest's must not run ahead, or it gives up waiting.
+      await this.#sleepFor(clock.next - clock.now());
+      virtual.skipTo(Math.min(clock.next, clock.now() + this.#host.now() - before));
     } else if (clock.next < Number.POSITIVE_INFINITY) virtual?.skipTo(clock.next);
     else await this.#sleepFor(LONGEST_SLEEP);
     this.haltedTime += this.#host.now() - before;
@@ -112,10 +118,13 @@ export class RunLoop {
   }
 
   #finish(exit: Exit, started: number): Exit {
-    const { board, engine } = this.#parts;
+    const { board, engine, network } = this.#parts;
     board?.flush();
     this.hostTime += this.#host.now() - started;
-    if (exit.kind !== 'stopped') engine.close();
+    if (exit.kind !== 'stopped') {
+      engine.close();
+      network.close();
+    }
     return exit;
   }
 

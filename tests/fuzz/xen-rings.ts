@@ -3,10 +3,12 @@
  * layouts, now and then with one thing wrong. Back ends write nowhere but to pages that are theirs to write, ask the disk for
  * nothing that is not there, and give back every page.
  */
+import { ManualClock } from '../../src/devices/manual-clock.ts';
 import type { BackEnd, BackendHost } from '../../src/devices/xen/backend.ts';
 import { connectDisk } from '../../src/devices/xen/block-backend.ts';
-import { type BlockLayout, layout32, layout64, RING_HEADER } from '../../src/devices/xen/block-protocol.ts';
+import { type BlockLayout, layout32, layout64 } from '../../src/devices/xen/block-protocol.ts';
 import { ConsoleRing } from '../../src/devices/xen/console-ring.ts';
+import { RING_HEADER } from '../../src/devices/xen/ring-protocol.ts';
 import { Xenstore } from '../../src/devices/xen/xenstore.ts';
 import { XenstoreRing } from '../../src/devices/xen/xenstore-ring.ts';
 import { createLog } from '../../src/host/log.ts';
@@ -226,6 +228,7 @@ export class Front {
       memory,
       store: this.#store,
       log,
+      clock: new ManualClock(),
       state: (name, version, initial) => states.state(name, version, initial),
       register: (_name, backEnd) => void (this.#backEnd = backEnd),
       map: (reference, write) => {

@@ -3,7 +3,7 @@
  * drivers of the hardware it finds, and either gives the console to a shell or, when the host put a command beside it, runs
  * that between two marks (exec-protocol.ts) and powers off.
  */
-import { allDependencies, type Module } from './modules.ts';
+import { allDependencies, type Module, NETWORK_MODULES } from './modules.ts';
 
 /** The buses whose devices are matched with modules: those that make other devices appear come first. */
 const BUSES = ['acpi', 'pci', 'xen', 'vmbus', 'virtio', 'scsi'] as const;
@@ -35,8 +35,8 @@ driver() {
 ${driverCases(modules)}  esac
 }
 
-# settle BUS: waits until no more devices appear there, a second at most.
-settle() {
+# appear BUS: waits until no more devices appear there, a second at most.
+appear() {
   before=
   for tries in 0 1 2 3 4 5 6 7 8 9; do
     set -- $1 /sys/bus/$1/devices/*
@@ -65,23 +65,53 @@ folder() {
   fail "cannot mount the folder $1: does this kernel have 9P (9p, 9pnet_virtio, 9pnet_xen)?"
 }
 
-for bus in ${BUSES.join(' ')}; do
-  # A driver of a VMBus hears of its devices one by one.
-  [ $bus = vmbus ] && [ -d /sys/bus/vmbus ] && settle vmbus
-  for file in /sys/bus/$bus/devices/*/modalias; do
-    [ -e $file ] && read -r alias <$file && driver "$alias"
+# each FUNCTION: calls it with how every device describes itself.
+each() {
+  for bus in ${BUSES.join(' ')}; do
+    # A driver of a VMBus hears of its devices one by one.
+    [ $bus = vmbus ] && [ -d /sys/bus/vmbus ] && [ -z "$before" ] && appear vmbus
+    for file in /sys/bus/$bus/devices/*/modalias; do
+      [ -e $file ] && read -r alias <$file && $1 "$alias"
+    done
   done
-done
-${xenFileSystem(modules)}
+}
+
 # Xen's front ends shake hands with their back ends for a moment.
-for tries in 0 1 2 3 4 5 6 7 8 9; do
-  waiting=
-  for file in /sys/bus/xen/devices/v[bi][df]-*/state /sys/bus/xen/devices/9pfs-*/state; do
-    [ -e $file ] && read -r state <$file && case $state in Initial*|InitWait) waiting=1 ;; esac
+settle() {
+  for tries in 0 1 2 3 4 5 6 7 8 9; do
+    waiting=
+    for file in /sys/bus/xen/devices/$1-*/state; do
+      [ -e $file ] && read -r state <$file && case $state in Initial*|InitWait) waiting=1 ;; esac
+    done
+    [ $waiting ] || break
+    sleep 0.1
   done
-  [ $waiting ] || break
-  sleep 0.1
-done
+}
+
+# The network's drivers can wait: a shell needs none of them to start.
+early() {
+  case $1 in
+    ${networkPatterns(modules)}) cards=1 ;;
+    *) driver "$1" ;;
+  esac
+}
+
+# Loads the drivers of network cards; each asks for an address. One that gets no answer goes on asking in the background.
+network() {
+  each driver
+  settle vif
+  for path in /sys/class/net/*/device; do
+    [ -e $path ] || continue
+    path=\${path%/device}
+    ip link set \${path##*/} up
+    udhcpc -i \${path##*/} -s /etc/udhcpc.script -S -q -b -t 1 -T 1 >/dev/null 2>&1
+  done
+}
+
+each early
+${xenFileSystem(modules)}
+settle vbd
+settle 9pfs
 
 if [ -e /polyvisor/folders ]; then
   while read -r tag where options; do
@@ -90,8 +120,11 @@ if [ -e /polyvisor/folders ]; then
 fi
 
 if [ -e /polyvisor/start ]; then
+  [ $cards ] && network
   . /polyvisor/start
 elif [ -e /polyvisor/command ]; then
+  # A command may be one that uses the network at once.
+  [ $cards ] && network
   # From here to the end mark the console carries the command's output alone, byte for byte: no kernel messages but a
   # panic's, no line ends rewritten, nothing echoed.
   read -r mark </polyvisor/mark
@@ -127,6 +160,14 @@ else
   [ "$PLAIN" ] && stty -echo
   unset LINES COLUMNS PLAIN
   cd /root
+  # The kernel's remarks about it would come between the lines of whoever is typing.
+  [ $cards ] && {
+    read -r level rest </proc/sys/kernel/printk
+    echo 5 >/proc/sys/kernel/printk
+    network
+    sleep 2
+    echo $level >/proc/sys/kernel/printk
+  } &
   setsid cttyhack sh -l
   stty sane
 fi
@@ -134,6 +175,16 @@ fi
 poweroff -f
 `;
 }
+
+/** What udhcpc runs when it has an address, or has lost it. */
+export const DHCP_SCRIPT = `#!/bin/sh
+case $1 in
+  bound|renew)
+    ifconfig $interface $ip netmask $subnet
+    [ "$router" ] && ip route replace default via \${router%% *} dev $interface
+    for server in $dns; do echo nameserver $server; done >/etc/resolv.conf ;;
+esac
+`;
 
 /** For the login shell. A plain \`poweroff\` asks an init that answers signals; ours is a script. */
 export const PROFILE = `export PS1='\\w \\$ '
@@ -149,6 +200,12 @@ function driverCases(modules: readonly Module[]): string {
     text += `  ${patterns.join('|')})\n    load ${loadArguments(module, modules)} ;;\n`;
   }
   return text;
+}
+
+/** What describes a network card: what the drivers of such cards take, and a PCI device of their class. */
+function networkPatterns(modules: readonly Module[]): string {
+  const cards = modules.filter(({ name }) => NETWORK_MODULES.includes(name));
+  return ['pci:*bc02sc*', ...cards.flatMap(({ aliases }) => aliases.filter(isDevicePattern))].join('|');
 }
 
 /** True for the description of a device on one of our buses that a shell's \`case\` can take as it is. */

@@ -17,31 +17,26 @@ export interface Module {
   aliases: string[];
 }
 
+/** Drivers of network cards. They are loaded last. */
+export const NETWORK_MODULES: readonly string[] = ['virtio_net', 'xen_netfront', 'hv_netvsc', 'vmxnet3'];
+
 /**
  * What a guest may need before it has a root disk: the front ends of every hypervisor's disks, networks and consoles. A name
  * that the kernel has built in, or does not know, is simply not there.
  */
 export const WANTED_MODULES: readonly string[] = [
   // virtio: KVM and everybody who followed
-  ...[
-    'virtio_pci',
-    'virtio_mmio',
-    'virtio_blk',
-    'virtio_net',
-    'virtio_console',
-    'virtio_scsi',
-    'virtio_rng',
-    'virtio_balloon',
-  ],
+  ...['virtio_pci', 'virtio_mmio', 'virtio_blk', 'virtio_console', 'virtio_scsi', 'virtio_rng', 'virtio_balloon'],
   // Xen
-  ...['xen_blkfront', 'xen_netfront', 'xenfs', 'xen_evtchn', 'xen_gntdev', 'xen_gntalloc', 'xen_privcmd'],
+  ...['xen_blkfront', 'xenfs', 'xen_evtchn', 'xen_gntdev', 'xen_gntalloc', 'xen_privcmd'],
   // Hyper-V
-  ...['hv_vmbus', 'hv_storvsc', 'hv_netvsc', 'hv_utils'],
+  ...['hv_vmbus', 'hv_storvsc', 'hv_utils'],
   // VMware
-  ...['vmw_pvscsi', 'vmxnet3'],
+  ...['vmw_pvscsi'],
   // Disks and file systems
   ...['sd_mod', 'nvme', 'loop', 'ext4', 'crc32c_generic', 'isofs', 'vfat'],
   ...['9p', '9pnet_virtio', '9pnet_xen', 'nls_cp437', 'nls_ascii', 'nls_iso8859_1'],
+  ...NETWORK_MODULES,
   // How the kernel tells the machine that it panicked
   ...['pvpanic_pci', 'pvpanic_mmio'],
 ];

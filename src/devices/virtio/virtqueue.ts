@@ -170,6 +170,11 @@ export class VirtQueue {
     return true;
   }
 
+  /** The last `count` requests taken are as if they had not been: there is no use for them yet. */
+  unpop(count: number): void {
+    this.state.availableIndex = (this.state.availableIndex - count) & 0xffff;
+  }
+
   /** Gives a request back, `written` bytes of its writable part filled. */
   push(head: number, written: number): void {
     const at = this.state.used + 4 + 8 * (this.state.usedIndex & (this.state.size - 1));

@@ -2,6 +2,7 @@
  * What a back end stands on: the store, grants and event channels of the domain it serves, as domain 0 would see them.
  * The hypervisor's folder fulfils this; nothing here knows how.
  */
+import type { Clock } from '../../host/clock.ts';
 import type { Log } from '../../host/log.ts';
 import type { GuestMemory } from '../../memory/memory.ts';
 import type { States } from '../../state/state.ts';
@@ -29,6 +30,7 @@ export interface BackendHost extends States {
   readonly memory: GuestMemory;
   readonly store: Xenstore;
   readonly log: Log;
+  readonly clock: Clock;
   /** Makes `backEnd` known as `name`, such as vbd/51712. */
   register(name: string, backEnd: BackEnd): void;
   /**

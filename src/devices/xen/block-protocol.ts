@@ -25,13 +25,6 @@ export const BLKIF_DISCARD_SECURE = 1;
 export const SECTOR_SIZE = 512;
 export const SECTORS_PER_PAGE = 8;
 
-/** Ring header: indices of u32 each, and where the slots begin. */
-export const REQ_PROD = 0;
-export const REQ_EVENT = 4;
-export const RSP_PROD = 8;
-export const RSP_EVENT = 12;
-export const RING_HEADER = 64;
-
 /** Offsets in a slot. */
 export interface BlockLayout {
   /** Bytes of a slot: the larger of request and response. */

@@ -5,6 +5,7 @@ import type { Disk } from '../../host/disk.ts';
 import { createLog } from '../../host/log.ts';
 import { GuestMemory } from '../../memory/memory.ts';
 import { StateStore } from '../../state/state.ts';
+import { ManualClock } from '../manual-clock.ts';
 import type { BackEnd, BackendHost } from './backend.ts';
 import { connectDisk, virtualDevice } from './block-backend.ts';
 import { type BlockLayout, layout32, layout64 } from './block-protocol.ts';
@@ -75,6 +76,7 @@ function setUp(options: { layout?: BlockLayout; order?: number; readOnly?: boole
     memory,
     store,
     log: createLog(),
+    clock: new ManualClock(),
     state: (name, version, initial) => states.state(name, version, initial),
     register(name, registered) {
       assert.equal(name, 'vbd/51712');

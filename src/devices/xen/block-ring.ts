@@ -22,16 +22,12 @@ import {
   DEFAULT_PROTOCOL,
   MAX_INDIRECT_SEGMENTS,
   protocols,
-  REQ_EVENT,
-  REQ_PROD,
-  RING_HEADER,
-  RSP_EVENT,
-  RSP_PROD,
   SECTOR_SIZE,
   SECTORS_PER_PAGE,
   SEGMENT_SIZE,
   SEGMENTS_PER_INDIRECT_PAGE,
 } from './block-protocol.ts';
+import { REQ_EVENT, REQ_PROD, RING_HEADER, RSP_EVENT, RSP_PROD } from './ring-protocol.ts';
 
 /** A piece of guest memory that a request reads or fills. */
 interface Run {

@@ -6,6 +6,7 @@ import { MemoryFileSystem } from '../../folders/memory-file-system.ts';
 import { createLog } from '../../host/log.ts';
 import { GuestMemory } from '../../memory/memory.ts';
 import { StateStore } from '../../state/state.ts';
+import { ManualClock } from '../manual-clock.ts';
 import type { BackEnd, BackendHost } from './backend.ts';
 import { connectFolder } from './nine-p-backend.ts';
 import { Xenstore } from './xenstore.ts';
@@ -34,6 +35,7 @@ function setUp(order = ORDER) {
     memory,
     store,
     log,
+    clock: new ManualClock(),
     state: (name, version, initial) => states.state(name, version, initial),
     register: (_name, registered) => void (backEnd = registered),
     map(reference) {

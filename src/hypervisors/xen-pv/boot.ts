@@ -13,6 +13,7 @@ export function createBoot(_context: HypervisorContext, slot: DomainSlot<PvDomai
     platform: 'none',
     console: 'hvc0',
     diskBuses: [XEN_BUS],
+    networkBuses: [XEN_BUS],
     refuses: refusesImage,
     load(request, context) {
       const { pv, entry } = buildDomain(request, context);

@@ -12,6 +12,7 @@ export function createBoot(_context: HypervisorContext, slot: DomainSlot<PvhDoma
     platform: 'local-apic',
     console: 'hvc0',
     diskBuses: [XEN_BUS],
+    networkBuses: [XEN_BUS],
     takesModules: true,
     refuses: image => (canBootPvh(image) ? undefined : `${image.description} ${lacksPvhEntry(image)}`),
     load({ image, initrd, modules, commandLine }, context) {

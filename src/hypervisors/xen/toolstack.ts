@@ -1,10 +1,11 @@
 /**
  * What a Xen host does around a domain before it starts: xenstored and xenconsoled take their ends of two event
- * channels, the toolstack (libxl) fills the store with what a guest looks for, and each disk and shared folder gets a back end.
+ * channels, the toolstack (libxl) fills the store with what a guest looks for, and each disk, shared folder and network gets a back end.
  */
 import type { BackEnd, BackendHost } from '../../devices/xen/backend.ts';
 import { connectDisk } from '../../devices/xen/block-backend.ts';
 import { ConsoleRing } from '../../devices/xen/console-ring.ts';
+import { connectNetwork } from '../../devices/xen/network-backend.ts';
 import { connectFolder } from '../../devices/xen/nine-p-backend.ts';
 import { homeOf, type Permission, Xenstore } from '../../devices/xen/xenstore.ts';
 import { XenstoreRing } from '../../devices/xen/xenstore-ring.ts';
@@ -24,7 +25,7 @@ const XENCONSOLED = 'xenconsoled';
 const CONSOLE_LIMIT = 1048576;
 
 /**
- * Connects the domain to its console, its store and its disks. The rings' pages must be where the guest will find them:
+ * Connects the domain to its console, its store, its disks and its networks. The rings' pages must be where the guest will find them:
  * `domain.consoleRing` and `domain.xenstoreRing` may be changed before, not after.
  */
 export function connectToolstack(domain: Domain): Xenstore {
@@ -48,9 +49,11 @@ export function connectToolstack(domain: Domain): Xenstore {
 
   describeDomain(domain, store);
   const host = backendHost(domain, store);
-  for (const [index, disk] of context.backEnds.disks.entries()) connectDisk(host, disk, index);
+  const { disks, folders, networks } = context.backEnds;
+  for (const [index, disk] of disks.entries()) connectDisk(host, disk, index);
   const now = () => context.clock.epoch + BigInt(Math.floor(context.clock.now()));
-  for (const [index, folder] of context.backEnds.folders.entries()) connectFolder(host, folder, index, now);
+  for (const [index, folder] of folders.entries()) connectFolder(host, folder, index, now);
+  for (const [index, network] of networks.entries()) connectNetwork(host, network, index);
   return store;
 }
 
@@ -65,6 +68,7 @@ function backendHost(domain: Domain, store: Xenstore): BackendHost {
     memory,
     store,
     log: context.log,
+    clock: context.clock,
     state: (name, version, initial) => states.state(name, version, initial),
     register(name, backEnd) {
       backEnds.set(name, backEnd);

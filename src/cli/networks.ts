@@ -1,0 +1,31 @@
+/** The network of `--net`, opened, with what goes wrong said by its option. */
+import { openSync, writeSync } from 'node:fs';
+import type { Network } from '../host/network.ts';
+import { nodeSockets } from '../host/node/sockets.ts';
+import { ListenError } from '../host/sockets.ts';
+import { captured } from '../net/pcapng.ts';
+import { userNetwork } from '../net/user-network.ts';
+import { status } from './exit-status.ts';
+import { Failure, withFile } from './failure.ts';
+import type { NetOption } from './net-options.ts';
+
+/** @throws Failure */
+export async function openNetworks(option: NetOption): Promise<Network[]> {
+  if (option.kind === 'none') return [];
+  const { dump } = option;
+  // What cannot be written is better known before ports are taken.
+  const file = dump === undefined ? undefined : withFile(dump, status.output, () => openSync(dump, 'w'));
+  const network = await open(option);
+  if (file === undefined) return [network];
+  return [captured(network, bytes => void withFile(dump!, status.output, () => writeSync(file, bytes)))];
+}
+
+async function open(option: Exclude<NetOption, { kind: 'none' }>): Promise<Network> {
+  if (option.kind === 'switch') throw new Failure('--net switch: not yet');
+  try {
+    return await userNetwork({ ...option, sockets: nodeSockets });
+  } catch (error) {
+    if (error instanceof ListenError) throw new Failure(`--forward ${error.message}`, status.inUse);
+    throw error;
+  }
+}

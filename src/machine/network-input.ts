@@ -1,0 +1,110 @@
+/**
+ * The networks between the machine and the embedder: what the guest sends passes through; what comes for it enters the machine in one
+ * place and at one time, when the loop next looks at its clock, so that it can be counted, and be the same when it is given again.
+ */
+import type { Clock } from '../host/clock.ts';
+import type { Network, NetworkPort, Offload } from '../host/network.ts';
+
+export interface NetworkStatistics {
+  name: string;
+  /** What is known of the guest's addresses. */
+  addresses: string[];
+  /** Out of the guest, and into it. Frames that stand for several count once. */
+  sent: { frames: number; bytes: number };
+  received: { frames: number; bytes: number };
+  /** Came for the guest faster than it was looked at. */
+  lost: number;
+}
+
+export interface NetworkInput {
+  /** For the devices. */
+  readonly networks: readonly Network[];
+  /** True while something outside may send by itself. */
+  readonly awaits: boolean;
+  statistics(): NetworkStatistics[];
+  close(): void;
+}
+
+/** Bytes for the guest that may wait for the loop. */
+const WAITING_BYTES = 2 ** 24;
+
+/**
+ * @param before called when a frame has arrived, before the guest's time is looked at @param after when it has been noted: the
+ * loop is to look at its clock
+ */
+export function createNetworkInput(
+  outside: readonly Network[],
+  clock: Clock,
+  before: () => void,
+  after: () => void,
+): NetworkInput {
+  const gates = outside.map((network, index) => createGate(network, index, clock, before, after));
+  return {
+    networks: gates.map(({ inside }) => inside),
+    get awaits() {
+      return outside.some(({ awaits = true }) => awaits);
+    },
+    statistics: () => gates.filter(({ connected }) => connected()).map(({ statistics }) => statistics()),
+    close: () => outside.forEach(network => network.close?.()),
+  };
+}
+
+function createGate(network: Network, index: number, clock: Clock, before: () => void, after: () => void) {
+  const [sent, received] = [
+    { frames: 0, bytes: 0 },
+    { frames: 0, bytes: 0 },
+  ];
+  let waiting: { frame: Uint8Array; offload: Offload | undefined }[] = [];
+  let waitingBytes = 0;
+  let lost = 0;
+  let device: NetworkPort | undefined;
+  const arrival = clock.timer(`network-input/${index}`, () => {
+    const frames = waiting;
+    waiting = [];
+    waitingBytes = 0;
+    for (const { frame, offload } of frames) {
+      received.frames++;
+      received.bytes += frame.length;
+      device?.receive(frame, offload);
+    }
+  });
+  const receive = (frame: Uint8Array, offload?: Offload) => {
+    if (waitingBytes + frame.length > WAITING_BYTES) {
+      lost++;
+      return;
+    }
+    waitingBytes += frame.length;
+    waiting.push({ frame, offload });
+    if (waiting.length > 1) return;
+    before();
+    arrival.at(clock.now());
+    after();
+  };
+  const inside: Network = {
+    name: network.name,
+    bus: network.bus,
+    optional: network.optional ?? false,
+    ...(network.mac && { mac: network.mac }),
+    offloads: network.offloads ?? false,
+    connect(port) {
+      device = port;
+      network.connect({ clock, log: port.log, receive });
+    },
+    send(frame, offload) {
+      sent.frames++;
+      sent.bytes += frame.length;
+      network.send(frame, offload);
+    },
+  };
+  return {
+    inside,
+    connected: () => device !== undefined,
+    statistics: (): NetworkStatistics => ({
+      name: network.name,
+      addresses: [...(network.guestAddresses ?? [])],
+      sent: { ...sent },
+      received: { ...received },
+      lost,
+    }),
+  };
+}
