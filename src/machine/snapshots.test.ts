@@ -169,7 +169,11 @@ test('bytes that are no snapshot, cut short or damaged are refused in a line', a
   for (let at = start; at < bytes.length; at += 101) {
     const damaged = bytes.slice();
     damaged[at]! ^= 0x10;
-    await assert.rejects(decoded(damaged), SnapshotError, `byte ${at} is damaged`);
+    const read: unknown = await decoded(damaged).catch(error => error);
+    if (read instanceof SnapshotError) continue;
+    // But for the bits that fill the last byte of what is packed (RFC 1951): they mean nothing.
+    assert.ok(read instanceof Snapshot, `byte ${at} is damaged`);
+    assert.deepEqual(await read.encode(), bytes, `byte ${at} is damaged`);
   }
 });
 
