@@ -174,8 +174,6 @@ const otherFields = rows({
   IA32_MTRR_FIX: { type: 'u64', count: 11, role: 'architecture', manual: 'SDM 4', initial: 0x0606060606060606n },
   IA32_MTRR_PHYSBASE: { type: 'u64', count: 8, role: 'architecture', manual: 'SDM 4' },
   IA32_MTRR_PHYSMASK: { type: 'u64', count: 8, role: 'architecture', manual: 'SDM 4' },
-  PERF_CTL: { type: 'u64', count: 4, role: 'architecture', manual: 'AMD APM 2, 13.2.1' },
-  PERF_CTR: { type: 'u64', count: 4, role: 'architecture', manual: 'AMD APM 2, 13.2.1' },
   SYSCFG: { type: 'u64', role: 'architecture', manual: 'AMD APM 2, 3.2.4' },
   HWCR: { type: 'u64', role: 'architecture', manual: 'AMD APM 2, 3.2.10' },
   NB_CFG: { type: 'u64', role: 'architecture', manual: 'AMD BKDG' },

@@ -118,11 +118,12 @@ export const nativeMsrs: Readonly<Record<number, NativeMsr>> = {
   [msrs.IA32_KERNEL_GS_BASE]: field('IA32_KERNEL_GS_BASE', state.KERNEL_GS_BASE, isCanonical),
   [msrs.IA32_TSC_AUX]: field('IA32_TSC_AUX', state.TSC_AUX, value => value <= 0xffffffffn),
   // AMD's: Linux reads these by family without asking first.
-  // K7's performance counters: there, and standing still.
+  // K7's performance counters keep nothing that is written to them. A kernel that tries them out then knows that nothing counts,
+  // as under a hypervisor without counters, and its tools say "not supported" instead of 0.
   ...Object.fromEntries(
     [0, 1, 2, 3].flatMap(i => [
-      [msrs.PERF_CTL0 + i, field(`PERF_CTL${i}`, state.PERF_CTL + 8 * i)],
-      [msrs.PERF_CTR0 + i, field(`PERF_CTR${i}`, state.PERF_CTR + 8 * i)],
+      [msrs.PERF_CTL0 + i, constant(`PERF_CTL${i}`, 0n)],
+      [msrs.PERF_CTR0 + i, constant(`PERF_CTR${i}`, 0n)],
     ]),
   ),
   [msrs.SYSCFG]: field('SYSCFG', state.SYSCFG),
