@@ -16,6 +16,7 @@ const SLICES: ReadonlyMap<string, number> = new Map([
   ['nine-p', 500],
   ['plugins', 2000],
   ['processor', 300],
+  ['registers', 100],
   ['reports', 100],
   ['virtqueues', 40],
   ['xen-rings', 200],

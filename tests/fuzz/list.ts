@@ -5,6 +5,7 @@ import { images } from './images.ts';
 import { nineP } from './nine-p.ts';
 import { plugins } from './plugins.ts';
 import { processor } from './processor.ts';
+import { registers } from './registers.ts';
 import { reports } from './reports.ts';
 import { virtqueues } from './virtqueues.ts';
 import { xenPvHypercalls, xenPvhHypercalls } from './xen-hypercalls.ts';
@@ -17,6 +18,7 @@ export const fuzzers: readonly Fuzzer[] = [
   nineP,
   plugins,
   processor,
+  registers,
   reports,
   virtqueues,
   xenPvhHypercalls,
