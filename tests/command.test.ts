@@ -61,6 +61,8 @@ const REFUSALS: readonly { words: string[]; status: number; says: RegExp }[] = [
   { words: ['run', '--disk', '/nonexistent.img'], status: 66, says: /nonexistent\.img: no such file/ },
   { words: ['run', '--kernel', '/nonexistent'], status: 66, says: /\/nonexistent: no such file/ },
   { words: ['run', '--kernel', folder], status: 66, says: /is a directory/ },
+  { words: ['run', '--kernel', '/dev/zero'], status: 66, says: /dev.zero: more than 1 GiB/ },
+  { words: ['trace', 'show', '/dev/zero'], status: 66, says: /dev.zero: more than 1 GiB/ },
   { words: ['run', '--kernel', jpeg], status: 65, says: /picture\.jpg: .*JPEG/ },
   { words: ['run', '--kernel', empty], status: 65, says: /empty/ },
   { words: ['run', '--kernel', text], status: 65, says: /text/ },

@@ -1,5 +1,3 @@
-/** The kernel and initial RAM disk of a run: the files named, the default guest's, or what a disk's boot loader brings. */
-import { readFileSync } from 'node:fs';
 import { isBootable } from '../boot/bios/boot-sector.ts';
 import { commandArchive, joinArchives } from '../boot/exec-protocol.ts';
 import { modulesArchive } from '../boot/guest/initramfs.ts';
@@ -11,6 +9,7 @@ import { installedModules, readKernelModules } from '../host/node/kernel-modules
 import { status } from './exit-status.ts';
 import { Failure, withFile, withFileLater } from './failure.ts';
 import { fetchGuest } from './fetch-guest.ts';
+import { readInput } from './input-file.ts';
 import type { Settings } from './settings.ts';
 
 export interface Images {
@@ -132,5 +131,5 @@ function withFolders({ architecture = 'amd64', flavour }: Settings['guest']): Se
 }
 
 function readFile(path: string): Uint8Array {
-  return withFile(path, status.noInput, () => readFileSync(path));
+  return readInput(path);
 }

@@ -1,13 +1,13 @@
 /** The kernels of a matrix: files, or the names of Debian's that the default guest can be made of. */
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { type KernelImage, parseKernel } from '../boot/image.ts';
 import { ImageError } from '../boot/image-error.ts';
 import { GUEST_KERNELS, type Guest, guestKernel } from '../host/node/guest.ts';
 import type { KernelInfo } from '../matrix/result.ts';
-import { status } from './exit-status.ts';
-import { Failure, withFile } from './failure.ts';
+import { Failure } from './failure.ts';
 import { fetchGuest } from './fetch-guest.ts';
+import { readInput } from './input-file.ts';
 
 export interface MatrixKernel extends KernelInfo {
   initrd: string;
@@ -22,7 +22,7 @@ export interface MatrixKernel extends KernelInfo {
  * @param initrd instead of the default guest's
  */
 export async function findKernels(words: readonly string[], initrd: string | undefined): Promise<MatrixKernel[]> {
-  if (initrd !== undefined) withFile(initrd, status.noInput, () => readFileSync(initrd));
+  if (initrd !== undefined) readInput(initrd);
   const kernels: MatrixKernel[] = [];
   for (const word of words.length > 0 ? words : [GUEST_KERNELS.amd64[0].flavour]) {
     const debian = statSync(word, { throwIfNoEntry: false })?.isFile() ? undefined : guestKernel(word);
@@ -63,7 +63,7 @@ async function findKernel(
 
 function readKernel(file: string): Uint8Array {
   try {
-    return withFile(file, status.noInput, () => readFileSync(file));
+    return readInput(file);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     const names = Object.values(GUEST_KERNELS).flatMap(kernels => kernels.map(({ flavour }) => flavour));

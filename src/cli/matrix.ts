@@ -1,5 +1,5 @@
 /** `polyvisor matrix`: kernels under hypervisors, a cell each, and the reports of what became of them. */
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { factsOf, notBuiltFor } from '../matrix/applicability.ts';
 import { BaselineError, compareWithBaseline, parseBaseline } from '../matrix/baseline.ts';
@@ -17,6 +17,7 @@ import type { CellSpec } from './cell.ts';
 import { type CellProcesses, runCells, startCellProcesses } from './cell-runner.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
+import { readInput } from './input-file.ts';
 import { findKernels, type MatrixKernel } from './matrix-kernels.ts';
 import {
   type MatrixHypervisor,
@@ -168,7 +169,7 @@ async function judgeImages(
 }
 
 function readBaseline(file: string): MatrixReport {
-  const text = withFile(file, status.noInput, () => readFileSync(file, 'utf8'));
+  const text = readInput(file).toString('utf8');
   try {
     return parseBaseline(text);
   } catch (error) {
@@ -178,7 +179,7 @@ function readBaseline(file: string): MatrixReport {
 }
 
 function readScript(file: string): string {
-  const text = withFile(file, status.noInput, () => readFileSync(file, 'utf8'));
+  const text = readInput(file).toString('utf8');
   if (text.trim() === '') throw new Failure(`--test ${file}: the script is empty`);
   return text;
 }

@@ -1,5 +1,5 @@
 /** `polyvisor run`: one machine on this terminal, from the files named to the exit status. */
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { ImageError } from '../boot/image-error.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
 import { visibleLine } from '../matrix/escape.ts';
@@ -9,6 +9,7 @@ import { status, statusOf } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
 import type { GuestThread } from './guest-thread.ts';
 import { loadImages } from './images.ts';
+import { readInput } from './input-file.ts';
 import { reportEnding, writeSummary } from './report.ts';
 import { planFiles } from './root.ts';
 import { createSession } from './session.ts';
@@ -80,7 +81,7 @@ async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile
   );
   if (trace) {
     const map = settings.symbols;
-    const symbols = map === undefined ? undefined : withFile(map, status.noInput, () => readFileSync(map));
+    const symbols = map === undefined ? undefined : readInput(map);
     const { DISK_IMAGE, parseKernel } = await import('../boot/image.ts');
     const image = kernel ? await parseKernel(kernel) : DISK_IMAGE;
     const described = image.setup ? image.description : images.name;

@@ -1,5 +1,5 @@
 /** `polyvisor trace`: what a run with --trace wrote, for people, against another run, or for Perfetto. */
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import { visible } from '../matrix/escape.ts';
 import { chromeTrace } from '../trace/chrome.ts';
 import { compareTraces } from '../trace/compare.ts';
@@ -9,6 +9,7 @@ import { parseTrace, type Trace, TraceError } from '../trace/format.ts';
 import { compareSteps } from '../trace/steps.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
+import { readInput } from './input-file.ts';
 import { print } from './output.ts';
 
 export interface TraceShowOptions {
@@ -70,7 +71,7 @@ export function exportTrace(file: string, output: string): void {
 }
 
 function readTrace(file: string): Trace {
-  const text = withFile(file, status.noInput, () => readFileSync(file, 'latin1'));
+  const text = readInput(file).toString('latin1');
   try {
     return parseTrace(text);
   } catch (error) {
