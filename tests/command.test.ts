@@ -50,6 +50,7 @@ const REFUSALS: readonly { words: string[]; status: number; says: RegExp }[] = [
   },
   { words: ['run', ...Array(32).fill(`--disk=${disk}`)], status: 64, says: /32 disks, and a machine has at most 31/ },
   { words: ['run', '--exec', ' '], status: 64, says: /command is empty/ },
+  { words: ['run', '--json', ''], status: 64, says: /--json: the name of the file is empty/ },
   { words: ['run', 'vmlinuz'], status: 64, says: /too many arguments/ },
   { words: ['run', '--disk', `${text},format=qcow2`], status: 64, says: /only raw images/ },
   { words: ['run', '--disk', text], status: 65, says: /sectors/ },

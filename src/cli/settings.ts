@@ -99,6 +99,8 @@ export interface Settings {
 /** @throws Failure for what cannot be meant. */
 export function parseSettings(options: RunOptions): Settings {
   if (options.exec !== undefined && options.exec.trim() === '') throw new Failure('--exec: the command is empty');
+  for (const name of ['json', 'trace', 'symbols', 'kernel', 'initrd'] as const)
+    if (options[name] === '') throw new Failure(`--${name}: the name of the file is empty`);
   const disks = (options.disk ?? []).map(parseDisk);
   if (disks.length > MAX_DISKS)
     throw new Failure(`--disk: ${disks.length} disks, and a machine has at most ${MAX_DISKS}`);
