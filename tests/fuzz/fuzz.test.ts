@@ -18,6 +18,7 @@ const SLICES: ReadonlyMap<string, number> = new Map([
   ['processor', 300],
   ['registers', 100],
   ['reports', 100],
+  ['snapshots', 150],
   ['virtqueues', 40],
   ['xen-rings', 200],
   ['xen-pvh-hypercalls', 25],

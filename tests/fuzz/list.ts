@@ -7,6 +7,7 @@ import { plugins } from './plugins.ts';
 import { processor } from './processor.ts';
 import { registers } from './registers.ts';
 import { reports } from './reports.ts';
+import { snapshots } from './snapshots.ts';
 import { virtqueues } from './virtqueues.ts';
 import { xenPvHypercalls, xenPvhHypercalls } from './xen-hypercalls.ts';
 import { xenPv } from './xen-pv.ts';
@@ -20,6 +21,7 @@ export const fuzzers: readonly Fuzzer[] = [
   processor,
   registers,
   reports,
+  snapshots,
   virtqueues,
   xenPvhHypercalls,
   xenPvHypercalls,
