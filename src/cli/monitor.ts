@@ -9,6 +9,7 @@ const COMMANDS = {
   registers: 'the processor: registers, pending interrupts, the last instructions',
   counters: 'time, instructions, exits and operations so far',
   log: 'what the guest asked for that is not there',
+  shutdown: 'ask the guest to switch itself off, and let it go on',
   continue: 'let the guest go on (so does an empty line)',
   quit: 'switch the machine off',
   help: 'this list',
@@ -26,6 +27,10 @@ export async function monitor(machine: Machine): Promise<'continue' | 'quit'> {
     for await (const line of lines) {
       const command = commandNamed(line.trim());
       if (command === 'continue' || command === 'quit') return command;
+      if (command === 'shutdown') {
+        machine.request('shutdown');
+        return 'continue';
+      }
       process.stdout.write(`${visible(command ? answer(command, machine) : unknown(line.trim()))}\n`);
       lines.prompt();
     }
@@ -42,7 +47,7 @@ function commandNamed(word: string): Command | undefined {
   return fitting.length === 1 ? fitting[0] : undefined;
 }
 
-function answer(command: Exclude<Command, 'continue' | 'quit'>, machine: Machine): string {
+function answer(command: Exclude<Command, 'continue' | 'quit' | 'shutdown'>, machine: Machine): string {
   switch (command) {
     case 'registers':
       return machine.describe();

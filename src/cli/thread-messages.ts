@@ -39,6 +39,7 @@ export type ToThread =
   | { kind: 'make'; options: ThreadOptions }
   | { kind: 'run'; limits: Parameters<Machine['run']>[0] }
   | { kind: 'stop' }
+  | { kind: 'request'; what: 'shutdown' }
   | { kind: 'type'; data: Uint8Array }
   /** More of the command's input; none: that was all. */
   | { kind: 'input'; data: Uint8Array | undefined };

@@ -100,6 +100,7 @@ async function obey({ machine, type, give, flush }: Made, message: ToThread): Pr
   if (message.kind === 'type') return type(message.data);
   if (message.kind === 'input') return give(message.data);
   if (message.kind === 'stop') return machine.stop();
+  if (message.kind === 'request') return machine.request(message.what);
   if (message.kind !== 'run') return;
   const timer = setInterval(() => send({ kind: 'state', state: stateOf(machine) }), STATE_EVERY);
   try {

@@ -154,6 +154,7 @@ export function createMachineInThread(
         // Whatever the thread is doing, a mistake of ours included: this one goes on, and ends it.
         stopWatchingStop = watchStop(cells, () => abandon({ kind: 'stopped' }));
       },
+      request: what => send({ kind: 'request', what }),
       type: data => send({ kind: 'type', data }),
       statistics: () => state!.statistics,
       instructions: () => state!.statistics.instructions,

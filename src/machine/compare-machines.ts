@@ -28,12 +28,13 @@ export interface Comparison {
  * @param subject has the console, and what the comparison shows is this machine's
  */
 export function compareMachines(reference: Assembled, subject: Assembled, { what, difference }: Comparison): Machine {
-  const typed: Uint8Array[] = [];
+  /** What happens to both before the next slice. */
+  const events: ((machine: Machine) => void)[] = [];
   let stopping = false;
 
   /** Runs both for one slice. @returns why the run ends; undefined if it goes on */
   async function slice(instructions: number, ram: boolean): Promise<Exit | undefined> {
-    for (const data of typed.splice(0)) for (const { machine } of [reference, subject]) machine.type(data);
+    for (const event of events.splice(0)) for (const { machine } of [reference, subject]) event(machine);
     const from = subject.engine.instructions;
     const expected = await reference.machine.run({ instructions });
     const exit = await subject.machine.run({ instructions });
@@ -69,7 +70,8 @@ export function compareMachines(reference: Assembled, subject: Assembled, { what
     stop() {
       stopping = true;
     },
-    type: data => void typed.push(data),
+    request: what => void events.push(machine => machine.request(what)),
+    type: data => void events.push(machine => machine.type(data)),
     statistics: () => machine.statistics,
     instructions: () => machine.instructions,
     describe: () => machine.describe(),

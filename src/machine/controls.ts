@@ -9,6 +9,7 @@ import type { Machine, RunLimits, Statistics } from './options.ts';
 export interface Controls {
   run(limits: RunLimits): Promise<Exit>;
   stop(): void;
+  request(what: 'shutdown'): void;
   type(data: Uint8Array): void;
   statistics(): Statistics;
   instructions(): number;
@@ -22,6 +23,7 @@ export function machineOf(controls: Controls): Machine {
   return {
     run: (limits = {}) => controls.run(limits),
     stop: () => controls.stop(),
+    request: what => controls.request(what),
     type: text => controls.type(typeof text === 'string' ? new TextEncoder().encode(text) : text),
     get statistics() {
       return controls.statistics();

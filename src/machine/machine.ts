@@ -55,11 +55,16 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
 
 /** What the embedder sees. A function of its own, for nothing that outlives `assemble` may hold on to the images. */
 function control(parts: Parts, loop: RunLoop, code: string, restored: boolean): Machine {
-  const { engine, input, log, processors } = parts;
+  const { engine, input, log, processors, table, board, time } = parts;
   return machineOf({
     run: limits => (restored ? runRestored(parts, loop, limits) : loop.run(limits)),
     snapshot: () => takeSnapshot(parts, code),
     stop: () => loop.stop(),
+    request() {
+      if (engine.halted) time.following?.idle();
+      if (!table.requestShutdown?.()) board?.pressPowerButton();
+      loop.wake();
+    },
     type: input.type,
     statistics: () => statistics(parts, loop),
     instructions: () => engine.instructions,

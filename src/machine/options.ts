@@ -101,6 +101,11 @@ export interface Machine {
   run(limits?: RunLimits): Promise<Exit>;
   /** Ends `run` at the next chance with `{ kind: 'stopped' }`. */
   stop(): void;
+  /**
+   * Asks the guest to switch itself off in an orderly way: by the means of its hypervisor, or else by the power button. Whether
+   * and when it does so is the guest's affair.
+   */
+  request(what: 'shutdown'): void;
   /** Types into the console. */
   type(text: string | Uint8Array): void;
   readonly statistics: Statistics;

@@ -11,6 +11,7 @@ export type Differences = {
   skip?: Readonly<Record<string, string>>;
   restoring?(): void;
   restored?(): void;
+  requestShutdown?(): boolean;
 } & { [Name in GroupName]?: Group<Name> };
 
 /**
@@ -43,6 +44,7 @@ export function derive(base: Paravirt, differences: Differences): Paravirt {
       base.restored?.();
       differences.restored?.();
     },
+    requestShutdown: () => differences.requestShutdown?.() || (base.requestShutdown?.() ?? false),
     skip: { ...base.skip, ...differences.skip },
   };
 }

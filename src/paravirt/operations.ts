@@ -231,6 +231,11 @@ export interface Paravirt {
   restoring?(): void;
   /** The states of the machine have been replaced: derives anew what `restoring` gave back. */
   restored?(): void;
+  /**
+   * The host wants the guest to switch itself off in an orderly way, as by a power button. Asks it by this hypervisor's own
+   * means. @returns false if the guest does not listen to those: a board's power button is pressed then
+   */
+  requestShutdown?(): boolean;
   /** Conformance cases that do not apply, with the reason. */
   skip: Readonly<Record<string, string>>;
 }

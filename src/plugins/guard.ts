@@ -157,6 +157,13 @@ function guardTable(table: Paravirt, guard: Guard, kill: Kill): Paravirt {
       ...withOps,
       restoring: () => guard.call(kill, 'restoring', nothing, () => table.restoring?.()),
       restored: () => guard.call(kill, 'restored', nothing, () => table.restored?.()),
+      requestShutdown: () =>
+        guard.call(
+          kill,
+          'requestShutdown',
+          () => false,
+          () => table.requestShutdown?.() === true,
+        ),
     },
     (_index, msr) => guardMsr(msr, guard, kill),
   );

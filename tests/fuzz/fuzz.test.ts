@@ -21,6 +21,7 @@ const SLICES: ReadonlyMap<string, number> = new Map([
   ['snapshots', 150],
   ['virtqueues', 40],
   ['xen-rings', 200],
+  ['vmbus', 250],
   ['xen-pvh-hypercalls', 25],
   ['xen-pv-hypercalls', 25],
 ]);

@@ -9,6 +9,7 @@ import { registers } from './registers.ts';
 import { reports } from './reports.ts';
 import { snapshots } from './snapshots.ts';
 import { virtqueues } from './virtqueues.ts';
+import { vmbus } from './vmbus.ts';
 import { xenPvHypercalls, xenPvhHypercalls } from './xen-hypercalls.ts';
 import { xenPv } from './xen-pv.ts';
 import { xenRings } from './xen-rings.ts';
@@ -27,4 +28,5 @@ export const fuzzers: readonly Fuzzer[] = [
   xenPvHypercalls,
   xenPv,
   xenRings,
+  vmbus,
 ];

@@ -109,7 +109,9 @@ network() {
 }
 
 each early
-${xenFileSystem(modules)}
+${xenFileSystem(modules)}${powerButton(modules)}
+# What the kernel runs when its hypervisor asks it to switch itself off.
+echo /etc/shutdown >/proc/sys/kernel/poweroff_cmd
 settle vbd
 settle 9pfs
 
@@ -172,6 +174,7 @@ else
   stty sane
 fi
 [ -e /polyvisor/folders ] && sync
+umount -a -r 2>/dev/null
 poweroff -f
 `;
 }
@@ -184,6 +187,15 @@ case $1 in
     [ "$router" ] && ip route replace default via \${router%% *} dev $interface
     for server in $dns; do echo nameserver $server; done >/etc/resolv.conf ;;
 esac
+`;
+
+/** /etc/shutdown: the host wants the guest to switch itself off. Whatever runs may end in its own way first. */
+export const SHUTDOWN = `#!/bin/sh
+kill -TERM -1
+sleep 1
+kill -KILL -1
+umount -a -r 2>/dev/null
+poweroff -f
 `;
 
 /** For the login shell. A plain \`poweroff\` asks an init that answers signals; ours is a script. */
@@ -215,6 +227,17 @@ function isDevicePattern(alias: string): boolean {
 
 function loadArguments(module: Module, modules: readonly Module[]): string {
   return [...allDependencies(module, modules), module].map(({ name, path }) => `${name} ${path}`).join(' ');
+}
+
+/** acpid, which hears of the power button, where the kernel has its drivers as modules. */
+function powerButton(modules: readonly Module[]): string {
+  const evdev = modules.find(({ name }) => name === 'evdev');
+  if (!evdev) return '';
+  return `if [ -e /sys/module/button ]; then
+  load ${loadArguments(evdev, modules)}
+  acpid -d >/dev/null 2>&1 &
+fi
+`;
 }
 
 /** /proc/xen, through which programs reach the xenstore, where the kernel has it as a module. */

@@ -4,7 +4,7 @@
  */
 import { type CpioEntry, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, writeCpio } from '../cpio.ts';
 import { busyboxApplets } from './applets.ts';
-import { DHCP_SCRIPT, initScript, PROFILE } from './init-script.ts';
+import { DHCP_SCRIPT, initScript, PROFILE, SHUTDOWN } from './init-script.ts';
 import { type Module, modulesAlias, modulesDep } from './modules.ts';
 
 export interface InitramfsParts {
@@ -34,6 +34,9 @@ export function buildInitramfs({ release, busybox, modules }: InitramfsParts): U
   tree.file('etc/hosts', '127.0.0.1 localhost polyvisor\n');
   tree.file('etc/profile', PROFILE);
   tree.file('etc/udhcpc.script', DHCP_SCRIPT, 0o755);
+  tree.file('etc/shutdown', SHUTDOWN, 0o755);
+  // What acpid runs for the power button.
+  tree.link('etc/acpi/PWRF/00000080', '/etc/shutdown');
 
   addModules(tree, release, modules);
   return writeCpio(tree.entries);

@@ -37,6 +37,8 @@ export const WANTED_MODULES: readonly string[] = [
   ...['sd_mod', 'nvme', 'loop', 'ext4', 'crc32c_generic', 'isofs', 'vfat'],
   ...['9p', '9pnet_virtio', '9pnet_xen', 'nls_cp437', 'nls_ascii', 'nls_iso8859_1'],
   ...NETWORK_MODULES,
+  // The power button, and how a program hears of it
+  ...['button', 'evdev'],
   // How the kernel tells the machine that it panicked
   ...['pvpanic_pci', 'pvpanic_mmio'],
 ];

@@ -1,5 +1,6 @@
 /** The devices on the VMBus of a machine, in the order in which its guest hears of them. */
-import type { VmbusDeviceFactory } from '../../devices/vmbus/channel.ts';
+import type { VmbusDevice, VmbusDeviceFactory } from '../../devices/vmbus/channel.ts';
+import { HeartbeatService, ShutdownService, TimeService } from '../../devices/vmbus/services.ts';
 import { Storvsc } from '../../devices/vmbus/storvsc.ts';
 import { onBus } from '../../host/back-ends.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
@@ -7,9 +8,19 @@ import type { HypervisorContext } from '../../paravirt/operations.ts';
 /** The bus's name where a disk or a network says what it is to be plugged into. */
 export const VMBUS = 'vmbus';
 
+/** Asks the guest to switch itself off. @returns false if it does not listen */
+export function requestShutdown(devices: readonly VmbusDevice[]): boolean {
+  return devices.some(device => device instanceof ShutdownService && device.request());
+}
+
 export function vmbusDevices({ backEnds }: HypervisorContext): VmbusDeviceFactory[] {
   const factories: VmbusDeviceFactory[] = [];
   const disks = onBus(backEnds.disks, VMBUS, VMBUS);
   if (disks.length > 0) factories.push((host, channel) => new Storvsc(host, channel, disks));
+  factories.push(
+    (host, channel) => new ShutdownService(host, channel),
+    (host, channel) => new HeartbeatService(host, channel),
+    (host, channel) => new TimeService(host, channel),
+  );
   return factories;
 }

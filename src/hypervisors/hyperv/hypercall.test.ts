@@ -60,9 +60,9 @@ describe('hypercalls', () => {
       assert.equal(cpu.get('rdx'), 0n, 'the result is in EDX:EAX');
       return Number(cpu.get('rax'));
     };
-    for (const [index, word] of [1, 0, 1, 8, 3, 0].entries()) memory.write32(0x8000 + 4 * index, word);
+    for (const [index, word] of [1, 0, 1, 16, 11, 0, 0, 5].entries()) memory.write32(0x8000 + 4 * index, word);
     assert.equal(call({ rax: BigInt(POST_MESSAGE), rcx: 0x8000n }), 0);
-    assert.deepEqual(receive(), [4, 0]);
+    assert.deepEqual(receive(), [12, 0, 5]);
     assert.equal(call({ rax: BigInt(POST_MESSAGE), rbx: 1n, rcx: 0x8000n }), 5, 'EBX is the upper half');
     assert.equal(call({ rax: 8n, rdx: 1n }), 3, 'EDX is that of the input value');
     assert.equal(call({ rax: BigInt(SIGNAL_EVENT | FAST), rcx: 2n }), 0);
@@ -82,12 +82,16 @@ describe('hypercalls', () => {
 describe('the VMBus', () => {
   const contact = (version: number, third = SINT, cpu = 0) => [14, 0, version, cpu, third, 0, 0, 0, 0, 0];
 
-  test('a version is agreed on, nothing is offered, and the guest may leave', () => {
+  test('a version is agreed on, devices are offered, and the guest may leave', () => {
     const { post, receive, message } = setUp();
     assert.equal(post(contact(0x50003)), 0);
     assert.equal(message()!.type, 1);
     assert.deepEqual(receive(), [15, 0, 1, 4]);
     assert.equal(post([3, 0]), 0);
+    for (const relid of [1, 2, 3]) {
+      const offer = receive()!;
+      assert.deepEqual([offer[0], offer[46]], [1, relid], 'an integration service');
+    }
     assert.deepEqual(receive(), [4, 0], 'all offers delivered');
     assert.equal(post([16, 0]), 0);
     assert.deepEqual(receive(), [17, 0]);
@@ -114,8 +118,8 @@ describe('the VMBus', () => {
     assert.ok(write(MSR.SINT0 + 5, 0x55));
     assert.equal(post(contact(0x50000, 5)), 0);
     assert.deepEqual(receive(5), [15, 0, 1, 4]);
-    assert.equal(post([3, 0]), 0);
-    assert.deepEqual(receive(5), [4, 0]);
+    assert.equal(post([11, 0, 0, 5]), 0);
+    assert.deepEqual(receive(5), [12, 0, 5]);
     assert.equal(post(contact(0x50000, 16)), 0, 'there is no such source');
     assert.equal(receive()![2], 0);
     assert.equal(post(contact(0x50000, SINT, 1)), 0, 'nor such a processor');

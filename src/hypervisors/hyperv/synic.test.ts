@@ -34,12 +34,12 @@ describe('the interrupt controller', () => {
   test('a second message waits for the slot, and comes when the guest says that it is empty', () => {
     const { cpu, memory, enableHypercalls, enableSynic, post, message, receive } = fakeGuest();
     assert.ok(enableHypercalls() && enableSynic());
-    assert.equal(post([3, 0]), 0);
+    assert.equal(post([11, 0, 0, 5]), 0);
     assert.equal(post([16, 0]), 0);
     assert.equal(message()!.type, 1);
     assert.ok(message()!.more);
     assert.ok(cpu.interrupts!.requested.delete(VECTOR));
-    assert.deepEqual(receive(), [4, 0]);
+    assert.deepEqual(receive(), [12, 0, 5]);
     assert.ok(cpu.interrupts!.requested.has(VECTOR), 'an interrupt for the second');
     assert.ok(!message()!.more);
     assert.deepEqual(receive(), [17, 0]);
@@ -50,7 +50,7 @@ describe('the interrupt controller', () => {
   test('messages wait until the guest has switched everything on', () => {
     const { enableHypercalls, write, post, message } = fakeGuest();
     enableHypercalls();
-    assert.equal(post([3, 0]), 0);
+    assert.equal(post([11, 0, 0, 5]), 0);
     assert.ok(write(MSR.SCONTROL, 1));
     assert.ok(write(MSR.SIMP, MESSAGE_PAGE | 1));
     assert.equal(message()!.type, 1);
@@ -60,7 +60,7 @@ describe('the interrupt controller', () => {
     for (const extra of [1 << 16, 1 << 18]) {
       const { cpu, enableHypercalls, enableSynic, write, post, message } = fakeGuest();
       assert.ok(enableHypercalls() && enableSynic() && write(MSR.SINT0 + SINT, VECTOR | extra));
-      assert.equal(post([3, 0]), 0);
+      assert.equal(post([11, 0, 0, 5]), 0);
       assert.ok(message());
       assert.equal(cpu.interrupts!.requested.size, 0);
     }
@@ -69,16 +69,16 @@ describe('the interrupt controller', () => {
   test('who does not read is told to wait, and costs no more than the queue', () => {
     const { enableHypercalls, enableSynic, post, receive } = fakeGuest();
     assert.ok(enableHypercalls() && enableSynic());
-    const statuses = Array.from({ length: 1000 }, () => post([3, 0]));
+    const statuses = Array.from({ length: 1000 }, () => post([11, 0, 0, 5]));
     const taken = statuses.filter(status => status === 0).length;
     assert.ok(taken > 10 && taken < 100, `${taken}`);
     assert.ok(
       statuses.slice(taken).every(status => status === 0x13),
       'HV_STATUS_INSUFFICIENT_BUFFERS',
     );
-    for (let index = 0; index < taken; index++) assert.deepEqual(receive(), [4, 0]);
+    for (let index = 0; index < taken; index++) assert.deepEqual(receive(), [12, 0, 5]);
     assert.equal(receive(), undefined);
-    assert.equal(post([3, 0]), 0);
+    assert.equal(post([11, 0, 0, 5]), 0);
   });
 
   test('an interrupt of a source with automatic end needs none', () => {
@@ -170,11 +170,11 @@ describe('synthetic timers', () => {
   test('expiries before the first was read are one message, delivered when the slot is free', () => {
     const { cpu, write, enableHypercalls, post, receive, message } = setUp();
     enableHypercalls();
-    assert.equal(post([3, 0]), 0);
+    assert.equal(post([11, 0, 0, 5]), 0);
     assert.ok(write(MSR.STIMER0_CONFIG, toSint(SINT) | PERIODIC | ENABLE));
     assert.ok(write(MSR.STIMER0_COUNT, 1000));
     cpu.clock.advance(1_000_000);
-    assert.deepEqual(receive(), [4, 0]);
+    assert.deepEqual(receive(), [12, 0, 5]);
     assert.equal(message()!.type, TIMER_EXPIRED);
     assert.deepEqual(receive(), [0, 0, 1000, 0, 10_000, 0]);
     assert.equal(receive(), undefined);

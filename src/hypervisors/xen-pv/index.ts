@@ -8,6 +8,7 @@ import { derive } from '../../paravirt/derive.ts';
 import type { HypervisorModule } from '../../paravirt/operations.ts';
 import { bareTable } from '../bare/index.ts';
 import { DomainSlot } from '../xen/domain-slot.ts';
+import { requestShutdown } from '../xen/toolstack.ts';
 import { createBoot } from './boot.ts';
 import { createCpu } from './cpu.ts';
 import { createIrq } from './irq.ts';
@@ -39,6 +40,7 @@ export const xenPv: HypervisorModule = {
       mmu: createMmu(context, slot),
       irq: createIrq(context, slot),
       time: createTime(context, slot),
+      requestShutdown: () => slot.built !== undefined && requestShutdown(slot.built.domain),
     });
   },
 };

@@ -7,6 +7,7 @@ import { derive } from '../../paravirt/derive.ts';
 import type { HypervisorModule } from '../../paravirt/operations.ts';
 import { bareTable } from '../bare/index.ts';
 import { DomainSlot } from '../xen/domain-slot.ts';
+import { requestShutdown } from '../xen/toolstack.ts';
 import { createBoot } from './boot.ts';
 import { createCpu } from './cpu.ts';
 import { HVM_FEP } from './forced-emulation.ts';
@@ -31,6 +32,7 @@ export const xenPvh: HypervisorModule = {
       cpu: createCpu(context, slot),
       irq: createIrq(context, slot, options?.has(HVM_FEP) ?? false),
       time: createTime(context, slot),
+      requestShutdown: () => slot.built !== undefined && requestShutdown(slot.built.domain),
       restoring: () => slot.built?.restoring(),
       restored: () => slot.built?.restored(),
     });

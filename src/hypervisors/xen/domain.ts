@@ -9,6 +9,7 @@
  */
 
 import type { MemoryRange } from '../../boot/e820.ts';
+import { Xenstore } from '../../devices/xen/xenstore.ts';
 import type { Timer } from '../../host/clock.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
@@ -156,6 +157,7 @@ export class Domain {
   readonly events: EventChannels;
   readonly grants: GrantTable;
   readonly grantMappings: GrantMappings;
+  readonly store: Xenstore;
 
   constructor(context: HypervisorContext, options: DomainOptions) {
     if (options.reservedFrames < SHARED_FRAMES) throw new Error(`a domain needs ${SHARED_FRAMES} reserved frames`);
@@ -187,6 +189,7 @@ export class Domain {
     this.events = new EventChannels(this);
     this.grants = new GrantTable(this, grantFrames.slice(0, MAX_GRANT_FRAMES), grantFrames.slice(MAX_GRANT_FRAMES));
     this.grantMappings = new GrantMappings(this);
+    this.store = new Xenstore(this.states);
     // The toolstack leaves every upcall masked (PV); evtchn_mask stays all zero.
     for (const vcpu of this.vcpus) this.memory.write8(vcpu.info + 1, 1);
   }

@@ -7,7 +7,7 @@ import { connectDisk } from '../../devices/xen/block-backend.ts';
 import { ConsoleRing } from '../../devices/xen/console-ring.ts';
 import { connectNetwork } from '../../devices/xen/network-backend.ts';
 import { connectFolder } from '../../devices/xen/nine-p-backend.ts';
-import { homeOf, type Permission, Xenstore } from '../../devices/xen/xenstore.ts';
+import { homeOf, type Permission, type Xenstore } from '../../devices/xen/xenstore.ts';
 import { XenstoreRing } from '../../devices/xen/xenstore-ring.ts';
 import { scoped } from '../../state/state.ts';
 import type { Domain, SharedFrame } from './domain.ts';
@@ -28,9 +28,8 @@ const CONSOLE_LIMIT = 1048576;
  * Connects the domain to its console, its store, its disks and its networks. The rings' pages must be where the guest will find them:
  * `domain.consoleRing` and `domain.xenstoreRing` may be changed before, not after.
  */
-export function connectToolstack(domain: Domain): Xenstore {
-  const { id, context, memory, events, kind, states } = domain;
-  const store = new Xenstore(states);
+export function connectToolstack(domain: Domain): void {
+  const { id, context, memory, events, kind, states, store } = domain;
   for (const ring of [domain.xenstoreRing, domain.consoleRing])
     if (kind.hold(domain, kind.frameNumber(domain, ring.address), true) === undefined)
       throw new Error('a ring is to be where the guest has no page');
@@ -54,7 +53,14 @@ export function connectToolstack(domain: Domain): Xenstore {
   const now = () => context.clock.epoch + BigInt(Math.floor(context.clock.now()));
   for (const [index, folder] of folders.entries()) connectFolder(host, folder, index, now);
   for (const [index, network] of networks.entries()) connectNetwork(host, network, index);
-  return store;
+}
+
+/** What `xl shutdown` does. @returns false if the guest has not said that it listens */
+export function requestShutdown({ id, store }: Domain): boolean {
+  const control = `${homeOf(id)}/control`;
+  if (new TextDecoder().decode(store.read(0, `${control}/feature-poweroff`)) !== '1') return false;
+  store.write(0, `${control}/shutdown`, 'poweroff');
+  return true;
 }
 
 /** What back ends of devices stand on. */
