@@ -1,4 +1,4 @@
-/* Version 1.2 of Polyvisor's binary interface for hypervisors: see docs/write-a-hypervisor.md. Made by npm run docs. */
+/* Version 1.3 of Polyvisor's binary interface for hypervisors: see docs/write-a-hypervisor.md. Made by npm run docs. */
 #pragma once
 #include <stdint.h>
 
@@ -112,6 +112,20 @@ POLYVISOR_IMPORT(attention) void attention(int32_t cpu);
 POLYVISOR_IMPORT(halt) void halt(int32_t cpu);
 /* Ends that. */
 POLYVISOR_IMPORT(wake) void wake(int32_t cpu);
+/* Starts a processor that waits for it: from its registers on. */
+POLYVISOR_IMPORT(start) void start(int32_t cpu);
+/* It executes nothing after this instruction, until it is started. */
+POLYVISOR_IMPORT(stop) void stop(int32_t cpu);
+/* Does it not wait to be started? */
+POLYVISOR_IMPORT(started) int32_t started(int32_t cpu);
+/* Has it the turn: does it, and no other, execute now? */
+POLYVISOR_IMPORT(running) int32_t running(int32_t cpu);
+/* Gives the rest of its turn to other processors. */
+POLYVISOR_IMPORT(yield_turn) void yield_turn(int32_t cpu);
+/* Nanoseconds in which it could have executed and did not. */
+POLYVISOR_IMPORT(waited) int64_t waited(int32_t cpu);
+/* A non-maskable interrupt. */
+POLYVISOR_IMPORT(nmi) void nmi(int32_t cpu);
 /* Since the start of the machine. */
 POLYVISOR_IMPORT(now) int64_t now(void);
 /* The wall-clock time of that start, since 1970. */
@@ -153,3 +167,6 @@ POLYVISOR_EXPORT(irq_delivered) void irq_delivered(int32_t cpu, int32_t vector);
 POLYVISOR_EXPORT(irq_catchUp) void irq_catchUp(int32_t cpu);
 POLYVISOR_EXPORT(time_resumed) void time_resumed(int32_t cpu, int64_t nanoseconds);
 POLYVISOR_EXPORT(time_tscMoved) void time_tscMoved(int32_t cpu);
+POLYVISOR_EXPORT(smp_startUp) int32_t smp_startUp(int32_t cpu, int32_t vector);
+POLYVISOR_EXPORT(smp_scheduledIn) void smp_scheduledIn(int32_t cpu);
+POLYVISOR_EXPORT(smp_scheduledOut) void smp_scheduledOut(int32_t cpu);

@@ -132,8 +132,12 @@ export class VirtualTime {
     this.#state = states.state('virtual-time', 1, () => ({ skipped: 0 }));
   }
   now = (): number => this.#instructions() + this.#state.skipped;
-  /** The processor is halted until `at`. */
+  /** Time passes in which nothing is executed. @param nanoseconds 0 or more */
+  skip(nanoseconds: number): void {
+    this.#state.skipped += nanoseconds;
+  }
+  /** All processors are halted until `at`. */
   skipTo(at: number): void {
-    this.#state.skipped += Math.max(0, at - this.now());
+    this.skip(Math.max(0, at - this.now()));
   }
 }

@@ -1,4 +1,4 @@
-/** Version 1.2 of Polyvisor's binary interface for hypervisors: see docs/write-a-hypervisor.md. Made by npm run docs. */
+/** Version 1.3 of Polyvisor's binary interface for hypervisors: see docs/write-a-hypervisor.md. Made by npm run docs. */
 
 /** A register. */
 export declare function get_register(cpu: i32, register: i32): i64;
@@ -58,6 +58,20 @@ export declare function attention(cpu: i32): void;
 export declare function halt(cpu: i32): void;
 /** Ends that. */
 export declare function wake(cpu: i32): void;
+/** Starts a processor that waits for it: from its registers on. */
+export declare function start(cpu: i32): void;
+/** It executes nothing after this instruction, until it is started. */
+export declare function stop(cpu: i32): void;
+/** Does it not wait to be started? */
+export declare function started(cpu: i32): i32;
+/** Has it the turn: does it, and no other, execute now? */
+export declare function running(cpu: i32): i32;
+/** Gives the rest of its turn to other processors. */
+export declare function yield_turn(cpu: i32): void;
+/** Nanoseconds in which it could have executed and did not. */
+export declare function waited(cpu: i32): i64;
+/** A non-maskable interrupt. */
+export declare function nmi(cpu: i32): void;
 /** Since the start of the machine. */
 export declare function now(): i64;
 /** The wall-clock time of that start, since 1970. */

@@ -86,6 +86,8 @@ function addRun(program: Command, finish: Finish): void {
     .option('-a, --append <text>', "more words for the kernel's command line")
     .option('--command-line <text>', "the kernel's whole command line, instead")
     .option('-m, --memory <size>', 'RAM, such as 512M or 1G', '256M')
+    .option('--cpus <number[,sockets=,cores=,threads=]>', 'processors, 1 to 64, and how they are arranged', '1')
+    .option('--schedule <fair|seed>', 'how processors take turns: alike, or as drawn from a number', 'fair')
     .option(
       '-d, --disk <file[,ro][,share][,bus=name][,format=raw]>',
       'a raw disk or CD image, booted if no kernel is named; may be given more than once',

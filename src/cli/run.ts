@@ -42,7 +42,7 @@ export async function run(options: RunOptions, thread: GuestThread): Promise<num
 
 /** The machine with its kernel placed, and the terminal's side of it. */
 async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile | undefined) {
-  const { hypervisor, entry, memory, clock, engine, verbose, net } = settings;
+  const { hypervisor, entry, memory, cpus, schedule, clock, engine, verbose, net } = settings;
   const { archive, channel, isTerminal, ...files } = await planFiles(settings);
   const images = await loadImages({ ...settings, disks: files.disks }, archive);
   const stopListening = endBySignals();
@@ -71,6 +71,8 @@ async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile
         commandLine,
         entry,
         memory,
+        cpus,
+        schedule,
         engine,
         clock,
         ...files,

@@ -3,6 +3,8 @@ import { BOOT_ENTRIES, type BootEntry } from '../boot/load.ts';
 import { MAX_DISKS } from '../devices/pc-layout.ts';
 import type { GuestKernel, GuestOptions } from '../host/node/guest.ts';
 import type { HypervisorModule } from '../index.ts';
+import type { ScheduleOption } from '../machine/schedule.ts';
+import type { Topology } from '../x86/topology.ts';
 import { Failure } from './failure.ts';
 import {
   type FolderOption,
@@ -18,11 +20,13 @@ import {
   isFileName,
   type ModuleOption,
   oneOf,
+  parseCpus,
   parseDisk,
   parseGuestKernel,
   parseHypervisor,
   parseMemory,
   parseModule,
+  parseSchedule,
   parseSeconds,
 } from './values.ts';
 
@@ -39,6 +43,8 @@ export interface RunOptions {
   append?: string;
   commandLine?: string;
   memory: string;
+  cpus: string;
+  schedule: string;
   disk?: string[];
   share?: string[];
   root?: string;
@@ -79,6 +85,8 @@ export interface Settings {
   commandLine: string | undefined;
   /** Bytes. */
   memory: number;
+  cpus: Topology;
+  schedule: ScheduleOption;
   disks: DiskOption[];
   shares: FolderOption[];
   /** The root to run in, with how. */
@@ -126,6 +134,8 @@ export function parseSettings(options: RunOptions): Settings {
     append: options.append,
     commandLine: options.commandLine,
     memory: parseMemory(options.memory),
+    cpus: parseCpus(options.cpus),
+    schedule: parseSchedule(options.schedule),
     disks,
     shares,
     rooted,

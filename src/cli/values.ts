@@ -3,7 +3,9 @@
 import type { GuestOptions } from '../host/node/guest.ts';
 import { GUEST_KERNELS, type GuestArchitecture, type GuestKernel, guestKernel } from '../host/node/guest.ts';
 import { findHypervisor, hypervisors } from '../hypervisors/list.ts';
+import { LARGEST_SEED, type ScheduleOption } from '../machine/schedule.ts';
 import type { HypervisorModule } from '../paravirt/operations.ts';
+import { arrange, type Topology } from '../x86/topology.ts';
 import { Failure } from './failure.ts';
 import { nearest } from './nearest.ts';
 
@@ -22,6 +24,31 @@ export function parseMemory(text: string): number {
   if (bytes < MINIMUM_MEMORY || bytes > MAXIMUM_MEMORY)
     throw new Failure(`--memory ${text}: between 1M and ${MAXIMUM_MEMORY / 2 ** 30}G`);
   return Math.floor(bytes / PAGE_SIZE) * PAGE_SIZE;
+}
+
+/** Processors: `4`, or with how they are arranged, `4,sockets=2,cores=1,threads=2`. What is left out follows. */
+export function parseCpus(text: string): Topology {
+  const [count, ...words] = text.split(',');
+  const numbers: Partial<Record<keyof Topology, number>> = { cpus: wholeNumber(count!) };
+  for (const word of words) {
+    const [name, value] = word.split('=');
+    if ((name !== 'sockets' && name !== 'cores' && name !== 'threads') || value === undefined)
+      throw new Failure(`--cpus ${text}: "${word}" is not sockets=, cores= or threads= with a number`);
+    numbers[name] = wholeNumber(value);
+  }
+  const topology = arrange(numbers);
+  if (typeof topology === 'string') throw new Failure(`--cpus ${text}: ${topology}`);
+  return topology;
+}
+/** NaN where there is none: whoever checks the range says so. */
+const wholeNumber = (text: string): number => (/^\d+$/.test(text.trim()) ? Number(text) : Number.NaN);
+
+/** `fair`, or a seed. */
+export function parseSchedule(text: string): ScheduleOption {
+  if (text === 'fair') return text;
+  const seed = wholeNumber(text);
+  if (!(seed <= LARGEST_SEED)) throw new Failure(`--schedule ${text}: "fair", or a seed from 0 to ${LARGEST_SEED}`);
+  return seed;
 }
 
 /** The longest a Node.js timer runs, in seconds: 24 days. */

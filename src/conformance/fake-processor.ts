@@ -32,8 +32,13 @@ export class FakeClock extends ManualClock {
 
 /** A local APIC reduced to what its pins show: one interrupt in service blocks those of its class and below. */
 export class FakeInterrupts implements InterruptSource {
+  readonly id: number;
   readonly requested = new Set<number>();
   readonly inService: number[] = [];
+
+  constructor(id = 0) {
+    this.id = id;
+  }
 
   pending(): boolean {
     return this.#best() !== undefined;
@@ -94,11 +99,15 @@ export class FakeProcessor implements Processor {
   readonly states = new StateStore();
   readonly clock: FakeClock;
   readonly log = createLog();
-  readonly interrupts: FakeInterrupts | undefined = new FakeInterrupts();
+  readonly interrupts: FakeInterrupts | undefined;
   readonly tsc: Processor['tsc'];
   /** What the guest has added to its time-stamp counter. */
   tscOffset = 0n;
 
+  /** False: it waits to be started, as all processors but the first do at first. */
+  started: boolean;
+  running = true;
+  waited = 0;
   cpl = 0;
   mode = 64;
   /** Virtual to physical page numbers, with rights; undefined: addresses are physical. */
@@ -120,6 +129,8 @@ export class FakeProcessor implements Processor {
   constructor(options: { id?: number; memory?: number | GuestMemory; clock?: FakeClock; tscFrequency?: number } = {}) {
     const memory = options.memory ?? 1 << 20;
     this.id = options.id ?? 0;
+    this.interrupts = new FakeInterrupts(this.id);
+    this.started = this.id === 0;
     this.memory = typeof memory === 'number' ? new GuestMemory(new ArrayBuffer(memory), 0, memory) : memory;
     this.clock = options.clock ?? new FakeClock(this.states);
     const frequency = options.tscFrequency ?? 2_500_000_000;
@@ -253,6 +264,20 @@ export class FakeProcessor implements Processor {
   }
   attention(): void {
     this.events.push('attention');
+  }
+  start(): void {
+    this.started = true;
+    this.events.push('start');
+  }
+  stop(): void {
+    this.started = false;
+    this.events.push('stop');
+  }
+  yield(): void {
+    this.events.push('yield');
+  }
+  nmi(): void {
+    this.events.push('nmi');
   }
   kill(reason: string): void {
     this.kills.push(reason);

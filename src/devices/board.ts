@@ -49,6 +49,8 @@ export interface BoardOptions {
   /** One for each processor. As many local APICs are made. */
   tscs: readonly TimeStampCounter[];
   /** All of the machine's: those that name no bus of the board's are not the board's to serve. */
+  /** Of the processors, in their order. Default: 0, 1, 2 … */
+  apicIds?: readonly number[];
   backEnds?: BackEnds;
   /** The bus of disks that name none. Default: the first of PCI_DISKS. */
   diskBus?: string | undefined;
@@ -113,6 +115,7 @@ export function createPcBoard(options: BoardOptions): Board {
     slot,
     bus: apicBus,
     tscs: options.tscs,
+    apicIds: options.apicIds,
     external: pic,
     physicalAddressBits: options.physicalAddressBits,
   });
@@ -176,7 +179,7 @@ export function createPcBoard(options: BoardOptions): Board {
     edge: gsi => wires[gsi]?.edge(),
     coprocessorError: waits => coprocessor.report(waits),
     description: describePc(
-      apics.length,
+      apics.map(({ id }) => id),
       plugged.map((_, index) => index + 1),
     ),
     reset() {

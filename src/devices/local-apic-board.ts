@@ -28,6 +28,7 @@ export function createLocalApicBoard(options: Omit<BoardOptions, 'console' | 'ba
     slot,
     bus,
     tscs: options.tscs,
+    apicIds: options.apicIds,
     external: { output: false, acknowledge: () => -1 },
     physicalAddressBits: options.physicalAddressBits,
   });
@@ -41,7 +42,7 @@ export function createLocalApicBoard(options: Omit<BoardOptions, 'console' | 'ba
     },
     edge() {},
     description: {
-      processors: apics.map(({ id }) => ({ uid: id, apicId: id })),
+      processors: apics.map(({ id }, uid) => ({ uid, apicId: id })),
       localApicAddress: LOCAL_APIC_BASE,
       ioApics: [],
       pic: false,

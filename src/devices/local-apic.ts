@@ -76,7 +76,8 @@ export interface ProcessorPins {
   /** `pending()` may have become true. */
   onChange(): void;
   nmi(): void;
-  init(): void;
+  /** @returns false if the processor is as an INIT leaves it already: then its APIC is, too, and keeps what came since. */
+  init(): boolean;
   /** Start-up IPI: real mode at `vector` * 4096. */
   startUp(vector: number): void;
 }
@@ -107,7 +108,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
   readonly name: string;
   readonly id: number;
   readonly timer: ApicTimer;
-  pins: ProcessorPins = { onChange: () => {}, nmi: () => {}, init: () => {}, startUp: () => {} };
+  pins: ProcessorPins = { onChange: () => {}, nmi: () => {}, init: () => true, startUp: () => {} };
   /** Called when `page` may have changed. */
   onMove: () => void = () => {};
   /** What follows from `page` is to be undone before a restore, and done again after it. */
@@ -311,8 +312,8 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
       case NMI:
         return this.pins.nmi();
       case INIT:
-        this.#clear();
-        return this.pins.init();
+        if (this.pins.init()) this.#clear();
+        return;
       case START_UP:
         return this.pins.startUp(vector);
       case SMI:

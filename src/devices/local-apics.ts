@@ -13,21 +13,24 @@ export interface LocalApicsOptions {
   bus: ApicBus;
   /** One for each processor. As many local APICs are made. */
   tscs: readonly TimeStampCounter[];
+  /** Default: 0, 1, 2 … */
+  apicIds?: readonly number[] | undefined;
   external: ExternalInterrupts;
   /** The width of physical addresses that CPUID reports. */
   physicalAddressBits?: number;
 }
 
 /**
- * Makes the local APICs, in order of their ids, and maps them: a processor finds its own. The bootstrap processor's
+ * Makes the local APICs, in the order of the processors, and maps them: a processor finds its own. The bootstrap processor's
  * moving its own moves the mapping; the others are expected to have theirs at the same address, as every operating
  * system has.
  */
 export function createLocalApics(options: LocalApicsOptions): readonly LocalApic[] {
-  const { slot, bus, tscs, external, physicalAddressBits } = options;
+  const { slot, bus, tscs, apicIds, external, physicalAddressBits } = options;
   const { clock, log } = slot;
   const all: LocalApic[] = [];
-  for (const [id, tsc] of tscs.entries()) {
+  for (const [index, tsc] of tscs.entries()) {
+    const id = apicIds?.[index] ?? index;
     all.push(new LocalApic({ id, states: slot, clock, tsc, bus, external, log, physicalAddressBits }));
   }
   const own: BusHandler = {

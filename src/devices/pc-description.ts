@@ -28,10 +28,13 @@ import {
 } from './pc-layout.ts';
 import { FULL_RESET } from './reset-control.ts';
 
-/** @param pciDevices numbers of the PCI devices that have an interrupt pin */
-export function describePc(processors: number, pciDevices: readonly number[]): BoardDescription {
+/**
+ * @param apicIds of the processors, in their order
+ * @param pciDevices numbers of the PCI devices that have an interrupt pin
+ */
+export function describePc(apicIds: readonly number[], pciDevices: readonly number[]): BoardDescription {
   return {
-    processors: Array.from({ length: processors }, (_, id) => ({ uid: id, apicId: id })),
+    processors: apicIds.map((apicId, uid) => ({ uid, apicId })),
     localApicAddress: LOCAL_APIC_BASE,
     ioApics: [{ id: 0, address: IO_APIC_ADDRESS, firstGsi: 0 }],
     pic: true,

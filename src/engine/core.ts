@@ -23,6 +23,8 @@ import { writeEmptyBank } from './x86/tlb-fill.ts';
 
 export interface CoreOptions {
   jit: boolean;
+  /** Processors: 1 (default) to MAXIMUM_PROCESSORS. The first one runs after a reset, the others wait to be started. */
+  processors?: number;
   /** Default: on the guest's own thread. */
   translator?: TranslatorFactory | undefined;
   /** Default: one of its own for what is saved, if that is possible. */
@@ -53,7 +55,7 @@ export class Core {
   readonly #bytes: Uint8Array;
 
   constructor(ramSize: number, options: CoreOptions) {
-    const shape = layout(ramSize);
+    const shape = layout(ramSize, options.processors);
     this.layout = shape;
     const wasmMemory = new WebAssembly.Memory({ initial: shape.wasmPages });
     const { buffer } = wasmMemory;
@@ -62,8 +64,8 @@ export class Core {
     writeEmptyBank(view);
     writeCrcTables(view);
     this.memory = new GuestMemory(buffer, shape.guestOrigin, ramSize);
-    this.running = new Vcpu(this);
-    this.vcpus = [this.running];
+    this.vcpus = shape.processors.map((_, index) => new Vcpu(this, index));
+    this.running = this.vcpus[0]!;
     const wide = compileInterpreter(shape, true, options.cache);
     const narrow = compileInterpreter(shape, false, options.cache);
     this.blocks = new Blocks(shape, buffer, { 16: narrow.module, 32: narrow.module, 64: wide.module });
@@ -102,7 +104,7 @@ export class Core {
       forgetJumps: () => {
         for (const { tlb } of this.vcpus) tlb.forgetJumps();
       },
-      instructions: () => this.running.budget.executed,
+      instructions: () => this.vcpus.reduce((sum, { budget }) => sum + budget.executed, 0),
       translator: createTranslator({ ramSize: this.layout.ramSize, helpers }),
       code: linear => this.#executable(linear),
       translates: code => code === 64 || (code === 32 && (this.running.cpu.get32(state.FLAT) & ALL_FLAT) === ALL_FLAT),
@@ -110,6 +112,34 @@ export class Core {
       // The same for both sizes of code, but for the way on: nothing else depends on the mode but through the state.
       functions: { ...this.narrow.exports, ...this.wide.exports, helper: this.wide.imports.helper },
     });
+  }
+
+  /** Instructions executed so far by all processors, exact even while one of them asks. */
+  get instructions(): number {
+    let sum = 0;
+    for (const vcpu of this.vcpus) sum += vcpu.instructions;
+    return sum;
+  }
+  /** Gives `vcpu` the place in which a processor executes. Never while another one is inside WebAssembly. */
+  switchTo(vcpu: Vcpu): void {
+    if (vcpu === this.running) return;
+    this.running.park();
+    vcpu.resume();
+    this.running = vcpu;
+  }
+  /**
+   * Does `work` with what only the running processor can: walks through page tables, deliveries. The processor that
+   * executes, if another one does, finds everything as it was.
+   */
+  as<T>(vcpu: Vcpu, work: () => T): T {
+    const before = this.running;
+    if (vcpu === before) return work();
+    this.switchTo(vcpu);
+    try {
+      return work();
+    } finally {
+      this.switchTo(before);
+    }
   }
 
   instance(code: CodeSize): Instance {

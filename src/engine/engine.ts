@@ -1,4 +1,4 @@
-/** A core with one processor, as the machine and the tests use it: what the two offer, in one object. */
+/** A core and its first processor, as the machine and the tests use it: what the two offer, in one object. */
 import type { GuestMemory } from '../memory/memory.ts';
 import type { Exception } from '../paravirt/processor.ts';
 import type { Blocks } from './blocks.ts';

@@ -1,4 +1,8 @@
-/** How the engine divides its WebAssembly memory. Addresses in bytes; guest RAM comes last, at `guestOrigin`. */
+/**
+ * How the engine divides its WebAssembly memory. Addresses in bytes. Guest RAM is at `guestOrigin`. Only what further
+ * processors need of their own comes after it (`processorArea`), so that code that has been translated for a machine with
+ * one processor serves a machine with several.
+ */
 import { CRC_TABLES, STATE, STATE_SIZE } from './x86/state.ts';
 
 /** A TLB entry: tag for reads, for writes, for execution (u64 each: the page's linear address), then the addend, flags. */
@@ -59,13 +63,16 @@ export const JUMP_CACHE_BYTES = JUMP_SETS * 2 * JUMP_ENTRY;
  */
 export const TLB_KEYS = JUMP_CACHE + 2 * JUMP_CACHE_BYTES;
 
+/** A key for every bank that the 4 GiB of a WebAssembly memory have room for. */
+const TLB_KEYS_BYTES = (0x100000000 / TLB_BANK) * 8;
+
 /** Where the interpreter's latest indirect jumps and calls went: u32 count, and from 16 on a ring of {u64 from, u64 to}. */
-export const JUMPS = TLB_KEYS + 0x100;
+export const JUMPS = TLB_KEYS + TLB_KEYS_BYTES;
 export const JUMPS_RING = 16;
 export const JUMPS_ENTRIES = 256;
 
 /** Decoded records. */
-export const RECORD_AREA = TLB_KEYS + 0x2000;
+export const RECORD_AREA = JUMPS + 0x2000;
 export const RECORD_SIZE = 32;
 export const RECORD_BYTES = 20 << 20;
 
@@ -86,27 +93,64 @@ export const MAXIMUM_RAM = 0xc0000000;
  */
 export const REGION_LIMIT = 300;
 
+/** Processors of a machine, at most. */
+export const MAXIMUM_PROCESSORS = 64;
+/** The sets of TLB banks, each with banks for three kinds of access and its notes. */
+export const TLB_SETS = TLB_BANKS / 3;
+const TLB_NOTES_BYTES = TLB_SETS * 2 * TLB_NOTES_LIST;
+
+/** What each processor has of its own in the WebAssembly memory: addresses. */
+export interface ProcessorArea {
+  /** The banks of its TLB. */
+  banks: number;
+  /** The notes of its TLB. */
+  notes: number;
+  /** Where its state stands while another processor executes. The only processor of a machine is never parked. */
+  parked: number;
+}
+
 export interface Layout {
   ramSize: number;
+  processors: readonly ProcessorArea[];
   pageKind: number;
   /** One u64 per guest page: bit n = the n-th 64 bytes hold translated code. */
   codeChunks: number;
   guestOrigin: number;
   /** Size of the whole WebAssembly memory in 64 KiB pages. */
   wasmPages: number;
+  /** The same for one processor: what modules ask for, so that machines with one and with several share them. */
+  importedPages: number;
 }
 
-export function layout(ramSize: number): Layout {
+/** @param processors how many; 1 to MAXIMUM_PROCESSORS */
+export function layout(ramSize: number, processors = 1): Layout {
   const pages = ramSize / 4096;
   const align = (address: number) => Math.ceil(address / 65536) * 65536;
   const codeChunks = align(PAGE_KIND + pages);
   const guestOrigin = align(codeChunks + pages * 8);
+  const areas: ProcessorArea[] = [{ banks: TLB_AREA, notes: TLB_NOTES_AREA, parked: 0 }];
+  let end = guestOrigin + ramSize;
+  if (processors > 1) {
+    // Banks start at multiples of their size: the interpreter computes an entry's bank and number from its address.
+    end = Math.ceil(end / TLB_BANK) * TLB_BANK;
+    for (let i = 1; i < processors; i++, end += TLB_BANK * TLB_BANKS) areas.push({ banks: end, notes: 0, parked: 0 });
+    for (const area of areas) {
+      if (area.notes === 0) {
+        area.notes = end;
+        end += TLB_NOTES_BYTES;
+      }
+      area.parked = end;
+      end += STATE_SIZE;
+    }
+  }
   return {
     ramSize,
+    processors: areas,
     pageKind: PAGE_KIND,
     codeChunks,
     guestOrigin,
-    wasmPages: Math.ceil((guestOrigin + ramSize) / 65536),
+    wasmPages: Math.ceil(end / 65536),
+    importedPages: Math.ceil((guestOrigin + ramSize) / 65536),
   };
 }
 
@@ -115,6 +159,6 @@ if (MAXIMUM_RAM > BLOCK_NONE)
 if (
   STATE + STATE_SIZE > CRC_TABLES ||
   CRC_TABLES + 8192 > TLB_NOTES_AREA ||
-  TLB_NOTES_AREA + (TLB_BANKS / 3) * 2 * TLB_NOTES_LIST > TLB_EMPTY
+  TLB_NOTES_AREA + TLB_NOTES_BYTES > TLB_EMPTY
 )
   throw new Error('layout: the state, the tables of CRC32, the notes of the TLB and the TLB overlap');

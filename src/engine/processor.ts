@@ -15,7 +15,8 @@ import { CR0_PE, CR0_PG, CR0_WP, EFER_LMA, EFER_LME } from '../x86/control.ts';
 import { TF } from '../x86/flags.ts';
 import { CS, DS, ES, FS, GS, LDTR, SS, TR } from '../x86/segments.ts';
 import * as vectors from '../x86/vectors.ts';
-import type { Engine } from './engine.ts';
+import { deliver as deliverFault } from './faults.ts';
+import type { Vcpu } from './vcpu.ts';
 import {
   ACCESS_EXECUTE,
   ACCESS_IMPLICIT,
@@ -58,15 +59,17 @@ export class EngineProcessor implements Processor {
   readonly clock: Clock;
   readonly log: Log;
   readonly tsc: Processor['tsc'];
+  /** Set by whoever gives out the turns. */
+  waited = 0;
   interrupts: InterruptSource | undefined;
   readonly kill: (reason: string) => void;
   readonly request: (what: 'power-off' | 'reset' | 'crash', reason?: string) => void;
-  readonly #engine: Engine;
+  readonly #vcpu: Vcpu;
 
-  constructor(id: number, engine: Engine, services: ProcessorServices) {
-    this.id = id;
-    this.#engine = engine;
-    this.memory = engine.memory;
+  constructor(vcpu: Vcpu, services: ProcessorServices) {
+    this.id = vcpu.index;
+    this.#vcpu = vcpu;
+    this.memory = vcpu.core.memory;
     this.clock = services.clock;
     this.log = services.log;
     this.tsc = services.tsc;
@@ -75,14 +78,14 @@ export class EngineProcessor implements Processor {
   }
 
   get cpl(): number {
-    return this.#engine.cpu.cpl;
+    return this.#vcpu.cpu.cpl;
   }
   get mode(): number {
-    return this.#engine.cpu.mode;
+    return this.#vcpu.cpu.mode;
   }
 
   get(register: RegisterName): bigint {
-    const { cpu } = this.#engine;
+    const { cpu } = this.#vcpu;
     switch (register) {
       case 'rip':
         return cpu.ip;
@@ -96,7 +99,7 @@ export class EngineProcessor implements Processor {
   }
 
   set(register: RegisterName, value: bigint): void {
-    const { cpu } = this.#engine;
+    const { cpu } = this.#vcpu;
     value = BigInt.asUintN(64, value);
     switch (register) {
       case 'rip':
@@ -106,7 +109,7 @@ export class EngineProcessor implements Processor {
         cpu.flags = Number(value & 0xffffffffn) | 2;
         cpu.updateBank();
         // From here on instructions are executed one by one.
-        if (value & BigInt(TF)) this.#engine.requestExit();
+        if (value & BigInt(TF)) this.#vcpu.requestExit();
         return;
       case 'cr8':
         cpu.environment.setTaskPriority(Number(value));
@@ -147,13 +150,13 @@ export class EngineProcessor implements Processor {
       change();
     } catch (thrown) {
       if (thrown !== FAULT) throw thrown;
-      this.#engine.cpu.set32(state.FAULT, 0);
+      this.#vcpu.cpu.set32(state.FAULT, 0);
       throw new Error('a control register was given a value that the architecture refuses');
     }
   }
 
   segment(name: SegmentName): Segment {
-    const { cpu } = this.#engine;
+    const { cpu } = this.#vcpu;
     const index = SEGMENTS[name];
     return {
       selector: cpu.selector(index),
@@ -163,7 +166,7 @@ export class EngineProcessor implements Processor {
     };
   }
   setSegment(name: SegmentName, value: Segment): void {
-    const { cpu } = this.#engine;
+    const { cpu } = this.#vcpu;
     const ip = name === 'cs' ? cpu.ip : 0n;
     setSegment(cpu, SEGMENTS[name], value.selector, value.base, value.limit, value.attributes);
     if (name === 'cs') {
@@ -174,13 +177,13 @@ export class EngineProcessor implements Processor {
   }
 
   translate(linear: bigint, access: { write?: boolean; user?: boolean; execute?: boolean } = {}): number | Exception {
-    const { cpu } = this.#engine;
+    const { cpu } = this.#vcpu;
     const bits =
       (access.write ? ACCESS_WRITE : 0) |
       (access.user ? ACCESS_USER : ACCESS_IMPLICIT) |
       (access.execute ? ACCESS_EXECUTE : 0) |
       ACCESS_PROBE;
-    const physical = cpu.functions.walk(BigInt.asUintN(64, linear), bits);
+    const physical = this.#walk(linear, bits);
     if (physical >= 0n) return Number(physical);
     const vector = cpu.get32(state.FAULT) & 0xff;
     const code = cpu.get32(state.FAULT_CODE);
@@ -190,7 +193,11 @@ export class EngineProcessor implements Processor {
   /** Guest-physical address or -1, without a word. */
   #find(linear: bigint, write: boolean, user: boolean): number {
     const bits = (write ? ACCESS_WRITE : 0) | (user ? ACCESS_USER : ACCESS_IMPLICIT) | ACCESS_PROBE | ACCESS_QUIET;
-    return Number(this.#engine.cpu.functions.walk(BigInt.asUintN(64, linear), bits));
+    return Number(this.#walk(linear, bits));
+  }
+  #walk(linear: bigint, access: number): bigint {
+    const { core, cpu } = this.#vcpu;
+    return core.as(this.#vcpu, () => cpu.functions.walk(BigInt.asUintN(64, linear), access));
   }
   read(linear: bigint, length: number, access: { user?: boolean } = {}): Uint8Array | undefined {
     const out = new Uint8Array(length);
@@ -219,11 +226,14 @@ export class EngineProcessor implements Processor {
   }
 
   raise(exception: Exception): void {
-    this.#engine.deliver(exception);
+    this.#vcpu.core.as(this.#vcpu, () => deliverFault(this.#vcpu, exception));
   }
   interrupt(vector: number): void {
-    const { cpu } = this.#engine;
-    this.#engine.countDelivery();
+    this.#vcpu.core.as(this.#vcpu, () => this.#interrupt(vector));
+  }
+  #interrupt(vector: number): void {
+    const { cpu } = this.#vcpu;
+    this.#vcpu.countDelivery();
     try {
       deliver(cpu, vector, undefined, 'external');
     } catch (thrown) {
@@ -231,7 +241,7 @@ export class EngineProcessor implements Processor {
       const second = cpu.get32(state.FAULT) & 0xff;
       const code = cpu.get32(state.FAULT_CODE);
       cpu.set32(state.FAULT, 0);
-      this.#engine.deliver({
+      deliverFault(this.#vcpu, {
         vector: second,
         code,
         ...(second === vectors.PF ? { address: cpu.get64(state.CR2) } : {}),
@@ -239,33 +249,54 @@ export class EngineProcessor implements Processor {
     }
   }
   invalidatePage(linear: bigint): void {
-    this.#engine.tlb.invalidate(BigInt.asUintN(64, linear));
+    this.#vcpu.tlb.invalidate(BigInt.asUintN(64, linear));
   }
   flush(global: boolean): void {
-    if (global) this.#engine.tlb.flushAll();
-    else this.#engine.tlb.flush(false);
+    if (global) this.#vcpu.tlb.flushAll();
+    else this.#vcpu.tlb.flush(false);
   }
   switchRoot(cr3: bigint): void {
-    switchRoot(this.#engine.cpu, cr3);
+    switchRoot(this.#vcpu.cpu, cr3);
   }
   flushRoot(cr3: bigint): void {
-    this.#engine.tlb.drop(rootSpace(cr3));
+    this.#vcpu.tlb.drop(rootSpace(cr3));
   }
 
   stepWithWritable(page: number): boolean {
-    const engine = this.#engine;
-    const before = engine.deliveries;
-    engine.stepWithWritable(page);
-    return engine.deliveries === before;
+    const vcpu = this.#vcpu;
+    const before = vcpu.deliveries;
+    vcpu.stepWithWritable(page);
+    return vcpu.deliveries === before;
   }
   halt(): void {
-    this.#engine.halt();
-    this.#engine.requestExit();
+    this.#vcpu.halted = true;
+    this.#vcpu.requestExit();
   }
   wake(): void {
-    this.#engine.wake();
+    this.#vcpu.halted = false;
+    this.#vcpu.stir();
   }
   attention(): void {
-    this.#engine.requestExit();
+    this.#vcpu.requestExit();
+  }
+
+  get started(): boolean {
+    return !this.#vcpu.waitsForStart;
+  }
+  start(): void {
+    this.#vcpu.start();
+  }
+  stop(): void {
+    this.#vcpu.stop();
+  }
+  get running(): boolean {
+    return this.#vcpu.core.running === this.#vcpu && !this.#vcpu.halted;
+  }
+  yield(): void {
+    this.#vcpu.giveAway();
+  }
+  nmi(): void {
+    this.#vcpu.cpu.set32(state.NMI_PENDING, 1);
+    this.#vcpu.requestExit();
   }
 }

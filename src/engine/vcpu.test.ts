@@ -31,7 +31,7 @@ const RSI = 6;
 const RDI = 7;
 
 function guest(...code: number[]) {
-  const engine = new Engine(RAM, { jit: false });
+  const engine = new Engine(RAM, { jit: false, processors: 2 });
   const { cpu, memory } = engine;
   let faults = 0;
   const environment: Partial<EngineEnvironment> = { boundary: () => {}, pageFault: () => ++faults > 0 };
@@ -94,9 +94,8 @@ test('only the page at the faulting address, and only if it is the one that is m
 test('a parked processor keeps its registers while another one has its place', () => {
   const { engine, cpu } = guest(0x90);
   const { vcpu } = engine;
-  const elsewhere = STATE + STATE_SIZE;
   for (const [i, element] of ARCHITECTURE.entries()) writeElement(cpu, element, BigInt(i & 0x7f));
-  vcpu.park(elsewhere);
+  vcpu.park();
   cpu.bytes.fill(0xee, STATE, STATE + STATE_SIZE);
   for (const [i, element] of ARCHITECTURE.entries())
     assert.equal(readElement(cpu, element), BigInt(i & 0x7f), `${element.name} parked`);

@@ -18,8 +18,18 @@ import { ACCESS_PROBE, ACCESS_QUIET } from './x86/access.ts';
 import { noteDebugException } from './x86/control.ts';
 import { Cpu, type Environment } from './x86/cpu.ts';
 import { type Executed, nextAtBoundary, resumeFlagAfter, type Shadow, trapsAfter } from './x86/debug-model.ts';
-import { resetFields } from './x86/registers.ts';
-import { NATIVE_EXCEPTIONS, NATIVE_SYSCALLS, STATE, STATE_SIZE, state } from './x86/state.ts';
+import { initialiseFields, resetFields } from './x86/registers.ts';
+import {
+  ACTIVE,
+  HALTED,
+  INITIALISED,
+  NATIVE_EXCEPTIONS,
+  NATIVE_SYSCALLS,
+  STATE,
+  STATE_SIZE,
+  STOPPED,
+  state,
+} from './x86/state.ts';
 import { ONE_SPACE, Tlb } from './x86/tlb.ts';
 import { summarize } from './x86/x87/control.ts';
 import { B, ES } from './x86/x87/unit.ts';
@@ -60,15 +70,21 @@ const UNLIMITED = 0x3fffffff;
 
 export class Vcpu {
   readonly core: Core;
+  /** Its place in `core.vcpus`. 0: the bootstrap processor. */
+  readonly index: number;
   readonly cpu: Cpu;
   readonly tlb: Tlb;
   readonly budget: Budget;
   environment!: EngineEnvironment;
-  /** Stopped by HLT until an interrupt comes. */
-  halted = false;
+  /** It has executed a PAUSE and given the rest of its turn away. Whoever gives it the next turn takes this back. */
+  paused = false;
+  /** Where its state stands while another processor runs. */
+  readonly #parked: number;
   readonly #stop: StopRecord;
   readonly #debug: GuestDebug;
   #exitWanted = false;
+  /** An INIT has come while it was executing. */
+  #initPending = false;
   /** The number of faults in a row that a hypervisor has dealt with, and the instructions executed before them. */
   #handled = 0;
   #handledAt = -1;
@@ -80,9 +96,12 @@ export class Vcpu {
    */
   #boundary = true;
 
-  constructor(core: Core) {
+  constructor(core: Core, index: number) {
     this.core = core;
-    this.tlb = new Tlb(core.memory.bytes.buffer as ArrayBuffer);
+    this.index = index;
+    const area = core.layout.processors[index]!;
+    this.#parked = area.parked;
+    this.tlb = new Tlb(core.memory.bytes.buffer as ArrayBuffer, area);
     this.cpu = new Cpu(core.memory.bytes.buffer as ArrayBuffer, core.memory, this.tlb, core.layout.pageKind);
     this.budget = new Budget(this.cpu);
     this.#stop = new StopRecord(this.cpu);
@@ -92,8 +111,10 @@ export class Vcpu {
     this.cpu.watchPort = (port, bytes) => this.watchPort(port, bytes);
     this.cpu.deliverFault = () => deliver(this, takeFault(this.cpu));
     this.cpu.codeWritten = (address, length) => core.codeWritten(address, length);
+    this.cpu.pause = () => this.giveAway();
+    if (index > 0) this.cpu.base = this.tlb.base = this.#parked;
   }
-  /** Called once: the interpreter's functions exist, and this processor's state stands at STATE. */
+  /** Called once: the interpreter's functions exist. */
   connect(): void {
     const { walk, deliver, revoke } = this.core.wide.exports;
     this.cpu.functions = { walk, deliver };
@@ -101,12 +122,9 @@ export class Vcpu {
     this.tlb.select(ONE_SPACE);
   }
 
-  /**
-   * Copies the state to `address`, for another processor to have STATE. From now on registers are read and written
-   * there.
-   */
-  park(address: number): void {
-    this.#move(address);
+  /** Copies the state out of STATE, for another processor to have it. From now on registers are read and written there. */
+  park(): void {
+    this.#move(this.#parked);
   }
   /** Copies the state back to STATE: this processor runs. */
   resume(): void {
@@ -115,7 +133,60 @@ export class Vcpu {
   #move(to: number): void {
     const { cpu } = this;
     cpu.bytes.copyWithin(to, cpu.base, cpu.base + STATE_SIZE);
-    cpu.base = to;
+    cpu.base = this.tlb.base = to;
+  }
+
+  /** It executes nothing until an interrupt comes (HLT), or until it is started. */
+  get halted(): boolean {
+    return this.cpu.get32(state.ACTIVITY) !== ACTIVE;
+  }
+  /** HLT, and its end. A processor that waits to be started goes on waiting. */
+  set halted(on: boolean) {
+    if (!this.waitsForStart) this.cpu.set32(state.ACTIVITY, on ? HALTED : ACTIVE);
+  }
+  /** It executes nothing until `start`, whatever interrupts come: after an INIT, or stopped by a hypervisor. */
+  get waitsForStart(): boolean {
+    return this.cpu.get32(state.ACTIVITY) >= INITIALISED;
+  }
+  /** It executes from its registers on, as they are. */
+  start(): void {
+    this.cpu.set32(state.ACTIVITY, ACTIVE);
+    this.stir();
+  }
+  /** It executes nothing from the next instruction on, until it is started. */
+  stop(): void {
+    this.cpu.set32(state.ACTIVITY, STOPPED);
+    this.requestExit();
+  }
+  /**
+   * INIT (SDM 3A 9.1, table 9-1): most registers are as after a reset, and the processor waits to be started. One that
+   * executes does so after its present instruction.
+   * @returns false if it is as an INIT leaves it already: nothing changes
+   */
+  init(): boolean {
+    if (this.cpu.get32(state.ACTIVITY) === INITIALISED) return false;
+    if (this.budget.inside) {
+      this.#initPending = true;
+      this.requestExit();
+      return true;
+    }
+    this.#initPending = false;
+    this.#initialise(initialiseFields);
+    this.cpu.set32(state.ACTIVITY, INITIALISED);
+    return true;
+  }
+  /**
+   * Something has happened to this processor, which may not be executing: whoever gives out the turns is to look. Only
+   * a processor without a turn to come needs that.
+   */
+  stir(): void {
+    const { running } = this.core;
+    if (running !== this) running.requestExit();
+  }
+  /** Ends its turn after the present block: it has nothing to do but to wait for other processors. */
+  giveAway(): void {
+    this.paused = true;
+    this.requestExit();
   }
 
   /** What the loop (`run`) knows between two instructions, for saved-processor.ts. */
@@ -174,17 +245,21 @@ export class Vcpu {
     this.#boundary = true;
     this.cpu.set32(state.ATTENTION, 1);
     this.budget.forfeit();
+    if (this.halted) this.stir();
   }
 
   /** The state after a reset (SDM 3A 9.1.1), but with segments and RIP as loaders set them afterwards. */
   reset(): void {
+    this.#initialise(resetFields);
+    if (this.index > 0) this.cpu.set32(state.ACTIVITY, INITIALISED);
+  }
+  #initialise(fields: (cpu: Cpu) => void): void {
     const { cpu } = this;
-    resetFields(cpu);
+    fields(cpu);
     this.tlb.flushAll();
     cpu.updateMode();
     cpu.updateUnits();
     cpu.updateBank();
-    this.halted = false;
   }
 
   /**
@@ -207,6 +282,7 @@ export class Vcpu {
     for (;;) {
       this.#exitWanted = false;
       if (this.#dead) return 'attention';
+      if (this.#initPending) this.init();
       const shadow = this.#shadow();
       const pending = cpu.get32(state.PENDING_DEBUG);
       const next = nextAtBoundary(pending, shadow);
@@ -216,7 +292,7 @@ export class Vcpu {
         cpu.set32(state.PENDING_DEBUG, 0);
         this.#deliverDebug(pending);
       } else {
-        if (next === 'interrupts' && this.#boundary) {
+        if (next === 'interrupts' && this.#boundary && !this.waitsForStart) {
           environment.boundary();
           this.#boundary = false;
         }

@@ -35,7 +35,7 @@ export function compareMachines(reference: Assembled, subject: Assembled, { what
   /** Runs both for one slice. @returns why the run ends; undefined if it goes on */
   async function slice(instructions: number, ram: boolean): Promise<Exit | undefined> {
     for (const event of events.splice(0)) for (const { machine } of [reference, subject]) event(machine);
-    const from = subject.engine.instructions;
+    const from = subject.machine.instructions;
     const expected = await reference.machine.run({ instructions });
     const exit = await subject.machine.run({ instructions });
     const found = difference(reference.engine, subject.engine, ram);

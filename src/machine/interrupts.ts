@@ -3,7 +3,7 @@
  * answer both questions itself; bare hardware has its local APIC answer.
  */
 import type { LocalApic, ProcessorPins } from '../devices/local-apic.ts';
-import type { Engine } from '../engine/engine.ts';
+import type { Vcpu } from '../engine/vcpu.ts';
 import { state } from '../engine/x86/state.ts';
 import type { Questions } from '../paravirt/operations.ts';
 import type { Processor } from '../paravirt/processor.ts';
@@ -11,7 +11,7 @@ import { NMI } from '../x86/vectors.ts';
 import type { Count } from './counts.ts';
 
 export interface InterruptsOptions {
-  engine: Engine;
+  vcpu: Vcpu;
   processor: Processor;
   questions: Questions;
   /** Undefined where the platform has none. */
@@ -23,15 +23,15 @@ export interface InterruptsOptions {
 }
 
 export class Interrupts {
-  readonly #engine: Engine;
+  readonly #vcpu: Vcpu;
   readonly #processor: Processor;
   readonly #questions: Questions;
   readonly #apic: LocalApic | undefined;
   readonly #delivered: Count;
   readonly #alwaysAttentive: boolean;
 
-  constructor({ engine, processor, questions, apic, delivered, alwaysAttentive }: InterruptsOptions) {
-    this.#engine = engine;
+  constructor({ vcpu, processor, questions, apic, delivered, alwaysAttentive }: InterruptsOptions) {
+    this.#vcpu = vcpu;
     this.#processor = processor;
     this.#questions = questions;
     this.#apic = apic;
@@ -40,27 +40,43 @@ export class Interrupts {
     if (apic) apic.pins = this.#pins();
   }
 
-  /** The processor's pins, as its local APIC sees them. INIT and start-up reach no second processor: there is one. */
+  /** The processor's pins, as its local APIC sees them. */
   #pins(): ProcessorPins {
     return {
-      onChange: () => this.#engine.requestExit(),
-      nmi: () => {
-        this.#nmiPending = true;
-        this.#engine.requestExit();
-      },
-      init: () => {},
-      startUp: () => {},
+      onChange: () => this.#vcpu.requestExit(),
+      nmi: () => this.#processor.nmi(),
+      init: () => this.#init(),
+      startUp: vector => this.#startUp(vector),
     };
   }
 
+  /**
+   * INIT. The bootstrap processor goes on in firmware then, which starts the machine anew: ours knows no other reason to
+   * come there (SDM 3A 9.4).
+   */
+  #init(): boolean {
+    if (this.#vcpu.index === 0) this.#processor.request('reset');
+    else return this.#vcpu.init();
+    return true;
+  }
+  /** A start-up message: real mode, at the beginning of a page (SDM 3A 9.4.3). A processor that runs ignores it. */
+  #startUp(vector: number): void {
+    const vcpu = this.#vcpu;
+    if (!vcpu.waitsForStart || this.#questions.startUp?.(vector)) return;
+    const code = this.#processor.segment('cs');
+    this.#processor.setSegment('cs', { ...code, selector: vector << 8, base: BigInt(vector << 12) });
+    this.#processor.set('rip', 0n);
+    vcpu.start();
+  }
+
   get #nmiPending(): boolean {
-    return this.#engine.cpu.get32(state.NMI_PENDING) !== 0;
+    return this.#vcpu.cpu.get32(state.NMI_PENDING) !== 0;
   }
   set #nmiPending(pending: boolean) {
-    this.#engine.cpu.set32(state.NMI_PENDING, pending ? 1 : 0);
+    this.#vcpu.cpu.set32(state.NMI_PENDING, pending ? 1 : 0);
   }
   get #nmiWaits(): boolean {
-    return this.#nmiPending && !this.#engine.cpu.nmiBlocked;
+    return this.#nmiPending && !this.#vcpu.cpu.nmiBlocked;
   }
 
   /** True if an interrupt waits, RFLAGS.IF aside. */
@@ -74,12 +90,12 @@ export class Interrupts {
   /** True if the halted processor is to go on now. */
   get awakens(): boolean {
     if (this.#nmiWaits) return true; // whatever IF is
-    return this.wait() && (this.#engine.cpu.interruptFlag || this.#questions.deliver !== undefined);
+    return this.wait() && (this.#vcpu.cpu.interruptFlag || this.#questions.deliver !== undefined);
   }
 
   /** True if nothing can wake the processor when it halts now: no hypervisor delivers, IF is off, and no NMI waits. */
   get deaf(): boolean {
-    return !this.#engine.cpu.interruptFlag && !this.#questions.deliver && !this.#nmiPending;
+    return !this.#vcpu.cpu.interruptFlag && !this.#questions.deliver && !this.#nmiPending;
   }
 
   /** Between two instructions: delivers what is pending and allowed. */
@@ -87,32 +103,32 @@ export class Interrupts {
     if (this.#nmiWaits) this.#deliverNmi();
     else if (this.#questions.deliver) this.#deliverByHypervisor(this.#questions.deliver);
     // ATTENTION: something may be pending. It stays set while an interrupt waits for IF.
-    else if (this.#engine.cpu.get32(state.ATTENTION)) this.#deliverByApic();
+    else if (this.#vcpu.cpu.get32(state.ATTENTION)) this.#deliverByApic();
   }
 
   #setAttention(on: boolean): void {
-    this.#engine.cpu.set32(state.ATTENTION, on ? 1 : 0);
+    this.#vcpu.cpu.set32(state.ATTENTION, on ? 1 : 0);
   }
 
   #deliverNmi(): void {
     this.#nmiPending = false;
-    this.#engine.cpu.nmiBlocked = true;
-    this.#engine.wake();
+    this.#vcpu.cpu.nmiBlocked = true;
+    this.#vcpu.halted = false;
     this.#processor.interrupt(NMI);
   }
 
   #deliverByHypervisor(deliver: () => boolean): void {
     this.#setAttention(this.#alwaysAttentive || this.wait());
-    if (deliver()) this.#engine.wake();
+    if (deliver()) this.#vcpu.halted = false;
   }
 
   #deliverByApic(): void {
     if (!this.wait()) return this.#setAttention(false);
-    if (!this.#engine.cpu.interruptFlag) return;
+    if (!this.#vcpu.cpu.interruptFlag) return;
     const vector = this.#apic!.acknowledge();
     if (vector < 0) return;
     this.#delivered.value++;
-    this.#engine.wake();
+    this.#vcpu.halted = false;
     this.#processor.interrupt(vector);
     this.#setAttention(this.wait());
     this.#questions.delivered?.(vector);

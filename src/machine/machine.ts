@@ -41,8 +41,8 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
         throw error;
       })
     : DISK_IMAGE;
-  const parts: Parts = connect(engine, options, module, {
-    onTyping: () => engine.halted && parts.time.following?.idle(),
+  const parts: Parts = connect(engine.core, options, module, {
+    onTyping: () => engine.core.vcpus.every(({ halted }) => halted) && parts.time.following?.idle(),
     onTyped: () => loop.wake(),
   });
   const host = typeof clock === 'object' ? clock : undefined;
@@ -55,20 +55,20 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
 
 /** What the embedder sees. A function of its own, for nothing that outlives `assemble` may hold on to the images. */
 function control(parts: Parts, loop: RunLoop, code: string, restored: boolean): Machine {
-  const { engine, input, log, processors, table, board, time } = parts;
+  const { core, input, log, table, board, time } = parts;
   return machineOf({
     run: limits => (restored ? runRestored(parts, loop, limits) : loop.run(limits)),
     snapshot: () => takeSnapshot(parts, code),
     stop: () => loop.stop(),
     request() {
-      if (engine.halted) time.following?.idle();
+      if (core.vcpus.every(({ halted }) => halted)) time.following?.idle();
       if (!table.requestShutdown?.()) board?.pressPowerButton();
       loop.wake();
     },
     type: input.type,
     statistics: () => statistics(parts, loop),
-    instructions: () => engine.instructions,
-    describe: () => describe(processors[0].processor, engine),
+    instructions: () => core.instructions,
+    describe: () => describe(parts.processors),
     log: log.lines,
   });
 }
@@ -88,10 +88,10 @@ async function runRestored({ ending }: Parts, loop: RunLoop, limits: RunLimits):
 }
 
 function statistics(parts: Parts, loop: RunLoop): Statistics {
-  const { engine, table, time, exits, operations, tallies, network } = parts;
+  const { core, table, time, exits, operations, tallies, network } = parts;
   return {
     hypervisor: table.name,
-    instructions: engine.instructions,
+    instructions: core.instructions,
     guestTime: time.clock.now(),
     hostTime: loop.hostTime,
     haltedTime: loop.haltedTime,
@@ -100,6 +100,6 @@ function statistics(parts: Parts, loop: RunLoop): Statistics {
     operations: operations.named(),
     ...tallies.named(),
     networks: network.statistics(),
-    ...(engine.jit && { translation: { ...engine.jit.statistics } }),
+    ...(core.jit && { translation: { ...core.jit.statistics } }),
   };
 }

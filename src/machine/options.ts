@@ -1,4 +1,5 @@
 /** What a machine is made of and what it shows: the options, their defaults and checks, `Machine` and `Statistics`. */
+import { ImageError } from '../boot/image-error.ts';
 import type { BootEntry, BootModule } from '../boot/load.ts';
 import type { Device, Slot } from '../devices/device.ts';
 import type { RegionLibrary } from '../engine/jit/library.ts';
@@ -10,9 +11,11 @@ import type { HostClock } from '../host/clock.ts';
 import type { Console } from '../host/console.ts';
 import type { Disk } from '../host/disk.ts';
 import { findHypervisor } from '../hypervisors/list.ts';
-import type { HypervisorModule } from '../paravirt/operations.ts';
+import type { HypervisorModule, Paravirt } from '../paravirt/operations.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
+import { arrange, type Topology } from '../x86/topology.ts';
 import type { NetworkStatistics } from './network-input.ts';
+import { LARGEST_SEED, type ScheduleOption } from './schedule.ts';
 
 export interface MachineOptions {
   /**
@@ -37,6 +40,10 @@ export interface MachineOptions {
   entry?: BootEntry;
   /** RAM in bytes, a multiple of 4096. Default 256 MiB. */
   memory?: number;
+  /** Processors: their number, or how they are arranged. Default 1. */
+  cpus?: number | Partial<Topology>;
+  /** How several processors take turns: `fair` (default), or the seed of a schedule that is drawn (schedule.ts). */
+  schedule?: ScheduleOption;
   /** A name of `hypervisors/list.ts`, or the embedder's own module. Default `bare`. */
   hypervisor?: string | HypervisorModule;
   /** `virtual` counts executed instructions (one is a nanosecond); otherwise a host's clock. Default `virtual`. */
@@ -141,6 +148,31 @@ const FOR_A_START = ['kernel', 'initrd', 'append', 'commandLine', 'modules', 'en
 export function checkSnapshotOptions(options: MachineOptions): void {
   const given = options.snapshot && FOR_A_START.find(name => options[name] !== undefined);
   if (given) throw new Error(`${given}: the guest is the snapshot's`);
+}
+
+/** @throws Error for processors that no machine here can have, or that the hypervisor cannot start */
+export function topologyOf({ cpus = 1 }: MachineOptions, { name, smp }: Paravirt): Topology {
+  const topology = arrange(typeof cpus === 'number' ? { cpus } : cpus);
+  if (typeof topology === 'string') throw new Error(`cpus: ${topology}`);
+  if (topology.cpus > smp.maximum)
+    throw new ImageError(
+      `${name} has ${smp.maximum === 1 ? 'one processor' : `at most ${smp.maximum} processors`} here, so --cpus ${topology.cpus} is too many`,
+    );
+  return topology;
+}
+
+/** How many processors there are to be. @throws Error for what cannot be */
+export function processorCount({ cpus = 1 }: MachineOptions): number {
+  const topology = arrange(typeof cpus === 'number' ? { cpus } : cpus);
+  if (typeof topology === 'string') throw new Error(`cpus: ${topology}`);
+  return topology.cpus;
+}
+
+/** @throws Error for a schedule that is none */
+export function scheduleOption({ schedule = 'fair' }: MachineOptions): ScheduleOption {
+  if (schedule !== 'fair' && !(Number.isInteger(schedule) && schedule >= 0 && schedule <= LARGEST_SEED))
+    throw new Error(`schedule: ${schedule} is neither "fair" nor a seed from 0 to ${LARGEST_SEED}`);
+  return schedule;
 }
 
 /** @throws Error for a name that is not in the list */

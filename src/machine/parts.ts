@@ -10,9 +10,12 @@ import { createLocalApicBoard } from '../devices/local-apic-board.ts';
 import { VGA_WINDOW } from '../devices/pc-layout.ts';
 import { PCI_DISKS } from '../devices/pci-disks.ts';
 import { PCI_NETWORKS } from '../devices/pci-networks.ts';
+import type { Core } from '../engine/core.ts';
 import { Engine, type EngineEnvironment } from '../engine/engine.ts';
 import { libraryName } from '../engine/jit/library.ts';
 import { EngineProcessor } from '../engine/processor.ts';
+import type { Vcpu } from '../engine/vcpu.ts';
+import { describeExceptions } from '../engine/x86/exceptions.ts';
 import { nativeMsrs } from '../engine/x86/msrs.ts';
 import { backEndsOf, checkBuses } from '../host/back-ends.ts';
 import { createLog, type Log } from '../host/log.ts';
@@ -20,14 +23,17 @@ import { Bus } from '../memory/bus.ts';
 import { nothing } from '../paravirt/native.ts';
 import type { HypervisorContext, HypervisorModule, Paravirt, Questions } from '../paravirt/operations.ts';
 import { StateStore } from '../state/state.ts';
+import { apicId, type Topology } from '../x86/topology.ts';
 import { Counts } from './counts.ts';
 import { Ending } from './ending.ts';
 import { type ConsoleInput, createConsoleInput } from './input.ts';
 import { Interrupts } from './interrupts.ts';
 import { createNetworkInput, type NetworkInput } from './network-input.ts';
-import { type MachineOptions, memorySize } from './options.ts';
+import { type MachineOptions, memorySize, processorCount, scheduleOption, topologyOf } from './options.ts';
 import { bindQuestions, busQuestions, cpuidQuestion, msrQuestions, type Tallies } from './questions.ts';
 import { createRandom } from './random.ts';
+import { createSchedule } from './schedule.ts';
+import { Scheduler } from './scheduler.ts';
 import { createTallies } from './tallies.ts';
 import { createTime, createTsc, type GuestTime, type TimeStampCounter } from './time.ts';
 
@@ -39,6 +45,7 @@ const FIRST_SECTORS = 1 << 16;
 
 /** One processor with what is its own. */
 export interface ProcessorParts {
+  readonly vcpu: Vcpu;
   readonly processor: EngineProcessor;
   readonly tsc: TimeStampCounter;
   readonly apic: LocalApic | undefined;
@@ -47,7 +54,9 @@ export interface ProcessorParts {
 }
 
 export interface Parts {
-  readonly engine: Engine;
+  readonly core: Core;
+  readonly topology: Topology;
+  readonly scheduler: Scheduler;
   readonly states: StateStore;
   readonly log: Log;
   readonly time: GuestTime;
@@ -58,7 +67,7 @@ export interface Parts {
   readonly table: Paravirt;
   /** Undefined where the platform has no emulated device. */
   readonly board: Board | undefined;
-  /** In order of their ids. There is one so far. */
+  /** In order of their places: `processors[i]` has `core.vcpus[i]`. */
   readonly processors: readonly ProcessorParts[];
   readonly exits: Counts;
   readonly operations: Counts;
@@ -70,6 +79,7 @@ export function createEngine(options: MachineOptions): Engine {
   const ramSize = memorySize(options);
   return new Engine(ramSize, {
     jit: options.engine !== 'interpreter',
+    processors: processorCount(options),
     translator: options.translator,
     library: options.library,
     libraryName: codeName(options),
@@ -103,15 +113,17 @@ export interface Listener {
  * Connects everything but the guest. What is made here outlives the images in `options`, so it keeps no hold of `options`.
  * @throws Error for misuse
  */
-export function connect(engine: Engine, options: MachineOptions, module: HypervisorModule, listener: Listener): Parts {
-  const { memory } = engine;
+export function connect(core: Core, options: MachineOptions, module: HypervisorModule, listener: Listener): Parts {
+  const { memory } = core;
   const log = createLog(options.onLog);
   const states = new StateStore();
   const host = typeof options.clock === 'object' ? options.clock : undefined;
-  const time = createTime(host, () => engine.instructions, states);
+  const scheduler = new Scheduler(core, createSchedule(scheduleOption(options), states), states);
+  const time = createTime(host, scheduler.progress, states);
   const { clock } = time;
-  clock.onEarlier = () => engine.requestExit();
-  const ending = new Ending(() => engine.requestExit());
+  const stop = () => core.running.requestExit();
+  clock.onEarlier = stop;
+  const ending = new Ending(stop);
   const { kill, request } = ending;
   const input = createConsoleInput(options.console, listener.onTyping, listener.onTyped);
   const { console } = input;
@@ -121,11 +133,13 @@ export function connect(engine: Engine, options: MachineOptions, module: Hypervi
   const ports = new Bus('port', log);
   const mmio = new Bus('mmio', log);
 
-  const tsc = createTsc(clock, engine.cpu);
-  const processor = new EngineProcessor(0, engine, { clock, log, tsc, kill, request });
+  const tscs = core.vcpus.map(({ cpu }) => createTsc(clock, cpu));
+  const cpus = core.vcpus.map(
+    (vcpu, index) => new EngineProcessor(vcpu, { clock, log, tsc: tscs[index]!, kill, request }),
+  );
   let board: Board | undefined;
   const context: HypervisorContext = {
-    cpus: [processor],
+    cpus,
     memory,
     clock,
     state: (name, version, initial) => states.state(name, version, initial),
@@ -139,8 +153,10 @@ export function connect(engine: Engine, options: MachineOptions, module: Hypervi
     request,
   };
   const table = module.make(context);
+  const topology = topologyOf(options, table);
+  const apicIds = cpus.map(({ id }) => apicId(topology, id));
   const physicalAddressBits = PHYSICAL_ADDRESS_BITS;
-  const common = { ports, mmio, clock, states, memory, log, tscs: [tsc], physicalAddressBits, kill, request };
+  const common = { ports, mmio, clock, states, memory, log, tscs, apicIds, physicalAddressBits, kill, request };
   const { platform } = table.boot;
   const diskBuses = busesOf(table.boot.diskBuses, platform === 'pc' ? [...PCI_DISKS.keys()] : []);
   checkBuses(given.disks, diskBuses, table.name);
@@ -150,28 +166,18 @@ export function connect(engine: Engine, options: MachineOptions, module: Hypervi
   const [[diskBus], [networkBus]] = [diskBuses, networkBuses];
   if (platform === 'pc') board = createPcBoard({ ...common, console, backEnds: given, diskBus, networkBus });
   else if (platform === 'local-apic') board = createLocalApicBoard(common);
-  if (platform === 'pc') engine.mapDevice(VGA_WINDOW.start, VGA_WINDOW.end);
+  if (platform === 'pc') core.mapDevice(VGA_WINDOW.start, VGA_WINDOW.end);
   addDevices(board, options, table);
 
   const [exits, operations] = [new Counts(), new Counts()];
   const tallies = createTallies(table.cpu, nativeMsrs);
-  const shared = {
-    engine,
-    states,
-    log,
-    time,
-    ending,
-    input,
-    network,
-    context,
-    table,
-    board,
-    exits,
-    operations,
-    tallies,
-  };
-  const first = connectProcessor(shared, processor, tsc, createRandom(engine.cpu, processor.id, host === undefined));
-  return { ...shared, processors: [first] };
+  const machine = { core, topology, scheduler, states, log, time, ending, input, network };
+  const shared = { ...machine, context, table, board, exits, operations, tallies };
+  const processors = cpus.map((processor, index) =>
+    connectProcessor(shared, core.vcpus[index]!, processor, tscs[index]!, host === undefined),
+  );
+  scheduler.connect(processors, time);
+  return { ...shared, processors };
 }
 
 /** Names of buses: those that the hypervisor's guests prefer come first. */
@@ -186,20 +192,24 @@ function addDevices(board: Board | undefined, { devices }: MachineOptions, { nam
   for (const device of devices(board.slot)) board.add(device);
 }
 
-/** Connects one processor to its local APIC, and to all that answers its questions. */
+/**
+ * Connects one processor to its local APIC, and to all that answers its questions.
+ * @param repeats true: its random numbers are the same in every run
+ */
 function connectProcessor(
   parts: Omit<Parts, 'processors'>,
+  vcpu: Vcpu,
   processor: EngineProcessor,
   tsc: TimeStampCounter,
-  random: () => bigint,
+  repeats: boolean,
 ): ProcessorParts {
-  const { engine, table, context, board, exits, operations, tallies, ending } = parts;
-  const { cpu } = engine;
+  const { table, context, topology, board, exits, operations, tallies, ending } = parts;
+  const { cpu } = vcpu;
   const apic = board?.localApics[processor.id];
   processor.interrupts = apic;
   const questions = bindQuestions(table, processor, operations, tallies);
   const interrupts = new Interrupts({
-    engine,
+    vcpu,
     processor,
     questions,
     apic,
@@ -214,7 +224,7 @@ function connectProcessor(
     ...questions,
     ...busQuestions(answerers),
     ...msrQuestions(answerers),
-    ...cpuidQuestion(answerers),
+    ...cpuidQuestion(answerers, topology),
     hypercall:
       hypercall &&
       (() => {
@@ -224,7 +234,7 @@ function connectProcessor(
     halt() {
       halts.value++;
       if (halt) halt();
-      else engine.halt();
+      else vcpu.halted = true;
     },
     interruptPending: () => interrupts.wait(),
     boundary: () => interrupts.deliver(),
@@ -237,16 +247,22 @@ function connectProcessor(
     setTaskPriority(value) {
       if (apic) apic.cr8 = value;
     },
-    random,
+    random: createRandom(cpu, processor.id, repeats),
     ...(board?.coprocessorError && processor.id === 0 ? { coprocessorError: board.coprocessorError } : {}),
     kill: ending.kill,
-    tripleFault: () => ending.end({ kind: 'triple-fault', reason: engine.recent.slice(-3).join('; ') }),
+    tripleFault: () => ending.end({ kind: 'triple-fault', reason: tripleFaultOf(vcpu) }),
   };
-  engine.environment = environment;
+  vcpu.environment = environment;
   cpu.environment = environment;
-  engine.native = {
+  vcpu.native = {
     exceptions: !questions.exception && !questions.pageFault,
     syscalls: !questions.syscall,
   };
-  return { processor, tsc, apic, questions, interrupts };
+  return { vcpu, processor, tsc, apic, questions, interrupts };
+}
+
+/** A processor that shuts down takes the others with it: a board starts anew then (SDM 3A 6.15, interrupt 8). */
+function tripleFaultOf({ core, cpu, index }: Vcpu): string {
+  const who = core.vcpus.length > 1 ? `processor ${index}: ` : '';
+  return who + describeExceptions(cpu).slice(-3).join('; ');
 }

@@ -15,6 +15,7 @@ import { operations, type Paravirt, type Questions } from '../paravirt/operation
 import type { Processor } from '../paravirt/processor.ts';
 import type { AnyFunction } from '../paravirt/replace.ts';
 import { CR4_OSXSAVE } from '../x86/control.ts';
+import { apicId, type Topology } from '../x86/topology.ts';
 import type { Counts } from './counts.ts';
 import type { createTallies } from './tallies.ts';
 
@@ -125,11 +126,12 @@ export function msrQuestions({ table, processor, cpu, apic, exits, tallies }: An
 }
 
 /** CPUID: the hypervisor's leaves, which may be made from the processor's own. */
-export function cpuidQuestion({ questions, processor, cpu, apic, exits }: Answerers) {
+export function cpuidQuestion({ questions, processor, cpu, apic, exits }: Answerers, topology: Topology) {
   const count = exits.of('cpuid');
   const natively = (leaf: number, subleaf: number) =>
     cpuid(leaf, subleaf, {
-      apicId: processor.id,
+      apicId: apicId(topology, processor.id),
+      topology,
       osxsave: (cpu.get32(state.CR4) & CR4_OSXSAVE) !== 0,
       apic: apic?.enabled ?? false,
     });

@@ -35,11 +35,11 @@ export class RunLoop {
   }
 
   async run({ timeout = Number.POSITIVE_INFINITY, instructions = Number.POSITIVE_INFINITY }: RunLimits): Promise<Exit> {
-    const { engine, ending, time, network } = this.#parts;
+    const { core, ending, time, network } = this.#parts;
     const host = this.#host;
     const started = host.now();
     const deadline = started + timeout * 1e9;
-    const last = engine.instructions + instructions;
+    const last = core.instructions + instructions;
     let turned = started;
     this.#stopping = false;
     for (;;) {
@@ -49,7 +49,7 @@ export class RunLoop {
 
       const why = this.#runGuest(last);
       if (ending.exit) return this.#finish(ending.exit, started);
-      if (engine.instructions >= last) return this.#finish({ kind: 'stopped' }, started);
+      if (core.instructions >= last) return this.#finish({ kind: 'stopped' }, started);
 
       if (why === 'halt' && !(await this.#idle())) return this.#finish({ kind: 'dead-halt' }, started);
 
@@ -64,33 +64,40 @@ export class RunLoop {
 
   /** Executes instructions until the next timer is due, a slice is over, or the guest needs something. */
   #runGuest(last: number) {
-    const { engine, time, network } = this.#parts;
+    const { core, time, network, scheduler } = this.#parts;
     const { clock, virtual, following } = time;
+    const next = scheduler.next();
     const longest = network.awaits ? HOST_SLICE : VIRTUAL_SLICE;
     const slice = following ? Math.min(following.slice(), HOST_SLICE) : Math.min(clock.next - clock.now(), longest);
     this.#tellStolen();
-    const left = last - engine.instructions;
-    const until = engine.instructions + Math.ceil(Math.min(slice, left));
+    if (!next) return 'halt';
+    const { vcpu } = next;
+    const most = scheduler.instructionsFor(slice);
+    const left = last - core.instructions;
+    const until = vcpu.instructions + Math.ceil(Math.min(most, left));
     // No timer of the host's waits for a certain instruction, so that a slice may end a little before.
-    const exactly = virtual !== undefined || left <= slice;
-    return until > engine.instructions ? engine.run(until, exactly) : 'budget';
+    const exactly = virtual !== undefined || left <= most;
+    const why = until > vcpu.instructions ? vcpu.run(until, exactly) : 'budget';
+    // Others may be able to execute though this one is halted.
+    return core.vcpus.length > 1 ? 'budget' : why;
   }
 
-  /** The guest is halted: waits until something may wake it. @returns false if nothing ever will */
+  /** All processors are halted: waits until something may wake it. @returns false if nothing ever will */
   async #idle(): Promise<boolean> {
-    const { engine, time, input, network, processors } = this.#parts;
+    const { core, time, input, network, processors, scheduler } = this.#parts;
     const { clock, virtual, following } = time;
-    const [{ interrupts }] = processors;
-    if (interrupts.awakens) {
-      engine.wake();
+    const woken = processors.find(({ vcpu, interrupts }) => !vcpu.waitsForStart && interrupts.awakens);
+    if (woken) {
+      woken.vcpu.halted = false;
       return true;
     }
+    const deaf = processors.every(({ vcpu, interrupts }) => vcpu.waitsForStart || interrupts.deaf) && !scheduler.holds;
     const listened = input.listened || network.awaits;
-    if (interrupts.deaf || (clock.next === Number.POSITIVE_INFINITY && !listened)) return false;
+    if (deaf || (clock.next === Number.POSITIVE_INFINITY && !listened)) return false;
     const before = this.#host.now();
     if (following) {
       const left = clock.next - following.idle();
-      if (left > LONG_SLEEP) engine.jit?.save();
+      if (left > LONG_SLEEP) core.jit?.save();
       if (left > SHORTEST_SLEEP) await this.#sleepFor(clock.next - following.idle());
       following.idle();
     } else if (network.awaits && virtual) {
@@ -114,15 +121,19 @@ export class RunLoop {
   #tellStolen(): void {
     const stolen = this.#parts.time.following?.takeStolen() ?? 0;
     this.stolenTime += stolen;
-    if (stolen > 0) for (const { questions } of this.#parts.processors) questions.resumed?.(stolen);
+    if (stolen === 0) return;
+    for (const { processor, questions } of this.#parts.processors) {
+      processor.waited += stolen;
+      questions.resumed?.(stolen);
+    }
   }
 
   #finish(exit: Exit, started: number): Exit {
-    const { board, engine, network } = this.#parts;
+    const { board, core, network } = this.#parts;
     board?.flush();
     this.hostTime += this.#host.now() - started;
     if (exit.kind !== 'stopped') {
-      engine.close();
+      core.close();
       network.close();
     }
     return exit;
@@ -135,7 +146,7 @@ export class RunLoop {
 
   /** Somebody wants something of the machine: the guest's current slice or sleep ends. */
   wake(): void {
-    this.#parts.engine.requestExit();
+    this.#parts.core.running.requestExit();
     this.#sleep?.wake();
   }
 }

@@ -15,8 +15,8 @@ import type { Parts } from './parts.ts';
  * @throws Error where there is nothing that could go on, or from within what the guest asks
  */
 export function takeSnapshot(parts: Parts, code: string): Snapshot {
-  const { engine, states, time, table, context, board, ending } = parts;
-  const { vcpus } = engine.core;
+  const { core, states, time, table, context, board, ending } = parts;
+  const { vcpus } = core;
   if (ending.exit) throw new Error(`no snapshot: the guest has ended (${ending.exit.kind})`);
   if (vcpus.some(({ inside }) => inside))
     throw new Error('no snapshot while the guest executes: take it when `run` has returned, or from a timer');
@@ -26,7 +26,7 @@ export function takeSnapshot(parts: Parts, code: string): Snapshot {
     memory: context.memory.size,
     processors: vcpus.length,
     clock: time.virtual ? 'virtual' : 'host',
-    instructions: engine.instructions,
+    instructions: core.instructions,
     guestTime: time.clock.now(),
     code,
     disks: context.backEnds.disks.map(referenceTo),
@@ -48,10 +48,10 @@ function referenceTo(disk: Disk): DiskReference {
  * @throws SnapshotError naming the first thing that does not fit
  */
 export function restoreSnapshot(parts: Parts, snapshot: Snapshot, host: HostClock | undefined): void {
-  const { engine, states, time, table, context, board } = parts;
+  const { core, states, time, table, context, board } = parts;
   const { memory } = context;
   checkHeader(parts, snapshot.header);
-  const { vcpus } = engine.core;
+  const { vcpus } = core;
   explained(() => {
     placeNothing(table, context, board, snapshot.states);
     board?.restoring();
@@ -67,8 +67,8 @@ export function restoreSnapshot(parts: Parts, snapshot: Snapshot, host: HostCloc
     time.clock.restored();
     board?.restored();
     table.restored?.();
-    // Last, for the others ask for exits: the guest is to notice nothing.
-    for (const [index, vcpu] of vcpus.entries())
+    // Last, for the others ask for exits: the guest is to notice nothing. The first one comes last: it hears of the others.
+    for (const [index, vcpu] of [...vcpus.entries()].reverse())
       restoreProcessor(vcpu, snapshot.processors[index], `processor ${index}`);
   });
 }
@@ -95,14 +95,14 @@ function clear(ram: Uint8Array, from: number, to: number): void {
 }
 
 /** @throws SnapshotError if the snapshot is of another machine */
-function checkHeader({ engine, time, table, context }: Parts, header: Header): void {
+function checkHeader({ core, time, table, context }: Parts, header: Header): void {
   const { disks } = context.backEnds;
   const differ = (what: string, its: unknown, ours: unknown) => {
     if (its !== ours) throw new SnapshotError(`it is of a machine with ${what} ${String(its)}, not ${String(ours)}`);
   };
   differ('hypervisor', header.hypervisor, table.name);
   differ('RAM, in bytes:', header.memory, context.memory.size);
-  differ('processors:', header.processors, engine.core.vcpus.length);
+  differ('processors:', header.processors, core.vcpus.length);
   differ('clock', header.clock, time.virtual ? 'virtual' : 'host');
   differ('disks:', header.disks.length, disks.length);
   for (const [index, reference] of header.disks.entries()) checkDisk(reference, disks[index]!);

@@ -156,7 +156,17 @@ export const operations = {
      */
     tscMoved: operation(['cpu']),
   },
-  smp: {},
+  smp: {
+    /**
+     * A start-up message (SDM 3A 9.4.3) has come to a processor that waits for one. Return true if it has been dealt with.
+     * Native, or false: the processor starts in real mode at `vector` * 4096.
+     */
+    startUp: operation(['cpu', 'vector'], 'boolean', { nothing: true }),
+    /** The processor gets a turn, and executes from now on: asked where there are several. Native: nobody is told. */
+    scheduledIn: operation(['cpu'], 'nothing', { noted: 'never' }),
+    /** Its turn is over, because it is halted or because others have theirs: it executes nothing until `scheduledIn`. */
+    scheduledOut: operation(['cpu'], 'nothing', { noted: 'never' }),
+  },
 } as const;
 
 type Groups = typeof operations;

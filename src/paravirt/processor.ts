@@ -93,9 +93,34 @@ export interface Processor {
   stepWithWritable(page: number): boolean;
   /** Stops executing until an interrupt or `wake`. */
   halt(): void;
+  /** Ends a halt, even with RFLAGS.IF clear. Nothing is remembered: a processor that is not halted yet halts later. */
   wake(): void;
   /** Asks the engine to call `irq.deliver` at the next instruction boundary. */
   attention(): void;
+
+  /**
+   * False while it executes nothing, whatever interrupts come, because it waits to be started: all but the first do when
+   * the machine starts.
+   */
+  readonly started: boolean;
+  /** It executes, from its registers on, as they are: whoever starts it has set them. It may have been started before. */
+  start(): void;
+  /**
+   * It executes nothing after the present instruction, until it is started: by `start`, or by INIT and a start-up message
+   * of a local APIC.
+   */
+  stop(): void;
+  /** It has the turn: it, and no other, executes now. */
+  readonly running: boolean;
+  /** The rest of its turn is other processors': it can only wait for them. Without others that can execute it goes on. */
+  yield(): void;
+  /**
+   * Nanoseconds of guest time in which it could have executed and others did, or nobody did, because the host had one
+   * thread for all or the schedule would have it so. `time.resumed` tells of it, too, a while later.
+   */
+  readonly waited: number;
+  /** A non-maskable interrupt. */
+  nmi(): void;
 
   /** The local interrupt controller; undefined where the platform has none. */
   readonly interrupts: InterruptSource | undefined;
@@ -107,6 +132,8 @@ export interface Processor {
 
 /** The local APIC together with the 8259s, as the processor's INTR pin shows them. */
 export interface InterruptSource {
+  /** The APIC id, by which other processors address it. */
+  readonly id: number;
   /** True if a maskable interrupt could be delivered now (RFLAGS.IF aside). */
   pending(): boolean;
   /** Takes the interrupt: moves it from requested to in service. @returns its vector, or -1 if it has gone. */

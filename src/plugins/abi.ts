@@ -13,7 +13,7 @@ import { operations } from '../paravirt/operations.ts';
  * A binary of another major version is refused. A minor version adds imports and ops: a binary that was made for an
  * earlier one of the same major version runs.
  */
-export const ABI_VERSION = { major: 1, minor: 2 } as const;
+export const ABI_VERSION = { major: 1, minor: 3 } as const;
 /** Ops that version 1.0 had under another name, and their name now. */
 const RENAMED: Readonly<Record<string, string>> = { 'irq.settle': 'irq.catchUp' };
 /** Ops of version 1.0 that the machine does not ask any more: a binary may say that they are native, and no more. */

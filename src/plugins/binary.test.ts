@@ -281,6 +281,7 @@ test('every op of the waist that a binary can answer arrives, with what it is to
       'irq.softwareInterrupt': [11, 100n],
       'irq.delivered': [111],
       'time.resumed': [111.7],
+      'smp.startUp': [111],
     };
     const answer = call(op, cpu, ...(told[operation] ?? []));
     assert.deepEqual(cpu.kills, [], operation);

@@ -154,6 +154,7 @@ function makeTable(manifest: Manifest, binary: Binary, base: Paravirt = bareTabl
     mmu: groups.mmu,
     irq: groups.irq,
     time: groups.time,
+    smp: groups.smp,
     skip: { ...UNSAVED, ...manifest.skip },
   });
 }

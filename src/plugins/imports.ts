@@ -190,6 +190,25 @@ export const imports: Readonly<Record<string, Import>> = {
   ),
   halt: entry('cpu i32', 'Stops executing until an interrupt or `wake`.', (guest, cpu) => guest.processor(cpu).halt()),
   wake: entry('cpu i32', 'Ends that.', (guest, cpu) => guest.processor(cpu).wake()),
+  start: entry('cpu i32', 'Starts a processor that waits for it: from its registers on.', (guest, cpu) =>
+    guest.processor(cpu).start(),
+  ),
+  stop: entry('cpu i32', 'It executes nothing after this instruction, until it is started.', (guest, cpu) =>
+    guest.processor(cpu).stop(),
+  ),
+  started: entry('cpu i32 > i32', 'Does it not wait to be started?', (guest, cpu) =>
+    guest.processor(cpu).started ? 1 : 0,
+  ),
+  running: entry('cpu i32 > i32', 'Has it the turn: does it, and no other, execute now?', (guest, cpu) =>
+    guest.processor(cpu).running ? 1 : 0,
+  ),
+  yield_turn: entry('cpu i32', 'Gives the rest of its turn to other processors.', (guest, cpu) =>
+    guest.processor(cpu).yield(),
+  ),
+  waited: entry('cpu i32 > i64', 'Nanoseconds in which it could have executed and did not.', (guest, cpu) =>
+    BigInt(Math.floor(guest.processor(cpu).waited)),
+  ),
+  nmi: entry('cpu i32', 'A non-maskable interrupt.', (guest, cpu) => guest.processor(cpu).nmi()),
 
   // Time, in nanoseconds.
   now: entry('> i64', 'Since the start of the machine.', guest => BigInt(Math.floor(guest.context.clock.now()))),

@@ -63,7 +63,7 @@ async function makeMachine(name: string) {
   const module = hypervisors.find(hypervisor => hypervisor.name === name)!;
   const options = { memory: MEMORY, engine: 'interpreter', console: { write() {}, onInput() {} } } as const;
   const engine = createEngine(options);
-  const parts = connect(engine, options, module, { onTyping() {}, onTyped() {} });
+  const parts = connect(engine.core, options, module, { onTyping() {}, onTyped() {} });
   const { cpu, memory } = engine;
   const { load } = parts.table.boot;
   if (typeof load === 'function')

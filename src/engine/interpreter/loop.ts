@@ -31,7 +31,7 @@ export interface InterpreterModule {
 
 /** @param wide the interpreter of 64-bit mode, or that of all other modes */
 export function buildInterpreter(layout: Layout, wide: boolean): InterpreterModule {
-  const module = new Module(layout.wasmPages);
+  const module = new Module(layout.importedPages);
   const helpers: string[] = [];
   const functions = defineFunctions(module, layout, wide, helpers);
   const computeFlags = module.function(computeFlagsBody());

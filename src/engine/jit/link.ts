@@ -17,7 +17,7 @@ export const FUNCTIONS = {
 
 /** @param regions the bytes of their functions, which become `r0`, `r1`, … */
 export function linkRegions(layout: Layout, regions: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const module = new Module(layout.wasmPages);
+  const module = new Module(layout.importedPages);
   const helper = module.import('env', 'helper', ['i32'], ['i32']);
   const movs = module.import('env', 'bulkMovs', ['i64', 'i64', 'i64', 'i32'], ['i64']);
   const stos = module.import('env', 'bulkStos', ['i64', 'i64', 'i64', 'i32'], ['i64']);

@@ -367,6 +367,7 @@ export const controlHelpers: Record<string, Helper> = {
     cpu.environment.halt();
     cpu.requestExit();
   },
+  pause: cpu => cpu.pause(),
   check_flags_access: cpu => checkFlagsAccess(cpu, cpu.argument32(0)),
   pushed_flags: cpu => {
     checkFlagsAccess(cpu, cpu.argument32(0));

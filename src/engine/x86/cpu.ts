@@ -87,6 +87,8 @@ export class Cpu {
   functions!: Functions;
   /** Stop at the end of the block: interrupts, mode changes. Set by vcpu.ts. */
   requestExit: () => void = () => {};
+  /** PAUSE, while PAUSE_ENDS asks for this. Set by vcpu.ts. */
+  pause: () => void = () => {};
   /** Memory and ports that helpers access while breakpoints are armed. Set by vcpu.ts. */
   watch: (linear: bigint, bytes: number, write: boolean) => void = () => {};
   watchPort: (port: number, bytes: number) => void = () => {};

@@ -6,6 +6,7 @@
  * not speculate, and ARCH_CAPABILITIES says so truthfully: no retpolines, no mitigations.
  */
 import type { CpuidResult } from '../../paravirt/operations.ts';
+import { coreBits, type Topology, threadBits } from '../../x86/topology.ts';
 import type { Feature } from './instructions/row.ts';
 
 type Register = 'eax' | 'ebx' | 'ecx' | 'edx';
@@ -79,6 +80,10 @@ const QUALITIES: readonly Bit[] = [
   bit(0x80000001, 'edx', 29), // long mode
   bit(0x80000007, 'edx', 8), // invariant TSC
 ];
+/** Of leaf 1's EDX: leaf 1 counts the logical processors of a socket. */
+const HTT = 1 << 28;
+/** Of leaf 0x80000001's ECX. */
+const CMP_LEGACY = 1 << 1;
 /** Of leaf 1's EDX: there only while the local APIC is on. */
 const APIC = 1 << 9;
 /** Bits of leaf 1's EDX that AMD repeats in leaf 0x80000001. */
@@ -87,13 +92,15 @@ const REPEATED = 0x0183f3ff;
 export const offered: ReadonlySet<Feature> = new Set(Object.keys(FEATURES) as Feature[]);
 
 /** Family 15 (0xf), model 64, stepping 2: before the models whose erratum 400 makes Linux idle with care. */
-const SIGNATURE = 0x00040f02;
+export const SIGNATURE = 0x00040f02;
 const VENDOR = 'AuthenticAMD';
 const BRAND = 'Polyvisor virtual CPU'.padEnd(48, '\0');
 
 export interface CpuidInputs {
   /** Initial APIC id. */
   apicId: number;
+  /** How all processors are arranged. */
+  topology: Topology;
   /** CR4.OSXSAVE. */
   osxsave: boolean;
   /** The local APIC is there and on (IA32_APIC_BASE bit 11). */
@@ -117,6 +124,23 @@ const LEAF_80000007 = bits(0x80000007);
 const XSAVE_SIZE = 576;
 const XSTATE_X87_SSE = 3;
 
+/** Of a socket. */
+const logicalProcessors = ({ cores, threads }: Topology): number => cores * threads;
+/** Leaf 1's count is of cores: no core has several threads. */
+const isCmpLegacy = ({ cores, threads }: Topology): boolean => cores > 1 && threads === 1;
+
+/** Leaf 0xb (SDM 2A, CPUID): level 1 has the threads of a core, level 2 all of a socket. */
+function extendedTopology(subleaf: number, { topology, apicId }: CpuidInputs): CpuidResult {
+  switch (subleaf) {
+    case 0:
+      return { eax: threadBits(topology), ebx: topology.threads, ecx: 0x100, edx: apicId };
+    case 1:
+      return { eax: coreBits(topology), ebx: logicalProcessors(topology), ecx: 0x201, edx: apicId };
+    default:
+      return { eax: 0, ebx: 0, ecx: subleaf & 0xff, edx: apicId };
+  }
+}
+
 export function cpuid(leaf: number, subleaf: number, inputs: CpuidInputs): CpuidResult {
   const none = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
   switch (leaf) {
@@ -125,11 +149,15 @@ export function cpuid(leaf: number, subleaf: number, inputs: CpuidInputs): Cpuid
     case 1: {
       const ecx = (LEAF_1.ecx | (inputs.osxsave ? 1 << 27 : 0)) >>> 0;
       const edx = LEAF_1.edx & (inputs.apic ? -1 : ~APIC);
-      // CLFLUSH line of 8 quadwords, one logical processor.
-      return { eax: SIGNATURE, ebx: (inputs.apicId << 24) | (1 << 16) | (8 << 8), ecx, edx: edx >>> 0 };
+      const logical = logicalProcessors(inputs.topology);
+      // CLFLUSH line of 8 quadwords.
+      const ebx = ((inputs.apicId << 24) | (logical << 16) | (8 << 8)) >>> 0;
+      return { eax: SIGNATURE, ebx, ecx, edx: (edx | (logical > 1 ? HTT : 0)) >>> 0 };
     }
     case 7:
       return subleaf === 0 ? LEAF_7 : none;
+    case 0xb:
+      return inputs.topology.cpus > 1 ? extendedTopology(subleaf, inputs) : none;
     case 0xd:
       if (subleaf === 0) return { eax: XSTATE_X87_SSE, ebx: XSAVE_SIZE, ecx: XSAVE_SIZE, edx: 0 };
       return none;
@@ -139,7 +167,7 @@ export function cpuid(leaf: number, subleaf: number, inputs: CpuidInputs): Cpuid
       return {
         eax: SIGNATURE,
         ebx: 0,
-        ecx: LEAF_80000001.ecx,
+        ecx: isCmpLegacy(inputs.topology) ? (LEAF_80000001.ecx | CMP_LEGACY) >>> 0 : LEAF_80000001.ecx,
         edx: (LEAF_80000001.edx | (LEAF_1.edx & REPEATED & (inputs.apic ? -1 : ~APIC))) >>> 0,
       };
     case 0x80000002:
@@ -154,8 +182,11 @@ export function cpuid(leaf: number, subleaf: number, inputs: CpuidInputs): Cpuid
       return { eax: 0, ebx: 0x42004200, ecx: 0x02008140, edx: 0 };
     case 0x80000007:
       return LEAF_80000007;
-    case 0x80000008: // 40 bits physical, 48 linear
-      return { eax: 0x3028, ebx: 0, ecx: 0, edx: 0 };
+    case 0x80000008: {
+      const logical = logicalProcessors(inputs.topology);
+      const ecx = logical > 1 ? (coreBits(inputs.topology) << 12) | (logical - 1) : 0;
+      return { eax: 0x3028, ebx: 0, ecx, edx: 0 }; // 40 bits physical, 48 linear
+    }
     default:
       return none;
   }

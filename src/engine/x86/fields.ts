@@ -29,6 +29,8 @@ export interface Field {
   readonly initial?: bigint | readonly bigint[];
   /** What the waist calls it (paravirt/processor.ts), or each element of it. */
   readonly waist?: RegisterName | readonly (RegisterName | undefined)[];
+  /** An INIT leaves it alone, as it leaves all MSRs and units of floating point (SDM 3A table 9-1). */
+  readonly survivesInit?: true;
   /** Part of the lazy form of RFLAGS: compared and shown as RFLAGS only. */
   readonly lazy?: true;
   /** Where it must start at a multiple of more than its type's size. */
@@ -85,7 +87,7 @@ const recordFields = rows({
 /** A decoded record names these by one byte and 256. */
 // biome-ignore format: a table
 const vectorFields = rows({
-  XMM: { type: 'v128', count: 16, role: 'architecture', manual: 'SDM 1, 10.2.2' },
+  XMM: { type: 'v128', count: 16, role: 'architecture', survivesInit: true, manual: 'SDM 1, 10.2.2' },
 });
 
 // biome-ignore format: a table
@@ -93,19 +95,19 @@ const otherFields = rows({
   // x87 (SDM 1, 8.1) and SSE.
 
   /** Physical registers R0-R7: u64 significand, u16 sign and exponent, padding. */
-  FPU_REGISTERS: { type: 'v128', count: 8, role: 'architecture', manual: 'SDM 1, 8.1.2' },
-  FPU_CONTROL: { type: 'u16', role: 'architecture', manual: 'SDM 1, 8.1.5', initial: 0x37fn },
+  FPU_REGISTERS: { type: 'v128', count: 8, role: 'architecture', survivesInit: true, manual: 'SDM 1, 8.1.2' },
+  FPU_CONTROL: { type: 'u16', role: 'architecture', survivesInit: true, manual: 'SDM 1, 8.1.5', initial: 0x37fn },
   /** TOP (bits 11-13) is always current. */
-  FPU_STATUS: { type: 'u16', role: 'architecture', manual: 'SDM 1, 8.1.3' },
+  FPU_STATUS: { type: 'u16', role: 'architecture', survivesInit: true, manual: 'SDM 1, 8.1.3' },
   /** Bit n set: physical register n is not empty, as in FXSAVE's abridged tag word. */
-  FPU_TAGS: { type: 'u8', role: 'architecture', manual: 'SDM 1, 10.5.1.1' },
-  FPU_OPCODE: { type: 'u16', role: 'architecture', manual: 'SDM 1, 8.1.9' },
+  FPU_TAGS: { type: 'u8', role: 'architecture', survivesInit: true, manual: 'SDM 1, 10.5.1.1' },
+  FPU_OPCODE: { type: 'u16', role: 'architecture', survivesInit: true, manual: 'SDM 1, 8.1.9' },
   /** The last instruction and its operand: offsets, then selectors. */
-  FPU_IP: { type: 'u64', role: 'architecture', manual: 'SDM 1, 8.1.8' },
-  FPU_DP: { type: 'u64', role: 'architecture', manual: 'SDM 1, 8.1.8' },
-  FPU_CS: { type: 'u16', role: 'architecture', manual: 'SDM 1, 8.1.8' },
-  FPU_DS: { type: 'u16', role: 'architecture', manual: 'SDM 1, 8.1.8' },
-  MXCSR: { type: 'u32', role: 'architecture', manual: 'SDM 1, 10.2.3', initial: 0x1f80n },
+  FPU_IP: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 1, 8.1.8' },
+  FPU_DP: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 1, 8.1.8' },
+  FPU_CS: { type: 'u16', role: 'architecture', survivesInit: true, manual: 'SDM 1, 8.1.8' },
+  FPU_DS: { type: 'u16', role: 'architecture', survivesInit: true, manual: 'SDM 1, 8.1.8' },
+  MXCSR: { type: 'u32', role: 'architecture', survivesInit: true, manual: 'SDM 1, 10.2.3', initial: 0x1f80n },
 
   // Control and system registers. CR8 is the local APIC's.
 
@@ -113,24 +115,24 @@ const otherFields = rows({
   CR3: { type: 'u64', role: 'architecture', manual: 'SDM 3A 2.5', waist: 'cr3' },
   CR4: { type: 'u64', role: 'architecture', manual: 'SDM 3A 2.5', waist: 'cr4' },
   /** Added to the clock, it makes what RDTSC reads. It is IA32_TSC_ADJUST, too. */
-  TSC_OFFSET: { type: 'u64', role: 'architecture', manual: 'SDM 3B 18.17.3' },
+  TSC_OFFSET: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 3B 18.17.3' },
   EFER: { type: 'u64', role: 'architecture', manual: 'SDM 4, IA32_EFER', waist: 'efer' },
-  XCR0: { type: 'u64', role: 'architecture', manual: 'SDM 3A 2.6', waist: 'xcr0', initial: 1n },
+  XCR0: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 3A 2.6', waist: 'xcr0', initial: 1n },
   DR: {
     type: 'u64', count: 6, role: 'architecture', manual: 'SDM 3B 17.2',
     names: ['DR0', 'DR1', 'DR2', 'DR3', 'DR6', 'DR7'], waist: ['dr0', 'dr1', 'dr2', 'dr3', 'dr6', 'dr7'],
     initial: [0n, 0n, 0n, 0n, 0xffff0ff0n, 0x400n],
   },
-  KERNEL_GS_BASE: { type: 'u64', role: 'architecture', manual: 'SDM 4, IA32_KERNEL_GS_BASE', waist: 'kernelGsBase' },
-  STAR: { type: 'u64', role: 'architecture', manual: 'SDM 4, IA32_STAR', waist: 'star' },
-  LSTAR: { type: 'u64', role: 'architecture', manual: 'SDM 4, IA32_LSTAR', waist: 'lstar' },
-  CSTAR: { type: 'u64', role: 'architecture', manual: 'SDM 4, IA32_CSTAR', waist: 'cstar' },
-  FMASK: { type: 'u64', role: 'architecture', manual: 'SDM 4, IA32_FMASK', waist: 'fmask' },
-  SYSENTER_CS: { type: 'u64', role: 'architecture', manual: 'SDM 4, IA32_SYSENTER_CS' },
-  SYSENTER_ESP: { type: 'u64', role: 'architecture', manual: 'SDM 4, IA32_SYSENTER_ESP' },
-  SYSENTER_EIP: { type: 'u64', role: 'architecture', manual: 'SDM 4, IA32_SYSENTER_EIP' },
-  TSC_AUX: { type: 'u64', role: 'architecture', manual: 'SDM 4, IA32_TSC_AUX', waist: 'tscAux' },
-  PAT: { type: 'u64', role: 'architecture', manual: 'SDM 4, IA32_PAT', waist: 'pat', initial: 0x0007040600070406n },
+  KERNEL_GS_BASE: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 4, IA32_KERNEL_GS_BASE', waist: 'kernelGsBase' },
+  STAR: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 4, IA32_STAR', waist: 'star' },
+  LSTAR: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 4, IA32_LSTAR', waist: 'lstar' },
+  CSTAR: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 4, IA32_CSTAR', waist: 'cstar' },
+  FMASK: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 4, IA32_FMASK', waist: 'fmask' },
+  SYSENTER_CS: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 4, IA32_SYSENTER_CS' },
+  SYSENTER_ESP: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 4, IA32_SYSENTER_ESP' },
+  SYSENTER_EIP: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 4, IA32_SYSENTER_EIP' },
+  TSC_AUX: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 4, IA32_TSC_AUX', waist: 'tscAux' },
+  PAT: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 4, IA32_PAT', waist: 'pat', initial: 0x0007040600070406n },
   GDT_BASE: { type: 'u64', role: 'architecture', manual: 'SDM 3A 2.4', waist: 'gdtBase' },
   IDT_BASE: { type: 'u64', role: 'architecture', manual: 'SDM 3A 2.4', waist: 'idtBase' },
   GDT_LIMIT: { type: 'u32', role: 'architecture', manual: 'SDM 3A 2.4', waist: 'gdtLimit', initial: 0xffffn },
@@ -163,28 +165,30 @@ const otherFields = rows({
   NMI_BLOCKED: { type: 'u32', role: 'architecture', manual: 'SDM 3A 6.7.1' },
   /** Not 0: an NMI waits to be delivered. */
   NMI_PENDING: { type: 'u32', role: 'architecture', manual: 'SDM 3A 6.7' },
+  /** Whether instructions are executed: ACTIVE, HALTED, INITIALISED or STOPPED (state.ts). */
+  ACTIVITY: { type: 'u32', role: 'architecture', manual: 'SDM 3C 24.4.2' },
 
   // MSRs that are kept, and whose effect nobody can see here (msrs.ts).
 
-  IA32_SPEC_CTRL: { type: 'u64', role: 'architecture', manual: 'SDM 4' },
-  IA32_MCG_STATUS: { type: 'u64', role: 'architecture', manual: 'SDM 4' },
-  IA32_DEBUGCTL: { type: 'u64', role: 'architecture', manual: 'SDM 4' },
-  IA32_MTRR_DEF_TYPE: { type: 'u64', role: 'architecture', manual: 'SDM 4', initial: 0xc06n },
+  IA32_SPEC_CTRL: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 4' },
+  IA32_MCG_STATUS: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 4' },
+  IA32_DEBUGCTL: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 4' },
+  IA32_MTRR_DEF_TYPE: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 4', initial: 0xc06n },
   /** IA32_MTRR_FIX64K_00000, FIX16K_80000, FIX16K_A0000, then FIX4K_C0000 to FIX4K_F8000. */
-  IA32_MTRR_FIX: { type: 'u64', count: 11, role: 'architecture', manual: 'SDM 4', initial: 0x0606060606060606n },
-  IA32_MTRR_PHYSBASE: { type: 'u64', count: 8, role: 'architecture', manual: 'SDM 4' },
-  IA32_MTRR_PHYSMASK: { type: 'u64', count: 8, role: 'architecture', manual: 'SDM 4' },
-  SYSCFG: { type: 'u64', role: 'architecture', manual: 'AMD APM 2, 3.2.4' },
-  HWCR: { type: 'u64', role: 'architecture', manual: 'AMD APM 2, 3.2.10' },
-  NB_CFG: { type: 'u64', role: 'architecture', manual: 'AMD BKDG' },
-  LS_CFG_2: { type: 'u64', role: 'architecture', manual: 'AMD BKDG' },
-  LS_CFG: { type: 'u64', role: 'architecture', manual: 'AMD BKDG' },
-  DC_CFG: { type: 'u64', role: 'architecture', manual: 'AMD BKDG' },
-  BU_CFG: { type: 'u64', role: 'architecture', manual: 'AMD BKDG' },
-  DE_CFG: { type: 'u64', role: 'architecture', manual: 'AMD BKDG' },
+  IA32_MTRR_FIX: { type: 'u64', count: 11, role: 'architecture', survivesInit: true, manual: 'SDM 4', initial: 0x0606060606060606n },
+  IA32_MTRR_PHYSBASE: { type: 'u64', count: 8, role: 'architecture', survivesInit: true, manual: 'SDM 4' },
+  IA32_MTRR_PHYSMASK: { type: 'u64', count: 8, role: 'architecture', survivesInit: true, manual: 'SDM 4' },
+  SYSCFG: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'AMD APM 2, 3.2.4' },
+  HWCR: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'AMD APM 2, 3.2.10' },
+  NB_CFG: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'AMD BKDG' },
+  LS_CFG_2: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'AMD BKDG' },
+  LS_CFG: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'AMD BKDG' },
+  DC_CFG: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'AMD BKDG' },
+  BU_CFG: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'AMD BKDG' },
+  DE_CFG: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'AMD BKDG' },
 
   /** RDRAND and RDSEED: how far the sequence of their numbers has come. */
-  RANDOM_SEED: { type: 'u64', role: 'architecture', manual: 'SDM 1, 7.3.17' },
+  RANDOM_SEED: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 1, 7.3.17' },
 
   // Derived from the above.
 
@@ -209,6 +213,8 @@ const otherFields = rows({
   EXACT: { type: 'u32', role: 'engine' },
   /** Which events translated code may deal with itself, since nobody wants to see them first: NATIVE_ bits (state.ts). */
   NATIVE: { type: 'u32', role: 'engine' },
+  /** Not 0: PAUSE ends the run, because another processor can use the time. */
+  PAUSE_ENDS: { type: 'u32', role: 'engine' },
   /** Events delivered so far, interrupts included. */
   DELIVERIES: { type: 'u32', role: 'engine' },
   /** Instructions executed once FUEL has come down to 0. Less FUEL: those executed so far. */

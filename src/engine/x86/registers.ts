@@ -3,8 +3,11 @@
  * and the comparison of two processors.
  */
 import type { RegisterName } from '../../paravirt/processor.ts';
+import { CR0_CD, CR0_ET, CR0_NW } from '../../x86/control.ts';
 import type { Cpu } from './cpu.ts';
+import { SIGNATURE } from './cpuid.ts';
 import { FIELDS, type Field, type FieldName, type FieldType, OFFSETS, type Role, sizeOf, strideOf } from './fields.ts';
+import { state } from './state.ts';
 
 /** One value of the state: a field, or one of a field's several. */
 export interface Element {
@@ -16,6 +19,7 @@ export interface Element {
   readonly bytes: number;
   readonly initial: bigint;
   readonly lazy: boolean;
+  readonly survivesInit: boolean;
   readonly waist: RegisterName | undefined;
 }
 
@@ -30,6 +34,7 @@ function elementsOf(name: FieldName, field: Field): Element[] {
     bytes: sizeOf(field),
     initial: typeof initial === 'bigint' ? initial : initial[i]!,
     lazy: field.lazy ?? false,
+    survivesInit: field.survivesInit ?? false,
     waist: typeof waist === 'string' ? waist : waist?.[i],
   }));
 }
@@ -87,6 +92,17 @@ export function writeElement(cpu: Cpu, { type, offset }: Element, value: bigint)
 /** Gives every field but the engine's own its value after a reset. What is derived has to be computed then. */
 export function resetFields(cpu: Cpu): void {
   for (const element of ELEMENTS) if (element.role !== 'engine') writeElement(cpu, element, element.initial);
+}
+
+const RDX = 2;
+
+/** What an INIT resets: all but the engine's own fields and those that survive it. CR0's CD and NW stay, too. */
+export function initialiseFields(cpu: Cpu): void {
+  const cache = cpu.get32(state.CR0) & (CR0_CD | CR0_NW);
+  for (const element of ELEMENTS)
+    if (element.role !== 'engine' && !element.survivesInit) writeElement(cpu, element, element.initial);
+  cpu.set32(state.CR0, CR0_ET | cache);
+  cpu.setGpr(RDX, BigInt(SIGNATURE));
 }
 
 export interface Difference {

@@ -15,6 +15,17 @@ export const STATE = 0x1000;
 /** Set in state.FAULT with the vector, because 0 is a vector, too. */
 export const FAULT_SET = 0x100;
 
+/**
+ * Values of state.ACTIVITY, as a VMCS has them (SDM 3C 24.4.2), and one more: whether a processor executes instructions.
+ * Those from INITIALISED on wait to be started.
+ */
+export const ACTIVE = 0;
+export const HALTED = 1;
+/** As a reset or an INIT has left it ("wait-for-SIPI"). */
+export const INITIALISED = 3;
+/** Stopped by a hypervisor, where it was. */
+export const STOPPED = 4;
+
 /** Bits of state.NATIVE. */
 export const NATIVE_EXCEPTIONS = 1;
 export const NATIVE_SYSCALLS = 2;

@@ -1,12 +1,11 @@
 /**
- * The TLB's banks. A bank holds the translations of one address space for one class of access: user, kernel, kernel with
+ * The banks of a processor's TLB. A bank holds the translations of one address space for one class of access: user, kernel, kernel with
  * RFLAGS.AC set. Switching address spaces is then a change of three base addresses; banks are reused least recently used
  * first. Flushes find what there is to flush in the notes that the page walk takes (paging.ts).
  */
 import {
-  TLB_AREA,
+  type ProcessorArea,
   TLB_BANK,
-  TLB_BANKS,
   TLB_EMPTY,
   TLB_ENTRIES,
   TLB_ENTRY,
@@ -14,14 +13,14 @@ import {
   TLB_FLAGS,
   TLB_KEYS,
   TLB_NOTES,
-  TLB_NOTES_AREA,
   TLB_NOTES_LIST,
   TLB_READ,
+  TLB_SETS,
 } from '../layout.ts';
 import { STATE, state } from './state.ts';
 
 const CLASSES = 3;
-const SETS = TLB_BANKS / CLASSES;
+const SETS = TLB_SETS;
 const GLOBAL = 1;
 /** Up to so many translations are looked at one by one. */
 const FEW_NOTES = 64;
@@ -41,14 +40,20 @@ export class Tlb {
   #tick = 0;
   #current = 0;
   flushes = 0;
+  /** Absolute address of the processor's state, as Cpu.base. */
+  base = STATE;
+  readonly #banks: number;
+  readonly #notes: number;
   /** Takes the write tags of entries [from, to) for the page at `host`: paging.ts has it, for it looks at thousands of entries. */
   revoke!: (from: number, to: number, host: number) => void;
 
-  constructor(buffer: ArrayBuffer) {
+  constructor(buffer: ArrayBuffer, area: Pick<ProcessorArea, 'banks' | 'notes'>) {
+    this.#banks = area.banks;
+    this.#notes = area.notes;
     this.#bytes = new Uint8Array(buffer);
     this.#words = new Uint32Array(buffer);
     // Nothing is known of the banks yet.
-    for (let set = 0; set < SETS; set++) this.#words[notes(set, false)] = TLB_NOTES + 1;
+    for (let set = 0; set < SETS; set++) this.#words[this.#list(set, false)] = TLB_NOTES + 1;
     this.forgetJumps();
   }
 
@@ -63,8 +68,8 @@ export class Tlb {
     this.#used[set] = ++this.#tick;
     this.#current = set;
     const words = this.#words;
-    for (let kind = 0; kind < CLASSES; kind++) words[(STATE + state.CLASS_BASE) / 4 + kind] = baseOf(set, kind);
-    words[(STATE + state.NOTES) / 4] = notes(set, false) * 4;
+    for (let kind = 0; kind < CLASSES; kind++) words[(this.base + state.CLASS_BASE) / 4 + kind] = this.#bank(set, kind);
+    words[(this.base + state.NOTES) / 4] = this.#list(set, false) * 4;
   }
   /** The current address space's name. */
   get space(): number {
@@ -84,9 +89,9 @@ export class Tlb {
     const set = this.#current;
     if (!keepGlobal) return this.#empty(set);
     if (this.#emptyNoted(set, false)) return;
-    for (let entry = baseOf(set, 0); entry < baseOf(set, CLASSES); entry += TLB_ENTRY)
+    for (let entry = this.#bank(set, 0); entry < this.#bank(set, CLASSES); entry += TLB_ENTRY)
       if (!(this.#words[(entry + TLB_FLAGS) >> 2]! & GLOBAL)) this.#clear(entry);
-    this.#words[notes(set, false)] = 0;
+    this.#words[this.#list(set, false)] = 0;
   }
   /** Drops every translation there is. */
   flushAll(): void {
@@ -104,18 +109,18 @@ export class Tlb {
     const index = Number(BigInt.asUintN(32, linear) >> 12n) & (TLB_ENTRIES - 1); // As entryOffset (tlb-entry.ts) has it.
     for (let set = 0; set < SETS; set++)
       if (this.#owner[set] !== undefined)
-        for (let kind = 0; kind < CLASSES; kind++) this.#clear(baseOf(set, kind) + index * TLB_ENTRY);
+        for (let kind = 0; kind < CLASSES; kind++) this.#clear(this.#bank(set, kind) + index * TLB_ENTRY);
   }
   /** Takes write permission for a page of guest RAM (at `host` in the WebAssembly memory) out of every bank. */
   revokeWrites(host: number): void {
     for (let set = 0; set < SETS; set++)
       if (this.#owner[set] !== undefined && !this.#revokeNoted(set, host))
-        this.revoke(baseOf(set, 0), baseOf(set, CLASSES), host);
+        this.revoke(this.#bank(set, 0), this.#bank(set, CLASSES), host);
   }
   /** The same for a set in which few translations are held; false, and nothing is done, if there are more. */
   #revokeNoted(set: number, host: number): boolean {
     const words = this.#words;
-    const lists = [notes(set, false), notes(set, true)];
+    const lists = [this.#list(set, false), this.#list(set, true)];
     if (lists.some(list => words[list]! > FEW_NOTES)) return false;
     for (const list of lists)
       for (let i = 1; i <= words[list]!; i++) {
@@ -127,7 +132,8 @@ export class Tlb {
 
   /** Whatever translated code has noted about where jumps lead (JUMP_CACHE) counts no more. */
   forgetJumps(): void {
-    for (let set = 0; set < SETS; set++) for (let kind = 0; kind < CLASSES; kind++) this.#renewKey(baseOf(set, kind));
+    for (let set = 0; set < SETS; set++)
+      for (let kind = 0; kind < CLASSES; kind++) this.#renewKey(this.#bank(set, kind));
     this.#renewKey(TLB_EMPTY);
   }
   /** Gives the bank that `address` lies in a new key. */
@@ -146,16 +152,16 @@ export class Tlb {
     const own = this.#emptyNoted(set, false);
     if (this.#emptyNoted(set, true) && own) return;
     for (let kind = 0; kind < CLASSES; kind++) {
-      this.#bytes.copyWithin(baseOf(set, kind), TLB_EMPTY, TLB_EMPTY + TLB_BANK);
-      this.#renewKey(baseOf(set, kind));
+      this.#bytes.copyWithin(this.#bank(set, kind), TLB_EMPTY, TLB_EMPTY + TLB_BANK);
+      this.#renewKey(this.#bank(set, kind));
     }
-    this.#words[notes(set, false)] = 0;
-    this.#words[notes(set, true)] = 0;
+    this.#words[this.#list(set, false)] = 0;
+    this.#words[this.#list(set, true)] = 0;
   }
   /** Drops what is on a list and still of its kind; false, and nothing is done, if the list has overflown. */
   #emptyNoted(set: number, global: boolean): boolean {
     const words = this.#words;
-    const list = notes(set, global);
+    const list = this.#list(set, global);
     const count = words[list]!;
     if (count > TLB_NOTES) return false;
     for (let i = 1; i <= count; i++) {
@@ -166,7 +172,7 @@ export class Tlb {
     return true;
   }
   #clear(entry: number): void {
-    const index = ((entry - TLB_AREA) / TLB_ENTRY) & (TLB_ENTRIES - 1);
+    const index = (entry / TLB_ENTRY) & (TLB_ENTRIES - 1); // Banks start at multiples of their size.
     const execute = (entry + TLB_EXECUTE) >> 2;
     if (this.#words[execute] !== emptyLow(index) || this.#words[execute + 1] !== 0) this.#renewKey(entry);
     for (let tag = TLB_READ / 4; tag < 6; tag += 2) this.#setTag((entry >> 2) + tag, index);
@@ -175,16 +181,17 @@ export class Tlb {
     this.#words[word] = emptyLow(index);
     this.#words[word + 1] = 0;
   }
+
+  #bank(set: number, kind: number): number {
+    return this.#banks + (set * CLASSES + kind) * TLB_BANK;
+  }
+  /** Index in 32-bit words of a set's list. */
+  #list(set: number, global: boolean): number {
+    return (this.#notes + (2 * set + (global ? 1 : 0)) * TLB_NOTES_LIST) / 4;
+  }
 }
 
 /** The low half of emptyTag(index) (paging.ts); the high half is 0. */
 function emptyLow(index: number): number {
   return index === 0 ? 0x1000 : 0;
-}
-function baseOf(set: number, kind: number): number {
-  return TLB_AREA + (set * CLASSES + kind) * TLB_BANK;
-}
-/** Index in 32-bit words of a set's list. */
-function notes(set: number, global: boolean): number {
-  return (TLB_NOTES_AREA + (2 * set + (global ? 1 : 0)) * TLB_NOTES_LIST) / 4;
 }

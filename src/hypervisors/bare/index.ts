@@ -1,6 +1,7 @@
 /** Bare hardware: the table before anybody changed it. */
 import { natively } from '../../paravirt/operation.ts';
 import { type HypervisorModule, operations, type Paravirt } from '../../paravirt/operations.ts';
+import { MOST_CPUS } from '../../x86/topology.ts';
 
 export const bareTable: Paravirt = {
   name: 'bare',
@@ -10,7 +11,7 @@ export const bareTable: Paravirt = {
   mmu: natively(operations.mmu),
   irq: natively(operations.irq),
   time: natively(operations.time),
-  smp: { maximum: 1 },
+  smp: { maximum: MOST_CPUS, ...natively(operations.smp) },
   skip: {},
 };
 

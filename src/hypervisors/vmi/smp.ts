@@ -14,6 +14,7 @@ export function createSmp(context: HypervisorContext, { calls }: PluggedRom): Gr
   /** By APIC id, which is the processor's id. */
   const states = perProcessor(context, 'vmi/initial-state', 1, () => ({ entry: undefined as EntryState | undefined }));
   return {
+    maximum: 1,
     hypercalls: calls.serve({
       SetInitialAPState: {
         name: 'SetInitialAPState',

@@ -14,6 +14,7 @@ import { createCpu } from './cpu.ts';
 import { createIrq } from './irq.ts';
 import { createMmu } from './mmu.ts';
 import type { PvDomain } from './pv-domain.ts';
+import { createSmp } from './smp.ts';
 import { createTime } from './time.ts';
 
 const name = 'xen-pv';
@@ -40,6 +41,7 @@ export const xenPv: HypervisorModule = {
       mmu: createMmu(context, slot),
       irq: createIrq(context, slot),
       time: createTime(context, slot),
+      smp: createSmp(context),
       requestShutdown: () => slot.built !== undefined && requestShutdown(slot.built.domain),
     });
   },

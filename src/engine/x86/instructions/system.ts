@@ -394,7 +394,13 @@ export const systemRows: Row[] = [
   { name: 'rdmsr', opcode: 0x0f32, operands: '', meaning: helper('rdmsr'), privileged: true, untested: kernel },
   { name: 'rdpmc', opcode: 0x0f33, operands: '', meaning: helper('rdpmc'), untested: kernel },
   { name: 'cpuid', opcode: 0x0fa2, operands: '', meaning: helper('cpuid'), untested: 'differs between hosts' },
-  { name: 'pause', opcode: 0x90, prefix: 'f3', operands: '', meaning: () => {} },
+  {
+    name: 'pause',
+    opcode: 0x90,
+    prefix: 'f3',
+    operands: '',
+    meaning: b => b.when(b.state32(state.PAUSE_ENDS), () => b.helper('pause')),
+  },
   {
     name: 'rdfsbase',
     opcode: 0x0fae,

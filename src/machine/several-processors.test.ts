@@ -1,0 +1,187 @@
+/** Machines with several processors, whose guests are a few instructions: starting, turns, time, and what all of them share. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { tinyKernel } from '../conformance/tiny-elf.ts';
+import { assemble } from './machine.ts';
+import type { MachineOptions } from './options.ts';
+
+const MEMORY = 16 << 20;
+/** Where another processor starts, in real mode: the vector of its start-up message is 8. */
+const START = 0x8000;
+/** What the processors share: 64 KiB below belong to the segment in which a processor starts, from START on. */
+const SHARED = 0x9000;
+const [FLAG, LOCK, LATEST, WARPS] = [SHARED, SHARED + 4, SHARED + 8, SHARED + 12];
+
+const u16 = (value: number) => [value & 0xff, (value >> 8) & 0xff];
+const u32 = (value: number) => [...u16(value), ...u16(value >>> 16)];
+const writeApic = (offset: number, value: number) => [0xc7, 0x05, ...u32(0xfee00000 + offset), ...u32(value)];
+const sendTo = (id: number, command: number) => [...writeApic(0x310, id << 24), ...writeApic(0x300, command)];
+const [INIT, START_UP] = [0x4500, 0x4600 | (START >> 12)];
+const START_OTHER = [...sendTo(1, INIT), ...sendTo(1, START_UP)];
+const [CLI, HLT, PAUSE] = [0xfa, 0xf4, [0xf3, 0x90]];
+const STOP = [CLI, HLT];
+/** mov ds, cs, by AX: the segment then begins at START. */
+const OWN_SEGMENT = [0x8c, 0xc8, 0x8e, 0xd8];
+/** mov word [FLAG], 1 */
+const RAISE_FLAG = [0xc7, 0x06, ...u16(FLAG - START), 1, 0];
+/** Until the flag is not 0: cmp dword [FLAG], 0; jne out; pause; jmp again */
+const AWAIT_FLAG = [0x83, 0x3d, ...u32(FLAG), 0, 0x75, 0x04, ...PAUSE, 0xeb, 0xf3];
+/** mov ecx, count; dec ecx; jnz: two instructions a turn. */
+const loop32 = (count: number) => [0xb9, ...u32(count), 0x49, 0x75, 0xfd];
+const loop16 = (count: number) => [0x66, 0xb9, ...u32(count), 0x66, 0x49, 0x75, 0xfc];
+
+interface Guest {
+  /** 32-bit code of the bootstrap processor, and 16-bit code of the other one. */
+  first: readonly number[];
+  second: readonly number[];
+}
+
+async function start({ first, second }: Guest, options: Partial<MachineOptions> = {}) {
+  const assembled = await assemble({ kernel: tinyKernel([...first]), memory: MEMORY, cpus: 2, ...options });
+  assembled.engine.memory.copyIn(START, Uint8Array.from(second));
+  return assembled;
+}
+
+test('INIT and a start-up message start a processor in real mode; without INIT the message is for nobody', async () => {
+  const second = [...OWN_SEGMENT, ...RAISE_FLAG, ...STOP];
+  for (const messages of [START_OTHER, [...START_OTHER, ...sendTo(1, START_UP)]]) {
+    const { machine, engine } = await start({ first: [...messages, ...AWAIT_FLAG, ...STOP], second });
+    assert.deepEqual(await machine.run({ instructions: 1_000_000 }), { kind: 'dead-halt' });
+    assert.equal(engine.memory.read16(FLAG), 1);
+    assert.equal(engine.core.vcpus[1]!.instructions, 5);
+  }
+  const again = [...START_OTHER, ...AWAIT_FLAG, ...loop32(1000), ...sendTo(1, START_UP), ...loop32(1000), ...STOP];
+  const { machine, engine } = await start({ first: again, second });
+  assert.deepEqual(await machine.run({ instructions: 1_000_000 }), { kind: 'dead-halt' });
+  assert.equal(engine.core.vcpus[1]!.instructions, 5, 'a halted processor does not wait to be started');
+});
+
+test('INIT leaves a processor waiting, with its state as after a reset but for what survives', async () => {
+  const second = [...OWN_SEGMENT, ...RAISE_FLAG, 0xeb, 0xfe]; // jmp to itself
+  const first = [...START_OTHER, ...AWAIT_FLAG, ...sendTo(1, INIT), ...loop32(100), ...STOP];
+  const { machine, engine } = await start({ first, second });
+  assert.deepEqual(await machine.run({ instructions: 10_000_000 }), { kind: 'dead-halt' });
+  const [, other] = engine.core.vcpus;
+  assert.equal(other!.waitsForStart, true);
+  assert.equal(other!.cpu.rip, 0n);
+  assert.match(machine.describe(), /processor 0:.*processor 1:.*waits to be started/s);
+});
+
+describe('time', () => {
+  const work = 500_000;
+  const guest = {
+    first: [...START_OTHER, ...AWAIT_FLAG, ...loop32(work), ...STOP],
+    second: [...OWN_SEGMENT, ...RAISE_FLAG, ...loop16(work), ...STOP],
+  };
+
+  test('goes on as if processors ran side by side', async () => {
+    const { machine } = await start(guest);
+    assert.deepEqual(await machine.run({ instructions: 10_000_000 }), { kind: 'dead-halt' });
+    const { guestTime, instructions } = machine.statistics;
+    assert.ok(instructions > 4 * work, `${instructions}`);
+    // A round or two in which the other one was not there yet.
+    assert.ok(guestTime > 2 * work && guestTime < 2 * work + 60_000, `${guestTime}`);
+  });
+
+  test('does not depend on where a run is interrupted', async () => {
+    const whole = await start(guest);
+    await whole.machine.run();
+    const pieces = await start(guest);
+    while ((await pieces.machine.run({ instructions: 777 })).kind === 'stopped');
+    assert.deepEqual(pieces.machine.statistics.guestTime, whole.machine.statistics.guestTime);
+    assert.equal(pieces.machine.instructions, whole.machine.instructions);
+  });
+
+  /** Each takes the lock, reads the time, and counts if it is less than the latest that anybody has read. */
+  const ROUNDS = 2000;
+  const checks = {
+    // again: mov eax, 1; xchg [LOCK], eax; test eax, eax; jz got; pause; jmp again
+    // got: rdtsc; cmp eax, [LATEST]; jae fine; inc dword [WARPS]; fine: mov [LATEST], eax; mov dword [LOCK], 0
+    // dec ecx; jnz again
+    first: [
+      ...[...START_OTHER, ...AWAIT_FLAG, 0xb9, ...u32(ROUNDS)],
+      ...[0xb8, ...u32(1), 0x87, 0x05, ...u32(LOCK), 0x85, 0xc0, 0x74, 0x04, ...PAUSE, 0xeb, 0xed],
+      ...[0x0f, 0x31, 0x3b, 0x05, ...u32(LATEST), 0x73, 0x06, 0xff, 0x05, ...u32(WARPS), 0xa3, ...u32(LATEST)],
+      ...[0xc7, 0x05, ...u32(LOCK), ...u32(0), 0x49, 0x75, 0xca, ...STOP],
+    ],
+    second: [
+      ...[...OWN_SEGMENT, ...RAISE_FLAG, 0xb9, ...u16(ROUNDS)],
+      ...[0x66, 0xb8, ...u32(1), 0x66, 0x87, 0x06, ...u16(LOCK - START), 0x66, 0x85, 0xc0, 0x74, 0x04, ...PAUSE],
+      ...[0xeb, 0xec, 0x0f, 0x31, 0x66, 0x3b, 0x06, ...u16(LATEST - START), 0x73, 0x05, 0x66, 0xff, 0x06],
+      ...[...u16(WARPS - START), 0x66, 0xa3, ...u16(LATEST - START)],
+      ...[0x66, 0xc7, 0x06, ...u16(LOCK - START), ...u32(0), 0x49, 0x75, 0xca, ...STOP],
+    ],
+  };
+
+  for (const schedule of ['fair', 1, 2, 3] as const)
+    test(`never runs back, whoever reads it (schedule ${schedule})`, async () => {
+      const { machine, engine } = await start(checks, { schedule });
+      assert.deepEqual(await machine.run({ instructions: 10_000_000 }), { kind: 'dead-halt' });
+      assert.equal(engine.memory.read32(WARPS), 0);
+      assert.ok(engine.memory.read32(LATEST) > 10_000);
+    });
+
+  test('a schedule repeats itself, and another one is another', async () => {
+    const runs: string[] = [];
+    for (const schedule of [1, 1, 2]) {
+      const { machine, engine } = await start(checks, { schedule });
+      await machine.run();
+      const each = engine.core.vcpus.map(({ instructions }) => instructions);
+      runs.push(`${each} in ${machine.statistics.guestTime}`);
+    }
+    assert.equal(runs[0], runs[1]);
+    assert.notEqual(runs[0], runs[2]);
+  });
+});
+
+test('a machine that goes on from a snapshot ends like one that was not stopped', async () => {
+  const guest = {
+    first: [...START_OTHER, ...AWAIT_FLAG, ...loop32(100_000), ...STOP],
+    second: [...OWN_SEGMENT, ...RAISE_FLAG, ...loop16(100_000), ...STOP],
+  };
+  const whole = await start(guest, { schedule: 5 });
+  await whole.machine.run();
+  const first = await start(guest, { schedule: 5 });
+  await first.machine.run({ instructions: 123_457 });
+  const snapshot = first.machine.snapshot();
+  const second = await assemble({ snapshot, memory: MEMORY, cpus: 2, schedule: 5 });
+  await second.machine.run();
+  assert.equal(second.machine.statistics.guestTime, whole.machine.statistics.guestTime);
+  assert.equal(second.machine.instructions, whole.machine.instructions);
+});
+
+test('code that another processor writes is executed as it was written', async () => {
+  // again: call FUNCTION; cmp eax, 2; jne again. FUNCTION, a page further: mov eax, 1; ret
+  const FUNCTION = 0xa000;
+  const first = [...START_OTHER, 0xb8, ...u32(FUNCTION), 0xff, 0xd0, 0x83, 0xf8, 2, 0x75, 0xf4, ...STOP];
+  const second = [...OWN_SEGMENT, ...loop16(300_000), 0xc6, 0x06, ...u16(FUNCTION + 1 - START), 2, ...STOP];
+  for (const engineName of ['interpreter', 'jit'] as const) {
+    const { machine, engine } = await start({ first, second }, { engine: engineName });
+    engine.memory.copyIn(FUNCTION, Uint8Array.from([0xb8, ...u32(1), 0xc3]));
+    engine.cpu.setGpr(4, 0xb000n);
+    assert.deepEqual(await machine.run({ instructions: 10_000_000 }), { kind: 'dead-halt' }, engineName);
+  }
+});
+
+test('a processor that shuts down ends the run, and is named', async () => {
+  // lidt [bx+si]: whatever is there; int3. A limit of 0 makes every exception a fault.
+  const second = [...OWN_SEGMENT, 0x0f, 0x01, 0x1e, ...u16(FLAG - START), 0xcc];
+  const { machine } = await start({ first: [...START_OTHER, 0xeb, 0xfe], second });
+  const exit = await machine.run({ instructions: 10_000_000 });
+  assert.equal(exit.kind, 'triple-fault');
+  assert.match((exit as { reason: string }).reason, /^processor 1: /);
+});
+
+test('processors that all spin with interrupts off are stopped by the time limit', async () => {
+  const guest = { first: [...START_OTHER, ...PAUSE, 0xeb, 0xfc], second: [...PAUSE, 0xeb, 0xfc] };
+  const { machine } = await start(guest);
+  assert.deepEqual(await machine.run({ timeout: 0.3 }), { kind: 'timeout' });
+});
+
+test('what cannot be is refused, and said', async () => {
+  const kernel = tinyKernel(STOP);
+  await assert.rejects(assemble({ kernel, cpus: 65 }), /65 is not a number from 1 to 64/);
+  await assert.rejects(assemble({ kernel, cpus: { cpus: 6, sockets: 4 } }), /6 cannot be 4 sockets/);
+  await assert.rejects(assemble({ kernel, schedule: -1 }), /-1 is neither "fair" nor a seed/);
+  await assert.rejects(assemble({ kernel, cpus: 2, hypervisor: 'vmi' }), /vmi has one processor here/);
+});
