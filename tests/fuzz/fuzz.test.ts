@@ -13,6 +13,7 @@ import { htmlStructure, xmlStructure } from './markup.ts';
 const SLICES: ReadonlyMap<string, number> = new Map([
   ...devices.map(({ name }): [string, number] => [name, 10]),
   ['images', 2000],
+  ['network-rings', 200],
   ['nine-p', 500],
   ['plugins', 2000],
   ['processor', 300],

@@ -2,6 +2,7 @@
 import { devices } from './devices.ts';
 import type { Fuzzer } from './fuzzer.ts';
 import { images } from './images.ts';
+import { networkRings } from './network-rings.ts';
 import { nineP } from './nine-p.ts';
 import { plugins } from './plugins.ts';
 import { processor } from './processor.ts';
@@ -17,6 +18,7 @@ import { xenRings } from './xen-rings.ts';
 export const fuzzers: readonly Fuzzer[] = [
   ...devices,
   images,
+  networkRings,
   nineP,
   plugins,
   processor,
