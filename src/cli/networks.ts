@@ -2,6 +2,7 @@
 import { openSync, writeSync } from 'node:fs';
 import type { Network } from '../host/network.ts';
 import { nodeSockets } from '../host/node/sockets.ts';
+import { joinSwitch } from '../host/node/switch-socket.ts';
 import { ListenError } from '../host/sockets.ts';
 import { captured } from '../net/pcapng.ts';
 import { userNetwork } from '../net/user-network.ts';
@@ -21,7 +22,10 @@ export async function openNetworks(option: NetOption): Promise<Network[]> {
 }
 
 async function open(option: Exclude<NetOption, { kind: 'none' }>): Promise<Network> {
-  if (option.kind === 'switch') throw new Failure('--net switch: not yet');
+  if (option.kind === 'switch')
+    return joinSwitch(option.name).catch(error => {
+      throw new Failure(`--net switch=${option.name}: ${(error as Error).message}`, status.host);
+    });
   try {
     return await userNetwork({ ...option, sockets: nodeSockets });
   } catch (error) {

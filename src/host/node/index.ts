@@ -9,4 +9,6 @@ export { DiskInUseError } from './disk-lock.ts';
 export type { Guest, GuestOptions, GuestProgress } from './guest.ts';
 export { ensureGuest } from './guest.ts';
 export { loadHypervisor } from './load-hypervisor.ts';
+export { nodeSockets } from './sockets.ts';
+export { joinSwitch } from './switch-socket.ts';
 export { workerTranslator } from './translator.ts';
