@@ -118,6 +118,7 @@ test('the host’s own root: its programs run, streams stay apart, its files sta
     `perl -e 'print "perl ", join(",", @ARGV), "\\n"; print STDERR "to stderr\\n"' "$WORD" two`,
     'cat file; echo changed >file; cat file; rm -r ../here/none 2>/dev/null; mkdir new; ls',
     'id -u; id -g; pwd; tr a-z A-Z',
+    'echo by its name >/dev/stderr',
     'exit 7',
   ].join('\n');
   const { stdout, stderr, status } = await run(
@@ -132,7 +133,7 @@ test('the host’s own root: its programs run, streams stay apart, its files sta
     [`perl it's "one",two\nof the host\nof the host\nfile\n65534\n100\n${here}\nFROM STDIN\n`, 7],
     stderr,
   );
-  assert.match(stderr, /^to stderr$/m);
+  assert.match(stderr, /^to stderr\nby its name$/m);
   assert.deepEqual(statSync(join(here, 'file'), { bigint: true }), before);
   assert.equal(readFileSync(join(here, 'file'), 'utf8'), 'of the host\n');
   assert.deepEqual(readdirSync(here), ['file']);

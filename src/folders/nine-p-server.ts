@@ -4,6 +4,8 @@
  * client sends is the guest's word: every message is answered, by an error where it makes no sense.
  *
  * The client checks permissions and keeps locks among its own processes, so that every lock is granted here.
+ *
+ * Fids name objects of the host's, so they are no part of a machine's states: after a restore the client's are unknown (EBADF).
  */
 import {
   type Attributes,

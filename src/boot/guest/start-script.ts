@@ -69,6 +69,7 @@ done
 /** A disk is the root if it, or a partition of it, has a file system with programs in it. */
 const findOnDisk = (readOnly: boolean) => `
 mkdir -p ${SYSROOT}
+found=
 for name in ext4 isofs vfat; do
   modprobe -q $name
 done
@@ -76,11 +77,11 @@ for disk in /dev/vda /dev/xvda /dev/sda; do
   for part in $disk $disk[0-9]*; do
     [ -b $part ] || continue
     mount -o ${readOnly ? 'ro' : 'rw'} $part ${SYSROOT} 2>/dev/null || continue
-    [ -e ${SYSROOT}/bin ] || [ -e ${SYSROOT}/usr/bin ] && break 2
+    [ -e ${SYSROOT}/bin ] || [ -e ${SYSROOT}/usr/bin ] && found=$part && break 2
     umount ${SYSROOT}
   done
 done
-mountpoint -q ${SYSROOT} || fail "no file system with programs in it on the disk: this kernel can read $(echo $(grep -v nodev /proc/filesystems))"
+[ $found ] || fail "no file system with programs in it on the disk: this kernel can read $(echo $(grep -v nodev /proc/filesystems))"
 `;
 
 function startScript({ isDisk, readOnly, run, isTerminal }: RootRun): string {
@@ -102,6 +103,10 @@ mount -t sysfs sysfs ${SYSROOT}/sys
 mount -o bind /dev ${SYSROOT}/dev
 mount -o bind /dev/pts ${SYSROOT}/dev/pts
 mount -o bind /dev/shm ${SYSROOT}/dev/shm
+# What udev would make, and shells rely on.
+for link in fd:fd stdin:fd/0 stdout:fd/1 stderr:fd/2; do
+  [ -e /dev/\${link%:*} ] || ln -s /proc/self/\${link#*:} /dev/\${link%:*}
+done
 mount -t tmpfs -o mode=755 run ${SYSROOT}/run || fail "the root has no /run, and none can be made in it"
 mkdir ${SYSROOT}/run/.polyvisor
 cp /bin/busybox /polyvisor/enter ${SYSROOT}/run/.polyvisor/
@@ -121,7 +126,7 @@ stty sane`;
 
 /** Pipes, for a program asks what its streams are. What the command leaves running holds them open: it ends with the command. */
 const WITH_STREAMS = `for name in 0 1 2; do
-  mkfifo /polyvisor/$name
+  mkfifo -m 666 /polyvisor/$name
 done
 cat /polyvisor/1 >${CHANNEL}/stdout &
 out=$!

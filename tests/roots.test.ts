@@ -1,0 +1,129 @@
+/** Roots from a disk, an archive and a folder, and a kernel with modules of its own: what tests/folders.test.ts has no boot for. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { gzipSync } from 'fflate';
+import { packTar } from 'modern-tar';
+import { readCpio } from '../src/boot/cpio.ts';
+import { polyvisor } from './command.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'polyvisor-roots-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** e2fsprogs stands in a folder that only root has in its path. */
+const env = { ...process.env, PATH: `${process.env.PATH}:/sbin:/usr/sbin` };
+const run = (words: readonly string[], input = '') =>
+  polyvisor(['run', '--timeout', '240', ...words], { limit: 300, input });
+
+describe('roots', () => {
+  let guest = { kernel: '', initrd: '', release: '' };
+  let busybox = new Uint8Array();
+  before(async () => {
+    const { stdout } = await polyvisor(['guest', '--cached', '--flavour', 'amd64', '--json'], { limit: 300 });
+    guest = JSON.parse(stdout);
+    const found = readCpio(readFileSync(guest.initrd)).find(({ name }) => name === 'bin/busybox');
+    busybox = new Uint8Array(found!.data as Uint8Array);
+  });
+
+  test('a folder: written to, with a user of its own and what only the guest knows of its files', {
+    timeout: 400_000,
+  }, async () => {
+    const root = join(folder, 'folder');
+    mkdirSync(join(root, 'bin'), { recursive: true });
+    mkdirSync(join(root, 'etc'));
+    writeFileSync(join(root, 'bin/busybox'), busybox, { mode: 0o755 });
+    symlinkSync('busybox', join(root, 'bin/sh'));
+    writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0::/:/bin/sh\nme:x:1234:55::/home/me:/bin/sh\n');
+    const command =
+      'cd /tmp && busybox mknod null c 1 3 && busybox chown 7:8 null && busybox stat -c "%F %t:%T %u:%g" null && busybox id';
+    const made = await run(['-H', 'kvm', '--root', root, '--exec', command]);
+    assert.equal(
+      made.stdout.replace(/ groups=.*/, ''),
+      'character special file 1:3 7:8\nuid=0(root) gid=0\n',
+      made.stderr,
+    );
+    assert.ok(readdirSync(join(root, 'tmp')).includes('null'), 'the host has it');
+    const found = await run([
+      '-H',
+      'xen-pv',
+      '--root',
+      `${root},ro`,
+      '--user',
+      'me',
+      '--exec',
+      'busybox stat -c "%F %t:%T %u:%g" /tmp/null; busybox id -u; echo $HOME; echo x >/bin/new || busybox rm /tmp/null',
+    ]);
+    assert.match(found.stdout, /^character special file 1:3 7:8\n1234\n\/home\/me\n$/, found.stderr);
+    assert.deepEqual(readdirSync(join(root, 'bin')).sort(), ['busybox', 'sh']);
+  });
+
+  test('an archive: its own init is the first process', { timeout: 400_000 }, async () => {
+    const init =
+      '#!/bin/sh\nbusybox mount -t proc proc /proc 2>/dev/null\necho "process $$ of $(busybox uname -r)"\nbusybox poweroff -f\n';
+    const entry = (name: string, body: Uint8Array | string) => ({
+      header: { name, size: body.length, mode: 0o755, type: 'file' as const },
+      body,
+    });
+    const tar = await packTar([
+      entry('bin/busybox', busybox),
+      { header: { name: 'bin/sh', size: 0, type: 'symlink', linkname: 'busybox' } },
+      entry('sbin/init', init),
+    ]);
+    const archive = join(folder, 'root.tar.gz');
+    writeFileSync(archive, gzipSync(tar, { level: 1 }));
+    const { stdout, stderr, status } = await run(['-H', 'kvm', '--root', archive, '--init', '--append', 'quiet']);
+    assert.match(stdout, new RegExp(`process 1 of ${guest.release}`), stderr);
+    assert.equal(status, 0);
+  });
+
+  const noDisks = spawnSync('mkfs.ext4', ['-V'], { env }).error
+    ? 'mkfs.ext4 (Debian: e2fsprogs) is not installed'
+    : false;
+  test('a disk image, read-only', { timeout: 400_000, skip: noDisks }, async () => {
+    const [tree, image] = [join(folder, 'tree'), join(folder, 'root.img')];
+    for (const name of ['bin', 'proc', 'sys', 'dev', 'run']) mkdirSync(join(tree, name), { recursive: true });
+    writeFileSync(join(tree, 'bin/busybox'), busybox, { mode: 0o755 });
+    writeFileSync(image, '');
+    truncateSync(image, 32 << 20);
+    execFileSync('mkfs.ext4', ['-q', '-F', '-d', tree, image], { env });
+    const before = readFileSync(image);
+    // There is no shell in it: ours is lent.
+    const words = ['-H', 'xen-pv', '--root', `${image},ro`, '--exec', 'cat; cd /; echo *; exit 4'];
+    const { stdout, stderr, status } = await run(words, 'input\n');
+    assert.deepEqual([stdout, status], ['input\nbin dev lost+found proc run sys\n', 4], stderr);
+    assert.equal(Buffer.compare(readFileSync(image), before), 0);
+  });
+
+  test('a kernel with modules of its own', { timeout: 400_000 }, async () => {
+    const installed = join(folder, 'installed');
+    for (const { name, data } of readCpio(readFileSync(guest.initrd))) {
+      if (!name.endsWith('.ko')) continue;
+      mkdirSync(dirname(join(installed, name)), { recursive: true });
+      writeFileSync(join(installed, name), data as Uint8Array);
+    }
+    const shared = join(folder, 'shared');
+    mkdirSync(shared);
+    writeFileSync(join(shared, 'file'), 'of the host\n');
+    const { stdout, stderr, status } = await run([
+      ...['-H', 'kvm', '--kernel', guest.kernel, '--modules', installed, '--share', `${shared},tag=own,ro`],
+      ...['--exec', 'cat /mnt/own/file; touch /mnt/own/new; uname -r'],
+    ]);
+    assert.equal(stdout, `of the host\ntouch: /mnt/own/new: Read-only file system\n${guest.release}\n`, stderr);
+    assert.equal(status, 0);
+    const refused = await run(['--kernel', guest.kernel, '--modules', shared, '--exec', 'true']);
+    assert.equal(refused.status, 66);
+    assert.match(refused.stderr, /neither modules nor/);
+  });
+});
