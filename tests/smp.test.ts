@@ -36,6 +36,13 @@ test('a processor is taken off and comes back', async () => {
   assert.match(shown, /1\n2\n1\n2\n1\n2\n0\n/);
 });
 
+test('a run that hangs says where each processor is', async () => {
+  const words = ['-H', 'bare', '--cpus', '2', '--clock', 'virtual', '--timeout', '10', '--exec', 'sleep 100000'];
+  const { stderr } = await polyvisor(['run', ...words]);
+  assert.match(stderr, /the time limit has passed/);
+  assert.equal(stderr.match(/^ rip [0-9a-f]{16} <\w+/gm)?.length, 2, stderr);
+});
+
 describe('runs repeat', () => {
   /** The console and the instructions that each of three processors has executed in a part of the boot. */
   async function part(schedule: 'fair' | number) {

@@ -16,6 +16,7 @@ import {
   tableOf,
   traced,
 } from '../index.ts';
+import type { ScheduleOption } from '../machine/schedule.ts';
 import { VIRTUAL_EPOCH } from '../machine/time.ts';
 import { createExcerpt } from '../matrix/excerpt.ts';
 import { createFinder } from '../matrix/found.ts';
@@ -26,6 +27,7 @@ import { DISK_LABEL, DISK_SIZE } from '../matrix/test-script.ts';
 import { createTestWatch } from '../matrix/test-watch.ts';
 import { judge } from '../matrix/verdict.ts';
 import { PluginError } from '../plugins/guard.ts';
+import type { Topology } from '../x86/topology.ts';
 import { createConsoleWatch } from './console-watch.ts';
 import { createDecisions } from './decisions.ts';
 import { afterItsTime } from './patience.ts';
@@ -51,6 +53,8 @@ export interface CellSpec {
   append: string;
   /** Bytes. */
   memory: number;
+  cpus: Topology;
+  schedule: ScheduleOption;
   clock: 'host' | 'virtual';
   /** Seconds. */
   timeout: number;
@@ -233,6 +237,8 @@ async function boot(
       initrd: archive && joinArchives(archive, commandArchive(spec.script)),
       append: [commandParameters(true), spec.append].filter(Boolean).join(' '),
       memory: spec.memory,
+      cpus: spec.cpus,
+      schedule: spec.schedule,
       hypervisor: trace ? traced(module, trace.add) : module,
       clock: spec.clock === 'host' ? hostClock : 'virtual',
       console: { write: reader.write, onInput() {} },
@@ -302,6 +308,8 @@ async function checkReset(
     initrd: spec.initrdFile === undefined ? undefined : readFileSync(spec.initrdFile),
     append: [spec.append, 'quiet rdinit=/bin/reboot -- -f'].filter(Boolean).join(' '),
     memory: spec.memory,
+    cpus: spec.cpus,
+    schedule: spec.schedule,
     hypervisor: module,
     clock: spec.clock === 'host' ? nodeClock : 'virtual',
     console: { write: watch.write, onInput() {} },

@@ -17,6 +17,8 @@ export interface Images {
   name: string;
   /** Undefined: a disk is booted. */
   kernel: Uint8Array | undefined;
+  /** Where it came from. */
+  kernelFile?: string;
   initrd: Uint8Array | undefined;
   modules: BootModule[];
   /** The initial RAM disk is the default guest's. */
@@ -47,6 +49,7 @@ export async function loadImages(settings: ImageSettings, start: Uint8Array | un
   return {
     name: kernel ?? "Debian's kernel",
     kernel: readFile(kernel ?? guest!.kernel),
+    kernelFile: kernel ?? guest!.kernel,
     initrd: ownGuest && archive ? joinArchives(archive, ...extra) : archive,
     modules: modules.map(({ path, words }) => ({ data: readFile(path), commandLine: words })),
     ownGuest,

@@ -139,6 +139,8 @@ function addMatrix(program: Command, finish: Finish): void {
     .option('-i, --initrd <file>', "initial RAM disk instead of the default guest's")
     .option('-a, --append <text>', "more words for the kernels' command lines")
     .option('-m, --memory <size>', 'RAM of each cell', '256M')
+    .option('--cpus <number[,sockets=,cores=,threads=]>', 'processors of each cell', '1')
+    .option('--schedule <fair|seed>', 'how they take turns', 'fair')
     .option('--test <file>', "a shell script whose exit status is the cell's, instead of the built-in test")
     .option('--until <text>', 'no test: a cell has passed when its console shows TEXT')
     .option('--clock <clock>', 'guest time: "virtual" counts instructions, "host" follows the wall', 'virtual')

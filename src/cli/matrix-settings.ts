@@ -3,11 +3,13 @@ import { accessSync, constants } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { findHypervisor, hypervisors } from '../hypervisors/list.ts';
+import type { ScheduleOption } from '../machine/schedule.ts';
 import type { HypervisorModule } from '../paravirt/operations.ts';
+import type { Topology } from '../x86/topology.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
 import { CLOCKS, ENGINES } from './settings.ts';
-import { isFileName, oneOf, parseHypervisor, parseMemory, parseSeconds } from './values.ts';
+import { isFileName, oneOf, parseCpus, parseHypervisor, parseMemory, parseSchedule, parseSeconds } from './values.ts';
 
 /** As commander hands them over: texts. */
 export interface MatrixOptions {
@@ -17,6 +19,8 @@ export interface MatrixOptions {
   until?: string;
   append?: string;
   memory: string;
+  cpus: string;
+  schedule: string;
   clock: string;
   engine?: string;
   jobs?: string;
@@ -48,6 +52,8 @@ export interface MatrixSettings {
   append: string;
   /** Bytes. */
   memory: number;
+  cpus: Topology;
+  schedule: ScheduleOption;
   clock: (typeof CLOCKS)[number];
   engine: 'jit' | 'interpreter' | undefined;
   jobs: number;
@@ -81,6 +87,8 @@ export function parseMatrixSettings(options: MatrixOptions): MatrixSettings {
     until,
     append,
     memory: parseMemory(options.memory),
+    cpus: parseCpus(options.cpus),
+    schedule: parseSchedule(options.schedule),
     clock: oneOf('--clock', CLOCKS)(options.clock),
     engine,
     jobs: options.jobs === undefined ? availableParallelism() : parseJobs(options.jobs),

@@ -107,7 +107,7 @@ function specOf(
   settings: MatrixSettings,
   script: string | undefined,
 ): CellSpec {
-  const { until, append, memory, clock, timeout, limit, engine, trace } = settings;
+  const { until, append, memory, cpus, schedule, clock, timeout, limit, engine, trace } = settings;
   return {
     kernel: kernel.name,
     hypervisor,
@@ -119,6 +119,8 @@ function specOf(
     until,
     append,
     memory,
+    cpus,
+    schedule,
     clock,
     timeout,
     limit,

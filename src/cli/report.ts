@@ -71,16 +71,17 @@ export function writeSummary(file: string, { ending, machine, options, wallTime 
 
 /**
  * Says on stderr how the run ended, where it needs saying.
+ * @param places where the processors are, for an abnormal end
  * @param tail the console's last lines, where the user has not seen them.
  */
-export function reportEnding(ending: Ending, machine: Machine, tail: readonly string[]): void {
+export function reportEnding(ending: Ending, places: string, tail: readonly string[]): void {
   const reason = reasonOf(ending);
   if (reason) process.stderr.write(`polyvisor: ${visibleLine(reason)}\n`);
   // What the default guest's /init could not do.
   for (const line of tail.filter(line => ending.commandStatus === undefined && line.startsWith('polyvisor: ')))
     process.stderr.write(`${visibleLine(line)}\n`);
   if (!isAbnormal(ending)) return;
-  process.stderr.write(`\n${visible(machine.describe())}\n`);
+  process.stderr.write(`\n${visible(places)}\n`);
   if (tail.length > 0)
     process.stderr.write(`\nThe console's last lines:\n${tail.map(line => `  ${visibleLine(line)}`).join('\n')}\n`);
 }

@@ -1,11 +1,12 @@
 /** `polyvisor run`: one machine on this terminal, from the files named to the exit status. */
 import { closeSync, openSync } from 'node:fs';
 import { ImageError } from '../boot/image-error.ts';
+import { annotate, kernelSymbols, parseSystemMap } from '../boot/symbols.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
 import { visibleLine } from '../matrix/escape.ts';
 import { sayIfCacheIsNotUsed } from './cache-trust.ts';
 import { endBySignals } from './decisions.ts';
-import { status, statusOf } from './exit-status.ts';
+import { isAbnormal, status, statusOf } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
 import type { GuestThread } from './guest-thread.ts';
 import { loadImages } from './images.ts';
@@ -28,11 +29,12 @@ export async function run(options: RunOptions, thread: GuestThread): Promise<num
   if (json) withFile(json, status.output, () => closeSync(openSync(json, 'a')));
   const trace = settings.trace === undefined ? undefined : openTraceFile(settings.trace);
   try {
-    const { machine, session, stopListening } = await prepare(settings, thread, trace);
+    const { machine, session, stopListening, kernelFile } = await prepare(settings, thread, trace);
     collectGarbage(); // The kernel's file, above all, which is the other thread's now.
     stopListening(); // From here on the session listens.
     const ending = await session.run(machine);
-    reportEnding(ending, machine, session.unseen);
+    const named = isAbnormal(ending) ? await namedPlaces(machine.describe(), kernelFile, settings.symbols) : '';
+    reportEnding(ending, named, session.unseen);
     if (json) writeSummary(json, { ending, machine, options: { ...options }, wallTime: performance.now() / 1000 });
     return statusOf(ending);
   } finally {
@@ -89,7 +91,19 @@ async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile
     const described = image.setup ? image.description : images.name;
     trace.begin(machine, { hypervisor: name, kernel: described, clock }, symbolsFor(image, symbols));
   }
-  return { machine, session, stopListening };
+  return { machine, session, stopListening, kernelFile: images.kernelFile };
+}
+
+/** Names the kernel's addresses in a text; its file is read again, for the machine has the first reading of it. */
+async function namedPlaces(text: string, kernelFile: string | undefined, map: string | undefined): Promise<string> {
+  if (kernelFile === undefined && map === undefined) return text;
+  try {
+    if (map !== undefined) return annotate(text, parseSystemMap(new TextDecoder().decode(readInput(map))));
+    const { parseKernel } = await import('../boot/image.ts');
+    return annotate(text, kernelSymbols(await parseKernel(readInput(kernelFile!))));
+  } catch {
+    return text; // The run has ended for a reason of its own, which is not to be hidden by a file that has gone.
+  }
 }
 
 const words = (...texts: (string | undefined)[]) => texts.filter(Boolean).join(' ');
