@@ -56,6 +56,16 @@ export class FakeInterrupts implements InterruptSource {
     this.requested.add(vector);
   }
 
+  /** Fixed interrupts and NMIs are all that it knows. */
+  accept(mode: number, vector: number): boolean {
+    if (mode === 0) this.request(vector);
+    else if (mode === 4) this.nmis++;
+    else return false;
+    return true;
+  }
+  /** Non-maskable interrupts that have come. */
+  nmis = 0;
+
   endOfInterrupt(): void {
     this.inService.pop();
   }
@@ -106,6 +116,7 @@ export class FakeProcessor implements Processor {
 
   /** False: it waits to be started, as all processors but the first do at first. */
   started: boolean;
+  halted = false;
   running = true;
   waited = 0;
   cpl = 0;
@@ -141,7 +152,7 @@ export class FakeProcessor implements Processor {
   /** Registers, interrupts, and what was done to this processor: a copy. */
   save() {
     const { requested, inService, taskPriority, interruptCommand } = this.interrupts!;
-    const { raised, delivered, kills, requests, events, cpl, mode } = this;
+    const { raised, delivered, kills, requests, events, cpl, mode, started, halted } = this;
     return structuredClone({
       registers: this.#registers,
       segments: this.#segments,
@@ -149,6 +160,8 @@ export class FakeProcessor implements Processor {
       events: { raised, delivered, kills, requests, events },
       cpl,
       mode,
+      started,
+      halted,
       tscOffset: this.tscOffset,
     });
   }
@@ -161,6 +174,8 @@ export class FakeProcessor implements Processor {
     this.memory.copyIn(0, other.memory.bytes);
     this.cpl = other.cpl;
     this.mode = other.mode;
+    this.started = other.started;
+    this.halted = other.halted;
     this.tscOffset = other.tscOffset;
     for (const list of ['raised', 'delivered', 'kills', 'requests', 'events'] as const)
       this[list].splice(0, this[list].length, ...(other[list] as never[]));
@@ -256,10 +271,12 @@ export class FakeProcessor implements Processor {
     this.events.push(`step ${page.toString(16)}`);
     return this.onStep?.(page) ?? true;
   }
-  halt(): void {
-    this.events.push('halt');
+  halt(untilPending = false): void {
+    this.halted = true;
+    this.events.push(untilPending ? 'halt until pending' : 'halt');
   }
   wake(): void {
+    this.halted = false;
     this.events.push('wake');
   }
   attention(): void {
@@ -287,18 +304,30 @@ export class FakeProcessor implements Processor {
   }
 }
 
+/** Processors of one machine, which all have been started. @param memory of the machine, in bytes */
+export function fakeProcessors(count: number, memory = 1 << 20): [FakeProcessor, ...FakeProcessor[]] {
+  const first = new FakeProcessor({ memory });
+  const others = Array.from({ length: count - 1 }, (_, index) => {
+    const cpu = new FakeProcessor({ id: index + 1, memory: first.memory, clock: first.clock });
+    cpu.started = true;
+    return cpu;
+  });
+  return [first, ...others];
+}
+
 /** What a hypervisor's `make` gets, around `cpus`; `written` is its console's output, `type` its keyboard. */
 export interface FakeContext extends HypervisorContext {
   readonly written: number[];
   type(data: Uint8Array): void;
 }
 
-export function fakeContext(cpu = new FakeProcessor()): FakeContext {
+/** @param others processors besides, which share the first one's memory and clock (`fakeProcessors`) */
+export function fakeContext(cpu = new FakeProcessor(), ...others: readonly FakeProcessor[]): FakeContext {
   const { states } = cpu;
   const written: number[] = [];
   const takers: ((data: Uint8Array) => void)[] = [];
   return {
-    cpus: [cpu],
+    cpus: [cpu, ...others],
     memory: cpu.memory,
     clock: cpu.clock,
     state: (name, version, initial) => states.state(name, version, initial),

@@ -304,29 +304,34 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
     return destination >> 4 === own >> 4 && (destination & own & 0xf) !== 0;
   }
 
-  accept(mode: number, vector: number, level: boolean): void {
+  accept(mode: number, vector: number, level: boolean): boolean {
     switch (mode) {
       case FIXED:
       case LOWEST_PRIORITY:
         return this.#acceptFixed(vector, level);
       case NMI:
-        return this.pins.nmi();
+        this.pins.nmi();
+        return true;
       case INIT:
         if (this.pins.init()) this.#clear();
-        return;
+        return true;
       case START_UP:
-        return this.pins.startUp(vector);
+        this.pins.startUp(vector);
+        return true;
       case SMI:
-        return this.#log.once('apic-smi', 'local APIC: system management interrupts do not exist here');
+        this.#log.once('apic-smi', 'local APIC: system management interrupts do not exist here');
+        return false;
       default:
         this.#log.once(`apic-mode-${mode}`, `local APIC: message with delivery mode ${mode} dropped`);
+        return false;
     }
   }
 
-  #acceptFixed(vector: number, level: boolean): void {
-    if (!(this.#kept.mode & ENABLED) || !(this.#state.svr & SOFTWARE_ENABLED)) return;
-    if (vector < 16) return this.#error(RECEIVE_ILLEGAL_VECTOR);
-    this.#insert(vector, level);
+  #acceptFixed(vector: number, level: boolean): boolean {
+    if (!(this.#kept.mode & ENABLED) || !(this.#state.svr & SOFTWARE_ENABLED)) return false;
+    if (vector < 16) this.#error(RECEIVE_ILLEGAL_VECTOR);
+    else this.#insert(vector, level);
+    return true;
   }
 
   #insert(vector: number, level: boolean): void {

@@ -268,9 +268,12 @@ export class EngineProcessor implements Processor {
     vcpu.stepWithWritable(page);
     return vcpu.deliveries === before;
   }
-  halt(): void {
-    this.#vcpu.halted = true;
+  halt(untilPending = false): void {
+    this.#vcpu.halt(untilPending);
     this.#vcpu.requestExit();
+  }
+  get halted(): boolean {
+    return this.#vcpu.halted;
   }
   wake(): void {
     this.#vcpu.halted = false;

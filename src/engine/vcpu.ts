@@ -22,6 +22,7 @@ import { initialiseFields, resetFields } from './x86/registers.ts';
 import {
   ACTIVE,
   HALTED,
+  IDLE,
   INITIALISED,
   NATIVE_EXCEPTIONS,
   NATIVE_SYSCALLS,
@@ -144,6 +145,14 @@ export class Vcpu {
   set halted(on: boolean) {
     if (!this.waitsForStart) this.cpu.set32(state.ACTIVITY, on ? HALTED : ACTIVE);
   }
+  /** @param untilPending an interrupt that RFLAGS.IF keeps out ends the halt, too */
+  halt(untilPending: boolean): void {
+    if (!this.waitsForStart) this.cpu.set32(state.ACTIVITY, untilPending ? IDLE : HALTED);
+  }
+  /** Halted, but not deaf to interrupts that RFLAGS.IF keeps out. */
+  get idle(): boolean {
+    return this.cpu.get32(state.ACTIVITY) === IDLE;
+  }
   /** It executes nothing until `start`, whatever interrupts come: after an INIT, or stopped by a hypervisor. */
   get waitsForStart(): boolean {
     return this.cpu.get32(state.ACTIVITY) >= INITIALISED;
@@ -201,7 +210,7 @@ export class Vcpu {
     };
   }
   set loop({ halted, boundary, attention, executed, handled, handledAt }: LoopState) {
-    this.halted = halted;
+    if (this.halted !== halted) this.halted = halted;
     this.#boundary = boundary;
     this.cpu.set32(state.ATTENTION, attention ? 1 : 0);
     this.budget.executed = executed;

@@ -90,12 +90,14 @@ export class Interrupts {
   /** True if the halted processor is to go on now. */
   get awakens(): boolean {
     if (this.#nmiWaits) return true; // whatever IF is
-    return this.wait() && (this.#vcpu.cpu.interruptFlag || this.#questions.deliver !== undefined);
+    const { cpu, idle } = this.#vcpu;
+    return this.wait() && (cpu.interruptFlag || idle || this.#questions.deliver !== undefined);
   }
 
   /** True if nothing can wake the processor when it halts now: no hypervisor delivers, IF is off, and no NMI waits. */
   get deaf(): boolean {
-    return !this.#vcpu.cpu.interruptFlag && !this.#questions.deliver && !this.#nmiPending;
+    const { cpu, idle } = this.#vcpu;
+    return !cpu.interruptFlag && !idle && !this.#questions.deliver && !this.#nmiPending;
   }
 
   /** Between two instructions: delivers what is pending and allowed. */
@@ -124,6 +126,7 @@ export class Interrupts {
 
   #deliverByApic(): void {
     if (!this.wait()) return this.#setAttention(false);
+    if (this.#vcpu.idle) this.#vcpu.halted = false;
     if (!this.#vcpu.cpu.interruptFlag) return;
     const vector = this.#apic!.acknowledge();
     if (vector < 0) return;

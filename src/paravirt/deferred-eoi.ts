@@ -14,6 +14,8 @@ const MAY_SKIP = 1;
 export interface DeferredEoi {
   /** From now on the word is the four bytes at `address`, which are RAM; undefined: none. */
   place(cpu: Processor, address: number | undefined): void;
+  /** The processor's interrupt controller has been reset: there is no word, and nothing to end. */
+  forget(cpu: Processor): void;
   /** The ops of the same names in group `irq`. */
   delivered(cpu: Processor): void;
   catchUp(cpu: Processor): void;
@@ -50,6 +52,9 @@ export function createDeferredEoi(context: HypervisorContext, name: string): Def
     place(cpu, address) {
       takeBack(cpu, true);
       states[cpu.id].word = address;
+    },
+    forget(cpu) {
+      Object.assign(states[cpu.id], { word: undefined, pending: false });
     },
     delivered(cpu) {
       const state = states[cpu.id];

@@ -91,8 +91,13 @@ export interface Processor {
    * complete writes to write-protected page tables.
    */
   stepWithWritable(page: number): boolean;
-  /** Stops executing until an interrupt or `wake`. */
-  halt(): void;
+  /**
+   * Stops executing until an interrupt or `wake`.
+   * @param untilPending true: an interrupt that RFLAGS.IF keeps out ends it, too
+   */
+  halt(untilPending?: boolean): void;
+  /** True while it executes nothing because of a halt, or because it waits to be started. */
+  readonly halted: boolean;
   /** Ends a halt, even with RFLAGS.IF clear. Nothing is remembered: a processor that is not halted yet halts later. */
   wake(): void;
   /** Asks the engine to call `irq.deliver` at the next instruction boundary. */
@@ -140,6 +145,12 @@ export interface InterruptSource {
   acknowledge(): number;
   /** Requests a fixed, edge-triggered interrupt at the local APIC. */
   request(vector: number): void;
+  /**
+   * A message of another processor's arrives, with its delivery mode and trigger as the interrupt command register encodes
+   * them (SDM 3A 11.6.1).
+   * @returns false if it is dropped: the APIC is off, or has no such mode
+   */
+  accept(mode: number, vector: number, level: boolean): boolean;
   /** As a write to the EOI register. */
   endOfInterrupt(): void;
   /**

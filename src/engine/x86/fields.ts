@@ -165,7 +165,7 @@ const otherFields = rows({
   NMI_BLOCKED: { type: 'u32', role: 'architecture', manual: 'SDM 3A 6.7.1' },
   /** Not 0: an NMI waits to be delivered. */
   NMI_PENDING: { type: 'u32', role: 'architecture', manual: 'SDM 3A 6.7' },
-  /** Whether instructions are executed: ACTIVE, HALTED, INITIALISED or STOPPED (state.ts). */
+  /** Whether instructions are executed: ACTIVE, HALTED, IDLE, INITIALISED or STOPPED (state.ts). */
   ACTIVITY: { type: 'u32', role: 'architecture', manual: 'SDM 3C 24.4.2' },
 
   // MSRs that are kept, and whose effect nobody can see here (msrs.ts).

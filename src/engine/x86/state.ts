@@ -21,6 +21,8 @@ export const FAULT_SET = 0x100;
  */
 export const ACTIVE = 0;
 export const HALTED = 1;
+/** Halted by a hypervisor until an interrupt waits, be it kept out by RFLAGS.IF. (A VMCS's 2 is a shutdown; here that ends the run.) */
+export const IDLE = 2;
 /** As a reset or an INIT has left it ("wait-for-SIPI"). */
 export const INITIALISED = 3;
 /** Stopped by a hypervisor, where it was. */
