@@ -1,10 +1,11 @@
 /** KVM's identification leaves and hypercalls (Documentation/virt/kvm/x86/cpuid.rst, hypercalls.rst). */
 import { EMPTY_LEAF, signatureLeaf, withHypervisor, withoutInvariantTsc } from '../../paravirt/cpuid.ts';
 import type { Group } from '../../paravirt/group.ts';
-import type { CpuidResult, Hypercall, HypercallConvention, HypervisorContext, Msr } from '../../paravirt/operations.ts';
+import type { CpuidResult, HypercallConvention, HypervisorContext, Msr } from '../../paravirt/operations.ts';
 import { perProcessor } from '../../paravirt/per-processor.ts';
-import type { Processor } from '../../paravirt/processor.ts';
+import type { Processor, RegisterName } from '../../paravirt/processor.ts';
 import { IA32_MISC_ENABLE } from '../../x86/msrs.ts';
+import { type Calls, KVM_EFAULT, KVM_ENOSYS, KVM_EOPNOTSUPP, KVM_EPERM } from './call.ts';
 
 const KVM_CPUID_SIGNATURE = 0x40000000;
 const KVM_CPUID_FEATURES = 0x40000001;
@@ -16,15 +17,26 @@ const KVM_FEATURE_NOP_IO_DELAY = 1 << 1;
 const KVM_FEATURE_CLOCKSOURCE2 = 1 << 3;
 const KVM_FEATURE_STEAL_TIME = 1 << 5;
 const KVM_FEATURE_PV_EOI = 1 << 6;
+const KVM_FEATURE_PV_UNHALT = 1 << 7;
+const KVM_FEATURE_PV_TLB_FLUSH = 1 << 9;
+const KVM_FEATURE_PV_SEND_IPI = 1 << 11;
+const KVM_FEATURE_PV_SCHED_YIELD = 1 << 13;
 const KVM_FEATURE_CLOCKSOURCE_STABLE_BIT = 1 << 24;
 
-/** What is here and pays on one processor: no IPIs to save, no lock holder to wait for, no page ever paged out. */
+/**
+ * What is here, with one processor as with several: it is the guest that looks for others. No page is ever paged out, so
+ * that there are no asynchronous page faults.
+ */
 const FEATURES =
   KVM_FEATURE_CLOCKSOURCE |
   KVM_FEATURE_NOP_IO_DELAY |
   KVM_FEATURE_CLOCKSOURCE2 |
   KVM_FEATURE_STEAL_TIME |
   KVM_FEATURE_PV_EOI |
+  KVM_FEATURE_PV_UNHALT |
+  KVM_FEATURE_PV_TLB_FLUSH |
+  KVM_FEATURE_PV_SEND_IPI |
+  KVM_FEATURE_PV_SCHED_YIELD |
   KVM_FEATURE_CLOCKSOURCE_STABLE_BIT;
 
 function cpuid(_cpu: Processor, leaf: number, _subleaf: number, natively: () => CpuidResult) {
@@ -40,19 +52,24 @@ function cpuid(_cpu: Processor, leaf: number, _subleaf: number, natively: () => 
 const KVM_HC_VAPIC_POLL_IRQ = 1;
 const KVM_HC_CLOCK_PAIRING = 9;
 
-const KVM_ENOSYS = 1000;
-const KVM_EFAULT = 14;
-const KVM_EPERM = 1;
-const KVM_EOPNOTSUPP = 95;
-
 /** The only kind of pairing there is: with the host's CLOCK_REALTIME. */
 const KVM_CLOCK_PAIRING_WALLCLOCK = 0n;
 /** struct kvm_clock_pairing: s64 sec, s64 nsec, u64 tsc, u32 flags, u32 pad[9]. */
 const CLOCK_PAIRING_SIZE = 64;
 
-const hypercalls: Readonly<Record<number, Hypercall>> = {
-  [KVM_HC_VAPIC_POLL_IRQ]: { name: 'KVM_HC_VAPIC_POLL_IRQ', arguments: [], status: 'done' },
-  [KVM_HC_CLOCK_PAIRING]: { name: 'KVM_HC_CLOCK_PAIRING', arguments: ['address', 'type'], status: 'done' },
+const ownCalls: Calls = {
+  [KVM_HC_VAPIC_POLL_IRQ]: {
+    name: 'KVM_HC_VAPIC_POLL_IRQ',
+    arguments: [],
+    status: 'done',
+    run: () => 0, // That the processor has left the guest is all that was asked for.
+  },
+  [KVM_HC_CLOCK_PAIRING]: {
+    name: 'KVM_HC_CLOCK_PAIRING',
+    arguments: ['address', 'type'],
+    status: 'done',
+    run: (cpu, [address, type]) => pairClocks(cpu, address, type),
+  },
 };
 
 const convention: HypercallConvention = {
@@ -61,24 +78,17 @@ const convention: HypercallConvention = {
 };
 
 /** VMCALL or VMMCALL: number in RAX, arguments in RBX, RCX, RDX, RSI; the result replaces RAX, nothing else changes. */
-function hypercall(cpu: Processor): true {
+function hypercall(cpu: Processor, calls: Calls): true {
   const long = cpu.mode === 64;
-  const argument = (register: 'rax' | 'rbx' | 'rcx') => (long ? cpu.get(register) : cpu.get(register) & 0xffffffffn);
-  const result = cpu.cpl > 0 ? -KVM_EPERM : answer(cpu, argument('rax'), argument('rbx'), argument('rcx'));
+  const argument = (register: RegisterName) => (long ? cpu.get(register) : cpu.get(register) & 0xffffffffn);
+  const number = argument('rax');
+  const call = number < 2n ** 32n ? calls[Number(number)] : undefined;
+  let result = -KVM_ENOSYS;
+  if (cpu.cpl > 0) result = -KVM_EPERM;
+  else if (call) result = call.run(cpu, [argument('rbx'), argument('rcx'), argument('rdx'), argument('rsi')]);
+  else cpu.log.once(`kvm-hypercall-${number}`, `KVM hypercall ${number}: not implemented`);
   cpu.set('rax', BigInt.asUintN(long ? 64 : 32, BigInt(result)));
   return true;
-}
-
-function answer(cpu: Processor, number: bigint, first: bigint, second: bigint): number {
-  switch (number) {
-    case BigInt(KVM_HC_VAPIC_POLL_IRQ):
-      return 0; // That the processor has left the guest is all that was asked for.
-    case BigInt(KVM_HC_CLOCK_PAIRING):
-      return pairClocks(cpu, first, second);
-    default:
-      cpu.log.once(`kvm-hypercall-${number}`, `KVM hypercall ${number}: not implemented`);
-      return -KVM_ENOSYS;
-  }
 }
 
 /** Host time and TSC taken at one moment, for guests that follow the host's clock (ptp_kvm). */
@@ -117,6 +127,14 @@ function miscEnable(context: HypervisorContext): Msr {
   };
 }
 
-export function createCpu(context: HypervisorContext): Group<'cpu'> {
-  return { cpuid, hypercall, hypercalls, convention, msrs: { [IA32_MISC_ENABLE]: miscEnable(context) } };
+/** @param processorCalls those that reach other processors */
+export function createCpu(context: HypervisorContext, processorCalls: Calls): Group<'cpu'> {
+  const calls = { ...ownCalls, ...processorCalls };
+  return {
+    cpuid,
+    hypercall: cpu => hypercall(cpu, calls),
+    hypercalls: calls,
+    convention,
+    msrs: { [IA32_MISC_ENABLE]: miscEnable(context) },
+  };
 }
