@@ -7,9 +7,10 @@ import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext, Msr } from '../../paravirt/operations.ts';
 import { createCpuid } from './cpuid.ts';
 import { createCrash } from './crash.ts';
-import { convention, createHypercall, hypercalls } from './hypercall.ts';
+import { convention, createHypercall } from './hypercall.ts';
 import { isUsable, pageOf } from './pages.ts';
 import type { Vmbus } from './vmbus.ts';
+import { vpIndexOf } from './vp-set.ts';
 
 const HV_X64_MSR_GUEST_OS_ID = 0x40000000;
 const HV_X64_MSR_HYPERCALL = 0x40000001;
@@ -55,7 +56,7 @@ function createIdentity(context: HypervisorContext) {
 }
 
 const processorRegisters: Readonly<Record<number, Msr>> = {
-  [HV_X64_MSR_VP_INDEX]: { name: 'HV_X64_MSR_VP_INDEX', read: cpu => BigInt(cpu.id) },
+  [HV_X64_MSR_VP_INDEX]: { name: 'HV_X64_MSR_VP_INDEX', read: cpu => BigInt(vpIndexOf(cpu)) },
   [HV_X64_MSR_RESET]: {
     name: 'HV_X64_MSR_RESET',
     read: () => 0n,
@@ -70,8 +71,7 @@ export function createCpu(context: HypervisorContext, vmbus: Vmbus): Group<'cpu'
   const identity = createIdentity(context);
   return {
     cpuid: createCpuid(context),
-    hypercall: createHypercall(context, vmbus, identity.mayCall),
-    hypercalls,
+    ...createHypercall(context, vmbus, identity.mayCall),
     convention,
     msrs: { ...identity.msrs, ...processorRegisters, ...createCrash(context) },
   };

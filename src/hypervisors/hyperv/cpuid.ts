@@ -27,6 +27,7 @@ const HV_MSR_HYPERCALL_AVAILABLE = 1 << 5;
 const HV_MSR_VP_INDEX_AVAILABLE = 1 << 6;
 const HV_MSR_RESET_AVAILABLE = 1 << 7;
 const HV_MSR_REFERENCE_TSC_AVAILABLE = 1 << 9;
+const HV_MSR_GUEST_IDLE_AVAILABLE = 1 << 10;
 const HV_ACCESS_FREQUENCY_MSRS = 1 << 11;
 const FEATURES =
   HV_MSR_TIME_REF_COUNT_AVAILABLE |
@@ -37,6 +38,7 @@ const FEATURES =
   HV_MSR_VP_INDEX_AVAILABLE |
   HV_MSR_RESET_AVAILABLE |
   HV_MSR_REFERENCE_TSC_AVAILABLE |
+  HV_MSR_GUEST_IDLE_AVAILABLE |
   HV_ACCESS_FREQUENCY_MSRS;
 
 /** Leaf 3 EBX: hypercalls that the partition may make. */
@@ -51,17 +53,27 @@ const HV_STIMER_DIRECT_MODE_AVAILABLE = 1 << 19;
 const MISCELLANEOUS =
   HV_FEATURE_FREQUENCY_MSRS_AVAILABLE | HV_FEATURE_GUEST_CRASH_MSR_AVAILABLE | HV_STIMER_DIRECT_MODE_AVAILABLE;
 
-/** Leaf 4 EAX: what is worth using. What pays among several processors only is left out. */
+/** Leaf 4 EAX: what is worth using. */
+const HV_X64_REMOTE_TLB_FLUSH_RECOMMENDED = 1 << 2;
 const HV_X64_APIC_ACCESS_RECOMMENDED = 1 << 3;
 const HV_X64_SYSTEM_RESET_RECOMMENDED = 1 << 4;
 const HV_X64_RELAXED_TIMING_RECOMMENDED = 1 << 5;
 const HV_DEPRECATING_AEOI_RECOMMENDED = 1 << 9;
+const HV_X64_CLUSTER_IPI_RECOMMENDED = 1 << 10;
+const HV_X64_EX_PROCESSOR_MASKS_RECOMMENDED = 1 << 11;
 const HINTS =
+  HV_X64_REMOTE_TLB_FLUSH_RECOMMENDED |
   HV_X64_APIC_ACCESS_RECOMMENDED |
   HV_X64_SYSTEM_RESET_RECOMMENDED |
   HV_X64_RELAXED_TIMING_RECOMMENDED |
-  HV_DEPRECATING_AEOI_RECOMMENDED;
-/** Leaf 4 EBX: how often to try a lock before telling us. Never: the holder runs when we do. */
+  HV_DEPRECATING_AEOI_RECOMMENDED |
+  HV_X64_CLUSTER_IPI_RECOMMENDED |
+  HV_X64_EX_PROCESSOR_MASKS_RECOMMENDED;
+/**
+ * Leaf 4 EBX: how often to try a lock before telling us (HvCallNotifyLongSpinWait). With one processor never: its holder does
+ * not execute while we try.
+ */
+const SPIN_RETRIES = 0xfff;
 const NEVER_NOTIFY = 0xffffffff;
 
 export function createCpuid({ cpus }: HypervisorContext) {
@@ -70,7 +82,11 @@ export function createCpuid({ cpus }: HypervisorContext) {
     [HYPERV_CPUID_INTERFACE]: () => ({ ...EMPTY_LEAF, eax: INTERFACE }),
     [HYPERV_CPUID_VERSION]: () => ({ ...EMPTY_LEAF, eax: BUILD, ebx: VERSION }),
     [HYPERV_CPUID_FEATURES]: () => ({ eax: FEATURES, ebx: PRIVILEGES, ecx: 0, edx: MISCELLANEOUS }),
-    [HYPERV_CPUID_ENLIGHTMENT_INFO]: () => ({ ...EMPTY_LEAF, eax: HINTS, ebx: NEVER_NOTIFY }),
+    [HYPERV_CPUID_ENLIGHTMENT_INFO]: () => ({
+      ...EMPTY_LEAF,
+      eax: HINTS,
+      ebx: cpus.length > 1 ? SPIN_RETRIES : NEVER_NOTIFY,
+    }),
     [HYPERV_CPUID_IMPLEMENT_LIMITS]: () => ({ ...EMPTY_LEAF, eax: cpus.length, ebx: cpus.length }),
   };
   return (_cpu: Processor, leaf: number, _subleaf: number, natively: () => CpuidResult): CpuidResult | undefined => {

@@ -3,7 +3,7 @@
  * page.
  */
 import { vmcall } from '../../conformance/calls.ts';
-import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
+import { fakeContext, fakeProcessors } from '../../conformance/fake-processor.ts';
 import { type BackEnds, NO_BACK_ENDS } from '../../host/back-ends.ts';
 import { hyperv } from './index.ts';
 
@@ -32,6 +32,7 @@ export const MSR = {
   SIMP: 0x40000083,
   EOM: 0x40000084,
   SINT0: 0x40000090,
+  GUEST_IDLE: 0x400000f0,
   STIMER0_CONFIG: 0x400000b0,
   STIMER0_COUNT: 0x400000b1,
   CRASH_P0: 0x40000100,
@@ -42,11 +43,12 @@ export const MSR = {
 export const SINT = 2;
 export const VECTOR = 0xf3;
 
-/** @param backEnds what stands behind its devices; @param size of its RAM, in bytes */
-export function fakeGuest(backEnds: Partial<BackEnds> = {}, size = 1 << 20) {
-  const cpu = new FakeProcessor({ memory: size });
+/** @param backEnds what stands behind its devices; @param size of its RAM, in bytes; @param count of processors */
+export function fakeGuest(backEnds: Partial<BackEnds> = {}, size = 1 << 20, count = 1) {
+  const cpus = fakeProcessors(count, size);
+  const [cpu] = cpus;
   const { memory } = cpu;
-  const table = hyperv.make({ ...fakeContext(cpu), backEnds: { ...NO_BACK_ENDS, ...backEnds } });
+  const table = hyperv.make({ ...fakeContext(...cpus), backEnds: { ...NO_BACK_ENDS, ...backEnds } });
   cpu.set('cr0', 1n);
   const op = <F>(value: F): Extract<F, (...rest: never[]) => unknown> =>
     value as Extract<F, (...rest: never[]) => unknown>;
@@ -63,11 +65,12 @@ export function fakeGuest(backEnds: Partial<BackEnds> = {}, size = 1 << 20) {
     write(MSR.SINT0 + SINT, VECTOR) &&
     write(MSR.SCONTROL, 1);
 
-  /** A hypercall of 64-bit code. @returns the status. */
-  const call = (value: bigint | number, input: bigint | number = 0): number => {
+  /** A hypercall of 64-bit code. @returns the result. */
+  const call = (value: bigint | number, input: bigint | number = 0, second: bigint | number = 0): number => {
     cpu.set('rip', 0x1003n);
     cpu.set('rcx', BigInt(value));
     cpu.set('rdx', BigInt(input));
+    cpu.set('r8', BigInt(second));
     cpu.set('rax', 0xffffn);
     vmcall({ table, cpu });
     return Number(cpu.get('rax'));
@@ -98,5 +101,5 @@ export function fakeGuest(backEnds: Partial<BackEnds> = {}, size = 1 << 20) {
     return [...new Uint32Array(found.payload.buffer)];
   };
 
-  return { cpu, memory, table, op, read, write, enableHypercalls, enableSynic, call, post, message, receive };
+  return { cpu, cpus, memory, table, op, read, write, enableHypercalls, enableSynic, call, post, message, receive };
 }

@@ -15,7 +15,8 @@ import { createTime } from './time.ts';
 import { createVmbus } from './vmbus.ts';
 
 const name = 'hyperv';
-const title = 'Hyper-V: reference time, synthetic interrupts and timers, crash registers, VMBus';
+const title =
+  'Hyper-V: reference time, synthetic interrupts and timers, IPIs and TLB flushes by hypercall, crash registers, VMBus';
 
 export const hyperv: HypervisorModule = {
   name,

@@ -13,6 +13,7 @@ const HV_X64_MSR_EOI = 0x40000070;
 const HV_X64_MSR_ICR = 0x40000071;
 const HV_X64_MSR_TPR = 0x40000072;
 const HV_X64_MSR_VP_ASSIST_PAGE = 0x40000073;
+const HV_X64_MSR_GUEST_IDLE = 0x400000f0;
 
 export function createIrq(context: HypervisorContext, synic: Synic): Group<'irq'> {
   const { memory } = context;
@@ -43,6 +44,14 @@ export function createIrq(context: HypervisorContext, synic: Synic): Group<'irq'
         if (value > 0xffn) return false;
         if (cpu.interrupts) cpu.interrupts.taskPriority = Number(value);
         return true;
+      },
+    },
+    // TLFS 10.1.4: reading it stops the processor until an interrupt is pending, whatever RFLAGS.IF is.
+    [HV_X64_MSR_GUEST_IDLE]: {
+      name: 'HV_X64_MSR_GUEST_IDLE',
+      read(cpu) {
+        cpu.halt(true);
+        return 0n;
       },
     },
     [HV_X64_MSR_VP_ASSIST_PAGE]: {
