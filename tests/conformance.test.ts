@@ -22,9 +22,10 @@ for (const module of hypervisors) {
       }
     });
     for (const entry of cases) {
-      const skip = skipReason(entry, createFixture(module));
+      const skip = skipReason(entry, createFixture(module, entry.processors));
       test(entry.name, { skip: skip ?? false }, async () => {
-        await entry.run(await bootFixture(module), () => bootFixture(module));
+        const boot = () => bootFixture(module, entry.processors);
+        await entry.run(await boot(), boot);
       });
     }
   });

@@ -21,6 +21,8 @@ import { saveAndRestore } from './save-and-restore.ts';
 
 export interface Case {
   name: string;
+  /** How many processors the machine has; default: one. */
+  processors?: number;
   /** Why this case does not apply to this hypervisor, seen from its table; undefined where it does. */
   needs?(fixture: Fixture): string | undefined;
   /** @param again makes another machine with the same hypervisor. */
@@ -29,8 +31,13 @@ export interface Case {
 
 /** Why `test` is not run for this hypervisor, or undefined. */
 export function skipReason(test: Case, fixture: Fixture): string | undefined {
+  const { maximum } = fixture.table.smp;
+  if ((test.processors ?? 1) > maximum) return `its interface starts ${maximum} processor${maximum > 1 ? 's' : ''}`;
   return ownMember(fixture.table.skip, test.name) ?? test.needs?.(fixture);
 }
+
+/** Processors of the cases that need several. */
+const SEVERAL = 4;
 
 /** CPUID.1:ECX[31]. */
 const HYPERVISOR = 2 ** 31;
@@ -327,6 +334,66 @@ export const cases: readonly Case[] = [
       }
       assert.deepEqual(cpu.delivered.toSorted(), requested.toSorted());
       assert.deepEqual(cpu.interrupts!.inService, [], 'every interrupt has ended');
+    },
+  },
+  {
+    name: 'hypercalls of several processors take hostile arguments',
+    processors: SEVERAL,
+    needs: needsFunction(callOp, NO_HYPERCALLS),
+    run(fixture) {
+      const random = createRandom(0x736d70n);
+      const values = hostileValues(fixture.cpu.memory.size);
+      const numbers = Object.keys(fixture.table.cpu.hypercalls).map(BigInt);
+      const pick = () => (random.below(4) === 0 ? random.next64() : random.of(values));
+      for (let round = 0; round < 2000; round++) {
+        const cpu = random.of(fixture.cpus);
+        // What is left of the bits above the number is for those that have lengths and counts there.
+        const more = random.below(2) === 0 ? 0n : random.next64() & ~0x1ffffn;
+        const number = numbers.length === 0 ? UNKNOWN_HYPERCALL : random.of(numbers) | more;
+        const result = hypercall({ ...fixture, cpu }, number, ARGUMENTS.map(pick));
+        assert.ok(result >= -(2n ** 63n) && result < 2n ** 63n);
+      }
+      for (const { id, interrupts } of fixture.cpus)
+        for (const vector of interrupts!.requested)
+          assert.ok(vector >= 0 && vector <= 0xff, `processor ${id} is interrupted with vector ${vector}`);
+    },
+  },
+  {
+    name: 'an interrupt for some processors reaches these and no others',
+    processors: SEVERAL,
+    needs: ({ guest }) => (guest.sendIpi ? undefined : 'no hypercall that interrupts other processors is known'),
+    run(fixture) {
+      const random = createRandom(0x697069n);
+      for (let round = 0; round < 200; round++) {
+        const from = random.of(fixture.cpus);
+        const vector = 0x20 + random.below(0xe0);
+        const meant = fixture.cpus.filter(() => random.below(2) === 0).map(({ id }) => id);
+        fixture.guest.sendIpi!({ ...fixture, cpu: from }, meant, vector);
+        for (const { id, interrupts } of fixture.cpus) {
+          const expected = meant.includes(id) ? [vector] : [];
+          assert.deepEqual([...interrupts!.requested], expected, `processor ${id} of ${meant} from ${from.id}`);
+          interrupts!.requested.clear();
+        }
+      }
+    },
+  },
+  {
+    name: 'its clock is the same on every processor',
+    processors: SEVERAL,
+    needs: ({ guest }) => (guest.clock ? undefined : 'no guest half that reads a clock is known'),
+    run(fixture) {
+      const random = createRandom(0x636c6f636b73n);
+      const clocks = fixture.cpus.map(cpu => {
+        cpu.clock.advance(12_345_678);
+        return fixture.guest.clock!({ ...fixture, cpu });
+      });
+      for (let step = 0; step < 100; step++) {
+        const times = clocks.map(now => Number(now()));
+        const apart = Math.max(...times) - Math.min(...times);
+        const allowed = 1 + (fixture.guest.resolution ?? 1) + fixture.cpu.clock.now() / 2 ** 31;
+        assert.ok(apart <= allowed, `${times} are ${apart} ns apart`);
+        fixture.cpu.clock.advance(random.of([1, 1000, 1e6, 1e9]));
+      }
     },
   },
   {

@@ -3,13 +3,15 @@ import { parseKernel } from '../boot/image.ts';
 import { guestHalves } from '../hypervisors/guest-halves.ts';
 import type { HypervisorModule, Paravirt } from '../paravirt/operations.ts';
 import type { RegisterName, SegmentName } from '../paravirt/processor.ts';
-import { type FakeContext, FakeProcessor, fakeContext } from './fake-processor.ts';
+import { type FakeContext, type FakeProcessor, fakeContext, fakeProcessors } from './fake-processor.ts';
 import type { GuestHalf } from './guest-half.ts';
 import { tinyKernel } from './tiny-elf.ts';
 
 export interface Fixture {
   module: HypervisorModule;
   table: Paravirt;
+  /** All processors, and the first one. */
+  cpus: readonly FakeProcessor[];
   cpu: FakeProcessor;
   context: FakeContext;
   /** What a guest of this hypervisor would do; empty for one we do not know. */
@@ -22,15 +24,22 @@ const MEMORY = 16 << 20;
 const kernel = parseKernel(tinyKernel([0xf4, 0xeb, 0xfd]));
 
 /** The hypervisor before it has placed a guest: good for looking at its table. */
-export function createFixture(module: HypervisorModule): Fixture {
-  const cpu = new FakeProcessor({ memory: MEMORY });
-  const context = fakeContext(cpu);
-  return { module, table: module.make(context), cpu, context, guest: guestHalves.get(module.name) ?? {} };
+export function createFixture(module: HypervisorModule, processors = 1): Fixture {
+  const cpus = fakeProcessors(processors, MEMORY);
+  const context = fakeContext(...cpus);
+  return {
+    module,
+    table: module.make(context),
+    cpus,
+    cpu: cpus[0],
+    context,
+    guest: guestHalves.get(module.name) ?? {},
+  };
 }
 
-/** The same with a tiny kernel placed and the processor at its entry. */
-export async function bootFixture(module: HypervisorModule): Promise<Fixture> {
-  const fixture = createFixture(module);
+/** The same with a tiny kernel placed and the first processor at its entry; the others have been started, too. */
+export async function bootFixture(module: HypervisorModule, processors = 1): Promise<Fixture> {
+  const fixture = createFixture(module, processors);
   const { table, cpu, context } = fixture;
   const { load } = table.boot;
   if (typeof load !== 'function') return fixture;

@@ -13,6 +13,8 @@ export interface GuestHalf {
   resolution?: number;
   /** The wall-clock time of the machine's start, in nanoseconds since the Unix epoch. */
   wallClock?(fixture: Fixture): bigint;
+  /** Interrupts other processors, and perhaps itself, by a hypercall. @param targets numbers of processors */
+  sendIpi?(fixture: Fixture, targets: readonly number[], vector: number): void;
   /** Prepares for interrupts. @returns what a handler does at its end. */
   interrupts?(fixture: Fixture): () => void;
   /** Makes a hypercall, where the number is not in RAX. @returns its result, negative for an error. */

@@ -20,9 +20,10 @@ export async function check(
 ): Promise<CheckResult> {
   const found = cases.find(entry => entry.name === name)!;
   try {
-    const skip = skipReason(found, createFixture(module));
+    const skip = skipReason(found, createFixture(module, found.processors));
     if (skip !== undefined) return { name, result: 'skipped', reason: skip };
-    await found.run(await bootFixture(module), () => bootFixture(module));
+    const boot = () => bootFixture(module, found.processors);
+    await found.run(await boot(), boot);
     const reason = fault();
     return reason === undefined ? { name, result: 'passed' } : { name, result: 'failed', reason };
   } catch (error) {

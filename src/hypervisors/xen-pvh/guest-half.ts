@@ -10,8 +10,9 @@ const DOMID_SELF = 0x7ff0;
 /** Pages of the guest's own: for arguments, and for what Xen shares with it. */
 const ARGUMENTS = 0x2000;
 const SHARED_INFO = 0x5000;
-/** Offsets in struct shared_info (xen/include/public/xen.h): vcpu_info[0].time, and wc_version. */
+/** Offsets in struct shared_info (xen/include/public/xen.h): vcpu_info[0].time, the next one's, and wc_version. */
 const TIME = 32;
+const VCPU_INFO_SIZE = 64;
 const WALL_CLOCK = 3072;
 
 function mapSharedInfo({ table, cpu }: Fixture): void {
@@ -31,7 +32,8 @@ function mapSharedInfo({ table, cpu }: Fixture): void {
 export const xenPvhHalf: GuestHalf = {
   clock(fixture) {
     mapSharedInfo(fixture);
-    return () => readPvclock(fixture.cpu.memory, SHARED_INFO + TIME, fixture.cpu.tsc.read());
+    const { id, memory, tsc } = fixture.cpu;
+    return () => readPvclock(memory, SHARED_INFO + VCPU_INFO_SIZE * id + TIME, tsc.read());
   },
   wallClock(fixture) {
     mapSharedInfo(fixture);
