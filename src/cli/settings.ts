@@ -116,8 +116,9 @@ export function parseSettings(options: RunOptions): Settings {
   const engine = options.engine === undefined ? undefined : oneOf('--engine', ENGINES)(options.engine);
   const shares = parseShares(options.share ?? []);
   const rooted = parseRooted(options);
-  // Two machines cannot share a network, and the default one is for those who do not care.
-  const net = parseNet(options.net ?? (engine === 'both' ? 'none' : undefined), options.forward ?? [], options.netDump);
+  // Two machines cannot share a network, and a bus that is full takes none: the default one is for those who do not care.
+  const noRoom = engine === 'both' || disks.length + shares.length >= MAX_DISKS;
+  const net = parseNet(options.net ?? (noRoom ? 'none' : undefined), options.forward ?? [], options.netDump);
   if (engine === 'both') checkBoth(clock, disks, shares.length > 0 || rooted !== undefined, net);
   if (options.append !== undefined && options.commandLine !== undefined)
     throw new Failure('--append adds to the command line and --command-line replaces it: give one of them');
