@@ -1,5 +1,7 @@
 /** The devices on the VMBus of a machine, in the order in which its guest hears of them. */
+import { macAddress } from '../../devices/pc-layout.ts';
 import type { VmbusDevice, VmbusDeviceFactory } from '../../devices/vmbus/channel.ts';
+import { Netvsc } from '../../devices/vmbus/netvsc.ts';
 import { HeartbeatService, ShutdownService, TimeService } from '../../devices/vmbus/services.ts';
 import { Storvsc } from '../../devices/vmbus/storvsc.ts';
 import { onBus } from '../../host/back-ends.ts';
@@ -17,6 +19,8 @@ export function vmbusDevices({ backEnds }: HypervisorContext): VmbusDeviceFactor
   const factories: VmbusDeviceFactory[] = [];
   const disks = onBus(backEnds.disks, VMBUS, VMBUS);
   if (disks.length > 0) factories.push((host, channel) => new Storvsc(host, channel, disks));
+  for (const [index, network] of onBus(backEnds.networks, VMBUS, VMBUS).entries())
+    factories.push((host, channel) => new Netvsc(host, channel, network, macAddress(index, network.mac), index));
   factories.push(
     (host, channel) => new ShutdownService(host, channel),
     (host, channel) => new HeartbeatService(host, channel),
