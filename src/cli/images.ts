@@ -20,7 +20,7 @@ export interface Images {
   /** Where it came from. */
   kernelFile?: string;
   initrd: Uint8Array | undefined;
-  modules: BootModule[];
+  modules: BootModule[] | undefined;
   /** The initial RAM disk is the default guest's. */
   ownGuest: boolean;
 }

@@ -117,16 +117,21 @@ function addRun(program: Command, finish: Finish): void {
     .option('--engine <engine>', '"jit", "interpreter", or "both" to run one against the other')
     .option('-e, --exec <command>', "run COMMAND in the default guest's shell, print its output, end with its status")
     .option('-t, --timeout <seconds>', 'end the run after so many seconds')
+    .option(
+      '--save <file[@when]>',
+      'write a snapshot to FILE: at a number of instructions, at a text of the console; or on SIGUSR2 and in the monitor',
+    )
+    .option('--restore <file>', 'go on from a snapshot, with its hypervisor, memory and clock')
     .option('--trace <file>', 'write every crossing of the hypervisor\'s interface to FILE, for "polyvisor trace"')
     .option('--symbols <file>', "with --trace: the kernel's System.map (default: the kernel's own table)")
     .option('--json <file>', 'write a summary of the run to FILE')
     .option('-v, --verbose', "with --exec: the kernel's console on stderr; and what the guest asks for in vain")
     .addOption(debugOption())
     .addHelpText('after', `\n${statusHelp}\n\nIn a terminal, Ctrl-A h shows the keys that are not the guest's.`)
-    .action(async (options: RunOptions) => {
+    .action(async (options: RunOptions, command: Command) => {
       const thread = startGuestThread();
       const { run } = await import('./run.ts');
-      finish(await run(options, thread));
+      finish(await run(options, thread, option => command.getOptionValueSource(option) === 'cli'));
     });
 }
 

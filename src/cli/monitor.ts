@@ -1,13 +1,15 @@
 /** The monitor (Ctrl-A c): the guest stands still, and its person looks at it line by line. */
 import { createInterface } from 'node:readline';
-import type { Machine } from '../machine/options.ts';
+import { formatSize } from '../boot/image-error.ts';
 import { visible } from '../matrix/escape.ts';
 import { nearest } from './nearest.ts';
 import { describeCounters } from './report.ts';
+import type { ThreadMachine } from './thread.ts';
 
 const COMMANDS = {
   registers: 'the processor: registers, pending interrupts, the last instructions',
   counters: 'time, instructions, exits and operations so far',
+  save: 'FILE: write a snapshot, for "run --restore FILE"',
   log: 'what the guest asked for that is not there',
   shutdown: 'ask the guest to switch itself off, and let it go on',
   continue: 'let the guest go on (so does an empty line)',
@@ -18,20 +20,22 @@ type Command = keyof typeof COMMANDS;
 const NAMES = Object.keys(COMMANDS) as Command[];
 
 /** Asks until the person wants to go on or to leave. Any unambiguous beginning of a command will do. */
-export async function monitor(machine: Machine): Promise<'continue' | 'quit'> {
+export async function monitor(machine: ThreadMachine): Promise<'continue' | 'quit'> {
   const lines = createInterface({ input: process.stdin, output: process.stdout, prompt: '(polyvisor) ' });
   lines.on('SIGINT', () => lines.write('', { ctrl: true, name: 'u' }));
   process.stdout.write('\nThe guest stands still. "help" lists what can be asked, "continue" lets it go on.\n');
   try {
     lines.prompt();
     for await (const line of lines) {
-      const command = commandNamed(line.trim());
+      const [word = '', ...rest] = line.trim().split(/\s+/);
+      const command = commandNamed(word);
       if (command === 'continue' || command === 'quit') return command;
       if (command === 'shutdown') {
         machine.request('shutdown');
         return 'continue';
       }
-      process.stdout.write(`${visible(command ? answer(command, machine) : unknown(line.trim()))}\n`);
+      const text = command === 'save' ? await save(machine, rest.join(' ')) : command && answer(command, machine);
+      process.stdout.write(`${visible(text ?? unknown(word))}\n`);
       lines.prompt();
     }
     process.stdout.write('\n');
@@ -47,7 +51,17 @@ function commandNamed(word: string): Command | undefined {
   return fitting.length === 1 ? fitting[0] : undefined;
 }
 
-function answer(command: Exclude<Command, 'continue' | 'quit' | 'shutdown'>, machine: Machine): string {
+async function save(machine: ThreadMachine, file: string): Promise<string> {
+  if (file === '') return 'save what: "save FILE"';
+  try {
+    const { size, instructions } = await machine.save(file);
+    return `saved: ${formatSize(size)}, at instruction ${instructions}`;
+  } catch (error) {
+    return `not saved: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}
+
+function answer(command: Exclude<Command, 'continue' | 'quit' | 'save' | 'shutdown'>, machine: ThreadMachine): string {
   switch (command) {
     case 'registers':
       return machine.describe();

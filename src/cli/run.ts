@@ -1,6 +1,6 @@
 /** `polyvisor run`: one machine on this terminal, from the files named to the exit status. */
 import { closeSync, openSync } from 'node:fs';
-import { ImageError } from '../boot/image-error.ts';
+import { formatSize, ImageError } from '../boot/image-error.ts';
 import { annotate, kernelSymbols, parseSystemMap } from '../boot/symbols.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
 import { visibleLine } from '../matrix/escape.ts';
@@ -9,22 +9,31 @@ import { endBySignals } from './decisions.ts';
 import { isAbnormal, status, statusOf } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
 import type { GuestThread } from './guest-thread.ts';
-import { loadImages } from './images.ts';
+import { type Images, loadImages } from './images.ts';
 import { readInput } from './input-file.ts';
 import { reportEnding, writeSummary } from './report.ts';
+import { restoredOptions } from './restore-options.ts';
 import { planFiles } from './root.ts';
 import { createSession } from './session.ts';
 import { parseSettings, type RunOptions, type Settings } from './settings.ts';
-import { createMachineInThread } from './thread.ts';
+import { checkWritable } from './snapshot-file.ts';
+import { createMachineInThread, type ThreadMachine } from './thread.ts';
+import type { Saved } from './thread-messages.ts';
 import { openTraceFile, symbolsFor, type TraceFile } from './trace-file.ts';
 
-/** @param thread where the machine will run. @returns the exit status. @throws Failure, ImageError */
-export async function run(options: RunOptions, thread: GuestThread): Promise<number> {
+/** @param thread where the machine will run. @param isGiven whether an option is on the command line. @returns the exit status. @throws Failure, ImageError */
+export async function run(
+  given: RunOptions,
+  thread: GuestThread,
+  isGiven: (option: keyof RunOptions) => boolean,
+): Promise<number> {
   keepYoungGenerationSmall();
+  const options = restoredOptions(given, isGiven);
   const settings = parseSettings(options);
   // Where the default guest is wanted, fetching it says so, and fails.
   if (settings.kernel !== undefined && settings.exec === undefined) sayIfCacheIsNotUsed();
-  const { json } = settings;
+  const { json, save } = settings;
+  if (save) checkWritable(save.file);
   // A summary that cannot be written is better known before the run than after it.
   if (json) withFile(json, status.output, () => closeSync(openSync(json, 'a')));
   const trace = settings.trace === undefined ? undefined : openTraceFile(settings.trace);
@@ -32,7 +41,8 @@ export async function run(options: RunOptions, thread: GuestThread): Promise<num
     const { machine, session, stopListening, kernelFile } = await prepare(settings, thread, trace);
     collectGarbage(); // The kernel's file, above all, which is the other thread's now.
     stopListening(); // From here on the session listens.
-    const ending = await session.run(machine);
+    const stopSaving = save ? saveOnSignal(machine, save.file) : () => {};
+    const ending = await session.run(machine).finally(stopSaving);
     const named = isAbnormal(ending) ? await namedPlaces(machine.describe(), kernelFile, settings.symbols) : '';
     reportEnding(ending, named, session.unseen);
     if (json) writeSummary(json, { ending, machine, options: { ...options }, wallTime: performance.now() / 1000 });
@@ -44,9 +54,12 @@ export async function run(options: RunOptions, thread: GuestThread): Promise<num
 
 /** The machine with its kernel placed, and the terminal's side of it. */
 async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile | undefined) {
-  const { hypervisor, entry, memory, cpus, schedule, clock, engine, verbose, net } = settings;
+  const { hypervisor, entry, memory, cpus, schedule, clock, engine, verbose, net, save, restore } = settings;
   const { archive, channel, isTerminal, ...files } = await planFiles(settings);
-  const images = await loadImages({ ...settings, disks: files.disks }, archive);
+  const images: Images =
+    restore === undefined
+      ? await loadImages({ ...settings, disks: files.disks }, archive)
+      : { name: restore, kernel: undefined, initrd: undefined, modules: undefined, ownGuest: false, kernelFile: undefined };
   const stopListening = endBySignals();
   const session = createSession({
     ...settings,
@@ -58,7 +71,7 @@ async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile
   const onLog = (line: string) => void (verbose && process.stderr.write(`polyvisor: ${visibleLine(line)}\n`));
   const [name, isFile] = typeof hypervisor === 'string' ? [hypervisor, true] : [hypervisor.name, false];
   const { kernel, initrd, modules } = images;
-  const append = words(session.parameters, settings.append);
+  const append = restore === undefined ? words(session.parameters, settings.append) : undefined;
   const commandLine = settings.commandLine === undefined ? undefined : words(settings.commandLine, session.parameters);
   const machine = await cannotBoot(images.name, () =>
     createMachineInThread(
@@ -79,8 +92,10 @@ async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile
         clock,
         ...files,
         net,
+        save,
+        restore,
       },
-      { console, channel: session.channel, onLog, onCrossing: trace?.add },
+      { console, channel: session.channel, onLog, onSaved, onCrossing: trace?.add },
     ),
   );
   if (trace) {
@@ -104,6 +119,21 @@ async function namedPlaces(text: string, kernelFile: string | undefined, map: st
   } catch {
     return text; // The run has ended for a reason of its own, which is not to be hidden by a file that has gone.
   }
+}
+
+/** @returns what takes that back */
+function saveOnSignal(machine: ThreadMachine, file: string): () => void {
+  const onSignal = () =>
+    void machine.save(file).then(onSaved, (error: Error) => {
+      process.stderr.write(`polyvisor: not saved: ${visibleLine(error.message)}\n`);
+    });
+  process.on('SIGUSR2', onSignal);
+  return () => void process.off('SIGUSR2', onSignal);
+}
+
+function onSaved({ file, size, instructions }: Saved): void {
+  const text = `polyvisor: saved ${visibleLine(file)}: ${formatSize(size)}, at instruction ${instructions}`;
+  process.stderr.write(`${text}${process.stdin.isRaw ? '\r' : ''}\n`);
 }
 
 const words = (...texts: (string | undefined)[]) => texts.filter(Boolean).join(' ');

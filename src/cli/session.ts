@@ -4,14 +4,14 @@
  */
 import { commandParameters, OutputParser } from '../boot/exec-protocol.ts';
 import { createTerminalConsole } from '../host/node/console-terminal.ts';
-import type { Console, Exit, Machine } from '../index.ts';
+import type { Console, Exit } from '../index.ts';
 import { createBatch } from './batch.ts';
 import { createConsoleWatch } from './console-watch.ts';
 import { createDecisions } from './decisions.ts';
 import { createEscapeFilter, keyHelp } from './escape-keys.ts';
 import type { Ending } from './exit-status.ts';
 import { monitor } from './monitor.ts';
-import type { ChannelUser } from './thread.ts';
+import type { ChannelUser, ThreadMachine } from './thread.ts';
 import { createTypedInput } from './typed-input.ts';
 
 /** How long a guest may take to power off after the command of --exec has ended, in ms. */
@@ -41,7 +41,7 @@ export interface Session {
   /** Words for the kernel's command line. */
   readonly parameters: string;
   /** Runs `machine` to its end. */
-  run(machine: Machine): Promise<Ending>;
+  run(machine: ThreadMachine): Promise<Ending>;
   /** The console's last lines, as far as the user has not seen them. */
   readonly unseen: readonly string[];
 }

@@ -27,7 +27,9 @@ import {
   parseMemory,
   parseModule,
   parseSchedule,
+  parseSave,
   parseSeconds,
+  type SaveOption,
 } from './values.ts';
 
 /** As commander hands them over: texts. */
@@ -59,6 +61,8 @@ export interface RunOptions {
   engine?: string;
   exec?: string;
   timeout?: string;
+  save?: string;
+  restore?: string;
   trace?: string;
   symbols?: string;
   json?: string;
@@ -97,6 +101,9 @@ export interface Settings {
   exec: string | undefined;
   /** Seconds. */
   timeout: number | undefined;
+  save: SaveOption | undefined;
+  /** A snapshot to go on from. */
+  restore: string | undefined;
   trace: string | undefined;
   /** A System.map. */
   symbols: string | undefined;
@@ -120,6 +127,7 @@ export function parseSettings(options: RunOptions): Settings {
   const noRoom = engine === 'both' || disks.length + shares.length >= MAX_DISKS;
   const net = parseNet(options.net ?? (noRoom ? 'none' : undefined), options.forward ?? [], options.netDump);
   if (engine === 'both') checkBoth(clock, disks, shares.length > 0 || rooted !== undefined, net);
+  if (options.save !== undefined) checkSave(engine, shares.length > 0 || rooted !== undefined);
   if (options.append !== undefined && options.commandLine !== undefined)
     throw new Failure('--append adds to the command line and --command-line replaces it: give one of them');
   if (options.modules !== undefined && (options.kernel === undefined || options.initrd !== undefined))
@@ -145,6 +153,8 @@ export function parseSettings(options: RunOptions): Settings {
     engine,
     exec: options.exec,
     timeout: options.timeout === undefined ? undefined : parseSeconds(options.timeout),
+    save: options.save === undefined ? undefined : parseSave(options.save),
+    restore: options.restore,
     trace: options.trace,
     symbols: options.symbols,
     json: options.json,
@@ -173,6 +183,13 @@ function parseRooted({ root, init = false, cwd, env, user, exec, initrd }: RunOp
     environment: parseEnvironment(env ?? []),
     user: user === undefined ? undefined : parseUser(user),
   };
+}
+
+/** @throws Failure for machines that are no data: two of them, and those whose files change under them */
+function checkSave(engine: Settings['engine'], hasFolders: boolean): void {
+  if (engine === 'both')
+    throw new Failure('--save: there are two machines with --engine both: save one of another engine');
+  if (hasFolders) throw new Failure('--save: a guest with folders of the host cannot be restored yet: leave out --root and --share');
 }
 
 /** Two machines are compared step by step: both must see the same at the same time, and neither may change what the other sees. */

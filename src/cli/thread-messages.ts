@@ -11,13 +11,13 @@ import { status } from './exit-status.ts';
 import { Failure } from './failure.ts';
 import type { FolderOption } from './folder-options.ts';
 import type { NetOption } from './net-options.ts';
-import type { DiskOption } from './values.ts';
+import type { DiskOption, SaveOption } from './values.ts';
 
 /** What a machine is made of, as far as it can be sent. */
 export interface ThreadOptions
   extends Omit<
     MachineOptions,
-    'hypervisor' | 'clock' | 'console' | 'disks' | 'backEnds' | 'devices' | 'cache' | 'onLog'
+    'snapshot' | 'hypervisor' | 'clock' | 'console' | 'disks' | 'backEnds' | 'devices' | 'cache' | 'onLog'
   > {
   /** A name of the list, or a file. */
   hypervisor: string;
@@ -28,6 +28,18 @@ export interface ThreadOptions
   folders: readonly FolderOption[];
   net: NetOption;
   trace: boolean;
+  save: SaveOption | undefined;
+  /** A snapshot to go on from. */
+  restore: string | undefined;
+}
+
+/** A snapshot that has been written. */
+export interface Saved {
+  file: string;
+  /** Bytes. */
+  size: number;
+  /** Executed when it was taken. */
+  instructions: number;
 }
 
 export interface ThreadStart {
@@ -40,6 +52,7 @@ export type ToThread =
   | { kind: 'run'; limits: Parameters<Machine['run']>[0] }
   | { kind: 'stop' }
   | { kind: 'request'; what: 'shutdown' }
+  | { kind: 'save'; file: string }
   | { kind: 'type'; data: Uint8Array }
   /** More of the command's input; none: that was all. */
   | { kind: 'input'; data: Uint8Array | undefined };
@@ -75,6 +88,9 @@ export type FromThread =
   | { kind: 'wants-input' }
   | { kind: 'log'; line: string }
   | { kind: 'trace'; crossings: CountedCrossing[] }
+  | { kind: 'saved'; saved: Saved }
+  /** A wish to save that came to nothing: the guest goes on. */
+  | { kind: 'not-saved'; error: SentError }
   | { kind: 'state'; state: State }
   | { kind: 'exit'; exit: Exit; state: State };
 
@@ -146,6 +162,8 @@ const MESSAGES = new Map<unknown, Check>([
   ['wants-input', shape({})],
   ['log', shape({ line: text })],
   ['trace', shape({ crossings: listOf(shape({ instructions: number, crossing })) })],
+  ['saved', shape({ saved: shape({ file: text, size: number, instructions: number }) })],
+  ['not-saved', shape({ error: isSentError })],
   ['state', shape({ state })],
   ['exit', shape({ exit, state })],
 ]);

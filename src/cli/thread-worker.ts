@@ -6,15 +6,18 @@ import { collectGarbage } from '../host/node/collect-garbage.ts';
 import { loadHypervisor } from '../host/node/load-hypervisor.ts';
 import { preferThisThread } from '../host/node/thread-priority.ts';
 import { workerTranslator } from '../host/node/translator.ts';
-import { createMachine, type Machine, traced } from '../index.ts';
+import { createMachine, type Exit, type Machine, type RunLimits, SnapshotError, traced } from '../index.ts';
 import { VIRTUAL_EPOCH } from '../machine/time.ts';
 import type { Crossing } from '../paravirt/trace.ts';
+import { isA, reasonOf } from '../plugins/guard.ts';
 import { createBatch } from './batch.ts';
 import { openDisk } from './disks.ts';
 import { status } from './exit-status.ts';
-import { withFileLater } from './failure.ts';
+import { Failure, withFileLater } from './failure.ts';
 import { openFolders } from './folders.ts';
 import { openNetworks } from './networks.ts';
+import { readSnapshot, snapshotFailure, writeSnapshot } from './snapshot-file.ts';
+import { createTextWatch } from './text-watch.ts';
 import {
   type CountedCrossing,
   type FromThread,
@@ -24,7 +27,7 @@ import {
   type ThreadStart,
   type ToThread,
 } from './thread-messages.ts';
-import { parseHypervisor } from './values.ts';
+import { parseHypervisor, type SaveOption } from './values.ts';
 import { createWatch } from './watch.ts';
 
 /** How often a running machine's state is sent, in milliseconds. */
@@ -42,10 +45,13 @@ interface Made {
   /** Gives the command's input to the channel. */
   give(data: Uint8Array | undefined): void;
   flush(): void;
+  save: SaveOption | undefined;
+  /** The text at which a snapshot is to be taken has been shown. */
+  seen(): boolean;
 }
 
 async function make(options: ThreadOptions): Promise<Made> {
-  const { hypervisor: name, isFile, clock, disks, folders, net, trace, ...rest } = options;
+  const { hypervisor: name, isFile, clock, disks, folders, net, trace, save, restore, ...rest } = options;
   const watch = createWatch(cells, name => send({ kind: 'operation', name }));
   const hypervisor = isFile
     ? await withFileLater(name, status.noInput, () => loadHypervisor(name, watch))
@@ -62,7 +68,13 @@ async function make(options: ThreadOptions): Promise<Made> {
     send({ kind: 'trace', crossings });
     crossings = [];
   };
+  const snapshot = restore === undefined ? undefined : await readSnapshot(restore);
   let type = (_data: Uint8Array) => {};
+  const wanted = typeof save?.when === 'object' && 'text' in save.when ? createTextWatch(save.when.text) : undefined;
+  const write = (data: Uint8Array) => {
+    output.add(data);
+    if (wanted?.feed(data)) machine?.stop();
+  };
   let machine: Machine | undefined;
   const ends = {
     output: (stream: 'stdout' | 'stderr', data: Uint8Array) => send({ kind: 'output', stream, data }),
@@ -80,7 +92,8 @@ async function make(options: ThreadOptions): Promise<Made> {
     clock: clock === 'host' ? nodeClock : 'virtual',
     disks: disks.map(openDisk),
     backEnds: { folders: opened.folders, networks: await openNetworks(net) },
-    console: { write: output.add, onInput: take => void (type = take) },
+    console: { write, onInput: take => void (type = take) },
+    ...(snapshot && { snapshot }),
     onLog: line => send({ kind: 'log', line }),
   });
   preferThisThread();
@@ -92,19 +105,50 @@ async function make(options: ThreadOptions): Promise<Made> {
     // Wakes a guest that is halted: an interrupt waits for it.
     type(new Uint8Array(0));
   };
-  return { machine, type: data => type(data), give, flush };
+  return { machine, type: data => type(data), give, flush, save, seen: () => wanted?.seen ?? false };
+}
+
+/** Between two slices of the guest, which goes on while the file is written. */
+async function saveAsAsked(machine: Machine, file: string): Promise<void> {
+  try {
+    const { instructions } = machine;
+    const size = await writeSnapshot(machine.snapshot(), file);
+    send({ kind: 'saved', saved: { file, size, instructions } });
+  } catch (error) {
+    const reason = isA(error, Failure) ? error : new Failure(reasonOf(error), status.output);
+    send({ kind: 'not-saved', error: sendable(reason) });
+  }
+}
+
+/** Runs to the end, and on the way takes the snapshot of --save when its time has come. */
+async function runAndSave(made: Made, limits: RunLimits | undefined): Promise<Exit> {
+  const { machine, save, seen } = made;
+  if (!save || save.when === 'asked') return machine.run(limits);
+  const { file, when } = save;
+  const left = 'instructions' in when ? when.instructions - machine.instructions : Number.POSITIVE_INFINITY;
+  if (left < 0) throw new Failure(`--save ${file}: instruction ${when} is over`, status.usage);
+  const exit = await machine.run({ ...limits, instructions: left });
+  const due = 'instructions' in when ? machine.instructions === when.instructions : seen();
+  if (exit.kind !== 'stopped' || !due) return exit;
+  made.save = undefined;
+  const { instructions } = machine;
+  const size = await writeSnapshot(machine.snapshot(), file);
+  send({ kind: 'saved', saved: { file, size, instructions } });
+  return machine.run(limits);
 }
 
 /** Does what the main thread asks of a machine. */
-async function obey({ machine, type, give, flush }: Made, message: ToThread): Promise<void> {
+async function obey(made: Made, message: ToThread): Promise<void> {
+  const { machine, type, give, flush } = made;
   if (message.kind === 'type') return type(message.data);
   if (message.kind === 'input') return give(message.data);
   if (message.kind === 'stop') return machine.stop();
   if (message.kind === 'request') return machine.request(message.what);
+  if (message.kind === 'save') return saveAsAsked(machine, message.file);
   if (message.kind !== 'run') return;
   const timer = setInterval(() => send({ kind: 'state', state: stateOf(machine) }), STATE_EVERY);
   try {
-    const exit = await machine.run(message.limits);
+    const exit = await runAndSave(made, message.limits);
     flush();
     send({ kind: 'exit', exit, state: stateOf(machine) });
   } catch (error) {
@@ -118,7 +162,11 @@ async function obey({ machine, type, give, flush }: Made, message: ToThread): Pr
 /** @returns undefined where the machine could not be made, which has been said then */
 async function begin(options: ThreadOptions): Promise<Made | undefined> {
   try {
-    const made = await make(options);
+    const made = await make(options).catch(error => {
+      throw options.restore !== undefined && isA(error, SnapshotError)
+        ? snapshotFailure(options.restore, error)
+        : error;
+    });
     send({ kind: 'ready', state: stateOf(made.machine) });
     return made;
   } catch (error) {

@@ -18,6 +18,7 @@ import type { GuestThread } from './guest-thread.ts';
 import {
   isFromThread,
   received,
+  type Saved,
   type SentError,
   type State,
   type ThreadOptions,
@@ -37,16 +38,23 @@ export interface ThreadSurroundings {
   console: Console;
   channel?: ChannelUser | undefined;
   onLog(line: string): void;
+  onSaved(saved: Saved): void;
   /** @param instructions executed when it happened */
   onCrossing?: ((crossing: Crossing, instructions: number) => void) | undefined;
+}
+
+/** A machine that can be written to a file. */
+export interface ThreadMachine extends Machine {
+  /** @throws Failure: it cannot be written; the guest is as it was */
+  save(file: string): Promise<Saved>;
 }
 
 /** @throws Failure, ImageError: as for any machine, and for a file that is not a hypervisor */
 export function createMachineInThread(
   { worker, cells }: GuestThread,
   options: Omit<ThreadOptions, 'trace'>,
-  { console, channel, onLog, onCrossing }: ThreadSurroundings,
-): Promise<Machine> {
+  { console, channel, onLog, onSaved, onCrossing }: ThreadSurroundings,
+): Promise<ThreadMachine> {
   const { hypervisor, isFile } = options;
   const send = (message: ToThread) => worker.postMessage(message);
   worker.postMessage(
@@ -61,6 +69,8 @@ export function createMachineInThread(
     let state: State | undefined;
     let running: { done(exit: Exit): void; failed(error: Error): void } | undefined;
     let over: Exit | undefined;
+    /** Those who have asked for a snapshot, in order. */
+    const saving: { done(saved: Saved): void; failed(error: Error): void }[] = [];
     let stopWatchingStop = () => {};
 
     const finish = (exit: Exit) => {
@@ -126,6 +136,12 @@ export function createMachineInThread(
           return onLog(message.line);
         case 'trace':
           return message.crossings.forEach(({ crossing, instructions }) => onCrossing?.(crossing, instructions));
+        case 'saved': {
+          const asked = saving.shift();
+          return asked ? asked.done(message.saved) : onSaved(message.saved);
+        }
+        case 'not-saved':
+          return void saving.shift()?.failed(received(message.error));
         case 'state':
           state = message.state;
           return;
@@ -141,7 +157,7 @@ export function createMachineInThread(
     });
     console.onInput(data => send({ kind: 'type', data }));
 
-    const machine = machineOf({
+    const plain = machineOf({
       run: limits =>
         new Promise((done, failed) => {
           if (over) return done(over);
@@ -161,6 +177,16 @@ export function createMachineInThread(
       describe: () => state!.description,
       log,
     });
+    const machine: ThreadMachine = Object.defineProperties(
+      {
+        save: (file: string) =>
+          new Promise<Saved>((done, failed) => {
+            saving.push({ done, failed });
+            send({ kind: 'save', file });
+          }),
+      },
+      Object.getOwnPropertyDescriptors(plain),
+    ) as ThreadMachine;
   });
 }
 

@@ -90,6 +90,29 @@ export function parseDisk(text: string): DiskOption {
   return { path, readOnly, share, bus };
 }
 
+/** When a snapshot is taken: once so many instructions have been executed, once the console has shown a text, or when asked. */
+export type SaveWhen = { instructions: number } | { text: string } | 'asked';
+
+export interface SaveOption {
+  file: string;
+  when: SaveWhen;
+}
+
+const THOUSANDS: ReadonlyMap<string, number> = new Map(Object.entries({ '': 1, k: 1e3, M: 1e6, G: 1e9 }));
+
+/** `FILE[@WHEN]`: WHEN is a number of instructions, such as 500M, or a text of the console. */
+export function parseSave(text: string): SaveOption {
+  const at = text.lastIndexOf('@');
+  const [file, when] = at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
+  if (file === '') throw new Failure(`--save ${text}: the name of a file comes first`);
+  if (when === undefined) return { file, when: 'asked' };
+  if (when === '')
+    throw new Failure(`--save ${text}: after the @ comes a number of instructions, or a text of the console`);
+  const number = /^(\d+(?:\.\d+)?)([kMG]?)$/.exec(when);
+  if (!number) return { file, when: { text: when } };
+  return { file, when: { instructions: Math.round(Number(number[1]) * THOUSANDS.get(number[2])!) } };
+}
+
 export interface ModuleOption {
   path: string;
   /** What the kernel finds with it: all that was given. */

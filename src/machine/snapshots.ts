@@ -38,8 +38,8 @@ export function takeSnapshot(parts: Parts, code: string): Snapshot {
 function referenceTo(disk: Disk): DiskReference {
   // What the guest has written counts as the disk's.
   if (!disk.readOnly) disk.flush();
-  const { name, size, readOnly } = disk;
-  return { name, size, readOnly, digest: digestOf(disk) };
+  const { name, size, readOnly, bus = '' } = disk;
+  return { name, size, readOnly, bus, digest: digestOf(disk) };
 }
 
 /**
@@ -108,11 +108,13 @@ function checkHeader({ core, time, table, context }: Parts, header: Header): voi
   for (const [index, reference] of header.disks.entries()) checkDisk(reference, disks[index]!);
 }
 
-function checkDisk({ name, size, readOnly, digest }: DiskReference, disk: Disk): void {
+function checkDisk({ name, size, readOnly, bus, digest }: DiskReference, disk: Disk): void {
   const at = disk.name === name ? `the disk ${name}` : `the disk ${disk.name}, in place of ${name},`;
   if (disk.size !== size) throw new SnapshotError(`${at} has ${disk.size} bytes, and had ${size}`);
   if (disk.readOnly !== readOnly)
     throw new SnapshotError(`${at} is ${disk.readOnly ? 'read-only' : 'writable'}, and was not`);
+  if ((disk.bus ?? '') !== bus)
+    throw new SnapshotError(`${at} is plugged into another bus than ${bus || 'the usual one'}`);
   if (digestOf(disk) !== digest) throw new SnapshotError(`${at} has other contents than when the snapshot was taken`);
 }
 

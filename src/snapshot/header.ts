@@ -9,6 +9,8 @@ export interface DiskReference {
   /** Bytes. */
   size: number;
   readOnly: boolean;
+  /** What it is plugged into; empty: where guests look first. */
+  bus: string;
   /** See disk-digest.ts. */
   digest: string;
 }
@@ -35,7 +37,7 @@ const isTruth = (value: unknown) => typeof value === 'boolean';
 
 type Checks = Readonly<Record<string, (value: unknown) => boolean>>;
 
-const DISK: Checks = { name: isText, size: isCount, readOnly: isTruth, digest: isText };
+const DISK: Checks = { name: isText, size: isCount, readOnly: isTruth, bus: isText, digest: isText };
 const HEADER: Checks = {
   hypervisor: isText,
   memory: isCount,
