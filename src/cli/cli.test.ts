@@ -5,7 +5,8 @@ import { createConsoleWatch } from './console-watch.ts';
 import { createEscapeFilter, type EscapeKey } from './escape-keys.ts';
 import { isAbnormal, reasonOf, status, statusOf } from './exit-status.ts';
 import { edits, nearest } from './nearest.ts';
-import { oneOf, parseDisk, parseHypervisor, parseMemory, parseSeconds } from './values.ts';
+import { createTextWatch } from './text-watch.ts';
+import { oneOf, parseDisk, parseHypervisor, parseMemory, parseSave, parseSeconds } from './values.ts';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
@@ -120,4 +121,23 @@ test("with --exec the status is the command's, and a guest that ends early has n
   assert.equal(statusOf({ exit: { kind: 'stopped' }, command: true, signal: 'SIGTERM' }), 143);
   assert.ok(isAbnormal({ exit: { kind: 'panic', reason: 'r' }, command: true }));
   assert.ok(!isAbnormal({ exit: { kind: 'power-off' }, command: true }));
+});
+
+test('--save says where, and when', () => {
+  assert.deepEqual(parseSave('a.snap'), { file: 'a.snap', when: 'asked' });
+  assert.deepEqual(parseSave('a.snap@1500'), { file: 'a.snap', when: { instructions: 1500 } });
+  assert.deepEqual(parseSave('a@b@1.5G'), { file: 'a@b', when: { instructions: 1.5e9 } });
+  assert.deepEqual(parseSave('a@login: '), { file: 'a', when: { text: 'login: ' } });
+  for (const text of ['@5', 'a@', '']) assert.throws(() => parseSave(text), /--save/);
+});
+
+test('a text is noticed once, however it comes in pieces', () => {
+  const bytes = new TextEncoder().encode('a lögin: b lögin: ');
+  for (let size = 1; size < bytes.length; size++) {
+    const watch = createTextWatch('lögin: ');
+    let found = 0;
+    for (let at = 0; at < bytes.length; at += size) if (watch.feed(bytes.subarray(at, at + size))) found++;
+    assert.deepEqual([found, watch.seen], [1, true]);
+  }
+  assert.equal(createTextWatch('x').feed(bytes), false);
 });
