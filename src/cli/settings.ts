@@ -189,7 +189,8 @@ function parseRooted({ root, init = false, cwd, env, user, exec, initrd }: RunOp
 function checkSave(engine: Settings['engine'], hasFolders: boolean): void {
   if (engine === 'both')
     throw new Failure('--save: there are two machines with --engine both: save one of another engine');
-  if (hasFolders) throw new Failure('--save: a guest with folders of the host cannot be restored yet: leave out --root and --share');
+  if (hasFolders)
+    throw new Failure('--save: a guest with folders of the host cannot be restored yet: leave out --root and --share');
 }
 
 /** Two machines are compared step by step: both must see the same at the same time, and neither may change what the other sees. */
