@@ -59,7 +59,14 @@ async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile
   const images: Images =
     restore === undefined
       ? await loadImages({ ...settings, disks: files.disks }, archive)
-      : { name: restore, kernel: undefined, initrd: undefined, modules: undefined, ownGuest: false, kernelFile: undefined };
+      : {
+          name: restore,
+          kernel: undefined,
+          initrd: undefined,
+          modules: undefined,
+          ownGuest: false,
+          kernelFile: undefined,
+        };
   const stopListening = endBySignals();
   const session = createSession({
     ...settings,

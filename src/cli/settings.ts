@@ -26,8 +26,8 @@ import {
   parseHypervisor,
   parseMemory,
   parseModule,
-  parseSchedule,
   parseSave,
+  parseSchedule,
   parseSeconds,
   type SaveOption,
 } from './values.ts';
