@@ -198,6 +198,33 @@ test('on the virtual clock a run with the default network repeats to the instruc
   assert.deepEqual(counts[0], counts[1]);
 });
 
+test('guests of two hypervisors on one switch', { timeout: 400_000 }, async () => {
+  const run = (name: string, script: string) => {
+    const words = ['run', '-H', name, '--net', `switch=test-${process.pid}`, '--timeout', '240', '--exec', script];
+    return polyvisor(words, { limit: 300 });
+  };
+  const [server, client] = await Promise.all([
+    run(
+      'xen-pv',
+      'ifconfig eth0 10.9.0.1; head -c 8388608 /dev/urandom >/tmp/file; nc -l -p 9000 </tmp/file; sha256sum </tmp/file',
+    ),
+    run(
+      'kvm',
+      // An end of input would be passed on, and end the server.
+      `ifconfig eth0 10.9.0.2
+mkfifo /tmp/open; sleep 1000 >/tmp/open &
+for try in $(seq 300); do
+  nc 10.9.0.1 9000 </tmp/open >/tmp/file 2>/dev/null && [ -s /tmp/file ] && break
+  sleep 0.5
+done
+sha256sum </tmp/file`,
+    ),
+  ]);
+  assert.deepEqual([server.status, client.status], [0, 0], server.stderr + client.stderr);
+  assert.match(client.stdout, /^[0-9a-f]{64} {2}-\n$/);
+  assert.equal(client.stdout, server.stdout);
+});
+
 test('with --net none there is no card', { timeout: 400_000 }, async () => {
   const result = await polyvisor(['run', '-H', 'kvm', '--net', 'none', '--exec', 'ls /sys/class/net']);
   assert.equal(result.stdout, 'lo\n', result.stderr);
