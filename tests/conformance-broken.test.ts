@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { cases, skipReason } from '../src/conformance/cases.ts';
 import { bootFixture, createFixture } from '../src/conformance/fixture.ts';
 import { bareTable } from '../src/hypervisors/bare/index.ts';
+import { kvm } from '../src/hypervisors/kvm/index.ts';
 import { type Differences, derive } from '../src/paravirt/derive.ts';
 import type { HypervisorContext, HypervisorModule, Msr, Paravirt } from '../src/paravirt/operations.ts';
 import type { Processor } from '../src/paravirt/processor.ts';
@@ -32,6 +33,22 @@ const taken = (work: (cpu: Processor) => void) => (cpu: Processor) => {
   work(cpu);
   return true;
 };
+
+const MSR_KVM_SYSTEM_TIME_NEW = 0x4b564d01;
+/** The suite knows KVM's guest half by the name. */
+const kvmNames = { name: kvm.name, title: 'KVM with a mistake' };
+const changedKvm = (
+  change: (hypercall: (cpu: Processor) => boolean) => (cpu: Processor) => boolean,
+): HypervisorModule => ({
+  ...kvm,
+  make(context) {
+    const table = kvm.make(context);
+    return derive(table, {
+      ...kvmNames,
+      cpu: { hypercall: change(table.cpu.hypercall as (cpu: Processor) => boolean) },
+    });
+  },
+});
 
 const MISTAKES: readonly { what: string; noticedBy: string; module: HypervisorModule }[] = [
   {
@@ -123,12 +140,41 @@ const MISTAKES: readonly { what: string; noticedBy: string; module: HypervisorMo
       cpu: { hypercall: taken(cpu => memory.fill(Number(cpu.get('rbx')), 1)), hypercalls },
     })),
   },
+  {
+    what: 'the number of a processor is believed',
+    noticedBy: 'hypercalls of several processors take hostile arguments',
+    module: toy(({ cpus }) => ({
+      cpu: { hypercall: taken(cpu => cpus[Number(cpu.get('rbx') & 0xfn)].wake()), hypercalls },
+    })),
+  },
+  {
+    what: 'an interrupt goes to the sender, too',
+    noticedBy: 'an interrupt for some processors reaches these and no others',
+    module: changedKvm(hypercall => cpu => {
+      cpu.interrupts!.request(Number(cpu.get('rsi') & 0xffn));
+      return hypercall(cpu);
+    }),
+  },
+  {
+    what: "a processor's clock record is written when the first one's is, and not with its own",
+    noticedBy: 'its clock is the same on every processor',
+    module: {
+      ...kvm,
+      make(context) {
+        const table = kvm.make(context);
+        const register = table.cpu.msrs[MSR_KVM_SYSTEM_TIME_NEW];
+        const msr: Msr = { ...register, write: (cpu, value) => cpu.id > 1 || register.write!(cpu, value) };
+        return derive(table, { ...kvmNames, cpu: { msrs: { [MSR_KVM_SYSTEM_TIME_NEW]: msr } } });
+      },
+    },
+  },
 ];
 
 for (const { what, noticedBy, module } of MISTAKES)
   test(`${what}: noticed by "${noticedBy}"`, async () => {
     const entry = cases.find(({ name }) => name === noticedBy);
     assert.ok(entry, 'there is such a case');
-    assert.equal(skipReason(entry, createFixture(module)), undefined);
-    await assert.rejects(async () => entry.run(await bootFixture(module), () => bootFixture(module)));
+    assert.equal(skipReason(entry, createFixture(module, entry.processors)), undefined);
+    const boot = () => bootFixture(module, entry.processors);
+    await assert.rejects(async () => entry.run(await boot(), boot));
   });

@@ -42,7 +42,8 @@ export function createTime(context: HypervisorContext, backdoor: Backdoor): Grou
     hypercalls: backdoor.serve({ [VMWARE_CMD_STEALCLOCK]: stealClock }),
     resumed(cpu, nanoseconds) {
       const { record } = states[cpu.id];
-      if (record === undefined) return;
+      // A processor that waits to be started wants nothing.
+      if (record === undefined || !cpu.started) return;
       const ticks = BigInt(Math.floor((nanoseconds * cpu.tsc.frequency) / 1e9));
       memory.write64(record, BigInt.asUintN(64, memory.read64(record) + ticks));
     },

@@ -391,7 +391,15 @@ export const systemRows: Row[] = [
     untested: kernel,
   },
   { name: 'rdtsc', opcode: 0x0f31, operands: '', meaning: helper('rdtsc'), untested: 'time differs between runs' },
-  { name: 'rdmsr', opcode: 0x0f32, operands: '', meaning: helper('rdmsr'), privileged: true, untested: kernel },
+  {
+    name: 'rdmsr',
+    opcode: 0x0f32,
+    operands: '',
+    meaning: helper('rdmsr'),
+    privileged: true,
+    ends: true, // a hypervisor's register may halt the processor
+    untested: kernel,
+  },
   { name: 'rdpmc', opcode: 0x0f33, operands: '', meaning: helper('rdpmc'), untested: kernel },
   { name: 'cpuid', opcode: 0x0fa2, operands: '', meaning: helper('cpuid'), untested: 'differs between hosts' },
   {
