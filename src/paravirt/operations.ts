@@ -136,7 +136,7 @@ export const operations = {
      * @returns true if something was delivered (a halted processor then goes on).
      */
     deliver: operation(['cpu'], 'boolean', { noted: 'never' }),
-    /** True if `deliver` would deliver: asked of a halted processor. Native: the local APIC has one. */
+    /** True if something waits for `deliver`, whether interrupts are open or not. Native: the local APIC has something. */
     pending: operation(['cpu'], 'boolean', { noted: 'never' }),
     /**
      * HLT was executed, with interrupts open or closed; RIP is past it. Native: the processor stops until an interrupt.

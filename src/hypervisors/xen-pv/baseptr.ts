@@ -1,6 +1,7 @@
 /** The two roots of a PV guest: MMUEXT_NEW_BASEPTR and MMUEXT_NEW_USER_BASEPTR, and MOV to CR3. */
 import { EINVAL, VMASST_TYPE_m2p_strict } from '../xen/constants.ts';
 import { PGT_l4_page_table } from './page-info.ts';
+import { NO_FRAME } from './page-table-entry.ts';
 import type { PvDomain } from './pv-domain.ts';
 import type { PvVcpu } from './pv-vcpu.ts';
 
@@ -12,7 +13,7 @@ export function newBaseptr(pv: PvDomain, v: PvVcpu, frame: number): number {
   v.state.kernelRoot = frame;
   if (pv.abi.levels === 4) showM2p(pv, frame, true);
   if (v.state.kernelMode) v.loadRoot();
-  pv.types.put(old);
+  if (old !== NO_FRAME) pv.types.put(old);
   return 0;
 }
 
@@ -25,6 +26,15 @@ export function newUserBaseptr(pv: PvDomain, v: PvVcpu, frame: number): number {
   if (frame !== 0 && pv.domain.state.assists.has(VMASST_TYPE_m2p_strict)) showM2p(pv, frame, false);
   if (old !== 0) pv.types.put(old);
   return 0;
+}
+
+/** The processor gives its roots back: it has not been started, and is not to be with these. */
+export function dropBaseptrs(pv: PvDomain, v: PvVcpu): void {
+  const { kernelRoot, userRoot } = v.state;
+  v.state.kernelRoot = NO_FRAME;
+  v.state.userRoot = 0;
+  if (kernelRoot !== NO_FRAME) pv.types.put(kernelRoot);
+  if (userRoot !== 0) pv.types.put(userRoot);
 }
 
 /** With m2p_strict the machine-to-physical table is in the kernel's address space only. */

@@ -35,7 +35,7 @@ const PRESENT_SEGMENT = DESCRIPTOR_P | DESCRIPTOR_S;
 /** No code segment is both 64- and 32-bit. */
 const LONG_AND_BIG = DESCRIPTOR_L | DESCRIPTOR_DB;
 /** Entries of an LDT at most (SDM 3A 3.5.1). */
-const MAX_LDT_ENTRIES = 8192;
+export const MAX_LDT_ENTRIES = 8192;
 
 /**
  * HYPERVISOR_set_gdt: `frames` become the GDT, of which `entries` count. 0 or -errno; on an error nothing has changed.

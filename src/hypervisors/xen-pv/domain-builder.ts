@@ -9,26 +9,7 @@ import { ImageError, type KernelImage } from '../../boot/image.ts';
 import type { BootRequest, HypervisorContext } from '../../paravirt/operations.ts';
 import type { Segment } from '../../paravirt/processor.ts';
 import type { Data } from '../../state/state.ts';
-import {
-  CR0_AM,
-  CR0_ET,
-  CR0_MP,
-  CR0_NE,
-  CR0_PE,
-  CR0_PG,
-  CR0_WP,
-  CR4_MCE,
-  CR4_OSFXSR,
-  CR4_OSXMMEXCPT,
-  CR4_OSXSAVE,
-  CR4_PAE,
-  DR6_FIXED,
-  DR7_FIXED,
-  EFER_LMA,
-  EFER_LME,
-  EFER_NXE,
-  EFER_SCE,
-} from '../../x86/control.ts';
+import { DR6_FIXED, DR7_FIXED } from '../../x86/control.ts';
 import { PAGE_SIZE, PTE_A, PTE_D, PTE_P, PTE_RW, PTE_US } from '../../x86/paging.ts';
 import { VMASST_TYPE_pae_extended_cr3 } from '../xen/constants.ts';
 import { writeWallclock } from '../xen/time.ts';
@@ -37,6 +18,7 @@ import type { PvAbi } from './abi.ts';
 import { abi32 } from './abi32.ts';
 import { abi64 } from './abi64.ts';
 import { RFLAGS_FIXED, RFLAGS_IF } from './bounce.ts';
+import { CR0, CR4, EFER } from './control-registers.ts';
 import { type Layout, layOut, type TableCounts } from './layout.ts';
 import { PvDomain } from './pv-domain.ts';
 import { SIF_MOD_START_PFN, writeStartInfo } from './start-info.ts';
@@ -56,11 +38,6 @@ const PROVIDED = new Set([
 const TABLE_FLAGS = PTE_P | PTE_RW | PTE_US | PTE_A | PTE_D;
 const PAGE_FLAGS = PTE_P | PTE_RW | PTE_A;
 const TABLE_PAGE_FLAGS = PTE_P | PTE_A;
-
-const CR0 = BigInt(CR0_PG) | BigInt(CR0_AM | CR0_WP | CR0_NE | CR0_ET | CR0_MP | CR0_PE);
-/** Without PGE, since global pages would outlive a root. */
-const CR4 = BigInt(CR4_OSXSAVE | CR4_OSXMMEXCPT | CR4_OSFXSR | CR4_MCE | CR4_PAE);
-const EFER = BigInt(EFER_NXE | EFER_LMA | EFER_LME | EFER_SCE);
 
 export function refusesImage(image: KernelImage): string | undefined {
   const { xen, elf } = image;
@@ -89,6 +66,10 @@ export function buildDomain(asked: BootRequest, context: HypervisorContext): { p
   const refusal = refusesImage(asked.image);
   if (refusal) throw new ImageError(`this kernel cannot be a Xen PV guest: ${refusal}`);
   const abi = asked.image.elf?.class === 32 ? abi32 : abi64;
+  if (abi.width === 32 && context.cpus.length > 1)
+    throw new ImageError(
+      'a 32-bit Xen PV guest can have one processor here: leave out --cpus, or take a 64-bit kernel',
+    );
   const request = ofWidth(asked, abi.width);
   const extendedCr3 = /extended-cr3|bimodal/.test(request.image.xen.paeMode ?? '');
   const pv = new PvDomain(context, abi);
@@ -198,7 +179,7 @@ function buildTables(pv: PvDomain, layout: Layout, initP2m: bigint | undefined):
   pv.info.setPinned(tables.first, true);
   // The second reference is the kernel root's.
   pv.types.get(tables.first, levels);
-  for (const v of pv.vcpus) v.state.kernelRoot = tables.first;
+  pv.vcpus[0]!.state.kernelRoot = tables.first;
 }
 
 /**

@@ -4,32 +4,18 @@
  */
 
 import type { RegisterName } from '../../paravirt/processor.ts';
-import {
-  CR0_TS,
-  CR4_DE,
-  CR4_FSGSBASE,
-  CR4_MCE,
-  CR4_OSFXSR,
-  CR4_OSXMMEXCPT,
-  CR4_OSXSAVE,
-  CR4_PAE,
-  CR4_TSD,
-} from '../../x86/control.ts';
+import { CR0_TS } from '../../x86/control.ts';
 import { PAGE_OFFSET, PAGE_SIZE } from '../../x86/paging.ts';
 import { VMASST_TYPE_architectural_iopl } from '../xen/constants.ts';
 import { newBaseptr } from './baseptr.ts';
 import { RFLAGS_DF } from './bounce.ts';
+import { chooseCr4, visibleCr4 } from './control-registers.ts';
 import { getDebugRegister, setDebugRegister } from './debug-registers.ts';
 import { readMsr, writeMsr } from './msrs.ts';
 import type { PvDomain } from './pv-domain.ts';
 import type { PvVcpu } from './pv-vcpu.ts';
 import { GENERAL_REGISTERS } from './registers.ts';
 
-/** What the guest chooses. OSXSAVE is always on for real. */
-const CR4_GUEST = BigInt(CR4_TSD | CR4_DE | CR4_FSGSBASE | CR4_OSXSAVE);
-/** What of the guest's choice the processor gets. */
-const CR4_LOADED = BigInt(CR4_TSD | CR4_DE | CR4_FSGSBASE);
-const CR4_SHOWN = BigInt(CR4_PAE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT);
 const TS = BigInt(CR0_TS);
 
 /** Iterations of one INS or OUTS done at a time; RIP stays on the instruction until RCX is 0. */
@@ -271,7 +257,7 @@ function readControl(v: PvVcpu, number: number, into: RegisterName): boolean {
       cpu.set(into, v.abi.cr3Of(v.state.kernelRoot));
       return true;
     case 4:
-      cpu.set(into, (cpu.get('cr4') & CR4_SHOWN) | v.state.cr4);
+      cpu.set(into, visibleCr4(v));
       return true;
     default:
       return false;
@@ -291,8 +277,7 @@ function writeControl(pv: PvDomain, v: PvVcpu, number: number, value: bigint): b
     case 3:
       return newBaseptr(pv, v, v.abi.rootOf(value)) === 0;
     case 4:
-      v.state.cr4 = value & CR4_GUEST;
-      cpu.set('cr4', (cpu.get('cr4') & ~CR4_LOADED) | (v.state.cr4 & CR4_LOADED));
+      chooseCr4(v, value);
       return true;
     default:
       return false;

@@ -11,20 +11,22 @@ import { readPvclock } from '../../conformance/read-pvclock.ts';
  */
 const VIRTUAL_BASE = 0xffffffff80000000n;
 const SHARED_INFO = 0x28;
-/** Offsets in struct shared_info: vcpu_info[0].time, and wc_version. */
+/** Offsets in struct shared_info: vcpu_info[0].time, the next one's, and wc_version. */
 const TIME = 32;
+const VCPU_INFO_SIZE = 64;
 const WALL_CLOCK = 3072;
 
-/** The machine address of shared_info, from start_info, to which RSI points at the start. */
-function sharedInfo({ cpu }: Fixture): number {
+/** The machine address of shared_info, from start_info, to which RSI of the first processor points at the start. */
+function sharedInfo({ cpus: [cpu] }: Fixture): number {
   const startInfo = Number(cpu.get('rsi') - VIRTUAL_BASE);
   return Number(cpu.memory.read64(startInfo + SHARED_INFO));
 }
 
 export const xenPvHalf: GuestHalf = {
   clock(fixture) {
-    const record = sharedInfo(fixture) + TIME;
-    return () => readPvclock(fixture.cpu.memory, record, fixture.cpu.tsc.read());
+    const { id, memory, tsc } = fixture.cpu;
+    const record = sharedInfo(fixture) + VCPU_INFO_SIZE * id + TIME;
+    return () => readPvclock(memory, record, tsc.read());
   },
   settingTsc: 'Xen lets no paravirtualized guest set it',
   wallClock(fixture) {

@@ -1,11 +1,13 @@
 /** All hypercalls of a PV guest: what every guest of Xen has, and what only a PV guest needs. */
+import { EINVAL } from '../xen/constants.ts';
 import type { HypercallTable } from '../xen/hypercall.ts';
 import { compatibleHypercalls } from '../xen/hypercalls/compatible.ts';
 import { physdev_op } from '../xen/hypercalls/physdev-op.ts';
 import { privilegedPv } from '../xen/hypercalls/privileged.ts';
-import { VCPUOP_send_nmi, vcpu_op } from '../xen/hypercalls/vcpu-op.ts';
+import { initialise, VCPUOP_initialise, VCPUOP_send_nmi, vcpu_op } from '../xen/hypercalls/vcpu-op.ts';
 import { commonHypercalls } from '../xen/hypercalls.ts';
 import { cpuHypercalls } from './cpu-hypercalls.ts';
+import { initialisePv } from './initialise.ts';
 import { pvMemoryOp } from './memory-op.ts';
 import { mmuHypercalls } from './mmu-hypercalls.ts';
 import type { PvDomain } from './pv-domain.ts';
@@ -24,8 +26,11 @@ export function pvHypercalls(domain: () => PvDomain, differences: HypercallTable
     ...mmuHypercalls(domain),
     ...pvMemoryOp(domain),
     ...vcpu_op({
-      [VCPUOP_send_nmi](_, vcpu) {
+      [VCPUOP_initialise]: initialise((call, vcpu, argument) => initialisePv(domain(), call, vcpu, argument)),
+      [VCPUOP_send_nmi](_, vcpu, argument) {
+        if (argument !== 0n) return -EINVAL;
         domain().of(vcpu).state.nmiPending = true;
+        vcpu.wake();
         vcpu.cpu.attention();
         return 0;
       },

@@ -8,7 +8,7 @@
 
 import type { GuestMemory } from '../../memory/memory.ts';
 import { PAGE_SHIFT, PAGE_SIZE, PTE_A, PTE_D, PTE_P, PTE_RW, PTE_US } from '../../x86/paging.ts';
-import { type Domain, SHARED_FRAMES } from '../xen/domain.ts';
+import { type Domain, hiddenFrames, SHARED_FRAMES } from '../xen/domain.ts';
 import type { PvAbi } from './abi.ts';
 import { FIRST_RESERVED_GDT_ENTRY } from './descriptor-check.ts';
 import { PAE_ROOT_TABLES } from './roots.ts';
@@ -21,7 +21,9 @@ export const TABLE_PAGES = 16;
 /** Pages of the GDT that the guest provides. */
 export const GUEST_GDT_PAGES = 14;
 /** One L1 table holds the descriptor tables of this many processors. */
-export const MAXIMUM_VCPUS = 512 / (2 * TABLE_PAGES);
+const VCPUS_A_TABLE = 512 / (2 * TABLE_PAGES);
+/** As many as a machine here has at most: their descriptor tables are in one L2 table with room for more. */
+export const MAXIMUM_VCPUS = 64;
 
 const HYPERVISOR_RW = PTE_P | PTE_RW | PTE_A | PTE_D;
 const HYPERVISOR_RO = PTE_P | PTE_A;
@@ -32,10 +34,21 @@ const m2pTables = (frames: number, abi: PvAbi) => Math.ceil(m2pPages(frames, abi
 /** L4 tables of Xen's. */
 const rootTables = (abi: PvAbi) => (abi.levels === 4 ? 0 : PAE_ROOT_TABLES);
 
+/** L1 tables for the descriptor tables of so many processors. */
+const perDomainTables = (cpus: number) => Math.ceil(cpus / VCPUS_A_TABLE);
+
 /** Frames at the top of memory that are the hypervisor's, in a machine of `frames` in all. */
-export function reservedFrames(frames: number, abi: PvAbi): number {
-  const perDomain = 3 + 2; // L3, L2 and L1 tables; Xen's GDT page and the page of zeros
-  return SHARED_FRAMES + m2pPages(frames, abi) + m2pTables(frames, abi) + 2 + perDomain + rootTables(abi);
+export function reservedFrames(frames: number, cpus: number, abi: PvAbi): number {
+  const perDomain = 2 + perDomainTables(cpus) + 2; // L3, L2 and L1 tables; Xen's GDT page and the page of zeros
+  return (
+    SHARED_FRAMES +
+    hiddenFrames(cpus) +
+    m2pPages(frames, abi) +
+    m2pTables(frames, abi) +
+    2 +
+    perDomain +
+    rootTables(abi)
+  );
 }
 
 export class HypervisorArea {
@@ -47,7 +60,7 @@ export class HypervisorArea {
   readonly #memory: GuestMemory;
   /** Guest-physical address of the machine-to-physical table: a long for each frame. */
   readonly #m2p: number;
-  /** Guest-physical address of the L1 table that maps the descriptor tables. */
+  /** Guest-physical address of the L1 tables that map the descriptor tables: they follow one another. */
   readonly #perDomainL1: number;
   readonly #zeroPage: number;
   /** Guest-physical address of Xen's page of the GDT. */
@@ -65,10 +78,11 @@ export class HypervisorArea {
     this.rootTables = Array.from({ length: rootTables(abi) }, () => domain.reserveFrame());
     this.#zeroPage = domain.reserveFrame();
     this.#xenGdt = domain.reserveFrame();
-    this.#perDomainL1 = domain.reserveFrame();
+    const l1s = perDomainTables(domain.vcpus.length);
+    this.#perDomainL1 = domain.reserveFrame(l1s);
     const l2 = domain.reserveFrame();
     const l3 = domain.reserveFrame();
-    this.#entry(l2, 0, this.#perDomainL1, HYPERVISOR_RW);
+    for (let i = 0; i < l1s; i++) this.#entry(l2, i, this.#perDomainL1 + i * PAGE_SIZE, HYPERVISOR_RW);
     this.#entry(l3, 0, l2, HYPERVISOR_RW);
     if (abi.levels === 4) this.#slot(PERDOMAIN_SLOT - abi.xenSlots.first, l3, HYPERVISOR_RW);
     for (const table of this.rootTables) this.#entry(table, PERDOMAIN_SLOT, l3, HYPERVISOR_RW);

@@ -162,6 +162,21 @@ function mmuRequest(pv: PvDomain, at: number): number {
   }
 }
 
+/** Flags of update_va_mapping: what to flush, and, as the rest, where: a mask of processors unless one of two values. */
+const UVMF_FLUSHTYPE_MASK = 3;
+const UVMF_TLB_FLUSH = 1;
+const UVMF_INVLPG = 2;
+const UVMF_LOCAL = 0n;
+const UVMF_ALL = 4n;
+
+/** 0, or -EFAULT for a mask of processors that cannot be read. */
+function checkFlush(pv: PvDomain, v: PvVcpu, low: number, high: number): number {
+  const what = low & UVMF_FLUSHTYPE_MASK;
+  if (what !== UVMF_TLB_FLUSH && what !== UVMF_INVLPG) return 0;
+  const where = (BigInt(high) << 32n) | BigInt((low & ~UVMF_FLUSHTYPE_MASK) >>> 0);
+  return where === UVMF_LOCAL || where === UVMF_ALL || canReadMask(pv, v, where) ? 0 : -EFAULT;
+}
+
 /**
  * HYPERVISOR_update_va_mapping. Which translations to flush is known without the guest's flags (tlb.ts). A 32-bit guest
  * passes the entry in two arguments. 0 or -errno.
@@ -174,7 +189,8 @@ function updateVaMapping(pv: PvDomain, v: PvVcpu, words: Uint32Array): number {
   if (info.typeCount[place.table] === 0 || info.type[place.table] !== PGT_l1_page_table) return -EINVAL;
   const error = pv.updates.modL1(place.table, place.index, words[2], words[pv.abi.long === 8 ? 3 : 4], false);
   if (pv.types.linearEntries !== 0) pv.types.tlb.all();
-  return error;
+  const flags = pv.abi.long === 8 ? 4 : 6;
+  return error || checkFlush(pv, v, words[flags], pv.abi.long === 8 ? words[flags + 1] : 0);
 }
 
 /** HYPERVISOR_mmuext_op. */
@@ -225,11 +241,14 @@ function mmuextOperation(
       return newBaseptr(pv, v, frame);
     case MMUEXT_NEW_USER_BASEPTR:
       return newUserBaseptr(pv, v, frame);
-    case MMUEXT_TLB_FLUSH_LOCAL:
     case MMUEXT_TLB_FLUSH_MULTI:
+    case MMUEXT_INVLPG_MULTI:
+      if (!canReadMask(pv, v, (BigInt(high2) << 32n) | BigInt(low2))) return -EINVAL;
+      if (types.linearEntries !== 0) types.tlb.all();
+      return 0;
+    case MMUEXT_TLB_FLUSH_LOCAL:
     case MMUEXT_TLB_FLUSH_ALL:
     case MMUEXT_INVLPG_LOCAL:
-    case MMUEXT_INVLPG_MULTI:
     case MMUEXT_INVLPG_ALL:
       // Done when the entries were changed, but for what is reached through linear page tables.
       if (types.linearEntries !== 0) types.tlb.all();
@@ -264,6 +283,16 @@ function mmuextOperation(
     default:
       return -ENOSYS;
   }
+}
+
+/**
+ * True if a mask of processors can be read: longs, as many as there are processors for. Which of them it names does not
+ * matter (tlb.ts), nor does a bit for one that is not there.
+ */
+function canReadMask(pv: PvDomain, v: PvVcpu, mask: bigint): boolean {
+  const { width, long } = pv.abi;
+  const bytes = new Uint8Array(Math.ceil(pv.vcpus.length / width) * long);
+  return pv.copy.read(v.state.kernelRoot, BigInt.asUintN(width, mask), bytes);
 }
 
 function pin(pv: PvDomain, frame: number, type: number): number {

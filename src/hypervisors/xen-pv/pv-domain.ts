@@ -57,7 +57,7 @@ export class PvDomain {
     );
     const kind = this.#kind();
     const frames = context.memory.size >>> PAGE_SHIFT;
-    this.domain = new Domain(context, { kind, reservedFrames: reservedFrames(frames, abi) });
+    this.domain = new Domain(context, { kind, reservedFrames: reservedFrames(frames, context.cpus.length, abi) });
     const { domain } = this;
     domain.state.width = abi.width;
     this.area = new HypervisorArea(domain, abi);

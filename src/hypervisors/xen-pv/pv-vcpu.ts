@@ -8,6 +8,7 @@ import type { State } from '../../state/state.ts';
 import { SELECTOR_RPL } from '../../x86/segments.ts';
 import type { Vcpu } from '../xen/domain.ts';
 import type { PvAbi } from './abi.ts';
+import { NO_FRAME } from './page-table-entry.ts';
 import type { Roots } from './roots.ts';
 
 /** A registered entry point: CALLBACKTYPE_*. */
@@ -39,7 +40,7 @@ export const emptyTrapTable = (): TrapTable => ({
 interface PvVcpuState {
   /** The kernel of a 64-bit guest runs, not its user code. */
   kernelMode: boolean;
-  /** Frame of the root of the kernel. */
+  /** Frame of the root of the kernel; NO_FRAME: none yet, so that no address means anything. */
   kernelRoot: number;
   /** Frame of the root of a 64-bit guest's user code; 0: none, and no way to user mode. */
   userRoot: number;
@@ -92,7 +93,7 @@ export class PvVcpu {
     this.#roots = roots;
     this.state = vcpu.domain.states.state(`vcpu/${vcpu.id}/pv`, 2, () => ({
       kernelMode: true,
-      kernelRoot: 0,
+      kernelRoot: NO_FRAME,
       userRoot: 0,
       kernelSs: abi.kernelStack.selector,
       kernelSp: 0n,

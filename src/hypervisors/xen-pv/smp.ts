@@ -1,7 +1,8 @@
-/** One virtual processor: VCPUOP_initialise and what belongs to it are not there yet. */
+/** Processors of a PV guest: it starts and stops them by hypercalls (VCPUOP_*), and they interrupt one another by events. */
 import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
+import { MAXIMUM_VCPUS } from './hypervisor-area.ts';
 
 export function createSmp(_context: HypervisorContext): Group<'smp'> {
-  return { maximum: 1 };
+  return { maximum: MAXIMUM_VCPUS };
 }

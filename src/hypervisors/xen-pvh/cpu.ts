@@ -7,13 +7,15 @@ import type { Group } from '../../paravirt/group.ts';
 import type { CpuidResult, HypervisorContext, Msr } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
 import { PAGE_SIZE } from '../../x86/paging.ts';
-import { __HYPERVISOR_iret, DOMAIN_ID, EPERM } from '../xen/constants.ts';
+import { __HYPERVISOR_iret, DOMAIN_ID, EINVAL, EPERM } from '../xen/constants.ts';
 import { XEN_HYPERCALL_MSR, xenCpuid } from '../xen/cpuid.ts';
 import type { DomainSlot } from '../xen/domain-slot.ts';
 import { convention, type HypercallTable } from '../xen/hypercall.ts';
 import { privilegedHvm } from '../xen/hypercalls/privileged.ts';
+import { initialise, VCPUOP_initialise, VCPUOP_send_nmi, vcpu_op } from '../xen/hypercalls/vcpu-op.ts';
 import { commonHypercalls, hypercall } from '../xen/hypercalls.ts';
 import { hvm_op } from './hvm-op.ts';
+import { initialisePvh } from './initialise.ts';
 import { pvhMemoryOp } from './memory-op.ts';
 import type { PvhDomain } from './pvh-domain.ts';
 
@@ -42,6 +44,15 @@ export function createCpu(_context: HypervisorContext, slot: DomainSlot<PvhDomai
   const domain = () => slot.domain;
   const table: HypercallTable = {
     ...commonHypercalls(() => table),
+    ...vcpu_op({
+      [VCPUOP_initialise]: initialise(initialisePvh),
+      [VCPUOP_send_nmi](_, vcpu, argument) {
+        if (argument !== 0n) return -EINVAL;
+        vcpu.wake();
+        vcpu.cpu.nmi();
+        return 0;
+      },
+    }),
     ...pvhMemoryOp(domain),
     ...hvm_op(domain),
     ...privilegedHvm,

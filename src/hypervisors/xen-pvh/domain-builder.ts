@@ -35,7 +35,7 @@ function placeAcpi(domain: Domain): { address: number; size: number } {
   const address = domain.reservedEnd * PAGE_SIZE;
   const { bytes } = buildAcpiTables(
     {
-      processors: domain.vcpus.map(({ id }) => ({ uid: id, apicId: id })),
+      processors: domain.vcpus.map(({ id, cpu }) => ({ uid: id, apicId: cpu.interrupts?.id ?? id })),
       localApicAddress: LOCAL_APIC_BASE,
       ioApics: [],
       pic: false,

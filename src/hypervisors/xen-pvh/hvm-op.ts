@@ -73,7 +73,7 @@ export function hvm_op(domain: () => PvhDomain): HypercallTable {
       if (index !== HVM_PARAM_CALLBACK_IRQ) return 0;
       pvh.state.callbackVector = value >> 56n === HVM_PARAM_CALLBACK_TYPE_VECTOR ? Number(value & 0xffn) : 0;
       pvh.latchWidth(call.vcpu.cpu);
-      call.vcpu.cpu.attention();
+      for (const { cpu } of call.domain.vcpus) cpu.attention();
       return 0;
     }),
     [HVMOP_get_param]: parameter((pvh, call, index, _, argument) =>

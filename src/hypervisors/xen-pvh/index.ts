@@ -13,6 +13,7 @@ import { createCpu } from './cpu.ts';
 import { HVM_FEP } from './forced-emulation.ts';
 import { createIrq } from './irq.ts';
 import type { PvhDomain } from './pvh-domain.ts';
+import { createSmp } from './smp.ts';
 import { createTime } from './time.ts';
 
 const name = 'xen-pvh';
@@ -32,6 +33,7 @@ export const xenPvh: HypervisorModule = {
       cpu: createCpu(context, slot),
       irq: createIrq(context, slot, options?.has(HVM_FEP) ?? false),
       time: createTime(context, slot),
+      smp: createSmp(context, slot),
       requestShutdown: () => slot.built !== undefined && requestShutdown(slot.built.domain),
       restoring: () => slot.built?.restoring(),
       restored: () => slot.built?.restored(),

@@ -27,12 +27,12 @@ export function createIrq(_context: HypervisorContext, slot: DomainSlot<PvhDomai
 
   return {
     ...(forced ? forcedEmulation : {}),
-    pending: cpu => open(cpu) && (direct(cpu) !== 0 || (cpu.interrupts?.pending() ?? false)),
+    // Whether interrupts are open is not asked here: one that waits for that is to be delivered as soon as they are.
+    pending: cpu => direct(cpu) !== 0 || (cpu.interrupts?.pending() ?? false),
     halt(cpu) {
-      // With interrupts closed nothing could ever wake it: the processor goes offline, and with the last one the
-      // domain.
+      // With interrupts closed nothing could ever wake it: the processor is down, and with the last one the domain.
       if (open(cpu)) cpu.halt();
-      else cpu.request('power-off');
+      else slot.domain.of(cpu).stop();
     },
     deliver(cpu) {
       if (!open(cpu)) return false;

@@ -21,7 +21,7 @@ import { EventChannels } from './event-channels.ts';
 import { statusFramesOf } from './grant-entries.ts';
 import { GrantMappings } from './grant-mappings.ts';
 import { GrantTable } from './grant-table.ts';
-import { layout32, layout64, type SharedInfoLayout } from './shared-info.ts';
+import { layout32, layout64, type SharedInfoLayout, VCPU_INFO_SIZE } from './shared-info.ts';
 import { VcpuTime } from './time.ts';
 
 /** What makes a domain a PV or a PVH one. */
@@ -115,6 +115,9 @@ export const MAX_GRANT_FRAMES = 64;
  */
 export const SHARED_FRAMES = 3 + MAX_GRANT_FRAMES + statusFramesOf(MAX_GRANT_FRAMES);
 
+/** Reserved frames that a domain of so many processors needs besides `SHARED_FRAMES`. */
+export const hiddenFrames = (cpus: number): number => (cpus > VCPUS_IN_SHARED_INFO ? 1 : 0);
+
 /** Frame numbers end where 52-bit physical addresses do. */
 export const MAX_FRAME = 1n << 40n;
 
@@ -149,6 +152,9 @@ export class Domain {
   /** Where the domain's parts get their states. */
   readonly states: States;
   readonly state: State<DomainState>;
+  /** Guest-physical address of a page that the guest does not see, with the struct vcpu_info of those that have none in
+   * shared_info; 0 where all have one. */
+  readonly hiddenInfo: number;
   /** All frames that the guest may see: the three that follow, then the grant table's, then those of its status. */
   readonly frames: readonly SharedFrame[];
   readonly sharedInfo: SharedFrame;
@@ -185,6 +191,7 @@ export class Domain {
     this.sharedInfo = sharedInfo!;
     this.xenstoreRing = xenstoreRing!;
     this.consoleRing = consoleRing!;
+    this.hiddenInfo = context.cpus.length > VCPUS_IN_SHARED_INFO ? this.reserveFrame() : 0;
     this.vcpus = context.cpus.map((cpu, id) => new Vcpu(this, id, cpu));
     this.events = new EventChannels(this);
     this.grants = new GrantTable(this, grantFrames.slice(0, MAX_GRANT_FRAMES), grantFrames.slice(MAX_GRANT_FRAMES));
@@ -235,9 +242,12 @@ export class Domain {
   }
 }
 
+/** Processors that have a struct vcpu_info in shared_info (XEN_LEGACY_MAX_VCPUS); the others must register theirs. */
+const VCPUS_IN_SHARED_INFO = 32;
+
 interface VcpuState {
-  /** VCPUOP_is_up. */
-  online: boolean;
+  /** It has registers to start from: it is the first one, or VCPUOP_initialise or a start-up message gave it some. */
+  initialised: boolean;
   /** Where VCPUOP_register_vcpu_info put vcpu_info; undefined while it is in shared_info. */
   registeredInfo: number | undefined;
   /** PHYSDEVOP_set_iopl: the virtual I/O privilege level (PV). */
@@ -267,20 +277,44 @@ export class Vcpu {
     this.id = id;
     this.cpu = cpu;
     const states = scoped(domain.states, `vcpu/${id}`);
-    this.state = states.state('vcpu', 1, () => ({
-      online: id === 0,
+    this.state = states.state('vcpu', 2, () => ({
+      initialised: id === 0,
       registeredInfo: undefined,
       iopl: 0,
       ioBitmap: { address: 0n, ports: 0 },
       polling: undefined,
     }));
     this.pollTimeout = domain.context.clock.timer(`xen-poll-${id}`, () => this.wake());
-    this.time = new VcpuTime(states, this, this.state.online ? RUNSTATE_running : RUNSTATE_offline);
+    this.time = new VcpuTime(states, this, id === 0 ? RUNSTATE_running : RUNSTATE_offline);
   }
 
   /** Guest-physical address of this processor's struct vcpu_info (64 bytes). */
   get info(): number {
-    return this.state.registeredInfo ?? this.domain.sharedInfo.address + this.id * 64;
+    const { registeredInfo } = this.state;
+    if (registeredInfo !== undefined) return registeredInfo;
+    const { sharedInfo, hiddenInfo } = this.domain;
+    return this.hasInfo ? sharedInfo.address + this.id * VCPU_INFO_SIZE : hiddenInfo + this.id * VCPU_INFO_SIZE;
+  }
+
+  /** The guest can see its struct vcpu_info. One without may not be started. */
+  get hasInfo(): boolean {
+    return this.id < VCPUS_IN_SHARED_INFO || this.state.registeredInfo !== undefined;
+  }
+
+  /** VCPUOP_up, or a start-up message of the local APIC: it executes, from the registers it has. */
+  start(): void {
+    this.time.setRunstate(RUNSTATE_running);
+    this.cpu.start();
+  }
+
+  /** VCPUOP_down, or HLT with interrupts closed: it executes nothing more. With the last one the domain ends. */
+  stop(): void {
+    if (this.domain.vcpus.some(other => other !== this && other.cpu.started)) {
+      this.state.polling = undefined;
+      this.pollTimeout.off();
+      this.time.setRunstate(RUNSTATE_offline);
+      this.cpu.stop();
+    } else this.cpu.request('power-off');
   }
 
   get upcallPending(): boolean {
@@ -303,10 +337,11 @@ export class Vcpu {
     this.domain.kind.upcall(this);
   }
 
-  /** Ends SCHEDOP_block or SCHEDOP_poll, if in one. */
+  /** Ends SCHEDOP_block or SCHEDOP_poll, if in one. A processor that is not up stays so. */
   wake(): void {
     this.state.polling = undefined;
     this.pollTimeout.off();
+    if (!this.cpu.started) return;
     this.time.setRunstate(RUNSTATE_running);
     this.cpu.wake();
   }

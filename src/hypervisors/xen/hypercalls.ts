@@ -9,13 +9,12 @@ import { multicall } from './hypercalls/multicall.ts';
 import { privileged } from './hypercalls/privileged.ts';
 import { sched_op } from './hypercalls/sched-op.ts';
 import { set_timer_op } from './hypercalls/set-timer-op.ts';
-import { vcpu_op } from './hypercalls/vcpu-op.ts';
 import { vm_assist } from './hypercalls/vm-assist.ts';
 import { xen_version } from './hypercalls/xen-version.ts';
 
 /**
- * What both kinds of guest have in the same form. memory_op is in neither: PV and PVH complete `memoryOp` each in its
- * own way.
+ * What both kinds of guest have in the same form. memory_op and vcpu_op are in neither: PV and PVH complete these each in
+ * its own way.
  * @param whole the table that this becomes part of: a multicall reaches all of it.
  */
 export function commonHypercalls(whole: () => HypercallTable): HypercallTable {
@@ -26,7 +25,6 @@ export function commonHypercalls(whole: () => HypercallTable): HypercallTable {
     ...console_io,
     ...grant_table_op,
     ...vm_assist,
-    ...vcpu_op({}),
     ...sched_op,
     ...event_channel_op,
     ...privileged,

@@ -108,17 +108,22 @@ export class VcpuTime {
     this.#copyRecord();
   }
 
-  /** VCPUOP_register_vcpu_time_memory_area: a copy of the record is kept at a guest-virtual address. */
-  registerTimeArea(address: bigint): boolean {
-    this.#state.timeArea = address;
+  /**
+   * VCPUOP_register_vcpu_time_memory_area: a copy of the record is kept at a guest-virtual address.
+   * @param caller who registers it: the first copy is written to its address space
+   */
+  registerTimeArea(address: bigint, caller: Vcpu): boolean {
+    this.#state.timeArea = undefined;
     this.updateRecord(true);
+    this.#state.timeArea = address;
+    this.#copyRecord(caller);
     return true;
   }
 
-  #copyRecord(): void {
+  #copyRecord(by = this.#vcpu): void {
     if (this.#state.timeArea === undefined) return;
     const { memory, kind } = this.#vcpu.domain;
-    kind.write(this.#vcpu, this.#state.timeArea, memory.copyOut(this.#vcpu.info + VCPU_INFO_TIME, PVCLOCK_SIZE));
+    kind.write(by, this.#state.timeArea, memory.copyOut(this.#vcpu.info + VCPU_INFO_TIME, PVCLOCK_SIZE));
   }
 
   /** Enters a runstate and tells the guest, if it has registered an area. */
@@ -173,13 +178,16 @@ export class VcpuTime {
     return bytes;
   }
 
-  /** VCPUOP_register_runstate_memory_area: a guest-virtual address, written now and at every change. */
-  registerRunstateArea(address: bigint, width: 32 | 64): boolean {
-    this.#state.runstateArea = { address, width };
-    return this.#writeRunstate();
+  /**
+   * VCPUOP_register_runstate_memory_area: a guest-virtual address, written now and at every change; 0: none any more.
+   * @param caller who registers it: now it is written in its address space, later in that of the processor it is of
+   */
+  registerRunstateArea(address: bigint, width: 32 | 64, caller: Vcpu): boolean {
+    this.#state.runstateArea = address === 0n ? undefined : { address, width };
+    return this.#writeRunstate(caller);
   }
 
-  #writeRunstate(): boolean {
+  #writeRunstate(by = this.#vcpu): boolean {
     if (!this.#state.runstateArea) return true;
     const { address, width } = this.#state.runstateArea;
     const { kind, state } = this.#vcpu.domain;
@@ -188,9 +196,9 @@ export class VcpuTime {
       const layout = vcpu_runstate_info[width];
       const entry = new Uint8Array(8);
       new DataView(entry.buffer).setBigUint64(0, layout.decode(info).state_entry_time | XEN_RUNSTATE_UPDATE, true);
-      if (!kind.write(this.#vcpu, address + BigInt(layout.offset('state_entry_time')), entry)) return false;
+      if (!kind.write(by, address + BigInt(layout.offset('state_entry_time')), entry)) return false;
     }
-    return kind.write(this.#vcpu, address, info);
+    return kind.write(by, address, info);
   }
 
   /**

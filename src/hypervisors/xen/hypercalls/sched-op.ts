@@ -93,7 +93,10 @@ function poll(call: Call, argument: bigint): number {
 }
 
 export const schedOperations: Operations = {
-  [SCHEDOP_yield]: () => 0,
+  [SCHEDOP_yield](call) {
+    call.vcpu.cpu.yield();
+    return 0;
+  },
   [SCHEDOP_block]: block,
   [SCHEDOP_shutdown]: shutdown,
   [SCHEDOP_poll]: poll,

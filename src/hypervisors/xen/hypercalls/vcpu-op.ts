@@ -1,12 +1,15 @@
-/** HYPERVISOR_vcpu_op (public/vcpu.h): timers, runstates and the whereabouts of vcpu_info. */
+/**
+ * HYPERVISOR_vcpu_op (public/vcpu.h): starting and stopping processors, their timers and runstates, and where the guest
+ * keeps its vcpu_info. How a processor gets its first registers differs by kind of guest: VCPUOP_initialise is theirs.
+ */
 import { PAGE_SIZE } from '../../../x86/paging.ts';
-import { __HYPERVISOR_vcpu_op, EEXIST, EFAULT, EINVAL, ENOENT, RUNSTATE_offline } from '../constants.ts';
+import { __HYPERVISOR_vcpu_op, EEXIST, EFAULT, EINVAL, ENOENT, ENXIO } from '../constants.ts';
 import type { Vcpu } from '../domain.ts';
 import { type Call, type HypercallTable, type Operation, type Operations, operate } from '../hypercall.ts';
 import { VCPU_INFO_SIZE } from '../shared-info.ts';
 import { structure } from '../structures.ts';
 
-const VCPUOP_initialise = 0;
+export const VCPUOP_initialise = 0;
 const VCPUOP_up = 1;
 const VCPUOP_down = 2;
 const VCPUOP_is_up = 3;
@@ -25,6 +28,9 @@ const vcpu_register_memory_area = structure({ address: 'u64' });
 const vcpu_set_periodic_timer = structure({ period_ns: 'u64' });
 const vcpu_set_singleshot_timer = structure({ timeout_abs_ns: 'u64', flags: 'u32' });
 const vcpu_register_vcpu_info = structure({ mfn: 'u64', offset: 'u32', rsvd: 'u32' });
+
+/** What the offset of a vcpu_info within its page is a multiple of: that of its first long. */
+const INFO_ALIGNMENT = { 32: 4, 64: 8 } as const;
 
 /** Fails with -ETIME instead of firing at once. */
 const VCPU_SSHOTTMR_future = 1;
@@ -47,7 +53,11 @@ function pointer(call: Call, address: bigint): bigint {
 function registerVcpuInfo(call: Call, vcpu: Vcpu, argument: bigint): number {
   const op = call.load(argument, vcpu_register_vcpu_info);
   if (!op) return -EFAULT;
-  if (vcpu.state.registeredInfo !== undefined || op.offset > PAGE_SIZE - VCPU_INFO_SIZE) return -EINVAL;
+  if (op.offset > PAGE_SIZE - VCPU_INFO_SIZE) return -ENXIO;
+  if (op.offset % INFO_ALIGNMENT[call.width] !== 0) return -ENXIO;
+  if (vcpu.state.registeredInfo !== undefined) return -EINVAL;
+  // That of a processor which executes may only be moved by itself.
+  if (vcpu !== call.vcpu && vcpu.cpu.started) return -EINVAL;
   const { memory, kind, layout } = vcpu.domain;
   const frame = op.mfn <= 0xffffffffffn ? kind.hold(vcpu.domain, Number(op.mfn), true) : undefined;
   if (frame === undefined) return -EINVAL;
@@ -62,27 +72,39 @@ function registerVcpuInfo(call: Call, vcpu: Vcpu, argument: bigint): number {
   return 0;
 }
 
-/** VCPUOP_down: the last one to go takes the machine with it. */
+/** VCPUOP_initialise: `set` gives the processor its first registers, and what comes with them. 0 or a negated error. */
+export const initialise =
+  (set: VcpuOperation): VcpuOperation =>
+  (call, vcpu, argument) => {
+    if (!vcpu.hasInfo) return -EINVAL;
+    if (vcpu.state.initialised) return -EEXIST;
+    const error = set(call, vcpu, argument);
+    if (error === 0) vcpu.state.initialised = true;
+    return error;
+  };
+
+function up(_: Call, vcpu: Vcpu): number {
+  if (!vcpu.state.initialised) return -EINVAL;
+  if (!vcpu.cpu.started) vcpu.start();
+  return 0;
+}
+
+/** VCPUOP_down: of oneself, too; the call then ends when the processor is up again. */
 function down(_: Call, vcpu: Vcpu): number {
-  vcpu.state.online = false;
-  vcpu.time.setRunstate(RUNSTATE_offline);
-  if (vcpu.domain.vcpus.some(other => other.state.online)) vcpu.cpu.halt();
-  else vcpu.cpu.request('power-off');
+  vcpu.stop();
   return 0;
 }
 
 const operations: Readonly<Record<number, VcpuOperation>> = {
-  // Only the first processor is there, and it runs.
-  [VCPUOP_initialise]: () => -EEXIST,
-  [VCPUOP_up]: (_, vcpu) => (vcpu.state.online ? 0 : -EINVAL),
+  [VCPUOP_up]: up,
   [VCPUOP_down]: down,
-  [VCPUOP_is_up]: (_, vcpu) => (vcpu.state.online ? 1 : 0),
+  [VCPUOP_is_up]: (_, vcpu) => (vcpu.cpu.started ? 1 : 0),
   [VCPUOP_get_runstate_info]: (call, vcpu, argument) =>
     call.write(argument, vcpu.time.runstateInfo(call.width)) ? 0 : -EFAULT,
   [VCPUOP_register_runstate_memory_area]: (call, vcpu, argument) => {
     const op = call.load(argument, vcpu_register_memory_area);
     if (!op) return -EFAULT;
-    return vcpu.time.registerRunstateArea(pointer(call, op.address), call.width) ? 0 : -EFAULT;
+    return vcpu.time.registerRunstateArea(pointer(call, op.address), call.width, call.vcpu) ? 0 : -EFAULT;
   },
   [VCPUOP_set_periodic_timer]: (call, vcpu, argument) => {
     const op = call.load(argument, vcpu_set_periodic_timer);
@@ -111,11 +133,11 @@ const operations: Readonly<Record<number, VcpuOperation>> = {
   [VCPUOP_register_vcpu_time_memory_area]: (call, vcpu, argument) => {
     const op = call.load(argument, vcpu_register_memory_area);
     if (!op) return -EFAULT;
-    return vcpu.time.registerTimeArea(pointer(call, op.address)) ? 0 : -EFAULT;
+    return vcpu.time.registerTimeArea(pointer(call, op.address), call.vcpu) ? 0 : -EFAULT;
   },
 };
 
-/** The vcpu_op entry, with the operations that one kind of guest adds or does differently. */
+/** The vcpu_op entry, with the operations that one kind of guest adds. */
 export function vcpu_op(differences: Readonly<Record<number, VcpuOperation>>): HypercallTable {
   const all: Operations = Object.fromEntries(
     Object.entries({ ...operations, ...differences }).map(([command, run]) => [command, onVcpu(run)]),
