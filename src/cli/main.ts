@@ -9,6 +9,7 @@ import { status, statusHelp } from './exit-status.ts';
 import { Failure, hostLimit, isHostError } from './failure.ts';
 import type { GuestCommandOptions } from './guest.ts';
 import { startGuestThread } from './guest-thread.ts';
+import type { ReportOutputs } from './matrix-output.ts';
 import type { MatrixOptions } from './matrix-settings.ts';
 import { print } from './output.ts';
 import type { RunOptions } from './settings.ts';
@@ -49,15 +50,17 @@ function createProgram(finish: Finish): Command {
       writeOut: print,
       writeErr: text => void process.stderr.write(text.replace(/^error: /, 'polyvisor: ')),
     })
+    // What follows "matrix merge" is of "merge", also where "matrix" has an option of the name.
+    .enablePositionalOptions()
     .exitOverride();
   addRun(program, finish);
-  addMatrix(program, finish);
+  const matrix = addMatrix(program, finish);
   addList(program);
   addGuest(program);
   addConform(program, finish);
   const trace = addTrace(program, finish);
 
-  for (const command of [program, ...program.commands, ...trace.commands]) {
+  for (const command of [program, ...program.commands, ...matrix.commands, ...trace.commands]) {
     if (command !== program) command.copyInheritedSettings(program);
     command.showHelpAfterError(`(${commandPath(command)} --help lists what there is)`).allowExcessArguments(false);
   }
@@ -135,9 +138,10 @@ function addRun(program: Command, finish: Finish): void {
     });
 }
 
-function addMatrix(program: Command, finish: Finish): void {
-  program
+function addMatrix(program: Command, finish: Finish): Command {
+  const matrix = program
     .command('matrix')
+    .usage('[options] [kernel...]\n       polyvisor matrix merge [options] <report...>')
     .description('boot kernels under every hypervisor, a process a core, and report what became of each')
     .argument('[kernel...]', "files, or Debian's: flavours such as 686-pae, packages (default: cloud-amd64)")
     .option('-H, --hypervisor <list>', 'names and files with one, separated by commas (default: all)')
@@ -155,6 +159,7 @@ function addMatrix(program: Command, finish: Finish): void {
     .option('--limit <instructions>', 'the most a cell may execute, such as 10G: the same on any host')
     .option('--baseline <file>', 'an earlier --json to compare with')
     .option('--tolerance <share>', 'how much more a cell may cost than in the baseline', '2%')
+    .option('--shard <i/n>', 'only the Ith of N shares of the cells, for the Ith of N machines; then "matrix merge"')
     .option('--json <file>', 'write the results to FILE: docs/matrix.md says in which shape')
     .option('--junit <file>', 'write JUnit XML to FILE')
     .option('--html <file>', 'write the report to FILE, a page by itself')
@@ -166,6 +171,21 @@ function addMatrix(program: Command, finish: Finish): void {
       const { matrix } = await import('./matrix.ts');
       finish(await matrix(kernels, options));
     });
+  matrix
+    .command('merge')
+    .description('make of the reports (--json) of all shards the one that a single machine would have written')
+    .argument('<report...>', 'what "matrix --shard I/N --json FILE" wrote, each I from 1 to N')
+    .option('--json <file>', 'write the results to FILE')
+    .option('--junit <file>', 'write JUnit XML to FILE')
+    .option('--html <file>', 'write the report to FILE, a page by itself')
+    .option('--markdown', 'print the report as Markdown')
+    .addOption(debugOption())
+    .addHelpText('after', '\nExit status: as of the run: 0 if every cell is green and none got worse, else 1.')
+    .action(async (files: string[], options: ReportOutputs) => {
+      const { mergeCommand } = await import('./matrix-merge.ts');
+      finish(mergeCommand(files, options));
+    });
+  return matrix;
 }
 
 function addList(program: Command): void {

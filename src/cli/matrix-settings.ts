@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { findHypervisor, hypervisors } from '../hypervisors/list.ts';
 import type { ScheduleOption } from '../machine/schedule.ts';
+import type { Share } from '../matrix/shard.ts';
 import type { HypervisorModule } from '../paravirt/operations.ts';
 import type { Topology } from '../x86/topology.ts';
 import { status } from './exit-status.ts';
@@ -32,6 +33,7 @@ export interface MatrixOptions {
   junit?: string;
   html?: string;
   markdown?: boolean;
+  shard?: string;
   trace?: string;
 }
 
@@ -68,11 +70,14 @@ export interface MatrixSettings {
   junit: string | undefined;
   html: string | undefined;
   markdown: boolean;
+  /** Undefined: all cells. */
+  shard: Share | undefined;
   /** A folder. */
   trace: string | undefined;
 }
 
 const MOST_JOBS = 256;
+const MOST_SHARDS = 1000;
 
 /** @throws Failure for what cannot be meant. */
 export function parseMatrixSettings(options: MatrixOptions): MatrixSettings {
@@ -100,6 +105,7 @@ export function parseMatrixSettings(options: MatrixOptions): MatrixSettings {
     junit,
     html,
     markdown,
+    shard: options.shard === undefined ? undefined : parseShard(options.shard),
     trace,
   };
 }
@@ -143,6 +149,14 @@ function parseJobs(text: string): number {
   if (!Number.isInteger(jobs) || jobs < 1 || jobs > MOST_JOBS)
     throw new Failure(`--jobs ${text}: how many cells may run at once, from 1 to ${MOST_JOBS}`);
   return jobs;
+}
+
+/** `2/4`: the second of four. */
+function parseShard(text: string): Share {
+  const [, index, count] = (/^(\d+)\/(\d+)$/.exec(text.trim()) ?? []).map(Number);
+  if (!(index! >= 1 && index! <= count! && count! <= MOST_SHARDS))
+    throw new Failure(`--shard ${text}: which share of how many, such as 1/4, of at most ${MOST_SHARDS}`);
+  return { index: index!, count: count! };
 }
 
 const UNITS: ReadonlyMap<string, number> = new Map(Object.entries({ '': 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12 }));

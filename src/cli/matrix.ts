@@ -1,15 +1,11 @@
 /** `polyvisor matrix`: kernels under hypervisors, a cell each, and the reports of what became of them. */
-import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { factsOf, notBuiltFor } from '../matrix/applicability.ts';
-import { BaselineError, compareWithBaseline, parseBaseline } from '../matrix/baseline.ts';
-import { jsonText } from '../matrix/escape.ts';
-import { htmlReport } from '../matrix/html.ts';
-import { junitReport } from '../matrix/junit.ts';
-import { markdownReport } from '../matrix/markdown.ts';
-import { plainReport } from '../matrix/plain-report.ts';
+import { compareWithBaseline } from '../matrix/baseline.ts';
 import { type CellResult, cellWithoutBoot, FORMAT, type MatrixReport } from '../matrix/result.ts';
-import { isSuccess } from '../matrix/summary.ts';
+import { dealCells, longestFirst } from '../matrix/shard.ts';
 import { builtInTest, wrapScript } from '../matrix/test-script.ts';
 import { tableOf } from '../paravirt/compare.ts';
 import { sayIfCacheIsNotUsed } from './cache-trust.ts';
@@ -19,6 +15,8 @@ import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
 import { readInput } from './input-file.ts';
 import { findKernels, type MatrixKernel } from './matrix-kernels.ts';
+import { checkOutputs, readReport, writeReports } from './matrix-output.ts';
+import { planOf } from './matrix-plan.ts';
 import {
   type MatrixHypervisor,
   type MatrixOptions,
@@ -26,7 +24,6 @@ import {
   parseMatrixSettings,
 } from './matrix-settings.ts';
 import { createMatrixView } from './matrix-view.ts';
-import { print } from './output.ts';
 import { packageVersion } from './version.ts';
 
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
@@ -36,11 +33,10 @@ export async function matrix(words: readonly string[], options: MatrixOptions): 
   const settings = parseMatrixSettings(options);
   // Where the default guest is wanted, fetching it says so, and fails.
   if (settings.initrd !== undefined && words.length > 0) sayIfCacheIsNotUsed();
-  const { json, junit, html, baseline, trace } = settings;
-  // A report that cannot be written is better known before the run than after it.
-  for (const file of [json, junit, html]) if (file) withFile(file, status.output, () => closeSync(openSync(file, 'a')));
+  const { baseline, trace } = settings;
+  checkOutputs(settings);
   if (trace) withFile(trace, status.output, () => mkdirSync(trace, { recursive: true }));
-  const before = baseline === undefined ? undefined : readBaseline(baseline);
+  const before = baseline === undefined ? undefined : readReport(baseline, `--baseline ${baseline}`);
   const script = settings.test === undefined ? undefined : readScript(settings.test);
   const most = Math.max(1, words.length) * settings.hypervisors.length;
   const processes = startCellProcesses(Math.min(settings.jobs, most));
@@ -58,12 +54,20 @@ async function runMatrix(
   before: MatrixReport | undefined,
   processes: CellProcesses,
 ): Promise<number> {
-  const { json, junit, html, baseline } = settings;
+  const { baseline, shard } = settings;
   const kernels = await findKernels(words, settings.initrd);
-  const specs = kernels.flatMap(kernel =>
+  const all = kernels.flatMap(kernel =>
     settings.hypervisors.map(hypervisor => specOf(kernel, hypervisor, settings, script)),
   );
-  const ready = await judgeImages(kernels, settings);
+  const judged = await judgeImages(kernels, settings);
+  const known = costsOf(all, judged, settings, before);
+  const share = shard ? dealCells(known, shard.count)[shard.index - 1]! : [...all.keys()];
+  const plan = shard && planOf(kernels, settings);
+  const [specs, ready, costs] = [all, judged, known].map(list => share.map(index => list[index])) as [
+    typeof all,
+    typeof judged,
+    typeof known,
+  ];
   const view = createMatrixView(specs);
   const started = performance.now();
   const date = new Date().toISOString();
@@ -75,7 +79,7 @@ async function runMatrix(
   };
   // Listened for before there is a cell: a signal that comes while the first one starts would end this process alone.
   for (const name of Object.keys(SIGNALS)) process.on(name, onSignal);
-  const runner = runCells(specs, ready, longestFirst(specs, settings, before), settings.jobs, processes, view);
+  const runner = runCells(specs, ready, longestFirst(costs), settings.jobs, processes, view);
   const cells = await runner.results;
   view.close();
 
@@ -90,15 +94,11 @@ async function runMatrix(
     cells,
     wallTime: (performance.now() - started) / 1000,
     jobs: settings.jobs,
+    ...(shard && { shard: { ...shard, plan: plan!, host: hostname() } }),
   };
   if (before) compareWithBaseline(report, before, settings.tolerance, baseline!);
-  write(json, `${jsonText(report, 1)}\n`);
-  write(junit, junitReport(report));
-  write(html, htmlReport(report));
-  if (settings.markdown) print(markdownReport(report));
-  else print(plainReport(report));
-  if (signal) return 128 + SIGNALS[signal];
-  return isSuccess(report) ? status.ok : status.cells;
+  const result = writeReports(report, settings);
+  return signal ? 128 + SIGNALS[signal] : result;
 }
 
 function specOf(
@@ -130,22 +130,24 @@ function specOf(
 }
 
 /**
- * The order in which cells are started: one that takes long must not be the last, with the other cores idle. How long is known from
- * a baseline, or else guessed: a hypervisor that deals with page faults has more to do.
+ * How long each cell takes, for the order in which they are started (one that takes long must not be the last, with the other cores
+ * idle) and for how they are dealt. It is known from a baseline, or else guessed: a hypervisor that deals with page faults has more to
+ * do. What is not booted takes nothing.
  */
-function longestFirst(
+function costsOf(
   specs: readonly CellSpec[],
+  ready: readonly (CellResult | undefined)[],
   { hypervisors }: MatrixSettings,
   before: MatrixReport | undefined,
 ): number[] {
-  const costs = specs.map(({ kernel, hypervisor }) => {
+  return specs.map(({ kernel, hypervisor }, index) => {
+    if (ready[index]) return 0;
     const same = before?.cells.filter(cell => cell.hypervisor === hypervisor && cell.phases.length > 0) ?? [];
     const known = same.find(cell => cell.kernel === kernel) ?? same[0];
     const module = hypervisors.find(({ name }) => name === hypervisor)?.module;
     const busy = module && typeof tableOf(module).mmu.pageFault === 'function';
     return known?.total.hostTime ?? (busy ? 2 : 1);
   });
-  return [...specs.keys()].sort((a, b) => costs[b]! - costs[a]! || a - b);
 }
 
 /** What is known of cells before any is booted. */
@@ -170,22 +172,8 @@ async function judgeImages(
   return results;
 }
 
-function readBaseline(file: string): MatrixReport {
-  const text = readInput(file).toString('utf8');
-  try {
-    return parseBaseline(text);
-  } catch (error) {
-    if (!(error instanceof BaselineError)) throw error;
-    throw new Failure(`--baseline ${file}: ${error.message}`, status.image);
-  }
-}
-
 function readScript(file: string): string {
   const text = readInput(file).toString('utf8');
   if (text.trim() === '') throw new Failure(`--test ${file}: the script is empty`);
   return text;
-}
-
-function write(file: string | undefined, text: string): void {
-  if (file) withFile(file, status.output, () => writeFileSync(file, text));
 }

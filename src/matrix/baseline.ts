@@ -57,7 +57,7 @@ export function compareWithBaseline(
     const kernel = renamed.get(cell.kernel) ?? cell.kernel;
     const before = baseline.cells.find(other => other.kernel === kernel && other.hypervisor === cell.hypervisor);
     if (!before) {
-      notes.push(`${cell.kernel} on ${cell.hypervisor} is not in the baseline`);
+      notes.push(notInBaseline(cell));
       continue;
     }
     const changes = compareCells(before, cell, {
@@ -69,6 +69,10 @@ export function compareWithBaseline(
   }
   report.baseline = { file, date: String(baseline.date ?? ''), polyvisor: baseline.polyvisor, tolerance, notes };
 }
+
+/** The note about a cell that there is nothing to compare with. */
+export const notInBaseline = ({ kernel, hypervisor }: Pick<CellResult, 'kernel' | 'hypervisor'>): string =>
+  `${kernel} on ${hypervisor} is not in the baseline`;
 
 function compareCells(
   before: CellResult,

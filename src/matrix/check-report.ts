@@ -2,7 +2,16 @@
  * Whether a value is a report, or a cell's result, in shape: they come from files that anybody may have edited, and from processes
  * that ran somebody else's hypervisor. What passes can be compared and printed without looking again.
  */
-import { type CellResult, type Change, type Cost, FORMAT, type MatrixReport, PHASES, VERDICTS } from './result.ts';
+import {
+  type CellResult,
+  type Change,
+  type Cost,
+  FORMAT,
+  type MatrixReport,
+  PHASES,
+  type ShardRun,
+  VERDICTS,
+} from './result.ts';
 import { type Check, listOf, number, oneOf, optional, shape, tableOf, text, truth } from './shape.ts';
 
 type Members<T> = { readonly [name in keyof Required<T>]: Check };
@@ -47,7 +56,10 @@ const cell: Members<CellResult> = {
   consoleBytes: number,
   state: optional(text),
   changes: optional(listOf(shape(change))),
+  shard: optional(number),
 };
+
+const shardRun: Members<ShardRun> = { index: number, host: text, date: text, wallTime: number, jobs: number };
 
 const report: Members<MatrixReport> = {
   format: value => value === FORMAT,
@@ -61,6 +73,8 @@ const report: Members<MatrixReport> = {
   wallTime: number,
   jobs: number,
   baseline: optional(shape({ file: text, date: text, polyvisor: text, tolerance: number, notes: listOf(text) })),
+  shard: optional(shape({ index: number, count: number, plan: text, host: text })),
+  shards: optional(listOf(shape(shardRun))),
 };
 
 const checks = { cost: shape(cost), cell: shape(cell), report: shape(report) };

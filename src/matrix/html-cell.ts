@@ -7,7 +7,8 @@ import { type CellResult, PHASE_MEANINGS } from './result.ts';
 /** Registers, hypercalls and ports beyond the most used are left to the JSON. */
 const MOST_ROWS = 25;
 
-export function cellDetails(cell: CellResult, id: string): string {
+/** @param where the machine that ran it, where there were several */
+export function cellDetails(cell: CellResult, id: string, where?: string): string {
   const { kernel, hypervisor, verdict, reason, phases, found, counts, state, console, consoleBytes } = cell;
   const parts: string[] = [];
   if (reason) parts.push(`<p>${escapeHtml(reason)}</p>`);
@@ -17,6 +18,7 @@ export function cellDetails(cell: CellResult, id: string): string {
     ['clocksource', found.clocksource],
     ['clock events', found.clockevent],
     ['uses', found.features.join(', ') || undefined],
+    ['ran in', where],
   ];
   if (facts.some(([, value]) => value !== undefined))
     parts.push(

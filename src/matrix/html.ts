@@ -9,7 +9,7 @@ import { cellDetails } from './html-cell.ts';
 import { operationBars, testTable, timelines } from './html-plots.ts';
 import { STYLE } from './html-style.ts';
 import { type CellResult, isGood, type MatrixReport, VERDICTS } from './result.ts';
-import { summarise } from './summary.ts';
+import { describeShards, summarise, whereRan } from './summary.ts';
 
 export function htmlReport(report: MatrixReport): string {
   const { cells, date, clock, polyvisor, wallTime, jobs, test } = report;
@@ -18,7 +18,7 @@ export function htmlReport(report: MatrixReport): string {
     `polyvisor ${polyvisor}`,
     clock === 'virtual' ? 'virtual clock: costs repeat exactly' : "the host's clock",
     `test: ${test}`,
-    `${formatSeconds(wallTime)} with ${plural(jobs, 'job')}`,
+    `${formatSeconds(wallTime)} with ${plural(jobs, 'job')}${describeShards(report)}`,
   ];
   return `<!doctype html>
 <html lang="en">
@@ -37,7 +37,7 @@ ${timelines(report)}
 ${testTable(report)}
 ${operationBars(report)}
 <h2>Cells</h2>
-${cells.map((cell, index) => cellDetails(cell, `cell-${index}`)).join('\n')}
+${cells.map((cell, index) => cellDetails(cell, `cell-${index}`, whereRan(report, cell))).join('\n')}
 </body>
 </html>
 `;

@@ -6,7 +6,7 @@ import { describeChange, groupChanges } from './changes.ts';
 import { escapeMarkdown, markdownBlock } from './escape.ts';
 import { formatCount, formatSeconds, plural } from './format.ts';
 import { type CellResult, isGood, type MatrixReport } from './result.ts';
-import { summarise, testNames } from './summary.ts';
+import { summarise, testNames, whereRan } from './summary.ts';
 
 export function markdownReport(report: MatrixReport): string {
   const { kernels, hypervisors, cells } = report;
@@ -24,8 +24,9 @@ export function markdownReport(report: MatrixReport): string {
   const bad = cells.filter(({ verdict }) => !isGood(verdict));
   if (bad.length > 0) parts.push('\n### What went wrong\n');
   for (const cell of bad) {
+    const where = whereRan(report, cell);
     parts.push(
-      `\n${escapeMarkdown(`${cell.kernel} on ${cell.hypervisor}`)}: **${cell.verdict}**: ${escapeMarkdown(cell.reason)}\n`,
+      `\n${escapeMarkdown(`${cell.kernel} on ${cell.hypervisor}`)}: **${cell.verdict}**: ${escapeMarkdown(cell.reason)}${where ? ` (${escapeMarkdown(where)})` : ''}\n`,
     );
     const last = lastLines(cell.console, 8);
     if (last) parts.push(`\n${markdownBlock(last)}`);
@@ -63,6 +64,15 @@ export function markdownReport(report: MatrixReport): string {
           formatCount(cell.total.instructions),
           formatCount(boot.reduce((sum, { instructions }) => sum + instructions, 0)),
         ]),
+      );
+    }
+  }
+  if (report.shards) {
+    parts.push(`\nRun in ${plural(report.shards.length, 'shard')}:\n\n`);
+    for (const { index, host, wallTime } of report.shards) {
+      const own = cells.filter(({ shard }) => shard === index);
+      parts.push(
+        `- shard ${index}, ${escapeMarkdown(host)}: ${plural(own.length, 'cell')} in ${formatSeconds(wallTime)}\n`,
       );
     }
   }

@@ -111,6 +111,8 @@ export interface CellResult {
   state?: string;
   /** What differs from the baseline, when there is one. */
   changes?: Change[];
+  /** In a merged report: the number of the shard that ran it. */
+  shard?: number;
 }
 
 /** A difference from the baseline. */
@@ -134,6 +136,18 @@ export interface KernelInfo {
   size: number;
 }
 
+/** One machine's part of a run that was dealt to several. */
+export interface ShardRun {
+  /** From 1. */
+  index: number;
+  /** The machine's name. */
+  host: string;
+  /** As in the shard's own report. */
+  date: string;
+  wallTime: number;
+  jobs: number;
+}
+
 export interface MatrixReport {
   format: typeof FORMAT;
   /** Polyvisor's version. */
@@ -152,6 +166,13 @@ export interface MatrixReport {
   jobs: number;
   /** What the baseline was, if there was one. */
   baseline?: { file: string; date: string; polyvisor: string; tolerance: number; notes: string[] };
+  /**
+   * Of a shard, which has some of the cells and the names of all: which of how many, on which machine. `plan` is the same in all shards
+   * of a run: a digest of whatever decides what cells do and how they are dealt.
+   */
+  shard?: { index: number; count: number; plan: string; host: string };
+  /** Of a merged report: where its cells ran. */
+  shards?: ShardRun[];
 }
 
 export const NO_COST: Cost = { hostTime: 0, guestTime: 0, instructions: 0 };

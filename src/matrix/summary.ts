@@ -27,3 +27,15 @@ export function testNames(cells: readonly CellResult[]): string[] {
 export function costOf(report: Pick<MatrixReport, 'clock'>) {
   return report.clock === 'virtual' ? ('instructions' as const) : ('hostTime' as const);
 }
+
+/** `, in 4 shards`, or `, shard 1 of 4`; empty for a run of one machine. */
+export function describeShards({ shard, shards }: Pick<MatrixReport, 'shard' | 'shards'>): string {
+  if (shards) return `, in ${plural(shards.length, 'shard')}`;
+  return shard ? `, shard ${shard.index} of ${shard.count}` : '';
+}
+
+/** `shard 2, on HOST`; undefined where all cells ran on one machine. */
+export function whereRan({ shards }: Pick<MatrixReport, 'shards'>, { shard }: CellResult): string | undefined {
+  const run = shards?.find(({ index }) => index === shard);
+  return run && `shard ${run.index}, on ${run.host}`;
+}

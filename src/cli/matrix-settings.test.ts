@@ -1,0 +1,14 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseMatrixSettings } from './matrix-settings.ts';
+
+const options = { memory: '16M', cpus: '1', schedule: 'fair', clock: 'virtual', timeout: '1', tolerance: '2%' };
+
+test('a share of the cells', () => {
+  const parse = (shard: string) => parseMatrixSettings({ ...options, shard }).shard;
+  assert.deepEqual(parse('2/4'), { index: 2, count: 4 });
+  assert.deepEqual(parse(' 1/1 '), { index: 1, count: 1 });
+  assert.equal(parseMatrixSettings(options).shard, undefined);
+  for (const text of ['', '0/4', '5/4', '1', '1/2/3', '-1/4', '1/9999', '1.5/4', 'a/b', '1/'])
+    assert.throws(() => parse(text), /^Failure: --shard .*: which share of how many, such as 1\/4/);
+});
