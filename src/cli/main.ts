@@ -12,6 +12,7 @@ import { startGuestThread } from './guest-thread.ts';
 import type { ReportOutputs } from './matrix-output.ts';
 import type { MatrixOptions } from './matrix-settings.ts';
 import { print } from './output.ts';
+import { parseSeeds } from './seeds.ts';
 import type { RunOptions } from './settings.ts';
 import type { TraceDiffOptions, TraceShowOptions } from './trace.ts';
 import { packageVersion } from './version.ts';
@@ -29,7 +30,7 @@ export async function main(words: readonly string[]): Promise<void> {
   process.on('uncaughtException', fail);
   try {
     let exitStatus: number = status.ok;
-    const program = createProgram(result => void (exitStatus = result));
+    const program = createProgram(words, result => void (exitStatus = result));
     await program.parseAsync(words, { from: 'user' });
     process.exit(exitStatus);
   } catch (error) {
@@ -40,7 +41,7 @@ export async function main(words: readonly string[]): Promise<void> {
 /** Takes the exit status of a command. */
 type Finish = (exitStatus: number) => void;
 
-function createProgram(finish: Finish): Command {
+function createProgram(words: readonly string[], finish: Finish): Command {
   const program = new Command('polyvisor')
     .description("Boots an unmodified kernel under any hypervisor's guest interface, with no hypervisor and no root.")
     .version(packageVersion(), '-V, --version', 'print the version')
@@ -53,7 +54,7 @@ function createProgram(finish: Finish): Command {
     // What follows "matrix merge" is of "merge", also where "matrix" has an option of the name.
     .enablePositionalOptions()
     .exitOverride();
-  addRun(program, finish);
+  addRun(program, words, finish);
   const matrix = addMatrix(program, finish);
   addList(program);
   addGuest(program);
@@ -67,7 +68,7 @@ function createProgram(finish: Finish): Command {
   return program;
 }
 
-function addRun(program: Command, finish: Finish): void {
+function addRun(program: Command, words: readonly string[], finish: Finish): void {
   program
     .command('run')
     .description("boot a kernel; with no options, Debian's, to a shell")
@@ -90,7 +91,11 @@ function addRun(program: Command, finish: Finish): void {
     .option('--command-line <text>', "the kernel's whole command line, instead")
     .option('-m, --memory <size>', 'RAM, such as 512M or 1G', '256M')
     .option('--cpus <number[,sockets=,cores=,threads=]>', 'processors, 1 to 64, and how they are arranged', '1')
-    .option('--schedule <fair|seed>', 'how processors take turns: alike, or as drawn from a number', 'fair')
+    .option(
+      '--schedule <fair|seed|first-last>',
+      'how processors take turns: alike, or as drawn from a number; 1-20 runs under each of these',
+      'fair',
+    )
     .option(
       '-d, --disk <file[,ro][,share][,bus=name][,format=raw]>',
       'a raw disk or CD image, booted if no kernel is named; may be given more than once',
@@ -132,6 +137,10 @@ function addRun(program: Command, finish: Finish): void {
     .addOption(debugOption())
     .addHelpText('after', `\n${statusHelp}\n\nIn a terminal, Ctrl-A h shows the keys that are not the guest's.`)
     .action(async (options: RunOptions, command: Command) => {
+      if (parseSeeds(options.schedule)) {
+        const { runSchedules } = await import('./schedules.ts');
+        return finish(await runSchedules(options, words));
+      }
       const thread = startGuestThread();
       const { run } = await import('./run.ts');
       finish(await run(options, thread, option => command.getOptionValueSource(option) === 'cli'));
