@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { tinyKernel } from '../src/conformance/tiny-elf.ts';
+import { parseHistory } from '../src/matrix/history.ts';
 import { type CellResult, type MatrixReport, NO_COST } from '../src/matrix/result.ts';
 import { polyvisor } from './command.ts';
 
@@ -39,7 +40,7 @@ describe('four shards', { timeout: 300_000 }, () => {
   const shards = [1, 2, 3, 4].map(index => path(`${index}.json`));
 
   before(async () => {
-    await polyvisor([...words, '--json', path('whole.json')]);
+    await polyvisor([...words, '--json', path('whole.json'), '--history', path('history.jsonl')]);
     for (const [index, json] of shards.entries())
       await polyvisor([...words, '--shard', `${index + 1}/4`, '--json', json]);
   });
@@ -55,6 +56,8 @@ describe('four shards', { timeout: 300_000 }, () => {
       path('merged.xml'),
       '--html',
       path('merged.html'),
+      '--history',
+      path('history.jsonl'),
     ]);
     assert.equal(status, 1, stderr);
     assert.match(stdout, /^3 of 9 cells passed$/m);
@@ -68,6 +71,13 @@ describe('four shards', { timeout: 300_000 }, () => {
       'each had something to do',
     );
     assert.match(readFileSync(path('merged.html'), 'utf8'), /in 4 shards/);
+    const runs = parseHistory(readFileSync(path('history.jsonl'), 'utf8'));
+    assert.deepEqual(
+      runs.map(({ date, cells }) => [date, cells.length]),
+      [whole, merged].map(({ date }) => [date, 9]),
+    );
+    assert.equal(runs[0]!.settings, runs[1]!.settings);
+    assert.match(readFileSync(path('merged.html'), 'utf8'), /<h2>History<\/h2>\n<p class="faint">2 runs/);
     assert.equal(readFileSync(path('merged.xml'), 'utf8').match(/<testcase/g)?.length, 9);
   });
 
@@ -84,6 +94,8 @@ describe('four shards', { timeout: 300_000 }, () => {
       [[file('cut.json', readFileSync(shards[0]!, 'utf8').slice(0, 900))], 65, /cut\.json: not JSON/],
       [['/nonexistent'], 66, /nonexistent: no such file/],
       [[], 64, /missing required argument/],
+      [['--history', file('bad.jsonl', '\n{'), ...shards], 65, /--history .*bad\.jsonl: line 2 is not JSON/],
+      [['--history', '/nonexistent/h', ...shards], 74, /nonexistent\/h: no such file/],
     ];
     for (const [files, status, says] of cases) {
       const result = await polyvisor(['matrix', 'merge', ...files]);

@@ -173,6 +173,7 @@ function addMatrix(program: Command, finish: Finish): Command {
     .option('--junit <file>', 'write JUnit XML to FILE')
     .option('--html <file>', 'write the report to FILE, a page by itself')
     .option('--markdown', 'print the report as Markdown')
+    .option('--history <file>', 'append the run to FILE, a line of JSON; the HTML report shows the runs before')
     .option('--trace <folder>', "write every crossing of the hypervisors' interfaces to FOLDER, a file a cell")
     .addOption(debugOption())
     .addHelpText('after', '\nExit status: 0 if every cell that should boot passed and none got worse, else 1.')
@@ -188,6 +189,7 @@ function addMatrix(program: Command, finish: Finish): Command {
     .option('--junit <file>', 'write JUnit XML to FILE')
     .option('--html <file>', 'write the report to FILE, a page by itself')
     .option('--markdown', 'print the report as Markdown')
+    .option('--history <file>', 'append the run to FILE, a line of JSON; the HTML report shows the runs before')
     .addOption(debugOption())
     .addHelpText('after', '\nExit status: as of the run: 0 if every cell is green and none got worse, else 1.')
     .action(async (files: string[], options: ReportOutputs) => {

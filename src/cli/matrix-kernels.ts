@@ -8,6 +8,7 @@ import type { KernelInfo } from '../matrix/result.ts';
 import { Failure } from './failure.ts';
 import { fetchGuest } from './fetch-guest.ts';
 import { readInput } from './input-file.ts';
+import { digest } from './matrix-plan.ts';
 
 export interface MatrixKernel extends KernelInfo {
   initrd: string;
@@ -54,6 +55,7 @@ async function findKernel(
     description: image?.description ?? '',
     file,
     size: statSync(file).size,
+    digest: digest(bytes),
     // A 32-bit kernel runs no 64-bit programs.
     initrd: initrd ?? (guest ?? (await fetchGuest({ architecture: image?.bits === 32 ? 'i386' : 'amd64' }))).initrd,
     image,

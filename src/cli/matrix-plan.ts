@@ -1,39 +1,42 @@
-/** What tells the shards of one run from those of another. */
+/** Digests that tell whether two runs, and the shards of one, do the same. */
 import { createHash } from 'node:crypto';
+import type { KernelInfo } from '../matrix/result.ts';
 import { readInput } from './input-file.ts';
-import type { MatrixKernel } from './matrix-kernels.ts';
-import type { MatrixSettings } from './matrix-settings.ts';
+import type { MatrixHypervisor, MatrixSettings } from './matrix-settings.ts';
 
-const digest = (bytes: Uint8Array | string) => createHash('sha256').update(bytes).digest('hex');
-const digestOf = (file: string | undefined) => (file === undefined ? null : digest(readInput(file)));
+/** SHA-256 in hexadecimal. */
+export const digest = (bytes: Uint8Array | string): string => createHash('sha256').update(bytes).digest('hex');
+const digestOf = (file: string | undefined) => (file === undefined ? undefined : digest(readInput(file)));
+
+/** The columns as they stand in a report. */
+export function describeHypervisors(columns: readonly MatrixHypervisor[]) {
+  return columns.map(({ name, title, file }) => ({ name, title, ...(file && { digest: digest(readInput(file)) }) }));
+}
 
 /**
- * A digest of whatever decides what cells do and how they are dealt: the bytes of kernels and of files that options name, and the options.
- * The default guest's RAM disk is left out: each machine makes its own. So is what may differ from machine to machine: the number of
- * jobs, the time limit, where reports go.
+ * What decides what a cell does, beside its kernel and its hypervisor: options, and the bytes of the files they name. The default guest's
+ * RAM disk is left out: each machine makes its own. So is what may differ from machine to machine: the number of jobs, the time
+ * limit, where reports go.
  */
-export function planOf(kernels: readonly MatrixKernel[], settings: MatrixSettings): string {
-  const {
-    hypervisors,
-    initrd,
-    test,
-    until,
-    append,
-    memory,
-    cpus,
-    schedule,
-    clock,
-    limit,
-    engine,
-    baseline,
-    tolerance,
-  } = settings;
+export function settingsDigest(settings: MatrixSettings): string {
+  const { initrd, test, until, append, memory, cpus, schedule, clock, limit, engine } = settings;
+  const files = [initrd, test].map(digestOf);
+  return digest(JSON.stringify({ files, options: [until, append, memory, cpus, schedule, clock, limit, engine] }));
+}
+
+/** The same in all shards of a run: what cells there are, what they do, how they are dealt and judged. */
+export function planOf(
+  kernels: readonly KernelInfo[],
+  columns: ReturnType<typeof describeHypervisors>,
+  settings: MatrixSettings,
+): string {
+  const { baseline, tolerance } = settings;
   return digest(
     JSON.stringify({
-      kernels: kernels.map(({ name, file }) => [name, digestOf(file)]),
-      hypervisors: hypervisors.map(({ name, file }) => [name, digestOf(file)]),
-      files: [initrd, test, baseline].map(digestOf),
-      options: [until, append, memory, cpus, schedule, clock, limit, engine, tolerance].map(value => value ?? null),
+      kernels: kernels.map(({ name, digest }) => [name, digest]),
+      hypervisors: columns.map(({ name, digest }) => [name, digest]),
+      settings: settingsDigest(settings),
+      baseline: [digestOf(baseline), tolerance],
     }),
   );
 }

@@ -4,6 +4,11 @@ import { parseMatrixSettings } from './matrix-settings.ts';
 
 const options = { memory: '16M', cpus: '1', schedule: 'fair', clock: 'virtual', timeout: '1', tolerance: '2%' };
 
+test('a history is of whole runs', () => {
+  assert.equal(parseMatrixSettings({ ...options, history: 'h' }).history, 'h');
+  assert.throws(() => parseMatrixSettings({ ...options, history: 'h', shard: '1/2' }), /--history: .*matrix merge/);
+});
+
 test('a share of the cells', () => {
   const parse = (shard: string) => parseMatrixSettings({ ...options, shard }).shard;
   assert.deepEqual(parse('2/4'), { index: 2, count: 4 });

@@ -33,6 +33,7 @@ export interface MatrixOptions {
   junit?: string;
   html?: string;
   markdown?: boolean;
+  history?: string;
   shard?: string;
   trace?: string;
 }
@@ -70,6 +71,7 @@ export interface MatrixSettings {
   junit: string | undefined;
   html: string | undefined;
   markdown: boolean;
+  history: string | undefined;
   /** Undefined: all cells. */
   shard: Share | undefined;
   /** A folder. */
@@ -81,8 +83,10 @@ const MOST_SHARDS = 1000;
 
 /** @throws Failure for what cannot be meant. */
 export function parseMatrixSettings(options: MatrixOptions): MatrixSettings {
-  const { initrd, test, until, append = '', baseline, json, junit, html, markdown = false, trace } = options;
+  const { initrd, test, until, append = '', baseline, json, junit, html, markdown = false, history, trace } = options;
   if (test !== undefined && until !== undefined) throw new Failure('--until: with --test it is the test that decides');
+  if (history !== undefined && options.shard !== undefined)
+    throw new Failure('--history: a shard is a part of a run; give it to "polyvisor matrix merge"');
   const engine = options.engine === undefined ? undefined : oneOf('--engine', ENGINES)(options.engine);
   if (engine === 'both') throw new Failure('--engine both: is for "polyvisor run"; here it is jit or interpreter');
   return {
@@ -105,6 +109,7 @@ export function parseMatrixSettings(options: MatrixOptions): MatrixSettings {
     junit,
     html,
     markdown,
+    history,
     shard: options.shard === undefined ? undefined : parseShard(options.shard),
     trace,
   };

@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { factsOf, notBuiltFor } from '../matrix/applicability.ts';
 import { compareWithBaseline } from '../matrix/baseline.ts';
+import type { HistoryRun } from '../matrix/history.ts';
 import { type CellResult, cellWithoutBoot, FORMAT, type MatrixReport } from '../matrix/result.ts';
 import { dealCells, longestFirst } from '../matrix/shard.ts';
 import { builtInTest, wrapScript } from '../matrix/test-script.ts';
@@ -15,8 +16,8 @@ import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
 import { readInput } from './input-file.ts';
 import { findKernels, type MatrixKernel } from './matrix-kernels.ts';
-import { checkOutputs, readReport, writeReports } from './matrix-output.ts';
-import { planOf } from './matrix-plan.ts';
+import { checkOutputs, readHistory, readReport, writeReports } from './matrix-output.ts';
+import { describeHypervisors, planOf, settingsDigest } from './matrix-plan.ts';
 import {
   type MatrixHypervisor,
   type MatrixOptions,
@@ -35,13 +36,14 @@ export async function matrix(words: readonly string[], options: MatrixOptions): 
   if (settings.initrd !== undefined && words.length > 0) sayIfCacheIsNotUsed();
   const { baseline, trace } = settings;
   checkOutputs(settings);
+  const earlier = readHistory(settings.history);
   if (trace) withFile(trace, status.output, () => mkdirSync(trace, { recursive: true }));
   const before = baseline === undefined ? undefined : readReport(baseline, `--baseline ${baseline}`);
   const script = settings.test === undefined ? undefined : readScript(settings.test);
   const most = Math.max(1, words.length) * settings.hypervisors.length;
   const processes = startCellProcesses(Math.min(settings.jobs, most));
   try {
-    return await runMatrix(words, settings, script, before, processes);
+    return await runMatrix(words, settings, script, before, earlier, processes);
   } finally {
     processes.end();
   }
@@ -52,6 +54,7 @@ async function runMatrix(
   settings: MatrixSettings,
   script: string | undefined,
   before: MatrixReport | undefined,
+  earlier: readonly HistoryRun[],
   processes: CellProcesses,
 ): Promise<number> {
   const { baseline, shard } = settings;
@@ -62,7 +65,10 @@ async function runMatrix(
   const judged = await judgeImages(kernels, settings);
   const known = costsOf(all, judged, settings, before);
   const share = shard ? dealCells(known, shard.count)[shard.index - 1]! : [...all.keys()];
-  const plan = shard && planOf(kernels, settings);
+  // Before the cells run: somebody may change the files meanwhile.
+  const columns = describeHypervisors(settings.hypervisors);
+  const options = settingsDigest(settings);
+  const plan = shard && planOf(kernels, columns, settings);
   const [specs, ready, costs] = [all, judged, known].map(list => share.map(index => list[index])) as [
     typeof all,
     typeof judged,
@@ -89,15 +95,17 @@ async function runMatrix(
     date,
     clock: settings.clock,
     test: settings.until !== undefined ? `until: ${settings.until}` : (settings.test ?? 'built-in'),
-    kernels: kernels.map(({ name, description, file, size }) => ({ name, description, file, size })),
-    hypervisors: settings.hypervisors.map(({ name, title }) => ({ name, title })),
+    kernels: kernels.map(({ name, description, file, size, digest }) => ({ name, description, file, size, digest })),
+    hypervisors: columns,
+    settings: options,
     cells,
     wallTime: (performance.now() - started) / 1000,
     jobs: settings.jobs,
     ...(shard && { shard: { ...shard, plan: plan!, host: hostname() } }),
   };
   if (before) compareWithBaseline(report, before, settings.tolerance, baseline!);
-  const result = writeReports(report, settings);
+  // A run that was ended says nothing of those cells that it ended.
+  const result = writeReports(report, signal ? { ...settings, history: undefined } : settings, earlier);
   return signal ? 128 + SIGNALS[signal] : result;
 }
 

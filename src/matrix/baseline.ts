@@ -36,14 +36,8 @@ export function compareWithBaseline(
   file: string,
 ): void {
   const notes: string[] = [];
-  const known = new Set(baseline.kernels.map(({ name }) => name));
-  const renamed = new Map<string, string>();
-  if (report.kernels.every(({ name }) => !known.has(name)) && report.kernels.length === baseline.kernels.length)
-    for (const [index, { name }] of report.kernels.entries()) {
-      const other = baseline.kernels[index]!.name;
-      renamed.set(name, other);
-      notes.push(`${name} is compared with ${other}`);
-    }
+  const renamed = renamedKernels(report.kernels, baseline.kernels);
+  for (const [name, other] of renamed) notes.push(`${name} is compared with ${other}`);
   if (baseline.polyvisor !== report.polyvisor) notes.push(`the baseline is of polyvisor ${baseline.polyvisor}`);
   if (baseline.clock !== report.clock)
     notes.push(
@@ -68,6 +62,16 @@ export function compareWithBaseline(
     if (changes.length > 0) cell.changes = changes;
   }
   report.baseline = { file, date: String(baseline.date ?? ''), polyvisor: baseline.polyvisor, tolerance, notes };
+}
+
+/** What kernels were called earlier: where no name is in both lists, and these are equally long, by their order. */
+export function renamedKernels(
+  kernels: readonly { name: string }[],
+  earlier: readonly { name: string }[],
+): Map<string, string> {
+  const known = new Set(earlier.map(({ name }) => name));
+  if (kernels.length !== earlier.length || kernels.some(({ name }) => known.has(name))) return new Map();
+  return new Map(kernels.map(({ name }, index) => [name, earlier[index]!.name]));
 }
 
 /** The note about a cell that there is nothing to compare with. */

@@ -50,6 +50,10 @@ td.cells { padding: 0 }
 .tests .number .faint { display: block; font-weight: 400 }
 .best { color: var(--best); font-weight: 700 }
 .wrong { color: var(--bad); font-weight: 600 }
+.runs { display: flex; align-items: flex-end; gap: 2px; height: 3.2rem }
+.run { display: flex; flex-direction: column; justify-content: flex-end; width: .55rem; height: 100%; border-bottom: .35rem solid var(--bad) }
+.run.good { border-color: var(--good) } .run.none { border-color: var(--none) }
+.run > span { display: flex; flex-direction: column; justify-content: flex-end; height: 100% } .run i { display: block; flex: none }
 details { border: 1px solid var(--line); border-radius: 6px; margin: .5rem 0; padding: 0 .8rem; background: var(--card) }
 details:target { outline: 2px solid var(--bar) }
 summary { cursor: pointer; padding: .5rem 0; font-weight: 600 }

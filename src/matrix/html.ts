@@ -5,13 +5,16 @@
 import { groupChanges } from './changes.ts';
 import { escapeHtml } from './escape.ts';
 import { formatSeconds, plural } from './format.ts';
+import { type HistoryRun, trendsOf } from './history.ts';
 import { cellDetails } from './html-cell.ts';
+import { historySection } from './html-history.ts';
 import { operationBars, testTable, timelines } from './html-plots.ts';
 import { STYLE } from './html-style.ts';
 import { type CellResult, isGood, type MatrixReport, VERDICTS } from './result.ts';
 import { describeShards, summarise, whereRan } from './summary.ts';
 
-export function htmlReport(report: MatrixReport): string {
+/** @param earlier runs of the history, without this one */
+export function htmlReport(report: MatrixReport, earlier: readonly HistoryRun[] = []): string {
   const { cells, date, clock, polyvisor, wallTime, jobs, test } = report;
   const facts = [
     date.replace('T', ' ').slice(0, 16),
@@ -34,6 +37,7 @@ export function htmlReport(report: MatrixReport): string {
 ${grid(report)}
 ${baselineSection(report)}
 ${timelines(report)}
+${historySection(report, trendsOf(report, earlier))}
 ${testTable(report)}
 ${operationBars(report)}
 <h2>Cells</h2>

@@ -134,6 +134,8 @@ export interface KernelInfo {
   file: string;
   /** Bytes. */
   size: number;
+  /** SHA-256 of the file, in hexadecimal. */
+  digest?: string;
 }
 
 /** One machine's part of a run that was dealt to several. */
@@ -158,8 +160,10 @@ export interface MatrixReport {
   /** The name of the script, or `built-in`. */
   test: string;
   kernels: KernelInfo[];
-  /** By name, with the line that `polyvisor list` has. */
-  hypervisors: { name: string; title: string }[];
+  /** By name, with the line that `polyvisor list` has; of a file, with the SHA-256 of it. */
+  hypervisors: { name: string; title: string; digest?: string }[];
+  /** A digest of all options, and of the files they name, that decide what a cell does, beside its kernel and its hypervisor. */
+  settings?: string;
   cells: CellResult[];
   /** From the first cell's start to the last one's end. */
   wallTime: number;
