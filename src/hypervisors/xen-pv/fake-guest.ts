@@ -53,6 +53,8 @@ class WalkingProcessor extends FakeProcessor {
 
 export interface FakeGuest {
   cpu: FakeProcessor;
+  /** All processors: `cpu` and those that it may start. */
+  cpus: readonly FakeProcessor[];
   pv: PvDomain;
   v: PvVcpu;
   /** Makes hypercall `number`; the result as a signed number. */
@@ -78,10 +80,13 @@ const ARGUMENT_REGISTERS: readonly RegisterName[] = ['rdi', 'rsi', 'rdx', 'r10',
 
 type Call<F> = Extract<F, (...rest: never[]) => unknown>;
 
-export async function createFakeGuest(): Promise<FakeGuest> {
+/** @param processors the first one runs, and makes the calls; the others wait to be started */
+export async function createFakeGuest(processors = 1): Promise<FakeGuest> {
   const cpu = new WalkingProcessor({ memory: MEMORY });
   cpu.cpl = 3;
-  const context = fakeContext(cpu);
+  const { memory, clock } = cpu;
+  const others = Array.from({ length: processors - 1 }, (_, i) => new WalkingProcessor({ id: i + 1, memory, clock }));
+  const context = fakeContext(cpu, ...others);
   const { pv, entry } = buildDomain(
     { image: await kernel, initrd: undefined, commandLine: 'test', memory: cpu.memory, log: cpu.log },
     context,
@@ -95,6 +100,7 @@ export async function createFakeGuest(): Promise<FakeGuest> {
   const mmu = createMmu(context, slot);
   const guest: FakeGuest = {
     cpu,
+    cpus: [cpu, ...others],
     pv,
     v: pv.vcpus[0]!,
     cpuOps: cpuOps as FakeGuest['cpuOps'],

@@ -19,9 +19,12 @@ const kernel = parseKernel(tinyKernel([0xf4, 0xeb, 0xfd]));
 
 export type Field = [size: 1 | 2 | 4 | 8, value: number | bigint];
 
-export async function boot(disks: readonly Disk[] = []) {
+/** @param processors the first one runs, and makes the calls; the others wait to be started */
+export async function boot(disks: readonly Disk[] = [], processors = 1) {
   const cpu = new FakeProcessor({ memory: MEMORY });
-  const context = { ...fakeContext(cpu), backEnds: { disks, networks: [], folders: [] } };
+  const cpus = [cpu];
+  for (let id = 1; id < processors; id++) cpus.push(new FakeProcessor({ id, memory: cpu.memory, clock: cpu.clock }));
+  const context = { ...fakeContext(...cpus), backEnds: { disks, networks: [], folders: [] } };
   const table = xenPvh.make(context);
   const op = <F>(value: F) => value as Extract<F, (...rest: never[]) => unknown>;
   const { memory, log } = context;
@@ -57,5 +60,5 @@ export async function boot(disks: readonly Disk[] = []) {
   };
   const cpuid = (leaf: number, subleaf = 0) =>
     op(table.cpu.cpuid)(cpu, leaf, subleaf, () => ({ eax: 0, ebx: 0, ecx: 0, edx: 0x1ff }))!;
-  return { cpu, context, memory, table, op, entry, call, put, parameter, addToPhysmap, bindVirq, cpuid };
+  return { cpu, cpus, context, memory, table, op, entry, call, put, parameter, addToPhysmap, bindVirq, cpuid };
 }
