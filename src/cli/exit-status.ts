@@ -40,6 +40,10 @@ export const status = {
   deadHalt: 123,
   /** --timeout passed. */
   timeout: 124,
+  /** Of `matrix --bisect`: the kernel cannot be judged (git-bisect(1): from 1 to 127 but 125 it is bad, from 128 on the search ends). */
+  bisectSkip: 125,
+  /** Of `matrix --bisect`: whatever else ends the command, with its line on stderr. */
+  bisectAbort: 128,
   /** Nobody reads our output any more: 128 and SIGPIPE's number. */
   brokenPipe: 141,
 } as const;

@@ -25,7 +25,10 @@ export async function main(words: readonly string[]): Promise<void> {
   const debug = words.includes('--debug');
   const fail = (error: unknown) => {
     if (process.stdin.isTTY) process.stdin.setRawMode(false);
-    process.exit(report(error, debug));
+    const result = report(error, debug);
+    // A mistake in the command is not the kernel's: "git bisect run" would take it for that.
+    const bisecting = words.some(word => /^--bisect(=|$)/.test(word));
+    process.exit(result !== status.ok && bisecting ? status.bisectAbort : result);
   };
   process.on('uncaughtException', fail);
   try {
@@ -168,6 +171,10 @@ function addMatrix(program: Command, finish: Finish): Command {
     .option('--limit <instructions>', 'the most a cell may execute, such as 10G: the same on any host')
     .option('--baseline <file>', 'an earlier --json to compare with')
     .option('--tolerance <share>', 'how much more a cell may cost than in the baseline', '2%')
+    .option(
+      '--bisect <control>',
+      'for "git bisect run": end with 0, 1, or 125 where it does not boot under CONTROL either',
+    )
     .option('--shard <i/n>', 'only the Ith of N shares of the cells, for the Ith of N machines; then "matrix merge"')
     .option('--json <file>', 'write the results to FILE: docs/matrix.md says in which shape')
     .option('--junit <file>', 'write JUnit XML to FILE')

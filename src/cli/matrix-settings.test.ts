@@ -17,3 +17,14 @@ test('a share of the cells', () => {
   for (const text of ['', '0/4', '5/4', '1', '1/2/3', '-1/4', '1/9999', '1.5/4', 'a/b', '1/'])
     assert.throws(() => parse(text), /^Failure: --shard .*: which share of how many, such as 1\/4/);
 });
+
+test('a control, beside what is tested', () => {
+  const parse = (more: object) => parseMatrixSettings({ ...options, ...more });
+  const names = (more: object) => parse(more).hypervisors.map(({ name }) => name);
+  assert.deepEqual(names({ hypervisor: 'kvm,xen-pv', bisect: 'bare' }), ['kvm', 'xen-pv', 'bare']);
+  assert.deepEqual(names({ hypervisor: 'bare,kvm', bisect: 'bare' }), ['kvm', 'bare']);
+  assert.equal(parse({ bisect: 'bare' }).bisect, 'bare');
+  assert.throws(() => parse({ hypervisor: 'kvm', bisect: 'brae' }), /did you mean bare/);
+  assert.throws(() => parse({ hypervisor: 'bare', bisect: 'bare' }), /--bisect bare: is the control/);
+  assert.throws(() => parse({ bisect: 'bare', shard: '1/2' }), /--bisect: a shard/);
+});

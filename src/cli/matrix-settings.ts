@@ -35,6 +35,7 @@ export interface MatrixOptions {
   markdown?: boolean;
   history?: string;
   shard?: string;
+  bisect?: string;
   trace?: string;
 }
 
@@ -74,6 +75,8 @@ export interface MatrixSettings {
   history: string | undefined;
   /** Undefined: all cells. */
   shard: Share | undefined;
+  /** The name of the hypervisor that is the control; it is the last of `hypervisors`. */
+  bisect: string | undefined;
   /** A folder. */
   trace: string | undefined;
 }
@@ -89,8 +92,15 @@ export function parseMatrixSettings(options: MatrixOptions): MatrixSettings {
     throw new Failure('--history: a shard is a part of a run; give it to "polyvisor matrix merge"');
   const engine = options.engine === undefined ? undefined : oneOf('--engine', ENGINES)(options.engine);
   if (engine === 'both') throw new Failure('--engine both: is for "polyvisor run"; here it is jit or interpreter');
+  const columns = parseHypervisors(options.hypervisor);
+  const control = options.bisect === undefined ? undefined : column(parseHypervisor(options.bisect));
+  const tested = columns.filter(({ name }) => name !== control?.name);
+  if (control && options.shard !== undefined) throw new Failure('--bisect: a shard does not know of all cells');
+  if (tested.length === 0)
+    throw new Failure(`--bisect ${options.bisect}: is the control; name with -H what to test against it`);
   return {
-    hypervisors: parseHypervisors(options.hypervisor),
+    hypervisors: control ? [...tested, control] : columns,
+    bisect: control?.name,
     initrd,
     test,
     until,

@@ -4,6 +4,8 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { factsOf, notBuiltFor } from '../matrix/applicability.ts';
 import { compareWithBaseline } from '../matrix/baseline.ts';
+import { judgeForBisect } from '../matrix/bisect.ts';
+import { visibleLine } from '../matrix/escape.ts';
 import type { HistoryRun } from '../matrix/history.ts';
 import { type CellResult, cellWithoutBoot, FORMAT, type MatrixReport } from '../matrix/result.ts';
 import { dealCells, longestFirst } from '../matrix/shard.ts';
@@ -106,7 +108,15 @@ async function runMatrix(
   if (before) compareWithBaseline(report, before, settings.tolerance, baseline!);
   // A run that was ended says nothing of those cells that it ended.
   const result = writeReports(report, signal ? { ...settings, history: undefined } : settings, earlier);
-  return signal ? 128 + SIGNALS[signal] : result;
+  if (signal) return 128 + SIGNALS[signal];
+  return settings.bisect === undefined ? result : sayToBisect(report, settings.bisect);
+}
+
+/** @returns the exit status that `git bisect run` wants */
+function sayToBisect(report: MatrixReport, control: string): number {
+  const { word, reason } = judgeForBisect(report, control);
+  process.stderr.write(`polyvisor: bisect: ${word}${reason && `: ${visibleLine(reason)}`}\n`);
+  return { good: status.ok, bad: status.cells, skip: status.bisectSkip }[word];
 }
 
 function specOf(

@@ -25,7 +25,7 @@ export function historySection(report: MatrixReport, trends: readonly Trend[]): 
   });
   return `<h2>History</h2>
 <p class="faint">${plural(runs, 'run')}, the last ${Math.min(runs, MOST_COLUMNS)} drawn, this one on the right; as high as what it cost (${kind === 'instructions' ? 'instructions' : "seconds of the host's"}), by phase; below, green what passed</p>
-<div class="wide"><table class="lines history"><tr><th>cell</th><th>runs</th><th>since the run before</th><th>flaky</th></tr>
+<div class="wide"><table class="lines history"><tr><th>cell</th><th>runs</th><th>since it last passed</th><th>flaky</th></tr>
 ${rows.join('\n')}</table></div>
 ${shown.map(trend => numbers(trend, several)).join('\n')}`;
 }
