@@ -80,8 +80,8 @@ function registerByte(file: File, number: number, rex: boolean): number {
 }
 
 const CODE_SIZES: readonly CodeSize[] = [16, 32, 64];
-/** A block takes this at most: its header, and three records an instruction, with two to end it. */
-const BLOCK_BYTES = record.HEADER + (record.BLOCK_LIMIT + 2) * 3 * RECORD_SIZE;
+/** A block takes this at most: its header, three records an instruction and a STOP, with two to end it. */
+const BLOCK_BYTES = record.HEADER + (record.BLOCK_LIMIT + 2) * 4 * RECORD_SIZE;
 
 /** What `translate` needs to know of the rest. */
 export interface CodeSource {
@@ -105,6 +105,8 @@ export class Blocks {
   readonly #regions: Record<CodeSize, Map<number, number>> = { 16: new Map(), 32: new Map(), 64: new Map() };
   /** Called when a page that held no code holds some now: its write permissions leave the TLB. */
   onCodePage: (page: number) => void = () => {};
+  /** True for an offset in a page before which every instruction gets a STOP record (breakpoints.ts). */
+  stopsAt: (offset: number) => boolean = () => false;
   /** Called for every page whose blocks are dropped. */
   onDrop: (page: number) => void = () => {};
   translated = 0;
@@ -156,6 +158,10 @@ export class Blocks {
     let crossed = -1;
     while (open) {
       if (position === record.BLOCK_LIMIT || at >= 4096) break;
+      if (this.stopsAt(at)) {
+        this.#head(out, record.STOP, at, position, 0);
+        out += RECORD_SIZE;
+      }
       let result = decode(this.#bytes, base + at, base + 4096, code, ins);
       if (result === 'short') {
         const next = source.nextPage(linear);
@@ -227,6 +233,11 @@ export class Blocks {
       if (this.#bytes[at + record.POSITION]! === position) return at;
     }
     return 0;
+  }
+
+  /** The first record of a block that is not a breakpoint's STOP. */
+  past(block: number): number {
+    return this.#view.getUint16(block + record.HANDLER, true) === record.STOP ? block + RECORD_SIZE : block;
   }
 
   /** Drops the blocks that have bytes in the page. */

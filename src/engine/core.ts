@@ -7,6 +7,7 @@ import { GuestMemory } from '../memory/memory.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../x86/paging.ts';
 import { CS, DS, ES, SS } from '../x86/segments.ts';
 import { Blocks, type CodeSource } from './blocks.ts';
+import { Breakpoints, type Watchpoint } from './breakpoints.ts';
 import { Jit, VISITS_STEP } from './jit/jit.ts';
 import { RegionLibrary, SAVED_LIMIT } from './jit/library.ts';
 import { LocalTranslator, type TranslatorFactory } from './jit/translator.ts';
@@ -15,6 +16,7 @@ import { compileInterpreter, type Instance, instantiate } from './modules.ts';
 import { Vcpu } from './vcpu.ts';
 import { warmUp } from './warm-up.ts';
 import { ACCESS_EXECUTE, ACCESS_NO_SIDE_EFFECT, ACCESS_PROBE, ACCESS_QUIET } from './x86/access.ts';
+import { updateWatching } from './x86/control.ts';
 import { writeCrcTables } from './x86/crc32.ts';
 import type { CodeSize } from './x86/decode.ts';
 import type { Row } from './x86/instructions/row.ts';
@@ -47,6 +49,8 @@ export class Core {
   /** Undefined with the interpreter alone. */
   readonly jit: Jit | undefined;
   readonly vcpus: readonly Vcpu[];
+  /** A debugger's. */
+  readonly breakpoints = new Breakpoints();
   /** The processor whose state stands at STATE. */
   running: Vcpu;
   /** The interpreter for 64-bit code, and the one for all other code. */
@@ -74,6 +78,7 @@ export class Core {
     this.memory.onWrite = (address, length) => {
       if (this.blocks.holdsCode(address, length)) this.codeWritten(address, length);
     };
+    this.blocks.stopsAt = offset => this.breakpoints.isNear(offset);
     this.blocks.onCodePage = page => {
       for (const { tlb } of this.vcpus) tlb.revokeWrites(shape.guestOrigin + page * PAGE_SIZE);
     };
@@ -86,6 +91,21 @@ export class Core {
       this.jit = this.#createJit(wasmMemory, wide.module.helpers, options);
     }
     for (const vcpu of this.vcpus) vcpu.reset();
+  }
+  /**
+   * What the processors stop for from now on. While there is anything, the interpreter executes alone. Nothing happens if all
+   * is so already; otherwise all code is decoded anew. Never while a processor is inside WebAssembly.
+   */
+  setBreakpoints(addresses: ReadonlySet<bigint>, watchpoints: readonly Watchpoint[]): void {
+    if (!this.breakpoints.set(addresses, watchpoints)) return;
+    this.blocks.flush();
+    this.jit?.forgive();
+    this.#setVisitsMask(this.jit && !this.breakpoints.any ? VISITS_STEP - 1 : NEVER_HOT);
+    for (const { cpu, tlb } of this.vcpus) {
+      cpu.watchedByHost = this.breakpoints.watches;
+      updateWatching(cpu);
+      tlb.flushAll();
+    }
   }
   #setVisitsMask(mask: number): void {
     for (const { cpu } of this.vcpus) cpu.set32(state.VISITS_MASK, mask);

@@ -285,7 +285,7 @@ export class Vcpu {
    */
   run(until: number, exactly = true): RunExit {
     const { cpu, environment, budget } = this;
-    const { jit } = this.core;
+    const { jit, breakpoints } = this.core;
     const most = exactly ? 0 : REGION_LIMIT;
     let idle = 0;
     for (;;) {
@@ -296,12 +296,14 @@ export class Vcpu {
       const pending = cpu.get32(state.PENDING_DEBUG);
       const next = nextAtBoundary(pending, shadow);
       const before = budget.executed;
+      const isStep = breakpoints.stepping === this;
       if (next === 'trap') {
         if (until - before <= most) return 'budget';
         cpu.set32(state.PENDING_DEBUG, 0);
         this.#deliverDebug(pending);
       } else {
-        if (next === 'interrupts' && this.#boundary && !this.waitsForStart) {
+        const held = isStep && breakpoints.holdsInterrupts && !this.halted;
+        if (next === 'interrupts' && this.#boundary && !this.waitsForStart && !held) {
           environment.boundary();
           this.#boundary = false;
         }
@@ -309,7 +311,11 @@ export class Vcpu {
         if (this.halted) return 'halt';
         const left = until - before;
         if (left <= most) return 'budget';
+        if (!isStep && breakpoints.stopsBefore(this)) return 'budget';
+        const single = isStep || breakpoints.isNear(Number(cpu.rip & 4095n));
+        const boundary = this.#boundary; // Still to come, where it was held.
         if (shadow !== 'none' || this.#debug.stepping) this.#boundary = this.#oneByOne();
+        else if (single) this.#boundary = this.#exactly(1);
         else if (left < record.BLOCK_LIMIT) this.#boundary = this.#exactly(left);
         else {
           const slice = jit ? POLL_INSTRUCTIONS : UNLIMITED;
@@ -317,12 +323,15 @@ export class Vcpu {
           this.#boundary = this.enter(0, Math.min(left, slice));
           jit?.poll();
         }
+        if (held && boundary) this.#boundary = true;
         if (this.#debug.hasHits) this.#addPending(this.#debug.takeHits());
       }
       idle = budget.executed === before ? idle + 1 : 0;
       if (idle > MOST_IDLE) throw new Error(`engine: nothing is executed at 0x${cpu.rip.toString(16)}`);
-      if (this.#exitWanted) {
-        this.#boundary = true;
+      const stepped = isStep && budget.executed !== before;
+      if (stepped) breakpoints.stepped(this);
+      if (this.#exitWanted || stepped) {
+        if (this.#exitWanted) this.#boundary = true;
         this.#shadow();
         return 'attention';
       }
@@ -444,7 +453,8 @@ export class Vcpu {
   }
   /** Memory is accessed while data breakpoints are armed. */
   watch(linear: bigint, size: number, write: boolean): void {
-    if (this.#debug.access(linear, size, write)) this.#stopAfterThis();
+    const watched = this.core.breakpoints.accessed(this, linear, size, write);
+    if (this.#debug.access(linear, size, write) || watched) this.#stopAfterThis();
   }
   /** A port is accessed while breakpoints are armed. */
   watchPort(port: number, size: number): void {
@@ -527,7 +537,7 @@ export class Vcpu {
     }
     const known = core.blocks.find(physical, mode);
     if (known) return known;
-    if (core.jit?.recall(rip, physical, mode)) return core.blocks.find(physical, mode);
+    if (!core.breakpoints.any && core.jit?.recall(rip, physical, mode)) return core.blocks.find(physical, mode);
     const translate = () => core.blocks.translate(rip, physical, mode, core.source);
     const block = translate();
     if (block) return block;
@@ -549,17 +559,19 @@ export class Vcpu {
    */
   #exactly(count: number): boolean {
     const { cpu, budget } = this;
+    const { blocks, breakpoints } = this.core;
     const goal = budget.executed + count;
     let guests = false;
     for (let guard = 0; budget.executed < goal && guard < 4 * record.BLOCK_LIMIT; guard++) {
       const before = this.deliveries;
       const block = this.#translate();
       if (!block) return true;
-      const stop = this.core.blocks.recordAt(block, goal - budget.executed);
+      const stop = blocks.recordAt(block, goal - budget.executed);
       if (stop) this.#stop.plant(stop);
       cpu.set64(state.PAGE, cpu.rip & ~4095n);
-      guests = this.enter(block, goal - budget.executed);
+      guests = this.enter(blocks.past(block), goal - budget.executed);
       if (this.#exitWanted || before !== this.deliveries || this.halted || this.#dead) break;
+      if (breakpoints.isNear(Number(cpu.rip & 4095n))) break;
     }
     return guests;
   }

@@ -176,6 +176,10 @@ export class Jit {
     if (wanted) this.#submit();
     return wanted;
   }
+  /** Regions that were lost so far were not lost by writes to their code: they may come back. */
+  forgive(): void {
+    this.#losses.clear();
+  }
   /** Writes what has been translated to the cache, if much of it is new: that takes some 20 ms. */
   save(): void {
     const { cache, library, libraryName } = this.#host;

@@ -217,10 +217,10 @@ export function setDebug(cpu: Cpu, index: number, value: bigint): void {
   }
 }
 
-/** Whether a breakpoint of DR7 is on data or ports. */
+/** Whether a breakpoint of DR7 is on data or ports, or a debugger watches memory. */
 export function updateWatching(cpu: Cpu): void {
   const value = cpu.get32(debugOffset(7));
-  let data = false;
+  let data = cpu.watchedByHost;
   for (let i = 0; i < 4; i++) if ((value >> (2 * i)) & 3 && (value >> (16 + 4 * i)) & 1) data = true;
   cpu.set32(state.WATCHING, data ? 1 : 0);
 }

@@ -92,6 +92,8 @@ export class Cpu {
   /** Memory and ports that helpers access while breakpoints are armed. Set by vcpu.ts. */
   watch: (linear: bigint, bytes: number, write: boolean) => void = () => {};
   watchPort: (port: number, bytes: number) => void = () => {};
+  /** A debugger on the host's side watches memory, whatever DR7 says. */
+  watchedByHost = false;
   /** Deliver the fault that the state holds at RIP, within the instruction that raised it. Set by vcpu.ts. */
   deliverFault: () => void = () => {};
   /** Drop translations of code in the page. */

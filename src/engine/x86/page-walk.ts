@@ -42,7 +42,7 @@ const USER_SHIFT = Math.log2(PTE_US);
 const NO_EXECUTE_SHIFT = 63;
 
 /** A format of tables (SDM 3A 4.3, 4.4, 4.5). Level 0 is the one whose entries map pages of 4 KiB. */
-interface Format {
+export interface Format {
   /** log2 of an entry's size in bytes, and of the number of entries in a table. */
   readonly entryBits: number;
   readonly indexBits: number;
@@ -64,7 +64,7 @@ interface Format {
 
 // MAXPHYADDR is 40: bits 40-51 of an entry are reserved.
 const PHYSICAL = 0x000000fffffff000n;
-const LONG: Format = {
+export const LONG: Format = {
   entryBits: 3,
   indexBits: 9,
   top: 3,
@@ -76,9 +76,9 @@ const LONG: Format = {
   large: { 1: 0x1fe000n, 2: 0x3fffe000n },
   noLarge: [3],
 };
-const PAE: Format = { ...LONG, top: 2, root: 0xffffffe0n, plainTop: true, large: { 1: 0x1fe000n }, noLarge: [] };
+export const PAE: Format = { ...LONG, top: 2, root: 0xffffffe0n, plainTop: true, large: { 1: 0x1fe000n }, noLarge: [] };
 /** Large pages exist with CR4.PSE only; their bits 13-20 are address bits 32-39 (PSE-36). */
-const TWO_LEVELS: Format = {
+export const TWO_LEVELS: Format = {
   entryBits: 2,
   indexBits: 10,
   top: 1,
