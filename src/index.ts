@@ -10,6 +10,10 @@ export { createMachine } from './machine/machine.ts';
 export type { Machine, MachineOptions, RunLimits, Statistics } from './machine/options.ts';
 export { RegionLibrary } from './engine/jit/library.ts';
 
+// A machine under a debugger.
+export { type DebugClient, type DebugConnection, Debugger, serveDebugger } from './debug/debugger.ts';
+export type { StopReason, Target, TargetRegister, WatchedAccess } from './debug/target.ts';
+
 // A machine at rest.
 export { Snapshot } from './snapshot/snapshot.ts';
 export { SnapshotError } from './snapshot/snapshot-error.ts';

@@ -2,6 +2,7 @@
  * `Machine` over the few functions in which kinds of machines differ: one that runs here, one in another thread
  * (cli/thread.ts), two that are compared (compare-machines.ts).
  */
+import type { Target } from '../debug/target.ts';
 import type { Exit } from '../exits.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
 import type { Machine, RunLimits, Statistics } from './options.ts';
@@ -17,6 +18,8 @@ export interface Controls {
   readonly log: readonly string[];
   /** Default: this kind of machine cannot be told in one. */
   snapshot?(): Snapshot;
+  /** Default: this kind of machine cannot be debugged. */
+  debug?(): Target;
 }
 
 export function machineOf(controls: Controls): Machine {
@@ -36,6 +39,10 @@ export function machineOf(controls: Controls): Machine {
     snapshot() {
       if (!controls.snapshot) throw new Error('no snapshot of this kind of machine');
       return controls.snapshot();
+    },
+    debug() {
+      if (!controls.debug) throw new Error('this kind of machine cannot be debugged');
+      return controls.debug();
     },
   };
 }

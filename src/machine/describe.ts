@@ -30,7 +30,8 @@ function describeOne({ processor, vcpu }: Described): string {
   ].join('\n');
 }
 
-function activity({ halted, waitsForStart }: Vcpu): string {
+/** Why the processor executes nothing, with a comma before it; empty if it does. */
+export function activity({ halted, waitsForStart }: Vcpu): string {
   if (waitsForStart) return ', waits to be started';
   return halted ? ', halted' : '';
 }

@@ -9,6 +9,7 @@ import type { Exit } from '../exits.ts';
 import { portableClock } from '../host/portable-clock.ts';
 import type { Assembled } from './compare-machines.ts';
 import { machineOf } from './controls.ts';
+import { DebugTarget } from './debug-target.ts';
 import { describe } from './describe.ts';
 import { enter, placeGuest } from './entry.ts';
 import {
@@ -59,6 +60,7 @@ function control(parts: Parts, loop: RunLoop, code: string, restored: boolean): 
   return machineOf({
     run: limits => (restored ? runRestored(parts, loop, limits) : loop.run(limits)),
     snapshot: () => takeSnapshot(parts, code),
+    debug: () => new DebugTarget(parts),
     stop: () => loop.stop(),
     request() {
       if (core.vcpus.every(({ halted }) => halted)) time.following?.idle();

@@ -1,6 +1,7 @@
 /** What a machine is made of and what it shows: the options, their defaults and checks, `Machine` and `Statistics`. */
 import { ImageError } from '../boot/image-error.ts';
 import type { BootEntry, BootModule } from '../boot/load.ts';
+import type { Target } from '../debug/target.ts';
 import type { Device, Slot } from '../devices/device.ts';
 import type { RegionLibrary } from '../engine/jit/library.ts';
 import type { TranslatorFactory } from '../engine/jit/translator.ts';
@@ -127,6 +128,11 @@ export interface Machine {
    * @throws Error if the guest has ended, or this kind of machine cannot tell
    */
   snapshot(): Snapshot;
+  /**
+   * What a debugger needs: to be used while the machine does not run. While it has breakpoints, `run` also ends with `stopped` at one.
+   * @throws Error if this kind of machine cannot be debugged
+   */
+  debug(): Target;
 }
 
 const DEFAULT_MEMORY = 256 << 20;

@@ -49,7 +49,7 @@ export class RunLoop {
 
       const why = this.#runGuest(last);
       if (ending.exit) return this.#finish(ending.exit, started);
-      if (core.instructions >= last) return this.#finish({ kind: 'stopped' }, started);
+      if (core.instructions >= last || core.breakpoints.stop) return this.#finish({ kind: 'stopped' }, started);
 
       if (why === 'halt' && !(await this.#idle())) return this.#finish({ kind: 'dead-halt' }, started);
 
