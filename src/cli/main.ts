@@ -126,6 +126,7 @@ function addRun(program: Command, words: readonly string[], finish: Finish): voi
     .option('--net-dump <file>', 'write what passes the network to FILE, for Wireshark (pcapng)')
     .option('--clock <clock>', 'guest time: "host" follows the wall, "virtual" counts instructions', 'host')
     .option('--engine <engine>', '"jit", "interpreter", or "both" to run one against the other')
+    .option('--gdb <[host:]port>', 'wait for gdb before the first instruction ("target remote HOST:PORT"); 0: any port')
     .option('-e, --exec <command>', "run COMMAND in the default guest's shell, print its output, end with its status")
     .option('-t, --timeout <seconds>', 'end the run after so many seconds')
     .option(

@@ -54,7 +54,7 @@ export async function run(
 
 /** The machine with its kernel placed, and the terminal's side of it. */
 async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile | undefined) {
-  const { hypervisor, entry, memory, cpus, schedule, clock, engine, verbose, net, save, restore } = settings;
+  const { hypervisor, entry, memory, cpus, schedule, clock, engine, gdb, verbose, net, save, restore } = settings;
   const { archive, channel, isTerminal, ...files } = await planFiles(settings);
   const images: Images =
     restore === undefined
@@ -76,6 +76,7 @@ async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile
   });
   const { console } = session;
   const onLog = (line: string) => void (verbose && process.stderr.write(`polyvisor: ${visibleLine(line)}\n`));
+  const onNotice = (line: string) => void process.stderr.write(`polyvisor: ${line}${session.lineEnd}`);
   const [name, isFile] = typeof hypervisor === 'string' ? [hypervisor, true] : [hypervisor.name, false];
   const { kernel, initrd, modules } = images;
   const append = restore === undefined ? words(session.parameters, settings.append) : undefined;
@@ -96,13 +97,14 @@ async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile
         cpus,
         schedule,
         engine,
+        gdb,
         clock,
         ...files,
         net,
         save,
         restore,
       },
-      { console, channel: session.channel, onLog, onSaved, onCrossing: trace?.add },
+      { console, channel: session.channel, onLog, onNotice, onSaved, onCrossing: trace?.add },
     ),
   );
   if (trace) {

@@ -42,6 +42,8 @@ export interface Session {
   readonly parameters: string;
   /** Runs `machine` to its end. */
   run(machine: ThreadMachine): Promise<Ending>;
+  /** How a line on stderr ends: a terminal that is the guest's does not return by itself. */
+  readonly lineEnd: string;
   /** The console's last lines, as far as the user has not seen them. */
   readonly unseen: readonly string[];
 }
@@ -93,6 +95,7 @@ export function createSession(options: SessionOptions): Session {
     parameters: [command ? commandParameters(verbose) : '', interactive && ownGuest ? terminalParameters() : '']
       .join(' ')
       .trim(),
+    lineEnd: interactive ? '\r\n' : '\n',
     get unseen() {
       return (parser || (streams && !isTerminal)) && !verbose ? watch.tail : [];
     },

@@ -16,11 +16,13 @@ import {
 } from './folder-options.ts';
 import { type NetOption, parseNet } from './net-options.ts';
 import {
+  type DebugOption,
   type DiskOption,
   isFileName,
   type ModuleOption,
   oneOf,
   parseCpus,
+  parseDebug,
   parseDisk,
   parseGuestKernel,
   parseHypervisor,
@@ -59,6 +61,7 @@ export interface RunOptions {
   netDump?: string;
   clock: string;
   engine?: string;
+  gdb?: string;
   exec?: string;
   timeout?: string;
   save?: string;
@@ -98,6 +101,7 @@ export interface Settings {
   net: NetOption;
   clock: (typeof CLOCKS)[number];
   engine: (typeof ENGINES)[number] | undefined;
+  gdb: DebugOption | undefined;
   exec: string | undefined;
   /** Seconds. */
   timeout: number | undefined;
@@ -128,6 +132,8 @@ export function parseSettings(options: RunOptions): Settings {
   const net = parseNet(options.net ?? (noRoom ? 'none' : undefined), options.forward ?? [], options.netDump);
   if (engine === 'both') checkBoth(clock, disks, shares.length > 0 || rooted !== undefined, net);
   if (options.save !== undefined) checkSave(engine, shares.length > 0 || rooted !== undefined);
+  if (engine === 'both' && options.gdb !== undefined)
+    throw new Failure('--engine both: runs everything twice, and a debugger looks at one: no --gdb');
   if (options.append !== undefined && options.commandLine !== undefined)
     throw new Failure('--append adds to the command line and --command-line replaces it: give one of them');
   if (options.modules !== undefined && (options.kernel === undefined || options.initrd !== undefined))
@@ -151,6 +157,7 @@ export function parseSettings(options: RunOptions): Settings {
     net,
     clock,
     engine,
+    gdb: options.gdb === undefined ? undefined : parseDebug(options.gdb),
     exec: options.exec,
     timeout: options.timeout === undefined ? undefined : parseSeconds(options.timeout),
     save: options.save === undefined ? undefined : parseSave(options.save),

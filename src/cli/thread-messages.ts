@@ -11,7 +11,7 @@ import { status } from './exit-status.ts';
 import { Failure } from './failure.ts';
 import type { FolderOption } from './folder-options.ts';
 import type { NetOption } from './net-options.ts';
-import type { DiskOption, SaveOption } from './values.ts';
+import type { DebugOption, DiskOption, SaveOption } from './values.ts';
 
 /** What a machine is made of, as far as it can be sent. */
 export interface ThreadOptions
@@ -27,6 +27,7 @@ export interface ThreadOptions
   disks: readonly DiskOption[];
   folders: readonly FolderOption[];
   net: NetOption;
+  gdb: DebugOption | undefined;
   trace: boolean;
   save: SaveOption | undefined;
   /** A snapshot to go on from. */
@@ -87,6 +88,8 @@ export type FromThread =
   | { kind: 'status'; status: number }
   | { kind: 'wants-input' }
   | { kind: 'log'; line: string }
+  /** For the person, whether they want to know much or not. */
+  | { kind: 'notice'; line: string }
   | { kind: 'trace'; crossings: CountedCrossing[] }
   | { kind: 'saved'; saved: Saved }
   /** A wish to save that came to nothing: the guest goes on. */
@@ -161,6 +164,7 @@ const MESSAGES = new Map<unknown, Check>([
   ['status', shape({ status: number })],
   ['wants-input', shape({})],
   ['log', shape({ line: text })],
+  ['notice', shape({ line: text })],
   ['trace', shape({ crossings: listOf(shape({ instructions: number, crossing })) })],
   ['saved', shape({ saved: shape({ file: text, size: number, instructions: number }) })],
   ['not-saved', shape({ error: isSentError })],

@@ -6,6 +6,7 @@ import { collectGarbage } from '../host/node/collect-garbage.ts';
 import { loadHypervisor } from '../host/node/load-hypervisor.ts';
 import { preferThisThread } from '../host/node/thread-priority.ts';
 import { workerTranslator } from '../host/node/translator.ts';
+import { ListenError } from '../host/sockets.ts';
 import { createMachine, type Exit, type Machine, type RunLimits, SnapshotError, traced } from '../index.ts';
 import { VIRTUAL_EPOCH } from '../machine/time.ts';
 import type { Crossing } from '../paravirt/trace.ts';
@@ -27,7 +28,7 @@ import {
   type ThreadStart,
   type ToThread,
 } from './thread-messages.ts';
-import { parseHypervisor, type SaveOption } from './values.ts';
+import { type DebugOption, parseHypervisor, type SaveOption } from './values.ts';
 import { createWatch } from './watch.ts';
 
 /** How often a running machine's state is sent, in milliseconds. */
@@ -41,6 +42,8 @@ const stateOf = (machine: Machine): State => ({ statistics: machine.statistics, 
 
 interface Made {
   machine: Machine;
+  /** Who runs the machine: itself, or a debugger. */
+  runner: Pick<Machine, 'run' | 'stop'>;
   type(data: Uint8Array): void;
   /** Gives the command's input to the channel. */
   give(data: Uint8Array | undefined): void;
@@ -51,7 +54,7 @@ interface Made {
 }
 
 async function make(options: ThreadOptions): Promise<Made> {
-  const { hypervisor: name, isFile, clock, disks, folders, net, trace, save, restore, ...rest } = options;
+  const { hypervisor: name, isFile, clock, disks, folders, net, gdb, trace, save, restore, ...rest } = options;
   const watch = createWatch(cells, name => send({ kind: 'operation', name }));
   const hypervisor = isFile
     ? await withFileLater(name, status.noInput, () => loadHypervisor(name, watch))
@@ -105,7 +108,26 @@ async function make(options: ThreadOptions): Promise<Made> {
     // Wakes a guest that is halted: an interrupt waits for it.
     type(new Uint8Array(0));
   };
-  return { machine, type: data => type(data), give, flush, save, seen: () => wanted?.seen ?? false };
+  const debugged = gdb && (await debuggedBy(machine, gdb));
+  const runner = debugged ?? machine;
+  return { machine, runner, type: data => type(data), give, flush, save, seen: () => wanted?.seen ?? false };
+}
+
+/** Waits for gdb where it is to come. @throws Failure where that cannot be */
+async function debuggedBy(machine: Machine, where: DebugOption): Promise<Pick<Machine, 'run' | 'stop'>> {
+  const { Debugger, serveDebugger } = await import('../debug/debugger.ts');
+  const { nodeSockets } = await import('../host/node/sockets.ts');
+  const say = (line: string) => send({ kind: 'notice', line });
+  const subject = new Debugger(machine, say);
+  try {
+    const { port } = await serveDebugger(subject, nodeSockets, where);
+    const host = where.address.includes(':') ? `[${where.address}]` : where.address;
+    say(`the guest waits for a debugger: gdb -ex 'target remote ${host}:${port}'`);
+  } catch (error) {
+    if (error instanceof ListenError) throw new Failure(`--gdb ${error.message}`, status.inUse);
+    throw error;
+  }
+  return subject;
 }
 
 /** Between two slices of the guest, which goes on while the file is written. */
@@ -122,27 +144,27 @@ async function saveAsAsked(machine: Machine, file: string): Promise<void> {
 
 /** Runs to the end, and on the way takes the snapshot of --save when its time has come. */
 async function runAndSave(made: Made, limits: RunLimits | undefined): Promise<Exit> {
-  const { machine, save, seen } = made;
-  if (!save || save.when === 'asked') return machine.run(limits);
+  const { machine, runner, save, seen } = made;
+  if (!save || save.when === 'asked') return runner.run(limits);
   const { file, when } = save;
   const left = 'instructions' in when ? when.instructions - machine.instructions : Number.POSITIVE_INFINITY;
   if (left < 0) throw new Failure(`--save ${file}: instruction ${when} is over`, status.usage);
-  const exit = await machine.run({ ...limits, instructions: left });
+  const exit = await runner.run({ ...limits, instructions: left });
   const due = 'instructions' in when ? machine.instructions === when.instructions : seen();
   if (exit.kind !== 'stopped' || !due) return exit;
   made.save = undefined;
   const { instructions } = machine;
   const size = await writeSnapshot(machine.snapshot(), file);
   send({ kind: 'saved', saved: { file, size, instructions } });
-  return machine.run(limits);
+  return runner.run(limits);
 }
 
 /** Does what the main thread asks of a machine. */
 async function obey(made: Made, message: ToThread): Promise<void> {
-  const { machine, type, give, flush } = made;
+  const { machine, runner, type, give, flush } = made;
   if (message.kind === 'type') return type(message.data);
   if (message.kind === 'input') return give(message.data);
-  if (message.kind === 'stop') return machine.stop();
+  if (message.kind === 'stop') return runner.stop();
   if (message.kind === 'request') return machine.request(message.what);
   if (message.kind === 'save') return saveAsAsked(machine, message.file);
   if (message.kind !== 'run') return;

@@ -10,6 +10,7 @@ import type { Exit } from '../exits.ts';
 import type { Console } from '../host/console.ts';
 import { machineOf } from '../machine/controls.ts';
 import type { Machine } from '../machine/options.ts';
+import { visibleLine } from '../matrix/escape.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { reasonOf } from '../plugins/guard.ts';
 import { status } from './exit-status.ts';
@@ -38,6 +39,7 @@ export interface ThreadSurroundings {
   console: Console;
   channel?: ChannelUser | undefined;
   onLog(line: string): void;
+  onNotice(line: string): void;
   onSaved(saved: Saved): void;
   /** @param instructions executed when it happened */
   onCrossing?: ((crossing: Crossing, instructions: number) => void) | undefined;
@@ -53,7 +55,7 @@ export interface ThreadMachine extends Machine {
 export function createMachineInThread(
   { worker, cells }: GuestThread,
   options: Omit<ThreadOptions, 'trace'>,
-  { console, channel, onLog, onSaved, onCrossing }: ThreadSurroundings,
+  { console, channel, onLog, onNotice, onSaved, onCrossing }: ThreadSurroundings,
 ): Promise<ThreadMachine> {
   const { hypervisor, isFile } = options;
   const send = (message: ToThread) => worker.postMessage(message);
@@ -134,6 +136,8 @@ export function createMachineInThread(
         case 'log':
           log.push(message.line);
           return onLog(message.line);
+        case 'notice':
+          return onNotice(visibleLine(message.line));
         case 'trace':
           return message.crossings.forEach(({ crossing, instructions }) => onCrossing?.(crossing, instructions));
         case 'saved': {

@@ -61,6 +61,21 @@ export function parseSeconds(text: string): number {
   return seconds;
 }
 
+/** Where a debugger may come. */
+export interface DebugOption {
+  address: string;
+  /** 0: any that is free. */
+  port: number;
+}
+
+/** `[HOST:]PORT`. */
+export function parseDebug(text: string): DebugOption {
+  const [, host = '', port] = /^(?:(\[[0-9a-f:.]+\]|[\w.-]*):)?(\d{1,5})$/i.exec(text) ?? [];
+  if (port === undefined || Number(port) > 65535)
+    throw new Failure(`--gdb ${text}: a port from 0 (any) to 65535, such as 1234 or 127.0.0.1:1234`);
+  return { address: host.replace(/^\[|\]$/g, '') || '127.0.0.1', port: Number(port) };
+}
+
 export interface DiskOption {
   path: string;
   readOnly: boolean;

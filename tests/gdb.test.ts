@@ -1,0 +1,148 @@
+/** Debian's gdb and Debian's kernel: `run --gdb` stops at a function of the kernel, shows where, steps, and goes on. */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { test } from 'node:test';
+import { parseKernel } from '../src/boot/image.ts';
+import { readKallsyms } from '../src/boot/kallsyms.ts';
+import { ensureGuest } from '../src/host/node/index.ts';
+import { polyvisor } from './command.ts';
+
+const hasGdb = spawnSync('gdb', ['--version']).status === 0;
+
+/** gdb with a person who types. */
+function startGdb() {
+  const child = spawn('gdb', ['-q', '-nx', '-nh'], { stdio: 'pipe', env: { ...process.env, LC_ALL: 'C' } });
+  let shown = '';
+  let wake = () => {};
+  const hear = (data: Buffer) => {
+    shown += data;
+    wake();
+  };
+  child.stdout.on('data', hear);
+  child.stderr.on('data', hear);
+  /** Types a line. @returns what is shown for it, up to the next prompt */
+  const ask = async (line: string): Promise<string> => {
+    shown = '';
+    // Its output ends with what nobody else says.
+    child.stdin.write(`${line}\necho \\nDONE\\n\n`);
+    while (!shown.includes('\nDONE\n'))
+      await new Promise<void>(resolve => {
+        wake = resolve;
+      });
+    return shown;
+  };
+  return { child, ask };
+}
+
+test('gdb: a breakpoint in the kernel, registers, memory, steps, threads, Ctrl-C', {
+  skip: hasGdb ? false : 'there is no gdb here',
+}, async () => {
+  const guest = await ensureGuest({ architecture: 'amd64' });
+  const { elf } = await parseKernel(readFileSync(guest.kernel));
+  const { address } = readKallsyms(elf!.bytes, true).find(({ name }) => name === 'kernel_execve')!;
+  const gdb = startGdb();
+  let session: Promise<void> | undefined;
+  let failure: unknown;
+  async function debug(where: string): Promise<void> {
+    for (const line of ['set pagination off', 'set confirm off', 'set tcp connect-timeout 20']) await gdb.ask(line);
+    assert.match(await gdb.ask(`target remote ${where}`), /Remote debugging using/);
+    assert.match(await gdb.ask('p $_siginfo'), /DONE/);
+    await gdb.ask(`break *0x${address.toString(16)}`);
+    assert.match(await gdb.ask('continue'), /hit Breakpoint 1, 0x/);
+    const rip = async () => BigInt(/= (0x[0-9a-f]+)/.exec(await gdb.ask('p/x $rip'))![1]!);
+    assert.equal(await rip(), address);
+    assert.match(await gdb.ask('x/s $rdi'), /"\/(?:init|sbin\/modprobe)"/, 'what is to be executed');
+    assert.match(await gdb.ask('p/x $cr0'), /0x8005003[0-9a-f]/);
+    assert.match(await gdb.ask('p $eflags'), /\[ .*IF.*\]/);
+    assert.match(await gdb.ask('info all-registers'), /xmm15 .*\n(.*\n)*.*fs_base.*\n(.*\n)*.*efer/);
+    const length = await gdb.ask('x/2i $rip');
+    const second = BigInt(/\n\s+(0x[0-9a-f]+):/.exec(length)![1]!);
+    await gdb.ask('stepi');
+    assert.equal(await rip(), second, length);
+    const threads = await gdb.ask('info threads');
+    assert.match(threads, /processor 0/);
+    assert.match(threads, /processor 1/);
+    assert.match(await gdb.ask('monitor ops'), /irq\./);
+    await gdb.ask('delete');
+    setTimeout(() => gdb.child.kill('SIGINT'), 3000);
+    assert.match(await gdb.ask('continue'), /received signal SIGINT/);
+    assert.match(await gdb.ask('p $rip'), /= \(/);
+    await gdb.ask('kill');
+  }
+  let said = '';
+  const result = await polyvisor(
+    [
+      'run',
+      '-H',
+      'kvm',
+      '--cpus',
+      '2',
+      '--clock',
+      'virtual',
+      '--gdb',
+      '0',
+      '--timeout',
+      '150',
+      '--exec',
+      'while :; do :; done',
+    ],
+    {
+      limit: 170,
+      onError(text) {
+        said += text;
+        const [, where] = /target remote (127\.0\.0\.1:\d+)/.exec(said) ?? [];
+        if (where)
+          session ??= debug(where)
+            .catch(error => {
+              failure = error;
+            })
+            .finally(() => gdb.child.kill('SIGKILL'));
+      },
+    },
+  );
+  await session;
+  assert.ifError(failure);
+  assert.ok(session, said);
+  assert.equal(result.status, 0, result.stderr);
+});
+
+test('a port that is taken is said, with status 75; so is what is no port, with 64', async () => {
+  const server = createServer();
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  const taken = await polyvisor(['run', '--gdb', `${port}`]);
+  server.close();
+  assert.equal(taken.status, 75);
+  assert.match(taken.stderr, new RegExp(`^polyvisor: --gdb tcp 127.0.0.1:${port}: another program uses this port\n$`));
+  const none = await polyvisor(['run', '--gdb', 'here']);
+  assert.equal(none.status, 64);
+  assert.match(none.stderr, /^polyvisor: --gdb here: a port/);
+});
+
+test('a client that talks nonsense and vanishes does no harm; the next one lets the guest run', async () => {
+  let said = '';
+  let port: number | undefined;
+  const talk = (data: string) =>
+    new Promise<void>(resolve => {
+      const socket = connect(port!, '127.0.0.1', () => socket.write(data));
+      socket.on('error', () => {});
+      socket.once('data', () => socket.resetAndDestroy());
+      // The other side has to hear of it before the next one comes: one at a time.
+      socket.on('close', () => setTimeout(resolve, 500));
+    });
+  const result = await polyvisor(['run', '-H', 'kvm', '--gdb', '0', '--timeout', '150', '--exec', 'echo hello'], {
+    onError(text) {
+      said += text;
+      if (port !== undefined || !/target remote 127/.test(said)) return;
+      port = Number(/127\.0\.0\.1:(\d+)/.exec(said)![1]);
+      void talk(`${'x'.repeat(100_000)}$${'y'.repeat(100_000)}#00$vCont;;#xx`)
+        .then(() => talk('$g#67'))
+        .then(() => talk('$D#44'));
+    },
+  });
+  assert.equal(result.status, 0, result.stderr);
+  assert.equal(result.stdout, 'hello\n');
+  assert.doesNotMatch(result.stderr, /mistake|\n\s+at /);
+});
