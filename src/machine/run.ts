@@ -86,7 +86,8 @@ export class RunLoop {
   async #idle(): Promise<boolean> {
     const { core, time, input, network, processors, scheduler } = this.#parts;
     const { clock, virtual, following } = time;
-    const woken = processors.find(({ vcpu, interrupts }) => !vcpu.waitsForStart && interrupts.awakens);
+    // One that has been woken and is held up by the schedule waits for its release, as time goes on.
+    const woken = processors.find(({ vcpu, interrupts }) => vcpu.halted && !vcpu.waitsForStart && interrupts.awakens);
     if (woken) {
       woken.vcpu.halted = false;
       return true;

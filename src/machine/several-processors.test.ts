@@ -185,3 +185,21 @@ test('what cannot be is refused, and said', async () => {
   await assert.rejects(assemble({ kernel, schedule: -1 }), /-1 is neither "fair" nor a seed/);
   await assert.rejects(assemble({ kernel, cpus: 2, hypervisor: 'vmi' }), /vmi has one processor here/);
 });
+
+test('a processor that the schedule holds up while an interrupt waits for it goes on when it is released', async () => {
+  const HANDLER = 0x100;
+  const VECTOR = 0x40;
+  /** mov ecx, index; mov eax, value; xor edx, edx; wrmsr */
+  const writeMsr16 = (index: number, value: number) => [
+    ...[0x66, 0xb9, ...u32(index), 0x66, 0xb8, ...u32(value), 0x66, 0x31, 0xd2, 0x0f, 0x30],
+  ];
+  // x2APIC mode, enabled; its timer comes every 20 microseconds; sti; hlt; jmp to the hlt.
+  const second = [
+    ...[...writeMsr16(0x1b, 0xfee00c00), ...writeMsr16(0x80f, 0x1ff), ...writeMsr16(0x83e, 0xb)],
+    ...[...writeMsr16(0x832, 0x20000 | VECTOR), ...writeMsr16(0x838, 20_000), 0xfb, HLT, 0xeb, 0xfd],
+  ];
+  const { machine, engine } = await start({ first: [...START_OTHER, ...STOP], second }, { schedule: 1 });
+  engine.memory.copyIn(START + HANDLER, Uint8Array.of(...writeMsr16(0x80b, 0), 0xcf)); // the interrupt's end; iret
+  engine.memory.copyIn(4 * VECTOR, Uint8Array.of(...u16(HANDLER), ...u16(START >> 4)));
+  assert.deepEqual(await machine.run({ instructions: 50_000, timeout: 20 }), { kind: 'stopped' });
+});
