@@ -135,7 +135,8 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
 
   const tscs = core.vcpus.map(({ cpu }) => createTsc(clock, cpu));
   const cpus = core.vcpus.map(
-    (vcpu, index) => new EngineProcessor(vcpu, { clock, log, tsc: tscs[index]!, kill, request }),
+    (vcpu, index) =>
+      new EngineProcessor(vcpu, { clock, log, tsc: tscs[index]!, kill: reason => kill(named(vcpu, reason)), request }),
   );
   let board: Board | undefined;
   const context: HypervisorContext = {
@@ -249,7 +250,7 @@ function connectProcessor(
     },
     random: createRandom(cpu, processor.id, repeats),
     ...(board?.coprocessorError && processor.id === 0 ? { coprocessorError: board.coprocessorError } : {}),
-    kill: ending.kill,
+    kill: reason => ending.kill(named(vcpu, reason)),
     tripleFault: () => ending.end({ kind: 'triple-fault', reason: tripleFaultOf(vcpu) }),
   };
   vcpu.environment = environment;
@@ -262,7 +263,8 @@ function connectProcessor(
 }
 
 /** A processor that shuts down takes the others with it: a board starts anew then (SDM 3A 6.15, interrupt 8). */
-function tripleFaultOf({ core, cpu, index }: Vcpu): string {
-  const who = core.vcpus.length > 1 ? `processor ${index}: ` : '';
-  return who + describeExceptions(cpu).slice(-3).join('; ');
-}
+const tripleFaultOf = (vcpu: Vcpu) => named(vcpu, describeExceptions(vcpu.cpu).slice(-3).join('; '));
+
+/** Where there are several, a reason says whose it is. */
+const named = ({ core, index }: Vcpu, reason: string) =>
+  core.vcpus.length > 1 ? `processor ${index}: ${reason}` : reason;

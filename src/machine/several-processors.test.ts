@@ -1,7 +1,7 @@
 /** Machines with several processors, whose guests are a few instructions: starting, turns, time, and what all of them share. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { tinyKernel } from '../conformance/tiny-elf.ts';
+import { KERNEL_ADDRESS, tinyKernel } from '../conformance/tiny-elf.ts';
 import { assemble } from './machine.ts';
 import type { MachineOptions } from './options.ts';
 
@@ -172,10 +172,90 @@ test('a processor that shuts down ends the run, and is named', async () => {
   assert.match((exit as { reason: string }).reason, /^processor 1: /);
 });
 
-test('processors that all spin with interrupts off are stopped by the time limit', async () => {
-  const guest = { first: [...START_OTHER, ...PAUSE, 0xeb, 0xfc], second: [...PAUSE, 0xeb, 0xfc] };
-  const { machine } = await start(guest);
-  assert.deepEqual(await machine.run({ timeout: 0.3 }), { kind: 'timeout' });
+test('processors that all spin with interrupts off are stopped by the time limit, and each one says where it is', async () => {
+  const startAll = [...writeApic(0x300, 0xc4500), ...writeApic(0x300, 0xc4600 | (START >> 12))]; // all but itself
+  const { machine } = await start(
+    { first: [...startAll, ...PAUSE, 0xeb, 0xfc], second: [...PAUSE, 0xeb, 0xfc] },
+    { cpus: 4 },
+  );
+  assert.deepEqual(await machine.run({ instructions: 100_000 }), { kind: 'stopped' });
+  assert.deepEqual(await machine.run({ timeout: 0.1 }), { kind: 'timeout' });
+  const places = [...machine.describe().matchAll(/^processor (\d):.*?^ rip ([0-9a-f]{16})/gms)];
+  assert.deepEqual(
+    places.map(([, processor]) => processor),
+    ['0', '1', '2', '3'],
+  );
+  const [first, ...others] = places.map(([, , rip]) => Number.parseInt(rip!, 16));
+  assert.ok(first! >= KERNEL_ADDRESS + startAll.length && first! < KERNEL_ADDRESS + startAll.length + 4);
+  for (const rip of others) assert.ok(rip < 4, `${rip}: relative to the segment`);
+});
+
+describe('bad messages', () => {
+  const FOR_EVER = [0xeb, 0xfe];
+  /** mov [ICR], command; jmp again */
+  const send = (command: number) => writeApic(0x300, command);
+  const storm = (...commands: number[]) => {
+    const sends = commands.flatMap(send);
+    return [...sends, 0xeb, -(sends.length + 2) & 0xff];
+  };
+  const ALL_BUT_ITSELF = 3 << 18;
+  const TICKS = SHARED + 32;
+
+  test('an NMI at every other instruction leaves the processor its time', async () => {
+    // inc dword [FLAG]; jmp again. At 0x40 the handler: inc dword [TICKS]; iret
+    const second = [...OWN_SEGMENT, 0x66, 0xff, 0x06, ...u16(FLAG - START), 0xeb, 0xf9];
+    const { machine, engine } = await start({ first: [...START_OTHER, ...storm(ALL_BUT_ITSELF | 0x4400)], second });
+    engine.memory.copyIn(START + 0x40, Uint8Array.from([0x66, 0xff, 0x06, ...u16(TICKS - START), 0xcf]));
+    engine.memory.copyIn(4 * 2, Uint8Array.from([...u16(0x40), ...u16(START >> 4)]));
+    engine.core.vcpus[1]!.cpu.setGpr(4, 0x4000n);
+    assert.deepEqual(await machine.run({ instructions: 400_000 }), { kind: 'stopped' });
+    assert.ok(engine.memory.read32(TICKS) > 1, `${engine.memory.read32(TICKS)} NMIs`);
+    assert.ok(engine.memory.read32(FLAG) > 50_000, `${engine.memory.read32(FLAG)} turns of its loop`);
+    for (const { instructions } of engine.core.vcpus) assert.ok(instructions > 150_000, `${instructions}`);
+  });
+
+  test('a processor that is started again and again', async () => {
+    const first = storm(ALL_BUT_ITSELF | 0x4500, ALL_BUT_ITSELF | START_UP, ALL_BUT_ITSELF | START_UP);
+    const second = [...OWN_SEGMENT, 0x66, 0xff, 0x06, ...u16(FLAG - START), ...FOR_EVER];
+    const { machine, engine } = await start({ first, second }, { schedule: 1 });
+    assert.deepEqual(await machine.run({ instructions: 200_000 }), { kind: 'stopped' });
+    assert.ok(engine.memory.read32(FLAG) > 0, 'it was under way now and then');
+    const many = await start({ first, second }, { cpus: 64 });
+    assert.deepEqual(await many.machine.run({ timeout: 0.1 }), { kind: 'timeout' });
+  });
+
+  test('interrupts to itself that it never takes', async () => {
+    const vectors = Array.from({ length: 256 }, (_, vector) => send((1 << 18) | 0x4000 | vector)).flat();
+    const { machine } = await start({ first: [...writeApic(0xf0, 0x1ff), CLI, ...vectors, HLT], second: [] });
+    assert.deepEqual(await machine.run({ instructions: 1_000_000 }), { kind: 'dead-halt' });
+  });
+
+  test('of every mode, to nobody', async () => {
+    const first: number[] = [];
+    for (const destination of [2, 0x40, 0xfe])
+      for (let mode = 0; mode < 8; mode++)
+        for (const level of [0, 1 << 14, 1 << 15]) {
+          const command = (mode << 8) | level;
+          first.push(...sendTo(destination, command), ...sendTo(destination, command | 0xff));
+        }
+    // Logical: nobody has a logical id yet.
+    for (let mode = 0; mode < 8; mode++) first.push(...sendTo(0, (1 << 11) | (mode << 8) | 0x4020));
+    const { machine, engine } = await start({ first: [...first, ...STOP], second: [] });
+    assert.deepEqual(await machine.run({ instructions: 1_000_000 }), { kind: 'dead-halt' });
+    assert.equal(engine.core.vcpus[1]!.waitsForStart, true);
+    assert.equal(engine.core.vcpus[1]!.instructions, 0);
+  });
+
+  test('a start where no RAM is ends the run and names the processor; one in the ROM comes to the reset of a firmware', async () => {
+    for (const [page, exit] of [
+      [0xa0, { kind: 'killed', reason: 'processor 1: execution at 0xa0000 (linear 0xa0000), where no RAM is' }],
+      [0xff, { kind: 'reset' }],
+    ] as const) {
+      const first = [...sendTo(1, INIT), ...sendTo(1, 0x4600 | page), ...FOR_EVER];
+      const { machine } = await start({ first, second: [] });
+      assert.deepEqual(await machine.run({ instructions: 10_000_000 }), exit);
+    }
+  });
 });
 
 test('what cannot be is refused, and said', async () => {

@@ -41,7 +41,8 @@ const FEATURES =
 
 function cpuid(_cpu: Processor, leaf: number, _subleaf: number, natively: () => CpuidResult) {
   if (leaf === 1) return withHypervisor(natively());
-  // As KVM does by default, since a guest may move to another host: a Linux that sees the bit prefers the plain TSC.
+  // As KVM does by default, since a guest may move to another host: a Linux that sees the bit prefers the plain TSC. Of an
+  // AMD processor without it Linux 6.1 believes that several have TSCs that differ, and says so; under QEMU's -cpu EPYC, too.
   if (leaf === 0x80000007) return withoutInvariantTsc(natively());
   if (leaf === KVM_CPUID_SIGNATURE) return signatureLeaf(KVM_CPUID_FEATURES, 'KVMKVMKVM');
   if (leaf === KVM_CPUID_FEATURES) return { eax: FEATURES >>> 0, ebx: 0, ecx: 0, edx: 0 };
