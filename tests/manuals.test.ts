@@ -1,0 +1,41 @@
+/** Lists of checks written from the processors' manuals alone (guests/manuals), each a kernel, in both tiers. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { tinyKernel } from '../src/conformance/tiny-elf.ts';
+import { createMachine } from '../src/index.ts';
+import { linked } from './assembled.ts';
+
+const EXIT_PORT = 0x501;
+/** Of each list: how many checks one round has, and how many hundred rounds make it hot (0: one round). */
+const LISTS = [
+  { name: 'exceptions', checks: 461, hundreds: 10, cpus: 1 },
+  { name: 'paging', checks: 156, hundreds: 10, cpus: 1 },
+  { name: 'apic', checks: 72, hundreds: 0, cpus: 1 },
+  { name: 'icr', checks: 53, hundreds: 0, cpus: 2 },
+] as const;
+
+for (const { name, checks, hundreds, cpus } of LISTS)
+  for (const engine of ['interpreter', 'jit'] as const)
+    test(`${name} (${engine})`, async () => {
+      let text = '';
+      const rounds = engine === 'jit' ? hundreds : 0;
+      const machine = await createMachine({
+        kernel: tinyKernel([...linked(`manuals/${name}`)]),
+        memory: 64 << 20,
+        engine,
+        cpus,
+        console: { write: data => void (text += new TextDecoder().decode(data)), onInput() {} },
+        devices: slot => {
+          slot.ports('exit port', EXIT_PORT, 1, {
+            read: () => rounds,
+            write: (_offset, _width, value) => slot.request('power-off', value),
+          });
+          return [];
+        },
+      });
+      const exit = await machine.run({ instructions: 400_000_000 });
+      assert.equal(text, `ok ${checks * Math.max(1, rounds * 100)}\n`);
+      assert.deepEqual(exit, { kind: 'power-off', status: 0 });
+      const { regions = 0 } = machine.statistics.translation ?? {};
+      if (rounds > 0) assert.ok(regions > 0, 'nothing became hot: the test shows nothing');
+    });
