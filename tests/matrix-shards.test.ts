@@ -89,11 +89,8 @@ describe('four shards', { timeout: 300_000 }, () => {
     const cases: [files: string[], status: number, says: RegExp][] = [
       [[...shards.slice(0, 3), other], 65, /other\.json: of another run than .*1\.json: the bytes of a kernel/],
       [shards.slice(1), 65, /1 shard of 4 missing: 1\/4; run/],
-      [[...shards, shards[0]!], 65, /1\.json: shard 1 of 4, as is/],
-      [[path('whole.json')], 65, /whole\.json: the report of a whole run/],
       [[file('cut.json', readFileSync(shards[0]!, 'utf8').slice(0, 900))], 65, /cut\.json: not JSON/],
       [['/nonexistent'], 66, /nonexistent: no such file/],
-      [[], 64, /missing required argument/],
       [['--history', file('bad.jsonl', '\n{'), ...shards], 65, /--history .*bad\.jsonl: line 2 is not JSON/],
       [['--history', '/nonexistent/h', ...shards], 74, /nonexistent\/h: no such file/],
     ];
