@@ -25,16 +25,19 @@ export function pvHypercalls(domain: () => PvDomain, differences: HypercallTable
     ...cpuHypercalls(domain),
     ...mmuHypercalls(domain),
     ...pvMemoryOp(domain),
-    ...vcpu_op({
-      [VCPUOP_initialise]: initialise((call, vcpu, argument) => initialisePv(domain(), call, vcpu, argument)),
-      [VCPUOP_send_nmi](_, vcpu, argument) {
-        if (argument !== 0n) return -EINVAL;
-        domain().of(vcpu).state.nmiPending = true;
-        vcpu.wake();
-        vcpu.cpu.attention();
-        return 0;
+    ...vcpu_op(
+      {
+        [VCPUOP_initialise]: initialise((call, vcpu, argument) => initialisePv(domain(), call, vcpu, argument)),
+        [VCPUOP_send_nmi](_, vcpu, argument) {
+          if (argument !== 0n) return -EINVAL;
+          domain().of(vcpu).state.nmiPending = true;
+          vcpu.wake();
+          vcpu.cpu.attention();
+          return 0;
+        },
       },
-    }),
+      'VCPUOP_initialise takes no image of the FPU, and 32-bit guests have one processor',
+    ),
     ...differences,
   };
   return table;

@@ -137,8 +137,11 @@ const operations: Readonly<Record<number, VcpuOperation>> = {
   },
 };
 
-/** The vcpu_op entry, with the operations that one kind of guest adds. */
-export function vcpu_op(differences: Readonly<Record<number, VcpuOperation>>): HypercallTable {
+/**
+ * The vcpu_op entry, with the operations that one kind of guest adds.
+ * @param note what is missing in them
+ */
+export function vcpu_op(differences: Readonly<Record<number, VcpuOperation>>, note?: string): HypercallTable {
   const all: Operations = Object.fromEntries(
     Object.entries({ ...operations, ...differences }).map(([command, run]) => [command, onVcpu(run)]),
   );
@@ -146,7 +149,7 @@ export function vcpu_op(differences: Readonly<Record<number, VcpuOperation>>): H
     [__HYPERVISOR_vcpu_op]: {
       name: 'HYPERVISOR_vcpu_op',
       arguments: ['cmd', 'vcpuid', 'extra_args'],
-      status: 'done',
+      ...(note === undefined ? { status: 'done' } : { status: 'partly', note }),
       // Xen looks for the processor before it looks at the command.
       run: call =>
         call.domain.vcpus[call.uint(1)] ? operate('vcpu_op', all, call, call.uint(0), call.argument(2)) : -ENOENT,
