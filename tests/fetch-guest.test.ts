@@ -66,11 +66,15 @@ test('SIGTERM ends it while it asks apt', { timeout: 120_000 }, async () => {
 
 test('making it takes no memory of the process that goes on to run it', { timeout: 240_000 }, async () => {
   const cache = await cacheWithPackages('memory');
-  const result = await polyvisor(['run', '--memory', '96M', '--exec', 'true'], {
-    env: { POLYVISOR_CACHE: cache },
-    limit: 200,
-  });
-  assert.equal(result.status, 0, result.stderr);
-  assert.match(result.stderr, /Unpacking/);
-  assert.ok(result.peakMemory < 296 * 2 ** 20, `${Math.round(result.peakMemory / 2 ** 20)} MiB`);
+  const run = () =>
+    polyvisor(['run', '--memory', '96M', '--exec', 'true'], { env: { POLYVISOR_CACHE: cache }, limit: 110 });
+  const first = await run();
+  assert.equal(first.status, 0, first.stderr);
+  assert.match(first.stderr, /Unpacking/);
+  const second = await run();
+  assert.equal(second.status, 0, second.stderr);
+  assert.doesNotMatch(second.stderr, /Unpacking/);
+  // What two runs differ by is some 20 MiB; unpacking takes 250.
+  const [made, found] = [first, second].map(({ peakMemory }) => peakMemory / 2 ** 20);
+  assert.ok(made < found + 80, `${Math.round(made)} MiB, and ${Math.round(found)} where the guest was there`);
 });

@@ -133,7 +133,8 @@ test('the host’s own root: its programs run, streams stay apart, its files sta
     [`perl it's "one",two\nof the host\nof the host\nfile\n65534\n100\n${here}\nFROM STDIN\n`, 7],
     stderr,
   );
-  assert.match(stderr, /^to stderr\nby its name$/m);
+  // The host's folder is not the guest's to write to, and the programs say so between the two.
+  assert.match(stderr, /^to stderr$[^]*^by its name$/m);
   assert.deepEqual(statSync(join(here, 'file'), { bigint: true }), before);
   assert.equal(readFileSync(join(here, 'file'), 'utf8'), 'of the host\n');
   assert.deepEqual(readdirSync(here), ['file']);
