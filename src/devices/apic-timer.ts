@@ -23,8 +23,6 @@ const initial = () => ({
   /** The initial-count register. */
   initial: 0,
   divideRegister: 0,
-  /** Clock ticks per count: 1, 2, 4 … 128. */
-  divisor: 2,
   /** When the present count-down from `initial` started, in the clock's nanoseconds. */
   start: 0,
   running: false,
@@ -45,7 +43,7 @@ export class ApicTimer {
    * @param expired called at each expiry, masked or not
    */
   constructor(states: States, name: string, clock: Clock, tsc: TimeStampCounter, expired: () => void) {
-    this.#state = states.state(name, 1, initial);
+    this.#state = states.state(name, 2, initial);
     this.#expiry = clock.timer(name, () => this.#onExpiry());
     this.#clock = clock;
     this.#tsc = tsc;
@@ -90,7 +88,7 @@ export class ApicTimer {
   /** The current-count register, 0 to 2^32-1. */
   get currentCount(): number {
     if (!this.#state.running || this.#state.mode === 'tsc-deadline') return 0;
-    const counted = Math.floor((this.#clock.now() - this.#state.start) / (this.#state.divisor * NANOSECONDS_PER_TICK));
+    const counted = Math.floor((this.#clock.now() - this.#state.start) / (this.#divisor * NANOSECONDS_PER_TICK));
     if (counted < this.#state.initial) return this.#state.initial - counted;
     return this.#state.mode === 'periodic' ? this.#state.initial - (counted % this.#state.initial) : 0;
   }
@@ -99,15 +97,12 @@ export class ApicTimer {
     return this.#state.divideRegister;
   }
 
-  /** The divide configuration register: bits 3, 1 and 0 hold log2(divisor) - 1, where 7 means 1. */
   set divide(value: number) {
     const left = this.currentCount;
     this.#state.divideRegister = value & 0xb;
-    const code = (value & 3) | ((value >> 1) & 4);
-    this.#state.divisor = 1 << ((code + 1) & 7);
     if (!this.#state.running || this.#state.mode === 'tsc-deadline') return;
     // What is left of the count goes on at the new pace.
-    this.#state.start = this.#clock.now() - (this.#state.initial - left) * this.#state.divisor * NANOSECONDS_PER_TICK;
+    this.#state.start = this.#clock.now() - (this.#state.initial - left) * this.#divisor * NANOSECONDS_PER_TICK;
     this.#arm(this.#state.start + this.#period);
   }
 
@@ -128,8 +123,15 @@ export class ApicTimer {
     if (this.#state.deadline !== 0n) this.#armDeadline();
   }
 
+  /** Clock ticks per count: 1, 2, 4 … 128. Bits 3, 1 and 0 of the divide configuration register hold log2 of it - 1; 7 means 1. */
+  get #divisor(): number {
+    const value = this.#state.divideRegister;
+    return 1 << ((((value & 3) | ((value >> 1) & 4)) + 1) & 7);
+  }
+
+  /** In nanoseconds. At least one, whatever was restored: a timer that is always due would keep the guest from executing. */
   get #period(): number {
-    return this.#state.initial * this.#state.divisor * NANOSECONDS_PER_TICK;
+    return Math.max(1, this.#state.initial * this.#divisor * NANOSECONDS_PER_TICK);
   }
 
   #armDeadline(): void {
