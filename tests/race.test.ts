@@ -1,12 +1,13 @@
 /** A guest with a planted race: seeds find it, the fair schedule does not, and the seed that found it finds it again. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { tinyKernel } from '../src/conformance/tiny-elf.ts';
 import { createMachine } from '../src/index.ts';
+import type { CellResult, MatrixReport } from '../src/matrix/result.ts';
 import { assembled } from './assembled.ts';
 import { polyvisor, program } from './command.ts';
 
@@ -54,6 +55,41 @@ test('run --schedule A-B names the seed that finds it, and the command that find
   const again = spawnSync('sh', ['-c', `exec "$0" ${line}`, program], { encoding: 'utf8', timeout: 60_000 });
   assert.equal(again.status, 123, again.stderr);
   assert.equal(again.stdout, 'an update was lost\n');
+});
+
+test('matrix --schedules names the seed that finds it in every report, and the command that finds it again', async () => {
+  const path = (name: string) => join(folder, name);
+  const words = ['matrix', file, '-H', 'bare', '-m', '16M', '--cpus', '2', '-i', file, '--until', 'no update lost'];
+  const reports = ['--json', path('r.json'), '--html', path('r.html'), '--junit', path('r.xml'), '--markdown'];
+  const { status, stdout, stderr } = await polyvisor([
+    ...words,
+    ...reports,
+    `--schedules=${Math.max(1, found - 1)}-${found + 1}`,
+  ]);
+  assert.equal(status, 1, stderr);
+  assert.match(stderr, new RegExp(`bare schedule ${found}  hung`));
+  const { cells } = JSON.parse(readFileSync(path('r.json'), 'utf8')) as MatrixReport;
+  assert.equal(cells.length, 1, 'one cell, however many seeds');
+  const [{ verdict, reason, schedules, repeat }] = cells as [CellResult];
+  assert.equal(verdict, 'hung');
+  assert.match(reason, new RegExp(`^schedule ${found}: .*; \\d of \\d schedules (is|are) red: ${found}\\b`));
+  const red = schedules!.find(({ seed }) => seed === found)!;
+  assert.equal(red.verdict, 'hung');
+  assert.ok(schedules!.some(run => run.verdict === 'passed'));
+  assert.match(stdout, /^```text\npolyvisor matrix /m);
+  assert.ok(readFileSync(path('r.html'), 'utf8').includes('<h3>Once more</h3>'));
+  assert.match(readFileSync(path('r.xml'), 'utf8'), /<failure type="hung" .*>polyvisor matrix /);
+  // The shell takes it as it is printed, and the run is the same to the instruction.
+  const line = repeat!.replace(/^polyvisor /, '');
+  const again = spawnSync('sh', ['-c', `exec "$0" ${line} --json "$1"`, program, path('again.json')], {
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
+  assert.equal(again.status, 1, again.stderr);
+  const [once] = (JSON.parse(readFileSync(path('again.json'), 'utf8')) as MatrixReport).cells;
+  assert.deepEqual([once!.verdict, once!.total.instructions], ['hung', red.instructions]);
+  const plain = await polyvisor([...words, `--schedules=${found}-${found}`]);
+  assert.match(plain.stdout, /\n {2}once more: polyvisor matrix .* --schedule \d+\n/);
 });
 
 test('schedules that all end well, and what cannot be', async () => {

@@ -163,6 +163,10 @@ function addMatrix(program: Command, finish: Finish): Command {
     .option('-m, --memory <size>', 'RAM of each cell', '256M')
     .option('--cpus <number[,sockets=,cores=,threads=]>', 'processors of each cell', '1')
     .option('--schedule <fair|seed>', 'how they take turns', 'fair')
+    .option(
+      '--schedules <number|first-last>',
+      'each cell under so many seeds; of a red one, the command that repeats it',
+    )
     .option('--test <file>', "a shell script whose exit status is the cell's, instead of the built-in test")
     .option('--until <text>', 'no test: a cell has passed when its console shows TEXT')
     .option('--clock <clock>', 'guest time: "virtual" counts instructions, "host" follows the wall', 'virtual')

@@ -11,6 +11,8 @@ import { readInput } from './input-file.ts';
 import { digest } from './matrix-plan.ts';
 
 export interface MatrixKernel extends KernelInfo {
+  /** What names it on a command line. */
+  word: string;
   initrd: string;
   /** Undefined where the file is no kernel. */
   image: KernelImage | undefined;
@@ -28,7 +30,7 @@ export async function findKernels(words: readonly string[], initrd: string | und
   for (const word of words.length > 0 ? words : [GUEST_KERNELS.amd64[0].flavour]) {
     const debian = statSync(word, { throwIfNoEntry: false })?.isFile() ? undefined : guestKernel(word);
     const guest = debian && (await fetchGuest(debian));
-    kernels.push(await findKernel(guest?.kernel ?? word, guest, initrd, kernels));
+    kernels.push({ word, ...(await findKernel(guest?.kernel ?? word, guest, initrd, kernels)) });
   }
   return kernels;
 }
@@ -38,7 +40,7 @@ async function findKernel(
   guest: Guest | undefined,
   initrd: string | undefined,
   others: readonly MatrixKernel[],
-): Promise<MatrixKernel> {
+): Promise<Omit<MatrixKernel, 'word'>> {
   const bytes = readKernel(file);
   let image: KernelImage | undefined;
   let error = '';

@@ -19,9 +19,11 @@ export function describeHypervisors(columns: readonly MatrixHypervisor[]) {
  * limit, where reports go.
  */
 export function settingsDigest(settings: MatrixSettings): string {
-  const { initrd, test, until, append, memory, cpus, schedule, clock, limit, engine } = settings;
+  const { initrd, test, until, append, memory, cpus, schedule, seeds, clock, limit, engine } = settings;
   const files = [initrd, test].map(digestOf);
-  return digest(JSON.stringify({ files, options: [until, append, memory, cpus, schedule, clock, limit, engine] }));
+  return digest(
+    JSON.stringify({ files, options: [until, append, memory, cpus, seeds ?? schedule, clock, limit, engine] }),
+  );
 }
 
 /** The same in all shards of a run: what cells there are, what they do, how they are dealt and judged. */

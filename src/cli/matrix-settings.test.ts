@@ -18,6 +18,23 @@ test('a share of the cells', () => {
     assert.throws(() => parse(text), /^Failure: --shard .*: which share of how many, such as 1\/4/);
 });
 
+test('several schedules', () => {
+  const parse = (more: object) => parseMatrixSettings({ ...options, cpus: '2', ...more });
+  assert.deepEqual(parse({ schedules: '20' }).seeds, { first: 1, last: 20 });
+  assert.deepEqual(parse({ schedules: '7-9' }).seeds, { first: 7, last: 9 });
+  assert.equal(parse({}).seeds, undefined);
+  for (const text of ['', '0', '-1', '1-', '9-7', '1.5', '10001', '1-99999999', '4294967296-4294967297'])
+    assert.throws(
+      () => parse({ schedules: text }),
+      /--schedules .*: how many, from 1 to 10000, or the first seed/,
+      text,
+    );
+  assert.throws(() => parse({ schedules: '5', schedule: '3' }), /--schedules 5: and --schedule 3/);
+  assert.throws(() => parse({ schedules: '5', clock: 'host' }), /--schedules 5: with the host's clock/);
+  assert.throws(() => parse({ schedules: '5', cpus: '1' }), /--schedules 5: .*add --cpus/);
+  assert.throws(() => parse({ schedules: '5', trace: 'folder' }), /--schedules 5: --trace is for one boot/);
+});
+
 test('a control, beside what is tested', () => {
   const parse = (more: object) => parseMatrixSettings({ ...options, ...more });
   const names = (more: object) => parse(more).hypervisors.map(({ name }) => name);

@@ -9,6 +9,7 @@ import type { HypervisorModule } from '../paravirt/operations.ts';
 import type { Topology } from '../x86/topology.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
+import { parseSchedules, type Seeds } from './seeds.ts';
 import { CLOCKS, ENGINES } from './settings.ts';
 import { isFileName, oneOf, parseCpus, parseHypervisor, parseMemory, parseSchedule, parseSeconds } from './values.ts';
 
@@ -22,6 +23,7 @@ export interface MatrixOptions {
   memory: string;
   cpus: string;
   schedule: string;
+  schedules?: string;
   clock: string;
   engine?: string;
   jobs?: string;
@@ -58,6 +60,8 @@ export interface MatrixSettings {
   memory: number;
   cpus: Topology;
   schedule: ScheduleOption;
+  /** Each cell is run under each of these instead. */
+  seeds: Seeds | undefined;
   clock: (typeof CLOCKS)[number];
   engine: 'jit' | 'interpreter' | undefined;
   jobs: number;
@@ -108,6 +112,7 @@ export function parseMatrixSettings(options: MatrixOptions): MatrixSettings {
     memory: parseMemory(options.memory),
     cpus: parseCpus(options.cpus),
     schedule: parseSchedule(options.schedule),
+    seeds: options.schedules === undefined ? undefined : parseSeedsFor(options.schedules, options),
     clock: oneOf('--clock', CLOCKS)(options.clock),
     engine,
     jobs: options.jobs === undefined ? availableParallelism() : parseJobs(options.jobs),
@@ -157,6 +162,21 @@ function withOptions(words: readonly string[]): string[] {
     else names.push(word);
   }
   return names;
+}
+
+/** @throws Failure where seeds cannot repeat themselves, or make no difference. */
+function parseSeedsFor(text: string, { schedule, clock, cpus, trace }: MatrixOptions): Seeds {
+  const option = `--schedules ${text}`;
+  if (schedule !== 'fair') throw new Failure(`${option}: and --schedule ${schedule}: give one of them`);
+  if (clock !== 'virtual')
+    throw new Failure(`${option}: with the host's clock no seed repeats itself: leave out --clock ${clock}`);
+  if (parseCpus(cpus).cpus === 1)
+    throw new Failure(`${option}: one processor always has its turn: add --cpus with 2 or more`);
+  if (trace !== undefined)
+    throw new Failure(
+      `${option}: --trace is for one boot a cell: give it with --schedule and the seed that you are after`,
+    );
+  return parseSchedules(text);
 }
 
 function parseJobs(text: string): number {

@@ -26,9 +26,11 @@ export function createMatrixView(specs: readonly CellSpec[], stream: NodeJS.Writ
   // In a terminal, where there is little room, what all rows share is said once, above them.
   const kernels = new Set(specs.map(({ kernel }) => kernel));
   const heading = live && kernels.size === 1 ? printable([...kernels][0]!) : undefined;
-  const names = specs.map(({ kernel, hypervisor }) =>
-    printable(heading === undefined ? `${kernel} ${hypervisor}` : hypervisor),
-  );
+  const schedules = new Set(specs.map(({ schedule }) => schedule));
+  const names = specs.map(({ kernel, hypervisor, schedule }) => {
+    const which = schedules.size > 1 ? [hypervisor, 'schedule', schedule] : [hypervisor];
+    return printable((heading === undefined ? [kernel, ...which] : which).join(' '));
+  });
   const width = Math.max(...names.map(name => name.length), 0);
   /** Lengths of the lines that stand there. */
   let drawn: number[] = [];

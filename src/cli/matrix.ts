@@ -20,6 +20,7 @@ import { readInput } from './input-file.ts';
 import { findKernels, type MatrixKernel } from './matrix-kernels.ts';
 import { checkOutputs, readHistory, readReport, writeReports } from './matrix-output.ts';
 import { describeHypervisors, planOf, settingsDigest } from './matrix-plan.ts';
+import { repeatCommand, withSeeds } from './matrix-schedules.ts';
 import {
   type MatrixHypervisor,
   type MatrixOptions,
@@ -45,7 +46,7 @@ export async function matrix(words: readonly string[], options: MatrixOptions): 
   const most = Math.max(1, words.length) * settings.hypervisors.length;
   const processes = startCellProcesses(Math.min(settings.jobs, most));
   try {
-    return await runMatrix(words, settings, script, before, earlier, processes);
+    return await runMatrix(words, options, settings, script, before, earlier, processes);
   } finally {
     processes.end();
   }
@@ -53,6 +54,7 @@ export async function matrix(words: readonly string[], options: MatrixOptions): 
 
 async function runMatrix(
   words: readonly string[],
+  options: MatrixOptions,
   settings: MatrixSettings,
   script: string | undefined,
   before: MatrixReport | undefined,
@@ -69,13 +71,13 @@ async function runMatrix(
   const share = shard ? dealCells(known, shard.count)[shard.index - 1]! : [...all.keys()];
   // Before the cells run: somebody may change the files meanwhile.
   const columns = describeHypervisors(settings.hypervisors);
-  const options = settingsDigest(settings);
+  const given = settingsDigest(settings);
   const plan = shard && planOf(kernels, columns, settings);
-  const [specs, ready, costs] = [all, judged, known].map(list => share.map(index => list[index])) as [
-    typeof all,
-    typeof judged,
-    typeof known,
-  ];
+  const planned = share.map(index => ({ spec: all[index]!, ready: judged[index], cost: known[index]! }));
+  const { runs, fold } = withSeeds(planned, settings.seeds, (spec, seed) =>
+    repeatCommand(options, kernels.find(({ name }) => name === spec.kernel)!, spec, seed),
+  );
+  const specs = runs.map(({ spec }) => spec);
   const view = createMatrixView(specs);
   const started = performance.now();
   const date = new Date().toISOString();
@@ -87,8 +89,10 @@ async function runMatrix(
   };
   // Listened for before there is a cell: a signal that comes while the first one starts would end this process alone.
   for (const name of Object.keys(SIGNALS)) process.on(name, onSignal);
-  const runner = runCells(specs, ready, longestFirst(costs), settings.jobs, processes, view);
-  const cells = await runner.results;
+  const ready = runs.map(({ ready }) => ready);
+  const order = longestFirst(runs.map(({ cost }) => cost));
+  const runner = runCells(specs, ready, order, settings.jobs, processes, view);
+  const cells = fold(await runner.results);
   view.close();
 
   const report: MatrixReport = {
@@ -99,7 +103,7 @@ async function runMatrix(
     test: settings.until !== undefined ? `until: ${settings.until}` : (settings.test ?? 'built-in'),
     kernels: kernels.map(({ name, description, file, size, digest }) => ({ name, description, file, size, digest })),
     hypervisors: columns,
-    settings: options,
+    settings: given,
     cells,
     wallTime: (performance.now() - started) / 1000,
     jobs: settings.jobs,

@@ -8,6 +8,7 @@ import { status } from './exit-status.ts';
 import { Failure } from './failure.ts';
 import { parseSeeds, type Seeds } from './seeds.ts';
 import { parseSettings, type RunOptions } from './settings.ts';
+import { shellLine } from './shell-words.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
@@ -39,7 +40,7 @@ export async function runSchedules(options: RunOptions, words: readonly string[]
     first ||= ended;
     if (isOfAllRuns(ended, options)) return ended;
     red.push(seed);
-    say(`schedule ${seed} ended with status ${ended}; once more: ${['polyvisor', ...command].map(quoted).join(' ')}`);
+    say(`schedule ${seed} ended with status ${ended}; once more: ${shellLine(['polyvisor', ...command])}`);
   }
   const schedules = `${done} schedule${done === 1 ? '' : 's'}`;
   say(
@@ -101,6 +102,3 @@ function runOnce(words: readonly string[]): Promise<{ ended: number; signal?: (t
 }
 
 const say = (line: string) => void process.stderr.write(`polyvisor: ${line}\n`);
-
-/** For a shell. */
-const quoted = (word: string) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);

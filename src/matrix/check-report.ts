@@ -9,6 +9,7 @@ import {
   FORMAT,
   type MatrixReport,
   PHASES,
+  type ScheduleRun,
   type ShardRun,
   VERDICTS,
 } from './result.ts';
@@ -22,10 +23,13 @@ const counts = tableOf(number);
 
 const change: Members<Change> = { what: text, before: text, after: text, worse: truth, share: optional(number) };
 
+const verdict = oneOf(Object.keys(VERDICTS));
+const scheduleRun: Members<ScheduleRun> = { seed: number, verdict, reason: text, instructions: number };
+
 const cell: Members<CellResult> = {
   kernel: text,
   hypervisor: text,
-  verdict: oneOf(Object.keys(VERDICTS)),
+  verdict,
   reason: text,
   phase: optional(phase),
   phases: listOf(shape({ phase, ...cost })),
@@ -56,6 +60,8 @@ const cell: Members<CellResult> = {
   consoleBytes: number,
   state: optional(text),
   changes: optional(listOf(shape(change))),
+  schedules: optional(listOf(shape(scheduleRun))),
+  repeat: optional(text),
   shard: optional(number),
 };
 

@@ -1,8 +1,9 @@
 /** One cell's part of the report, folded: what it found, what it used, how it ended, and its console. */
 
 import { escapeHtml } from './escape.ts';
-import { formatCount, formatSeconds } from './format.ts';
-import { type CellResult, PHASE_MEANINGS } from './result.ts';
+import { formatCount, formatSeconds, plural } from './format.ts';
+import { type CellResult, isGood, PHASE_MEANINGS, type ScheduleRun } from './result.ts';
+import { describeRed, redSeeds } from './schedules.ts';
 
 /** Registers, hypercalls and ports beyond the most used are left to the JSON. */
 const MOST_ROWS = 25;
@@ -12,6 +13,8 @@ export function cellDetails(cell: CellResult, id: string, where?: string): strin
   const { kernel, hypervisor, verdict, reason, phases, found, counts, state, console, consoleBytes } = cell;
   const parts: string[] = [];
   if (reason) parts.push(`<p>${escapeHtml(reason)}</p>`);
+  if (cell.schedules) parts.push(scheduleTable(cell.schedules));
+  if (cell.repeat !== undefined) parts.push('<h3>Once more</h3>', preformatted(cell.repeat));
   const facts: [string, string | undefined][] = [
     ['hypervisor found', found.hypervisor],
     ['platform', found.platform],
@@ -49,6 +52,18 @@ export function cellDetails(cell: CellResult, id: string, where?: string): strin
   if (console !== '')
     parts.push(`<h3>Console, ${consoleBytes.toLocaleString('en')} bytes</h3>`, preformatted(console.trimEnd()));
   return `<details id="${id}"><summary>${escapeHtml(kernel)} on ${escapeHtml(hypervisor)}: ${verdict}</summary>\n${parts.join('\n')}\n</details>`;
+}
+
+/** Those that went wrong, in rows; of the others, that they did not. */
+function scheduleTable(runs: readonly ScheduleRun[]): string {
+  const seeds = redSeeds(runs);
+  if (seeds.length === 0) return `<p>${plural(runs.length, 'schedule')}, none of them red</p>`;
+  const red = runs.filter(({ verdict }) => !isGood(verdict)).slice(0, MOST_ROWS);
+  const rows = red.map(
+    ({ seed, verdict, reason, instructions }) =>
+      `<tr><th>${seed}</th><td>${verdict}</td><td class="number">${formatCount(instructions)}</td><td>${escapeHtml(reason)}</td></tr>`,
+  );
+  return `<h3>Schedules</h3><p>${describeRed(seeds, runs.length)}</p><div class="wide"><table class="lines"><tr><th>seed</th><th></th><th>instructions</th><th></th></tr>${rows.join('')}</table></div>`;
 }
 
 function countTable(title: string, table: Readonly<Record<string, number>>): string {

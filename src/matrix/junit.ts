@@ -34,7 +34,9 @@ function testCase(cell: CellResult): string {
   const body: string[] = [];
   if (verdict === 'not built for it') body.push(`<skipped ${attributes({ message: reason })}/>`);
   else if (!isGood(verdict))
-    body.push(`<failure ${attributes({ type: verdict, message: reason })}>${escapeHtml(cell.state ?? '')}</failure>`);
+    body.push(
+      `<failure ${attributes({ type: verdict, message: reason })}>${escapeHtml([cell.repeat ?? [], cell.state ?? []].flat().join('\n'))}</failure>`,
+    );
   else if (worse.length > 0) {
     const message = worse.map(({ what, before, after }) => `${what}: ${before} → ${after}`).join('; ');
     body.push(`<failure ${attributes({ type: 'worse than the baseline', message })}/>`);

@@ -28,6 +28,7 @@ export function markdownReport(report: MatrixReport): string {
     parts.push(
       `\n${escapeMarkdown(`${cell.kernel} on ${cell.hypervisor}`)}: **${cell.verdict}**: ${escapeMarkdown(cell.reason)}${where ? ` (${escapeMarkdown(where)})` : ''}\n`,
     );
+    if (cell.repeat !== undefined) parts.push('\nOnce more:\n\n', markdownBlock(cell.repeat));
     const last = lastLines(cell.console, 8);
     if (last) parts.push(`\n${markdownBlock(last)}`);
   }

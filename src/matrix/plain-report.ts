@@ -15,6 +15,9 @@ export function plainReport(report: MatrixReport): string {
       lines.push(`  ${kind}  ${names[index]!.padEnd(width)}  ${visibleLine(describeChange(change, '->'))}`);
     }
   }
+  const red = report.cells.filter(({ repeat }) => repeat !== undefined);
+  for (const { kernel, hypervisor, reason, repeat } of red)
+    lines.push('', visibleLine(`${kernel} on ${hypervisor}: ${reason}`), visibleLine(`  once more: ${repeat}`));
   if (lines.length > 0) lines.push('');
   return `${[...lines, summarise(report)].join('\n')}\n`;
 }

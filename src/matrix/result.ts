@@ -79,6 +79,15 @@ export interface Found {
   complaints: string[];
 }
 
+/** A cell's boot and test under one schedule. */
+export interface ScheduleRun {
+  seed: number;
+  verdict: Verdict;
+  reason: string;
+  /** Executed in all. */
+  instructions: number;
+}
+
 export interface CellCounts {
   /** What left translated code, by kind. */
   exits: Record<string, number>;
@@ -111,6 +120,10 @@ export interface CellResult {
   state?: string;
   /** What differs from the baseline, when there is one. */
   changes?: Change[];
+  /** With --schedules: each of them. All else is of the first that is red, or else of the first. */
+  schedules?: ScheduleRun[];
+  /** With --schedules: the command, for a shell, that repeats the first that is red. */
+  repeat?: string;
   /** In a merged report: the number of the shard that ran it. */
   shard?: number;
 }
