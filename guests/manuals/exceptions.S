@@ -136,7 +136,8 @@ checks:
         RAISES("unknown MSR", GP, 0, mov ecx, 0xdeadbeef; 6: rdmsr)
         RAISES("DR7 upper half", GP, 0, mov eax, 1; shl rax, 32; 6: mov dr7, rax)
         RAISES("DR6 upper half", GP, 0, mov eax, 1; shl rax, 32; 6: mov dr6, rax)
-        RAISES("XSETBV or not offered", UD, 0, 6: xgetbv)
+        RAISES("XGETBV without OSXSAVE", UD, 0, xor ecx, ecx; 6: xgetbv)
+        RAISES("XSETBV without OSXSAVE", UD, 0, xor ecx, ecx; 6: xsetbv)
         RAISES("JMP not canonical", GP, 0, mov rax, 0x800000000000; 6: jmp rax)
         RAISES("RET not canonical", GP, 0, mov rax, 0x800000000000; push rax; 6: ret)
 
@@ -162,7 +163,16 @@ checks:
         USER_RAISES("level 3: INVLPG", GP, 0, 6: invlpg [CELL])
         USER_RAISES("level 3: WBINVD", GP, 0, 6: wbinvd)
         USER_RAISES("level 3: SWAPGS", GP, 0, 6: swapgs)
-        USER_RAISES("level 3: SYSRET", GP, 0, mov ecx, 0xc0000080; 6: invd)
+        USER_RAISES("level 3: INVD", GP, 0, 6: invd)
+        mov ecx, 0xc0000080
+        rdmsr
+        or eax, 1
+        wrmsr
+        USER_RAISES("level 3: SYSRET", GP, 0, 6: sysretq)
+        mov ecx, 0xc0000080
+        rdmsr
+        and eax, ~1
+        wrmsr
         USER_RAISES("level 3: SYSCALL without SCE", UD, 0, 6: syscall)
         USER_RAISES("level 3: DS of level 0", GP, DATA, mov eax, DATA; 6: mov ds, eax)
         USER_RAISES("level 3: SS null", GP, 0, mov eax, 3; 6: mov ss, eax)
