@@ -67,8 +67,9 @@ export class Breakpoints {
   }
   /** True if the processor must not execute the instruction at RIP: there is a breakpoint, which it has not told of yet. */
   stopsBefore({ cpu, budget, index }: Vcpu): boolean {
+    if (!this.isNear(cpu.pageOffset)) return false;
     const { rip } = cpu;
-    if (!this.isNear(Number(rip & 4095n)) || !this.#addresses.has(rip)) return false;
+    if (!this.#addresses.has(rip)) return false;
     const told = this.#told[index];
     if (told?.rip === rip && told.executed === budget.executed) return false;
     this.#told[index] = { rip, executed: budget.executed };

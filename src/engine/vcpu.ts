@@ -312,7 +312,7 @@ export class Vcpu {
         const left = until - before;
         if (left <= most) return 'budget';
         if (!isStep && breakpoints.stopsBefore(this)) return 'budget';
-        const single = isStep || breakpoints.isNear(Number(cpu.rip & 4095n));
+        const single = isStep || breakpoints.isNear(cpu.pageOffset);
         const boundary = this.#boundary; // Still to come, where it was held.
         if (shadow !== 'none' || this.#debug.stepping) this.#boundary = this.#oneByOne();
         else if (single) this.#boundary = this.#exactly(1);
@@ -340,8 +340,9 @@ export class Vcpu {
   /** What is held off at RIP: it is the instruction after an STI or a MOV SS. Forgets those that are long past. */
   #shadow(): Shadow {
     const { cpu } = this;
+    // Looked at thousands of times a second: no bigint where there is nothing.
+    if ((cpu.get32(state.INTERRUPT_SHADOW) | cpu.get32(state.INTERRUPT_SHADOW + 4)) === 0) return 'none';
     const address = cpu.get64(state.INTERRUPT_SHADOW);
-    if (address === 0n) return 'none';
     if (address === cpu.rip) return cpu.get64(state.TRAP_SHADOW) === address ? 'interrupts and traps' : 'interrupts';
     this.#endShadow();
     return 'none';
@@ -571,7 +572,7 @@ export class Vcpu {
       cpu.set64(state.PAGE, cpu.rip & ~4095n);
       guests = this.enter(blocks.past(block), goal - budget.executed);
       if (this.#exitWanted || before !== this.deliveries || this.halted || this.#dead) break;
-      if (breakpoints.isNear(Number(cpu.rip & 4095n))) break;
+      if (breakpoints.isNear(cpu.pageOffset)) break;
     }
     return guests;
   }

@@ -181,6 +181,10 @@ export class Cpu {
       this.get64(state.PAGE) + BigInt(this.view.getUint16(at + record.OFFSET, true) + this.bytes[at + record.LENGTH]!),
     );
   }
+  /** The offset of RIP in its page. */
+  get pageOffset(): number {
+    return this.get32(state.RIP) & 4095;
+  }
   get rip(): bigint {
     return this.get64(state.RIP);
   }
