@@ -74,8 +74,9 @@ for (const { name, word } of DISKS)
       test(`what was synced survives kill -9, ${kill + 1} of ${KILLS}`, { timeout: 400_000 }, async () => {
         const file = `yes '${LINE.trim()}' | head -c ${LENGTH} >/mnt/file && sync && echo synced`;
         const noise = 'while :; do dd if=/dev/zero of=/mnt/noise bs=64k count=64; done 2>/dev/null &';
-        const record = `yes $n | head -c ${RECORD} | dd of=/mnt/r$n bs=${RECORD} conv=fsync 2>/dev/null && echo $n`;
-        const records = `n=${Math.max(0, ...seen)}; while n=$((n + 1)); do ${record} || exit 8; done`;
+        const record = `yes $n | head -c ${RECORD} | dd of=/mnt/r$n bs=${RECORD} conv=fsync 2>/tmp/said && echo $n`;
+        const refused = '{ cat /tmp/said; df /mnt; dmesg | tail -n 20; } >&2; exit 8';
+        const records = `n=${Math.max(0, ...seen)}; while n=$((n + 1)); do ${record} || { ${refused}; }; done`;
         let told = '';
         const result = await polyvisor(
           [
