@@ -17,7 +17,7 @@ export function plainReport(report: MatrixReport): string {
   }
   const red = report.cells.filter(({ repeat }) => repeat !== undefined);
   for (const { kernel, hypervisor, reason, repeat } of red)
-    lines.push('', visibleLine(`${kernel} on ${hypervisor}: ${reason}`), visibleLine(`  once more: ${repeat}`));
+    lines.push('', visibleLine(`${kernel} on ${hypervisor}: ${reason}`), `  ${visibleLine(`once more: ${repeat}`)}`);
   if (lines.length > 0) lines.push('');
   return `${[...lines, summarise(report)].join('\n')}\n`;
 }
