@@ -1,6 +1,8 @@
 /** Debian's kernel on several processors: it brings them all up, says nothing bad of them, and does so again. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { ensureGuest } from '../src/host/node/index.ts';
 import { createMachine } from '../src/index.ts';
@@ -34,6 +36,19 @@ test('a processor is taken off and comes back', async () => {
     `for i in 1 2 3; do echo 0 > ${online}; nproc; echo 1 > ${online}; nproc; done; dmesg | grep -ciE 'lockup|Call Trace|failed'; true`,
   );
   assert.match(shown, /1\n2\n1\n2\n1\n2\n0\n/);
+});
+
+test('a summary says what each processor did', async () => {
+  const file = join(mkdtempSync(join(tmpdir(), 'polyvisor-smp-')), 'run.json');
+  await boot(['-H', 'xen-pv', '--cpus', '2', '--json', file], 'true');
+  const { processors, instructions, guestTime } = JSON.parse(readFileSync(file, 'utf8'));
+  rmSync(dirname(file), { recursive: true });
+  assert.equal(processors.length, 2);
+  assert.equal(processors[0].instructions + processors[1].instructions, instructions);
+  for (const { ranTime, turns, ipis, exits } of processors) {
+    assert.ok(ranTime > 0.001 && ranTime <= guestTime, `${ranTime}`);
+    assert.ok(turns > 10 && ipis > 10 && exits.hypercall + (exits.halt ?? 0) >= 0, 'by event channels');
+  }
 });
 
 test('a run that hangs says where each processor is', async () => {

@@ -31,6 +31,7 @@ import type { Topology } from '../x86/topology.ts';
 import { createConsoleWatch } from './console-watch.ts';
 import { createDecisions } from './decisions.ts';
 import { afterItsTime } from './patience.ts';
+import { processorsInSeconds } from './report.ts';
 import { watchMyself } from './self-watch.ts';
 import { openTraceFile, symbolsFor } from './trace-file.ts';
 import { parseHypervisor } from './values.ts';
@@ -284,6 +285,7 @@ async function boot(
       found: reader.finder.result(counts, own),
       tests: tests.results,
       counts,
+      ...(statistics.processors.length > 1 && { processors: processorsInSeconds(statistics) }),
       console: reader.excerpt.text,
       consoleBytes: watch.bytes,
       ...(bad && { state: annotate(machine.describe(), symbolsFor(await parseKernel(kernel), undefined)) }),

@@ -1,6 +1,6 @@
 /** What is said about a run: counters for people, the summary for --json, and the account of an abnormal end. */
 import { writeFileSync } from 'node:fs';
-import type { Machine, Statistics } from '../machine/options.ts';
+import type { Machine, ProcessorStatistics, Statistics } from '../machine/options.ts';
 import { jsonText, visible, visibleLine } from '../matrix/escape.ts';
 import { type Ending, isAbnormal, reasonOf, status, statusOf } from './exit-status.ts';
 import { withFile } from './failure.ts';
@@ -24,9 +24,23 @@ export function describeCounters(statistics: Statistics): string {
         `${(index === 0 ? title : '').padEnd(13)} ${name.padEnd(24)} ${count.toLocaleString('en').padStart(14)}`,
       );
   };
+  if (statistics.processors.length > 1)
+    for (const [index, one] of statistics.processors.entries())
+      lines.push(`${(index === 0 ? 'processors' : '').padEnd(13)} ${index}: ${describeProcessor(one)}`);
   table('exits', statistics.exits);
   table('operations', statistics.operations);
   return lines.join('\n');
+}
+
+function describeProcessor({ instructions, ranTime, waitedTime, turns, ipis }: ProcessorStatistics): string {
+  const seconds = (time: number) => `${(time / 1e9).toFixed(3)} s`;
+  const counts = `${instructions.toLocaleString('en')} instructions in ${turns.toLocaleString('en')} turns, ${ipis.toLocaleString('en')} IPIs`;
+  return `${counts}, ran ${seconds(ranTime)}, waited ${seconds(waitedTime)}`;
+}
+
+/** As the JSON of a run and of a matrix have it. */
+export function processorsInSeconds({ processors }: Statistics): ProcessorStatistics[] {
+  return processors.map(one => ({ ...one, ranTime: one.ranTime / 1e9, waitedTime: one.waitedTime / 1e9 }));
 }
 
 export interface Summary {
@@ -62,6 +76,7 @@ export function writeSummary(file: string, { ending, machine, options, wallTime 
       hypercalls: statistics.hypercalls,
       msrs: statistics.msrs,
       ports: statistics.ports,
+      processors: processorsInSeconds(statistics),
       networks: statistics.networks,
     }),
     log: machine?.log ?? [],

@@ -126,11 +126,16 @@ const EXIT_KINDS: readonly Exit['kind'][] = [
   ...(['power-off', 'reset', 'panic', 'killed', 'triple-fault', 'dead-halt', 'stopped', 'timeout'] as const),
 ];
 
+const processor = shape({
+  ...{ instructions: number, ranTime: number, waitedTime: number, turns: number, ipis: number },
+  exits: tableOf(number),
+});
 const statistics = shape({
   hypervisor: text,
   ...{ instructions: number, guestTime: number, hostTime: number, haltedTime: number, stolenTime: number },
   ...{ exits: tableOf(number), operations: tableOf(number), ports: tableOf(number), msrs: tableOf(number) },
   hypercalls: tableOf(number),
+  processors: listOf(processor),
   networks: listOf(
     shape({
       ...{ name: text, addresses: listOf(text), lost: number },

@@ -119,6 +119,7 @@ export class FakeProcessor implements Processor {
   halted = false;
   running = true;
   waited = 0;
+  ipis = 0;
   cpl = 0;
   mode = 64;
   /** Virtual to physical page numbers, with rights; undefined: addresses are physical. */
@@ -292,6 +293,9 @@ export class FakeProcessor implements Processor {
   }
   yield(): void {
     this.events.push('yield');
+  }
+  noteIpi(): void {
+    this.ipis++;
   }
   nmi(): void {
     this.events.push('nmi');

@@ -11,14 +11,26 @@ export const NMI = 4;
 export const INIT = 5;
 export const START_UP = 6;
 export const EXTINT = 7;
+/** Of an interrupt command's low word: the destination is logical; the shorthand that means the sender. */
+const LOGICAL = 1 << 11;
+export const TO_SELF = 1 << 18;
+
+/** The destination that means all, in 8 bits and in 32. A logical 0xff of 32 bits is some of a cluster. */
+const SHORT_BROADCAST = 0xff;
+export const BROADCAST = 0xffffffff;
+const widened = (destination: number) => (destination === SHORT_BROADCAST ? BROADCAST : destination);
+/** @param high the interrupt command register's upper word, as it is outside of x2APIC mode */
+export const longDestination = (high: number): number => widened(high >>> 24);
 
 /** A local APIC, seen from the bus. */
 export interface BusAgent {
-  /** True if a message to `destination` (32 bits; the 8-bit broadcast 0xff counts as one) is for this APIC. */
+  /** True if a message to `destination` (32 bits, of which `BROADCAST` means all) is for this APIC. */
   matches(destination: number, logical: boolean): boolean;
   /** The processor priority, for lowest-priority arbitration: 0 to 0xff. */
   readonly priority: number;
   accept(mode: number, vector: number, level: boolean): void;
+  /** What is accepted next is a processor's message. */
+  noteIpi(): void;
 }
 
 /** An I/O APIC, seen from the bus. */
@@ -38,25 +50,43 @@ export class ApicBus {
     this.#listeners.push(listener);
   }
 
-  /** Delivers one message. @returns false if no local APIC was addressed. */
+  /** Delivers one message of a device, whose destination has 8 bits. @returns false if no local APIC was addressed. */
   send(destination: number, logical: boolean, mode: number, vector: number, level: boolean): boolean {
-    let taken = false;
-    let lowest: BusAgent | undefined;
-    for (const agent of this.#agents) {
-      if (!agent.matches(destination, logical)) continue;
-      taken = true;
-      if (mode !== LOWEST_PRIORITY) agent.accept(mode, vector, level);
-      else if (!lowest || agent.priority < lowest.priority) lowest = agent;
-    }
-    lowest?.accept(FIXED, vector, level);
-    return taken;
+    const addressed = this.#addressed(widened(destination), logical, mode);
+    for (const agent of addressed) agent.accept(mode === LOWEST_PRIORITY ? FIXED : mode, vector, level);
+    return addressed.length > 0;
   }
 
-  /** Delivers to all, or to all but `except`: the shorthands of the interrupt command register. */
-  broadcast(except: BusAgent | undefined, mode: number, vector: number, level: boolean): void {
-    for (const agent of this.#agents) {
-      if (agent !== except) agent.accept(mode === LOWEST_PRIORITY ? FIXED : mode, vector, level);
+  /**
+   * A processor's interrupt command (SDM 3A 11.6.1): an edge, for its destination or for those of its shorthand.
+   * @param low the register's low word, for this bus to send
+   * @param destination of 32 bits, of which `BROADCAST` means all
+   */
+  command(sender: BusAgent, low: number, destination: number): void {
+    const mode = (low >> 8) & 7;
+    for (const agent of this.#commanded(sender, low, mode, destination)) {
+      agent.noteIpi();
+      agent.accept(mode === LOWEST_PRIORITY ? FIXED : mode, low & 0xff, false);
     }
+  }
+  #commanded(sender: BusAgent, low: number, mode: number, destination: number): readonly BusAgent[] {
+    switch ((low >> 18) & 3) {
+      case 0:
+        return this.#addressed(destination, (low & LOGICAL) !== 0, mode);
+      case 1:
+        return mode === FIXED ? [sender] : [];
+      case 2:
+        return this.#agents;
+      default:
+        return this.#agents.filter(agent => agent !== sender);
+    }
+  }
+
+  /** Those that a message is for: of several, lowest priority means one. */
+  #addressed(destination: number, logical: boolean, mode: number): readonly BusAgent[] {
+    const all = this.#agents.filter(agent => agent.matches(destination, logical));
+    if (mode !== LOWEST_PRIORITY || all.length < 2) return all;
+    return [all.reduce((lowest, agent) => (agent.priority < lowest.priority ? agent : lowest))];
   }
 
   /**

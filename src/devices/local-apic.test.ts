@@ -26,6 +26,7 @@ function setUp(count = 1) {
     (_, id) => new LocalApic({ id, states, clock, tsc, bus, external: pic, log }),
   );
   const events: string[] = [];
+  const ipis = Array.from({ length: count }, () => 0);
   let changes = 0;
   for (const apic of apics) {
     apic.pins = {
@@ -33,6 +34,7 @@ function setUp(count = 1) {
       nmi: () => void events.push(`nmi ${apic.id}`),
       init: () => events.push(`init ${apic.id}`) > 0,
       startUp: vector => void events.push(`start-up ${apic.id} ${vector.toString(16)}`),
+      ipi: () => void ipis[apic.id]!++,
     };
     apic.write(0xf0, 4, 0x1ff);
   }
@@ -55,6 +57,7 @@ function setUp(count = 1) {
     pic,
     tsc,
     apics,
+    ipis,
     apic: apics[0],
     events,
     ioApic,
@@ -352,6 +355,60 @@ test('lowest-priority delivery goes to one: who is least busy', () => {
     apics.map(apic => apic.pending()),
     [false, true],
   );
+});
+
+test('a lowest-priority command goes to one, also where its destination is everybody', () => {
+  const { apics } = setUp(4);
+  for (const [index, apic] of apics.entries()) {
+    apic.write(0xd0, 4, 0x01000000 << index);
+    apic.cr8 = index === 2 ? 0 : 4;
+  }
+  for (const destination of [0xff, 0x0f, 0x06]) {
+    apics[0].write(0x310, 4, destination << 24);
+    apics[0].write(0x300, 4, 0x971);
+    assert.deepEqual(
+      apics.map(apic => apic.pending() && apic.acknowledge()),
+      [false, false, 0x71, false],
+    );
+    apics[2].endOfInterrupt();
+  }
+});
+
+test('x2APIC clusters of 16: logical destinations, broadcasts, and what devices mean by 0xff', () => {
+  const { apics, bus, ipis } = setUp(20);
+  for (const apic of apics) apic.writeMsr(0x1b, 0xfee00c00n);
+  assert.equal(apics[19].readMsr(0x80d), 0x10008n, 'the logical id follows from the id');
+  const taken = () =>
+    apics.flatMap(apic => {
+      if (!apic.pending()) return [];
+      apic.acknowledge();
+      apic.endOfInterrupt();
+      return [apic.id];
+    });
+  const command = (destination: number, low: number) => {
+    apics[1].writeMsr(0x830, (BigInt(destination) << 32n) | BigInt(low));
+    return taken();
+  };
+  const all = apics.map(({ id }) => id);
+  assert.deepEqual(command(0x000000ff, 0x841), [0, 1, 2, 3, 4, 5, 6, 7], 'is no broadcast');
+  assert.deepEqual(command(0x0001000a, 0x841), [17, 19]);
+  assert.deepEqual(command(0x0001fff0, 0x841), [], 'nobody');
+  assert.deepEqual(command(0xffffffff, 0x841), all);
+  assert.deepEqual(command(0xffffffff, 0x41), all);
+  assert.deepEqual(command(0x12, 0x41), [18], 'physical');
+  assert.deepEqual(
+    command(0, 0xc0041),
+    all.filter(id => id !== 1),
+  );
+  for (const apic of apics) apic.cr8 = apic.id === 18 ? 1 : 3;
+  assert.deepEqual(command(0x0001000f, 0x951), [18], 'lowest priority');
+  for (const apic of apics) apic.cr8 = 0;
+  assert.deepEqual(command(0x0001000f, 0x951).length, 1, 'of equals, one');
+  bus.send(0xff, false, 0, 0x61, false);
+  assert.deepEqual(taken(), all);
+  apics[1].writeMsr(0x83f, 0x41n);
+  assert.deepEqual(taken(), [1], 'SELF IPI');
+  assert.deepEqual([ipis[0], ipis[1], ipis[18]], [4, 4, 5], 'a device sends none');
 });
 
 test('illegal vectors and registers are errors', () => {

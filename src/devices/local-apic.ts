@@ -9,7 +9,18 @@ import type { BusHandler, Width } from '../memory/bus.ts';
 import type { InterruptSource } from '../paravirt/processor.ts';
 import type { State, States } from '../state/state.ts';
 import type { ApicBus, BusAgent } from './apic-bus.ts';
-import { EXTINT, FIXED, INIT, LOWEST_PRIORITY, NMI, SMI, START_UP } from './apic-bus.ts';
+import {
+  BROADCAST,
+  EXTINT,
+  FIXED,
+  INIT,
+  LOWEST_PRIORITY,
+  longDestination,
+  NMI,
+  SMI,
+  START_UP,
+  TO_SELF,
+} from './apic-bus.ts';
 import {
   APR,
   BSP,
@@ -80,6 +91,8 @@ export interface ProcessorPins {
   init(): boolean;
   /** Start-up IPI: real mode at `vector` * 4096. */
   startUp(vector: number): void;
+  /** A processor's message has come. */
+  ipi(): void;
 }
 
 export interface LocalApicOptions {
@@ -108,7 +121,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
   readonly name: string;
   readonly id: number;
   readonly timer: ApicTimer;
-  pins: ProcessorPins = { onChange: () => {}, nmi: () => {}, init: () => true, startUp: () => {} };
+  pins: ProcessorPins = { onChange: () => {}, nmi: () => {}, init: () => true, startUp: () => {}, ipi: () => {} };
   /** Called when `page` may have changed. */
   onMove: () => void = () => {};
   /** What follows from `page` is to be undone before a restore, and done again after it. */
@@ -236,8 +249,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
     const high = Number((value >> 32n) & 0xffffffffn);
     const extended = (this.#kept.mode & EXTENDED) !== 0;
     this.#state.icrHigh = extended ? high : high & 0xff000000;
-    if (extended) this.#command(low, high, 0xffffffff);
-    else this.#command(low, high >>> 24, 0xff);
+    this.#command(low, extended ? high : longDestination(high));
   }
 
   /**
@@ -293,7 +305,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
 
   matches(destination: number, logical: boolean): boolean {
     if (!(this.#kept.mode & ENABLED)) return false;
-    if (destination === 0xff || destination === 0xffffffff) return true;
+    if (destination === BROADCAST) return true;
     if (!logical) return destination === this.id;
     if (this.#kept.mode & EXTENDED) {
       const own = this.#logicalX2();
@@ -405,7 +417,7 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
     if (offset === ICR_HIGH) this.#state.icrHigh = value & 0xff000000;
     else if (offset === LDR) this.#state.ldr = value & 0xff000000;
     else if (offset === DFR) this.#state.dfr = value | 0x0fffffff;
-    else if (offset === ICR_LOW) this.#command(value, this.#state.icrHigh >>> 24, 0xff);
+    else if (offset === ICR_LOW) this.#command(value, longDestination(this.#state.icrHigh));
     else if (!this.#writeRegister(offset, value)) this.#error(ILLEGAL_REGISTER);
   }
 
@@ -517,32 +529,19 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
     return (((this.id >>> 4) << 16) | (1 << (this.id & 15))) >>> 0;
   }
 
-  /**
-   * The interrupt command register was written: sends an interprocessor interrupt (SDM 3A 11.6.1).
-   * @param all the destination that means everybody
-   */
-  #command(low: number, destination: number, all: number): void {
+  /** The interrupt command register was written: sends an interprocessor interrupt (SDM 3A 11.6.1). */
+  #command(low: number, destination: number): void {
     this.#state.icrLow = low & 0xccfff;
     const vector = low & 0xff;
     const mode = (low >> 8) & 7;
     // An INIT with its level de-asserted only synchronised arbitration ids in chips of the last century.
     if (mode === INIT && !(low & (1 << 14))) return;
     if ((mode === FIXED || mode === LOWEST_PRIORITY) && vector < 16) return this.#error(SEND_ILLEGAL_VECTOR);
-    switch ((low >> 18) & 3) {
-      case 0:
-        if (destination === all) this.#bus.broadcast(undefined, mode, vector, false);
-        else this.#bus.send(destination, (low & (1 << 11)) !== 0, mode, vector, false);
-        break;
-      case 1:
-        if (mode === FIXED) this.accept(FIXED, vector, false);
-        break;
-      case 2:
-        this.#bus.broadcast(undefined, mode, vector, false);
-        break;
-      case 3:
-        this.#bus.broadcast(this, mode, vector, false);
-        break;
-    }
+    this.#bus.command(this, low, destination);
+  }
+
+  noteIpi(): void {
+    this.pins.ipi();
   }
 
   // ---- Registers as MSRs (x2APIC) --------------------------------------------------------------
@@ -574,13 +573,13 @@ export class LocalApic implements Device, BusHandler, BusAgent, InterruptSource 
     if (offset === ICR_LOW) {
       if (low & ~0xccfff) return false;
       this.#state.icrHigh = high;
-      this.#command(low, high, 0xffffffff);
+      this.#command(low, high);
       return true;
     }
     if (high !== 0 || low & ~writableInX2(offset)) return false;
     if (offset === SELF_IPI) {
       if (low < 16) this.#error(SEND_ILLEGAL_VECTOR);
-      else this.accept(FIXED, low, false);
+      else this.#bus.command(this, TO_SELF | low, 0);
       return true;
     }
     return this.#writeRegister(offset, low);

@@ -61,6 +61,8 @@ export class EngineProcessor implements Processor {
   readonly tsc: Processor['tsc'];
   /** Set by whoever gives out the turns. */
   waited = 0;
+  /** Interrupts that processors have sent to it. */
+  ipis = 0;
   interrupts: InterruptSource | undefined;
   readonly kill: (reason: string) => void;
   readonly request: (what: 'power-off' | 'reset' | 'crash', reason?: string) => void;
@@ -75,6 +77,10 @@ export class EngineProcessor implements Processor {
     this.tsc = services.tsc;
     this.kill = services.kill;
     this.request = services.request;
+  }
+
+  noteIpi(): void {
+    this.ipis++;
   }
 
   get cpl(): number {

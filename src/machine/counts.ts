@@ -20,3 +20,11 @@ export class Counts {
     return Object.fromEntries([...this.#counts].flatMap(([name, { value }]) => (value ? [[name, value]] : [])));
   }
 }
+
+/** The sums, by name, of what several have counted. */
+export function sumOf(all: readonly Record<string, number>[]): Record<string, number> {
+  const sums = new Map<string, number>();
+  for (const [name, value] of all.flatMap(counts => Object.entries(counts)))
+    sums.set(name, (sums.get(name) ?? 0) + value);
+  return Object.fromEntries(sums);
+}

@@ -47,6 +47,7 @@ export class Interrupts {
       nmi: () => this.#processor.nmi(),
       init: () => this.#init(),
       startUp: vector => this.#startUp(vector),
+      ipi: () => this.#processor.noteIpi(),
     };
   }
 

@@ -9,6 +9,7 @@ import type { Exit } from '../exits.ts';
 import { portableClock } from '../host/portable-clock.ts';
 import type { Assembled } from './compare-machines.ts';
 import { machineOf } from './controls.ts';
+import { sumOf } from './counts.ts';
 import { DebugTarget } from './debug-target.ts';
 import { describe } from './describe.ts';
 import { enter, placeGuest } from './entry.ts';
@@ -17,10 +18,11 @@ import {
   hypervisorModule,
   type Machine,
   type MachineOptions,
+  type ProcessorStatistics,
   type RunLimits,
   type Statistics,
 } from './options.ts';
-import { codeName, connect, createEngine, type Parts } from './parts.ts';
+import { codeName, connect, createEngine, type Parts, type ProcessorParts } from './parts.ts';
 import { RunLoop } from './run.ts';
 import { restoreSnapshot, takeSnapshot } from './snapshots.ts';
 
@@ -90,7 +92,8 @@ async function runRestored({ ending }: Parts, loop: RunLoop, limits: RunLimits):
 }
 
 function statistics(parts: Parts, loop: RunLoop): Statistics {
-  const { core, table, time, exits, operations, tallies, network } = parts;
+  const { core, table, time, operations, tallies, network } = parts;
+  const processors = parts.processors.map(one => processorStatistics(one, parts, loop));
   return {
     hypervisor: table.name,
     instructions: core.instructions,
@@ -98,10 +101,28 @@ function statistics(parts: Parts, loop: RunLoop): Statistics {
     hostTime: loop.hostTime,
     haltedTime: loop.haltedTime,
     stolenTime: loop.stolenTime,
-    exits: exits.named(),
+    exits: sumOf(processors.map(({ exits }) => exits)),
     operations: operations.named(),
     ...tallies.named(),
+    processors,
     networks: network.statistics(),
     ...(core.jit && { translation: { ...core.jit.statistics } }),
+  };
+}
+
+function processorStatistics(
+  { vcpu, processor, activity }: ProcessorParts,
+  { time, processors }: Parts,
+  loop: RunLoop,
+): ProcessorStatistics {
+  const { instructions } = vcpu;
+  const alone = time.virtual ? instructions : Math.max(0, time.clock.now() - loop.haltedTime);
+  return {
+    instructions,
+    ranTime: processors.length > 1 ? activity.ran : alone,
+    waitedTime: processor.waited,
+    turns: activity.turns,
+    ipis: processor.ipis,
+    exits: activity.exits.named(),
   };
 }

@@ -68,6 +68,21 @@ export interface MachineOptions {
   onLog?: (line: string) => void;
 }
 
+/** What one processor has done. */
+export interface ProcessorStatistics {
+  instructions: number;
+  /** Guest time in nanoseconds in which it executed; a PAUSE takes some with the virtual clock. */
+  ranTime: number;
+  /** Guest time in nanoseconds in which it could have executed and did not: others had their turn, or the host did other things. */
+  waitedTime: number;
+  /** How often it got the turn; 0 for a processor alone, which always has it. */
+  turns: number;
+  /** Interrupts and messages that processors have sent to it, by its local APIC, a hypercall or an event channel. */
+  ipis: number;
+  /** As in `Statistics`, its own. */
+  exits: Record<string, number>;
+}
+
 export interface Statistics {
   hypervisor: string;
   /** Executed guest instructions. */
@@ -90,6 +105,8 @@ export interface Statistics {
   msrs: Record<string, number>;
   /** Hypercalls by name. */
   hypercalls: Record<string, number>;
+  /** One for each processor, by its place. */
+  processors: ProcessorStatistics[];
   /** One for each network. */
   networks: NetworkStatistics[];
   /** What the JIT has translated, with the milliseconds it took. Undefined without a JIT. */

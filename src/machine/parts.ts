@@ -51,6 +51,17 @@ export interface ProcessorParts {
   readonly apic: LocalApic | undefined;
   readonly questions: Questions;
   readonly interrupts: Interrupts;
+  /** What it has done, for reports: nothing depends on it, and no snapshot has it. */
+  readonly activity: Activity;
+}
+
+export interface Activity {
+  /** Exits by kind. */
+  readonly exits: Counts;
+  /** How often it got the turn, where there are several. */
+  turns: number;
+  /** Nanoseconds of guest time in which it had the turn, where there are several. */
+  ran: number;
 }
 
 export interface Parts {
@@ -69,7 +80,6 @@ export interface Parts {
   readonly board: Board | undefined;
   /** In order of their places: `processors[i]` has `core.vcpus[i]`. */
   readonly processors: readonly ProcessorParts[];
-  readonly exits: Counts;
   readonly operations: Counts;
   readonly tallies: Tallies;
 }
@@ -170,10 +180,10 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
   if (platform === 'pc') core.mapDevice(VGA_WINDOW.start, VGA_WINDOW.end);
   addDevices(board, options, table);
 
-  const [exits, operations] = [new Counts(), new Counts()];
+  const operations = new Counts();
   const tallies = createTallies(table.cpu, nativeMsrs);
   const machine = { core, topology, scheduler, states, log, time, ending, input, network };
-  const shared = { ...machine, context, table, board, exits, operations, tallies };
+  const shared = { ...machine, context, table, board, operations, tallies };
   const processors = cpus.map((processor, index) =>
     connectProcessor(shared, core.vcpus[index]!, processor, tscs[index]!, host === undefined),
   );
@@ -204,7 +214,8 @@ function connectProcessor(
   tsc: TimeStampCounter,
   repeats: boolean,
 ): ProcessorParts {
-  const { table, context, topology, board, exits, operations, tallies, ending } = parts;
+  const { table, context, topology, board, operations, tallies, ending } = parts;
+  const exits = new Counts();
   const { cpu } = vcpu;
   const apic = board?.localApics[processor.id];
   processor.interrupts = apic;
@@ -259,7 +270,7 @@ function connectProcessor(
     exceptions: !questions.exception && !questions.pageFault,
     syscalls: !questions.syscall,
   };
-  return { vcpu, processor, tsc, apic, questions, interrupts };
+  return { vcpu, processor, tsc, apic, questions, interrupts, activity: { exits, turns: 0, ran: 0 } };
 }
 
 /** A processor that shuts down takes the others with it: a board starts anew then (SDM 3A 6.15, interrupt 8). */

@@ -2,7 +2,7 @@
 import type { Exit } from '../exits.ts';
 import type { HostClock, Sleep } from '../host/clock.ts';
 import type { RunLimits } from './options.ts';
-import type { Parts } from './parts.ts';
+import type { Parts, ProcessorParts } from './parts.ts';
 
 /** Most instructions between two looks at a host's clock, and between two turns of the event loop on the virtual one. */
 const HOST_SLICE = 200_000;
@@ -66,10 +66,11 @@ export class RunLoop {
   #runGuest(last: number) {
     const { core, time, network, scheduler } = this.#parts;
     const { clock, virtual, following } = time;
+    const before = scheduler.latest;
     const next = scheduler.next();
     const longest = network.awaits ? HOST_SLICE : VIRTUAL_SLICE;
     const slice = following ? Math.min(following.slice(), HOST_SLICE) : Math.min(clock.next - clock.now(), longest);
-    this.#tellStolen();
+    this.#tellStolen(before);
     if (!next) return 'halt';
     const { vcpu } = next;
     const most = scheduler.instructionsFor(slice);
@@ -118,15 +119,16 @@ export class RunLoop {
     this.#sleep = undefined;
   }
 
-  /** A hypervisor may tell its guest what the host took of it. */
-  #tellStolen(): void {
+  /**
+   * A hypervisor may tell its guest what the host took of it.
+   * @param whose turn it was: those that awaited theirs are told so by the scheduler
+   */
+  #tellStolen({ processor, questions }: ProcessorParts): void {
     const stolen = this.#parts.time.following?.takeStolen() ?? 0;
-    this.stolenTime += stolen;
     if (stolen === 0) return;
-    for (const { processor, questions } of this.#parts.processors) {
-      processor.waited += stolen;
-      questions.resumed?.(stolen);
-    }
+    this.stolenTime += stolen;
+    processor.waited += stolen;
+    questions.resumed?.(stolen);
   }
 
   #finish(exit: Exit, started: number): Exit {

@@ -85,6 +85,8 @@ export class Scheduler {
   #clock!: MachineClock;
   #time!: GuestTime;
   #release!: Timer;
+  /** The guest time up to which the present turn is in its processor's account. */
+  #seen = 0;
 
   constructor(core: Core, schedule: Schedule, states: States) {
     this.#core = core;
@@ -116,6 +118,11 @@ export class Scheduler {
     const { base, done, share, from, turn } = this.#state;
     return base + Math.floor((done + (turn ? this.#core.vcpus[turn.index]!.instructions - from : 0)) / share);
   };
+
+  /** Whose turn it is, or was the last one. */
+  get latest(): ProcessorParts {
+    return this.#processors[this.#state.last]!;
+  }
 
   /** Gives the turn to whoever is next. @returns undefined if nobody can execute */
   next(): ProcessorParts | undefined {
@@ -159,6 +166,10 @@ export class Scheduler {
     state.done += executed;
     turn.at += executed;
     turn.executed += executed;
+    const { activity } = this.#processors[turn.index]!;
+    const now = this.#clock.now();
+    activity.ran += this.#time.virtual ? executed : now - this.#seen;
+    this.#seen = now;
   }
 
   /** Takes the turn away from a processor that has used it up or cannot go on. */
@@ -184,7 +195,9 @@ export class Scheduler {
     state.pauses[turn.index] = Math.min(2 * pause, LONGEST_PAUSE);
     if (state.share === 1) return;
     turn.at += pause;
-    if (this.#time.virtual) state.done += pause;
+    if (!this.#time.virtual) return;
+    state.done += pause;
+    this.#processors[turn.index]!.activity.ran += pause;
   }
   /** With a host's clock runs are not exact: they end up to REGION_LIMIT instructions early (Vcpu.run). */
   #isUsedUp({ at }: Turn): boolean {
@@ -243,7 +256,9 @@ export class Scheduler {
   /** The processor has the place where processors execute. */
   #give(index: number): void {
     const before = this.#processors[this.#state.last]!;
-    const { processor, vcpu, questions } = this.#processors[index]!;
+    const { processor, vcpu, questions, activity } = this.#processors[index]!;
+    activity.turns++;
+    this.#seen = this.#clock.now();
     if (before.processor !== processor) {
       before.questions.scheduledOut?.();
       this.#core.switchTo(vcpu);

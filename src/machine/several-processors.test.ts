@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { KERNEL_ADDRESS, tinyKernel } from '../conformance/tiny-elf.ts';
+import { portableClock } from '../host/portable-clock.ts';
 import { assemble } from './machine.ts';
 import type { MachineOptions } from './options.ts';
 
@@ -81,6 +82,24 @@ describe('time', () => {
     assert.ok(instructions > 4 * work, `${instructions}`);
     // A round or two in which the other one was not there yet.
     assert.ok(guestTime > 2 * work && guestTime < 2 * work + 60_000, `${guestTime}`);
+
+    const { processors, exits } = machine.statistics;
+    assert.equal(processors[0]!.instructions + processors[1]!.instructions, instructions);
+    for (const { instructions, ranTime, turns } of processors) {
+      // Pauses, in which the first one awaits the flag, take time.
+      assert.ok(ranTime >= instructions && ranTime < instructions + 60_000, `${ranTime} for ${instructions}`);
+      assert.ok(turns > 10 && turns < 1000, `${turns}`);
+    }
+    assert.deepEqual(
+      processors.map(({ ipis }) => ipis),
+      [0, 2],
+      'INIT and the start-up message',
+    );
+    assert.deepEqual(exits, { 'mmio write': 4, halt: 2 });
+    assert.deepEqual(
+      processors.map(({ exits }) => exits),
+      [{ 'mmio write': 4, halt: 1 }, { halt: 1 }],
+    );
   });
 
   test('does not depend on where a run is interrupted', async () => {
@@ -90,6 +109,22 @@ describe('time', () => {
     while ((await pieces.machine.run({ instructions: 777 })).kind === 'stopped');
     assert.deepEqual(pieces.machine.statistics.guestTime, whole.machine.statistics.guestTime);
     assert.equal(pieces.machine.instructions, whole.machine.instructions);
+  });
+
+  test('that the host takes is missing once: to whoever had the turn, or to those that awaited theirs', async () => {
+    let now = 0;
+    let looks = 0;
+    // A host that is away for 20 ms now and then.
+    const clock = { ...portableClock, wall: () => 0n, now: () => (now += ++looks % 50 ? 20_000 : 20_000_000) };
+    const { machine } = await start(guest, { clock });
+    assert.deepEqual(await machine.run({ instructions: 10_000_000 }), { kind: 'dead-halt' });
+    const { processors, guestTime, stolenTime } = machine.statistics;
+    assert.ok(stolenTime > 20_000_000, `${stolenTime}`);
+    const waited = processors.reduce((sum, { waitedTime }) => sum + waitedTime, 0);
+    assert.ok(
+      waited >= stolenTime && waited <= 2 * guestTime + stolenTime,
+      `${waited} of ${guestTime}, ${stolenTime} taken`,
+    );
   });
 
   /** Each takes the lock, reads the time, and counts if it is less than the latest that anybody has read. */

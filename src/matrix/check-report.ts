@@ -9,6 +9,7 @@ import {
   FORMAT,
   type MatrixReport,
   PHASES,
+  type ProcessorResult,
   type ScheduleRun,
   type ShardRun,
   VERDICTS,
@@ -23,6 +24,10 @@ const counts = tableOf(number);
 
 const change: Members<Change> = { what: text, before: text, after: text, worse: truth, share: optional(number) };
 
+const processor: Members<ProcessorResult> = {
+  ...{ instructions: number, ranTime: number, waitedTime: number, turns: number, ipis: number },
+  exits: counts,
+};
 const verdict = oneOf(Object.keys(VERDICTS));
 const scheduleRun: Members<ScheduleRun> = { seed: number, verdict, reason: text, instructions: number };
 
@@ -56,6 +61,7 @@ const cell: Members<CellResult> = {
     }),
   ),
   counts: shape({ exits: counts, operations: counts, hypercalls: counts, msrs: counts, ports: counts }),
+  processors: optional(listOf(shape(processor))),
   console: text,
   consoleBytes: number,
   state: optional(text),

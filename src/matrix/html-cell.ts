@@ -2,7 +2,7 @@
 
 import { escapeHtml } from './escape.ts';
 import { formatCount, formatSeconds, plural } from './format.ts';
-import { type CellResult, isGood, PHASE_MEANINGS, type ScheduleRun } from './result.ts';
+import { type CellResult, isGood, PHASE_MEANINGS, type ProcessorResult, type ScheduleRun } from './result.ts';
 import { describeRed, redSeeds } from './schedules.ts';
 
 /** Registers, hypercalls and ports beyond the most used are left to the JSON. */
@@ -42,6 +42,7 @@ export function cellDetails(cell: CellResult, id: string, where?: string): strin
       `<h3>Phases</h3><div class="wide"><table class="lines"><tr><th></th><th>host</th><th>guest</th><th>instructions</th></tr>${rows.join('')}</table></div>`,
     );
   }
+  if (cell.processors) parts.push(processorTable(cell.processors));
   for (const [title, table] of [
     ['Hypercalls', counts.hypercalls],
     ['Model-specific registers', counts.msrs],
@@ -52,6 +53,20 @@ export function cellDetails(cell: CellResult, id: string, where?: string): strin
   if (console !== '')
     parts.push(`<h3>Console, ${consoleBytes.toLocaleString('en')} bytes</h3>`, preformatted(console.trimEnd()));
   return `<details id="${id}"><summary>${escapeHtml(kernel)} on ${escapeHtml(hypervisor)}: ${verdict}</summary>\n${parts.join('\n')}\n</details>`;
+}
+
+function processorTable(processors: readonly ProcessorResult[]): string {
+  const heads = ['', 'instructions', 'ran', 'waited', 'turns', 'IPIs', 'interrupts', 'halts', 'hypercalls'];
+  const rows = processors.map(({ instructions, ranTime, waitedTime, turns, ipis, exits }, index) => {
+    const values = [
+      formatCount(instructions),
+      formatSeconds(ranTime),
+      formatSeconds(waitedTime),
+      ...[turns, ipis, exits.interrupt ?? 0, exits.halt ?? 0, exits.hypercall ?? 0].map(formatCount),
+    ];
+    return `<tr><th>${index}</th>${values.map(value => `<td class="number">${value}</td>`).join('')}</tr>`;
+  });
+  return `<h3>Processors</h3><div class="wide"><table class="lines"><tr>${heads.map(head => `<th>${head}</th>`).join('')}</tr>${rows.join('')}</table></div>`;
 }
 
 /** Those that went wrong, in rows; of the others, that they did not. */

@@ -79,6 +79,21 @@ export interface Found {
   complaints: string[];
 }
 
+/** What one processor has done. */
+export interface ProcessorResult {
+  instructions: number;
+  /** Guest time in which it executed. */
+  ranTime: number;
+  /** Guest time in which it could have executed, and others had their turn. */
+  waitedTime: number;
+  /** How often it got the turn. */
+  turns: number;
+  /** Interrupts and messages that processors have sent to it. */
+  ipis: number;
+  /** What left translated code, by kind. */
+  exits: Record<string, number>;
+}
+
 /** A cell's boot and test under one schedule. */
 export interface ScheduleRun {
   seed: number;
@@ -112,6 +127,8 @@ export interface CellResult {
   found: Found;
   tests: TestResult[];
   counts: CellCounts;
+  /** Of the first boot, where there are several. */
+  processors?: ProcessorResult[];
   /** The console: its beginning and its end, when it is long. */
   console: string;
   /** Bytes printed in all. */

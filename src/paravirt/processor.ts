@@ -126,6 +126,8 @@ export interface Processor {
   readonly waited: number;
   /** A non-maskable interrupt. */
   nmi(): void;
+  /** For the counts alone: an interrupt has come to it that a processor, another one or itself, has sent. */
+  noteIpi(): void;
 
   /** The local interrupt controller; undefined where the platform has none. */
   readonly interrupts: InterruptSource | undefined;

@@ -82,7 +82,8 @@ export function createProcessorCalls({ cpus, memory }: HypervisorContext): Calls
   function send(vector: number, vtl: number, processors: VpSet): number {
     // There is one trust level, 0.
     if (vtl !== 0 || vector < HV_IPI_LOW_VECTOR || vector > HV_IPI_HIGH_VECTOR) return HV_STATUS_INVALID_PARAMETER;
-    for (const cpu of cpus) if (processors(vpIndexOf(cpu))) cpu.interrupts?.accept(FIXED, vector, false);
+    for (const cpu of cpus)
+      if (processors(vpIndexOf(cpu)) && cpu.interrupts?.accept(FIXED, vector, false)) cpu.noteIpi();
     return HV_STATUS_SUCCESS;
   }
   function sendIpi(input: Input, isEx: boolean): number {

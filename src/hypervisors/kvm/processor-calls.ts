@@ -32,12 +32,15 @@ export function createProcessorCalls({ cpus }: HypervisorContext, unhalt: Unhalt
     const mode = Number((command >> DELIVERY_MODE_SHIFT) & DELIVERY_MODE);
     const vector = Number(command & VECTOR);
     let delivered = 0;
-    for (const { interrupts } of cpus) {
+    for (const target of cpus) {
+      const { interrupts } = target;
       if (!interrupts) continue;
       const bit = BigInt(interrupts.id) - lowest;
       if (bit < 0n || bit >= 2n * width) continue;
       const isMeant = (bitmaps[Number(bit / width)] >> (bit % width)) & 1n;
-      if (isMeant && interrupts.accept(mode, vector, level)) delivered++;
+      if (!isMeant || !interrupts.accept(mode, vector, level)) continue;
+      target.noteIpi();
+      delivered++;
     }
     return delivered;
   }

@@ -197,6 +197,7 @@ export class EventChannels {
         this.raise(channel.remotePort);
         return 0;
       case 'ipi':
+        this.#domain.vcpus[channel.vcpu]!.cpu.noteIpi();
         this.raise(port);
         return 0;
       case 'unbound':
