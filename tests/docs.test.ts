@@ -5,11 +5,13 @@ import { test } from 'node:test';
 import { operations } from '../src/paravirt/operations.ts';
 import { assemblyScriptDeclarations, cHeader, hypervisorGuide } from '../tools/binary-interface.ts';
 import { interfaceDocument } from '../tools/interface-document.ts';
+import { kitHeader } from '../tools/kit-header.ts';
 
 const MADE: Readonly<Record<string, () => string>> = {
   'docs/interface.md': interfaceDocument,
   'docs/write-a-hypervisor.md': hypervisorGuide,
   'docs/polyvisor_1.h': cHeader,
+  'kit/include/interface.h': kitHeader,
   'examples/acme-binary/polyvisor_1.ts': assemblyScriptDeclarations,
 };
 

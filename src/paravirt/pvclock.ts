@@ -7,6 +7,14 @@
 import type { GuestMemory } from '../memory/memory.ts';
 
 export const PVCLOCK_SIZE = 32;
+/** Offsets of its fields. */
+export const PVCLOCK_VERSION = 0;
+export const PVCLOCK_TSC_TIMESTAMP = 8;
+export const PVCLOCK_SYSTEM_TIME = 16;
+export const PVCLOCK_TSC_TO_SYSTEM_MUL = 24;
+export const PVCLOCK_TSC_SHIFT = 28;
+export const PVCLOCK_FLAGS = 29;
+/** Bits of its flags. */
 export const PVCLOCK_TSC_STABLE = 1;
 export const PVCLOCK_GUEST_STOPPED = 2;
 
@@ -32,12 +40,12 @@ export function writePvclock(
   address: number,
   record: { tsc: bigint; systemTime: bigint; scale: PvclockScale; flags: number },
 ): void {
-  const version = (memory.read32(address) | 1) >>> 0;
-  memory.write32(address, version);
-  memory.write64(address + 8, record.tsc);
-  memory.write64(address + 16, record.systemTime);
-  memory.write32(address + 24, record.scale.mul);
-  memory.write8(address + 28, record.scale.shift & 0xff);
-  memory.write8(address + 29, record.flags);
-  memory.write32(address, (version + 1) >>> 0);
+  const version = (memory.read32(address + PVCLOCK_VERSION) | 1) >>> 0;
+  memory.write32(address + PVCLOCK_VERSION, version);
+  memory.write64(address + PVCLOCK_TSC_TIMESTAMP, record.tsc);
+  memory.write64(address + PVCLOCK_SYSTEM_TIME, record.systemTime);
+  memory.write32(address + PVCLOCK_TSC_TO_SYSTEM_MUL, record.scale.mul);
+  memory.write8(address + PVCLOCK_TSC_SHIFT, record.scale.shift & 0xff);
+  memory.write8(address + PVCLOCK_FLAGS, record.flags);
+  memory.write32(address + PVCLOCK_VERSION, (version + 1) >>> 0);
 }

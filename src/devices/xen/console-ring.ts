@@ -5,8 +5,8 @@ import type { State, States } from '../../state/state.ts';
 import { IncomingRing, OutgoingRing, type RingLayout, type RingPage } from './shared-ring.ts';
 
 /** struct xencons_interface: `in` is to the guest, `out` from it. */
-const IN: RingLayout = { data: 0, size: 1024, consumer: 0xc00, producer: 0xc04 };
-const OUT: RingLayout = { data: 0x400, size: 2048, consumer: 0xc08, producer: 0xc0c };
+export const CONSOLE_IN: RingLayout = { data: 0, size: 1024, consumer: 0xc00, producer: 0xc04 };
+export const CONSOLE_OUT: RingLayout = { data: 0x400, size: 2048, consumer: 0xc08, producer: 0xc0c };
 
 export class ConsoleRing {
   readonly #console: Console;
@@ -20,8 +20,8 @@ export class ConsoleRing {
   constructor(states: States, memory: GuestMemory, page: RingPage, console: Console, notify: () => void) {
     this.#console = console;
     this.#state = states.state('console', 1, () => ({ typed: [] }));
-    this.#output = new IncomingRing(states, memory, page, OUT);
-    this.#input = new OutgoingRing(states, memory, page, IN);
+    this.#output = new IncomingRing(states, memory, page, CONSOLE_OUT);
+    this.#input = new OutgoingRing(states, memory, page, CONSOLE_IN);
     this.#notify = notify;
     console.onInput(data => {
       this.#state.typed.push(data);

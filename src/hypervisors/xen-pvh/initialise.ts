@@ -50,7 +50,7 @@ const RIGHTS = LIMITS + 20;
 const PAD_2 = RIGHTS + 10;
 
 /** struct vcpu_hvm_x86_64: the same registers and EFER, 8 bytes each. */
-const REGISTERS_64: readonly RegisterName[] = [...REGISTERS_32, 'efer'];
+export const REGISTERS_64: readonly RegisterName[] = [...REGISTERS_32, 'efer'];
 
 /** What the processor and the guest may have of CR4 and EFER. */
 const CR4_KNOWN = BigInt(

@@ -1,0 +1,161 @@
+/**
+ * The kit's example kernel: one binary on every hypervisor here, on QEMU's processor, and on real Xen (Debian's package), as the PV
+ * guest of its shim. And the kernel that the kit's README shows.
+ */
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { hypervisors } from '../src/hypervisors/list.ts';
+import { createMachine } from '../src/machine/machine.ts';
+import type { MachineOptions } from '../src/machine/options.ts';
+import { polyvisor } from './command.ts';
+import { packageFiles } from './debian-package.ts';
+import { buildKit, costsIn, kitFolder, missingTools } from './kit.ts';
+
+/** Seconds, for a run that takes one or, with Xen in between, ten on an idle machine. */
+const TIMEOUT = 300;
+const WELL = /example: all is well/;
+
+/** What is underneath, as the kit says it. */
+const NAMES: Readonly<Record<string, string>> = {
+  bare: 'bare hardware',
+  kvm: 'KVM',
+  vmware: 'VMware',
+  hyperv: 'Hyper-V',
+  'xen-pvh': 'Xen PVH',
+  'xen-pv': 'Xen PV',
+};
+/** Functions that must be in use there. */
+const USES: Readonly<Record<string, readonly string[]>> = {
+  bare: ['native_end', 'native_send_ipi', 'native_clock'],
+  kvm: [
+    'kvm_end',
+    'kvm_send_ipi',
+    'kvm_clock',
+    'kvm_wall_clock',
+    'kvm_flush_tlb',
+    'kvm_steal_clock',
+    'kvm_yield',
+    'kvm_kick',
+  ],
+  vmware: ['native_clock', 'vmware_steal_clock'],
+  hyperv: ['hyperv_end', 'hyperv_send_ipi', 'hyperv_clock', 'hyperv_flush_tlb', 'hyperv_set_timer', 'hyperv_yield'],
+  'xen-pvh': ['xen_console_ring', 'xen_hvm_flush_tlb', 'xen_send_ipi', 'xen_clock', 'xen_set_timer', 'xen_hvm_start'],
+  'xen-pv': ['xen_console_ring', 'xen_pv_flush_tlb', 'xen_pv_enable', 'xen_send_ipi', 'xen_set_timer', 'xen_pv_start'],
+};
+
+describe('the kit', { skip: missingTools() ?? false }, () => {
+  let built: ReturnType<typeof buildKit>;
+  let example: string;
+  before(() => {
+    built = buildKit();
+    example = join(built.folder, 'example.elf');
+  });
+  after(() => built?.remove());
+
+  /** A run on a machine of this process. */
+  async function run(options: Partial<MachineOptions> & { kernel: Uint8Array }): Promise<string> {
+    let text = '';
+    const console = {
+      onInput: () => {},
+      write: (data: Uint8Array) => void (text += new TextDecoder('latin1').decode(data)),
+    };
+    const machine = await createMachine({ console, ...options });
+    await machine.run({ timeout: TIMEOUT });
+    return text.replaceAll('\r', '');
+  }
+
+  for (const [name, title] of Object.entries(NAMES))
+    test(`the example on ${name}, three processors`, async () => {
+      const kernel = readFileSync(example);
+      const text = await run({ kernel, hypervisor: name, cpus: 3, memory: 64 << 20, append: 'a b' });
+      assert.match(text, WELL, text);
+      assert.match(text, new RegExp(`example: on ${title}, entered by .*a b"`), text);
+      assert.match(text, /example: 3 of 3 processors execute/);
+      const costs = costsIn(text);
+      assert.equal(costs.length, 12, text);
+      const used = costs.map(cost => cost.function);
+      for (const name_ of USES[name]!) assert.ok(used.includes(name_), `${name_} in ${used}`);
+    });
+
+  for (const entry of ['pvh', 'multiboot', 'linux'] as const)
+    test(`the example by its entry for ${entry}`, async () => {
+      const text = await run({ kernel: readFileSync(example), entry, cpus: 2, memory: 64 << 20, append: 'some words' });
+      assert.match(text, WELL, text);
+      assert.match(text, /entered by (PVH|multiboot|Linux), 63 MiB, .*some words"/);
+    });
+
+  test('the matrix is green with it, on every hypervisor', async () => {
+    const names = hypervisors.map(({ name }) => name);
+    const result = await polyvisor(['matrix', example, '--until', 'all is well', '--memory', '64M', '--markdown']);
+    assert.equal(result.status, 0, result.stderr);
+    assert.match(result.stdout, new RegExp(`${names.length} of ${names.length} cells passed`));
+  });
+
+  test("the README's kernel, built as the README says", async () => {
+    const readme = readFileSync(join(kitFolder, 'README.md'), 'utf8');
+    const source = /```c\n(\/\* kernel\.c \*\/[\s\S]*?)```/.exec(readme)![1]!;
+    const commands = /(gcc -std=c11[\s\S]*?)qemu-system/.exec(readme)![1]!;
+    writeFileSync(join(built.folder, 'kernel.c'), source);
+    const script = commands
+      .replaceAll('KIT/libparavirt.a', join(built.folder, 'libparavirt.a'))
+      .replace(/\bKIT\//g, kitFolder);
+    execFileSync('sh', ['-ec', script], { cwd: built.folder });
+    for (const hypervisor of ['bare', 'xen-pv']) {
+      const kernel = readFileSync(join(built.folder, 'kernel.elf'));
+      const text = await run({ kernel, hypervisor, memory: 64 << 20, append: 'words' });
+      assert.match(text, /^Hello from (bare hardware|Xen PV), entered by .*words\n1\n2\n3\n$/);
+    }
+  });
+
+  test("real Xen's shim, with the example as its PV guest, two processors", async () => {
+    const kernel = (await packageFiles('xen-utils-4.17', 'usr/lib/xen-4.17/boot/')).get('xen-shim')!;
+    const modules = [{ data: readFileSync(example), commandLine: 'example for the shim' }];
+    const text = await run({
+      kernel,
+      modules,
+      hypervisor: 'xen-pvh',
+      cpus: 2,
+      memory: 256 << 20,
+      commandLine: 'console=pv',
+    });
+    assert.match(text, /Xen version 4\.17/);
+    assert.match(text, /example: 2 of 2 processors execute/);
+    assert.match(text, WELL, text.slice(-2000));
+  });
+
+  const qemu = spawnSync('qemu-system-x86_64', ['--version']).status === 0;
+  for (const entry of ['multiboot', 'PVH'])
+    test(`QEMU's processor, by ${entry}`, { skip: qemu ? false : 'qemu-system-x86_64 is not installed' }, () => {
+      const image = readFileSync(example);
+      // QEMU prefers multiboot where there is a header: without its magic number it is no header.
+      if (entry === 'PVH') image.writeUInt32LE(0, image.indexOf(Buffer.of(0x02, 0xb0, 0xad, 0x1b)));
+      const kernel = join(built.folder, `${entry}.elf`);
+      writeFileSync(kernel, image);
+      const words = [
+        '-accel',
+        'tcg',
+        '-smp',
+        '2',
+        '-m',
+        '64',
+        '-nographic',
+        '-no-reboot',
+        '-nic',
+        'none',
+        '-net',
+        'none',
+      ];
+      const arguments_ = ['-kernel', kernel, '-append', 'words', ...words];
+      const { stdout } = spawnSync('qemu-system-x86_64', arguments_, {
+        encoding: 'utf8',
+        timeout: TIMEOUT * 1000,
+        input: '',
+      });
+      assert.match(stdout, new RegExp(`example: on bare hardware, entered by ${entry}, 63 MiB, .*words"`));
+      assert.match(stdout, /example: 2 of 2 processors execute/);
+      assert.match(stdout, WELL);
+    });
+});
