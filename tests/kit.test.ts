@@ -1,12 +1,13 @@
 /**
  * The kit's example kernel: one binary on every hypervisor here, on QEMU's processor, and on real Xen (Debian's package), as the PV
- * guest of its shim. And the kernel that the kit's README shows.
+ * guest of its shim and as a PVH dom0. And the kernel that the kit's README shows.
  */
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
 import { hypervisors } from '../src/hypervisors/list.ts';
 import { createMachine } from '../src/machine/machine.ts';
 import type { MachineOptions } from '../src/machine/options.ts';
@@ -158,4 +159,32 @@ describe('the kit', { skip: missingTools() ?? false }, () => {
       assert.match(stdout, /example: 2 of 2 processors execute/);
       assert.match(stdout, WELL);
     });
+
+  test('real Xen on QEMU, with the example as its PVH dom0', {
+    skip: qemu ? false : 'qemu-system-x86_64 is not installed',
+  }, async () => {
+    const packed = (await packageFiles('xen-hypervisor-4.17-amd64', 'boot/')).get('xen-4.17-amd64.gz')!;
+    const kernel = join(built.folder, 'xen');
+    writeFileSync(kernel, gunzipSync(packed));
+    // SVM, and the IOMMU that Xen wants for such a dom0.
+    const machine = ['-M', 'q35', '-accel', 'tcg', '-cpu', 'max', '-device', 'amd-iommu', '-m', '512', '-smp', '2'];
+    const words = [
+      '-append',
+      'dom0=pvh dom0_mem=64M dom0_max_vcpus=2 console=com1 com1=115200,8n1',
+      '-nographic',
+      '-nic',
+      'none',
+    ];
+    const files = ['-kernel', kernel, '-initrd', `${example} for dom0`];
+    const xen = spawn('qemu-system-x86_64', [...machine, ...files, ...words], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const limit = setTimeout(() => xen.kill(), TIMEOUT * 1000);
+    let text = '';
+    // Xen halts the machine when dom0 is off, and QEMU goes on.
+    for await (const data of xen.stdout) if (/Hardware Dom0 halted/.test((text += data))) break;
+    clearTimeout(limit);
+    xen.kill();
+    assert.match(text, /example: on Xen PVH, entered by PVH, 6[34] MiB, .*"for dom0"/);
+    assert.match(text, /example: 2 of 2 processors execute/);
+    assert.match(text, WELL);
+  });
 });

@@ -77,8 +77,8 @@ const PARTS: readonly Part[] = [
       { file: 'hypervisors/xen/hypercalls/console-io.ts', names: /^CONSOLEIO_/ },
       {
         file: 'hypervisors/xen/hypercalls/memory-op.ts',
-        names: /^XENM(EM_add_to_physmap$|APSPACE_)/,
-        structures: /^xen_add_to_physmap$/,
+        names: /^XENM(EM_(add_to_physmap|memory_map)$|APSPACE_)/,
+        structures: /^xen_(add_to_physmap|memory_map)$/,
       },
       { file: 'hypervisors/xen-pvh/hvm-op.ts', names: /^(HVMOP|HVM_PARAM)_/, structures: /^xen_hvm_param$/ },
       { file: 'hypervisors/xen-pvh/initialise.ts', names: /^MODE_64B$/, prefix: 'VCPU_HVM_' },

@@ -251,6 +251,7 @@
 #define CONSOLEIO_write 0x0
 #define CONSOLEIO_read 0x1
 #define XENMEM_add_to_physmap 0x7
+#define XENMEM_memory_map 0x9
 #define XENMAPSPACE_shared_info 0x0
 #define XENMAPSPACE_grant_table 0x1
 #define XENMAPSPACE_gmfn 0x2
@@ -437,6 +438,10 @@ struct xen_add_to_physmap {
   uint32_t space;
   uint64_t idx;
   uint64_t gpfn;
+};
+struct xen_memory_map {
+  uint32_t nr_entries;
+  uint64_t buffer;
 };
 struct xen_hvm_param {
   uint16_t domid;

@@ -77,6 +77,7 @@ void pv_boot(uint32_t kind, uint64_t information) {
   if (kind == 3) from_xen_pv(physical(information));
   pv_is_pvh = kind == 0;
   pv_init(&info);
+  if (!info.ranges && pv_is_xen()) pv_xen_memory_map(&info); /* a PVH dom0 is told no other way */
   pv_main(&info);
   pv_ops.boot.power_off();
   __builtin_unreachable();

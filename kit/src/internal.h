@@ -15,6 +15,8 @@ extern const struct pv_hypervisor pv_kvm, pv_vmware, pv_hyperv, pv_xen_hvm, pv_x
 /* The entry that was taken is Xen's own: nothing privileged can be executed. */
 extern struct start_info *pv_xen_start_info;
 extern bool pv_is_pvh;
+bool pv_is_xen(void);
+void pv_xen_memory_map(struct pv_boot_info *info);
 
 /* States a difference: PV_SET(time.clock, kvm_clock). */
 #define PV_SET(op, function) (pv_ops.op = (function), PV_OP_NAME(op) = #function)

@@ -26,6 +26,20 @@ void pv_xen_place_info(unsigned cpu, uint64_t frame) {
   CALL(vcpu_op, VCPUOP_register_vcpu_info, pv_cpus[cpu].uid, &where);
 }
 
+bool pv_is_xen(void) { return pv_xen_hypercall != 0; }
+
+void pv_xen_memory_map(struct pv_boot_info *info) {
+  static struct __attribute__((packed)) {
+    uint64_t start, size;
+    uint32_t type;
+  } entries[PV_MAX_RANGES];
+  struct xen_memory_map map = {PV_MAX_RANGES, (uint64_t)entries};
+  if (CALL(memory_op, XENMEM_memory_map, &map, 0) != 0) return;
+  for (info->ranges = 0; info->ranges < map.nr_entries; info->ranges++)
+    info->range[info->ranges] =
+        (struct pv_range){entries[info->ranges].start, entries[info->ranges].size, entries[info->ranges].type};
+}
+
 /* ---- Console ---------------------------------------------------------------------------------------------------------- */
 
 static void xen_console_io(const char *text, size_t length) { CALL(console_io, CONSOLEIO_write, length, text); }
