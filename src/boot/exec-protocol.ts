@@ -13,6 +13,7 @@
  * like one is held back until the end mark shows that it was output after all, or the end of the machine that it was not.
  */
 import { type CpioEntry, S_IFDIR, S_IFREG, writeCpio } from './cpio.ts';
+import { resumeProgram } from './guest/resume-program.ts';
 import { ImageError } from './image-error.ts';
 
 /** A command longer than this, in bytes, is surely a file given by mistake; guest RAM must hold it twice. */
@@ -32,6 +33,20 @@ export function commandArchive(command: string): Uint8Array {
   ];
   return writeCpio(entries);
 }
+
+/** The archive to put there instead so that the guest waits for a command, to be kept and given one later (resume-program.ts). */
+export function resumeArchive(): Uint8Array {
+  return writeCpio([
+    { name: 'polyvisor', mode: S_IFDIR | 0o755 },
+    { name: 'polyvisor/resume', mode: S_IFREG | 0o755, data: resumeProgram() },
+  ]);
+}
+
+/** What the guest prints before the command's output. */
+export const startMark = (command: string) => `\x1epolyvisor ${commandMark(command)} start\n`;
+
+/** What it prints after it, before the status and a line feed. */
+export const endMark = (command: string) => `\x1epolyvisor ${commandMark(command)} `;
 
 /** `initrd` with the archives that follow it, each at a multiple of 4 bytes, as the kernel demands. */
 export function joinArchives(...archives: readonly Uint8Array[]): Uint8Array {
@@ -89,9 +104,8 @@ export class OutputParser {
 
   constructor(command: string, sinks: OutputSinks) {
     this.#sinks = sinks;
-    const mark = `\x1epolyvisor ${commandMark(command)} `;
-    this.#startMark = new TextEncoder().encode(`${mark}start\n`);
-    this.#endMark = new TextEncoder().encode(mark);
+    this.#startMark = new TextEncoder().encode(startMark(command));
+    this.#endMark = new TextEncoder().encode(endMark(command));
   }
 
   /** Takes the next bytes of the console. */

@@ -1,5 +1,5 @@
 import { isBootable } from '../boot/bios/boot-sector.ts';
-import { commandArchive, joinArchives } from '../boot/exec-protocol.ts';
+import { commandArchive, joinArchives, resumeArchive } from '../boot/exec-protocol.ts';
 import { modulesArchive } from '../boot/guest/initramfs.ts';
 import { ImageError } from '../boot/image-error.ts';
 import type { BootModule } from '../boot/load.ts';
@@ -43,7 +43,7 @@ export async function loadImages(settings: ImageSettings, start: Uint8Array | un
   const folder = modulesFolder ?? (kernel === undefined ? undefined : installedModules(kernel));
   const extra = [
     ...(folder === undefined ? [] : [await readModules(folder)]),
-    ...(exec !== undefined && !rooted ? [commandArchive(exec)] : []),
+    ...(exec !== undefined && !rooted ? [settings.waits ? resumeArchive() : commandArchive(exec)] : []),
     ...(start ? [start] : []),
   ];
   return {
@@ -69,7 +69,10 @@ type ImageSettings = Pick<
   | 'commandLine'
   | 'rooted'
   | 'modulesFolder'
->;
+> & {
+  /** The command of --exec comes later (warm-start.ts). */
+  waits?: boolean;
+};
 
 /**
  * Whether it is a disk that brings the kernel: it is asked for, or nothing that is given belongs to a kernel of ours and the

@@ -128,6 +128,7 @@ function addRun(program: Command, words: readonly string[], finish: Finish): voi
     .option('--engine <engine>', '"jit", "interpreter", or "both" to run one against the other')
     .option('--gdb <[host:]port>', 'wait for gdb before the first instruction ("target remote HOST:PORT"); 0: any port')
     .option('-e, --exec <command>', "run COMMAND in the default guest's shell, print its output, end with its status")
+    .option('--cold', 'with --exec: boot the guest, though one that has booted is kept in the cache')
     .option('-t, --timeout <seconds>', 'end the run after so many seconds')
     .option(
       '--save <file[@when]>',

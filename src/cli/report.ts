@@ -50,10 +50,12 @@ export interface Summary {
   options: Record<string, unknown>;
   /** From the process's start, in seconds. */
   wallTime: number;
+  /** The guest had booted before (warm-start.ts). */
+  warm: boolean;
 }
 
 /** Writes what --json promises: all times in seconds. */
-export function writeSummary(file: string, { ending, machine, options, wallTime }: Summary): void {
+export function writeSummary(file: string, { ending, machine, options, wallTime, warm }: Summary): void {
   const statistics = machine?.statistics;
   const summary = {
     polyvisor: 1,
@@ -65,6 +67,7 @@ export function writeSummary(file: string, { ending, machine, options, wallTime 
     status: statusOf(ending),
     reason: reasonOf(ending) ?? null,
     wallTime,
+    warm,
     ...(statistics && {
       guestTime: statistics.guestTime / 1e9,
       hostTime: statistics.hostTime / 1e9,

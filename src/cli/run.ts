@@ -3,12 +3,13 @@ import { closeSync, openSync } from 'node:fs';
 import { formatSize, ImageError } from '../boot/image-error.ts';
 import { annotate, kernelSymbols, parseSystemMap } from '../boot/symbols.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
+import { cachedGuest } from '../host/node/guest.ts';
 import { visibleLine } from '../matrix/escape.ts';
 import { sayIfCacheIsNotUsed } from './cache-trust.ts';
 import { endBySignals } from './decisions.ts';
 import { isAbnormal, status, statusOf } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
-import type { GuestThread } from './guest-thread.ts';
+import { type GuestThread, startGuestThread } from './guest-thread.ts';
 import { type Images, loadImages } from './images.ts';
 import { readInput } from './input-file.ts';
 import { reportEnding, writeSummary } from './report.ts';
@@ -20,6 +21,7 @@ import { checkWritable } from './snapshot-file.ts';
 import { createMachineInThread, type ThreadMachine } from './thread.ts';
 import type { Saved } from './thread-messages.ts';
 import { openTraceFile, symbolsFor, type TraceFile } from './trace-file.ts';
+import { type WarmOptions, warmStart } from './warm-start.ts';
 
 /** @param thread where the machine will run. @param isGiven whether an option is on the command line. @returns the exit status. @throws Failure, ImageError */
 export async function run(
@@ -38,36 +40,53 @@ export async function run(
   if (json) withFile(json, status.output, () => closeSync(openSync(json, 'a')));
   const trace = settings.trace === undefined ? undefined : openTraceFile(settings.trace);
   try {
-    const { machine, session, stopListening, kernelFile } = await prepare(settings, thread, trace);
-    collectGarbage(); // The kernel's file, above all, which is the other thread's now.
+    const warm = await warmStart(settings);
+    const stopListening = endBySignals();
+    const { machine, session, kernelFile, isWarm } = await prepare(settings, thread, trace, warm).catch(error => {
+      if (!warm?.kept) throw error;
+      // What is kept is of no use, whatever is wrong with it: it is made anew.
+      return prepare(settings, startGuestThread(), trace, { ...warm, kept: undefined });
+    });
+    // The kernel's file, above all, which is the other thread's now.
+    if (!warm?.kept) collectGarbage();
     stopListening(); // From here on the session listens.
     const stopSaving = save ? saveOnSignal(machine, save.file) : () => {};
     const ending = await session.run(machine).finally(stopSaving);
-    const named = isAbnormal(ending) ? await namedPlaces(machine.describe(), kernelFile, settings.symbols) : '';
+    const named = isAbnormal(ending) ? await namedPlaces(machine.describe(), kernelFile(), settings.symbols) : '';
     reportEnding(ending, named, session.unseen);
-    if (json) writeSummary(json, { ending, machine, options: { ...options }, wallTime: performance.now() / 1000 });
+    if (json)
+      writeSummary(json, {
+        ending,
+        machine,
+        options: { ...options },
+        wallTime: performance.now() / 1000,
+        warm: isWarm,
+      });
     return statusOf(ending);
   } finally {
     trace?.close();
   }
 }
 
-/** The machine with its kernel placed, and the terminal's side of it. */
-async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile | undefined) {
+/** The machine with its kernel placed, or with the guest that is kept, and the terminal's side of it. */
+async function prepare(
+  settings: Settings,
+  thread: GuestThread,
+  trace: TraceFile | undefined,
+  warm: WarmOptions | undefined,
+) {
   const { hypervisor, entry, memory, cpus, schedule, clock, engine, gdb, verbose, net, save, restore } = settings;
   const { archive, channel, isTerminal, ...files } = await planFiles(settings);
   const images: Images =
-    restore === undefined
-      ? await loadImages({ ...settings, disks: files.disks }, archive)
-      : {
-          name: restore,
+    restore !== undefined || warm?.kept
+      ? {
+          name: restore ?? 'the guest in the cache',
           kernel: undefined,
           initrd: undefined,
           modules: undefined,
-          ownGuest: false,
-          kernelFile: undefined,
-        };
-  const stopListening = endBySignals();
+          ownGuest: !restore,
+        }
+      : await loadImages({ ...settings, disks: files.disks, waits: warm !== undefined }, archive);
   const session = createSession({
     ...settings,
     ownGuest: images.ownGuest && !settings.rooted?.init,
@@ -79,7 +98,7 @@ async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile
   const onNotice = (line: string) => void process.stderr.write(`polyvisor: ${line}${session.lineEnd}`);
   const [name, isFile] = typeof hypervisor === 'string' ? [hypervisor, true] : [hypervisor.name, false];
   const { kernel, initrd, modules } = images;
-  const append = restore === undefined ? words(session.parameters, settings.append) : undefined;
+  const append = restore === undefined && !warm?.kept ? words(session.parameters, settings.append) : undefined;
   const commandLine = settings.commandLine === undefined ? undefined : words(settings.commandLine, session.parameters);
   const machine = await cannotBoot(images.name, () =>
     createMachineInThread(
@@ -103,6 +122,7 @@ async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile
         net,
         save,
         restore,
+        warm,
       },
       { console, channel: session.channel, onLog, onNotice, onSaved, onCrossing: trace?.add },
     ),
@@ -115,7 +135,8 @@ async function prepare(settings: Settings, thread: GuestThread, trace: TraceFile
     const described = image.setup ? image.description : images.name;
     trace.begin(machine, { hypervisor: name, kernel: described, clock }, symbolsFor(image, symbols));
   }
-  return { machine, session, stopListening, kernelFile: images.kernelFile };
+  const kernelFile = () => (warm?.kept ? cachedGuest(settings.guest)?.kernel : images.kernelFile);
+  return { machine, session, kernelFile, isWarm: warm?.kept !== undefined };
 }
 
 /** Names the kernel's addresses in a text; its file is read again, for the machine has the first reading of it. */

@@ -66,6 +66,7 @@ export interface RunOptions {
   timeout?: string;
   save?: string;
   restore?: string;
+  cold?: boolean;
   trace?: string;
   symbols?: string;
   json?: string;
@@ -108,6 +109,8 @@ export interface Settings {
   save: SaveOption | undefined;
   /** A snapshot to go on from. */
   restore: string | undefined;
+  /** The guest is booted, though one that has booted may be kept. */
+  cold: boolean;
   trace: string | undefined;
   /** A System.map. */
   symbols: string | undefined;
@@ -162,6 +165,7 @@ export function parseSettings(options: RunOptions): Settings {
     timeout: options.timeout === undefined ? undefined : parseSeconds(options.timeout),
     save: options.save === undefined ? undefined : parseSave(options.save),
     restore: options.restore,
+    cold: options.cold ?? false,
     trace: options.trace,
     symbols: options.symbols,
     json: options.json,

@@ -2,8 +2,9 @@
 import { closeSync, fsyncSync, openSync, readFileSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { nodeCompression } from '../host/node/compression.ts';
-import { Snapshot, SnapshotError } from '../index.ts';
 import type { Header } from '../snapshot/header.ts';
+import { Snapshot } from '../snapshot/snapshot.ts';
+import { SnapshotError } from '../snapshot/snapshot-error.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
 

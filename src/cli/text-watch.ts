@@ -6,7 +6,8 @@ export interface TextWatch {
   readonly seen: boolean;
 }
 
-export function createTextWatch(text: string): TextWatch {
+/** @param ending what follows the text somewhere later, in a few bytes */
+export function createTextWatch(text: string, ending = ''): TextWatch {
   const decoder = new TextDecoder();
   let tail = '';
   let seen = false;
@@ -14,8 +15,9 @@ export function createTextWatch(text: string): TextWatch {
     feed(data) {
       if (seen) return false;
       const all = tail + decoder.decode(data, { stream: true });
-      seen = all.includes(text);
-      tail = text.length > 1 ? all.slice(1 - text.length) : '';
+      const at = all.lastIndexOf(text);
+      seen = at >= 0 && all.includes(ending, at + text.length);
+      tail = at >= 0 ? all.slice(at) : text.length > 1 ? all.slice(1 - text.length) : '';
       return seen;
     },
     get seen() {

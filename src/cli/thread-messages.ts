@@ -12,6 +12,7 @@ import { Failure } from './failure.ts';
 import type { FolderOption } from './folder-options.ts';
 import type { NetOption } from './net-options.ts';
 import type { DebugOption, DiskOption, SaveOption } from './values.ts';
+import type { WarmOptions } from './warm-start.ts';
 
 /** What a machine is made of, as far as it can be sent. */
 export interface ThreadOptions
@@ -32,6 +33,8 @@ export interface ThreadOptions
   save: SaveOption | undefined;
   /** A snapshot to go on from. */
   restore: string | undefined;
+  /** The guest is kept when it waits for its command, or is one that was. */
+  warm: WarmOptions | undefined;
 }
 
 /** A snapshot that has been written. */

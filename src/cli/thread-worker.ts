@@ -1,5 +1,7 @@
 /** The thread in which a machine runs: see thread.ts. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { endMark } from '../boot/exec-protocol.ts';
+import { READY } from '../boot/guest/resume-program.ts';
 import { diskCache } from '../host/node/artifact-cache.ts';
 import { nodeClock } from '../host/node/clock.ts';
 import { collectGarbage } from '../host/node/collect-garbage.ts';
@@ -7,7 +9,15 @@ import { loadHypervisor } from '../host/node/load-hypervisor.ts';
 import { preferThisThread } from '../host/node/thread-priority.ts';
 import { workerTranslator } from '../host/node/translator.ts';
 import { ListenError } from '../host/sockets.ts';
-import { createMachine, type Exit, type Machine, type RunLimits, SnapshotError, traced } from '../index.ts';
+import {
+  createMachine,
+  type Exit,
+  type Machine,
+  type RunLimits,
+  type Snapshot,
+  SnapshotError,
+  traced,
+} from '../index.ts';
 import { VIRTUAL_EPOCH } from '../machine/time.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { isA, reasonOf } from '../plugins/guard.ts';
@@ -29,10 +39,13 @@ import {
   type ToThread,
 } from './thread-messages.ts';
 import { type DebugOption, parseHypervisor, type SaveOption } from './values.ts';
+import { packKept, resumption, unpackKept, warmCache } from './warm-start.ts';
 import { createWatch } from './watch.ts';
 
 /** How often a running machine's state is sent, in milliseconds. */
 const STATE_EVERY = 200;
+/** How long (ms) a guest that waits for its command has for what it does besides, before it is kept. */
+const SETTLE = 100;
 /** Crossings sent at once. */
 const BATCH = 64;
 
@@ -51,10 +64,20 @@ interface Made {
   save: SaveOption | undefined;
   /** The text at which a snapshot is to be taken has been shown. */
   seen(): boolean;
+  /** Gives a guest that waits for a command the one of --exec. */
+  resume: (() => void) | undefined;
+  /** The guest that waits is to be kept under this name. */
+  keepAs: string | undefined;
+  /** It waits. */
+  ready(): boolean;
+  /** It was kept, and its command has ended. */
+  over(): boolean;
+  /** Somebody has told the machine to stop. */
+  stopped?: boolean;
 }
 
 async function make(options: ThreadOptions): Promise<Made> {
-  const { hypervisor: name, isFile, clock, disks, folders, net, gdb, trace, save, restore, ...rest } = options;
+  const { hypervisor: name, isFile, clock, disks, folders, net, gdb, trace, save, restore, warm, ...rest } = options;
   const watch = createWatch(cells, name => send({ kind: 'operation', name }));
   const hypervisor = isFile
     ? await withFileLater(name, status.noInput, () => loadHypervisor(name, watch))
@@ -71,12 +94,19 @@ async function make(options: ThreadOptions): Promise<Made> {
     send({ kind: 'trace', crossings });
     crossings = [];
   };
-  const snapshot = restore === undefined ? undefined : await readSnapshot(restore);
+  const kept = warm?.kept && (await unpackKept(warm.kept));
+  const snapshot = kept ?? (restore === undefined ? undefined : await readSnapshot(restore));
   let type = (_data: Uint8Array) => {};
   const wanted = typeof save?.when === 'object' && 'text' in save.when ? createTextWatch(save.when.text) : undefined;
+  const ready = warm && !kept ? createTextWatch(READY) : undefined;
+  const ended = kept && warm ? createTextWatch(endMark(warm.command), '\n') : undefined;
   const write = (data: Uint8Array) => {
     output.add(data);
     if (wanted?.feed(data)) machine?.stop();
+    // What a guest does after its command can only be noticed by others on its network.
+    const isAlone = () => machine?.statistics.networks.every(({ sent }) => sent.frames === 0);
+    if (ended?.feed(data) && isAlone()) machine?.stop();
+    if (ready?.feed(data)) setTimeout(() => machine?.stop(), SETTLE);
   };
   let machine: Machine | undefined;
   const ends = {
@@ -100,7 +130,8 @@ async function make(options: ThreadOptions): Promise<Made> {
     onLog: line => send({ kind: 'log', line }),
   });
   preferThisThread();
-  collectGarbage(); // The kernel's file and what came out of it: all that counts is in the guest's memory now.
+  // The kernel's file and what came out of it: all that counts is in the guest's memory now.
+  if (!kept) collectGarbage();
   // Once more when the run has begun: what is freed in the background the first time is not always given back.
   setTimeout(collectGarbage, 1000).unref();
   const give = (data: Uint8Array | undefined) => {
@@ -110,7 +141,26 @@ async function make(options: ThreadOptions): Promise<Made> {
   };
   const debugged = gdb && (await debuggedBy(machine, gdb));
   const runner = debugged ?? machine;
-  return { machine, runner, type: data => type(data), give, flush, save, seen: () => wanted?.seen ?? false };
+  const resume =
+    warm &&
+    (() => {
+      const { typed, shown } = resumption(warm.command);
+      output.add(shown);
+      type(typed);
+    });
+  return {
+    machine,
+    runner,
+    type: data => type(data),
+    give,
+    flush,
+    save,
+    seen: () => wanted?.seen ?? false,
+    resume,
+    keepAs: ready && warm?.name,
+    ready: () => ready?.seen ?? false,
+    over: () => ended?.seen ?? false,
+  };
 }
 
 /** Waits for gdb where it is to come. @throws Failure where that cannot be */
@@ -159,18 +209,39 @@ async function runAndSave(made: Made, limits: RunLimits | undefined): Promise<Ex
   return runner.run(limits);
 }
 
+/** Runs a guest that is kept, or is to be, to its end. */
+async function runWarm(made: Made, limits: RunLimits | undefined, resume: () => void): Promise<Exit> {
+  const { machine, keepAs } = made;
+  made.resume = undefined;
+  let snapshot: Snapshot | undefined;
+  if (keepAs !== undefined) {
+    const exit = await machine.run(limits);
+    if (exit.kind !== 'stopped' || !made.ready() || made.stopped) return exit;
+    snapshot = machine.snapshot({ learns: true });
+  }
+  resume();
+  const exit = await machine.run(limits);
+  made.flush();
+  if (exit.kind === 'stopped' && made.over() && !made.stopped) return { kind: 'power-off' };
+  if (snapshot) warmCache()?.save(keepAs!, ...(await packKept(snapshot, machine.learned(snapshot))));
+  return exit;
+}
+
 /** Does what the main thread asks of a machine. */
 async function obey(made: Made, message: ToThread): Promise<void> {
   const { machine, runner, type, give, flush } = made;
   if (message.kind === 'type') return type(message.data);
   if (message.kind === 'input') return give(message.data);
-  if (message.kind === 'stop') return runner.stop();
+  if (message.kind === 'stop') {
+    made.stopped = true;
+    return runner.stop();
+  }
   if (message.kind === 'request') return machine.request(message.what);
   if (message.kind === 'save') return saveAsAsked(machine, message.file);
   if (message.kind !== 'run') return;
   const timer = setInterval(() => send({ kind: 'state', state: stateOf(machine) }), STATE_EVERY);
   try {
-    const exit = await runAndSave(made, message.limits);
+    const exit = await (made.resume ? runWarm(made, message.limits, made.resume) : runAndSave(made, message.limits));
     flush();
     send({ kind: 'exit', exit, state: stateOf(machine) });
   } catch (error) {

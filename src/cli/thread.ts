@@ -62,7 +62,7 @@ export function createMachineInThread(
   worker.postMessage(
     { kind: 'make', options: { ...options, trace: onCrossing !== undefined } } satisfies ToThread,
     // Not copied, where nobody else has a use for them.
-    onCrossing ? [] : [options.kernel, options.initrd].flatMap(whole),
+    onCrossing ? [] : [options.kernel, options.initrd, options.warm?.kept].flatMap(whole),
   );
 
   return new Promise((resolve, reject) => {
@@ -194,7 +194,7 @@ export function createMachineInThread(
   });
 }
 
-/** The memory of `bytes`, if it is theirs alone. */
+/** The memory of `bytes`, if it is theirs, but for a digest before them. */
 function whole(bytes: Uint8Array | undefined): ArrayBuffer[] {
-  return bytes?.buffer instanceof ArrayBuffer && bytes.buffer.byteLength === bytes.byteLength ? [bytes.buffer] : [];
+  return bytes?.buffer instanceof ArrayBuffer && bytes.buffer.byteLength - bytes.byteLength <= 32 ? [bytes.buffer] : [];
 }

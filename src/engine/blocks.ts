@@ -147,8 +147,7 @@ export class Blocks {
   translate(linear: bigint, physical: number, code: CodeSize, source: CodeSource): number {
     if (this.#next + BLOCK_BYTES > RECORD_AREA + RECORD_BYTES) this.flush();
     const module = this.#modules[code];
-    const page = physical >>> 12;
-    const base = this.#layout.guestOrigin + page * 4096;
+    const base = this.#layout.guestOrigin + (physical >>> 12) * 4096;
     const block = this.#next + record.HEADER;
     const ins = this.#instruction;
     let at = physical & 4095;
@@ -205,10 +204,7 @@ export class Blocks {
     this.#header(block, physical, code, (out - block) / RECORD_SIZE);
     this.#known[code].set(physical, block);
     this.#enter(physical, code, block);
-    const last =
-      this.#view.getUint16(out - RECORD_SIZE + record.OFFSET, true) + this.#bytes[out - RECORD_SIZE + record.LENGTH]!;
-    this.#mark(page, block, physical & 4095, Math.min(last, 4096));
-    if (crossed >= 0) this.#mark(crossed, block, 0, 16);
+    this.#markBlock(block, physical, crossed);
     return block;
   }
 
@@ -303,6 +299,63 @@ export class Blocks {
     this.#view.setUint16(at + record.HANDLER, record.STALE, true);
     this.#leave(physical, code, at);
   }
+  /**
+   * The blocks there are, as they would stand in the area of records with nothing else, for `adopt`.
+   * @param isKept whether those with bytes in a page are wanted
+   */
+  kept(isKept: (page: number) => boolean): Uint8Array<ArrayBuffer> {
+    const pieces: Uint8Array[] = [];
+    for (const code of CODE_SIZES)
+      for (const [physical, block] of this.#known[code]) {
+        const crossed = this.#crossed(block);
+        if (!isKept(physical >>> 12) || (crossed >= 0 && !isKept(crossed))) continue;
+        const piece = this.#bytes.slice(block - record.HEADER, this.#end(block));
+        const view = new DataView(piece.buffer);
+        view.setUint32(record.HEADER_VISITS, 0, true);
+        for (let at = record.HEADER; at < piece.length; at += RECORD_SIZE) {
+          view.setUint32(at + record.TAKEN, 0, true);
+          view.setUint32(at + record.NOT_TAKEN, 0, true);
+        }
+        pieces.push(piece);
+      }
+    const all = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+    let at = 0;
+    for (const piece of pieces) {
+      all.set(piece, at);
+      at += piece.length;
+    }
+    return all;
+  }
+  /** Takes the blocks that `kept` of this version of the engine has given, of code that is in memory. There are none yet. */
+  adopt(blocks: Uint8Array): void {
+    if (blocks.length > RECORD_BYTES - BLOCK_BYTES) return;
+    this.#bytes.set(blocks, this.#next);
+    const end = this.#next + blocks.length;
+    while (this.#next < end) {
+      const block = this.#next + record.HEADER;
+      const physical = this.#view.getUint32(this.#next + record.HEADER_PHYSICAL, true);
+      const code = CODE_SIZES[this.#bytes[this.#next + record.HEADER_CODE]!]!;
+      this.#next = this.#end(block);
+      this.#known[code].set(physical, block);
+      this.#enter(physical, code, block);
+      this.#markBlock(block, physical, this.#crossed(block));
+    }
+  }
+  /** The page that the tail of a block's last instruction lies in, where that is another one; else -1. */
+  #crossed(block: number): number {
+    for (let at = block, end = this.#end(block); at < end; at += RECORD_SIZE)
+      if (this.#view.getUint16(at + record.HANDLER, true) === record.CROSSING)
+        return this.#view.getUint32(at + record.IMMEDIATE, true) >>> 12;
+    return -1;
+  }
+  #markBlock(block: number, physical: number, crossed: number): void {
+    const out = this.#end(block);
+    const last =
+      this.#view.getUint16(out - RECORD_SIZE + record.OFFSET, true) + this.#bytes[out - RECORD_SIZE + record.LENGTH]!;
+    this.#mark(physical >>> 12, block, physical & 4095, Math.min(last, 4096));
+    if (crossed >= 0) this.#mark(crossed, block, 0, 16);
+  }
+
   /** Notes that translated code came from the page, so that writes to it are seen. */
   markCode(page: number, from: number, to: number): void {
     this.#mark(page, 0, from, to);

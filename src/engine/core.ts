@@ -35,6 +35,8 @@ export interface CoreOptions {
   libraryName?: string | undefined;
   /** Where the interpreter's modules and the library are kept. */
   cache?: ArtifactCache | undefined;
+  /** The machine may end at once: what pays only later is put off. */
+  patient?: boolean;
 }
 
 /** ES, CS, SS and DS, as 32-bit code that is worth translating has them. */
@@ -92,6 +94,11 @@ export class Core {
     }
     for (const vcpu of this.vcpus) vcpu.reset();
   }
+  /** Drops what has been decoded and translated: `blocks` then has what is executed from now on. Never while a processor is inside WebAssembly. */
+  startAfresh(): void {
+    this.blocks.flush();
+    this.jit?.becomePatient();
+  }
   /**
    * What the processors stop for from now on. While there is anything, the interpreter executes alone. Nothing happens if all
    * is so already; otherwise all code is decoded anew. Never while a processor is inside WebAssembly.
@@ -121,6 +128,7 @@ export class Core {
       library: options.library ?? (options.cache && new RegionLibrary(SAVED_LIMIT)),
       libraryName: options.libraryName ?? 'regions',
       cache: options.cache,
+      patient: options.patient ?? false,
       forgetJumps: () => {
         for (const { tlb } of this.vcpus) tlb.forgetJumps();
       },

@@ -5,6 +5,6 @@
 export interface ArtifactCache {
   /** What was saved under the name; undefined if nothing was, or not all of it is there any more. */
   load(name: string): Uint8Array<ArrayBuffer> | undefined;
-  /** Keeps `data`, if that is possible. `name` is a file name. */
-  save(name: string, data: Uint8Array): void;
+  /** Keeps data, in one piece or several, if that is possible. `name` is a file name. */
+  save(name: string, ...pieces: Uint8Array[]): void;
 }

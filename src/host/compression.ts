@@ -10,3 +10,12 @@ export interface Compression {
    */
   inflate(bytes: Uint8Array, length: number): Promise<Uint8Array>;
 }
+
+/** None, for what is read more often than its size matters, and is checked by others. */
+export const noCompression: Compression = {
+  deflate: async bytes => bytes,
+  async inflate(bytes, length) {
+    if (bytes.length !== length) throw new Error(`${bytes.length} bytes instead of ${length}`);
+    return bytes;
+  },
+};

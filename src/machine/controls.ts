@@ -5,7 +5,7 @@
 import type { Target } from '../debug/target.ts';
 import type { Exit } from '../exits.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
-import type { Machine, RunLimits, Statistics } from './options.ts';
+import type { Machine, RunLimits, SnapshotOptions, Statistics } from './options.ts';
 
 export interface Controls {
   run(limits: RunLimits): Promise<Exit>;
@@ -17,7 +17,9 @@ export interface Controls {
   describe(): string;
   readonly log: readonly string[];
   /** Default: this kind of machine cannot be told in one. */
-  snapshot?(): Snapshot;
+  snapshot?(options?: SnapshotOptions): Snapshot;
+  /** Default: nothing. */
+  learned?(since: Snapshot): Uint8Array;
   /** Default: this kind of machine cannot be debugged. */
   debug?(): Target;
 }
@@ -36,10 +38,11 @@ export function machineOf(controls: Controls): Machine {
     },
     describe: () => controls.describe(),
     log: controls.log,
-    snapshot() {
+    snapshot(options) {
       if (!controls.snapshot) throw new Error('no snapshot of this kind of machine');
-      return controls.snapshot();
+      return controls.snapshot(options);
     },
+    learned: since => controls.learned?.(since) ?? new Uint8Array(0),
     debug() {
       if (!controls.debug) throw new Error('this kind of machine cannot be debugged');
       return controls.debug();

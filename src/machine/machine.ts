@@ -24,7 +24,7 @@ import {
 } from './options.ts';
 import { codeName, connect, createEngine, type Parts, type ProcessorParts } from './parts.ts';
 import { RunLoop } from './run.ts';
-import { restoreSnapshot, takeSnapshot } from './snapshots.ts';
+import { learnedSince, noteWrites, restoreSnapshot, takeSnapshot } from './snapshots.ts';
 
 /** @throws ImageError (boot/image-error.ts) for an image that cannot boot here; Error for misuse. */
 export async function createMachine(options: MachineOptions): Promise<Machine> {
@@ -44,6 +44,8 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
         throw error;
       })
     : DISK_IMAGE;
+  // RAM is all zeros up to here. What is written while the parts are connected is not the snapshot's.
+  const writes = snapshot && noteWrites(engine.memory);
   const parts: Parts = connect(engine.core, options, module, {
     onTyping: () => engine.core.vcpus.every(({ halted }) => halted) && parts.time.following?.idle(),
     onTyped: () => loop.wake(),
@@ -51,7 +53,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
   const host = typeof clock === 'object' ? clock : undefined;
   const loop = new RunLoop(parts, host ?? portableClock);
   const { table, context, board, processors } = parts;
-  if (snapshot) restoreSnapshot(parts, snapshot, host);
+  if (writes) restoreSnapshot(parts, snapshot, host, writes);
   else enter(processors[0].processor, placeGuest(image, options, table, context, board));
   return { machine: control(parts, loop, code, snapshot !== undefined), engine };
 }
@@ -61,7 +63,12 @@ function control(parts: Parts, loop: RunLoop, code: string, restored: boolean): 
   const { core, input, log, table, board, time } = parts;
   return machineOf({
     run: limits => (restored ? runRestored(parts, loop, limits) : loop.run(limits)),
-    snapshot: () => takeSnapshot(parts, code),
+    snapshot: ({ learns = false } = {}) => {
+      const snapshot = takeSnapshot(parts, code);
+      if (learns) core.startAfresh();
+      return snapshot;
+    },
+    learned: snapshot => learnedSince(parts, snapshot),
     debug: () => new DebugTarget(parts),
     stop: () => loop.stop(),
     request() {

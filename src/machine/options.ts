@@ -121,6 +121,11 @@ export interface RunLimits {
   instructions?: number;
 }
 
+export interface SnapshotOptions {
+  /** The engine forgets what it knows of the guest's code, for `learned` to tell what is executed from here on. */
+  learns?: boolean;
+}
+
 export interface Machine {
   /** Runs until the guest ends or `stop` is called; yields to the event loop often. May be called again after `stopped`. */
   run(limits?: RunLimits): Promise<Exit>;
@@ -144,7 +149,9 @@ export interface Machine {
    * console. The guest does not notice.
    * @throws Error if the guest has ended, or this kind of machine cannot tell
    */
-  snapshot(): Snapshot;
+  snapshot(options?: SnapshotOptions): Snapshot;
+  /** For `Snapshot.decoded`: what the engine has decoded since a snapshot that was taken with `learns`. It is for this version alone. */
+  learned(since: Snapshot): Uint8Array;
   /**
    * What a debugger needs: to be used while the machine does not run. While it has breakpoints, `run` also ends with `stopped` at one.
    * @throws Error if this kind of machine cannot be debugged

@@ -93,6 +93,7 @@ export function createEngine(options: MachineOptions): Engine {
     translator: options.translator,
     library: options.library,
     libraryName: codeName(options),
+    patient: options.snapshot !== undefined,
     cache: options.cache,
   });
 }

@@ -2,9 +2,10 @@
 import { restoreProcessor, saveProcessor } from '../engine/saved-processor.ts';
 import type { HostClock } from '../host/clock.ts';
 import type { Disk } from '../host/disk.ts';
+import type { GuestMemory } from '../memory/memory.ts';
 import { digestOf } from '../snapshot/disk-digest.ts';
 import type { DiskReference, Header } from '../snapshot/header.ts';
-import { gatherPages, type MemoryPiece, PAGE } from '../snapshot/memory-pages.ts';
+import { gatherPages, type MemoryPiece, PAGE, pagesOf } from '../snapshot/memory-pages.ts';
 import { Snapshot } from '../snapshot/snapshot.ts';
 import { SnapshotError } from '../snapshot/snapshot-error.ts';
 import { placeNothing } from './entry.ts';
@@ -42,12 +43,47 @@ function referenceTo(disk: Disk): DiskReference {
   return { name, size, readOnly, bus, digest: digestOf(disk) };
 }
 
+/** The engine's decoded code as bytes, of what has been executed since `snapshot` and is in it. */
+export function learnedSince({ core }: Parts, { memory }: Snapshot): Uint8Array {
+  const pages = pagesOf(memory);
+  const isAsItWas = (page: number) => {
+    const then = pages.get(page);
+    const now = core.memory.bytes.subarray(page * PAGE, (page + 1) * PAGE);
+    return then?.every((byte, at) => byte === now[at]) ?? false;
+  };
+  const known = new Map<number, boolean>();
+  return core.blocks.kept(page => {
+    const asItWas = known.get(page) ?? isAsItWas(page);
+    known.set(page, asItWas);
+    return asItWas;
+  });
+}
+
+/** What was written to memory that was all zeros. */
+export interface Writes {
+  /** Guest-physical addresses and lengths, in bytes. */
+  readonly ranges: readonly (readonly [address: number, length: number])[];
+  end(): void;
+}
+
+/** Notes what is written to memory from now on through its own methods. */
+export function noteWrites(memory: GuestMemory): Writes {
+  const ranges: [number, number][] = [];
+  const { onWrite } = memory;
+  memory.onWrite = (address, length) => {
+    ranges.push([address, length]);
+    onWrite(address, length);
+  };
+  return { ranges, end: () => void (memory.onWrite = onWrite) };
+}
+
 /**
  * Lets a machine that was put together like the snapshot's go on from it.
+ * @param writes all that has been written to its memory so far
  * @param host the clock that guest time follows: then the guest finds the wall's time when it asks for it
  * @throws SnapshotError naming the first thing that does not fit
  */
-export function restoreSnapshot(parts: Parts, snapshot: Snapshot, host: HostClock | undefined): void {
+export function restoreSnapshot(parts: Parts, snapshot: Snapshot, host: HostClock | undefined, writes: Writes): void {
   const { core, states, time, table, context, board } = parts;
   const { memory } = context;
   checkHeader(parts, snapshot.header);
@@ -57,8 +93,11 @@ export function restoreSnapshot(parts: Parts, snapshot: Snapshot, host: HostCloc
     board?.restoring();
     table.restoring?.();
     states.restore(snapshot.states);
+    writes.end();
+    for (const [address, length] of writes.ranges) memory.bytes.fill(0, address, address + length);
     fillMemory(memory.bytes, snapshot.memory);
     memory.onWrite(0, memory.size);
+    if (snapshot.decoded) core.blocks.adopt(snapshot.decoded);
     // Before whoever asks what time it is.
     for (const [index, vcpu] of vcpus.entries())
       restoreProcessor(vcpu, snapshot.processors[index], `processor ${index}`);
@@ -73,25 +112,15 @@ export function restoreSnapshot(parts: Parts, snapshot: Snapshot, host: HostCloc
   });
 }
 
-/** Copies the pages in, and clears the others. */
+/** Copies the pages into RAM that is all zeros: to read what nobody has written to would cost the host a fault a page. */
 function fillMemory(ram: Uint8Array, pieces: readonly MemoryPiece[]): void {
-  let next = 0;
   for (const { runs, bytes } of pieces) {
     let from = 0;
     for (const [first, count] of runs) {
-      clear(ram, next * PAGE, first * PAGE);
       ram.set(bytes.subarray(from, from + count * PAGE), first * PAGE);
       from += count * PAGE;
-      next = first + count;
     }
   }
-  clear(ram, next * PAGE, ram.length);
-}
-
-/** Writes zeros only where there are none yet: pages that nobody has written to cost the host no memory. */
-function clear(ram: Uint8Array, from: number, to: number): void {
-  const words = new Int32Array(ram.buffer, ram.byteOffset + from, (to - from) / 4);
-  for (let at = 0; at < words.length; at++) if (words[at] !== 0) words[at] = 0;
 }
 
 /** @throws SnapshotError if the snapshot is of another machine */

@@ -43,6 +43,18 @@ export function gatherPages(ram: Uint8Array): MemoryPiece[] {
   return pieces;
 }
 
+/** The pages by their numbers. */
+export function pagesOf(pieces: readonly MemoryPiece[]): Map<number, Uint8Array> {
+  const pages = new Map<number, Uint8Array>();
+  for (const { runs, bytes } of pieces) {
+    let from = 0;
+    for (const [first, count] of runs)
+      for (let page = first; page < first + count; page++, from += PAGE)
+        pages.set(page, bytes.subarray(from, from + PAGE));
+  }
+  return pages;
+}
+
 function isEmpty(words: Int32Array, page: number): boolean {
   const end = (page + 1) * (PAGE / 4);
   for (let at = page * (PAGE / 4); at < end; at += 8)

@@ -35,6 +35,11 @@ export class Snapshot implements Knowledge {
   readonly states: StateTree;
   readonly processors: readonly Data[];
   readonly memory: readonly MemoryPiece[];
+  /**
+   * What the engine, in this very version, has decoded of the code in memory: `learned` of a machine of the same shape. It is no part of
+   * the file, which may come from anywhere: this is believed.
+   */
+  decoded: Uint8Array | undefined;
 
   constructor(header: Header, { states, processors }: Knowledge, memory: readonly MemoryPiece[]) {
     this.header = header;
@@ -45,6 +50,11 @@ export class Snapshot implements Knowledge {
 
   /** As a file has it. */
   async encode(compression: Compression = portableCompression): Promise<Uint8Array<ArrayBuffer>> {
+    return joined(await this.pieces(compression));
+  }
+
+  /** The same, in pieces. */
+  async pieces(compression: Compression): Promise<Uint8Array[]> {
     const header = new TextEncoder().encode(JSON.stringify(this.header));
     const knowledge = encodeData({ states: this.states, processors: [...this.processors] } as unknown as Data);
     const parts = await Promise.all([
@@ -56,7 +66,7 @@ export class Snapshot implements Knowledge {
     const view = new DataView(front.buffer);
     view.setUint32(MAGIC.length, FORMAT, true);
     view.setUint32(MAGIC.length + 4, header.length, true);
-    return joined([front, header, ...parts.flat(), partHead(END, 0, 0)]);
+    return [front, header, ...parts.flat(), partHead(END, 0, 0)];
   }
 
   /** @throws SnapshotError for anything that `encode` of this version did not make */

@@ -4,6 +4,7 @@
  * that between two marks (exec-protocol.ts) and powers off.
  */
 import { allDependencies, type Module, NETWORK_MODULES } from './modules.ts';
+import { RESUME_FILES } from './resume-program.ts';
 
 /** The buses whose devices are matched with modules: those that make other devices appear come first. */
 const BUSES = ['acpi', 'pci', 'xen', 'vmbus', 'virtio', 'scsi'] as const;
@@ -108,6 +109,18 @@ network() {
   done
 }
 
+# Memory that was used and is free again becomes zeros, of which a snapshot takes none: at most 64 MB are looked through.
+sweep() {
+  while read -r name free rest && [ $name != MemFree: ]; do :; done </proc/meminfo
+  blocks=$((free / 64 - 128))
+  [ $blocks -gt 1024 ] && blocks=1024
+  mkdir /run/sweep
+  mount -t tmpfs -o size=100% sweep /run/sweep
+  dd if=/dev/zero of=/run/sweep/zeros bs=64k count=$blocks 2>/dev/null
+  umount /run/sweep
+  rmdir /run/sweep
+}
+
 each early
 ${xenFileSystem(modules)}${powerButton(modules)}
 # What the kernel runs when its hypervisor asks it to switch itself off.
@@ -124,16 +137,19 @@ fi
 if [ -e /polyvisor/start ]; then
   [ $cards ] && network
   . /polyvisor/start
-elif [ -e /polyvisor/command ]; then
+elif [ -e /polyvisor/command ] || [ -e /polyvisor/resume ]; then
   # A command may be one that uses the network at once.
   [ $cards ] && network
   # From here to the end mark the console carries the command's output alone, byte for byte: no kernel messages but a
   # panic's, no line ends rewritten, nothing echoed.
-  read -r mark </polyvisor/mark
+  # A guest that is kept in the cache has no command yet: the program that waits for it says that it is ready.
+  [ -e /polyvisor/resume ] && sweep
+  mark=
+  [ -e /polyvisor/mark ] && read -r mark </polyvisor/mark
   read -r level rest </proc/sys/kernel/printk
   echo 1 >/proc/sys/kernel/printk
   stty raw -echo
-  printf '\\036polyvisor %s start\\n' $mark
+  [ "$mark" ] && printf '\\036polyvisor %s start\\n' $mark
   {
     exec 2>/dev/null # What this shell says about how the command died is no output of the command's.
     read -r line </proc/self/stat
@@ -142,8 +158,14 @@ elif [ -e /polyvisor/command ]; then
     set -- /proc/[0-9]*
     before=" $* "
     # Through a pipe, for a program asks whether its output is a terminal.
-    (exec setsid sh /polyvisor/command </dev/null 2>&1)
-    status=$?
+    if [ "$mark" ]; then
+      (exec setsid sh /polyvisor/command </dev/null 2>&1)
+      status=$?
+    else
+      (exec setsid /polyvisor/resume </dev/null 2>&1 ${RESUME_FILES})
+      status=$?
+      read -r mark </polyvisor/mark
+    fi
     # What the command left running would hold the pipe open: it lives in other sessions than ours.
     for process in /proc/[0-9]*; do
       case $before in *" $process "*) continue ;; esac

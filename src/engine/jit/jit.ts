@@ -43,6 +43,9 @@ const LOSS_COST_LIMIT = 6 * LOSS_COST.translated;
  */
 const LIVE_REGIONS = 12000;
 
+/** A machine that is patient executes so many instructions before it loads the library: it may end at once. */
+const RESTORED_PATIENCE = 20e6;
+
 export interface JitHost {
   layout: Layout;
   bytes: Uint8Array;
@@ -54,6 +57,8 @@ export interface JitHost {
   library: RegionLibrary | undefined;
   libraryName: string;
   cache: ArtifactCache | undefined;
+  /** The library is not loaded at once. */
+  patient: boolean;
   /** Empties the jump caches, which lead to regions by linear address. */
   forgetJumps(): void;
   /** Guest instructions executed so far, roughly. */
@@ -107,12 +112,21 @@ export class Jit {
   readonly #recalled = new Map<RegionModule, Record<string, unknown>>();
   readonly statistics = { regions: 0, instructions: 0, modules: 0, recalled: 0, invalidated: 0, milliseconds: 0 };
 
+  #isLoaded = false;
+  /** The library is loaded when the guest has executed so many instructions, and asks for something. */
+  #loadsAt: number | undefined;
+
   constructor(host: JitHost) {
     this.#host = host;
     host.blocks.onDrop = page => this.#drop(page);
     host.translator.onModule = (module, ids) => this.#install(module, ids);
-    const { cache, library, libraryName } = host;
-    if (cache && library) host.translator.compile(library.load(cache, libraryName));
+    if (!host.patient) this.#load();
+  }
+  #load(): void {
+    if (this.#isLoaded) return;
+    const { cache, library, libraryName, translator } = this.#host;
+    this.#isLoaded = true;
+    if (cache && library) translator.compile(library.load(cache, libraryName));
   }
 
   /**
@@ -136,6 +150,9 @@ export class Jit {
     if (physical < 0 || this.recall(linear, physical, code)) return;
     const key = keyOf(physical, code);
     const now = this.#host.instructions();
+    this.#loadsAt ??= now + RESTORED_PATIENCE;
+    if (!this.#isLoaded && now < this.#loadsAt) return;
+    this.#load();
     const pause = now - (this.#visited.get(key) ?? 0);
     this.#visited.set(key, now);
     if (pause > SLOW_INSTRUCTIONS || this.#host.blocks.visits(physical, code) < this.#hotVisits) return;
@@ -150,7 +167,7 @@ export class Jit {
    */
   recall(linear: bigint, physical: number, code: CodeSize): boolean {
     const { library } = this.#host;
-    if (!library || !this.#host.translates(code) || this.#isRefused(physical, code)) return false;
+    if (!library || !this.#isLoaded || !this.#host.translates(code) || this.#isRefused(physical, code)) return false;
     const found = library.find(code, physical & 4095, this.#viewAt(linear, physical, code));
     if (!found) return false;
     let exports = this.#recalled.get(found.module);
@@ -170,11 +187,18 @@ export class Jit {
   translate(linear: bigint, code: CodeSize): boolean {
     const physical = this.#host.translates(code) ? this.#host.code(linear) : -1;
     if (physical < 0) return false;
+    this.#load();
     const { blocks, source } = this.#host;
     if (blocks.visits(physical, code) < 0 && !blocks.translate(linear, physical, code, source)) return false;
     const wanted = this.#want({ linear, physical, code }, 0);
     if (wanted) this.#submit();
     return wanted;
+  }
+  /** From now on it is patient, as at the start of a machine that goes on from a snapshot. All code has been dropped. */
+  becomePatient(): void {
+    this.#losses.clear();
+    this.#isLoaded = false;
+    this.#loadsAt = undefined;
   }
   /** Regions that were lost so far were not lost by writes to their code: they may come back. */
   forgive(): void {
@@ -183,7 +207,7 @@ export class Jit {
   /** Writes what has been translated to the cache, if much of it is new: that takes some 20 ms. */
   save(): void {
     const { cache, library, libraryName } = this.#host;
-    if (cache && library) library.save(cache, libraryName);
+    if (cache && library && this.#isLoaded) library.save(cache, libraryName);
   }
   close(): void {
     this.save();

@@ -1,21 +1,34 @@
 /**
- * What the engine makes of its table of instructions, and of a kernel's code, in the cache folder: engine/HASH/NAME, where HASH
- * is that of the code that makes it. A file is the SHA-256 of its contents, then the contents: one that a power failure or a full
+ * What is made at a start and serves later ones, in the cache folder: ROOM/HASH/NAME, where HASH is that of the code that makes it.
+ * In `engine` is what the engine makes of its table of instructions, and of a kernel's code; in `warm`, guests that have booted. A file is the SHA-256 of its contents, then the contents: one that a power failure or a full
  * disk has cut short does not match, and is made again. It is code that runs, so a folder that others can write to is not used.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeSync,
+} from 'node:fs';
 import { dirname, join, sep } from 'node:path';
 import process from 'node:process';
 import type { ArtifactCache } from '../artifact-cache.ts';
 import { cacheFolder, distrust } from './cache.ts';
-import { compiledRoom } from './package-files.ts';
+import { compiledRoom, isBundled } from './package-files.ts';
 
 const DIGEST_LENGTH = 32;
 /** For how many versions of the code something is kept: the ones used last. */
 const VERSIONS = 4;
 /** How many files a version has: the ones used last. Those of a kernel have some megabytes. */
 const FILES = 24;
+/** The same for guests that have booted, which have some tens of megabytes. */
+const GUESTS = { versions: 2, files: 4 } as const;
 
 const digest = (data: Uint8Array) => createHash('sha256').update(data).digest();
 
@@ -32,22 +45,34 @@ function versionOf(folders: readonly string[]): string {
   return hash.digest('hex').slice(0, 32);
 }
 
-/** @param code the folders with the code that makes what is kept, for tests */
-export function createArtifactCache(cache: string, code: readonly string[]): ArtifactCache {
-  const versions = join(cache, 'engine');
+/** Of the room in the cache, and how much is kept in it. */
+interface Shelf {
+  room: string;
+  versions: number;
+  files: number;
+}
+
+/** @param code the folders with the code that makes what is kept, or its version */
+export function createArtifactCache(
+  cache: string,
+  code: readonly string[] | (() => string),
+  { room, versions: most, files }: Shelf = { room: 'engine', versions: VERSIONS, files: FILES },
+): ArtifactCache {
+  const versions = join(cache, room);
   let folder: string | undefined;
   let trusted: boolean | undefined;
   /** @throws Error where the cache is not to be used: neither is anything found then, nor kept */
   const fileOf = (name: string) => {
     trusted ??= distrust(cache) === undefined;
     if (!trusted) throw new Error('not ours alone');
-    return join((folder ??= join(versions, versionOf(code))), name);
+    return join((folder ??= join(versions, typeof code === 'function' ? code() : versionOf(code))), name);
   };
   return {
     load(name) {
       try {
         const file = fileOf(name);
-        const content = new Uint8Array(readFileSync(file));
+        const { buffer, byteOffset, length } = readFileSync(file) as Buffer<ArrayBuffer>;
+        const content = new Uint8Array(buffer, byteOffset, length);
         const data = content.subarray(DIGEST_LENGTH);
         if (!digest(data).equals(content.subarray(0, DIGEST_LENGTH))) return undefined;
         utimesSync(file, new Date(), new Date());
@@ -56,23 +81,35 @@ export function createArtifactCache(cache: string, code: readonly string[]): Art
         return undefined; // Not there, or not to be read: then it is made.
       }
     },
-    save(name, data) {
+    save(name, ...pieces) {
       let work: string | undefined;
       try {
         const file = fileOf(name);
         mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
         // Renamed into place, so that nobody reads half of it.
         work = `${file}.${process.pid}`;
-        writeFileSync(work, Buffer.concat([digest(data), data]));
+        writePieces(work, pieces);
         renameSync(work, file);
-        forget(dirname(file), FILES);
-        forget(versions, VERSIONS);
+        forget(dirname(file), files);
+        forget(versions, most);
       } catch {
         // A full or read-only disk: it will be made again next time.
         if (work !== undefined) removeQuietly(work);
       }
     },
   };
+}
+
+function writePieces(file: string, pieces: readonly Uint8Array[]): void {
+  const hash = createHash('sha256');
+  for (const piece of pieces) hash.update(piece);
+  const descriptor = openSync(file, 'w');
+  try {
+    for (const piece of [hash.digest(), ...pieces])
+      for (let at = 0; at < piece.length; ) at += writeSync(descriptor, piece, at);
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
 /** Half of a file takes room on a disk that has none. */
@@ -93,3 +130,14 @@ function forget(folder: string, keep: number): void {
 
 /** For `MachineOptions.cache`: in the folder of cache.ts. */
 export const diskCache: ArtifactCache = createArtifactCache(cacheFolder(), ['engine', 'wasm', 'x86'].map(compiledRoom));
+
+/**
+ * Guests that have booted (cli/warm-start.ts): what they know is data of every room's, so that a version of it is one of the whole
+ * program. The bundle's files name each other by what is in them, so that one of them tells all. Undefined where the program runs
+ * file by file.
+ */
+export function guestCache(program: string): ArtifactCache | undefined {
+  if (!isBundled) return undefined;
+  const version = () => createHash('sha256').update(readFileSync(program)).digest('hex').slice(0, 32);
+  return createArtifactCache(cacheFolder(), version, { room: 'warm', ...GUESTS });
+}

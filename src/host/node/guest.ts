@@ -113,6 +113,16 @@ export function cachedGuest({ architecture, flavour, cache }: GuestOptions = {})
   return distrust(place) === undefined ? findGuest(folder) : undefined;
 }
 
+/** What tells the guest in the cache from others: a digest of its files as they were made. They themselves are not looked at. */
+export function guestDigest({ architecture, flavour, cache }: GuestOptions = {}): string | undefined {
+  const { folder, cache: place } = locate(architecture, flavour, cache);
+  if (distrust(place) !== undefined) return undefined;
+  const record = madeIn(folder)
+    .map(path => readJson(join(path, RECORD), isGuestRecord))
+    .find(record => record?.recipe === recipe());
+  return record && `${record.digests.kernel}${record.digests.initrd}`;
+}
+
 /** The guest, from the cache or made anew. @throws ImageError with what is wrong and what to do. */
 export async function ensureGuest(options: GuestOptions = {}): Promise<Guest> {
   const { refresh = false, progress = () => {} } = options;
@@ -331,15 +341,19 @@ const RECORD = 'guest.json';
 
 /** The newest whole guest of today's recipe below `folder`. `note` hears of those that are damaged. */
 function findGuest(folder: string, note: (text: string) => void = () => {}): Guest | undefined {
-  if (!existsSync(folder) || !statSync(folder).isDirectory()) return undefined;
-  const paths = readdirSync(folder).map(name => join(folder, name));
-  const made = paths.filter(path => existsSync(join(path, RECORD)));
-  made.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
-  for (const path of made) {
+  for (const path of madeIn(folder)) {
     const guest = readGuest(path, note);
     if (guest) return guest;
   }
   return undefined;
+}
+
+/** The guests below `folder`, whole or not: the newest first. */
+function madeIn(folder: string): string[] {
+  if (!existsSync(folder) || !statSync(folder).isDirectory()) return [];
+  const paths = readdirSync(folder).map(name => join(folder, name));
+  const made = paths.filter(path => existsSync(join(path, RECORD)));
+  return made.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
 }
 
 /** @returns undefined for what is not whole, or was made by another recipe or before there were digests */

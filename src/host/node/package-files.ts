@@ -19,7 +19,10 @@ export const packageFile = join(packageRoot, 'package.json');
 /** A room's compiled sources: what is kept of them in the cache is valid for these files alone. */
 export const compiledRoom = (room: string) => join(packageRoot, 'dist/src', room);
 
+/** The program runs from dist/bundle. */
+export const isBundled = here === join(packageRoot, 'dist/bundle');
+
 /** The library's own address: what a hypervisor from a file imports must be the very code that runs. */
 export const libraryUrl = pathToFileURL(
-  here === join(packageRoot, 'dist/bundle') ? join(here, 'index.js') : join(packageRoot, 'dist/src/index.js'),
+  isBundled ? join(here, 'index.js') : join(packageRoot, 'dist/src/index.js'),
 ).href;

@@ -22,7 +22,7 @@ export type WorkerOrder = { requests: readonly TranslationRequest[] } | { module
 export type WorkerAnswer = { module: RegionModule; ids: number[] } | { compiled: WebAssembly.Module | undefined };
 
 /**
- * For `MachineOptions.translator`: a worker a machine. Where it cannot start or fails, translation goes on without it; so it does
+ * For `MachineOptions.translator`: a worker a machine, once there is something for it to do. Where it cannot start or fails, translation goes on without it; so it does
  * from the start where there is but one processor, which a worker could only take from the guest.
  */
 export const workerTranslator: TranslatorFactory = setup =>
@@ -31,8 +31,8 @@ export const workerTranslator: TranslatorFactory = setup =>
 class WorkerTranslator implements Translator {
   readonly ownThread = true;
   onModule: Translator['onModule'] = () => {};
-  readonly #port: MessagePort;
-  readonly #worker: Worker;
+  readonly #setup: TranslatorSetup;
+  #started: { port: MessagePort; worker: Worker } | undefined;
   readonly #finished = new Int32Array(new SharedArrayBuffer(4));
   readonly #waiting = new Set<number>();
   /** In the order in which they come. */
@@ -41,23 +41,30 @@ class WorkerTranslator implements Translator {
   #local: Translator | undefined;
 
   constructor(setup: TranslatorSetup) {
-    const { port1, port2 } = new MessageChannel();
-    this.#port = port1;
+    this.#setup = setup;
+  }
+  get #port(): MessagePort {
+    return (this.#started ??= this.#start()).port;
+  }
+  #start() {
+    const setup = this.#setup;
+    const { port1: port, port2 } = new MessageChannel();
     const workerData: WorkerSetup = { setup, port: port2, finished: this.#finished };
-    this.#worker = new Worker(new URL('./translator-worker.js', import.meta.url), {
+    const worker = new Worker(new URL('./translator-worker.js', import.meta.url), {
       workerData,
       transferList: [port2],
     });
     // Neither keeps the process alive.
-    this.#worker.unref();
-    this.#port.unref();
-    this.#worker.on('error', () => {
+    worker.unref();
+    port.unref();
+    worker.on('error', () => {
       this.#local = new LocalTranslator(setup);
       this.#local.onModule = (module, ids) => this.onModule(module, ids);
       // What it had is lost: these places stay with the interpreter.
       this.#waiting.clear();
       this.#local.compile(this.#uncompiled.splice(0));
     });
+    return { port, worker };
   }
   get outstanding(): number {
     return this.#waiting.size;
@@ -89,7 +96,7 @@ class WorkerTranslator implements Translator {
     }
   }
   close(): void {
-    void this.#worker.terminate();
-    this.#port.close();
+    void this.#started?.worker.terminate();
+    this.#started?.port.close();
   }
 }

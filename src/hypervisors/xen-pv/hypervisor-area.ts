@@ -73,7 +73,7 @@ export class HypervisorArea {
     const frames = domain.memory.size >>> PAGE_SHIFT;
     const pages = m2pPages(frames, abi);
     this.#m2p = domain.reserveFrame(pages);
-    this.#memory.bytes.fill(0xff, this.#m2p, this.#m2p + pages * PAGE_SIZE);
+    this.#memory.fill(this.#m2p, pages * PAGE_SIZE, 0xff);
     this.#mapM2p(domain, pages);
     this.rootTables = Array.from({ length: rootTables(abi) }, () => domain.reserveFrame());
     this.#zeroPage = domain.reserveFrame();

@@ -1,0 +1,95 @@
+/**
+ * A warm start: `--exec` of the default guest goes on from a guest that has booted and waits for a command, kept in the cache, and
+ * otherwise boots one that then is kept (boot/guest/resume-program.ts). What such a guest can see of the options is part of the
+ * name that it is kept under; what a kept guest cannot have boots cold.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import { commandMark, startMark } from '../boot/exec-protocol.ts';
+import { resumeMessage } from '../boot/guest/resume-program.ts';
+import type { ArtifactCache } from '../host/artifact-cache.ts';
+import { noCompression } from '../host/compression.ts';
+import { guestCache } from '../host/node/artifact-cache.ts';
+import { nodeClock } from '../host/node/clock.ts';
+import { guestDigest } from '../host/node/guest.ts';
+import { Snapshot } from '../snapshot/snapshot.ts';
+import { fetchGuest } from './fetch-guest.ts';
+import type { Settings } from './settings.ts';
+
+/** What the thread of the machine is told. */
+export interface WarmOptions {
+  /** What the guest is kept under. */
+  name: string;
+  /** The guest that is kept, as a snapshot that is not compressed; none: it is to be booted, and kept. */
+  kept: Uint8Array<ArrayBuffer> | undefined;
+  command: string;
+}
+
+/** The longest command that is typed into a guest, in bytes: a console is slow. */
+const LONGEST_COMMAND = 1 << 15;
+
+const program = fileURLToPath(new URL('./thread-worker.js', import.meta.url));
+
+/** Undefined where nothing is kept. */
+export const warmCache = (): ArtifactCache | undefined => guestCache(program);
+
+/** @returns undefined for what boots cold. @throws Failure where there is no default guest, and none can be had */
+export async function warmStart(settings: Settings): Promise<WarmOptions | undefined> {
+  const { exec } = settings;
+  if (exec === undefined || !isUsual(settings) || new TextEncoder().encode(exec).length > LONGEST_COMMAND)
+    return undefined;
+  const cache = warmCache();
+  if (!cache) return undefined;
+  // The guest is named by its packages, and by how it is made.
+  if (guestDigest(settings.guest) === undefined) await fetchGuest(settings.guest);
+  const guest = guestDigest(settings.guest);
+  if (guest === undefined) return undefined;
+  const { hypervisor, memory, cpus, net } = settings;
+  const visible = [guest, typeof hypervisor === 'object' && hypervisor.name, memory, cpus, net.kind];
+  const name = createHash('sha256').update(JSON.stringify(visible)).digest('hex').slice(0, 32);
+  return { name, kept: cache.load(name), command: exec };
+}
+
+/** Nothing is asked for that a kept guest does not have, and nobody looks at its boot or counts its instructions. */
+export function isUsual(settings: Settings): boolean {
+  const { cold, kernel, initrd, modules, modulesFolder, guest, entry, append, commandLine, disks, shares, rooted } =
+    settings;
+  const { hypervisor, schedule, net, clock, engine, gdb, save, restore, trace, verbose } = settings;
+  const asked = [kernel, initrd, modulesFolder, entry, append, commandLine, rooted, gdb, save, restore, trace];
+  const lists = [modules, disks, shares];
+  return (
+    !cold &&
+    !verbose &&
+    asked.every(value => value === undefined) &&
+    lists.every(({ length }) => length === 0) &&
+    guest.architecture !== 'i386' &&
+    typeof hypervisor === 'object' &&
+    schedule === 'fair' &&
+    clock === 'host' &&
+    engine !== 'interpreter' &&
+    // What passes a network is to be seen from the start.
+    (net.kind === 'none' || (net.kind === 'user' && !net.restrict && net.dump === undefined))
+  );
+}
+
+/** A guest as it is kept: u32 length of what the engine has decoded of it, that, the snapshot. */
+export async function packKept(snapshot: Snapshot, decoded: Uint8Array): Promise<Uint8Array[]> {
+  const length = new Uint8Array(4);
+  new DataView(length.buffer).setUint32(0, decoded.length, true);
+  return [length, decoded, ...(await snapshot.pieces(noCompression))];
+}
+
+/** @throws SnapshotError for one that was kept by a program that does not fit this one */
+export async function unpackKept(all: Uint8Array): Promise<Snapshot> {
+  const length = new DataView(all.buffer, all.byteOffset).getUint32(0, true);
+  const snapshot = await Snapshot.decode(all.subarray(4 + length), noCompression);
+  snapshot.decoded = all.subarray(4, 4 + length);
+  return snapshot;
+}
+
+/** What is typed to a guest that waits, and what its console is said to have shown then. */
+export function resumption(command: string): { typed: Uint8Array; shown: Uint8Array } {
+  const seed = randomBytes(32);
+  const typed = resumeMessage({ time: nodeClock.wall(), seed, mark: commandMark(command), command });
+  return { typed, shown: new TextEncoder().encode(startMark(command)) };
+}
