@@ -36,13 +36,19 @@ const missing = spawnSync('mkfs.ext4', ['-V'], { env }).error
   ? 'mkfs.ext4 (Debian: e2fsprogs) is not installed'
   : false;
 
-/** The disks have other names under every interface. */
-const mount =
-  'for disk in /dev/vda /dev/xvda /dev/sda; do [ -b $disk ] && break; done; mount -t ext4 $disk /mnt || exit 9';
+/**
+ * The disks have other names under every interface, and Linux names SCSI disks in the order in which its probes of them happen
+ * to end: they are told apart by their sizes, in sectors.
+ */
+const SECTORS = { own: (128 * MEBIBYTE) / 512, hosts: (32 * MEBIBYTE) / 512 };
+const mount = [
+  'of() { for disk in /sys/block/*; do [ $(cat $disk/size) = $1 ] && basename $disk; done; }',
+  `mount -t ext4 /dev/$(of ${SECTORS.own}) /mnt || exit 9`,
+].join('; ');
 /** Looks at the second one, and says what is found. */
 const readBack = [
-  'second=$(echo $disk | tr a b); mkdir /host; mount -t ext4 -o ro,noload $second /host || exit 10',
-  'cat /sys/block/$(basename $second)/ro; md5sum </host/file',
+  `second=$(of ${SECTORS.hosts}); mkdir /host; mount -t ext4 -o ro,noload /dev/$second /host || exit 10`,
+  'cat /sys/block/$second/ro; md5sum </host/file',
 ].join('; ');
 
 /** What the host has written: the same for all. */
@@ -52,7 +58,7 @@ if (!missing) {
   mkdirSync(tree);
   writeFileSync(join(tree, 'file'), content);
   writeFileSync(hosts, '');
-  truncateSync(hosts, 2 * LENGTH);
+  truncateSync(hosts, 512 * SECTORS.hosts);
   execFileSync('mkfs.ext4', ['-q', '-F', '-d', tree, hosts], { env });
 }
 
@@ -66,7 +72,7 @@ for (const { name, word } of DISKS)
   describe(`a disk under ${name}${word}`, { skip: missing }, () => {
     const image = join(folder, `${name}${word.slice(1)}.img`);
     writeFileSync(image, '');
-    truncateSync(image, 128 * MEBIBYTE);
+    truncateSync(image, 512 * SECTORS.own);
     if (!missing) execFileSync('mkfs.ext4', ['-q', '-F', image], { env });
 
     const seen = new Set<number>();

@@ -66,14 +66,19 @@ for name in proc sys dev run tmp; do
 done
 `;
 
-/** A disk is the root if it, or a partition of it, has a file system with programs in it. */
+/**
+ * A disk is the root if it, or a partition of it, has a file system with programs in it. Linux gives SCSI disks their names
+ * in the order in which its probes of them happen to end, so that sda may be the second one: unit 0 is the first.
+ */
 const findOnDisk = (readOnly: boolean) => `
 mkdir -p ${SYSROOT}
 found=
 for name in ext4 isofs vfat; do
   modprobe -q $name
 done
-for disk in /dev/vda /dev/xvda /dev/sda; do
+for disk in vda xvda /sys/class/scsi_disk/*:0:0:0/device/block/*; do
+  disk=/dev/\${disk##*/}
+  [ -b "$disk" ] || continue
   for part in $disk $disk[0-9]*; do
     [ -b $part ] || continue
     mount -o ${readOnly ? 'ro' : 'rw'} $part ${SYSROOT} 2>/dev/null || continue
