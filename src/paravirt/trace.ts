@@ -28,6 +28,15 @@ export interface Crossing {
 const REGISTERS = ['rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'r8', 'r9', 'r10'] as const;
 
 type Sink = (crossing: Crossing) => void;
+
+export interface TraceOptions {
+  /**
+   * Only what the hypervisor answers itself, and without callers: what is looked at as it passes should cost little, and change
+   * no count of the machine's.
+   */
+  brief?: boolean;
+}
+
 type Arguments = Crossing['arguments'];
 
 /**
@@ -54,21 +63,25 @@ const DESCRIBED: { readonly [Word in keyof Told]: ((...value: Told[Word]) => Arg
 };
 
 /** `module` with a report to `sink` of everything that crosses. */
-export function traced(module: HypervisorModule, sink: Sink): HypervisorModule {
-  return { ...module, make: (context, base) => tracedTable(module.make(context, base), sink) };
+export function traced(module: HypervisorModule, sink: Sink, options: TraceOptions = {}): HypervisorModule {
+  return { ...module, make: (context, base) => tracedTable(module.make(context, base), sink, options) };
 }
 
-const whereAndWhen = (cpu: Processor) => ({
-  time: cpu.clock.now(),
-  address: cpu.get('rip'),
-  callers: callersOf(cpu),
-});
+type Where = Pick<Crossing, 'time' | 'address' | 'callers'>;
+/** Where the guest is, and when. */
+type WhereOf = (cpu: Processor) => Where;
 
-function tracedTable(table: Paravirt, sink: Sink): Paravirt {
-  const withMsrs = replaceMsrs(withCpuid(table), (index, msr) => tracedMsr(index, msr, sink));
+const inBrief: WhereOf = cpu => ({ time: cpu.clock.now(), address: cpu.get('rip'), callers: [] });
+const inFull: WhereOf = cpu => ({ ...inBrief(cpu), callers: callersOf(cpu) });
+
+function tracedTable(table: Paravirt, sink: Sink, { brief = false }: TraceOptions): Paravirt {
+  const where = brief ? inBrief : inFull;
+  const asked = brief ? table : withCpuid(table);
+  const withMsrs = replaceMsrs(asked, (index, msr) => tracedMsr(index, msr, sink, where));
   return replaceOperations(withMsrs, (operation, { told, noted }, op) => {
     if (told[0] !== 'cpu' || noted === 'counted' || noted === 'never') return op;
-    return noted === 'call' ? tracedCall(table.cpu, operation, op, sink) : tracedOp(operation, told, op, sink);
+    const call = noted === 'call';
+    return call ? tracedCall(table.cpu, operation, op, sink, where) : tracedOp(operation, told, op, sink, where);
   });
 }
 
@@ -79,17 +92,29 @@ function withCpuid(table: Paravirt): Paravirt {
 }
 
 /** An op with a report before it of what it is told. */
-function tracedOp(operation: string, told: readonly (keyof Told)[], op: AnyFunction, sink: Sink): AnyFunction {
+function tracedOp(
+  operation: string,
+  told: readonly (keyof Told)[],
+  op: AnyFunction,
+  sink: Sink,
+  where: WhereOf,
+): AnyFunction {
   const words = told.map(word => DESCRIBED[word] as ((value: unknown) => Arguments) | undefined);
   return (...values) => {
     const described = words.map((describe, index) => describe?.(values[index]));
-    sink({ ...whereAndWhen(values[0] as Processor), operation, arguments: Object.assign({}, ...described) });
+    sink({ ...where(values[0] as Processor), operation, arguments: Object.assign({}, ...described) });
     return op(...values);
   };
 }
 
 /** VMCALL or SYSCALL with a report after it: the hypercall's number and name, its arguments by name, and the result. */
-function tracedCall({ convention, hypercalls }: Paravirt['cpu'], operation: string, op: AnyFunction, sink: Sink) {
+function tracedCall(
+  { convention, hypercalls }: Paravirt['cpu'],
+  operation: string,
+  op: AnyFunction,
+  sink: Sink,
+  where: WhereOf,
+): AnyFunction {
   return (...values: readonly unknown[]): unknown => {
     const cpu = values[0] as Processor;
     const number = convention ? convention.number(cpu) : Number(cpu.get('rax'));
@@ -99,7 +124,7 @@ function tracedCall({ convention, hypercalls }: Paravirt['cpu'], operation: stri
       ['number', number === undefined ? cpu.get('rax') : BigInt(number)],
       ...registers.map((register, index) => [(convention && known?.arguments[index]) || register, cpu.get(register)]),
     ]);
-    const crossing: Crossing = { ...whereAndWhen(cpu), operation, arguments: args };
+    const crossing: Crossing = { ...where(cpu), operation, arguments: args };
     if (known) crossing.name = known.name;
     const answer = op(...values);
     // A program's system call has no answer yet. A call that goes elsewhere (IRET) has none at all, nor has one that is
@@ -110,18 +135,18 @@ function tracedCall({ convention, hypercalls }: Paravirt['cpu'], operation: stri
   };
 }
 
-function tracedMsr(index: number, msr: Msr, sink: Sink): Msr {
+function tracedMsr(index: number, msr: Msr, sink: Sink, where: WhereOf): Msr {
   const { name } = msr;
   const copy: Msr = { name };
   if (msr.read)
     copy.read = cpu => {
       const result = msr.read!(cpu);
-      sink({ ...whereAndWhen(cpu), operation: 'cpu.msr read', arguments: { index }, name, result });
+      sink({ ...where(cpu), operation: 'cpu.msr read', arguments: { index }, name, result });
       return result;
     };
   if (msr.write)
     copy.write = (cpu, value) => {
-      sink({ ...whereAndWhen(cpu), operation: 'cpu.msr write', arguments: { index, value }, name });
+      sink({ ...where(cpu), operation: 'cpu.msr write', arguments: { index, value }, name });
       return msr.write!(cpu, value);
     };
   return copy;
