@@ -111,16 +111,18 @@ export class Browser {
     await loaded;
   }
 
-  /** The value of an expression in the page; it must survive JSON. */
+  /** The value of an expression in the page, or what its promise is fulfilled with; it must survive JSON. */
   async evaluate<T>(expression: string): Promise<T> {
     const { result, exceptionDetails } = (await this.#call('Runtime.evaluate', {
       expression,
       returnByValue: true,
+      awaitPromise: true,
     })) as {
       result: { value: T };
-      exceptionDetails?: { text: string };
+      exceptionDetails?: { text: string; exception?: { description?: string } };
     };
-    if (exceptionDetails) throw new Error(`${expression}: ${exceptionDetails.text}`);
+    if (exceptionDetails)
+      throw new Error(`${expression}: ${exceptionDetails.exception?.description ?? exceptionDetails.text}`);
     return result.value;
   }
 

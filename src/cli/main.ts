@@ -16,6 +16,7 @@ import { parseSeeds } from './seeds.ts';
 import type { RunOptions } from './settings.ts';
 import type { TraceDiffOptions, TraceShowOptions } from './trace.ts';
 import { packageVersion } from './version.ts';
+import type { WebOptions } from './web.ts';
 
 /** The first of each architecture is its default. */
 const FLAVOURS = 'cloud-amd64, amd64; 686-pae, 686; or its package, linux-image-…';
@@ -62,6 +63,7 @@ function createProgram(words: readonly string[], finish: Finish): Command {
   addList(program);
   addGuest(program);
   addConform(program, finish);
+  addWeb(program, finish);
   const trace = addTrace(program, finish);
 
   for (const command of [program, ...program.commands, ...matrix.commands, ...trace.commands]) {
@@ -237,6 +239,21 @@ function addGuest(program: Command): void {
     .action(async (options: GuestCommandOptions) => {
       const { guestCommand } = await import('./guest.ts');
       await guestCommand(options);
+    });
+}
+
+function addWeb(program: Command, finish: Finish): void {
+  program
+    .command('web')
+    .description('serve a page that boots kernels in the browser, with what crosses the interface shown beside them')
+    .argument('[kernel...]', "kernels to choose from besides Debian's")
+    .option('-p, --port <port>', 'of 127.0.0.1; 0 for any that is free', '8086')
+    .option('-i, --initrd <file>', "initial RAM disk of these kernels instead of the default guest's")
+    .option('-o, --output <folder>', 'write the page there instead, as static files for any server')
+    .addOption(debugOption())
+    .action(async (kernels: string[], options: WebOptions) => {
+      const { web } = await import('./web.ts');
+      finish(await web(kernels, options));
     });
 }
 
