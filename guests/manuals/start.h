@@ -2,7 +2,7 @@
  * What the kernels of this folder share: they are lists of checks written from the manuals (Intel SDM 3A, AMD APM 2), each of which
  * prints "FAIL what: got, wanted" where the processor is not as they say, and at the end "ok N", N checks; the status, to port
  * 0x501, is the number of failures. The kernel follows at `checks` and returns; read, port 0x501 says how many
- * hundreds of rounds to do (0: one round). Entered in 32-bit mode, flat, without paging (PVH), at 0x100000.
+ * tens of rounds to do (0: one round). Entered in 32-bit mode, flat, without paging (PVH), at 0x100000.
  * By default all runs in 64-bit mode with the first 4 GiB mapped by large pages for all levels; with MODE32 in 32-bit
  * protected mode without paging. Exceptions are noted and go on at [RESUME]; interrupts from 32 on and NMIs are logged for each processor.
  */
@@ -129,7 +129,7 @@ start:  cld
         rep stosd
         mov dx, EXIT_PORT
         in al, dx
-        imul eax, eax, 100
+        imul eax, eax, 10
         test eax, eax
         jnz 2f
         inc eax
