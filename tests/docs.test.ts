@@ -6,6 +6,7 @@ import { operations } from '../src/paravirt/operations.ts';
 import { assemblyScriptDeclarations, cHeader, hypervisorGuide } from '../tools/binary-interface.ts';
 import { interfaceDocument } from '../tools/interface-document.ts';
 import { kitHeader } from '../tools/kit-header.ts';
+import { threadsProgram } from '../tools/threads-program.ts';
 
 const MADE: Readonly<Record<string, () => string>> = {
   'docs/interface.md': interfaceDocument,
@@ -13,6 +14,7 @@ const MADE: Readonly<Record<string, () => string>> = {
   'docs/polyvisor_1.h': cHeader,
   'kit/include/interface.h': kitHeader,
   'examples/acme-binary/polyvisor_1.ts': assemblyScriptDeclarations,
+  'src/matrix/threads-program.ts': threadsProgram,
 };
 
 for (const [file, make] of Object.entries(MADE))

@@ -136,7 +136,7 @@ function specOf(
     hypervisorFile: file,
     kernelFile: kernel.file,
     initrdFile: kernel.initrd,
-    script: script === undefined ? builtInTest : wrapScript(script),
+    script: script === undefined ? builtInTest(cpus.cpus > 1) : wrapScript(script),
     builtIn: script === undefined && until === undefined,
     until,
     append,

@@ -4,6 +4,8 @@
  * the host sees each the moment it is printed.
  */
 
+import { THREADS_PRELUDE, THREADS_TESTS } from './threads-script.ts';
+
 export const SEPARATOR = '\x1f';
 
 /** A disk of a size that nothing else has, so that the guest's script knows it under whatever name; in bytes. */
@@ -125,12 +127,15 @@ const TESTS: Readonly<Record<string, string>> = {
   note=`,
 };
 
-/** The items of the script, in order. */
-export const SCRIPTED_TESTS: readonly string[] = Object.keys(TESTS);
+const testsFor = (several: boolean) => (several ? { ...TESTS, ...THREADS_TESTS } : TESTS);
 
-export const builtInTest = `exec 2>/dev/null
+/** The items of the script, in order. @param several processors, which more can be asked of */
+export const scriptedTests = (several: boolean): readonly string[] => Object.keys(testsFor(several));
+
+export const builtInTest = (several: boolean): string => `exec 2>/dev/null
 ${PRELUDE}
 ${STAMP}
+${several ? THREADS_PRELUDE : ''}
 failures=0
 run() {
   note=
@@ -142,9 +147,11 @@ run() {
     *) say end $1 failed "$note"; failures=$((failures + 1)) ;;
   esac
 }
-${Object.entries(TESTS)
+${Object.entries(testsFor(several))
   .map(([name, body]) => `test_${name.replaceAll('-', '_')}() {${body}\n}\n`)
   .join('')}
-${SCRIPTED_TESTS.map(name => `run ${name} ${name.replaceAll('-', '_')}`).join('\n')}
+${scriptedTests(several)
+  .map(name => `run ${name} ${name.replaceAll('-', '_')}`)
+  .join('\n')}
 complaints
 exit $failures`;
