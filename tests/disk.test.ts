@@ -65,7 +65,7 @@ if (!missing) {
 /** Each hypervisor with the disks that its guests know best; where more is asked for, with those that they know, too. */
 const DISKS = [
   ...hypervisors.map(({ name }) => ({ name, word: '' })),
-  ...(KILLS > 1 ? [{ name: 'hyperv', word: ',bus=virtio' }] : []),
+  ...(KILLS > 1 ? ['hyperv', 'vmware'].map(name => ({ name, word: ',bus=virtio' })) : []),
 ];
 
 for (const { name, word } of DISKS)

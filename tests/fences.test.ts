@@ -17,6 +17,7 @@ const NAMES =
 const ALLOWED: Readonly<Record<string, string>> = {
   'src/hypervisors/': 'their own folders, and the list',
   'src/devices/xen/': 'the back ends of devices that only Xen guests know',
+  'src/devices/scsi/pvscsi.ts': 'the vendor that the disks of its adapter name',
   'src/boot/guest/': "the guest's side: which drivers it loads",
   'src/conformance/tiny-elf.ts': 'writes the notes that boot/ reads',
   'src/boot/xen-notes.ts': 'the notes in which a kernel says how it can be started, whoever starts it',

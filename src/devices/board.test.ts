@@ -367,7 +367,7 @@ test('random accesses anywhere: always an answer of the right width, never an ex
     seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
     return Math.floor((seed / 2 ** 32) * below);
   };
-  const windows = [0xfec00000, 0xfed00000, 0xfee00000, 0xe0000000, 0xe0004000, 0xe0008000];
+  const windows = [0xfec00000, 0xfed00000, 0xfee00000, 0xe0000000, 0xe0004000, 0xe0040000];
   for (let i = 0; i < 100_000; i++) {
     const onPorts = random(2) === 0;
     const bus = onPorts ? ports : mmio;

@@ -30,6 +30,8 @@ export const HPET_ADDRESS = 0xfed00000;
 export const REGISTER_PAGE = 0x1000;
 /** Where BARs may lie; RAM ends below. */
 export const PCI_MEMORY = { start: 0xe0000000, end: 0xfebfffff };
+/** How much of that each PCI device has: all its BARs, each aligned to its size. */
+export const PCI_WINDOW = 0x40000;
 export const PCI_IO = [
   { start: 0x0000, end: PCI_ADDRESS_PORT - 1 },
   { start: PCI_DATA_PORT + 4, end: 0xffff },

@@ -54,6 +54,12 @@ export interface CapabilityHooks {
   afterWrite?(offset: number, width: number): void;
 }
 
+/** Where firmware puts a device: its BARs from `address` on (`PCI_WINDOW` bytes), and its interrupt line. */
+export interface PciPlace {
+  readonly address: number;
+  readonly wiring: { readonly line: InterruptLine; readonly lineNumber: number };
+}
+
 interface Bar {
   readonly size: number;
   readonly handler: BusHandler;

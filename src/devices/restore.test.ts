@@ -20,7 +20,7 @@ const LOCAL_APIC = 0xfee00000;
 const IO_APIC = 0xfec00000;
 const HPET = 0xfed00000;
 /** The first BARs of the two disks, as firmware places them. */
-const BARS = [0xe0000000, 0xe0008000];
+const BARS = [0xe0000000, 0xe0040000];
 
 function disk(): Disk {
   return {

@@ -15,6 +15,7 @@ const SLICES: ReadonlyMap<string, number> = new Map([
   ['images', 2000],
   ['network-rings', 200],
   ['nine-p', 500],
+  ['pci-rings', 300],
   ['plugins', 2000],
   ['processor', 300],
   ['registers', 100],

@@ -4,6 +4,7 @@ import type { Fuzzer } from './fuzzer.ts';
 import { images } from './images.ts';
 import { networkRings } from './network-rings.ts';
 import { nineP } from './nine-p.ts';
+import { pciRings } from './pci-rings.ts';
 import { plugins } from './plugins.ts';
 import { processor } from './processor.ts';
 import { registers } from './registers.ts';
@@ -20,6 +21,7 @@ export const fuzzers: readonly Fuzzer[] = [
   images,
   networkRings,
   nineP,
+  pciRings,
   plugins,
   processor,
   registers,

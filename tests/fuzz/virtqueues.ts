@@ -22,7 +22,7 @@ const INDIRECT = 4;
 const STATUS = 0x14;
 const DRIVER_OK = 4;
 const NEEDS_RESET = 0x40;
-const REGISTERS_WINDOW = 0x8000;
+const REGISTERS_WINDOW = 0x40000;
 
 interface Descriptor {
   address: number;

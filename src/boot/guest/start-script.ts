@@ -76,10 +76,10 @@ found=
 for name in ext4 isofs vfat; do
   modprobe -q $name
 done
-for disk in vda xvda /sys/class/scsi_disk/*:0:0:0/device/block/*; do
+for disk in vda xvda nvme0n1 /sys/class/scsi_disk/*:0:0:0/device/block/*; do
   disk=/dev/\${disk##*/}
   [ -b "$disk" ] || continue
-  for part in $disk $disk[0-9]*; do
+  for part in $disk $disk[0-9]* \${disk}p[0-9]*; do
     [ -b $part ] || continue
     mount -o ${readOnly ? 'ro' : 'rw'} $part ${SYSROOT} 2>/dev/null || continue
     [ -e ${SYSROOT}/bin ] || [ -e ${SYSROOT}/usr/bin ] && found=$part && break 2

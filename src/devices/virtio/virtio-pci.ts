@@ -59,9 +59,6 @@ const NOTIFY_AT = 0x3000;
 const REGISTER_BAR_SIZE = 0x4000;
 const NOTIFY_MULTIPLIER = 4;
 
-/** How much address space one device takes: both BARs, each aligned to its size. */
-export const VIRTIO_PCI_WINDOW = 2 * REGISTER_BAR_SIZE;
-
 /** Vendor capability and its configuration types (4.1.4). */
 const VENDOR_CAPABILITY = 0x09;
 const COMMON_CFG = 1;
@@ -134,7 +131,7 @@ export class VirtioPci implements Device {
   readonly #later: readonly Timer[];
 
   /**
-   * @param address where firmware put the device's BARs, `VIRTIO_PCI_WINDOW` bytes, aligned to that
+   * @param address where firmware put the device's BARs, aligned to twice REGISTER_BAR_SIZE
    * @param wiring as PciFunction's
    */
   constructor(slot: Slot, device: VirtioDevice, address: number, wiring?: { line: InterruptLine; lineNumber: number }) {

@@ -26,6 +26,7 @@ export const vmware: HypervisorModule = {
     return derive(base, {
       name,
       title,
+      boot: { diskBuses: ['pvscsi'] },
       cpu: createCpu(context, backdoor),
       irq: createIrq(context, backdoor),
       time: createTime(context, backdoor),
