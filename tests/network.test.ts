@@ -48,7 +48,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-const CARDS = { kvm: 'virtio_net', 'xen-pvh': 'vif', 'xen-pv': 'vif' };
+const CARDS = { kvm: 'virtio_net', vmware: 'vmxnet3', 'xen-pvh': 'vif', 'xen-pv': 'vif' };
 
 for (const [name, driver] of Object.entries(CARDS))
   describe(`the network under ${name}`, () => {

@@ -2,15 +2,23 @@
 import type { Network } from '../host/network.ts';
 import type { Slot } from './device.ts';
 import * as at from './pc-layout.ts';
-import { type PciDevice, virtioAt } from './pci-disks.ts';
+import { type PciDevice, placeOf, virtioAt } from './pci-disks.ts';
 import { VirtioNet } from './virtio/virtio-net.ts';
+import { Vmxnet3 } from './vmxnet3/vmxnet3.ts';
 
 /** @param number which network of the board it is @param index its place on the bus */
 export type PciNetwork = (slot: Slot, network: Network, number: number, index: number) => PciDevice;
 
 /** The first is for networks that do not say. */
-export const PCI_NETWORKS: ReadonlyMap<string, PciNetwork> = new Map([['virtio', virtioNetwork]]);
+export const PCI_NETWORKS: ReadonlyMap<string, PciNetwork> = new Map<string, PciNetwork>([
+  ['virtio', virtioNetwork],
+  ['vmxnet3', vmxnet3],
+]);
 
 function virtioNetwork(slot: Slot, network: Network, number: number, index: number): PciDevice {
   return virtioAt(slot, new VirtioNet(slot, network, `${number}`, at.macAddress(number, network.mac)), index);
+}
+
+function vmxnet3(slot: Slot, network: Network, number: number, index: number): PciDevice {
+  return new Vmxnet3(slot, network, `${number}`, at.macAddress(number, network.mac), placeOf(slot, index));
 }

@@ -37,6 +37,30 @@ export function completeChecksum(frame: Uint8Array, { start, at }: Offload): boo
   return true;
 }
 
+/**
+ * Makes whole the headers of a frame that stands for several, of which some drivers leave to their device the lengths, the checksum of
+ * IPv4, and the length in the sum of the pseudo-header. @param tcp where TCP's header begins @returns false if it is no such frame
+ */
+export function completeHeaders(frame: Uint8Array, tcp: number): boolean {
+  const type = word(frame, 12);
+  const ip = ETHERNET_HEADER;
+  const v4 = type === ETHERTYPE_IPV4;
+  if ((!v4 && type !== ETHERTYPE_IPV6) || tcp < ip + (v4 ? 20 : 40) || tcp + 20 > frame.length) return false;
+  const length = frame.length - ip;
+  if (length > 0xffff) return false;
+  const addresses = ip + (v4 ? 12 : 8);
+  const size = v4 ? 4 : 16;
+  if (v4) {
+    setWord(frame, ip + 2, length);
+    setWord(frame, ip + 10, 0);
+    setWord(frame, ip + 10, ~fold(sum(frame, ip, tcp)) & 0xffff);
+  } else setWord(frame, ip + 4, length - 40);
+  const source = frame.subarray(addresses, addresses + size);
+  const destination = frame.subarray(addresses + size, addresses + 2 * size);
+  setWord(frame, tcp + 16, fold(pseudoHeaderSum(source, destination, PROTOCOL_TCP, frame.length - tcp)));
+  return true;
+}
+
 /** TCP over IPv4 or IPv6 without extension headers, cut into frames of `size` bytes of payload. */
 function cut(frame: Uint8Array, size: number): Uint8Array[] {
   const type = word(frame, 12);

@@ -9,6 +9,7 @@ import { testSlot } from '../../src/devices/test-slot.ts';
 import type { StrictDisk } from './fake-machine.ts';
 import { caseFuzzer, type Fuzzer, type Random } from './fuzzer.ts';
 import { pvscsiDriver } from './pvscsi-driver.ts';
+import { vmxnet3Driver } from './vmxnet3-driver.ts';
 
 export const PAGE = 4096;
 export const RAM = 256 * PAGE;
@@ -32,7 +33,10 @@ export interface RingDriver {
   works(): boolean;
 }
 
-const DRIVERS: Readonly<Record<string, (machine: TestMachine) => RingDriver>> = { pvscsi: pvscsiDriver };
+const DRIVERS: Readonly<Record<string, (machine: TestMachine) => RingDriver>> = {
+  pvscsi: pvscsiDriver,
+  vmxnet3: vmxnet3Driver,
+};
 
 /** Numbers that are at the edge of something. */
 export const EDGES = [

@@ -3,7 +3,7 @@
  * 5.0; Linux drivers/net/hyperv/hyperv_net.h and rndis_filter.c). Offsets within a message's body count from the body's start.
  */
 import type { Offload } from '../../host/network.ts';
-import { fold, sum } from '../../net/checksum.ts';
+import { completeHeaders } from '../../net/offload.ts';
 import { ETHERNET_HEADER } from '../../net/packet.ts';
 import type { State, States } from '../../state/state.ts';
 import { viewOf } from './packet.ts';
@@ -66,7 +66,6 @@ const TX_UDP = 1 << 3;
 /** The value of INFO_CHECKSUM, to the guest. */
 const RX_TCP_SUCCEEDED = 1 << 3;
 const RX_UDP_SUCCEEDED = 1 << 4;
-const LSO_IPV6 = 2 ** 31;
 
 /** Where TCP and UDP have their checksums. */
 const TCP_CHECKSUM = 16;
@@ -296,19 +295,11 @@ function perPacketInformation(message: Uint8Array): Map<number, number> {
   return found;
 }
 
-/** A packet that stands for several: its IP header has no length and no checksum (NDIS_TCP_LARGE_SEND_OFFLOAD_V2). */
+/** A packet that stands for several: its headers are not whole (NDIS_TCP_LARGE_SEND_OFFLOAD_V2). */
 function large(frame: Uint8Array, lso: number): SentFrame | undefined {
   const tcp = (lso >>> 20) & 0x3ff;
   const segment = lso & 0xfffff;
-  if (segment === 0 || tcp < ETHERNET_HEADER + 20 || tcp + 20 > frame.length) return undefined;
-  const view = viewOf(frame);
-  const payload = frame.length - ETHERNET_HEADER;
-  if (lso >= LSO_IPV6) view.setUint16(ETHERNET_HEADER + 4, payload - 40);
-  else {
-    view.setUint16(ETHERNET_HEADER + 2, payload);
-    view.setUint16(ETHERNET_HEADER + 10, 0);
-    view.setUint16(ETHERNET_HEADER + 10, ~fold(sum(frame, ETHERNET_HEADER, tcp)) & 0xffff);
-  }
+  if (segment === 0 || !completeHeaders(frame, tcp)) return undefined;
   return { frame, offload: { start: tcp, at: tcp + TCP_CHECKSUM, segment } };
 }
 

@@ -26,7 +26,7 @@ export const vmware: HypervisorModule = {
     return derive(base, {
       name,
       title,
-      boot: { diskBuses: ['pvscsi'] },
+      boot: { diskBuses: ['pvscsi'], networkBuses: ['vmxnet3'] },
       cpu: createCpu(context, backdoor),
       irq: createIrq(context, backdoor),
       time: createTime(context, backdoor),
