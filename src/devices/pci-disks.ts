@@ -1,6 +1,7 @@
 /** The ways in which a disk of the host can be a device on the PCI bus, by the names of `--disk FILE,bus=NAME`. */
 import type { Disk } from '../host/disk.ts';
 import type { Device, Slot } from './device.ts';
+import { Nvme } from './nvme/nvme.ts';
 import * as at from './pc-layout.ts';
 import type { PciFunction, PciPlace } from './pci.ts';
 import { Pvscsi } from './scsi/pvscsi.ts';
@@ -15,6 +16,7 @@ export type PciDisk = (slot: Slot, disk: Disk, index: number) => PciDevice;
 /** The first is for disks that do not say. */
 export const PCI_DISKS: ReadonlyMap<string, PciDisk> = new Map<string, PciDisk>([
   ['virtio', virtioDisk],
+  ['nvme', (slot, disk, index) => new Nvme(slot, disk, index, placeOf(slot, index))],
   ['pvscsi', (slot, disk, index) => new Pvscsi(slot, disk, index, placeOf(slot, index))],
 ]);
 

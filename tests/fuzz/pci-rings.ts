@@ -8,6 +8,7 @@ import type { PciFunction } from '../../src/devices/pci.ts';
 import { testSlot } from '../../src/devices/test-slot.ts';
 import type { StrictDisk } from './fake-machine.ts';
 import { caseFuzzer, type Fuzzer, type Random } from './fuzzer.ts';
+import { nvmeDriver } from './nvme-driver.ts';
 import { pvscsiDriver } from './pvscsi-driver.ts';
 import { vmxnet3Driver } from './vmxnet3-driver.ts';
 
@@ -34,6 +35,7 @@ export interface RingDriver {
 }
 
 const DRIVERS: Readonly<Record<string, (machine: TestMachine) => RingDriver>> = {
+  nvme: nvmeDriver,
   pvscsi: pvscsiDriver,
   vmxnet3: vmxnet3Driver,
 };
