@@ -6,6 +6,7 @@ import { derive } from '../../paravirt/derive.ts';
 import type { HypervisorModule } from '../../paravirt/operations.ts';
 import { bareTable } from '../bare/index.ts';
 import { createBackdoor } from './backdoor.ts';
+import { createBoot } from './boot.ts';
 import { createCpu } from './cpu.ts';
 import { createIrq } from './irq.ts';
 import { createTime } from './time.ts';
@@ -26,7 +27,7 @@ export const vmware: HypervisorModule = {
     return derive(base, {
       name,
       title,
-      boot: { diskBuses: ['pvscsi'], networkBuses: ['vmxnet3'] },
+      boot: createBoot(context),
       cpu: createCpu(context, backdoor),
       irq: createIrq(context, backdoor),
       time: createTime(context, backdoor),
