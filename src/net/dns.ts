@@ -35,6 +35,8 @@ const TIME_TO_LIVE = 30;
 const SMALL = 512;
 const LARGE = 1400;
 const OPT = 41;
+/** The same over TCP. */
+const STREAM = 65535;
 
 export interface Query {
   readonly id: number;
@@ -49,8 +51,11 @@ export interface Query {
   readonly room: number;
 }
 
-/** @returns undefined for what is no query; `malformed` answers what is a bad one */
-export function parseQuery(message: Uint8Array): Query | 'malformed' | undefined {
+/**
+ * @param stream it has come over TCP, where answers may be long
+ * @returns undefined for what is no query; `malformed` answers what is a bad one
+ */
+export function parseQuery(message: Uint8Array, stream = false): Query | 'malformed' | undefined {
   if (message.length < HEADER || word(message, 2) & RESPONSE) return undefined;
   const flags = word(message, 2);
   if (flags & OPCODE || word(message, 4) !== 1) return 'malformed';
@@ -76,7 +81,7 @@ export function parseQuery(message: Uint8Array): Query | 'malformed' | undefined
     type,
     recordType: isKnown ? TYPES.get(type) : undefined,
     question: message.subarray(HEADER, at + 4),
-    room: roomFor(message.subarray(at + 4)),
+    room: stream ? STREAM : roomFor(message.subarray(at + 4)),
   };
 }
 
@@ -103,7 +108,7 @@ export function formatAnswer(query: Query, answer: DnsAnswer | undefined): Uint8
           ? SERVER_FAILURE
           : 0;
   const records = typeof answer === 'object' ? answer : [];
-  const bytes = new Uint8Array(LARGE);
+  const bytes = new Uint8Array(Math.max(query.room, LARGE));
   bytes.set(query.question, HEADER);
   let at = HEADER + query.question.length;
   let count = 0;

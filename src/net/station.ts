@@ -1,7 +1,7 @@
 /** What the parts of the user-mode network share: its addresses, and the way to the guest. */
 import type { Log } from '../host/log.ts';
 import type { Offload } from '../host/network.ts';
-import type { HostSockets, SocketError } from '../host/sockets.ts';
+import type { HostSockets, SocketError, TcpHandler, TcpSocket } from '../host/sockets.ts';
 import { equal, formatAddress, samePrefix } from './addresses.ts';
 import type { Packet, Route } from './packet.ts';
 
@@ -34,6 +34,9 @@ function withLast(prefix: Uint8Array, last: number): Uint8Array {
 /** What cannot be had, in ICMP's words. */
 export type Refusal = 'network' | 'host' | 'port' | 'prohibited';
 
+/** Begins a connection. */
+export type Opener = (handler: TcpHandler) => TcpSocket;
+
 export interface Station {
   readonly log: Log;
   readonly sockets: HostSockets;
@@ -45,6 +48,8 @@ export interface Station {
   send(frame: Uint8Array, offload?: Offload): void;
   /** Tells the sender of `packet` that it went nowhere. */
   refuse(packet: Packet, why: Refusal): void;
+  /** How a TCP connection to that port is begun; otherwise whether nobody listens there, or the guest may not. */
+  reach(destination: Uint8Array, port: number): Opener | 'closed' | 'prohibited';
   /** Where on the host a packet for `destination` goes; undefined where it may not. */
   outside(destination: Uint8Array): string | undefined;
 }

@@ -1,7 +1,7 @@
 /** The TCP connections of a network's guests, each with a socket of the host's behind it. */
 import type { SocketError, TcpHandler, TcpSocket } from '../host/sockets.ts';
 import type { Packet } from './packet.ts';
-import { isGateway, isNameServer, refusalOf, type Station } from './station.ts';
+import { type Opener, refusalOf, type Station } from './station.ts';
 import { TcpConnection, type TcpUser, type TcpWire } from './tcp.ts';
 import {
   ACK,
@@ -49,16 +49,15 @@ export class TcpFlows {
     else if (flow) return flow.receive(segment);
     if (segment.flags & RST) return;
     if (!(segment.flags & SYN) || segment.flags & ACK) return sendReset(this.#station, packet, segment);
-    const address = this.#station.outside(packet.destination);
-    if (isNameServer(packet.destination) || (address === undefined && isGateway(packet.destination)))
-      return sendReset(this.#station, packet, segment);
-    if (address === undefined) return this.#station.refuse(packet, 'prohibited');
+    const open = this.#station.reach(packet.destination, segment.destination);
+    if (open === 'closed') return sendReset(this.#station, packet, segment);
+    if (open === 'prohibited') return this.#station.refuse(packet, 'prohibited');
     this.#makeRoom();
     const made = this.#add(key, packet.destination, packet.source, {
       source: segment.destination,
       destination: segment.source,
     });
-    made.connect(address, packet, segment);
+    made.connect(open, packet, segment);
   }
 
   /** Somebody has connected to a port of the host's that is forwarded. @returns what its socket tells */
@@ -149,9 +148,9 @@ class TcpFlow {
   }
 
   /** The guest wants a connection: it gets an answer when the host has one. */
-  connect(address: string, packet: Packet, segment: Segment & Ports): void {
+  connect(open: Opener, packet: Packet, segment: Segment & Ports): void {
     this.#asked = { packet: { ...packet, whole: packet.whole.slice() }, segment };
-    this.#socket = this.#station.sockets.connectTcp(address, segment.destination, this.#hostSide());
+    this.#socket = open(this.#hostSide());
   }
 
   /** The host has a connection: the guest is asked for one. */

@@ -335,6 +335,37 @@ test('what a guest may not reach: the host, its link, and with restrict everythi
   assert.equal(loopback.sockets.tcp[0].address, '127.0.0.1');
 });
 
+test('names over TCP: queries in pieces and in numbers, long answers, and what is no query', async () => {
+  const { tcp, segments, sockets } = await setUp();
+  sockets.answer = Array.from({ length: 100 }, (_, index) => ({ type: 'A', address: `192.0.2.${index}` }));
+  const query = String.fromCharCode(...[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 97, 2, 98, 99, 0, 0, 1, 0, 1]);
+  const framed = `\0${String.fromCharCode(query.length)}${query}`;
+  tcp(NAMES, 1000, 53, SYN, 100);
+  const [synAck] = segments();
+  assert.equal(synAck.flags, SYN | ACK);
+  const next = (synAck.sequence + 1) | 0;
+  tcp(NAMES, 1000, 53, ACK, 101, next, framed.slice(0, 9));
+  tcp(NAMES, 1000, 53, ACK, 110, next, framed.slice(9) + framed);
+  const bytes = Buffer.concat(segments().flatMap(({ payload }) => payload));
+  assert.deepEqual(sockets.names, ['a.bc A', 'a.bc A']);
+  const length = bytes.readUInt16BE(0);
+  assert.equal(bytes.length, 2 * (length + 2));
+  assert.deepEqual([bytes.readUInt16BE(2), bytes.readUInt16BE(8)], [7, 100], 'all addresses, in one answer');
+  const acknowledged = (next + bytes.length) | 0;
+  tcp(NAMES, 1000, 53, ACK | FIN, 101 + 2 * framed.length, acknowledged);
+  assert.ok(segments().some(({ flags }) => flags & FIN));
+  // An answer is no query: the connection ends.
+  tcp(NAMES, 1001, 53, SYN, 100);
+  const sequence = (segments()[0].sequence + 1) | 0;
+  tcp(NAMES, 1001, 53, ACK, 101, sequence, `\0\x0c\0\x07\x80${'\0'.repeat(9)}`);
+  assert.ok(segments().some(({ flags }) => flags & FIN));
+  tcp(NAMES, 1002, 80, SYN, 100);
+  assert.ok(segments()[0].flags & RST, 'nothing else is there');
+  const restricted = await setUp({ restrict: true });
+  restricted.tcp(NAMES, 1000, 53, SYN, 100);
+  assert.ok(restricted.segments()[0].flags & RST);
+});
+
 test('TCP: a connection is answered when the host has one; errors arrive as what they are', async () => {
   const { tcp, segments, unreachable, sockets } = await setUp();
   tcp(OUTSIDE, 1000, 80, SYN, 100);

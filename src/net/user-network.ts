@@ -10,6 +10,7 @@ import type { HostSockets, Listener } from '../host/sockets.ts';
 import { equal, formatAddress, samePrefix } from './addresses.ts';
 import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT, DhcpServer } from './dhcp.ts';
 import { DNS_PORT, formatAnswer, malformed, parseQuery } from './dns.ts';
+import { dnsStream } from './dns-stream.ts';
 import { receiveEcho6, receiveIcmp, sendUnreachable } from './icmp.ts';
 import { receiveNeighbourDiscovery } from './neighbour-discovery.ts';
 import {
@@ -35,10 +36,12 @@ import {
   GATEWAY,
   GATEWAY_MAC,
   hostAddress,
+  isGateway,
   isNameServer,
   isOurs,
   NETWORK,
   NETWORK_BITS,
+  type Opener,
   PREFIX,
   PREFIX_BITS,
   type Refusal,
@@ -67,8 +70,9 @@ export interface UserNetworkOptions {
   /** The gateway's address stands for the host's own loopback address. */
   hostLoopback?: boolean;
   forwards?: readonly Forward[];
-  /** Left out where the machine has no card for it; see `Network`. */
+  /** Left out where the machine has no card for it, and the bus that the card is on; see `Network`. */
   optional?: boolean;
+  bus?: string | undefined;
 }
 
 /** Guests' addresses that are remembered. */
@@ -87,6 +91,7 @@ export async function userNetwork(options: UserNetworkOptions): Promise<Network>
   }
   return {
     name: gateway.name,
+    bus: options.bus,
     offloads: true,
     optional: options.optional ?? false,
     connect: port => gateway.connect(port),
@@ -235,12 +240,17 @@ class Gateway implements Station {
 
   #answerQuery(packet: Packet, { source, destination, payload }: Datagram): void {
     if (destination !== DNS_PORT || this.#restrict) return this.refuse(packet, 'port');
-    const query = parseQuery(payload);
-    if (!query) return;
     const [us, guest] = [packet.destination.slice(), packet.source.slice()];
-    const answer = (bytes: Uint8Array) =>
-      sendDatagram(this, { address: us, port: DNS_PORT }, { address: guest, port: source }, bytes);
-    if (query === 'malformed') return answer(malformed(payload));
+    this.#ask(payload, false, bytes => {
+      if (bytes) sendDatagram(this, { address: us, port: DNS_PORT }, { address: guest, port: source }, bytes);
+    });
+  }
+
+  /** @param answer gets undefined for what is no query */
+  #ask(message: Uint8Array, stream: boolean, answer: (bytes: Uint8Array | undefined) => void): void {
+    const query = parseQuery(message, stream);
+    if (!query) return answer(undefined);
+    if (query === 'malformed') return answer(malformed(message));
     const { recordType } = query;
     if (!recordType) return answer(formatAnswer(query, undefined));
     if (this.#queries >= MOST_QUERIES) return answer(formatAnswer(query, 'failed'));
@@ -281,6 +291,18 @@ class Gateway implements Station {
   refuse(packet: Packet, why: Refusal): void {
     sendUnreachable(this, packet, why);
   }
+
+  reach(destination: Uint8Array, port: number): Opener | 'closed' | 'prohibited' {
+    if (isNameServer(destination)) return port === DNS_PORT && !this.#restrict ? this.#openNames : 'closed';
+    const address = this.outside(destination);
+    if (address === undefined) return isGateway(destination) ? 'closed' : 'prohibited';
+    return handler => this.sockets.connectTcp(address, port, handler);
+  }
+
+  readonly #openNames: Opener = handler => {
+    this.#later(() => handler.connected?.());
+    return dnsStream(handler, (message, answer) => this.#ask(message, true, answer));
+  };
 
   outside(destination: Uint8Array): string | undefined {
     return hostAddress(destination, { restrict: this.#restrict, hostLoopback: this.#hostLoopback });
