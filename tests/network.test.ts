@@ -167,6 +167,8 @@ test('what cannot be meant', async () => {
   for (const [words, text] of [
     [['--net', 'tap'], /--net tap: user/],
     [['--net', 'user,open'], /unknown word "open"/],
+    [['--net', 'user,bus='], /one bus/],
+    [['--net', 'user,bus=isa'], /no bus isa/],
     [['--net', 'user,restrict,host=loopback'], /restrict/],
     [['--forward', '80'], /--forward 80: \[tcp:/],
     [['--forward', 'localhost:80:80'], /no address/],

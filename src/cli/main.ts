@@ -119,7 +119,10 @@ function addRun(program: Command, words: readonly string[], finish: Finish): voi
     .option('--cwd <path>', 'with --root: where the command starts (with "host": here)')
     .option('--env <name[=value]>', 'with --root: a variable for the command; may be given more than once', collect)
     .option('--user <name[:group]>', 'with --root: who runs the command', undefined)
-    .option('--net <network>', 'user[,restrict][,host=loopback], switch=NAME, or none (default: user)')
+    .option(
+      '--net <network>',
+      'user[,restrict][,host=loopback], switch=NAME, each with [,bus=name], or none (default: user)',
+    )
     .option(
       '--forward <[tcp:|udp:][address:]hostport:guestport>',
       'a port of the host that leads to the guest; may be given more than once',

@@ -14,17 +14,22 @@ export type NetOption =
       hostLoopback: boolean;
       forwards: Forward[];
       dump: string | undefined;
+      /** The bus that the card is on; undefined: where guests look first. */
+      bus: string | undefined;
     }
-  | { kind: 'switch'; name: string; dump: string | undefined };
+  | { kind: 'switch'; name: string; dump: string | undefined; bus: string | undefined };
 
-const HELP = 'user[,restrict][,host=loopback], switch=NAME or none';
+const HELP = 'user[,restrict][,host=loopback][,bus=NAME], switch=NAME[,bus=NAME] or none';
 const SWITCH_NAME = /^[\w.-]{1,64}$/;
 
 /** @throws Failure for what cannot be meant */
 export function parseNet(given: string | undefined, forwards: readonly string[], dump: string | undefined): NetOption {
   const text = given ?? 'user';
   const optional = given === undefined && forwards.length === 0 && dump === undefined;
-  const [kind, ...words] = text.split(',');
+  const [kind, ...all] = text.split(',');
+  const bus = all.find(word => word.startsWith('bus='))?.slice('bus='.length);
+  const words = all.filter(word => !word.startsWith('bus='));
+  if (bus === '' || all.length - words.length > 1) throw new Failure(`--net ${text}: one bus, by its name: ${HELP}`);
   if (kind === 'user') {
     let restrict = false;
     let hostLoopback = false;
@@ -35,16 +40,16 @@ export function parseNet(given: string | undefined, forwards: readonly string[],
     }
     if (restrict && hostLoopback)
       throw new Failure(`--net ${text}: restrict lets the guest reach nothing, the host's loopback address neither`);
-    return { kind, optional, restrict, hostLoopback, forwards: parseForwards(forwards), dump };
+    return { kind, optional, restrict, hostLoopback, forwards: parseForwards(forwards), dump, bus };
   }
   if (forwards.length > 0) throw new Failure(`--forward ${forwards[0]}: needs --net user, and not --net ${text}`);
   if (kind.startsWith('switch=') && words.length === 0) {
     const name = kind.slice('switch='.length);
     if (!SWITCH_NAME.test(name))
       throw new Failure(`--net ${text}: a name of letters, digits, dots and dashes, 64 of them at most`);
-    return { kind: 'switch', name, dump };
+    return { kind: 'switch', name, dump, bus };
   }
-  if (kind !== 'none' || words.length > 0) throw new Failure(`--net ${text}: ${HELP}`);
+  if (kind !== 'none' || all.length > 0) throw new Failure(`--net ${text}: ${HELP}`);
   if (dump !== undefined) throw new Failure(`--net-dump ${dump}: there is nothing to write with --net none`);
   return { kind };
 }

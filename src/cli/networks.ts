@@ -23,7 +23,7 @@ export async function openNetworks(option: NetOption): Promise<Network[]> {
 
 async function open(option: Exclude<NetOption, { kind: 'none' }>): Promise<Network> {
   if (option.kind === 'switch')
-    return joinSwitch(option.name).catch(error => {
+    return joinSwitch(option.name, option.bus).catch(error => {
       throw new Failure(`--net switch=${option.name}: ${(error as Error).message}`, status.host);
     });
   try {

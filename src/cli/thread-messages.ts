@@ -102,7 +102,7 @@ export type FromThread =
 
 /** An error as it is sent. What a file's hypervisor has thrown may be anything. */
 export function sendable(error: unknown): SentError {
-  if (isA(error, NoSuchBusError)) return sendable(new Failure(`--disk ${error.message}`));
+  if (isA(error, NoSuchBusError)) return sendable(new Failure(`--${error.kind} ${error.message}`));
   const known = isA(error, ImageError) || isA(error, Failure) || isA(error, PluginError);
   return {
     kind: isA(error, ImageError)

@@ -39,13 +39,29 @@ export function onBus<T extends Plugged>(backEnds: readonly T[], bus: string, fi
 }
 
 /** A back end that no bus of the machine takes. */
-export class NoSuchBusError extends Error {}
+export class NoSuchBusError extends Error {
+  readonly kind: 'disk' | 'net';
 
-/** @param buses those of the machine, by name. @throws NoSuchBusError for a back end that none of them takes */
-export function checkBuses(backEnds: readonly Plugged[], buses: readonly string[], where: string): void {
+  constructor(kind: 'disk' | 'net', message: string) {
+    super(message);
+    this.kind = kind;
+  }
+}
+
+/**
+ * @param kind of all of them
+ * @param buses those of the machine, by name
+ * @throws NoSuchBusError for a back end that none of them takes
+ */
+export function checkBuses(
+  kind: 'disk' | 'net',
+  backEnds: readonly Plugged[],
+  buses: readonly string[],
+  where: string,
+): void {
   for (const { name, bus = buses[0] } of backEnds) {
     if (bus !== undefined && buses.includes(bus)) continue;
     const there = buses.length > 0 ? `there ${buses.length === 1 ? 'is' : 'are'} ${buses.join(', ')}` : 'there is none';
-    throw new NoSuchBusError(`${name}: no bus ${bus ?? 'takes it'} under ${where}: ${there}`);
+    throw new NoSuchBusError(kind, `${name}: no bus ${bus ?? 'takes it'} under ${where}: ${there}`);
   }
 }

@@ -171,10 +171,10 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
   const common = { ports, mmio, clock, states, memory, log, tscs, apicIds, physicalAddressBits, kill, request };
   const { platform } = table.boot;
   const diskBuses = busesOf(table.boot.diskBuses, platform === 'pc' ? [...PCI_DISKS.keys()] : []);
-  checkBuses(given.disks, diskBuses, table.name);
+  checkBuses('disk', given.disks, diskBuses, table.name);
   const networkBuses = busesOf(table.boot.networkBuses, platform === 'pc' ? [...PCI_NETWORKS.keys()] : []);
   const wanted = given.networks.filter(({ optional = false }) => !optional);
-  checkBuses(wanted, networkBuses, table.name);
+  checkBuses('net', wanted, networkBuses, table.name);
   const [[diskBus], [networkBus]] = [diskBuses, networkBuses];
   if (platform === 'pc') board = createPcBoard({ ...common, console, backEnds: given, diskBus, networkBus });
   else if (platform === 'local-apic') board = createLocalApicBoard(common);

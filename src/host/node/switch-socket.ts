@@ -17,8 +17,11 @@ const WAITING_BYTES = 2 ** 22;
 const RETRY = 50;
 const MOST_TRIES = 100;
 
-/** @throws Error with what is wrong with the folder, or if neither joining nor opening the switch works */
-export async function joinSwitch(name: string): Promise<Network> {
+/**
+ * @param bus that the card is on; see `Network`
+ * @throws Error with what is wrong with the folder, or if neither joining nor opening the switch works
+ */
+export async function joinSwitch(name: string, bus?: string): Promise<Network> {
   const path = join(folder(), name);
   let taker: NetworkPort | undefined;
   let over = false;
@@ -63,6 +66,7 @@ export async function joinSwitch(name: string): Promise<Network> {
   await enter();
   return {
     name: `switch-${name}`,
+    bus,
     connect: port => void (taker = port),
     send: frame => send(frame),
     close() {
