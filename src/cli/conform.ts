@@ -2,15 +2,15 @@
  * `polyvisor conform`: the conformance suite on one hypervisor, of the list or from a file, each check a line. The checks run in a
  * thread: one that never ends has failed, and the next ones run in a new thread.
  */
-import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { type CheckResult, checkNames } from '../conformance/suite.ts';
 import { jsonText, visibleLine } from '../matrix/escape.ts';
 import { type Check, oneOf, optional, shape, text } from '../matrix/shape.ts';
 import { reasonOf, shortened } from '../plugins/guard.ts';
 import { status } from './exit-status.ts';
-import { Failure, withFile } from './failure.ts';
+import { Failure } from './failure.ts';
 import { print } from './output.ts';
+import { checkOutput, writeOutput } from './output-file.ts';
 import { isSentError, received, type SentError } from './thread-messages.ts';
 import { isFileName, parseHypervisor } from './values.ts';
 import { createCells, watchOver } from './watch.ts';
@@ -38,7 +38,7 @@ export type FromConform =
 export async function conform(hypervisor: string, options: { json?: string }): Promise<number> {
   if (!isFileName(hypervisor)) parseHypervisor(hypervisor);
   const { json } = options;
-  if (json) withFile(json, status.output, () => closeSync(openSync(json, 'a')));
+  if (json) checkOutput(json);
   let named: { name: string; title: string } | undefined;
   const results: CheckResult[] = [];
   const hear: Hear = {
@@ -59,7 +59,7 @@ export async function conform(hypervisor: string, options: { json?: string }): P
   print(`${results.length} checks: ${passed} passed, ${skipped} skipped, ${failed} failed\n`);
   if (json) {
     const summary = { polyvisor: 1, hypervisor, ...named, passed, skipped, failed, checks: results };
-    withFile(json, status.output, () => writeFileSync(json, `${jsonText(summary, 2)}\n`));
+    writeOutput(json, `${jsonText(summary, 2)}\n`);
   }
   return failed > 0 ? CHECK_FAILED : status.ok;
 }

@@ -57,7 +57,10 @@ export function withFile<T>(what: string, exitStatus: number, work: () => T): T 
     return work();
   } catch (error) {
     if (!isHostError(error) || hostLimit(error) !== undefined) throw error;
-    throw new Failure(`${what}: ${MEANINGS.get(error.code!) ?? error.message}`, exitStatus);
+    // A file that is to be written need not be there; its folder must.
+    const missing = error.code === 'ENOENT' && exitStatus === status.output;
+    const meaning = missing ? 'the folder for it does not exist' : (MEANINGS.get(error.code!) ?? error.message);
+    throw new Failure(`${what}: ${meaning}`, exitStatus);
   }
 }
 

@@ -1,12 +1,10 @@
 /** `polyvisor guest`: fetches the default guest, or looks whether Debian has a newer one, and says what it made. */
-import { writeFileSync } from 'node:fs';
 import { formatSize } from '../boot/image-error.ts';
 import { GUEST_KERNELS, type Guest } from '../host/node/guest.ts';
 import { jsonText } from '../matrix/escape.ts';
-import { status } from './exit-status.ts';
-import { withFile } from './failure.ts';
 import { fetchGuest } from './fetch-guest.ts';
 import { print } from './output.ts';
+import { writeOutput } from './output-file.ts';
 import { parseGuestKernel } from './values.ts';
 
 export interface GuestCommandOptions {
@@ -31,7 +29,7 @@ export async function guestCommand(options: GuestCommandOptions = {}): Promise<G
   const guest = await fetchGuest({ ...kernel, refresh: !options.cached });
   const { json } = options;
   const text = `${jsonText(guest, 2)}\n`;
-  if (typeof json === 'string') withFile(json, status.output, () => writeFileSync(json, text));
+  if (typeof json === 'string') writeOutput(json, text);
   print(json === true ? text : describe(guest));
   return guest;
 }

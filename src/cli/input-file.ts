@@ -1,8 +1,10 @@
 /** Files that the command line names, read whole: a pipe until its end, and nothing without an end. */
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
 import { formatSize } from '../boot/image-error.ts';
+import { visibleLine } from '../matrix/escape.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
+import { isFifo } from './output-file.ts';
 
 /** More than any image, report or trace that can be used here. */
 const MOST = 2 ** 30;
@@ -11,6 +13,7 @@ const PIECE = 2 ** 20;
 /** @throws Failure where `path` cannot be read, or goes on for ever as a device does */
 export function readInput(path: string): Buffer {
   return withFile(path, status.noInput, () => {
+    if (isFifo(path)) process.stderr.write(`polyvisor: ${visibleLine(path)}: reading a FIFO until its end\n`);
     const file = openSync(path, 'r');
     try {
       const stat = fstatSync(file);

@@ -1,16 +1,34 @@
 /** `polyvisor list`: the hypervisors and what each changes, read off the tables that also run. */
-import { bareTable, type Comparison, compare, GROUPS, hypervisors, tableOf } from '../index.ts';
+import { bareTable, type Comparison, compare, GROUPS, type HypervisorModule, hypervisors, tableOf } from '../index.ts';
 import { print } from './output.ts';
+import { parseHypervisor } from './values.ts';
 
-export function listHypervisors(options: { json?: boolean; rom?: boolean }): void {
-  if (options.rom) {
-    for (const { name, rom } of hypervisors) if (rom) print(`${name}\n\n${rom()}\n`);
-    return;
-  }
-  const all = hypervisors.map(module => compare(tableOf(module), bareTable));
-  const texts = all.map((comparison, index) => describe(comparison, hypervisors[index]!.options ?? {}));
-  print(options.json ? `${JSON.stringify(all, null, 2)}\n` : `${texts.join('\n\n')}\n`);
+export interface ListOptions {
+  /** Everything of every hypervisor. */
+  all?: boolean;
+  /** Everything, as JSON. */
+  json?: boolean;
+  /** The code of those that are a ROM. */
+  rom?: boolean;
 }
+
+/** @throws Failure for a name that none has */
+export function listHypervisors(names: readonly string[], options: ListOptions): void {
+  const { all, json, rom } = options;
+  const chosen = names.length === 0 ? hypervisors : names.map(parseHypervisor);
+  if (rom) {
+    for (const module of chosen) if (module.rom) print(`${module.name}\n\n${module.rom()}\n`);
+  } else if (json) print(`${JSON.stringify(chosen.map(comparisonOf), null, 2)}\n`);
+  else if (all || names.length > 0)
+    print(`${chosen.map(module => describe(comparisonOf(module), module.options ?? {})).join('\n\n')}\n`);
+  else {
+    const width = Math.max(...chosen.map(({ name }) => name.length));
+    for (const { name, title } of chosen) print(`${name.padEnd(width)}  ${title}\n`);
+    print('\n"polyvisor list NAME" says what one changes, --all what each does.\n');
+  }
+}
+
+const comparisonOf = (module: HypervisorModule) => compare(tableOf(module), bareTable);
 
 function describe(hypervisor: Comparison, options: Readonly<Record<string, string>>): string {
   const lines = [`${hypervisor.name}  ${hypervisor.title}`];

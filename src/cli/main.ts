@@ -9,6 +9,8 @@ import { status, statusHelp } from './exit-status.ts';
 import { Failure, hostLimit, isHostError } from './failure.ts';
 import type { GuestCommandOptions } from './guest.ts';
 import { startGuestThread } from './guest-thread.ts';
+import { qemuHint, withSuggestion } from './hints.ts';
+import type { ListOptions } from './list.ts';
 import type { ReportOutputs } from './matrix-output.ts';
 import type { MatrixOptions } from './matrix-settings.ts';
 import { print } from './output.ts';
@@ -35,6 +37,9 @@ export async function main(words: readonly string[]): Promise<void> {
   try {
     let exitStatus: number = status.ok;
     const program = createProgram(words, result => void (exitStatus = result));
+    const run = program.commands.find(command => command.name() === words[0] && words[0] === 'run');
+    const hint = run && qemuHint(run, words);
+    if (hint !== undefined) throw new Failure(hint);
     await program.parseAsync(words, { from: 'user' });
     process.exit(exitStatus);
   } catch (error) {
@@ -68,6 +73,8 @@ function createProgram(words: readonly string[], finish: Finish): Command {
 
   for (const command of [program, ...program.commands, ...matrix.commands, ...trace.commands]) {
     if (command !== program) command.copyInheritedSettings(program);
+    command.showSuggestionAfterError(false);
+    command.configureOutput({ outputError: (text, write) => write(withSuggestion(command, text)) });
     command.showHelpAfterError(`(${commandPath(command)} --help lists what there is)`).allowExcessArguments(false);
   }
   return program;
@@ -220,13 +227,15 @@ function addMatrix(program: Command, finish: Finish): Command {
 function addList(program: Command): void {
   program
     .command('list')
-    .description('list the hypervisors and what each changes')
-    .option('--json', 'as JSON')
+    .description('list the hypervisors, or what some of them change')
+    .argument('[name...]', 'of which to say everything')
+    .option('--all', 'say everything of every one')
+    .option('--json', 'everything, as JSON')
     .option('--rom', 'the code of those that are a ROM, as it is assembled')
     .addOption(debugOption())
-    .action(async (options: { json?: boolean; rom?: boolean }) => {
+    .action(async (names: string[], options: ListOptions) => {
       const { listHypervisors } = await import('./list.ts');
-      listHypervisors(options);
+      listHypervisors(names, options);
     });
 }
 

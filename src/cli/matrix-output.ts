@@ -1,5 +1,5 @@
 /** Where the reports of a matrix go: files that are known to be writable before the cells run, and standard output. */
-import { appendFileSync, closeSync, existsSync, openSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync } from 'node:fs';
 import { BaselineError, parseBaseline } from '../matrix/baseline.ts';
 import { jsonText } from '../matrix/escape.ts';
 import { HistoryError, type HistoryRun, historyLine, parseHistory } from '../matrix/history.ts';
@@ -13,6 +13,7 @@ import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
 import { readInput } from './input-file.ts';
 import { print } from './output.ts';
+import { checkOutput, writeOutput } from './output-file.ts';
 
 export interface ReportOutputs {
   json?: string | undefined;
@@ -25,8 +26,7 @@ export interface ReportOutputs {
 
 /** A report that cannot be written is better known before the run than after it. @throws Failure */
 export function checkOutputs({ json, junit, html, history }: ReportOutputs): void {
-  for (const file of [json, junit, html, history])
-    if (file) withFile(file, status.output, () => closeSync(openSync(file, 'a')));
+  for (const file of [json, junit, html, history]) if (file) checkOutput(file);
 }
 
 /**
@@ -47,7 +47,7 @@ export function writeReports(
 }
 
 function write(file: string | undefined, text: string): void {
-  if (file) withFile(file, status.output, () => writeFileSync(file, text));
+  if (file) writeOutput(file, text);
 }
 
 /** In one write, so that runs which end at the same time do not mix; a line that somebody left without its end gets it. */

@@ -1,5 +1,5 @@
 /** The network of `--net`, opened, with what goes wrong said by its option. */
-import { openSync, writeSync } from 'node:fs';
+import { writeSync } from 'node:fs';
 import type { Network } from '../host/network.ts';
 import { nodeSockets } from '../host/node/sockets.ts';
 import { joinSwitch } from '../host/node/switch-socket.ts';
@@ -9,13 +9,14 @@ import { userNetwork } from '../net/user-network.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
 import type { NetOption } from './net-options.ts';
+import { openOutput } from './output-file.ts';
 
 /** @throws Failure */
 export async function openNetworks(option: NetOption): Promise<Network[]> {
   if (option.kind === 'none') return [];
   const { dump } = option;
   // What cannot be written is better known before ports are taken.
-  const file = dump === undefined ? undefined : withFile(dump, status.output, () => openSync(dump, 'w'));
+  const file = dump === undefined ? undefined : openOutput(dump);
   const network = await open(option);
   if (file === undefined) return [network];
   return [captured(network, bytes => void withFile(dump!, status.output, () => writeSync(file, bytes)))];

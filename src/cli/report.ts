@@ -1,9 +1,8 @@
 /** What is said about a run: counters for people, the summary for --json, and the account of an abnormal end. */
-import { writeFileSync } from 'node:fs';
 import type { Machine, ProcessorStatistics, Statistics } from '../machine/options.ts';
 import { jsonText, visible, visibleLine } from '../matrix/escape.ts';
-import { type Ending, isAbnormal, reasonOf, status, statusOf } from './exit-status.ts';
-import { withFile } from './failure.ts';
+import { type Ending, isAbnormal, reasonOf, statusOf } from './exit-status.ts';
+import { writeOutput } from './output-file.ts';
 
 export function describeCounters(statistics: Statistics): string {
   const { instructions, guestTime, hostTime, haltedTime, stolenTime } = statistics;
@@ -84,7 +83,7 @@ export function writeSummary(file: string, { ending, machine, options, wallTime,
     }),
     log: machine?.log ?? [],
   };
-  withFile(file, status.output, () => writeFileSync(file, `${jsonText(summary, 2)}\n`));
+  writeOutput(file, `${jsonText(summary, 2)}\n`);
 }
 
 /**

@@ -1,5 +1,4 @@
 /** `polyvisor run`: one machine on this terminal, from the files named to the exit status. */
-import { closeSync, openSync } from 'node:fs';
 import { formatSize, ImageError } from '../boot/image-error.ts';
 import { annotate, kernelSymbols, parseSystemMap } from '../boot/symbols.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
@@ -8,10 +7,11 @@ import { visibleLine } from '../matrix/escape.ts';
 import { sayIfCacheIsNotUsed } from './cache-trust.ts';
 import { endBySignals } from './decisions.ts';
 import { isAbnormal, status, statusOf } from './exit-status.ts';
-import { Failure, withFile } from './failure.ts';
+import { Failure } from './failure.ts';
 import { type GuestThread, startGuestThread } from './guest-thread.ts';
 import { type Images, loadImages } from './images.ts';
 import { readInput } from './input-file.ts';
+import { checkOutput } from './output-file.ts';
 import { reportEnding, writeSummary } from './report.ts';
 import { restoredOptions } from './restore-options.ts';
 import { planFiles } from './root.ts';
@@ -37,7 +37,7 @@ export async function run(
   const { json, save } = settings;
   if (save) checkWritable(save.file);
   // A summary that cannot be written is better known before the run than after it.
-  if (json) withFile(json, status.output, () => closeSync(openSync(json, 'a')));
+  if (json) checkOutput(json);
   const trace = settings.trace === undefined ? undefined : openTraceFile(settings.trace);
   try {
     const warm = await warmStart(settings);

@@ -1,6 +1,5 @@
 /** Snapshots as files: read and checked, and written so that a file is whole or not there. */
 import { closeSync, fsyncSync, openSync, readFileSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { nodeCompression } from '../host/node/compression.ts';
 import type { Header } from '../snapshot/header.ts';
 import { Snapshot } from '../snapshot/snapshot.ts';
@@ -37,7 +36,7 @@ export async function writeSnapshot(snapshot: Snapshot, file: string): Promise<n
 /** @throws Failure if nothing can be written beside `file`: better known before a run than at its end */
 export function checkWritable(file: string): void {
   const work = `${file}.${process.pid}.part`;
-  withFile(`--save: ${dirname(file)}`, status.output, () => {
+  withFile(`--save ${file}`, status.output, () => {
     closeSync(openSync(work, 'w', 0o600));
     rmSync(work, { force: true });
   });

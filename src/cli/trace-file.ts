@@ -1,11 +1,12 @@
 /** --trace: every crossing of the waist, written as it happens (trace/format.ts says how). */
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, writeSync } from 'node:fs';
 import type { KernelImage } from '../boot/image.ts';
 import { kernelSymbols, parseSystemMap, type Symbols } from '../boot/symbols.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { createTraceWriter, type TraceHeader } from '../trace/format.ts';
 import { status } from './exit-status.ts';
 import { withFile } from './failure.ts';
+import { openOutput } from './output-file.ts';
 
 /** Text is gathered to about this many characters before it is written. */
 const CHUNK = 1 << 16;
@@ -19,7 +20,7 @@ export interface TraceFile {
 }
 
 export function openTraceFile(path: string): TraceFile {
-  const descriptor = withFile(path, status.output, () => openSync(path, 'w'));
+  const descriptor = openOutput(path);
   let text = '';
   const flush = () => {
     if (text !== '') withFile(path, status.output, () => writeSync(descriptor, text));

@@ -1,5 +1,5 @@
 /** `polyvisor trace`: what a run with --trace wrote, for people, against another run, or for Perfetto. */
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, writeSync } from 'node:fs';
 import { visible } from '../matrix/escape.ts';
 import { chromeTrace } from '../trace/chrome.ts';
 import { compareTraces } from '../trace/compare.ts';
@@ -11,6 +11,7 @@ import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
 import { readInput } from './input-file.ts';
 import { print } from './output.ts';
+import { openOutput } from './output-file.ts';
 
 export interface TraceShowOptions {
   /** A regular expression. */
@@ -54,7 +55,7 @@ export function diffTraces(before: string, after: string, { all = false, steps =
 export function exportTrace(file: string, output: string): void {
   const trace = readTrace(file);
   withFile(output, status.output, () => {
-    const descriptor = openSync(output, 'w');
+    const descriptor = openOutput(output);
     try {
       let text = '';
       for (const piece of chromeTrace(trace)) {

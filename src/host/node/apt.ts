@@ -4,8 +4,8 @@
  * configuration says about archives, keys and proxies holds.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, readdirSync, statfsSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, statfsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 import process from 'node:process';
 import type { Readable } from 'node:stream';
 import { ImageError } from '../../boot/image-error.ts';
@@ -34,8 +34,10 @@ export interface Apt {
 /**
  * @param folder an empty folder of our own
  * @param onInterrupt is given what stops a running apt
+ * @throws ImageError where there is no apt
  */
 export function createApt(folder: string, architecture: string, onInterrupt: (stop: () => void) => void): Apt {
+  if (!isOnPath('apt-get')) throw noApt('apt-get');
   const state = join(folder, 'state');
   const cache = join(folder, 'cache');
   const downloads = join(folder, 'downloads');
@@ -82,10 +84,7 @@ export function createApt(folder: string, architecture: string, onInterrupt: (st
         child.on('close', code => resolve(code ?? -1));
       });
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT')
-        throw new ImageError(
-          `no ${program} on this machine to fetch Debian's kernel with; run this on Debian, ${INSTEAD}`,
-        );
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw noApt(program);
       throw error;
     } finally {
       guard.end();
@@ -137,6 +136,14 @@ export function createApt(folder: string, architecture: string, onInterrupt: (st
       return join(downloads, file);
     },
   };
+}
+
+const noApt = (program: string) =>
+  new ImageError(`no ${program} on this machine to fetch Debian's kernel with; run this on Debian, ${INSTEAD}`);
+
+/** Known before anything is said of asking it. */
+function isOnPath(program: string): boolean {
+  return (process.env.PATH ?? '').split(delimiter).some(folder => existsSync(join(folder || '.', program)));
 }
 
 interface Outcome {
