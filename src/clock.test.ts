@@ -100,3 +100,17 @@ test('a name is taken once, and a deadline without a timer is refused', () => {
   other.states.restore(states.save());
   assert.throws(() => other.clock.restored(), /timer a: set in what was restored/);
 });
+
+test('a timer that is always due ends the run; one that fires often while time goes on does not', () => {
+  const time = { now: 0 };
+  const clock = new MachineClock(() => time.now, 0n);
+  const busy = clock.timer('busy', () => busy.at(time.now));
+  busy.at(0);
+  for (; time.now < 200_000; time.now++) clock.run();
+  assert.throws(
+    () => {
+      for (let turn = 0; turn < 200_000; turn++) clock.run();
+    },
+    { message: 'timer busy: is always due, and time stands still at 200000 ns' },
+  );
+});

@@ -12,9 +12,25 @@ interface Deadline {
 }
 
 interface QueuedTimer extends Timer {
+  readonly name: string;
   readonly fire: () => void;
   /** The timer's own deadline; undefined while it is off. */
   deadline: Deadline | undefined;
+}
+
+/** How often timers may fire at one guest time, in which no instruction is executed: far more than a machine has timers. */
+const MOST_AT_ONCE = 100_000;
+
+/** Counts what happens at one and the same guest time. */
+class Standstill {
+  #time = Number.NaN;
+  #count = 0;
+
+  /** @returns how often it has been called with `time` since it was called with another */
+  at(time: number): number {
+    if (time !== this.#time) [this.#time, this.#count] = [time, 0];
+    return ++this.#count;
+  }
 }
 
 /** The timers of a machine. Which are set, for when and in which order is its state; what they do is fixed. */
@@ -24,6 +40,7 @@ export class MachineClock implements Clock {
   readonly #timers = new Map<string, QueuedTimer>();
   /** The timers that are set, the earliest first: derived from the deadlines. */
   readonly #queue: QueuedTimer[] = [];
+  readonly #standstill = new Standstill();
   /** Called when a timer becomes the earliest one, or is due while the guest executes. */
   onEarlier: () => void = () => {};
 
@@ -48,6 +65,7 @@ export class MachineClock implements Clock {
   timer(name: string, fire: () => void): Timer {
     if (this.#timers.has(name)) throw new Error(`timer ${name}: the name is taken`);
     const timer: QueuedTimer = {
+      name,
       fire,
       deadline: undefined,
       get due() {
@@ -91,13 +109,21 @@ export class MachineClock implements Clock {
     return this.#queue.length;
   }
 
-  /** Fires what is due. */
+  /**
+   * Fires what is due.
+   * @throws Error if one is due again and again while time stands still: the processors would never execute anything
+   */
   run(): void {
     const now = this.#now();
     // What a timer sets for now or earlier waits for the next call: a device cannot hold the machine up.
     let due = 0;
     while (due < this.#queue.length && this.#queue[due].deadline!.at <= now) due++;
-    for (; due > 0 && this.next <= now; due--) this.fireNext();
+    for (; due > 0 && this.next <= now; due--) {
+      const { name } = this.#queue[0]!;
+      this.fireNext();
+      if (this.#standstill.at(now) > MOST_AT_ONCE)
+        throw new Error(`timer ${name}: is always due, and time stands still at ${now} ns`);
+    }
   }
 
   /** Fires the earliest timer, whenever it is due. */

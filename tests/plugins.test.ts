@@ -178,7 +178,7 @@ function forEver(body: Body): void {
   body.end();
 }
 
-const BAD: readonly { name: string; content: string | Uint8Array; status: number; says: RegExp }[] = [
+const BAD: readonly { name: string; content: string | Uint8Array; words?: string[]; status: number; says: RegExp }[] = [
   // What is known before the guest starts.
   { name: 'syntax.js', content: 'export default {', status: 65, says: /syntax\.js: cannot be loaded: syntax error/ },
   { name: 'throws.js', content: "throw new Error('no');", status: 65, says: /throws\.js: cannot be loaded: no$/m },
@@ -274,6 +274,18 @@ const BAD: readonly { name: string; content: string | Uint8Array; status: number
     says: /guest was ended: .*op-loop\.js: cpu\.hypercall: has not returned for 5 seconds/,
   },
   {
+    name: 'timer.js',
+    content: `import { bareTable, derive } from 'polyvisor';
+      const names = { name: 'bad', title: 'a hypervisor of a test' };
+      export default { ...names, make({ clock }) {
+        const timer = clock.timer('mine', () => timer.at(0));
+        return derive(bareTable, { ...names, cpu: { cpuid: () => void timer.at(0) } });
+      } };`,
+    words: ['--clock', 'virtual'],
+    status: 122,
+    says: /guest was ended: .*timer\.js: .*timer mine: is always due, and time stands still at \d+ ns/,
+  },
+  {
     name: 'later.js',
     content: module("setImmediate(() => { throw new Error('later') })"),
     status: 122,
@@ -300,10 +312,10 @@ const BAD: readonly { name: string; content: string | Uint8Array; status: number
 ];
 
 describe('a file that does what it must not: one line says which file, op and why', { concurrency: 2 }, () => {
-  for (const { name, content, status, says } of BAD)
+  for (const { name, content, words: more = [], status, says } of BAD)
     test(name, { timeout: 240_000 }, async () => {
       const path = file(name, content);
-      const words = ['run', '--kernel', kernel, '--timeout', '120', '--hypervisor', path];
+      const words = ['run', '--kernel', kernel, '--timeout', '120', '--hypervisor', path, ...more];
       const result = await polyvisor(words, { limit: 200 });
       const lines = result.stderr.split('\n').filter(line => line.startsWith('polyvisor: '));
       assert.equal(lines.length, 1, result.stderr);

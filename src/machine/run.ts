@@ -23,8 +23,10 @@ export class RunLoop {
   readonly #host: HostClock;
   #stopping = false;
   #sleep: Sleep | undefined;
-  /** Host time spent in `run`, and while the guest was halted, in nanoseconds. */
-  hostTime = 0;
+  /** Host time spent in earlier calls of `run`, in nanoseconds, and when the present one began. */
+  #earlierTime = 0;
+  #started: number | undefined;
+  /** Host time while the guest was halted, in nanoseconds. */
   haltedTime = 0;
   /** What the host took while the guest wanted to execute, in nanoseconds. */
   stolenTime = 0;
@@ -34,27 +36,45 @@ export class RunLoop {
     this.#host = host;
   }
 
-  async run({ timeout = Number.POSITIVE_INFINITY, instructions = Number.POSITIVE_INFINITY }: RunLimits): Promise<Exit> {
+  /** Host time spent in `run`, the present call included, in nanoseconds. */
+  get hostTime(): number {
+    return this.#earlierTime + (this.#started === undefined ? 0 : this.#host.now() - this.#started);
+  }
+
+  async run(limits: RunLimits): Promise<Exit> {
+    const started = this.#host.now();
+    this.#started = started;
+    try {
+      return await this.#loop(limits, started);
+    } finally {
+      this.#earlierTime = this.hostTime;
+      this.#started = undefined;
+    }
+  }
+
+  async #loop(
+    { timeout = Number.POSITIVE_INFINITY, instructions = Number.POSITIVE_INFINITY }: RunLimits,
+    started: number,
+  ): Promise<Exit> {
     const { core, ending, time, network } = this.#parts;
     const host = this.#host;
-    const started = host.now();
     const deadline = started + timeout * 1e9;
     const last = core.instructions + instructions;
     let turned = started;
     this.#stopping = false;
     for (;;) {
       time.clock.run();
-      if (ending.exit) return this.#finish(ending.exit, started);
-      if (this.#stopping) return this.#finish({ kind: 'stopped' }, started);
+      if (ending.exit) return this.#finish(ending.exit);
+      if (this.#stopping) return this.#finish({ kind: 'stopped' });
 
       const why = this.#runGuest(last);
-      if (ending.exit) return this.#finish(ending.exit, started);
-      if (core.instructions >= last || core.breakpoints.stop) return this.#finish({ kind: 'stopped' }, started);
+      if (ending.exit) return this.#finish(ending.exit);
+      if (core.instructions >= last || core.breakpoints.stop) return this.#finish({ kind: 'stopped' });
 
-      if (why === 'halt' && !(await this.#idle())) return this.#finish({ kind: 'dead-halt' }, started);
+      if (why === 'halt' && !(await this.#idle())) return this.#finish({ kind: 'dead-halt' });
 
       const now = host.now();
-      if (now > deadline) return this.#finish({ kind: 'timeout' }, started);
+      if (now > deadline) return this.#finish({ kind: 'timeout' });
       if (now - turned > (network.awaits ? NETWORK_TURN_EVERY : TURN_EVERY)) {
         await host.turn();
         turned = host.now();
@@ -131,10 +151,9 @@ export class RunLoop {
     questions.resumed?.(stolen);
   }
 
-  #finish(exit: Exit, started: number): Exit {
+  #finish(exit: Exit): Exit {
     const { board, core, network } = this.#parts;
     board?.flush();
-    this.hostTime += this.#host.now() - started;
     if (exit.kind !== 'stopped') {
       core.close();
       network.close();
