@@ -1,10 +1,11 @@
 /** The command line and what it says to bad input: one clear line, the right status, never a stack trace. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { promisify } from 'node:util';
 import { tinyKernel } from '../src/conformance/tiny-elf.ts';
 import { hypervisors } from '../src/hypervisors/list.ts';
 import { polyvisor, program } from './command.ts';
@@ -30,7 +31,13 @@ const arm = file('arm64', Object.assign(new Uint8Array(4096), { 56: 0x41, 57: 0x
 const tinyKernelFile = file('tiny', tinyKernel([0xfa, 0xf4]));
 
 const REFUSALS: readonly { words: string[]; status: number; says: RegExp }[] = [
-  { words: ['rnu'], status: 64, says: /unknown command 'rnu'[\s\S]*run/ },
+  { words: ['rnu'], status: 64, says: /unknown command 'rnu': did you mean run\?/ },
+  { words: ['run', '--hyp', 'kvm'], status: 64, says: /unknown option '--hyp': did you mean --hypervisor\?/ },
+  { words: ['run', '--initd=x'], status: 64, says: /unknown option '--initd=x': did you mean --initrd\?/ },
+  { words: ['run', '-kernel', 'x'], status: 64, says: /-kernel is an option of QEMU's: here it is --kernel FILE/ },
+  { words: ['run', '-nographic'], status: 64, says: /-nographic is an option of QEMU's: leave it out/ },
+  { words: ['run', '--append', '-smp', '--engine', 'git'], status: 64, says: /--engine git/ },
+  { words: ['list', 'kmv'], status: 64, says: /unknown hypervisor "kmv": did you mean kvm\?/ },
   { words: ['run', '--hypervisr', 'kvm'], status: 64, says: /unknown option '--hypervisr'[\s\S]*--hypervisor/ },
   { words: ['run', '-H', 'kmv'], status: 64, says: /unknown hypervisor "kmv": did you mean kvm\?/ },
   { words: ['run', '--memory', 'much'], status: 64, says: /--memory much/ },
@@ -68,8 +75,12 @@ const REFUSALS: readonly { words: string[]; status: number; says: RegExp }[] = [
   { words: ['run', '--kernel', empty], status: 65, says: /empty/ },
   { words: ['run', '--kernel', text], status: 65, says: /text/ },
   { words: ['run', '--kernel', arm], status: 65, says: /ARM/ },
-  { words: ['run', '--kernel', jpeg, '--json', '/nonexistent/x.json'], status: 74, says: /x\.json: no such file/ },
-  { words: ['run', '--kernel', jpeg, '--trace', '/nonexistent/x'], status: 74, says: /no such file/ },
+  {
+    words: ['run', '--kernel', jpeg, '--json', '/nonexistent/x.json'],
+    status: 74,
+    says: /x\.json: the folder for it does not exist/,
+  },
+  { words: ['run', '--kernel', jpeg, '--trace', '/nonexistent/x'], status: 74, says: /x: the folder for it does not/ },
 ];
 
 describe('refusals', () => {
@@ -103,6 +114,35 @@ describe('limits of the host', { skip: process.platform !== 'linux' && 'ulimit a
     });
 });
 
+describe('FIFOs', () => {
+  const fifo = (name: string) => {
+    const path = join(folder, name);
+    spawnSync('mkfifo', [path]);
+    return path;
+  };
+
+  for (const [option, what] of [
+    ['--json', 'nobody reads: waiting for a reader'],
+    ['--trace', 'nobody reads: waiting for a reader'],
+    ['--kernel', 'reading a FIFO until its end'],
+  ] as const)
+    test(`${option}: says what it waits for, and is ended by a signal`, async () => {
+      const path = fifo(`fifo${option}`);
+      const words = ['run', ...(option === '--kernel' ? [] : ['--kernel', tinyKernelFile]), option, path];
+      const result = await polyvisor(words, { signal: { after: what, name: 'SIGTERM' } });
+      assert.match(result.stderr, new RegExp(`^polyvisor: .*${path}: .*${what}\n`));
+      assert.equal(result.status, 128 + 15);
+    });
+
+  test('a reader that is there gets the summary, whole', async () => {
+    const path = fifo('summary.fifo');
+    const reader = promisify(execFile)('cat', [path]);
+    const { status } = await polyvisor(['run', '--kernel', tinyKernelFile, '--json', path]);
+    assert.equal(status, 123);
+    assert.equal((JSON.parse((await reader).stdout) as { status: number }).status, 123);
+  });
+});
+
 test('--help everywhere', async () => {
   for (const words of [
     ['--help'],
@@ -127,8 +167,17 @@ test('the list is made from the tables', async () => {
     hypervisors.map(({ name }) => name),
   );
   assert.deepEqual(listed[0].operations, [], 'bare hardware changes nothing');
-  const plain = await polyvisor(['list']);
-  for (const { name, title } of hypervisors) assert.ok(plain.stdout.includes(`${name}  ${title}`));
+  const [plain, one, all] = [
+    await polyvisor(['list']),
+    await polyvisor(['list', 'kvm']),
+    await polyvisor(['list', '--all']),
+  ];
+  const lines = plain.stdout.split('\n');
+  for (const [index, { name, title }] of hypervisors.entries())
+    assert.match(lines[index]!, new RegExp(`^${name} +${title.replace(/[()]/g, '.')}$`));
+  assert.match(one.stdout, /^kvm {2}KVM: [\s\S]* {2}MSRs {7}MSR_KVM_WALL_CLOCK \(0x11\)/);
+  assert.ok(!one.stdout.includes('hyperv'));
+  assert.ok(all.stdout.includes(one.stdout.trimEnd()) && all.stdout.includes('HV_X64_MSR_GUEST_OS_ID'));
 });
 
 test("the version is the package's", async () => {
@@ -147,6 +196,19 @@ describe('runs', () => {
     });
     assert.equal(result.status, 0, result.stderr);
     assert.match(result.stdout, /^42 is it\r?\nLinux\r?$/m);
+  });
+
+  test("resize tells the guest's shell the size that the terminal answers", { timeout }, async () => {
+    const result = await polyvisor(['run', '--timeout', '120'], {
+      terminal: true,
+      dialogue: [
+        { after: '~ # ', type: 'resize\n' },
+        { after: '\x1b[6n', type: '\x1b[33;101R' },
+        { after: '~ # ', type: 'stty size; poweroff -f\n' },
+      ],
+    });
+    assert.match(result.stdout, /^33 101\r?$/m);
+    assert.equal(result.status, 0, result.stderr);
   });
 
   test('the end of standard input ends the shell', { timeout }, async () => {

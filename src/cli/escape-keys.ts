@@ -15,7 +15,7 @@ export const keyHelp = `Ctrl-A x   leave: the machine is switched off
 Ctrl-A c   monitor: stop the guest and look at it
 Ctrl-A h   this help
 Ctrl-A Ctrl-A   send one Ctrl-A to the guest
-After the terminal's size has changed, "resize" in the guest tells its shell.`;
+After the terminal's size has changed, "resize" tells the shell of the default guest (a serial line cannot).`;
 
 /**
  * A filter for typed bytes: keys after Ctrl-A go to `onKey`, the rest is returned for the guest. An unknown letter after

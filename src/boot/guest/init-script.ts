@@ -220,6 +220,26 @@ umount -a -r 2>/dev/null
 poweroff -f
 `;
 
+/** /bin/resize: asks the terminal where its last corner is (ECMA-48, CUP and DSR), and tells the shell's. */
+export const RESIZE = `#!/bin/sh
+before=$(stty -g)
+stty -icanon -echo min 0 time 10
+printf '\\0337\\033[9999;9999H\\033[6n\\0338'
+answer=
+for tries in 1 2 3 4 5 6 7 8 9; do
+  piece=$(dd bs=32 count=1 2>/dev/null)
+  answer=$answer$piece
+  case $answer in *R) break ;; esac
+  [ "$piece" ] || break
+done
+stty "$before"
+case $answer in
+  *[[]*\\;*R) answer=\${answer##*[} answer=\${answer%R} ;;
+  *) echo 'resize: this terminal does not say how large it is' >&2; exit 1 ;;
+esac
+stty rows \${answer%;*} cols \${answer#*;}
+`;
+
 /** For the login shell. A plain \`poweroff\` asks an init that answers signals; ours is a script. */
 export const PROFILE = `export PS1='\\w \\$ '
 alias poweroff='poweroff -f' reboot='reboot -f' halt='poweroff -f'

@@ -4,7 +4,7 @@
  */
 import { type CpioEntry, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, writeCpio } from '../cpio.ts';
 import { busyboxApplets } from './applets.ts';
-import { DHCP_SCRIPT, initScript, PROFILE, SHUTDOWN } from './init-script.ts';
+import { DHCP_SCRIPT, initScript, PROFILE, RESIZE, SHUTDOWN } from './init-script.ts';
 import { type Module, modulesAlias, modulesDep } from './modules.ts';
 
 export interface InitramfsParts {
@@ -27,7 +27,8 @@ export function buildInitramfs({ release, busybox, modules }: InitramfsParts): U
   tree.device('dev/null', 1, 3);
 
   tree.file('bin/busybox', busybox, 0o755);
-  for (const applet of busyboxApplets(busybox)) if (applet !== 'busybox') tree.link(`bin/${applet}`, 'busybox');
+  const applets = busyboxApplets(busybox);
+  for (const applet of applets) if (applet !== 'busybox') tree.link(`bin/${applet}`, 'busybox');
 
   tree.file('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\n');
   tree.file('etc/group', 'root:x:0:\ntty:x:5:\n');
@@ -35,6 +36,7 @@ export function buildInitramfs({ release, busybox, modules }: InitramfsParts): U
   tree.file('etc/profile', PROFILE);
   tree.file('etc/udhcpc.script', DHCP_SCRIPT, 0o755);
   tree.file('etc/shutdown', SHUTDOWN, 0o755);
+  if (!applets.includes('resize')) tree.file('bin/resize', RESIZE, 0o755);
   // What acpid runs for the power button.
   tree.link('etc/acpi/PWRF/00000080', '/etc/shutdown');
 
