@@ -8,7 +8,20 @@
 export type { Exit } from './exits.ts';
 export { createMachine } from './machine/machine.ts';
 export type { Machine, MachineOptions, RunLimits, Statistics } from './machine/options.ts';
-export { RegionLibrary } from './engine/jit/library.ts';
+export type { BootEntry, BootModule } from './boot/load.ts';
+export type { ScheduleOption } from './machine/schedule.ts';
+export type { NetworkStatistics } from './machine/network-input.ts';
+export type { Topology } from './x86/topology.ts';
+export { type RegionModule, RegionLibrary } from './engine/jit/library.ts';
+export type { CodePage } from './engine/jit/region.ts';
+export type { CodeSize } from './engine/x86/decode.ts';
+export type { CompiledModule } from './wasm/objects.ts';
+export type {
+  TranslationRequest,
+  Translator,
+  TranslatorFactory,
+  TranslatorSetup,
+} from './engine/jit/translator.ts';
 
 // A machine under a debugger.
 export { type DebugClient, type DebugConnection, Debugger, serveDebugger } from './debug/debugger.ts';
@@ -71,24 +84,47 @@ export type { Watch } from './plugins/guard.ts';
 export { Guard, PluginError } from './plugins/guard.ts';
 
 // Looking at one: what it changes, and what crosses it.
-export type { Comparison } from './paravirt/compare.ts';
+export type { Comparison, OperationDifference } from './paravirt/compare.ts';
 export { compare, tableOf } from './paravirt/compare.ts';
 export type { Crossing } from './paravirt/trace.ts';
 export { traced } from './paravirt/trace.ts';
 
 // The contract of a host.
-export type { Clock, HostClock, Timer } from './host/clock.ts';
+export type { Clock, HostClock, Sleep, Timer } from './host/clock.ts';
 export type { Compression } from './host/compression.ts';
 export type { ArtifactCache } from './host/artifact-cache.ts';
 export type { Console } from './host/console.ts';
 export type { BackEnds, SharedFolder } from './host/back-ends.ts';
 export type { Disk } from './host/disk.ts';
-export type { FileSystem } from './host/file-system.ts';
+export type {
+  Attributes,
+  ByteString,
+  Changes,
+  Creation,
+  DirectoryEntry,
+  ErrnoName,
+  FileSystem,
+  Inode,
+  OpenFile,
+  OpenMode,
+  Room,
+} from './host/file-system.ts';
 export { FileError } from './host/file-system.ts';
 export { MemoryFileSystem } from './folders/memory-file-system.ts';
 export type { Network, NetworkPort, Offload } from './host/network.ts';
-export type { HostSockets } from './host/sockets.ts';
-export { createSwitch, type Switch } from './net/switch.ts';
+export type {
+  DnsAnswer,
+  DnsRecord,
+  HostSockets,
+  Listener,
+  RecordType,
+  SocketError,
+  TcpHandler,
+  TcpSocket,
+  UdpHandler,
+  UdpSocket,
+} from './host/sockets.ts';
+export { createSwitch, type Switch, type SwitchPort } from './net/switch.ts';
 export { captured } from './net/pcapng.ts';
-export { userNetwork, type UserNetworkOptions } from './net/user-network.ts';
+export { userNetwork, type Forward, type UserNetworkOptions } from './net/user-network.ts';
 export type { Log } from './host/log.ts';

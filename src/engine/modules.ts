@@ -3,6 +3,7 @@
  * the helpers and the slow ways out of memory accesses.
  */
 import type { ArtifactCache } from '../host/artifact-cache.ts';
+import type { CompiledModule, WasmMemory, WasmTable } from '../wasm/objects.ts';
 import { buildInterpreter, type InterpreterModule } from './interpreter/loop.ts';
 import { pack, unpack } from './interpreter/packed.ts';
 import type { Layout } from './layout.ts';
@@ -13,7 +14,7 @@ import { state } from './x86/state.ts';
 
 export interface Compiled {
   readonly module: InterpreterModule;
-  readonly code: WebAssembly.Module;
+  readonly code: CompiledModule;
   /** V8 knows that its loop is hot. */
   warm: boolean;
 }
@@ -55,13 +56,13 @@ export interface Instance {
     deliver(vector: number, code: number): number;
     /** More of what translated code imports. */
     [name: string]: unknown;
-    table: WebAssembly.Table;
+    table: WasmTable;
   };
   readonly imports: Imports;
 }
 
 /** @param running the processor whose state stands at STATE: all questions are its own */
-export function instantiate({ module, code }: Compiled, memory: WebAssembly.Memory, running: () => Vcpu): Instance {
+export function instantiate({ module, code }: Compiled, memory: WasmMemory, running: () => Vcpu): Instance {
   const imports = createImports(module, running);
   const instance = new WebAssembly.Instance(code, { env: { memory, ...imports } });
   return { imports, exports: instance.exports as unknown as Instance['exports'] };

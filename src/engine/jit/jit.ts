@@ -3,6 +3,7 @@
  * several in one module, and removes a region when its code is written to.
  */
 import type { ArtifactCache } from '../../host/artifact-cache.ts';
+import type { CompiledModule, WasmMemory, WasmTable } from '../../wasm/objects.ts';
 import type { Blocks, CodeSource } from '../blocks.ts';
 import { JUMPS, JUMPS_ENTRIES, JUMPS_RING, type Layout } from '../layout.ts';
 import type { CodeSize } from '../x86/decode.ts';
@@ -49,7 +50,7 @@ const RESTORED_PATIENCE = 20e6;
 export interface JitHost {
   layout: Layout;
   bytes: Uint8Array;
-  memory: WebAssembly.Memory;
+  memory: WasmMemory;
   blocks: Blocks;
   source: CodeSource;
   translator: Translator;
@@ -69,7 +70,7 @@ export interface JitHost {
    * True if code of this size that runs now may be translated: 32-bit code under flat segments may, 16-bit code never.
    */
   translates(code: CodeSize): boolean;
-  table(code: CodeSize): WebAssembly.Table;
+  table(code: CodeSize): WasmTable;
   /** The interpreter's functions that regions call, by the names that they import. */
   functions: Record<string, unknown>;
 }
@@ -344,7 +345,7 @@ export class Jit {
     const { ramSize } = layout;
     library.keep({ code, entry, pages, parts, instructions, bytes, module, number, ramSize }, libraryName);
   }
-  #instantiate(module: WebAssembly.Module): Record<string, unknown> {
+  #instantiate(module: CompiledModule): Record<string, unknown> {
     const { memory, functions } = this.#host;
     return new WebAssembly.Instance(module, { env: { memory, ...functions } }).exports;
   }

@@ -5,6 +5,7 @@
  * compares all of these.
  */
 import type { ArtifactCache } from '../../host/artifact-cache.ts';
+import type { CompiledModule } from '../../wasm/objects.ts';
 import type { CodeSize } from '../x86/decode.ts';
 import { packRegions, unpackRegions } from './packed-regions.ts';
 import type { CodePage, Region } from './region.ts';
@@ -30,7 +31,7 @@ export interface RegionPlace {
 export interface RegionModule {
   bytes: Uint8Array<ArrayBuffer>;
   /** Undefined until the bytes have been compiled. */
-  compiled: WebAssembly.Module | undefined;
+  compiled: CompiledModule | undefined;
 }
 
 export interface KeptRegion extends RegionPlace {

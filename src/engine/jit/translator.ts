@@ -3,6 +3,8 @@
  * runs a `Translation`. Requests are plain data, and answers are finished modules, so that both cross to another
  * thread.
  */
+
+import type { CompiledModule } from '../../wasm/objects.ts';
 import { layout } from '../layout.ts';
 import { pureHelpers } from '../x86/all-helpers.ts';
 import type { CodeSize } from '../x86/decode.ts';
@@ -132,7 +134,7 @@ export class LocalTranslator implements Translator {
 }
 
 /** Undefined for bytes that are no module, which a damaged cache may have: its regions are translated anew. */
-function compiledOrNot(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module | undefined {
+function compiledOrNot(bytes: Uint8Array<ArrayBuffer>): CompiledModule | undefined {
   try {
     return new WebAssembly.Module(bytes);
   } catch {

@@ -2,6 +2,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { workerData } from 'node:worker_threads';
 import type { Translation } from '../../engine/jit/translator.ts';
+import type { CompiledModule } from '../../wasm/objects.ts';
 import type { WorkerAnswer, WorkerOrder, WorkerSetup } from './translator.ts';
 
 const { setup, port, finished } = workerData as WorkerSetup;
@@ -26,7 +27,7 @@ port.on('message', async (order: WorkerOrder) => {
 });
 
 /** Undefined for what is no module: a cache may be damaged. */
-function compiledOrNot(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module | undefined {
+function compiledOrNot(bytes: Uint8Array<ArrayBuffer>): CompiledModule | undefined {
   try {
     return new WebAssembly.Module(bytes);
   } catch {

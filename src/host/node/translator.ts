@@ -9,6 +9,7 @@ import {
   type TranslatorFactory,
   type TranslatorSetup,
 } from '../../engine/jit/translator.ts';
+import type { CompiledModule } from '../../wasm/objects.ts';
 
 export interface WorkerSetup {
   setup: TranslatorSetup;
@@ -19,7 +20,7 @@ export interface WorkerSetup {
 /** To the worker: regions to be translated, or modules to be compiled. */
 export type WorkerOrder = { requests: readonly TranslationRequest[] } | { modules: Uint8Array<ArrayBuffer>[] };
 /** From it: a module of regions that were requested, or the modules of an order, one by one. */
-export type WorkerAnswer = { module: RegionModule; ids: number[] } | { compiled: WebAssembly.Module | undefined };
+export type WorkerAnswer = { module: RegionModule; ids: number[] } | { compiled: CompiledModule | undefined };
 
 /**
  * For `MachineOptions.translator`: a worker a machine, once there is something for it to do. Where it cannot start or fails, translation goes on without it; so it does
