@@ -1,6 +1,6 @@
 /*
- * What npm runs before it packs: the sources compiled, nothing left of sources that are gone, and the examples' .js and .wasm
- * beside their .ts, for those who install the package have no compiler. With --clean, which npm runs after it, the .js go away.
+ * What npm runs before it packs: the sources compiled, nothing left of sources that are gone, the page made, and the examples'
+ * .js and .wasm beside their .ts, for those who install the package have no compiler. With --clean, which npm runs after it, the .js go away.
  */
 'use strict';
 
@@ -24,6 +24,7 @@ function prepare() {
     const text = fs.readFileSync(path.join(compiled, name), 'utf8');
     fs.writeFileSync(path.join(root, 'examples', name), text.replace(/\n\/\/# sourceMappingURL=.*\n?$/, '\n'));
   }
+  require('./bundle-web.cjs').bundleWeb(root);
   execFileSync('npm', ['run', '--silent', 'acme'], { cwd: root, stdio: ['ignore', 2, 2] });
 }
 

@@ -47,6 +47,7 @@ test('it holds all and only what is needed', () => {
     /^(README|ARCHITECTURE|CHANGELOG|SECURITY)\.md$|^LICENSE$|^package\.json$/,
     /^bin\/(polyvisor|guest-node|launch\.cjs|set-up\.cjs)$/,
     /^dist\/bundle\/[\w-]+\.js$/,
+    /^dist\/web\/(index\.html|_headers|assets\/[\w-]+\.(js|css))$/,
     /^dist\/src\/(?!cli\/)[\w./-]+(\.js|\.d\.ts)$/,
     /^docs\/[\w.-]+$/,
     /^kit\/[\w./-]+$/,
