@@ -64,7 +64,7 @@ export interface Instance {
 /** @param running the processor whose state stands at STATE: all questions are its own */
 export function instantiate({ module, code }: Compiled, memory: WasmMemory, running: () => Vcpu): Instance {
   const imports = createImports(module, running);
-  const instance = new WebAssembly.Instance(code, { env: { memory, ...imports } });
+  const instance = new WebAssembly.Instance(code, { env: { memory: memory as WebAssembly.Memory, ...imports } });
   return { imports, exports: instance.exports as unknown as Instance['exports'] };
 }
 

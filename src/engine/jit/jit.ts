@@ -347,7 +347,7 @@ export class Jit {
   }
   #instantiate(module: CompiledModule): Record<string, unknown> {
     const { memory, functions } = this.#host;
-    return new WebAssembly.Instance(module, { env: { memory, ...functions } }).exports;
+    return new WebAssembly.Instance(module, { env: { memory: memory as WebAssembly.Memory, ...functions } }).exports;
   }
   /** Puts a region's function into the table and leads the interpreter to it. */
   #enter(entry: Entry, translated: unknown): boolean {
