@@ -499,6 +499,7 @@ export class Blocks {
     this.#head(out, handler, at, position, ins.length);
     bytes[out + record.SEGMENT] = wide ? addedSegment(ins) : ins.segment;
     bytes[out + record.REGISTER] = registerByte(REGISTER_FILES[form.index]!, ins.reg, ins.rex);
+    bytes[out + record.VECTOR] = ins.vector * 8;
     bytes[out + record.BASE] = base;
     bytes[out + record.INDEX] = index;
     bytes[out + record.SCALE] = scale;

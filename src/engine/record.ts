@@ -32,6 +32,8 @@ export const DISPLACEMENT = 8;
 export const OFFSET = 12;
 /** u8: number of instructions before this one in the block. */
 export const POSITION = 14;
+/** u8: offset of the register in VEX.vvvv in its file. */
+export const VECTOR = 15;
 /** i64: immediate, sign-extended to the operand's width; for branches the target relative to the page. */
 export const IMMEDIATE = 16;
 /** u32: record that the taken branch and the fall-through lead to, once known; 0 before. */

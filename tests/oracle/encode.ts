@@ -56,7 +56,7 @@ interface MemoryOperand {
 }
 
 const SEGMENT_PREFIX = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65];
-const REGISTER_LETTERS = /^[EGRVWUPQNSCDM]/;
+const REGISTER_LETTERS = /^[EGRVWUPQNSCDM]/; // B is VEX's.
 /** Operands that are there for their address's or count's sake, without a ModRM byte: string operands, XLAT, LOOP. */
 const IMPLICIT_MEMORY = /^([XY].*|BX|CX)$/;
 const MAXIMUM_LENGTH = 15;
@@ -314,6 +314,47 @@ function putImmediates(
   }
 }
 
+/** VEX (SDM 2A 2.3.5), the opcode and what follows. */
+function withVex(
+  s: Situation,
+  prefixes: readonly number[],
+  rex: number,
+  reg: number,
+  rm: number,
+  operand: MemoryOperand | undefined,
+  operandBits: number,
+  addressBits: number,
+  override: number | undefined,
+): Encoded | undefined {
+  const { row, mode, random: r } = s;
+  const out = new Bytes();
+  out.list.push(...prefixes);
+  const map = row.opcode >> 8 === 0x0f38 ? 2 : row.opcode >> 8 === 0x0f3a ? 3 : 1;
+  const hasRegister = letters(row).some(letter => letter.startsWith('B'));
+  const register = hasRegister ? r.below(16) : r.once(40) ? r.below(16) : 0;
+  const l = row.vex!.l === undefined || r.once(40) ? r.below(2) : row.vex!.l;
+  const pp = ['none', '66', 'f3', 'f2'].indexOf(row.prefix ?? 'none');
+  const w = mode === 64 ? rex >> 3 : r.below(2);
+  const last = ((register ^ 15) << 3) | (l << 2) | pp;
+  if (map === 1 && w === 0 && (rex & 3) === 0 && r.once(2)) out.list.push(0xc5, (~rex & 4 ? 0x80 : 0) | last);
+  else out.list.push(0xc4, ((~rex & 7) << 5) | map, (w << 7) | last);
+  out.put(row.opcode & 0xff, 1);
+  if (operand) {
+    out.put(operand.modrm | (reg << 3), 1);
+    if (operand.sib !== undefined) out.put(operand.sib, 1);
+  } else out.put(0xc0 | (reg << 3) | rm, 1);
+  const displacementAt = out.list.length;
+  if (operand) out.put(operand.displacement, operand.displacementSize);
+  putImmediates(s, out, operandBits, addressBits, override);
+  if (operand?.relative) {
+    const fixed = new Bytes();
+    fixed.put(operand.displacement - out.list.length, 4);
+    out.list.splice(displacementAt, 4, ...fixed.list);
+  }
+  if (out.list.length > MAXIMUM_LENGTH) return undefined;
+  return { code: Uint8Array.from(out.list), target: operand?.target };
+}
+
 /**
  * One instance of the row, or undefined when the dice made an impossible one (longer than 15 bytes, say): try another seed.
  */
@@ -332,7 +373,9 @@ export function encode(s: Situation): Encoded | undefined {
   const standard = mode === 16 ? 16 : mode === 64 && row.size ? 64 : 32;
   let rexW = mode === 64 && ((operandBits === 64 && standard !== 64) || row.rexW === true);
   const prefixes: number[] = [];
-  if (sizes.length > 1 && operandBits !== standard && operandBits !== 64) prefixes.push(0x66);
+  if (row.vex) {
+    if (r.once(60)) prefixes.push(r.pick([0x66, 0xf2, 0xf3]));
+  } else if (sizes.length > 1 && operandBits !== standard && operandBits !== 64) prefixes.push(0x66);
   else if (
     !vector &&
     row.prefix === undefined &&
@@ -356,7 +399,7 @@ export function encode(s: Situation): Encoded | undefined {
     // In 64-bit mode the first four are ignored.
     if (mode === 64 && override < FS) override = undefined;
   }
-  if (row.prefix && row.prefix !== 'none') prefixes.push(Number.parseInt(row.prefix, 16));
+  if (row.prefix && row.prefix !== 'none' && !row.vex) prefixes.push(Number.parseInt(row.prefix, 16));
   if (row.lock ? r.once(memory ? 5 : 30) : r.once(60)) prefixes.push(0xf0);
   for (let i = prefixes.length - 1; i > 0; i--) {
     const j = r.below(i + 1);
@@ -393,6 +436,7 @@ export function encode(s: Situation): Encoded | undefined {
     rex |= n >> 3;
     if (mode === 64 && r.once(16)) rex |= 2;
   }
+  if (row.vex) return withVex(s, prefixes, rex, reg, rm, operand, operandBits, addressBits, override);
   const needsRex = mode === 64 && (rex !== 0 || r.once(5));
 
   // Together.

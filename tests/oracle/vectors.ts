@@ -47,7 +47,7 @@ export interface Case {
 
 /** What tells a row apart from all others: `sub 29 Ev,Gv`, `movss f3:0f10 V,W` … */
 export function rowKey(row: Row): string {
-  const opcode = `${row.prefix ? `${row.prefix}:` : ''}${row.opcode.toString(16).padStart(2, '0')}`;
+  const opcode = `${row.vex ? 'vex.' : ''}${row.prefix ? `${row.prefix}:` : ''}${row.opcode.toString(16).padStart(2, '0')}`;
   const extension =
     row.modrm !== undefined ? ` ${row.modrm.toString(16)}` : row.group !== undefined ? ` /${row.group}` : '';
   const form = row.form ? ` ${row.form}` : '';

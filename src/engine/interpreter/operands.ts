@@ -65,6 +65,8 @@ export function operandOf(
     case 'G':
     case 'Z':
       return register(record.REGISTER, GENERAL);
+    case 'B':
+      return register(record.VECTOR, GENERAL);
     case 'V':
       return register(record.REGISTER, XMM);
     case 'P':

@@ -8,6 +8,7 @@ import { hasTailCalls } from '../../wasm/features.ts';
 import { type Layout, TLB_EXECUTE } from '../layout.ts';
 import { ACCESS_EXECUTE, ACCESS_QUIET } from '../x86/access.ts';
 import type { Builder, Value } from '../x86/builder.ts';
+import { lacksVex } from '../x86/instructions/bits.ts';
 import { state } from '../x86/state.ts';
 import { entryOffset, hostAddress } from '../x86/tlb-entry.ts';
 import type { CodePage, Region } from './region.ts';
@@ -72,6 +73,8 @@ export function enterRegion(
   const units = new Set(region.blocks.flatMap(({ code }) => code.map(({ instruction }) => instruction.form!.row.unit)));
   for (const [index, unit] of UNITS.entries()) if (units.has(unit)) refuseIf(b.state32(state.UNIT_TRAP + 4 * index));
   if (!wide) {
+    if (region.blocks.some(({ code }) => code.some(({ instruction }) => instruction.form!.row.vex)))
+      refuseIf(lacksVex(b));
     const flat = [...segments].reduce((bits, segment) => bits | (1 << segment), 0);
     refuseIf(b.ne(b.and(b.state32(state.FLAT), flat), flat));
   }

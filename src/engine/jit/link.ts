@@ -10,9 +10,9 @@ export const FUNCTIONS = {
   bulk: { movs: 1, stos: 2 },
   walk: 3,
   checkedFloat: 4,
-  pure: { compareStrings: 5, crc32: 6 },
-  chain32: 7,
-  chain64: 8,
+  pure: { compareStrings: 5, deposit: 6, extract: 7, crc32: 8 },
+  chain32: 9,
+  chain64: 10,
 };
 
 /** @param regions the bytes of their functions, which become `r0`, `r1`, … */

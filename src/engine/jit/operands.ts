@@ -45,6 +45,8 @@ export function operandOf(
     case 'G':
     case 'Z':
       return general(i.reg);
+    case 'B':
+      return general(i.vector);
     case 'W':
       return i.isMemory ? memoryOperand() : new XmmRegister(b, registers, i.rm, bits);
     case 'U':

@@ -1,5 +1,5 @@
 /**
- * The processor we are: an AMD-like x86-64-v2 with what the table holds, and nothing else (AMD APM 3 appendix E, SDM 2A CPUID).
+ * The processor we are: an AMD-like x86-64-v2, with what the table holds of v3, and nothing else (AMD APM 3 appendix E, SDM 2A CPUID).
  * Rows of a feature that is not offered here are not in the decoder: they raise #UD.
  *
  * The vendor decides what Linux does: as AMD we need no page-table isolation and are called by VMMCALL. An interpreter does
@@ -41,12 +41,15 @@ const FEATURES: Partial<Record<Feature, Bit>> = {
   xsave: bit(1, 'ecx', 26),
   rdrand: bit(1, 'ecx', 30),
   fsgsbase: bit(7, 'ebx', 0),
+  bmi1: bit(7, 'ebx', 3),
+  bmi2: bit(7, 'ebx', 8),
   invpcid: bit(7, 'ebx', 10),
   rdseed: bit(7, 'ebx', 18),
   smap: bit(7, 'ebx', 20),
   clflushopt: bit(7, 'ebx', 23),
   sha: bit(7, 'ebx', 29),
   lahf_lm: bit(0x80000001, 'ecx', 0),
+  lzcnt: bit(0x80000001, 'ecx', 5),
   '3dnowprefetch': bit(0x80000001, 'ecx', 8),
   syscall: bit(0x80000001, 'edx', 11),
   rdtscp: bit(0x80000001, 'edx', 27),

@@ -18,6 +18,8 @@ export interface Form {
   addressSized: boolean;
   /** MOV to and from control and debug registers: ModRM.mod does not matter. */
   ignoresMod: boolean;
+  /** An operand stands in VEX.vvvv. */
+  takesVexRegister: boolean;
   /** What the same bytes are with REX.W, where that is another row. */
   withRexW: Form | undefined;
 }
@@ -35,6 +37,7 @@ export const forms: readonly Form[] = rows.map((row, index): Form => {
     operandSized: depends.operandSize,
     addressSized: depends.addressSize,
     ignoresMod: operands.some(spec => spec.place === 'C' || spec.place === 'D'),
+    takesVexRegister: operands.some(spec => spec.place === 'B'),
     withRexW: undefined,
   };
 });
@@ -56,17 +59,21 @@ const PREFIXES = ['none', '66', 'f3', 'f2'] as const;
 
 /** The table for 64-bit code, or for all other code. A key is map * 256 + opcode byte: see `keyOf`. */
 export interface Lookup {
-  /** By key * 4 + class of prefixes. */
+  /** By key * 4 + class of prefixes; VEX.pp numbers them alike. */
   cells: Cell[];
   /** By key: 1 if a ModRM byte follows. */
   modrm: Uint8Array;
 }
 
-/** The key of an opcode. Maps are 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A. */
-function keyOf(opcode: number): number {
+/** Maps are 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A; and of VEX, VEX_MAPS + VEX.mmmmm. */
+export const VEX_MAPS = 3;
+const MAPS = VEX_MAPS + 4;
+
+/** The key of an opcode. */
+function keyOf({ opcode, vex }: Row): number {
   const before = opcode >> 8;
   const map = before === 0x0f38 ? 2 : before === 0x0f3a ? 3 : before === 0x0f ? 1 : 0;
-  return map * 256 + (opcode & 0xff);
+  return (map + (vex ? VEX_MAPS : 0)) * 256 + (opcode & 0xff);
 }
 
 /** A form that an opcode may mean, and what decides that: worked out once, because the table is made at every start. */
@@ -90,7 +97,7 @@ function candidatesOf(long: boolean): Map<number, Candidate[]> {
       (row.group !== undefined ? 2 : 0) +
       (row.form ? 1 : 0);
     const candidate = { form, only: row.form ?? formOf(form), points };
-    const start = keyOf(row.opcode);
+    const start = keyOf(row);
     const count = form.operands.some(spec => spec.place === 'Z') ? 8 : 1;
     for (let i = 0; i < count; i++) {
       const list = candidates.get(start + i);
@@ -144,8 +151,8 @@ function cellOf(candidates: readonly Candidate[], needsModrm: boolean): Cell {
 }
 
 function build(long: boolean): Lookup {
-  const cells: Cell[] = new Array(4 * 256 * PREFIXES.length);
-  const modrm = new Uint8Array(4 * 256);
+  const cells: Cell[] = new Array(MAPS * 256 * PREFIXES.length);
+  const modrm = new Uint8Array(MAPS * 256);
   for (const [key, list] of candidatesOf(long)) {
     const needsModrm = list.some(({ form }) => form.modrm);
     modrm[key] = needsModrm ? 1 : 0;

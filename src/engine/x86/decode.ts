@@ -3,7 +3,7 @@
  * object, because a boot decodes half a million instructions.
  */
 import { CS, DS, ES, FS, GS, SS } from '../../x86/segments.ts';
-import { EXCHANGE, type Form, LEGACY, LONG } from './decode-table.ts';
+import { EXCHANGE, type Form, LEGACY, LONG, VEX_MAPS } from './decode-table.ts';
 import { immediateBytes, type OperandSpec } from './operands.ts';
 
 export { type Form, forms } from './decode-table.ts';
@@ -34,6 +34,8 @@ export class Instruction {
   displacement = 0;
   /** RIP-relative: the displacement counts from the next instruction. */
   ripRelative = false;
+  /** VEX.vvvv: a register; 0 without VEX. */
+  vector = 0;
   /** Segment register of the memory operand (also of X), overrides applied. */
   segment = 3;
   /** First immediate, sign-extended where its letter says so; a second one (ENTER) in `immediate2`. */
@@ -69,6 +71,14 @@ let segment = -1;
 let map = 0;
 let opcode = 0;
 let modrm = 0;
+/** VEX was there: its pp, L and vvvv. */
+let vex = false;
+let vexPrefix = 0;
+let vexL = 0;
+let vexRegister = 0;
+/** A prefix stood before VEX that makes it #UD; vvvv is 1111b. */
+let vexed = false;
+let unusedRegister = false;
 
 /**
  * Decodes one instruction at `source[start]` into `into`; at most up to `end`.
@@ -98,6 +108,7 @@ export function decode(
   into.lock = lock;
   into.rex = rex !== 0;
   into.modrm = modrm;
+  into.vector = vexRegister;
   into.isMemory = false;
   into.base = -1;
   into.indexRegister = -1;
@@ -120,6 +131,7 @@ export function decode(
   }
   into.length = at - start;
   if (form.row.registers && !form.row.registers.includes(into.reg)) return 'undefined';
+  if (vex && !takesVex(form)) return 'undefined';
   // LOCK only where the row allows it and the destination is memory (SDM 2A, LOCK).
   if (lock && !(form.row.lock && into.isMemory)) return 'undefined';
   return into.length;
@@ -185,9 +197,14 @@ function readPrefix(byte: number): boolean {
   }
 }
 
-/** The escape bytes 0F, 0F 38 and 0F 3A choose a map. */
+/** The escape bytes 0F, 0F 38 and 0F 3A, or VEX, choose a map. */
 function readOpcode(): boolean {
-  map = 0;
+  map = vexRegister = 0;
+  vex = false;
+  if ((opcode & 0xfe) === 0xc4) {
+    if (at >= limit) return false;
+    if (long || bytes[at]! >= 0xc0) return readVex();
+  }
   if (opcode !== 0x0f) return true;
   if (at >= limit) return false;
   opcode = bytes[at++]!;
@@ -199,11 +216,37 @@ function readOpcode(): boolean {
   return true;
 }
 
+/** VEX of two (C5) or three bytes, of which the first has been read; and the opcode. SDM 2A 2.3.5. */
+function readVex(): boolean {
+  const three = opcode === 0xc4;
+  if (at + (three ? 3 : 2) > limit) return false;
+  vex = true;
+  const first = bytes[at++]!;
+  const second = three ? bytes[at++]! : first;
+  // R, X and B are there inverted; outside of 64-bit mode the first two cannot be clear, and B does not count.
+  const extension = ((first ^ 0xe0) >> 5) & (three ? 7 : 4);
+  vexed = operand66 || repeat !== 0 || rex !== 0 || lock;
+  rex = (long ? extension : 0) | (three && second & 0x80 ? 8 : 0);
+  map = VEX_MAPS + (three ? first & 31 : 1);
+  vexPrefix = second & 3;
+  vexL = (second >> 2) & 1;
+  vexRegister = ((second >> 3) ^ 15) & (long ? 15 : 7);
+  unusedRegister = (second & 0x78) === 0x78;
+  opcode = bytes[at++]!;
+  return true;
+}
+/** VEX fits the form: no prefix that it replaces was there, L is the form's, and vvvv is free unless it names a register. */
+function takesVex({ row, takesVexRegister }: Form): boolean {
+  if (vexed || (row.vex!.l !== undefined && row.vex!.l !== vexL)) return false;
+  return takesVexRegister || unusedRegister;
+}
+
 /** The form that prefixes, opcode and ModRM byte name. */
 function readForm(): Form | undefined | 'short' {
   const lookup = long ? LONG : LEGACY;
   const key = map * 256 + opcode;
-  const cell = lookup.cells[key * 4 + (repeat || (operand66 ? 1 : 0))];
+  if (vex && (map === VEX_MAPS || map > VEX_MAPS + 3)) return undefined;
+  const cell = lookup.cells[key * 4 + (vex ? vexPrefix : repeat || (operand66 ? 1 : 0))];
   let form: Form | undefined;
   modrm = 0;
   if (lookup.modrm[key]) {
@@ -216,6 +259,7 @@ function readForm(): Form | undefined | 'short' {
 }
 
 function operandSizeOf({ row }: Form, code: CodeSize): number {
+  if (row.vex) return long && rex & 8 ? 64 : 32;
   const small = operand66 && row.prefix !== '66';
   if (!long) return (code === 16) !== small ? 16 : 32;
   if (row.size === 'f64' || rex & 8) return 64;

@@ -10,6 +10,8 @@ export type Place =
   /** General register by ModRM.reg (G) or by the opcode's low bits (Z). */
   | 'G'
   | 'Z'
+  /** General register by VEX.vvvv. */
+  | 'B'
   /** Vector registers: xmm by reg (V), by rm or memory (W), by rm (U); mmx: P, Q, N. */
   | 'V'
   | 'W'
@@ -66,7 +68,7 @@ export function parseOperands(row: Row): OperandSpec[] {
     const letter = text[0]!;
     const size = text.slice(1);
     if (letter === 'F' || (letter === 'S' && size !== 'w')) return { place: 'size', size, fixed: 0 };
-    if (!'EMRGZVWUPQNSCDIJAOXY'.includes(letter)) throw new Error(`${row.name}: no operand ${text}`);
+    if (!'EMRGBZVWUPQNSCDIJAOXY'.includes(letter)) throw new Error(`${row.name}: no operand ${text}`);
     return { place: letter as Place, size, fixed: 0 };
   });
 }

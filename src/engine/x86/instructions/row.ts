@@ -96,6 +96,7 @@ export type Feature =
   | 'rdpid'
   | 'adx'
   | 'bmi1'
+  | 'bmi2'
   | 'lzcnt'
   | 'monitor'
   | 'pclmulqdq'
@@ -112,6 +113,11 @@ export interface Row {
    * Mandatory prefix. 'none' means: not after 66, F3 or F2 (SSE). Absent: prefixes have their ordinary meaning.
    */
   prefix?: 'none' | '66' | 'f3' | 'f2';
+  /**
+   * Encoded with VEX (SDM 2A 2.3): `prefix` is then VEX.pp, and the opcode's escape bytes are VEX.mmmmm. `l`: VEX.L, where any
+   * other is #UD.
+   */
+  vex?: { readonly l?: 0 | 1 };
   /** ModRM.reg, for groups. */
   group?: number;
   /** A whole ModRM byte, for x87 and system rows such as 0F 01 C1. */
@@ -119,7 +125,7 @@ export interface Row {
   /** Only the register (mod = 3) or only the memory form. */
   form?: 'register' | 'memory';
   /**
-   * The manual's letters, comma separated (SDM 2 appendix A.2). Addressing: E G M R I J O X Y Z S C D A. Registers by
+   * The manual's letters, comma separated (SDM 2 appendix A.2). Addressing: E G M R B I J O X Y Z S C D A. Registers by
    * name: AL CL DX rAX. Vectors: V W U (xmm), P Q N (mmx). Sizes: b w d q v z y p x (= 128 bits), ss sd for the low
    * lane of an xmm register or memory. Letters of our own: F gives the operand size and is no operand (as S does where
    * the register is fixed); BX is XLAT's table; DI is MASKMOV's DS:[rDI].

@@ -1,5 +1,6 @@
 /** THE TABLE: every row, in one list. */
 import { arithmeticRows } from './arithmetic.ts';
+import { bitRows } from './bits.ts';
 import { branchRows } from './branch.ts';
 import { moveRows } from './move.ts';
 import { checkMeaning, type Row } from './row.ts';
@@ -12,6 +13,7 @@ import { x87Rows } from './x87.ts';
 export const rows: readonly Row[] = [
   ...arithmeticRows,
   ...shiftRows,
+  ...bitRows,
   ...moveRows,
   ...branchRows,
   ...stringRows,
