@@ -48,7 +48,7 @@ export class MachinePane {
   readonly #status = element('span', { class: 'status', role: 'status' });
   readonly #values: Record<'instructions' | 'guestTime' | 'speed' | 'halted', HTMLElement>;
   readonly #pause = button('Pause', 'Pause this machine, or let it go on', () => this.pause(!this.#paused));
-  readonly #save = button('Save a snapshot', 'Save this machine as it is now to a file', () => void this.#saveFile());
+  readonly #save = button('Snapshot', 'Save this machine as it is now to a file', () => void this.#saveFile());
   readonly #off = button('Shut down', 'Ask the guest to switch itself off', () => this.#machine?.request('shutdown'));
   #machine: RemoteMachine | undefined;
   #activity: Activity = 'starting';

@@ -128,6 +128,8 @@ function clear(): void {
 /** Makes a pane for each hypervisor. */
 function open(names: readonly string[], { until, cable }: Settings): void {
   clear();
+  byId('intro').hidden = true;
+  document.title = `${names.join(' beside ')} · Polyvisor`;
   machines.classList.toggle('pair', names.length > 1);
   const plug = createPageSwitch();
   panes = names.map(hypervisor => {

@@ -7,6 +7,7 @@ import { findHypervisor } from '../src/hypervisors/list.ts';
 import type { Statistics } from '../src/machine/options.ts';
 import { type Comparison, compare, tableOf } from '../src/paravirt/compare.ts';
 import { native, nothing } from '../src/paravirt/native.ts';
+import type { AnyOperation } from '../src/paravirt/operation.ts';
 import { operations } from '../src/paravirt/operations.ts';
 import type { Crossing } from '../src/paravirt/trace.ts';
 import { element } from './dom.ts';
@@ -52,12 +53,14 @@ export function createWaistView(hypervisor: string): WaistView {
   };
   const groups = GROUPS.map(group => {
     const list = element('ul', { class: 'ops' });
-    for (const name of Object.keys(operations[group])) {
+    for (const [name, { noted }] of Object.entries<AnyOperation>(operations[group])) {
       const answer = (table[group] as unknown as Record<string, unknown>)[name];
       const key = `${group}.${name}`;
       if (answer === native) list.append(chip(name, 'native', 'as bare hardware does it'));
       else if (answer === nothing) list.append(chip(name, 'nothing', 'nothing is to be done'));
       else if (group === 'boot') list.append(chip(name, 'own', `${hypervisor} does this itself, once`));
+      else if (noted === 'never')
+        list.append(chip(name, 'own', `${hypervisor} answers this itself, too often to count`));
       else list.append(chip(name, 'own', `${hypervisor} answers this itself`, of => of.operations[key] ?? 0, key));
     }
     if (group === 'cpu' && own.size > 0) {
