@@ -19,14 +19,14 @@ export function assembled(name: string): Uint8Array {
   }
 }
 
-/** The same of one file without its `.S`, which may use absolute addresses: it is linked to where tinyKernel puts it. */
-export function linked(name: string): Uint8Array {
+/** The same of one file without its `.S`, which may use absolute addresses: it is linked to `address`, where tinyKernel puts it. */
+export function linked(name: string, address = KERNEL_ADDRESS): Uint8Array {
   const source = fileURLToPath(new URL(`../../guests/${name}.S`, import.meta.url));
   const folder = mkdtempSync(join(tmpdir(), 'polyvisor-'));
   try {
     const [object, binary] = [join(folder, 'kernel.o'), join(folder, 'kernel.bin')];
     execFileSync('gcc', ['-c', '-m64', '-o', object, source]);
-    const at = `-Ttext=0x${KERNEL_ADDRESS.toString(16)}`;
+    const at = `-Ttext=0x${address.toString(16)}`;
     execFileSync('ld', ['-m', 'elf_x86_64', at, '--oformat', 'binary', '-e', 'start', '-o', binary, object]);
     return readFileSync(binary);
   } finally {
