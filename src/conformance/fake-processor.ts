@@ -8,6 +8,7 @@ import { NO_BACK_ENDS } from '../host/back-ends.ts';
 import { createLog } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
 import { GuestMemory } from '../memory/memory.ts';
+import { CELLS } from '../paravirt/fast-paths.ts';
 import type { HypervisorContext } from '../paravirt/operations.ts';
 import type {
   Exception,
@@ -116,6 +117,7 @@ export class FakeProcessor implements Processor {
 
   /** False: it waits to be started, as all processors but the first do at first. */
   started: boolean;
+  readonly cells = new Uint32Array(CELLS);
   halted = false;
   running = true;
   waited = 0;

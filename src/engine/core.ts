@@ -4,10 +4,12 @@
  */
 import type { ArtifactCache } from '../host/artifact-cache.ts';
 import { GuestMemory } from '../memory/memory.ts';
+import type { FastPaths } from '../paravirt/fast-paths.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../x86/paging.ts';
 import { CS, DS, ES, SS } from '../x86/segments.ts';
 import { Blocks, type CodeSource } from './blocks.ts';
 import { Breakpoints, type Watchpoint } from './breakpoints.ts';
+import { installPaths, type Paths } from './hypervisor-paths.ts';
 import { Jit, VISITS_STEP } from './jit/jit.ts';
 import { RegionLibrary, SAVED_LIMIT } from './jit/library.ts';
 import { LocalTranslator, type TranslatorFactory } from './jit/translator.ts';
@@ -58,12 +60,15 @@ export class Core {
   /** The interpreter for 64-bit code, and the one for all other code. */
   readonly wide: Instance;
   readonly narrow: Instance;
+  paths: Paths | undefined;
   readonly #bytes: Uint8Array;
+  readonly #wasmMemory: WebAssembly.Memory;
 
   constructor(ramSize: number, options: CoreOptions) {
     const shape = layout(ramSize, options.processors);
     this.layout = shape;
     const wasmMemory = new WebAssembly.Memory({ initial: shape.wasmPages });
+    this.#wasmMemory = wasmMemory;
     const { buffer } = wasmMemory;
     const view = new DataView(buffer);
     this.#bytes = new Uint8Array(buffer);
@@ -140,6 +145,15 @@ export class Core {
       // The same for both sizes of code, but for the way on: nothing else depends on the mode but through the state.
       functions: { ...this.narrow.exports, ...this.wide.exports, helper: this.wide.imports.helper },
     });
+  }
+
+  /** Hands the engine a hypervisor's fast paths. Which events they are asked about: `Vcpu.paths`. */
+  installPaths(paths: FastPaths): void {
+    this.paths = installPaths(paths, this.layout, this.#wasmMemory, this.wide.exports.table);
+  }
+  /** What they have answered so far. */
+  get pathCounts(): ReturnType<Paths['counts']> {
+    return this.paths?.counts() ?? [];
   }
 
   /** Instructions executed so far by all processors, exact even while one of them asks. */

@@ -3,7 +3,13 @@
  * processors need of their own comes after it (`processorArea`), so that code that has been translated for a machine with
  * one processor serves a machine with several.
  */
-import { CRC_TABLES, STATE, STATE_SIZE } from './x86/state.ts';
+import { CELLS } from '../paravirt/fast-paths.ts';
+import { FIELDS } from './x86/fields.ts';
+import { CRC_TABLES, PATH_CELLS, PATH_COUNTS, PATH_COUNTS_LIMIT, STATE, STATE_SIZE } from './x86/state.ts';
+
+/** Places in the interpreters' tables of functions that a hypervisor's fast paths take (hypervisor-paths.ts); no handler stands there. */
+export const PATH_SYSCALL = 0;
+export const PATH_EXCEPTION = 1;
 
 /** A TLB entry: tag for reads, for writes, for execution (u64 each: the page's linear address), then the addend, flags. */
 export const TLB_ENTRY = 32;
@@ -154,11 +160,16 @@ export function layout(ramSize: number, processors = 1): Layout {
   };
 }
 
+if (FIELDS.SPACE_OWNER.count !== TLB_SETS) throw new Error('layout: the state has not one owner for each set of banks');
 if (MAXIMUM_RAM > BLOCK_NONE)
   throw new Error('layout: the mark of a free entry of the block table is an address in RAM');
 if (
-  STATE + STATE_SIZE > CRC_TABLES ||
+  STATE + STATE_SIZE > PATH_CELLS ||
+  PATH_CELLS + MAXIMUM_PROCESSORS * CELLS * 4 > PATH_COUNTS ||
+  PATH_COUNTS + PATH_COUNTS_LIMIT * 8 > CRC_TABLES ||
   CRC_TABLES + 8192 > TLB_NOTES_AREA ||
   TLB_NOTES_AREA + TLB_NOTES_BYTES > TLB_EMPTY
 )
-  throw new Error('layout: the state, the tables of CRC32, the notes of the TLB and the TLB overlap');
+  throw new Error(
+    'layout: the state, what fast paths have, the tables of CRC32, the notes of the TLB and the TLB overlap',
+  );

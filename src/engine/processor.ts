@@ -3,6 +3,7 @@
 import type { Clock } from '../host/clock.ts';
 import type { Log } from '../host/log.ts';
 import type { GuestMemory } from '../memory/memory.ts';
+import { CELLS } from '../paravirt/fast-paths.ts';
 import type {
   Exception,
   InterruptSource,
@@ -16,6 +17,7 @@ import { TF } from '../x86/flags.ts';
 import { CS, DS, ES, FS, GS, LDTR, SS, TR } from '../x86/segments.ts';
 import * as vectors from '../x86/vectors.ts';
 import { deliver as deliverFault } from './faults.ts';
+import { cellsOf } from './hypervisor-paths.ts';
 import type { Vcpu } from './vcpu.ts';
 import {
   ACCESS_EXECUTE,
@@ -64,6 +66,7 @@ export class EngineProcessor implements Processor {
   /** Interrupts that processors have sent to it. */
   ipis = 0;
   interrupts: InterruptSource | undefined;
+  readonly cells: Uint32Array;
   readonly kill: (reason: string) => void;
   readonly request: (what: 'power-off' | 'reset' | 'crash', reason?: string) => void;
   readonly #vcpu: Vcpu;
@@ -72,6 +75,7 @@ export class EngineProcessor implements Processor {
     this.id = vcpu.index;
     this.#vcpu = vcpu;
     this.memory = vcpu.core.memory;
+    this.cells = new Uint32Array(vcpu.cpu.words.buffer, cellsOf(vcpu.index), CELLS);
     this.clock = services.clock;
     this.log = services.log;
     this.tsc = services.tsc;

@@ -11,6 +11,7 @@ import { Budget } from './budget.ts';
 import type { Core } from './core.ts';
 import { deliver, deliverFault, takeFault } from './faults.ts';
 import { GuestDebug } from './guest-debug.ts';
+import { cellsOf } from './hypervisor-paths.ts';
 import { REGION_LIMIT } from './layout.ts';
 import * as record from './record.ts';
 import { StopRecord } from './stop-record.ts';
@@ -26,12 +27,14 @@ import {
   INITIALISED,
   NATIVE_EXCEPTIONS,
   NATIVE_SYSCALLS,
+  PATH_EXCEPTIONS,
+  PATH_SYSCALLS,
   STATE,
   STATE_SIZE,
   STOPPED,
   state,
 } from './x86/state.ts';
-import { ONE_SPACE, Tlb } from './x86/tlb.ts';
+import { Tlb } from './x86/tlb.ts';
 import { summarize } from './x86/x87/control.ts';
 import { B, ES } from './x86/x87/unit.ts';
 
@@ -120,7 +123,8 @@ export class Vcpu {
     const { walk, deliver, revoke } = this.core.wide.exports;
     this.cpu.functions = { walk, deliver };
     this.tlb.revoke = revoke;
-    this.tlb.select(ONE_SPACE);
+    this.tlb.begin();
+    this.cpu.set32(state.CELLS, cellsOf(this.index));
   }
 
   /** Copies the state out of STATE, for another processor to have it. From now on registers are read and written there. */
@@ -237,6 +241,12 @@ export class Vcpu {
   set native(events: { exceptions: boolean; syscalls: boolean }) {
     const exceptions = events.exceptions ? NATIVE_EXCEPTIONS : 0;
     this.cpu.set32(state.NATIVE, exceptions | (events.syscalls ? NATIVE_SYSCALLS : 0));
+  }
+  /** Which events the hypervisor's fast paths are asked about before `environment` is: after `native`. */
+  set paths(events: { exceptions: boolean; syscalls: boolean }) {
+    const exceptions = events.exceptions ? PATH_EXCEPTIONS : 0;
+    const paths = exceptions | (events.syscalls ? PATH_SYSCALLS : 0);
+    this.cpu.set32(state.NATIVE, (this.cpu.get32(state.NATIVE) & ~(PATH_EXCEPTIONS | PATH_SYSCALLS)) | paths);
   }
   /** Ends a halt. */
   wake(): void {

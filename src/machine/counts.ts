@@ -15,9 +15,11 @@ export class Counts {
     return count;
   }
 
-  /** The counts that are not zero. */
-  named(): Record<string, number> {
-    return Object.fromEntries([...this.#counts].flatMap(([name, { value }]) => (value ? [[name, value]] : [])));
+  /** The counts that are not zero. @param others what was counted elsewhere */
+  named(others: Iterable<readonly [name: string, value: number]> = []): Record<string, number> {
+    const sums = new Map([...this.#counts].map(([name, { value }]) => [name, value]));
+    for (const [name, value] of others) sums.set(name, (sums.get(name) ?? 0) + value);
+    return Object.fromEntries([...sums].filter(([, value]) => value !== 0));
   }
 }
 

@@ -101,6 +101,7 @@ async function runRestored({ ending }: Parts, loop: RunLoop, limits: RunLimits):
 function statistics(parts: Parts, loop: RunLoop): Statistics {
   const { core, table, time, operations, tallies, network } = parts;
   const processors = parts.processors.map(one => processorStatistics(one, parts, loop));
+  const paths = core.pathCounts;
   return {
     hypervisor: table.name,
     instructions: core.instructions,
@@ -109,8 +110,8 @@ function statistics(parts: Parts, loop: RunLoop): Statistics {
     haltedTime: loop.haltedTime,
     stolenTime: loop.stolenTime,
     exits: sumOf(processors.map(({ exits }) => exits)),
-    operations: operations.named(),
-    ...tallies.named(),
+    operations: operations.named(paths.map(({ operation, count }) => [operation, count])),
+    ...tallies.named(paths.flatMap(({ hypercall, count }) => (hypercall === undefined ? [] : [[hypercall, count]]))),
     processors,
     networks: network.statistics(),
     ...(core.jit && { translation: { ...core.jit.statistics } }),

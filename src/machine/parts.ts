@@ -184,6 +184,7 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
   const operations = new Counts();
   const tallies = createTallies(table.cpu, nativeMsrs);
   const machine = { core, topology, scheduler, states, log, time, ending, input, network };
+  if (table.fastPaths) core.installPaths(table.fastPaths);
   const shared = { ...machine, context, table, board, operations, tallies };
   const processors = cpus.map((processor, index) =>
     connectProcessor(shared, core.vcpus[index]!, processor, tscs[index]!, host === undefined),
@@ -215,7 +216,7 @@ function connectProcessor(
   tsc: TimeStampCounter,
   repeats: boolean,
 ): ProcessorParts {
-  const { table, context, topology, board, operations, tallies, ending } = parts;
+  const { core, table, context, topology, board, operations, tallies, ending } = parts;
   const exits = new Counts();
   const { cpu } = vcpu;
   const apic = board?.localApics[processor.id];
@@ -271,6 +272,7 @@ function connectProcessor(
     exceptions: !questions.exception && !questions.pageFault,
     syscalls: !questions.syscall,
   };
+  if (core.paths) vcpu.paths = core.paths.answers;
   return { vcpu, processor, tsc, apic, questions, interrupts, activity: { exits, turns: 0, ran: 0 } };
 }
 

@@ -16,6 +16,14 @@ class Tally {
     else this.#counts.set(OTHERS, (this.#counts.get(OTHERS) ?? 0) + 1);
   }
 
+  /** These and others together. */
+  and(others: Iterable<readonly [number: number, count: number]>): Tally {
+    const sum = new Tally();
+    for (const [number, count] of [...this.#counts, ...others])
+      if (count) sum.#counts.set(number, (sum.#counts.get(number) ?? 0) + count);
+    return sum;
+  }
+
   named(name: (number: number) => string): [name: string, count: number][] {
     return [...this.#counts].map(([number, count]) => [number === OTHERS ? 'others' : name(number), count]);
   }
@@ -38,7 +46,9 @@ export function createTallies(
       const number = convention ? convention.number(cpu) : Number(BigInt.asUintN(32, cpu.get('rax')));
       if (number !== undefined) calls.add(number);
     },
-    named() {
+    /** @param elsewhere hypercalls that were counted elsewhere, by number */
+    named(elsewhere: Iterable<readonly [number: number, count: number]> = []) {
+      const called = calls.and(elsewhere);
       return {
         ports: Object.fromEntries([
           ...tallies.in.named(port => `in ${hexadecimal(port)}`),
@@ -48,7 +58,7 @@ export function createTallies(
           ...tallies.read.named(index => `read ${msr(index)}`),
           ...tallies.write.named(index => `write ${msr(index)}`),
         ]),
-        hypercalls: Object.fromEntries(calls.named(number => hypercalls[number]?.name ?? `hypercall ${number}`)),
+        hypercalls: Object.fromEntries(called.named(number => hypercalls[number]?.name ?? `hypercall ${number}`)),
       };
     },
   };

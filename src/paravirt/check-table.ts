@@ -32,6 +32,7 @@ export function mistakeIn(table: Paravirt): string | undefined {
   if (!isObject(table.skip)) return 'skip is missing';
   for (const name of ['restoring', 'restored', 'requestShutdown'] as const)
     if (table[name] !== undefined && typeof table[name] !== 'function') return `${name} is no function`;
+  if (table.fastPaths !== undefined && !isObject(table.fastPaths)) return 'fastPaths is no object';
   for (const [group, ops] of Object.entries(operations)) {
     const members = ownMember(table as unknown as Record<string, unknown>, group);
     if (!isObject(members)) return `${group} is missing`;

@@ -2,6 +2,7 @@
  * derive(): a hypervisor from another one and the differences. Groups merge member by member; the registers and
  * hypercalls of all groups (group.ts) merge into the processor's tables, entry by entry.
  */
+import type { FastPaths } from './fast-paths.ts';
 import { GROUPS, type Group, type GroupName, type Tables } from './group.ts';
 import type { Paravirt } from './operations.ts';
 
@@ -9,6 +10,8 @@ export type Differences = {
   name: string;
   title: string;
   skip?: Readonly<Record<string, string>>;
+  /** Not the base's: what is derived answers otherwise. */
+  fastPaths?: FastPaths;
   restoring?(): void;
   restored?(): void;
   requestShutdown?(): boolean;
@@ -45,6 +48,7 @@ export function derive(base: Paravirt, differences: Differences): Paravirt {
       differences.restored?.();
     },
     requestShutdown: () => differences.requestShutdown?.() || (base.requestShutdown?.() ?? false),
+    fastPaths: differences.fastPaths,
     skip: { ...base.skip, ...differences.skip },
   };
 }

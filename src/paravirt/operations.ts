@@ -14,6 +14,7 @@ import type { Log } from '../host/log.ts';
 import type { Bus } from '../memory/bus.ts';
 import type { GuestMemory } from '../memory/memory.ts';
 import type { Data, States } from '../state/state.ts';
+import type { FastPaths } from './fast-paths.ts';
 import { type OpsOf, operation, type QuestionsOf } from './operation.ts';
 import type { Processor, RegisterName } from './processor.ts';
 
@@ -237,6 +238,8 @@ export interface Paravirt {
   irq: IrqOps;
   time: TimeOps;
   smp: SmpOps;
+  /** What of its ops is also answered in WebAssembly. Who replaces one of these ops leaves this out. */
+  fastPaths?: FastPaths | undefined;
   /** The states of the machine are about to be replaced: gives back what follows from them, as a device does. */
   restoring?(): void;
   /** The states of the machine have been replaced: derives anew what `restoring` gave back. */

@@ -55,6 +55,8 @@ export interface Processor {
   set(register: RegisterName, value: bigint): void;
   segment(name: SegmentName): Segment;
   setSegment(name: SegmentName, value: Segment): void;
+  /** CELLS words of the hypervisor's, which its fast paths reach too (fast-paths.ts). 0 at the start; no part of a snapshot. */
+  readonly cells: Uint32Array;
   /** Current privilege level, 0-3. */
   readonly cpl: number;
   /** Code size: 16, 32 or 64. */

@@ -78,7 +78,8 @@ function tracedTable(table: Paravirt, sink: Sink, { brief = false }: TraceOption
   const where = brief ? inBrief : inFull;
   const asked = brief ? table : withCpuid(table);
   const withMsrs = replaceMsrs(asked, (index, msr) => tracedMsr(index, msr, sink, where));
-  return replaceOperations(withMsrs, (operation, { told, noted }, op) => {
+  // Each crossing is to be seen.
+  return replaceOperations({ ...withMsrs, fastPaths: undefined }, (operation, { told, noted }, op) => {
     if (told[0] !== 'cpu' || noted === 'counted' || noted === 'never') return op;
     const call = noted === 'call';
     return call ? tracedCall(table.cpu, operation, op, sink, where) : tracedOp(operation, told, op, sink, where);

@@ -3,6 +3,7 @@
  * out, its guest ends with a line that names file, op and reason, and the machine stays whole.
  */
 import { mistakeIn } from '../paravirt/check-table.ts';
+import type { FastPaths } from '../paravirt/fast-paths.ts';
 import type { CpuidResult, HypercallConvention, HypervisorModule, Msr, Paravirt } from '../paravirt/operations.ts';
 import { REGISTERS, type RegisterName } from '../paravirt/processor.ts';
 import { replaceMsrs, replaceOperations } from '../paravirt/replace.ts';
@@ -155,6 +156,7 @@ function guardTable(table: Paravirt, guard: Guard, kill: Kill): Paravirt {
   const guarded = replaceMsrs(
     {
       ...withOps,
+      fastPaths: guardPaths(table.fastPaths, guard),
       restoring: () => guard.call(kill, 'restoring', nothing, () => table.restoring?.()),
       restored: () => guard.call(kill, 'restored', nothing, () => table.restored?.()),
       requestShutdown: () =>
@@ -170,6 +172,16 @@ function guardTable(table: Paravirt, guard: Guard, kill: Kill): Paravirt {
   const { convention } = guarded.cpu;
   if (!convention) return guarded;
   return { ...guarded, cpu: { ...guarded.cpu, convention: guardConvention(convention, guard, kill) } };
+}
+
+/** What writes fast paths is asked before the guest starts. */
+function guardPaths(paths: FastPaths | undefined, guard: Guard): FastPaths | undefined {
+  if (!paths) return undefined;
+  const { syscall, exception } = paths;
+  return {
+    ...(syscall && { syscall: (path, next) => guard.load('fastPaths.syscall', () => syscall(path, next)) }),
+    ...(exception && { exception: (path, given) => guard.load('fastPaths.exception', () => exception(path, given)) }),
+  };
 }
 
 function guardMsr(msr: Msr, guard: Guard, kill: Kill): Msr {

@@ -205,6 +205,13 @@ const otherFields = rows({
   CLASS_BASE: { type: 'u32', count: 3, role: 'engine' },
   /** Address of the notes of the set of TLB banks in use (layout.ts). */
   NOTES: { type: 'u32', role: 'engine' },
+  /** The address space of each set of TLB banks (tlb.ts), when it was used last, and which one is in use. */
+  SPACE_OWNER: { type: 'f64', count: 8, role: 'engine' },
+  SPACE_USED: { type: 'f64', count: 8, role: 'engine' },
+  SPACE_TICK: { type: 'f64', role: 'engine' },
+  SPACE_CURRENT: { type: 'u32', role: 'engine' },
+  /** Address of the processor's cells (paravirt/fast-paths.ts). */
+  CELLS: { type: 'u32', role: 'engine' },
   /** Address of the block table of the current code size. */
   BLOCK_BASE: { type: 'u32', role: 'engine' },
   /** The engine is told (EXIT_HOT) when none of these bits is set in the number of times that a block has been entered. */

@@ -31,6 +31,14 @@ export const STOPPED = 4;
 /** Bits of state.NATIVE. */
 export const NATIVE_EXCEPTIONS = 1;
 export const NATIVE_SYSCALLS = 2;
+/** A hypervisor's fast path is asked first (hypervisor-paths.ts). */
+export const PATH_SYSCALLS = 4;
+export const PATH_EXCEPTIONS = 8;
+
+/** Absolute addresses of what hypervisors' fast paths have: cells for each processor, and counts (f64). */
+export const PATH_CELLS = 0x3000;
+export const PATH_COUNTS = 0xb000;
+export const PATH_COUNTS_LIMIT = 64;
 
 /** Absolute address of CRC32's tables (crc32.ts), 8 KiB. */
 export const CRC_TABLES = 0xe000;

@@ -29,16 +29,16 @@ const FEW_NOTES = 64;
 export const ONE_SPACE = -1;
 export const pcidSpace = (pcid: number): number => pcid;
 const PCIDS = 4096;
+/** hypervisor-paths.ts computes the same. */
 export const rootSpace = (cr3: bigint): number => PCIDS + Number(cr3);
+export const FIRST_ROOT_SPACE = PCIDS;
+/** No address space: the set of banks is free. */
+const FREE = -2;
 
 export class Tlb {
   readonly #bytes: Uint8Array;
   readonly #words: Uint32Array;
-  /** Address space of each set of three banks; undefined: free. */
-  readonly #owner: (number | undefined)[] = new Array(SETS).fill(undefined);
-  readonly #used: number[] = new Array(SETS).fill(0);
-  #tick = 0;
-  #current = 0;
+  readonly #doubles: Float64Array;
   flushes = 0;
   /** Absolute address of the processor's state, as Cpu.base. */
   base = STATE;
@@ -52,36 +52,71 @@ export class Tlb {
     this.#notes = area.notes;
     this.#bytes = new Uint8Array(buffer);
     this.#words = new Uint32Array(buffer);
+    this.#doubles = new Float64Array(buffer);
     // Nothing is known of the banks yet.
     for (let set = 0; set < SETS; set++) this.#words[this.#list(set, false)] = TLB_NOTES + 1;
     this.forgetJumps();
   }
 
+  // What the banks hold stands in the processor's state, where fast paths find it, too.
+
+  /** The address space of a set of banks, or FREE. */
+  #owner(set: number): number {
+    return this.#doubles[(this.base + state.SPACE_OWNER) / 8 + set]!;
+  }
+  #give(set: number, space: number): void {
+    this.#doubles[(this.base + state.SPACE_OWNER) / 8 + set] = space;
+  }
+  #setOf(space: number): number {
+    for (let set = 0; set < SETS; set++) if (this.#owner(set) === space) return set;
+    return -1;
+  }
+  #use(set: number, tick: number): void {
+    this.#doubles[(this.base + state.SPACE_USED) / 8 + set] = tick;
+  }
+  get #current(): number {
+    return this.#words[(this.base + state.SPACE_CURRENT) / 4]!;
+  }
+  #leastRecentlyUsed(): number {
+    const used = (this.base + state.SPACE_USED) / 8;
+    let least = 0;
+    for (let set = 1; set < SETS; set++) if (this.#doubles[used + set]! < this.#doubles[used + least]!) least = set;
+    return least;
+  }
+  #release(set: number): void {
+    this.#give(set, FREE);
+    this.#use(set, 0);
+  }
+
+  /** All banks are free, but for the current address space's. Called once, before anything is selected. */
+  begin(): void {
+    for (let set = 0; set < SETS; set++) this.#release(set);
+    this.select(ONE_SPACE);
+  }
   /** Makes `space` the current address space; its translations are as they were left. */
   select(space: number): void {
-    let set = this.#owner.indexOf(space);
+    let set = this.#setOf(space);
     if (set < 0) {
-      set = this.#used.indexOf(Math.min(...this.#used));
-      this.#owner[set] = space;
+      set = this.#leastRecentlyUsed();
+      this.#give(set, space);
       this.#empty(set);
     }
-    this.#used[set] = ++this.#tick;
-    this.#current = set;
+    this.#use(set, ++this.#doubles[(this.base + state.SPACE_TICK) / 8]!);
+    this.#words[(this.base + state.SPACE_CURRENT) / 4] = set;
     const words = this.#words;
     for (let kind = 0; kind < CLASSES; kind++) words[(this.base + state.CLASS_BASE) / 4 + kind] = this.#bank(set, kind);
     words[(this.base + state.NOTES) / 4] = this.#list(set, false) * 4;
   }
   /** The current address space's name. */
   get space(): number {
-    return this.#owner[this.#current]!;
+    return this.#owner(this.#current);
   }
   /** Forgets all translations of `space`. */
   drop(space: number): void {
-    const set = this.#owner.indexOf(space);
+    const set = this.#setOf(space);
     if (set < 0) return;
-    if (set === this.#current) return this.#empty(set);
-    this.#owner[set] = undefined;
-    this.#used[set] = 0;
+    if (set === this.#current) this.#empty(set);
+    else this.#release(set);
   }
   /** Drops the current space's translations, but for global pages if `keepGlobal`. */
   flush(keepGlobal: boolean): void {
@@ -98,23 +133,20 @@ export class Tlb {
     this.flushes++;
     for (let set = 0; set < SETS; set++) {
       if (set === this.#current) this.#empty(set);
-      else {
-        this.#owner[set] = undefined;
-        this.#used[set] = 0;
-      }
+      else this.#release(set);
     }
   }
   /** Drops one page in all address spaces: global translations may be anywhere. */
   invalidate(linear: bigint): void {
     const index = Number(BigInt.asUintN(32, linear) >> 12n) & (TLB_ENTRIES - 1); // As entryOffset (tlb-entry.ts) has it.
     for (let set = 0; set < SETS; set++)
-      if (this.#owner[set] !== undefined)
+      if (this.#owner(set) !== FREE)
         for (let kind = 0; kind < CLASSES; kind++) this.#clear(this.#bank(set, kind) + index * TLB_ENTRY);
   }
   /** Takes write permission for a page of guest RAM (at `host` in the WebAssembly memory) out of every bank. */
   revokeWrites(host: number): void {
     for (let set = 0; set < SETS; set++)
-      if (this.#owner[set] !== undefined && !this.#revokeNoted(set, host))
+      if (this.#owner(set) !== FREE && !this.#revokeNoted(set, host))
         this.revoke(this.#bank(set, 0), this.#bank(set, CLASSES), host);
   }
   /** The same for a set in which few translations are held; false, and nothing is done, if there are more. */

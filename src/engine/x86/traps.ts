@@ -8,16 +8,17 @@
 import type { Value } from '../../wasm/expressions.ts';
 import { Body, type Module } from '../../wasm/module.ts';
 import type { ValueType } from '../../wasm/opcodes.ts';
-import { CR0_AM, CR0_NE, CR4_SMAP, EFER_SCE } from '../../x86/control.ts';
+import { CR0_NE, EFER_SCE } from '../../x86/control.ts';
 import { FLAT_CODE_64, FLAT_DATA } from '../../x86/descriptors.ts';
-import { AC, ARITHMETIC_FLAGS, IF, NT, RF, TF, VM } from '../../x86/flags.ts';
+import { IF, NT, RF, TF, VM } from '../../x86/flags.ts';
 import { CS, DS, ES, FS, GS, SS, TR } from '../../x86/segments.ts';
 import { MF, WITH_ERROR_CODE } from '../../x86/vectors.ts';
-import { TLB_EMPTY } from '../layout.ts';
+import { PATH_EXCEPTION, PATH_SYSCALL } from '../layout.ts';
 import { ACCESS_IMPLICIT, ACCESS_WRITE } from './access.ts';
 import { ProcessorCode } from './code.ts';
 import { emitNoteException, NO_CODE, SHOWS_RF } from './exceptions.ts';
-import { NATIVE_EXCEPTIONS, NATIVE_SYSCALLS, state } from './state.ts';
+import { FastPath } from './fast-path.ts';
+import { NATIVE_EXCEPTIONS, NATIVE_SYSCALLS, PATH_EXCEPTIONS, PATH_SYSCALLS, state } from './state.ts';
 
 const RCX = 1;
 const RSP = 4;
@@ -55,109 +56,13 @@ export function emitTraps(module: Module, reach: number): Traps {
     return module.function(f.complete(), name);
   };
   const deliver = make(['i32', 'i32'], emitDeliver, 'deliver');
+  const paths = { syscall: module.type(['i64'], ['i32']), exception: module.type(['i32', 'i32'], ['i32']) };
   return {
-    syscall: make(['i64'], emitSyscall),
+    syscall: make(['i64'], f => emitSyscall(f, paths.syscall)),
     sysret: make([], emitSysret),
     iret: make([], emitIret),
-    fault: module.function(faultBody(deliver)),
+    fault: module.function(faultBody(deliver, paths.exception)),
   };
-}
-
-/** A function under construction: what the paths have in common. */
-class FastPath {
-  readonly b: ProcessorCode;
-  readonly #reach: number;
-  constructor(parameters: ValueType[], reach: number) {
-    this.b = new ProcessorCode(new Body(parameters, ['i32']));
-    this.#reach = reach;
-  }
-  parameter(index: number, type: ValueType): Value {
-    return this.b.local(type, index);
-  }
-  complete(): Body {
-    this.b.answer(1);
-    return this.b.complete();
-  }
-
-  /** Allowed only before the first change of the guest's state. */
-  refuseIf(condition: Value): void {
-    this.b.when(condition, () => this.b.answer(0));
-  }
-  /** Refuses unless the bits of `mask` in `x` are as in `wanted`. */
-  refuseUnless(x: Value, mask: number, wanted: number): void {
-    const { b } = this;
-    this.refuseIf(b.ne(b.and(x, mask), wanted));
-  }
-  refuseUnlessCanonical(x: Value): void {
-    const { b } = this;
-    this.refuseIf(b.ne(b.sar(b.shl(x, 16), 16), x));
-  }
-
-  /** `size` bytes at a linear address; refuses where reach.ts does. */
-  reach(linear: Value, size: number, access: number): Structure {
-    const at = this.b.invoke(this.#reach, 'i32', linear, size, access);
-    this.refuseIf(this.b.no(at));
-    return new Structure(this.b, at);
-  }
-  /** The descriptor that a selector names in the GDT; refuses null and the LDT's. */
-  descriptor(selector: Value): { low: Value; high: Value } {
-    const { b } = this;
-    this.refuseIf(b.no(b.and(selector, 0xfffc)));
-    this.refuseIf(b.and(selector, 4));
-    const offset = b.and(selector, 0xfff8);
-    this.refuseIf(b.gtu(b.add(offset, 7), b.state32(state.GDT_LIMIT)));
-    const found = this.reach(b.add(b.state(state.GDT_BASE), b.wide(offset)), 8, ACCESS_IMPLICIT);
-    return { low: found.get32(0), high: found.get32(4) };
-  }
-  setSegment(segment: number, selector: Value, base: Value, limit: Value, attributes: Value): void {
-    const { b } = this;
-    b.setState(state.SELECTOR + 4 * segment, b.wide(selector), 16);
-    b.setState(state.SEGMENT_BASE + 8 * segment, base);
-    b.setState32(state.SEGMENT_LIMIT + 4 * segment, limit);
-    b.setState32(state.SEGMENT_ATTRIBUTES + 4 * segment, attributes);
-  }
-
-  /** RFLAGS. */
-  flags(): Value {
-    const { b } = this;
-    return b.either(b.state32(state.FLAGS_REST), b.arithmeticFlags());
-  }
-  setFlags(flags: Value): void {
-    const { b } = this;
-    b.setState32(state.FLAGS_REST, b.or(b.and(flags, ~ARITHMETIC_FLAGS), 2));
-    b.flagsFromBits(flags);
-  }
-  /** CPL and the TLB bank that goes with it and RFLAGS.AC: after the flags. */
-  setLevel(cpl: Value): void {
-    const { b } = this;
-    const rest = b.state32(state.FLAGS_REST);
-    const ac = b.and(b.shr(rest, Math.log2(AC)), 1);
-    const smap = b.shr(b.state32(state.CR4), Math.log2(CR4_SMAP));
-    const kernel = b.select(b.both(ac, smap), b.state32(state.CLASS_BASE + 8), b.state32(state.CLASS_BASE + 4));
-    const checksAlignment = b.both(ac, b.shr(b.state32(state.CR0), Math.log2(CR0_AM)));
-    const user = b.select(checksAlignment, TLB_EMPTY, b.state32(state.CLASS_BASE));
-    b.setState32(state.TLB_BASE, b.select(b.eq(cpl, 3), user, kernel));
-    b.setState32(state.CPL, cpl);
-  }
-}
-
-/** Guest memory that has been reached. */
-class Structure {
-  readonly #b: ProcessorCode;
-  readonly #at: Value;
-  constructor(b: ProcessorCode, at: Value) {
-    this.#b = b;
-    this.#at = at;
-  }
-  get32(offset: number): Value {
-    return this.#b.fetch('i32.load', this.#at, offset);
-  }
-  get64(offset: number): Value {
-    return this.#b.fetch('i64.load', this.#at, offset);
-  }
-  set64(offset: number, value: Value): void {
-    this.#b.put('i64.store', this.#at, value, offset);
-  }
 }
 
 function descriptorBase(b: ProcessorCode, low: Value, high: Value): Value {
@@ -173,11 +78,17 @@ const descriptorDpl = (b: ProcessorCode, high: Value): Value => b.and(b.shr(high
 /** As setFromDescriptor (segments.ts) keeps them. */
 const descriptorAttributes = (b: ProcessorCode, high: Value): Value => b.and(high, 0xf0ff00);
 
-function emitSyscall(f: FastPath): void {
+/** @param pathType of a hypervisor's path, which does all of it where there is one */
+function emitSyscall(f: FastPath, pathType: number): void {
   const { b } = f;
-  f.refuseUnless(b.state32(state.NATIVE), NATIVE_SYSCALLS, NATIVE_SYSCALLS);
+  const native = b.state32(state.NATIVE);
   f.refuseUnless(b.state32(state.EFER), EFER_SCE, EFER_SCE);
   f.refuseUnless(b.state32(state.MODE), -1, 64);
+  b.when(b.and(native, PATH_SYSCALLS), () => {
+    const path = b.i32(PATH_SYSCALL);
+    b.answer(b.invokeIndirect(pathType, path, 'i32', f.parameter(0, 'i64')));
+  });
+  f.refuseUnless(native, NATIVE_SYSCALLS, NATIVE_SYSCALLS);
   const flags = f.flags();
   b.setGpr(RCX, f.parameter(0, 'i64'));
   b.setGpr(R11, b.wide(b.and(flags, ~RF)));
@@ -326,19 +237,26 @@ function emitDeliver(f: FastPath): void {
 }
 
 /** The fault that the state holds, at RIP: what faults.ts does for it, where nobody else wants to see it. */
-function faultBody(deliver: number): Body {
+function faultBody(deliver: number, pathType: number): Body {
   const b = new ProcessorCode(new Body(['i32'], ['i32']));
   const [done] = b.parameters(1);
   const vector = b.and(b.state32(state.FAULT), 0xff);
   const isAmong = (vectors: number) => b.and(b.shr(vectors, vector), 1);
-  b.when(b.none(b.state32(state.NATIVE), NATIVE_EXCEPTIONS), () => b.answer(0));
+  const native = b.state32(state.NATIVE);
+  b.when(b.none(native, NATIVE_EXCEPTIONS | PATH_EXCEPTIONS), () => b.answer(0));
   b.when(b.both(b.eq(vector, MF), b.none(b.state32(state.CR0), CR0_NE)), () => b.answer(0));
   const code = b.select(isAmong(WITH_ERROR_CODE), b.state32(state.FAULT_CODE), NO_CODE);
   const cpl = b.state32(state.CPL);
   const rip = b.state(state.RIP);
   const rest = b.state32(state.FLAGS_REST);
   b.when(isAmong(SHOWS_RF), () => b.setState32(state.FLAGS_REST, b.or(rest, RF)));
-  b.when(b.no(b.invoke(deliver, 'i32', vector, code)), () => {
+  const delivered = b.unset('i32');
+  b.when(
+    b.and(native, PATH_EXCEPTIONS),
+    () => delivered.set(b.invokeIndirect(pathType, b.i32(PATH_EXCEPTION), 'i32', vector, code)),
+    () => delivered.set(b.invoke(deliver, 'i32', vector, code)),
+  );
+  b.when(b.no(delivered.get()), () => {
     b.setState32(state.FLAGS_REST, rest);
     b.answer(0);
   });
