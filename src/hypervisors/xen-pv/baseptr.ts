@@ -1,5 +1,6 @@
 /** The two roots of a PV guest: MMUEXT_NEW_BASEPTR and MMUEXT_NEW_USER_BASEPTR, and MOV to CR3. */
 import { EINVAL, VMASST_TYPE_m2p_strict } from '../xen/constants.ts';
+import { publish } from './cells.ts';
 import { PGT_l4_page_table } from './page-info.ts';
 import { NO_FRAME } from './page-table-entry.ts';
 import type { PvDomain } from './pv-domain.ts';
@@ -11,8 +12,9 @@ export function newBaseptr(pv: PvDomain, v: PvVcpu, frame: number): number {
   if (pv.types.get(frame, pv.abi.levels) !== 0) return -EINVAL;
   const old = v.state.kernelRoot;
   v.state.kernelRoot = frame;
+  publish(v);
   if (pv.abi.levels === 4) showM2p(pv, frame, true);
-  if (v.state.kernelMode) v.loadRoot();
+  if (v.inKernel) v.loadRoot();
   if (old !== NO_FRAME) pv.types.put(old);
   return 0;
 }
@@ -23,6 +25,7 @@ export function newUserBaseptr(pv: PvDomain, v: PvVcpu, frame: number): number {
   if (frame !== 0 && pv.types.get(frame, PGT_l4_page_table) !== 0) return -EINVAL;
   const old = v.state.userRoot;
   v.state.userRoot = frame;
+  publish(v);
   if (frame !== 0 && pv.domain.state.assists.has(VMASST_TYPE_m2p_strict)) showM2p(pv, frame, false);
   if (old !== 0) pv.types.put(old);
   return 0;
@@ -33,6 +36,7 @@ export function dropBaseptrs(pv: PvDomain, v: PvVcpu): void {
   const { kernelRoot, userRoot } = v.state;
   v.state.kernelRoot = NO_FRAME;
   v.state.userRoot = 0;
+  publish(v);
   if (kernelRoot !== NO_FRAME) pv.types.put(kernelRoot);
   if (userRoot !== 0) pv.types.put(userRoot);
 }

@@ -5,6 +5,7 @@
  */
 import * as flags from '../../x86/flags.ts';
 import { VMASST_TYPE_architectural_iopl } from '../xen/constants.ts';
+import { publish } from './cells.ts';
 import type { PvDomain } from './pv-domain.ts';
 import type { PvVcpu } from './pv-vcpu.ts';
 
@@ -65,6 +66,7 @@ export function visibleFlags(v: PvVcpu, rflags: bigint, masked: boolean): bigint
 export function restoreIopl(v: PvVcpu, rflags: bigint): void {
   if (!v.vcpu.domain.state.assists.has(VMASST_TYPE_architectural_iopl)) return;
   v.vcpu.state.iopl = Number((rflags & RFLAGS_IOPL) >> IOPL_SHIFT);
+  publish(v);
 }
 
 /** The context that was to be returned to cannot be: the guest's failsafe handler is told. */

@@ -1,5 +1,6 @@
 /** The hypercalls by which a PV guest sets up its processor: traps, callbacks, segments, debug registers, and iret. */
 import { CR0_TS } from '../../x86/control.ts';
+import { PF } from '../../x86/vectors.ts';
 import { REPLACED } from '../xen/call-frame.ts';
 import {
   __HYPERVISOR_callback_op,
@@ -22,6 +23,7 @@ import type { Vcpu } from '../xen/domain.ts';
 import type { Call, HypercallTable } from '../xen/hypercall.ts';
 import { structure } from '../xen/structures.ts';
 import type { CallbackRegistration } from './abi.ts';
+import { publishHandlers } from './cells.ts';
 import { getDebugRegister, setDebugRegister } from './debug-registers.ts';
 import { loadSegment, setGdtCall, updateDescriptor } from './descriptors.ts';
 import { isCanonical } from './page-table-entry.ts';
@@ -49,15 +51,16 @@ const CALLBACKF_mask_events = 1;
 const XENNMI_register_callback = 0;
 const XENNMI_unregister_callback = 1;
 
-const SEGBASE_FS = 0;
-const SEGBASE_GS_USER = 1;
-const SEGBASE_GS_KERNEL = 2;
-const SEGBASE_GS_USER_SEL = 3;
+export const SEGBASE_FS = 0;
+export const SEGBASE_GS_USER = 1;
+export const SEGBASE_GS_KERNEL = 2;
+export const SEGBASE_GS_USER_SEL = 3;
 
 /** HYPERVISOR_set_trap_table: an array that ends at address 0; a null pointer forgets all. */
 function setTrapTable(pv: PvDomain, v: PvVcpu, list: bigint): number {
   if (list === 0n) {
     v.state.traps = emptyTrapTable();
+    publishHandlers(v);
     return 0;
   }
   const layout = trap_info[pv.abi.width];
@@ -70,6 +73,7 @@ function setTrapTable(pv: PvDomain, v: PvVcpu, list: bigint): number {
     v.state.traps.address[vector] = address;
     v.state.traps.selector[vector] = v.guestSelector(cs);
     v.state.traps.flags[vector] = flags;
+    if (vector === PF) publishHandlers(v);
   }
   return 0;
 }
@@ -103,6 +107,7 @@ export function registerCallback(v: PvVcpu, { type, flags, selector, address }: 
   callback.address = address;
   callback.selector = type === CALLBACKTYPE_nmi ? v.abi.kernelCode.selector : v.guestSelector(selector);
   callback.maskEvents = (flags & CALLBACKF_mask_events) !== 0;
+  publishHandlers(v);
   return 0;
 }
 
@@ -177,8 +182,8 @@ export function cpuHypercalls(domain: () => PvDomain): HypercallTable {
       status: 'done',
       fast(vcpu, frame) {
         const v = caller(vcpu);
-        v.state.kernelSs = v.guestSelector(frame.words[0] & 0xffff);
-        v.state.kernelSp = frame.longs[1];
+        v.kernelSs = v.guestSelector(frame.words[0] & 0xffff);
+        v.kernelSp = frame.longs[1];
         return frame.finish(0);
       },
     },

@@ -23,6 +23,7 @@ import { PAGE_SHIFT, PAGE_SIZE, PTE_P } from '../../x86/paging.ts';
 import { SELECTOR_RPL, SELECTOR_TI } from '../../x86/segments.ts';
 import { EFAULT, EINVAL } from '../xen/constants.ts';
 import { longs } from '../xen/structures.ts';
+import { publish } from './cells.ts';
 import { checkedDescriptor, FIRST_RESERVED_GDT_ENTRY } from './descriptor-check.ts';
 import { GUEST_GDT_PAGES, TABLE_PAGES } from './hypervisor-area.ts';
 import { PGT_seg_desc_page, PGT_writable_page } from './page-info.ts';
@@ -49,6 +50,7 @@ export function setGdt(pv: PvDomain, v: PvVcpu, frames: readonly number[], entri
   const old = v.state.gdtFrames;
   v.state.gdtFrames = frames;
   v.state.gdtEntries = entries;
+  publish(v);
   for (let page = 0; page < GUEST_GDT_PAGES; page++) {
     pv.area.setGdtPage(v.vcpu.id, page, frames[page]);
     v.cpu.invalidatePage(pv.area.gdtBase(v.vcpu.id) + BigInt(page * PAGE_SIZE));

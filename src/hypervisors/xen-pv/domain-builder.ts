@@ -18,6 +18,7 @@ import type { PvAbi } from './abi.ts';
 import { abi32 } from './abi32.ts';
 import { abi64 } from './abi64.ts';
 import { RFLAGS_FIXED, RFLAGS_IF } from './bounce.ts';
+import { publish } from './cells.ts';
 import { CR0, CR4, EFER } from './control-registers.ts';
 import { type Layout, layOut, type TableCounts } from './layout.ts';
 import { PvDomain } from './pv-domain.ts';
@@ -180,6 +181,7 @@ function buildTables(pv: PvDomain, layout: Layout, initP2m: bigint | undefined):
   // The second reference is the kernel root's.
   pv.types.get(tables.first, levels);
   pv.vcpus[0]!.state.kernelRoot = tables.first;
+  publish(pv.vcpus[0]!);
 }
 
 /**
@@ -214,7 +216,7 @@ function enter(pv: PvDomain, layout: Layout): EntryState {
   const at = (pfn: number) => layout.virtBase + BigInt(pfn * PAGE_SIZE);
   const stackTop = at(layout.stack + 1);
   const v = pv.vcpus[0]!;
-  v.state.kernelSp = stackTop;
+  v.kernelSp = stackTop;
   return {
     registers: {
       rip: layout.entry,

@@ -149,9 +149,9 @@ test('what the guest has no business with stays a #GP', async () => {
 
 test('in user mode only ports, the TSC and CPUID are looked at', async () => {
   const g = await createFakeGuest();
-  g.v.state.kernelMode = false;
+  g.v.inKernel = false;
   g.v.state.userRoot = g.v.state.kernelRoot;
-  g.v.state.kernelSp = VIRTUAL_BASE + 0x30000n;
+  g.v.kernelSp = VIRTUAL_BASE + 0x30000n;
   g.cpu.set('rcx', 0xc0000101n);
   for (const code of [
     [0x0f, 0x32],
@@ -161,7 +161,7 @@ test('in user mode only ports, the TSC and CPUID are looked at', async () => {
     [0x0f, 0x09],
   ]) {
     assert.ok(!execute(g, code), code.join());
-    g.v.state.kernelMode = false;
+    g.v.inKernel = false;
   }
   g.cpu.clock.advance(1e9);
   assert.ok(execute(g, [0x0f, 0x31]));

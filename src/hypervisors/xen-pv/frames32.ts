@@ -55,10 +55,8 @@ export function bounce32(pv: PvDomain, v: PvVcpu, bounce: Bounce, rip: bigint): 
   }
 
   const stack =
-    outer || bounce.ss !== undefined
-      ? loadSegment(pv, v, outer ? v.state.kernelSs : ss, 'stack', ring)
-      : cpu.segment('ss');
-  const top = ((outer ? Number(BigInt.asUintN(32, v.state.kernelSp)) : esp) - 4 * words) >>> 0;
+    outer || bounce.ss !== undefined ? loadSegment(pv, v, outer ? v.kernelSs : ss, 'stack', ring) : cpu.segment('ss');
+  const top = ((outer ? Number(BigInt.asUintN(32, v.kernelSp)) : esp) - 4 * words) >>> 0;
   const linear = stack && BigInt.asUintN(32, stack.base + BigInt(top));
   if (linear === undefined || !pv.copy.writeWords(v.state.kernelRoot, linear, frame, words)) {
     cpu.kill(`${bounce.what}: the guest's kernel stack at 0x${top.toString(16)} cannot be written`);
@@ -115,13 +113,13 @@ function iretToVirtual8086(pv: PvDomain, v: PvVcpu, esp: number, eflags: number)
   const { cpu, state } = v;
   // eip, cs, eflags, esp, ss, es, ds, fs, gs; below them an error code of 0, where eax was.
   const words = new Uint32Array(10);
-  const top = (Number(BigInt.asUintN(32, state.kernelSp)) - 4 * words.length) >>> 0;
+  const top = (Number(BigInt.asUintN(32, v.kernelSp)) - 4 * words.length) >>> 0;
   const read = pv.copy.readWords(state.kernelRoot, BigInt(esp), words);
   words[0] = 0;
   const selector = state.traps.selector[vectors.GP]!;
   const ring = selector & SELECTOR_RPL;
   const code = loadSegment(pv, v, selector, 'code', ring);
-  const stack = loadSegment(pv, v, state.kernelSs, 'stack', ring);
+  const stack = loadSegment(pv, v, v.kernelSs, 'stack', ring);
   if (!read || !pv.copy.writeWords(state.kernelRoot, BigInt(top), words) || !code || !stack) {
     cpu.kill('iret to virtual-8086 mode, without a way to tell the guest that there is none');
     return;

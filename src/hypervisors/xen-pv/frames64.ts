@@ -16,6 +16,7 @@ import {
   restoreIopl,
   visibleFlags,
 } from './bounce.ts';
+import { publish } from './cells.ts';
 import { loadSegment } from './descriptors.ts';
 import { isCanonical } from './page-table-entry.ts';
 import type { PvDomain } from './pv-domain.ts';
@@ -23,7 +24,7 @@ import type { PvVcpu } from './pv-vcpu.ts';
 
 const CLEARED = BOUNCE_CLEARS | RFLAGS_AC;
 /** In the flags word of HYPERVISOR_iret's frame: RCX and R11 are not to be restored. */
-const VGCF_in_syscall = 0x100n;
+export const VGCF_in_syscall = 0x100n;
 
 /** The longest frame is the failsafe one. */
 const frame = new BigUint64Array(11);
@@ -53,7 +54,7 @@ export function bounce64(pv: PvDomain, v: PvVcpu, bounce: Bounce, rip: bigint): 
   frame[words++] = rsp;
   frame[words++] = BigInt(ss);
 
-  const stack = (kernelMode ? rsp : v.state.kernelSp) & ~15n;
+  const stack = (kernelMode ? rsp : v.kernelSp) & ~15n;
   const top = BigInt.asUintN(64, stack - BigInt(8 * words));
   if (!kernelMode) v.toggleMode();
   if (!pv.abi.isGuestAddress(top) || !pv.copy.writeWords(v.state.kernelRoot, top, frameWords, 2 * words)) {
@@ -104,7 +105,10 @@ export function iret64(pv: PvDomain, v: PvVcpu): void {
   cpu.set('rcx', inSyscall ? rip : iretFrame[2]);
   cpu.set('r11', inSyscall ? restored : iretFrame[1]);
   v.vcpu.upcallMask = (rflags & RFLAGS_IF) === 0n;
-  v.state.nmiBlocked = false;
+  if (v.state.nmiBlocked) {
+    v.state.nmiBlocked = false;
+    publish(v);
+  }
   const code = Number(cs & 0xffffn) | SELECTOR_RPL;
   const stackSegment = Number(iretFrame[8] & 0xffffn) | SELECTOR_RPL;
   const loaded = loadReturnSegments(pv, v, code, stackSegment);

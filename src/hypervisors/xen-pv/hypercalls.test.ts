@@ -83,7 +83,7 @@ test('multicall runs its calls in order and stores each result', async () => {
   assert.equal(g.call(13, ARGUMENTS, 6), 0);
   const result = (i: number) => Number(BigInt.asIntN(64, g.entry(ARGUMENT_FRAME, 8 * i + 1)));
   assert.deepEqual([0, 1, 2, 3, 4, 5].map(result), [0, -ENOSYS, 0, -EINVAL, 0x40011, -ENOSYS]);
-  assert.equal(g.v.state.kernelSp, 0xffffffff80123450n);
+  assert.equal(g.v.kernelSp, 0xffffffff80123450n);
   assert.equal(g.cpu.read(page, 1, { user: true })?.length, 1);
   assert.equal(g.call(13, ARGUMENTS + 0x1000n * 1024n, 1), -EFAULT);
 });

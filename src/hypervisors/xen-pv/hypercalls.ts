@@ -1,11 +1,12 @@
 /** All hypercalls of a PV guest: what every guest of Xen has, and what only a PV guest needs. */
-import { EINVAL } from '../xen/constants.ts';
-import type { HypercallTable } from '../xen/hypercall.ts';
+import { __HYPERVISOR_physdev_op, __HYPERVISOR_vcpu_op, __HYPERVISOR_vm_assist, EINVAL } from '../xen/constants.ts';
+import type { HypercallEntry, HypercallTable } from '../xen/hypercall.ts';
 import { compatibleHypercalls } from '../xen/hypercalls/compatible.ts';
 import { physdev_op } from '../xen/hypercalls/physdev-op.ts';
 import { privilegedPv } from '../xen/hypercalls/privileged.ts';
 import { initialise, VCPUOP_initialise, VCPUOP_send_nmi, vcpu_op } from '../xen/hypercalls/vcpu-op.ts';
 import { commonHypercalls } from '../xen/hypercalls.ts';
+import { publish } from './cells.ts';
 import { cpuHypercalls } from './cpu-hypercalls.ts';
 import { initialisePv } from './initialise.ts';
 import { pvMemoryOp } from './memory-op.ts';
@@ -17,7 +18,7 @@ import type { PvDomain } from './pv-domain.ts';
  * @param differences what 32-bit guests have otherwise.
  */
 export function pvHypercalls(domain: () => PvDomain, differences: HypercallTable = {}): HypercallTable {
-  const table: HypercallTable = {
+  const table: Record<number, HypercallEntry> = {
     ...commonHypercalls(() => table),
     ...privilegedPv,
     ...physdev_op,
@@ -40,5 +41,21 @@ export function pvHypercalls(domain: () => PvDomain, differences: HypercallTable
     ),
     ...differences,
   };
+  for (const number of [__HYPERVISOR_vm_assist, __HYPERVISOR_vcpu_op, __HYPERVISOR_physdev_op])
+    table[number] = publishing(table[number]!, domain);
   return table;
+}
+
+/** `entry`, after which fast paths learn of what it may have changed for any processor. */
+function publishing(entry: HypercallEntry, domain: () => PvDomain): HypercallEntry {
+  const { run } = entry;
+  if (!run) throw new Error(`${entry.name} has no run`);
+  return {
+    ...entry,
+    run(call) {
+      const result = run(call);
+      for (const v of domain().vcpus) publish(v);
+      return result;
+    },
+  };
 }

@@ -11,6 +11,7 @@ import { DomainSlot } from '../xen/domain-slot.ts';
 import { requestShutdown } from '../xen/toolstack.ts';
 import { createBoot } from './boot.ts';
 import { createCpu } from './cpu.ts';
+import { fastPaths } from './fast-paths.ts';
 import { createIrq } from './irq.ts';
 import { createMmu } from './mmu.ts';
 import type { PvDomain } from './pv-domain.ts';
@@ -45,6 +46,10 @@ export const xenPv: HypervisorModule = {
       skip: {
         'an interrupt for some processors reaches these and no others':
           'processors send one another events, which have no vectors: see the tests in its folder and in xen-pvh',
+      },
+      fastPaths: fastPaths,
+      restored() {
+        for (const v of slot.built?.vcpus ?? []) v.attach();
       },
       requestShutdown: () => slot.built !== undefined && requestShutdown(slot.built.domain),
     });

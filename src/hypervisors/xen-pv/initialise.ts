@@ -11,6 +11,7 @@ import type { Vcpu } from '../xen/domain.ts';
 import type { Call } from '../xen/hypercall.ts';
 import { dropBaseptrs, newBaseptr, newUserBaseptr } from './baseptr.ts';
 import { RFLAGS_FIXED, RFLAGS_IF, RFLAGS_IOPL, RFLAGS_LOADABLE, RFLAGS_VM } from './bounce.ts';
+import { publish, publishHandlers } from './cells.ts';
 import { CR0, CR4, chooseCr4, EFER } from './control-registers.ts';
 import { setDebugRegister } from './debug-registers.ts';
 import { FIRST_RESERVED_GDT_ENTRY } from './descriptor-check.ts';
@@ -142,7 +143,7 @@ export function initialisePv(pv: PvDomain, call: Call, vcpu: Vcpu, argument: big
     return -EOPNOTSUPP;
   }
   if (!isAcceptable(context)) return -EINVAL;
-  v.state.kernelMode = context.inKernel;
+  v.inKernel = context.inKernel;
   const error = take(pv, v, context);
   if (error !== 0) {
     release(pv, v);
@@ -182,7 +183,7 @@ function release(pv: PvDomain, v: PvVcpu): void {
   setLdt(pv, v, 0n, 0);
   dropBaseptrs(pv, v);
   setGdt(pv, v, [], 0);
-  v.state.kernelMode = true;
+  v.inKernel = true;
 }
 
 const stackOf = (pv: PvDomain, v: PvVcpu, context: Context): Segment | undefined =>
@@ -199,18 +200,20 @@ function setEntryPoints(v: PvVcpu, context: Context): void {
     traps.address[i] = context.long(at + 8);
   }
   state.traps = traps;
-  state.kernelSs = v.guestSelector(context.word(KERNEL_SS));
-  state.kernelSp = context.long(KERNEL_SP);
+  v.kernelSs = v.guestSelector(context.word(KERNEL_SS));
+  v.kernelSp = context.long(KERNEL_SP);
   const masks = (flag: number) => (context.flags & flag) !== 0;
   const callback = (at: number, maskEvents: boolean) => ({ address: context.long(at), selector: 0, maskEvents });
   state.event = callback(EVENT_CALLBACK, true);
   state.failsafe = callback(FAILSAFE_CALLBACK, masks(VGCF_FAILSAFE_DISABLES_EVENTS));
   state.syscall64 = callback(SYSCALL_CALLBACK, masks(VGCF_SYSCALL_DISABLES_EVENTS));
   vcpu.state.iopl = Number((context.long(RFLAGS) & RFLAGS_IOPL) >> BigInt(IOPL_SHIFT));
+  publish(v);
+  publishHandlers(v);
 }
 
 function setRegisters(pv: PvDomain, v: PvVcpu, context: Context): void {
-  const { cpu, state } = v;
+  const { cpu } = v;
   // Paging comes last: what it needs stands already.
   cpu.set('efer', EFER);
   cpu.set('cr4', CR4);
@@ -234,7 +237,7 @@ function setRegisters(pv: PvDomain, v: PvVcpu, context: Context): void {
   const isNull = (at: number) => context.word(at) >>> 2 === 0;
   if (isNull(FS)) cpu.set('fsBase', context.long(FS_BASE));
   const bases = [context.long(GS_BASE_KERNEL), isNull(GS) ? context.long(GS_BASE_USER) : 0n] as const;
-  const [active, other] = state.kernelMode ? bases : bases.toReversed();
+  const [active, other] = v.inKernel ? bases : bases.toReversed();
   cpu.set('gsBase', active!);
   cpu.set('kernelGsBase', other!);
   for (const [i, name] of ORDER.entries()) cpu.set(name, context.long(GENERAL + 8 * i));

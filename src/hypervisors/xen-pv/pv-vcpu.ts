@@ -8,6 +8,7 @@ import type { State } from '../../state/state.ts';
 import { SELECTOR_RPL } from '../../x86/segments.ts';
 import type { Vcpu } from '../xen/domain.ts';
 import type { PvAbi } from './abi.ts';
+import { IN_KERNEL, initialCells, KERNEL_SP, KERNEL_SS, publish, publishHandlers, setCell64 } from './cells.ts';
 import { NO_FRAME } from './page-table-entry.ts';
 import type { Roots } from './roots.ts';
 
@@ -38,17 +39,12 @@ export const emptyTrapTable = (): TrapTable => ({
 });
 
 interface PvVcpuState {
-  /** The kernel of a 64-bit guest runs, not its user code. */
-  kernelMode: boolean;
+  /** What fast paths work on: cells.ts. It is the processor's own cells. */
+  cells: Uint32Array;
   /** Frame of the root of the kernel; NO_FRAME: none yet, so that no address means anything. */
   kernelRoot: number;
   /** Frame of the root of a 64-bit guest's user code; 0: none, and no way to user mode. */
   userRoot: number;
-  /**
-   * HYPERVISOR_stack_switch: where bounces from user mode push. Those of a 64-bit guest load the flat segment instead.
-   */
-  kernelSs: number;
-  kernelSp: bigint;
   traps: TrapTable;
   event: Callback;
   failsafe: Callback;
@@ -91,12 +87,10 @@ export class PvVcpu {
     this.cpu = vcpu.cpu;
     this.abi = abi;
     this.#roots = roots;
-    this.state = vcpu.domain.states.state(`vcpu/${vcpu.id}/pv`, 2, () => ({
-      kernelMode: true,
+    this.state = vcpu.domain.states.state(`vcpu/${vcpu.id}/pv`, 3, () => ({
+      cells: initialCells(abi),
       kernelRoot: NO_FRAME,
       userRoot: 0,
-      kernelSs: abi.kernelStack.selector,
-      kernelSp: 0n,
       traps: emptyTrapTable(),
       event: unregistered(),
       failsafe: unregistered(),
@@ -115,16 +109,50 @@ export class PvVcpu {
       loggedPorts: new Set(),
       xcr0Supported: 3n,
     }));
+    this.attach();
+  }
+
+  /** Puts the cells where fast paths find them: at the start, and after the states have been replaced. */
+  attach(): void {
+    const { cells } = this.cpu;
+    if (cells === this.state.cells) return;
+    cells.set(this.state.cells);
+    this.state.cells = cells;
+    publish(this);
+    publishHandlers(this);
+  }
+
+  /** The kernel of a 64-bit guest runs, not its user code. */
+  get inKernel(): boolean {
+    return this.state.cells[IN_KERNEL] !== 0;
+  }
+  set inKernel(on: boolean) {
+    this.state.cells[IN_KERNEL] = on ? 1 : 0;
+  }
+  /**
+   * HYPERVISOR_stack_switch: where bounces from user mode push. Those of a 64-bit guest load the flat segment instead.
+   */
+  get kernelSs(): number {
+    return this.state.cells[KERNEL_SS]!;
+  }
+  set kernelSs(selector: number) {
+    this.state.cells[KERNEL_SS] = selector;
+  }
+  get kernelSp(): bigint {
+    return (BigInt(this.state.cells[KERNEL_SP + 1]!) << 32n) | BigInt(this.state.cells[KERNEL_SP]!);
+  }
+  set kernelSp(address: bigint) {
+    setCell64(this.state.cells, KERNEL_SP, address);
   }
 
   /** The guest's kernel runs, not its user code. */
   get kernelMode(): boolean {
-    return this.abi.kernelRing === 3 ? this.state.kernelMode : this.cpu.cpl === this.abi.kernelRing;
+    return this.abi.kernelRing === 3 ? this.inKernel : this.cpu.cpl === this.abi.kernelRing;
   }
 
   /** The frame of the root that the guest's code runs with. */
   get root(): number {
-    return this.state.kernelMode ? this.state.kernelRoot : this.state.userRoot;
+    return this.inKernel ? this.state.kernelRoot : this.state.userRoot;
   }
 
   /** `selector` as the guest may have it: for no ring inside that of its kernel. */
@@ -156,8 +184,8 @@ export class PvVcpu {
 
   /** From kernel to user mode of a 64-bit guest or back: the other page tables, the other GS base. */
   toggleMode(): void {
-    const { cpu, state } = this;
-    state.kernelMode = !state.kernelMode;
+    const { cpu } = this;
+    this.inKernel = !this.inKernel;
     const active = cpu.get('gsBase');
     cpu.set('gsBase', cpu.get('kernelGsBase'));
     cpu.set('kernelGsBase', active);

@@ -60,7 +60,7 @@ test('an exception in the kernel is pushed on its own stack, aligned down to 16'
 
 test('an exception in user code switches stack, page tables and GS base, and shows itself by its privilege level', async () => {
   const g = await inUserMode();
-  assert.equal(g.v.state.kernelMode, false);
+  assert.equal(g.v.inKernel, false);
   assert.equal(g.cpu.get('cr3'), BigInt(FREE + 50) << 12n);
   assert.equal(g.cpu.get('gsBase'), 0x2222n);
   assert.equal(g.v.vcpu.upcallMask, false, 'iret loads the mask from IF');
@@ -70,7 +70,7 @@ test('an exception in user code switches stack, page tables and GS base, and sho
   g.v.state.traps.address[14] = HANDLER;
   g.v.state.traps.flags[14] = 4;
   g.exception({ vector: 14, code: 6, address: 0x400000n });
-  assert.equal(g.v.state.kernelMode, true);
+  assert.equal(g.v.inKernel, true);
   assert.equal(g.cpu.get('gsBase'), 0x1111n);
   assert.equal(g.cpu.get('rsp'), KERNEL_STACK - 64n);
   assert.deepEqual(frame(g, 8).slice(2), [6n, 0x400000n, 0xe033n, 0x202n, 0x7000n, 0xe02bn]);
@@ -113,7 +113,7 @@ test('iret in the kernel keeps the mode, and its flags cannot give privileges', 
     ss: 0xe02bn,
     inSyscall: true,
   });
-  assert.equal(g.v.state.kernelMode, true);
+  assert.equal(g.v.inKernel, true);
   assert.equal(g.cpu.get('cr3'), root);
   assert.equal(g.cpu.get('flags') & 0x23000n, 0n, 'no IOPL, no VM');
   assert.equal(g.cpu.get('flags') & IF, IF);

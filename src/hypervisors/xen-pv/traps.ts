@@ -7,6 +7,7 @@ import { CR0_TS, DR6_BS } from '../../x86/control.ts';
 import * as vectors from '../../x86/vectors.ts';
 import { hypercall } from '../xen/hypercalls.ts';
 import { type Bounce, bounce, RFLAGS_TF } from './bounce.ts';
+import { publish } from './cells.ts';
 import type { PvDomain } from './pv-domain.ts';
 import type { PvVcpu } from './pv-vcpu.ts';
 
@@ -113,6 +114,7 @@ export function deliverPending(pv: PvDomain, v: PvVcpu): boolean {
     v.state.nmiPending = false;
     v.state.nmiBlocked = true;
     const { address, selector } = v.state.nmi;
+    publish(v);
     bounce(pv, v, { what: 'NMI', address, selector, maskEvents: true });
     delivered = true;
   }

@@ -93,6 +93,6 @@ test('only kernel writes to present pages that are L1 tables are done', async ()
   assert.equal(g.pageFault(0xffff800000000000n, WRITE_TO_PRESENT), false, 'the m2p');
   assert.equal(g.pageFault(0x800000000000n, WRITE_TO_PRESENT), false, 'no address at all');
   assert.equal(g.call(14, table, address(FREE + 3) | P, 2), 0);
-  g.v.state.kernelMode = false;
+  g.v.inKernel = false;
   assert.equal(write(0, 0n), false, 'user mode');
 });

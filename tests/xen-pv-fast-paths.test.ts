@@ -1,0 +1,313 @@
+/**
+ * A PV guest's fast paths beside the ops that they stand for: from whatever state of processor, stacks, descriptors and cells,
+ * one instruction with and without them leaves the same behind, in RAM, in registers and in what the hypervisor knows.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseKernel } from '../src/boot/image.ts';
+import { FakeProcessor, fakeContext } from '../src/conformance/fake-processor.ts';
+import { createRandom } from '../src/conformance/random.ts';
+import { tinyKernel } from '../src/conformance/tiny-elf.ts';
+import { ManualClock } from '../src/devices/manual-clock.ts';
+import { Engine, type EngineEnvironment } from '../src/engine/engine.ts';
+import { EngineProcessor } from '../src/engine/processor.ts';
+import { ACCESS_QUIET, ACCESS_WRITE } from '../src/engine/x86/access.ts';
+import { ELEMENTS, readElement, writeElement } from '../src/engine/x86/registers.ts';
+import { state } from '../src/engine/x86/state.ts';
+import { createLog } from '../src/host/log.ts';
+import { VMASST_TYPE_architectural_iopl } from '../src/hypervisors/xen/constants.ts';
+import { DomainSlot } from '../src/hypervisors/xen/domain-slot.ts';
+import { createCpu } from '../src/hypervisors/xen-pv/cpu.ts';
+import { buildDomain } from '../src/hypervisors/xen-pv/domain-builder.ts';
+import { fastPaths } from '../src/hypervisors/xen-pv/fast-paths.ts';
+import { createIrq } from '../src/hypervisors/xen-pv/irq.ts';
+import { createMmu } from '../src/hypervisors/xen-pv/mmu.ts';
+import type { PvDomain } from '../src/hypervisors/xen-pv/pv-domain.ts';
+import type { Exception, RegisterName, SegmentName } from '../src/paravirt/processor.ts';
+
+const MEMORY = 16 << 20;
+const BASE = 0xffffffff80000000n;
+/** Frames that nothing uses, some of them mapped. */
+const [CODE, STACK, USER_STACK, GDT] = [0x30, 0x34, 0x38, 0x3c];
+const USER_L4 = 0x500;
+const at = (frame: number, offset = 0): bigint => BASE + BigInt(frame * 4096 + offset);
+const HANDLER = at(0x40, 0x10);
+const NOWHERE = 0x4000_0000n;
+const SYSCALL = [0x0f, 0x05];
+/** MOV AL, [RBX] and MOV [RBX], AL */
+const LOAD = [0x8a, 0x03];
+const STORE = [0x88, 0x03];
+const INSTRUCTIONS = { syscall: SYSCALL, load: LOAD, store: STORE };
+const COMPARED = ELEMENTS.filter(
+  ({ role, field }) => (role === 'architecture' || role === 'derived' || field === 'FAULT') && field !== 'FLAT',
+);
+const kernel = parseKernel(tinyKernel([0xf4]));
+
+class Guest {
+  readonly engine = new Engine(MEMORY, { jit: false });
+  readonly processor: EngineProcessor;
+  readonly fake = new FakeProcessor({ memory: 4096 });
+  pv!: PvDomain;
+  /** Ops that were asked. */
+  asked: Record<string, number> = {};
+  killed = '';
+  ram!: Uint8Array;
+  registers!: [number, bigint][];
+
+  constructor() {
+    const clock = new ManualClock();
+    const tsc = { read: () => 0n, at: () => 0n, frequency: 1e9 };
+    const kill = (reason: string) => void (this.killed ||= reason);
+    this.processor = new EngineProcessor(this.engine.vcpu, { clock, log: createLog(), tsc, kill, request: kill });
+  }
+
+  async begin(): Promise<this> {
+    const { engine, processor } = this;
+    const { cpu } = engine;
+    const context = { ...fakeContext(this.fake), cpus: [processor], memory: engine.memory };
+    const request = {
+      image: await kernel,
+      initrd: undefined,
+      commandLine: '',
+      memory: engine.memory,
+      log: createLog(),
+    };
+    const { pv, entry } = buildDomain(request, context);
+    this.pv = pv;
+    const slot = new DomainSlot<PvDomain>();
+    slot.built = pv;
+    const count =
+      <A extends unknown[], R>(name: string, op: unknown) =>
+      (...told: A): R => {
+        this.asked[name] = (this.asked[name] ?? 0) + 1;
+        return (op as (cpu: EngineProcessor, ...told: A) => R)(processor, ...told);
+      };
+    const irq = createIrq(context, slot);
+    const environment: Partial<EngineEnvironment> = {
+      syscall: count('cpu.syscall', createCpu(context, slot).syscall),
+      pageFault: count('mmu.pageFault', createMmu(context, slot).pageFault),
+      exception: count<[Exception], boolean>('irq.exception', irq.exception),
+      interruptPending: () => false,
+      boundary() {},
+      tripleFault() {},
+    };
+    engine.environment = environment as EngineEnvironment;
+    cpu.environment = engine.environment;
+    for (const name of ['efer', 'cr4', 'cr3', 'cr0'] as const) processor.set(name, entry.registers[name]!);
+    for (const [name, value] of Object.entries(entry.registers)) processor.set(name as RegisterName, value!);
+    for (const [name, value] of Object.entries(entry.segments)) processor.setSegment(name as SegmentName, value!);
+    processor.switchRoot(entry.registers.cr3!);
+    engine.vcpu.native = { exceptions: false, syscalls: false };
+    engine.core.installPaths(fastPaths);
+    this.#prepare();
+    this.ram = engine.memory.bytes.slice();
+    this.registers = ELEMENTS.flatMap((element, i) =>
+      element.role === 'architecture' ? [[i, readElement(cpu, element)] as [number, bigint]] : [],
+    );
+    return this;
+  }
+
+  /** A GDT, a root for programs, and entry points. */
+  #prepare(): void {
+    const { pv, engine } = this;
+    const { memory } = engine;
+    const v = pv.vcpus[0]!;
+    Object.values(INSTRUCTIONS).forEach((bytes, i) => memory.copyIn(CODE * 4096 + 16 * i, Uint8Array.from(bytes)));
+    const { kernelRoot } = v.state;
+    memory.copyIn(USER_L4 * 4096, memory.copyOut(kernelRoot * 4096, 2048));
+    memory.write64(USER_L4 * 4096 + 511 * 8, memory.read64(kernelRoot * 4096 + 511 * 8));
+    v.state.traps.address[14] = HANDLER;
+    v.state.syscall64.address = HANDLER + 64n;
+    v.state.gdtFrames = [GDT];
+    v.state.gdtEntries = 8;
+    v.state.userRoot = USER_L4;
+    for (const [i, value] of [0n, 0n, 0xaffb000000ffffn, 0xcff3000000ffffn, 0xcffb000000ffffn].entries())
+      memory.write64(GDT * 4096 + 8 * i, value);
+    pv.area.setGdtPage(0, 0, GDT);
+    v.state.cells = v.state.cells.slice();
+    v.attach();
+  }
+
+  /** Does `change`, which makes a state, then one instruction; what it has left. */
+  run(change: (guest: Guest) => Setting, fast: boolean): Outcome {
+    const { engine, pv } = this;
+    const { cpu, memory, vcpu } = engine;
+    memory.bytes.set(this.ram);
+    for (const [i, value] of this.registers) writeElement(cpu, ELEMENTS[i]!, value);
+    const v = pv.vcpus[0]!;
+    v.inKernel = true;
+    this.killed = '';
+    this.asked = {};
+    engine.tlb.flushAll();
+    v.loadRoot();
+    const before = engine.core.pathCounts;
+    const { instruction, warm } = change(this);
+    v.state.cells = v.state.cells.slice();
+    v.attach();
+    // What the TLB has of the kernel's stack, and of what the instruction itself is: all, or less.
+    const { inKernel } = v;
+    for (const [root, linear, access] of warm) {
+      this.processor.switchRoot(BigInt(root) << 12n);
+      cpu.functions.walk(linear, access | ACCESS_QUIET);
+    }
+    v.inKernel = inKernel;
+    v.loadRoot();
+    cpu.rip = at(CODE, 16 * Object.keys(INSTRUCTIONS).indexOf(instruction));
+    vcpu.paths = { exceptions: fast, syscalls: fast };
+    const executed = engine.instructions;
+    engine.step();
+    const asked = { ...this.asked };
+    let answered = 0;
+    for (const [i, { operation, count }] of engine.core.pathCounts.entries()) {
+      const more = count - before[i]!.count;
+      if (more) asked[operation] = (asked[operation] ?? 0) + more;
+      answered += more;
+    }
+    return {
+      answered,
+      ram: Buffer.from(memory.bytes),
+      text: JSON.stringify(
+        {
+          fields: COMPARED.map(element => `${element.name} ${readElement(cpu, element).toString(16)}`),
+          rip: cpu.rip.toString(16),
+          flags: cpu.flags.toString(16),
+          spent: engine.instructions - executed,
+          deliveries: cpu.get32(state.DELIVERIES) > 0,
+          last: engine.recent.at(-1)?.replace(/instruction \d+/, ''),
+          killed: this.killed,
+          asked,
+          xen: v.state,
+          space: engine.tlb.space,
+          iopl: v.vcpu.state.iopl,
+        },
+        (_, value) => (typeof value === 'bigint' ? value.toString(16) : value),
+        1,
+      ),
+    };
+  }
+}
+
+interface Setting {
+  instruction: keyof typeof INSTRUCTIONS;
+  warm: [root: number, linear: bigint, access: number][];
+}
+interface Outcome {
+  /** Ops that fast paths have answered. */
+  answered: number;
+  ram: Buffer;
+  text: string;
+}
+
+type Random = ReturnType<typeof createRandom>;
+
+/** A state that is ordinary but for what the dice say. */
+function settingOf(random: Random): (guest: Guest) => Setting {
+  const odds = (n: number) => random.below(n) === 0;
+  const kind = random.of(['system call', 'iret', 'stack_switch', 'set_segment_base', 'load', 'load', 'store'] as const);
+  const isFault = kind === 'load' || kind === 'store';
+  const user = kind === 'system call' || (isFault && random.below(2) === 0);
+  const flags = BigInt(2 | 0x200 | (random.below(0x400000) & 0x40cd5));
+  const registers: [RegisterName, bigint][] = (
+    ['rax', 'rcx', 'rdx', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11'] as const
+  ).map(name => [name, random.next64()]);
+  const sp = odds(6)
+    ? random.of([at(STACK, 8), at(STACK, 4096 + 20), NOWHERE, 1n << 62n, XEN, 0n])
+    : at(STACK, 0x800 + random.below(1024));
+  const rsp = odds(8)
+    ? random.of([at(STACK, 4072), NOWHERE, XEN + 64n, at(USER_STACK, 3)])
+    : at(USER_STACK, 8 * random.below(400));
+  const bits = [random.below(3) === 0 ? 1 : 0, random.below(2)];
+  const masks = [odds(2), odds(3)];
+  const noHandler = odds(12) ? random.of([0n, 1n << 47n]) : undefined;
+  const nmi = odds(12);
+  const assist = odds(2);
+  const iopl = odds(3) ? random.below(4) : 0;
+  const userRoot = odds(8) ? 0 : USER_L4;
+  const cold = odds(6) ? random.below(4) : -1;
+  const descriptor: [number, bigint] | undefined = odds(4)
+    ? [random.of([2, 3]), random.of([0xaffb000000ffffn, 0xcff3000000ffffn]) ^ (1n << BigInt(random.below(64)))]
+    : undefined;
+  const address = odds(6)
+    ? random.of([XEN, XEN + 0x20000010000n, at(CODE), 1n << 50n])
+    : NOWHERE + BigInt(random.below(8192));
+  const [base, which] = [
+    random.of([0n, random.next64(), BigInt(random.below(1 << 20)) << 16n, at(3)]),
+    BigInt(random.below(6)),
+  ];
+  const selectors = random.below(3)
+    ? [random.of([0x10, 0x13, 0xe033]), random.of([0x18, 0x1b, 0xe02b])]
+    : [random.below(0x48), random.below(0x48)];
+  const loaded = random.below(0x400000) & (odds(5) ? -1 : ~0x3100);
+  const frame = [
+    random.next64(),
+    random.next64(),
+    random.next64(),
+    BigInt(random.of([0, 0x100])),
+    odds(10) ? 1n << 47n : at(CODE, random.below(4096)),
+    BigInt(selectors[0]!),
+    BigInt(loaded),
+    random.next64(),
+    BigInt(selectors[1]!),
+  ];
+  return guest => {
+    const { pv, processor, engine } = guest;
+    const { memory } = engine;
+    const v = pv.vcpus[0]!;
+    for (const [name, value] of registers) processor.set(name, value);
+    processor.set('rbx', address);
+    processor.set('rsp', rsp);
+    processor.set('gsBase', at(1));
+    processor.set('kernelGsBase', at(2));
+    processor.set('flags', flags);
+    v.kernelSp = sp;
+    v.state.userRoot = userRoot || (user ? USER_L4 : 0);
+    v.state.syscall64.address = noHandler ?? HANDLER + 64n;
+    v.state.traps.address[14] = noHandler ?? HANDLER;
+    v.state.syscall64.maskEvents = masks[0]!;
+    v.state.traps.flags[14] = masks[1] ? 4 : 0;
+    v.state.nmiBlocked = nmi;
+    v.vcpu.state.iopl = iopl;
+    v.vcpu.domain.state.assists.clear();
+    if (assist) v.vcpu.domain.state.assists.add(VMASST_TYPE_architectural_iopl);
+    v.inKernel = !user;
+    memory.write8(v.vcpu.info, bits[0]!);
+    memory.write8(v.vcpu.info + 1, bits[1]!);
+    if (descriptor) memory.write64(GDT * 4096 + 8 * descriptor[0], descriptor[1]);
+    const number = { iret: 23n, stack_switch: 3n, set_segment_base: 25n }[kind as string];
+    if (number !== undefined) processor.set('rax', number);
+    if (kind === 'set_segment_base') {
+      processor.set('rdi', which);
+      processor.set('rsi', base);
+    }
+    if (kind === 'iret') {
+      const offset = Number(rsp - BASE);
+      if (offset > 0 && offset < MEMORY - 4096)
+        for (const [i, word] of frame.entries()) memory.write64(offset + 8 * i, word);
+    }
+    const warm: Setting['warm'] = [];
+    if (cold !== 0) warm.push([v.state.kernelRoot, sp - 1n, ACCESS_WRITE]);
+    if (cold !== 1 && rsp !== NOWHERE)
+      warm.push([v.state.kernelRoot, rsp - 1n, ACCESS_WRITE], [v.state.kernelRoot, rsp, 0]);
+    if (cold !== 2 && userRoot) warm.push([USER_L4, at(CODE), 0]);
+    return { instruction: isFault ? kind : 'syscall', warm };
+  };
+}
+const XEN = 0xffff800000000000n;
+
+test('ordinary cases are answered, and from any state the same is left with and without the fast paths', async () => {
+  const [one, other] = [await new Guest().begin(), await new Guest().begin()];
+  const random = createRandom(17n);
+  const answered = new Map<number, number>();
+  for (let i = 0; i < 250; i++) {
+    const setting = settingOf(random);
+    const quick = one.run(setting, true);
+    const slow = other.run(setting, false);
+    assert.equal(slow.answered, 0);
+    assert.equal(quick.text, slow.text, `case ${i}`);
+    const differs = quick.ram.compare(slow.ram) === 0 ? -1 : quick.ram.findIndex((byte, n) => byte !== slow.ram[n]);
+    assert.equal(differs, -1, `case ${i}: RAM at 0x${differs.toString(16)}`);
+    answered.set(quick.answered, (answered.get(quick.answered) ?? 0) + 1);
+  }
+  // A system call or a hypercall is one op, a page fault two.
+  assert.ok(answered.get(1)! > 30 && answered.get(2)! > 15, JSON.stringify([...answered]));
+});
