@@ -26,6 +26,7 @@ const ALLOWED: Readonly<Record<string, string>> = {
   'src/hypervisors/xen/domain-slot.ts built': 'set once, when the domain is built',
   'src/hypervisors/xen/hypercall.ts unfinished': 'of an object that lives as long as one call',
   'src/hypervisors/xen-pv/pv-vcpu.ts stepping': 'true only within one call of stepWithWritable',
+  'src/hypervisors/xen-pv/page-types.ts onLinearEntries': 'wiring, set when the domain is built',
   'src/hypervisors/xen-pv/layout.ts next': 'a position while the domain is being laid out',
   'src/devices/manual-clock.ts high': 'a test reads it',
   'src/devices/manual-clock.ts edges': 'a test reads it',

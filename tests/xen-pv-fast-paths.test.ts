@@ -17,6 +17,7 @@ import { state } from '../src/engine/x86/state.ts';
 import { createLog } from '../src/host/log.ts';
 import { VMASST_TYPE_architectural_iopl } from '../src/hypervisors/xen/constants.ts';
 import { DomainSlot } from '../src/hypervisors/xen/domain-slot.ts';
+import { LINEAR_ENTRIES } from '../src/hypervisors/xen-pv/cells.ts';
 import { createCpu } from '../src/hypervisors/xen-pv/cpu.ts';
 import { buildDomain } from '../src/hypervisors/xen-pv/domain-builder.ts';
 import { fastPaths } from '../src/hypervisors/xen-pv/fast-paths.ts';
@@ -28,7 +29,7 @@ import type { Exception, RegisterName, SegmentName } from '../src/paravirt/proce
 const MEMORY = 16 << 20;
 const BASE = 0xffffffff80000000n;
 /** Frames that nothing uses, some of them mapped. */
-const [CODE, STACK, USER_STACK, GDT] = [0x30, 0x34, 0x38, 0x3c];
+const [CODE, STACK, USER_STACK, GDT, ARGUMENTS] = [0x30, 0x34, 0x38, 0x3c, 0x3e];
 const USER_L4 = 0x500;
 const at = (frame: number, offset = 0): bigint => BASE + BigInt(frame * 4096 + offset);
 const HANDLER = at(0x40, 0x10);
@@ -203,7 +204,16 @@ type Random = ReturnType<typeof createRandom>;
 /** A state that is ordinary but for what the dice say. */
 function settingOf(random: Random): (guest: Guest) => Setting {
   const odds = (n: number) => random.below(n) === 0;
-  const kind = random.of(['system call', 'iret', 'stack_switch', 'set_segment_base', 'load', 'load', 'store'] as const);
+  const kind = random.of([
+    'system call',
+    'iret',
+    'stack_switch',
+    'set_segment_base',
+    'mmuext_op',
+    'load',
+    'load',
+    'store',
+  ] as const);
   const isFault = kind === 'load' || kind === 'store';
   const user = kind === 'system call' || (isFault && random.below(2) === 0);
   const flags = BigInt(2 | 0x200 | (random.below(0x400000) & 0x40cd5));
@@ -234,6 +244,13 @@ function settingOf(random: Random): (guest: Guest) => Setting {
     random.of([0n, random.next64(), BigInt(random.below(1 << 20)) << 16n, at(3)]),
     BigInt(random.below(6)),
   ];
+  const flush = [
+    random.below(24),
+    odds(6) ? random.below(4) : 1,
+    odds(8) ? 1 : 0,
+    odds(6) ? random.below(1 << 20) : 0x7ff0,
+  ];
+  const linear = odds(6) ? 1 : 0;
   const selectors = random.below(3)
     ? [random.of([0x10, 0x13, 0xe033]), random.of([0x18, 0x1b, 0xe02b])]
     : [random.below(0x48), random.below(0x48)];
@@ -273,11 +290,21 @@ function settingOf(random: Random): (guest: Guest) => Setting {
     memory.write8(v.vcpu.info, bits[0]!);
     memory.write8(v.vcpu.info + 1, bits[1]!);
     if (descriptor) memory.write64(GDT * 4096 + 8 * descriptor[0], descriptor[1]);
-    const number = { iret: 23n, stack_switch: 3n, set_segment_base: 25n }[kind as string];
+    const number = { iret: 23n, stack_switch: 3n, set_segment_base: 25n, mmuext_op: 26n }[kind as string];
     if (number !== undefined) processor.set('rax', number);
     if (kind === 'set_segment_base') {
       processor.set('rdi', which);
       processor.set('rsi', base);
+    }
+    v.state.cells[LINEAR_ENTRIES] = 0;
+    if (kind === 'mmuext_op') {
+      processor.set('rdi', at(ARGUMENTS, 8));
+      processor.set('rsi', BigInt(flush[1]!));
+      processor.set('rdx', flush[2] ? at(ARGUMENTS, 64) : 0n);
+      processor.set('r10', BigInt(flush[3]!));
+      memory.write64(ARGUMENTS * 4096 + 8, BigInt(flush[0]!));
+      memory.write64(ARGUMENTS * 4096 + 16, at(CODE));
+      v.state.cells[LINEAR_ENTRIES] = linear;
     }
     if (kind === 'iret') {
       const offset = Number(rsp - BASE);
@@ -288,6 +315,7 @@ function settingOf(random: Random): (guest: Guest) => Setting {
     if (cold !== 0) warm.push([v.state.kernelRoot, sp - 1n, ACCESS_WRITE]);
     if (cold !== 1 && rsp !== NOWHERE)
       warm.push([v.state.kernelRoot, rsp - 1n, ACCESS_WRITE], [v.state.kernelRoot, rsp, 0]);
+    if (cold !== 3) warm.push([v.state.kernelRoot, at(ARGUMENTS), 0]);
     if (cold !== 2 && userRoot) warm.push([USER_L4, at(CODE), 0]);
     return { instruction: isFault ? kind : 'syscall', warm };
   };

@@ -36,6 +36,9 @@ export const SYSCALL_MASKS = 16;
 export const PAGE_FAULT_MASKS = 17;
 export const PAGE_FAULT_ADDRESS = 18;
 
+/** How many entries of live tables point to their own table: then a request to flush means something. */
+export const LINEAR_ENTRIES = 20;
+
 /** In a trap's flags: entering sets evtchn_upcall_mask. */
 const TI_MASK_EVENTS = 4;
 const DESCRIPTORS_PER_PAGE = 512;

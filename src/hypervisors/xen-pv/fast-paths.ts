@@ -21,7 +21,13 @@ import {
 import { TF } from '../../x86/flags.ts';
 import { SELECTOR_RPL, SELECTOR_TI } from '../../x86/segments.ts';
 import { PAGE_FAULT_ID, PAGE_FAULT_P, PAGE_FAULT_RSVD, PAGE_FAULT_US, PAGE_FAULT_WR, PF } from '../../x86/vectors.ts';
-import { __HYPERVISOR_iret, __HYPERVISOR_set_segment_base, __HYPERVISOR_stack_switch } from '../xen/constants.ts';
+import {
+  __HYPERVISOR_iret,
+  __HYPERVISOR_mmuext_op,
+  __HYPERVISOR_set_segment_base,
+  __HYPERVISOR_stack_switch,
+  DOMID_SELF,
+} from '../xen/constants.ts';
 import { layout64 } from '../xen/shared-info.ts';
 import { abi64, FLAT_RING3_CS64, FLAT_RING3_SS32 } from './abi64.ts';
 import {
@@ -37,6 +43,12 @@ import {
 import * as cells from './cells.ts';
 import { SEGBASE_FS, SEGBASE_GS_KERNEL, SEGBASE_GS_USER, SEGBASE_GS_USER_SEL } from './cpu-hypercalls.ts';
 import { VGCF_in_syscall } from './frames64.ts';
+import {
+  MMUEXT_INVLPG_ALL,
+  MMUEXT_INVLPG_LOCAL,
+  MMUEXT_TLB_FLUSH_ALL,
+  MMUEXT_TLB_FLUSH_LOCAL,
+} from './mmu-hypercalls.ts';
 
 /** Xen's part of the address space: a guest has nothing there to push or to fault on. */
 const XEN_AREA_START = 0xffff800000000000n;
@@ -263,6 +275,7 @@ function hypercall(path: PathCode, next: Value): void {
       const calls: [number: number, call: () => void][] = [
         [__HYPERVISOR_stack_switch, () => stackSwitch(path)],
         [__HYPERVISOR_set_segment_base, () => setSegmentBase(path)],
+        [__HYPERVISOR_mmuext_op, () => flush(path)],
       ];
       code.block(done => {
         for (const [known, call] of calls)
@@ -311,6 +324,21 @@ function setSegmentBase(path: PathCode): void {
   code.when(code.eq(which, SEGBASE_FS), () => path.set('fsBase', base));
   code.when(code.eq(which, SEGBASE_GS_USER), () => path.set('kernelGsBase', base));
   code.when(code.eq(which, SEGBASE_GS_KERNEL), () => path.set('gsBase', base));
+}
+
+/** HYPERVISOR_mmuext_op of one operation of the caller's that flushes: what there was to flush is flushed already (tlb.ts). */
+function flush(path: PathCode): void {
+  const { code } = path;
+  const lower = (register: 'rsi' | 'r10') => code.narrow(path.get(register));
+  path.refuseIf(code.either(code.ne(lower('rsi'), 1), code.ne(lower('r10'), DOMID_SELF)));
+  path.refuseIf(code.ne(path.get('rdx'), 0));
+  const list = path.get('rdi');
+  refuseUnlessGuests(path, list);
+  const command = code.fetch('i32.load', path.reach(list, abi64.mmuextSize, 'read'));
+  const flushes = [MMUEXT_TLB_FLUSH_LOCAL, MMUEXT_INVLPG_LOCAL, MMUEXT_TLB_FLUSH_ALL, MMUEXT_INVLPG_ALL];
+  const bits = flushes.reduce((sum, each) => sum | (1 << each), 0);
+  path.refuseIf(code.either(code.gtu(command, 31), code.no(code.and(code.shr(code.i32(bits), command), 1))));
+  path.refuseIf(path.cell(cells.LINEAR_ENTRIES));
 }
 
 /** HYPERVISOR_iret, to 64-bit code. */

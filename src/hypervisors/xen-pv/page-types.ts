@@ -51,6 +51,8 @@ export class PageTypes {
   /** Contents of the entries that are Xen's, low and high halves in turn. */
   readonly #xenSlots: Uint32Array;
   readonly #state: State<{ linearEntries: number }>;
+  /** Hears of a change of `linearEntries`. */
+  onLinearEntries: (count: number) => void = () => {};
 
   /** `xenSlots`: what every table of the type that has entries of Xen's gets there. */
   constructor(states: States, info: PageInfo, tlb: Tlb, xenSlots: Uint32Array, abi: PvAbi) {
@@ -66,6 +68,11 @@ export class PageTypes {
   /** Entries of live tables that point to their own table. Their translations follow no rule: see PageUpdates. */
   get linearEntries(): number {
     return this.#state.linearEntries;
+  }
+
+  #countLinearEntries(more: number): void {
+    this.#state.linearEntries += more;
+    this.onLinearEntries(this.#state.linearEntries);
   }
 
   /**
@@ -163,7 +170,7 @@ export class PageTypes {
     if (frame === table && !holdsXen) {
       // A linear page table: readable through itself as if it were one level lower, never writable.
       if (low & PTE_RW) return -EINVAL;
-      this.#state.linearEntries++;
+      this.#countLinearEntries(1);
       return 0;
     }
     if (frame === NO_FRAME) return -EINVAL;
@@ -181,7 +188,7 @@ export class PageTypes {
   putTable(table: number, index: number, low: number, high: number): void {
     const frame = frameOf(low, high);
     if (frame === table) {
-      this.#state.linearEntries--;
+      this.#countLinearEntries(-1);
       return;
     }
     const { info } = this;

@@ -14,6 +14,7 @@ import {
 import { Domain, type DomainKind, type Vcpu } from '../xen/domain.ts';
 import type { HypercallTable } from '../xen/hypercall.ts';
 import type { PvAbi } from './abi.ts';
+import { LINEAR_ENTRIES } from './cells.ts';
 import { mapGrant, unmapGrant } from './grant-entries.ts';
 import { GuestCopy } from './guest-copy.ts';
 import { pvHypercalls } from './hypercalls.ts';
@@ -72,6 +73,9 @@ export class PvDomain {
     this.updates = new PageUpdates(this.types);
     this.copy = new GuestCopy(context.memory, this.info.words, abi);
     this.vcpus = domain.vcpus.map(vcpu => new PvVcpu(vcpu, abi, this.roots));
+    this.types.onLinearEntries = count => {
+      for (const { state } of this.vcpus) state.cells[LINEAR_ENTRIES] = count;
+    };
     for (const { address } of [domain.sharedInfo, ...domain.grants.frames])
       this.info.shareWithGuest(address >>> PAGE_SHIFT);
   }
