@@ -23,9 +23,11 @@ import { createFinder } from '../matrix/found.ts';
 import { createMemoryDisk } from '../matrix/memory-disk.ts';
 import { createPhaseTracker } from '../matrix/phases.ts';
 import { type CellResult, type Cost, cellWithoutBoot, emptyCounts, NO_COST } from '../matrix/result.ts';
+import { testSockets } from '../matrix/test-network.ts';
 import { DISK_LABEL, DISK_SIZE } from '../matrix/test-script.ts';
 import { createTestWatch } from '../matrix/test-watch.ts';
 import { judge } from '../matrix/verdict.ts';
+import { userNetwork } from '../net/user-network.ts';
 import { PluginError } from '../plugins/guard.ts';
 import type { Topology } from '../x86/topology.ts';
 import { createConsoleWatch } from './console-watch.ts';
@@ -243,7 +245,10 @@ async function boot(
       hypervisor: trace ? traced(module, trace.add) : module,
       clock: spec.clock === 'host' ? hostClock : 'virtual',
       console: { write: reader.write, onInput() {} },
-      disks: spec.builtIn ? [createMemoryDisk('matrix', DISK_SIZE, DISK_LABEL)] : [],
+      ...(spec.builtIn && {
+        disks: [createMemoryDisk('matrix', DISK_SIZE, DISK_LABEL)],
+        backEnds: { networks: [await userNetwork({ sockets: testSockets(), hostLoopback: true, optional: true })] },
+      }),
       engine: spec.engine,
       ...workshop,
     });
@@ -286,6 +291,7 @@ async function boot(
       tests: tests.results,
       counts,
       ...(statistics.processors.length > 1 && { processors: processorsInSeconds(statistics) }),
+      ...(statistics.networks.length > 0 && { networks: statistics.networks }),
       console: reader.excerpt.text,
       consoleBytes: watch.bytes,
       ...(bad && { state: annotate(machine.describe(), symbolsFor(await parseKernel(kernel), undefined)) }),

@@ -30,6 +30,7 @@ const processor: Members<ProcessorResult> = {
 };
 const verdict = oneOf(Object.keys(VERDICTS));
 const scheduleRun: Members<ScheduleRun> = { seed: number, verdict, reason: text, instructions: number };
+const traffic = shape({ frames: number, bytes: number });
 
 const cell: Members<CellResult> = {
   kernel: text,
@@ -62,6 +63,9 @@ const cell: Members<CellResult> = {
   ),
   counts: shape({ exits: counts, operations: counts, hypercalls: counts, msrs: counts, ports: counts }),
   processors: optional(listOf(shape(processor))),
+  networks: optional(
+    listOf(shape({ name: text, addresses: listOf(text), sent: traffic, received: traffic, lost: number })),
+  ),
   console: text,
   consoleBytes: number,
   state: optional(text),

@@ -3,6 +3,8 @@
  * A cell is a kernel under a hypervisor. Times are seconds.
  */
 
+import type { NetworkStatistics } from '../machine/network-input.ts';
+
 /** Raised when a field changes its meaning or goes away; a baseline of another format is refused. */
 export const FORMAT = 1;
 
@@ -129,6 +131,8 @@ export interface CellResult {
   counts: CellCounts;
   /** Of the first boot, where there are several. */
   processors?: ProcessorResult[];
+  /** The network cards that the guest had: addresses, and frames and bytes both ways. */
+  networks?: NetworkStatistics[];
   /** The console: its beginning and its end, when it is long. */
   console: string;
   /** Bytes printed in all. */

@@ -4,6 +4,7 @@
  * the host sees each the moment it is printed.
  */
 
+import { ECHO_SIZE, FILE_LINE, FILE_SIZE, NAME, NAME_ADDRESS } from './test-network.ts';
 import { THREADS_PRELUDE, THREADS_TESTS } from './threads-script.ts';
 
 export const SEPARATOR = '\x1f';
@@ -124,6 +125,32 @@ const TESTS: Readonly<Record<string, string>> = {
   echo 3 >/proc/sys/vm/drop_caches
   dd if=$disk bs=64k count=4 2>/dev/null | cmp -s - /tmp/data || return 1
   rm /tmp/data
+  note=`,
+  // The first process asks for an address, and goes on asking in the background where none has come at once.
+  network: `
+  card=
+  for path in /sys/class/net/*/device; do
+    [ -e $path ] && card=\${path%/device} && card=\${card##*/}
+  done
+  note='no network card that this kernel has a driver for'
+  [ $card ] || return 77
+  note="$card has no address"
+  for try in $(seq 20); do
+    ifconfig $card | grep -q 'inet addr:10' && break
+    sleep 0.5
+  done
+  [ $try = 20 ] && return 1
+  note='the gateway does not answer'
+  ping -c 1 -W 10 10.0.2.2 >/dev/null || return 1
+  note='the name ${NAME} is not resolved'
+  nslookup ${NAME} | grep -q ${NAME_ADDRESS} || return 1
+  note='what came back over TCP is not what was sent'
+  head -c ${ECHO_SIZE} /dev/urandom >/tmp/sent
+  nc 10.0.2.2 7 </tmp/sent | cmp -s - /tmp/sent || return 1
+  note='what came in datagrams is not what was sent'
+  tftp -g -l /tmp/file -r file 10.0.2.2 || return 1
+  yes '${FILE_LINE}' | head -c ${FILE_SIZE} | cmp -s - /tmp/file || return 1
+  rm /tmp/sent /tmp/file
   note=`,
 };
 
