@@ -10,6 +10,9 @@ const EXIT_PORT = 0x501;
 /** Where a BIOS loads a disk's first sector. */
 const BOOT_SECTOR = 0x7c00;
 
+/** Where a PV guest sees the code that tinyKernel puts at its physical address. */
+const PV_ADDRESS = 0xffffffff80100000;
+
 /** A disk of 1 MiB that begins with `code`. */
 function bootDisk(code: Uint8Array): Disk {
   const bytes = new Uint8Array(1 << 20);
@@ -38,6 +41,21 @@ const LISTS = [
   { name: 'debugging', checks: 739, tens: 3, cpus: 1 },
   { name: 'real-mode', checks: 288, tens: 0, cpus: 1 },
 ] as const;
+
+for (const engine of ['interpreter', 'jit'] as const)
+  test(`xen-pv-abi (${engine})`, async () => {
+    let text = '';
+    const machine = await createMachine({
+      kernel: tinyKernel([...linked('manuals/xen-pv-abi', PV_ADDRESS)]),
+      memory: 64 << 20,
+      engine,
+      hypervisor: 'xen-pv',
+      console: { write: data => void (text += new TextDecoder().decode(data)), onInput() {} },
+    });
+    const exit = await machine.run({ instructions: 100_000_000 });
+    assert.equal(text, 'ok 288\n');
+    assert.equal(exit.kind, 'power-off');
+  });
 
 for (const { name, checks, tens, cpus } of LISTS)
   for (const engine of ['interpreter', 'jit'] as const)
