@@ -164,6 +164,8 @@ checks:
         USER_RAISES("level 3: WBINVD", GP, 0, 6: wbinvd)
         USER_RAISES("level 3: SWAPGS", GP, 0, 6: swapgs)
         USER_RAISES("level 3: INVD", GP, 0, 6: invd)
+        USER_RAISES("level 3: SYSRET without SCE", UD, 0, 6: sysretq)
+        USER_RAISES("level 3: XSETBV without OSXSAVE", UD, 0, xor ecx, ecx; 6: xsetbv)
         mov ecx, 0xc0000080
         rdmsr
         or eax, 1

@@ -200,6 +200,8 @@ checks:
         V_RAISES("SYSCALL without SCE", IOPL3, UD, 0, 6: .byte 0x0f, 5)
         V_RAISES("SLDT", IOPL3, UD, 0, 6: sldt ax)
         V_RAISES("STR", IOPL3, UD, 0, 6: str ax)
+        V_RAISES("LLDT", IOPL3, UD, 0, 6: lldt ax)
+        V_RAISES("LTR", IOPL3, UD, 0, 6: ltr ax)
         V_RAISES("VERR", IOPL3, UD, 0, 6: verr ax)
         V_RAISES("VERW", IOPL3, UD, 0, 6: verw ax)
         V_RAISES("LAR", IOPL3, UD, 0, 6: lar ax, ax)

@@ -2,10 +2,11 @@
 
 import type { Value } from '../../wasm/expressions.ts';
 import type { Body } from '../../wasm/module.ts';
-import { GP, UD } from '../../x86/vectors.ts';
+import { UD } from '../../x86/vectors.ts';
 import { Builder } from '../x86/builder.ts';
 import type { Form } from '../x86/decode.ts';
 import { lacksVex } from '../x86/instructions/bits.ts';
+import { checkPrivilege } from '../x86/instructions/privilege.ts';
 import type { ListMeaning } from '../x86/instructions/row.ts';
 import { raiseWaiting, switchToMmx } from '../x86/instructions/vector.ts';
 import type { Paging } from '../x86/paging.ts';
@@ -71,7 +72,7 @@ export function emitHandler(body: Body, variant: Variant, leaving: Leaving, func
 /** What an instruction does before its meaning: it checks privilege, and that its unit may be used. */
 function check(b: Builder, { row }: Form, wide: boolean): void {
   if (row.vex && !wide) b.raiseIf(lacksVex(b), UD);
-  if (row.privileged) b.raiseIf(b.state32(state.CPL), GP, 0);
+  checkPrivilege(b, row);
   if (row.unit) {
     const trap = b.state32(state.UNIT_TRAP + 4 * ['x87', 'mmx', 'sse'].indexOf(row.unit));
     b.when(trap, () => b.tier.raise(b, trap, undefined));

@@ -5,12 +5,11 @@
 
 import { Variable } from '../../wasm/code.ts';
 import { Body } from '../../wasm/module.ts';
-import { GP } from '../../x86/vectors.ts';
 import type { Layout } from '../layout.ts';
 import { Builder, type Value } from '../x86/builder.ts';
+import { checkPrivilege } from '../x86/instructions/privilege.ts';
 import type { ListMeaning } from '../x86/instructions/row.ts';
 import { raiseWaiting, switchToMmx } from '../x86/instructions/vector.ts';
-import { state } from '../x86/state.ts';
 import { enterRegion, type Leaving, leaveRegion, type RegionVariables } from './frame.ts';
 import { FUNCTIONS } from './link.ts';
 import type { Block, CodeInstruction, Region } from './region.ts';
@@ -103,7 +102,7 @@ class RegionCompiler implements Leaving {
     this.#offset = current.offset;
     this.#tier.begin(current);
     const { row, operands } = current.instruction.form!;
-    if (row.privileged) b.raiseIf(b.state32(state.CPL), GP, 0);
+    checkPrivilege(b, row);
     if (row.unit === 'mmx') raiseWaiting(b);
     const meaning: ListMeaning = row.meaning;
     meaning(b, ...operands.map((spec, i) => this.#tier.operand(b, spec, i)));

@@ -260,7 +260,7 @@ const transfers: Row[] = [
     meaning: trap('sysret'),
     ends: true,
     debug: { stepsByNewTf: true },
-    privileged: true,
+    privileged: 'with SCE',
     feature: 'syscall',
     untested: system,
   },

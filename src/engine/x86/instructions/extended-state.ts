@@ -164,7 +164,12 @@ export const extendedStateRows: Row[] = [
   row('xsave', 0x0fae, 'M', xsave, none, memory, xstate, { group: 4 }),
   row('xrstor', 0x0fae, 'M', xrstor, none, memory, reads, xstate, { group: 5 }),
   row('xgetbv', 0x0f01, '', xgetbv, none, xstate, { modrm: 0xd0 }),
-  row('xsetbv', 0x0f01, '', xsetbv, none, { feature: 'xsave', modrm: 0xd1, privileged: true, untested: 'needs CPL 0' }),
+  row('xsetbv', 0x0f01, '', xsetbv, none, {
+    feature: 'xsave',
+    modrm: 0xd1,
+    privileged: 'with OSXSAVE',
+    untested: 'needs CPL 0',
+  }),
   row('lfence', 0x0fae, '', nothing, none, register, { feature: 'sse2', group: 5 }),
   row('mfence', 0x0fae, '', nothing, none, register, { feature: 'sse2', group: 6 }),
   row('sfence', 0x0fae, '', nothing, none, register, { feature: 'sse', group: 7 }),

@@ -142,8 +142,11 @@ export interface Row {
   size?: 'd64' | 'f64';
   /** The control or debug registers that there are: ModRM.reg with any other number is #UD. */
   registers?: readonly number[];
-  /** Needs CPL 0, else #GP(0). */
-  privileged?: true;
+  /**
+   * Needs CPL 0, else #GP(0); or #UD, which comes first, where the instruction is not there (privilege.ts): the meaning
+   * itself sees to that at CPL 0.
+   */
+  privileged?: true | 'with SCE' | 'with OSXSAVE' | 'in protected mode';
   /** May carry LOCK when its destination is memory. All else with LOCK is #UD. */
   lock?: true;
   feature?: Feature;

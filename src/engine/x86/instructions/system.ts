@@ -203,7 +203,7 @@ export const systemRows: Row[] = [
     operands: 'Ew',
     writes: [],
     meaning: helper('lldt'),
-    privileged: true,
+    privileged: 'in protected mode',
     untested: kernel,
   },
   {
@@ -213,7 +213,7 @@ export const systemRows: Row[] = [
     operands: 'Ew',
     writes: [],
     meaning: helper('ltr'),
-    privileged: true,
+    privileged: 'in protected mode',
     untested: kernel,
   },
   { name: 'verr', opcode: 0x0f00, group: 4, operands: 'Ew', writes: [], meaning: probe('verr') },
