@@ -82,6 +82,11 @@ export class Browser {
     return browser;
   }
 
+  /** Its first process. */
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   #call(method: string, params: object = {}): Promise<Record<string, unknown>> {
     const id = ++this.#last;
     return new Promise((resolve, reject) => {

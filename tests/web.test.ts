@@ -1,7 +1,7 @@
 /** The page in headless Chromium: what it is made of, and what it does. */
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { createServer, get, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { buildSync } from 'esbuild';
 import { listen } from '../src/cli/web.ts';
 import { createSite, type Site } from '../src/cli/web-site.ts';
 import { diskCache, ensureGuest, type Guest, workerTranslator } from '../src/host/node/index.ts';
-import { createMachine, type Statistics } from '../src/index.ts';
+import { createMachine, Snapshot, type Statistics } from '../src/index.ts';
 import { Browser, findChromium } from './browser.ts';
 import { root } from './sources.ts';
 
@@ -87,6 +87,11 @@ describe('the page', { skip: chromium ? false : 'needs chromium' }, () => {
     for (const path of ['../package.json', '%2e%2e/package.json', '/etc/passwd', 'kernels/', '__proto__'])
       assert.equal((await fetch(address + path)).status, 404, path);
     assert.equal((await fetch(address, { method: 'POST', body: 'x' })).status, 405);
+    // A page elsewhere whose name has been made to lead here.
+    const asked = new Promise<number>(resolve =>
+      get(address, { headers: { Host: 'elsewhere.example' } }, ({ statusCode }) => resolve(statusCode!)),
+    );
+    assert.equal(await asked, 403);
   });
 
   test("the live view counts what Node.js's run counts", { timeout: 2 * LIMIT }, async () => {
@@ -108,6 +113,29 @@ describe('the page', { skip: chromium ? false : 'needs chromium' }, () => {
       assert.ok(Object.values(expected.operations).some(times => times > 0));
       for (const [name, times] of Object.entries(expected.operations)) assert.equal(counts.get(name), times, name);
     }
+  });
+
+  test('a snapshot goes out and comes back, into the page and into Node.js', { timeout: 2 * LIMIT }, async () => {
+    await browser.open(`${address}?hypervisor=kvm&clock=virtual&until=10&boot=1`, SCREEN);
+    await until(`${machine('kvm')}?.activity === 'paused'`, 'the pause');
+    const bytes = await browser.evaluate<string>(`(async () => {
+      const saved = await ${machine('kvm')}.snapshot();
+      const text = await new Promise(done => {
+        const reader = new FileReader();
+        reader.onload = () => done(reader.result.split(',')[1]);
+        reader.readAsDataURL(new Blob([saved]));
+      });
+      await polyvisor.restore(saved);
+      return text;
+    })()`);
+    assert.equal(await browser.evaluate('polyvisor.machines.length'), 1);
+    await until(`${machine('kvm')}.statistics.instructions > 12e6`, 'the restored machine goes on');
+    await browser.evaluate(`${machine('kvm')}.pause(true)`);
+
+    const snapshot = await Snapshot.decode(Buffer.from(bytes, 'base64'));
+    const restored = await createMachine({ snapshot });
+    assert.deepEqual([restored.statistics.hypervisor, restored.instructions], ['kvm', 10e6]);
+    assert.equal((await restored.run({ instructions: 1e6 })).kind, 'stopped');
   });
 
   test('the library runs in a page that a bundler made, on the one thread of a page without isolation', async () => {

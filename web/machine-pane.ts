@@ -78,13 +78,13 @@ export class MachinePane {
       counter('instructions a second', this.#values.speed),
       counter('halted', this.#values.halted),
     );
-    counters.style.margin = '0';
     const left = element('div', { class: 'left' }, terminal, counters, this.#timeline.element);
+    const actions = element('div', { class: 'actions' }, this.#pause, this.#save, this.#off);
     const title = findHypervisor(hypervisor)?.title ?? '';
     this.element = element(
       'section',
       { class: 'machine', 'aria-label': `The machine under ${hypervisor}`, 'data-hypervisor': hypervisor },
-      element('header', {}, element('h2', { title }, hypervisor), this.#status, this.#pause, this.#save, this.#off),
+      element('header', {}, element('h2', { title }, hypervisor), this.#status, actions),
       element('div', { class: 'body' }, left, this.#waist.element),
     );
     place.append(this.element);

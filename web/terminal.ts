@@ -24,8 +24,6 @@ const DARK = {
 };
 
 export interface PageTerminal {
-  readonly columns: number;
-  readonly rows: number;
   /** What the guest is told of it: words of its command line that become its environment. */
   readonly parameters: string;
   write(data: Uint8Array | string): void;
@@ -64,8 +62,6 @@ export function createTerminal(place: HTMLElement, room: number, leave: () => vo
   const repaint = () => void (terminal.options.theme = theme());
   dark.addEventListener('change', repaint);
   return {
-    columns: terminal.cols,
-    rows: terminal.rows,
     parameters: `LINES=${terminal.rows} COLUMNS=${terminal.cols} TERM=xterm-256color`,
     write: data => terminal.write(data),
     onData: take => void terminal.onData(take),
