@@ -21,6 +21,7 @@ test('what a kept guest does not have, or whoever looks at the boot or counts in
     { gdb: '1' },
     { save: 'x' },
     { net: 'user,restrict' },
+    { net: 'user,bus=virtio' },
     { net: 'switch=x' },
     { netDump: 'x' },
     { arch: 'i386' },

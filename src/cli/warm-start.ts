@@ -68,7 +68,7 @@ export function isUsual(settings: Settings): boolean {
     clock === 'host' &&
     engine !== 'interpreter' &&
     // What passes a network is to be seen from the start.
-    (net.kind === 'none' || (net.kind === 'user' && !net.restrict && net.dump === undefined))
+    (net.kind === 'none' || (net.kind === 'user' && !net.restrict && net.dump === undefined && net.bus === undefined))
   );
 }
 
