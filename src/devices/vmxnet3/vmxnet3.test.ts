@@ -271,7 +271,7 @@ test('interrupts: by messages that mask themselves, and by the line', () => {
 });
 
 test('rings that make no sense end nothing but themselves', () => {
-  const { activate, memory, write, sent, command, transmit, arrive, offer, received } = setUp();
+  const { activate, memory, write, read, sent, command, transmit, arrive, offer } = setUp();
   activate();
   // No descriptor ends a frame.
   for (let index = 0; index < ENTRIES; index++) memory.write32(TX + 16 * index + 8, 100 | (1 << 14));
@@ -290,10 +290,13 @@ test('rings that make no sense end nothing but themselves', () => {
   memory.write64(RX, BigInt(RAM));
   arrive(tcpFrame(10));
   assert.equal(memory.read32(RX_DONE + 8), 64, 'lost where the driver said');
+  write(DSAH, 0x1000);
+  write(0, 0);
+  assert.equal(read(ICR), 0, 'nothing is left of an interrupt whose memory is gone');
+  activate();
   command(0xcafe0001);
   transmit(tcpFrame(10), [64]);
   assert.equal(sent.length, 0, 'it has been quiesced');
-  assert.ok(received());
 });
 
 test('a state that is saved goes on', () => {

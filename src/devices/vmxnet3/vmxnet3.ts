@@ -122,6 +122,7 @@ export class Vmxnet3 implements Device {
 
   #stop(): void {
     this.#state.active = false;
+    this.#state.pending.fill(0);
     this.#state.later = 0;
     this.#turn.off();
     this.#waiting.clear();
