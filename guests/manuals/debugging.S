@@ -231,6 +231,7 @@ checks:
         IS("REP STOS: left", rcx, 2)
         IS("REP STOS: RDI", rdi, CELL + 3)
         DR6_IS("REP STOS", B0)
+        RF_IS("REP STOS", 0x10000)
         SET_DR6(0xffff0ff0)
         WATCH(4, W, L1)
         HITS("REP STOS, last round", mov edi, CELL; mov ecx, 5; rep stosb;)
@@ -238,6 +239,7 @@ checks:
         WATCH(8, RW, L1)
         RAISES("REP MOVS", DB, 0, mov esi, CELL; mov edi, CELL + 0x40; mov ecx, 3; 6: rep movsq)
         IS("REP MOVS: left", rcx, 1)
+        RF_IS("REP MOVS", 0x10000)
         SET_DR6(0xffff0ff0)
         MISSES("REP MOVS of nothing", mov esi, CELL + 8; mov edi, CELL + 8; xor ecx, ecx; rep movsb)
         /* What faults does not trap. */
@@ -261,6 +263,7 @@ checks:
         HITS("port: INS", mov edx, 0x80; mov edi, CELL; insb;)
         RAISES("port: REP OUTS", DB, 0, mov edx, 0x80; mov esi, CELL; mov ecx, 3; 6: rep outsb)
         IS("port: REP OUTS: left", rcx, 2)
+        RF_IS("port: REP OUTS", 0x10000)
         SET_DR6(0xffff0ff0)
         HITS("port: level 3", AT_3(0x3002) in al, 0x80;)
         PORT(0x81, L2)

@@ -18,6 +18,8 @@ export class GuestDebug {
   readonly #cpu: Cpu;
   /** DR6 bits of the data and I/O breakpoints that the present instruction has hit. */
   #hits = 0;
+  /** Its linear address. */
+  #address = 0n;
   /** Events delivered before the hit: an event since then says that the instruction has faulted. */
   #deliveries = 0;
 
@@ -59,8 +61,14 @@ export class GuestDebug {
       const start = this.#cpu.get64(debugOffset(i)) & ~(length - 1n);
       if (address < start + length && start < address + BigInt(size)) this.#hits |= 1 << i;
     }
-    if (this.#hits) this.#deliveries = this.#cpu.get32(state.DELIVERIES);
-    return this.hasHits;
+    if (!this.#hits) return false;
+    this.#deliveries = this.#cpu.get32(state.DELIVERIES);
+    this.#address = this.#cpu.here();
+    return true;
+  }
+  /** The instruction that has hit them is at RIP: a string of which elements are left, or one that has jumped to itself. */
+  get hitStays(): boolean {
+    return this.hasHits && this.#address === this.#cpu.rip;
   }
   /** The hits of the instruction that has ended; none if it has faulted, for it will be executed again. */
   takeHits(): number {

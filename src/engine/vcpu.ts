@@ -334,7 +334,7 @@ export class Vcpu {
           jit?.poll();
         }
         if (held && boundary) this.#boundary = true;
-        if (this.#debug.hasHits) this.#addPending(this.#debug.takeHits());
+        if (this.#debug.hasHits) this.#settleHits();
       }
       idle = budget.executed === before ? idle + 1 : 0;
       if (idle > MOST_IDLE) throw new Error(`engine: nothing is executed at 0x${cpu.rip.toString(16)}`);
@@ -405,6 +405,14 @@ export class Vcpu {
     };
     cpu.set32(state.FLAGS_REST, (flagsAfter & ~RF) | resumeFlagAfter(executed));
     this.#addPending(trapsAfter(executed));
+  }
+  /** After a run that a breakpoint on data or a port has ended; RF is as `resumeFlagAfter` has it. */
+  #settleHits(): void {
+    const { cpu } = this;
+    const traits = this.#debug.hitStays ? this.core.instructionAt(cpu.rip, cpu.mode)?.row.debug : undefined;
+    const hits = this.#debug.takeHits();
+    if (hits && traits?.repeats) cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) | RF);
+    this.#addPending(hits);
   }
   #addPending(traps: number): void {
     this.cpu.set32(state.PENDING_DEBUG, this.cpu.get32(state.PENDING_DEBUG) | traps);
