@@ -124,6 +124,11 @@ export class HostTime {
     return this.#advance(host, at, Math.min(STEP + (host - state.latest) / LAG_A_NANOSECOND, LONGEST_STEP));
   };
 
+  /** The latest reading, for whoever is not to make one: each is part of what the guest's time becomes. */
+  get latest(): number {
+    return this.#state.latest;
+  }
+
   /** A reading: guest time goes to `host`, by no more than `most`. */
   #advance(host: number, at: number, most: number): number {
     const state = this.#state;

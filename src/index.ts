@@ -28,6 +28,7 @@ export { type DebugClient, type DebugConnection, Debugger, serveDebugger } from 
 export type { StopReason, Target, TargetRegister, WatchedAccess } from './debug/target.ts';
 
 // A machine at rest.
+export { type Door, Player, Recorder } from './replay/door.ts';
 export { Snapshot } from './snapshot/snapshot.ts';
 export { SnapshotError } from './snapshot/snapshot-error.ts';
 

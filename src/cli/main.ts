@@ -147,6 +147,8 @@ function addRun(program: Command, words: readonly string[], finish: Finish): voi
       'write a snapshot to FILE: at a number of instructions, at a text of the console; or on SIGUSR2 and in the monitor',
     )
     .option('--restore <file>', 'go on from a snapshot, with its hypervisor, memory and clock')
+    .option('--record <file>', 'write down what enters the machine from outside, for --replay')
+    .option('--replay <file>', 'repeat a recording, to the instruction')
     .option('--trace <file>', 'write every crossing of the hypervisor\'s interface to FILE, for "polyvisor trace"')
     .option('--symbols <file>', "with --trace: the kernel's System.map (default: the kernel's own table)")
     .option('--json <file>', 'write a summary of the run to FILE')

@@ -12,6 +12,7 @@ import { type GuestThread, startGuestThread } from './guest-thread.ts';
 import { type Images, loadImages } from './images.ts';
 import { readInput } from './input-file.ts';
 import { checkOutput } from './output-file.ts';
+import { replayedOptions } from './recording-file.ts';
 import { reportEnding, writeSummary } from './report.ts';
 import { restoredOptions } from './restore-options.ts';
 import { planFiles } from './root.ts';
@@ -30,7 +31,7 @@ export async function run(
   isGiven: (option: keyof RunOptions) => boolean,
 ): Promise<number> {
   keepYoungGenerationSmall();
-  const options = restoredOptions(given, isGiven);
+  const options = replayedOptions(restoredOptions(given, isGiven), isGiven);
   const settings = parseSettings(options);
   // Where the default guest is wanted, fetching it says so, and fails.
   if (settings.kernel !== undefined && settings.exec === undefined) sayIfCacheIsNotUsed();
@@ -76,11 +77,12 @@ async function prepare(
   warm: WarmOptions | undefined,
 ) {
   const { hypervisor, entry, memory, cpus, schedule, clock, engine, gdb, verbose, net, save, restore } = settings;
+  const { record, replay, exec } = settings;
   const { archive, channel, isTerminal, ...files } = await planFiles(settings);
   const images: Images =
-    restore !== undefined || warm?.kept
+    restore !== undefined || replay !== undefined || warm?.kept
       ? {
-          name: restore ?? 'the guest in the cache',
+          name: restore ?? replay ?? 'the guest in the cache',
           kernel: undefined,
           initrd: undefined,
           modules: undefined,
@@ -98,7 +100,10 @@ async function prepare(
   const onNotice = (line: string) => void process.stderr.write(`polyvisor: ${line}${session.lineEnd}`);
   const [name, isFile] = typeof hypervisor === 'string' ? [hypervisor, true] : [hypervisor.name, false];
   const { kernel, initrd, modules } = images;
-  const append = restore === undefined && !warm?.kept ? words(session.parameters, settings.append) : undefined;
+  const append =
+    restore === undefined && replay === undefined && !warm?.kept
+      ? words(session.parameters, settings.append)
+      : undefined;
   const commandLine = settings.commandLine === undefined ? undefined : words(settings.commandLine, session.parameters);
   const machine = await cannotBoot(images.name, () =>
     createMachineInThread(
@@ -122,6 +127,9 @@ async function prepare(
         net,
         save,
         restore,
+        record,
+        replay,
+        exec,
         warm,
       },
       { console, channel: session.channel, onLog, onNotice, onSaved, onCrossing: trace?.add },

@@ -66,6 +66,8 @@ export interface RunOptions {
   timeout?: string;
   save?: string;
   restore?: string;
+  record?: string;
+  replay?: string;
   cold?: boolean;
   trace?: string;
   symbols?: string;
@@ -109,6 +111,10 @@ export interface Settings {
   save: SaveOption | undefined;
   /** A snapshot to go on from. */
   restore: string | undefined;
+  /** Where what enters the machine is recorded. */
+  record: string | undefined;
+  /** A recording to repeat. */
+  replay: string | undefined;
   /** The guest is booted, though one that has booted may be kept. */
   cold: boolean;
   trace: string | undefined;
@@ -135,6 +141,7 @@ export function parseSettings(options: RunOptions): Settings {
   const net = parseNet(options.net ?? (noRoom ? 'none' : undefined), options.forward ?? [], options.netDump);
   if (engine === 'both') checkBoth(clock, disks, shares.length > 0 || rooted !== undefined, net);
   if (options.save !== undefined) checkSave(engine, shares.length > 0 || rooted !== undefined);
+  if (options.record !== undefined) checkRecord(options, disks, shares.length > 0 || rooted !== undefined);
   if (engine === 'both' && options.gdb !== undefined)
     throw new Failure('--engine both: runs everything twice, and a debugger looks at one: no --gdb');
   if (options.append !== undefined && options.commandLine !== undefined)
@@ -165,6 +172,8 @@ export function parseSettings(options: RunOptions): Settings {
     timeout: options.timeout === undefined ? undefined : parseSeconds(options.timeout),
     save: options.save === undefined ? undefined : parseSave(options.save),
     restore: options.restore,
+    record: options.record,
+    replay: options.replay,
     cold: options.cold ?? false,
     trace: options.trace,
     symbols: options.symbols,
@@ -194,6 +203,19 @@ function parseRooted({ root, init = false, cwd, env, user, exec, initrd }: RunOp
     environment: parseEnvironment(env ?? []),
     user: user === undefined ? undefined : parseUser(user),
   };
+}
+
+/** @throws Failure for machines whose outside does not come by one door, or cannot come again */
+function checkRecord({ engine, gdb, save }: RunOptions, disks: readonly DiskOption[], hasFolders: boolean): void {
+  const writable = disks.find(({ readOnly }) => !readOnly);
+  if (writable)
+    throw new Failure(`--record: a disk that has been written to is not there again: --disk ${writable.path},ro`);
+  if (hasFolders)
+    throw new Failure('--record: what is in folders of the host is not recorded: leave out --root and --share');
+  if (engine === 'both' || gdb !== undefined || save !== undefined)
+    throw new Failure(
+      '--record: one machine that runs from its start to its end: no --engine both, no --gdb, no --save',
+    );
 }
 
 /** @throws Failure for machines that are no data: two of them, and those whose files change under them */

@@ -18,7 +18,7 @@ import type { WarmOptions } from './warm-start.ts';
 export interface ThreadOptions
   extends Omit<
     MachineOptions,
-    'snapshot' | 'hypervisor' | 'clock' | 'console' | 'disks' | 'backEnds' | 'devices' | 'cache' | 'onLog'
+    'door' | 'snapshot' | 'hypervisor' | 'clock' | 'console' | 'disks' | 'backEnds' | 'devices' | 'cache' | 'onLog'
   > {
   /** A name of the list, or a file. */
   hypervisor: string;
@@ -33,6 +33,11 @@ export interface ThreadOptions
   save: SaveOption | undefined;
   /** A snapshot to go on from. */
   restore: string | undefined;
+  /** Where what enters the machine is recorded, and a recording that is repeated. */
+  record: string | undefined;
+  replay: string | undefined;
+  /** The command of --exec. */
+  exec: string | undefined;
   /** The guest is kept when it waits for its command, or is one that was. */
   warm: WarmOptions | undefined;
 }

@@ -13,6 +13,7 @@ import {
   createMachine,
   type Exit,
   type Machine,
+  type MachineOptions,
   type RunLimits,
   type Snapshot,
   SnapshotError,
@@ -21,12 +22,15 @@ import {
 import { VIRTUAL_EPOCH } from '../machine/time.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { isA, reasonOf } from '../plugins/guard.ts';
+import type { Player } from '../replay/door.ts';
 import { createBatch } from './batch.ts';
 import { openDisk } from './disks.ts';
+import { recorded, replayed } from './doors.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFileLater } from './failure.ts';
 import { openFolders } from './folders.ts';
 import { openNetworks } from './networks.ts';
+import { RecordingFile, readRecording } from './recording-file.ts';
 import { readSnapshot, snapshotFailure, writeSnapshot } from './snapshot-file.ts';
 import { createTextWatch } from './text-watch.ts';
 import {
@@ -70,6 +74,10 @@ interface Made {
   keepAs: string | undefined;
   /** It waits. */
   ready(): boolean;
+  /** What is recorded goes there. */
+  file: RecordingFile | undefined;
+  /** What is replayed comes from there. */
+  player: Player | undefined;
   /** It was kept, and its command has ended. */
   over(): boolean;
   /** Somebody has told the machine to stop. */
@@ -77,7 +85,8 @@ interface Made {
 }
 
 async function make(options: ThreadOptions): Promise<Made> {
-  const { hypervisor: name, isFile, clock, disks, folders, net, gdb, trace, save, restore, warm, ...rest } = options;
+  const { hypervisor: name, isFile, clock, disks, folders, net, gdb, trace, save, restore, warm, ...others } = options;
+  const { record, replay, exec, ...rest } = others;
   const watch = createWatch(cells, name => send({ kind: 'operation', name }));
   const hypervisor = isFile
     ? await withFileLater(name, status.noInput, () => loadHypervisor(name, watch))
@@ -117,7 +126,10 @@ async function make(options: ThreadOptions): Promise<Made> {
   // On the virtual clock, what a guest sees is the same in every run: times, too.
   const now = () => (clock === 'host' ? nodeClock.wall() : VIRTUAL_EPOCH);
   const opened = await openFolders(folders, ends, now);
-  machine = await createMachine({
+  const file = record === undefined ? undefined : new RecordingFile(record, () => machine?.stop());
+  const recording = replay === undefined ? undefined : await readRecording(replay);
+  if (recording?.isShort) send({ kind: 'notice', line: `${replay} is cut short: what it has is replayed` });
+  let plan: MachineOptions = {
     translator: workerTranslator,
     cache: diskCache,
     ...rest,
@@ -128,7 +140,10 @@ async function make(options: ThreadOptions): Promise<Made> {
     console: { write, onInput: take => void (type = take) },
     ...(snapshot && { snapshot }),
     onLog: line => send({ kind: 'log', line }),
-  });
+  };
+  if (file) plan = await recorded(plan, file, exec);
+  const player = recording && replayed(plan, recording);
+  machine = await createMachine(player?.options ?? plan);
   preferThisThread();
   // The kernel's file and what came out of it: all that counts is in the guest's memory now.
   if (!kept) collectGarbage();
@@ -158,6 +173,8 @@ async function make(options: ThreadOptions): Promise<Made> {
     seen: () => wanted?.seen ?? false,
     resume,
     keepAs: ready && warm?.name,
+    file,
+    player: player?.player,
     ready: () => ready?.seen ?? false,
     over: () => ended?.seen ?? false,
   };
@@ -194,7 +211,8 @@ async function saveAsAsked(machine: Machine, file: string): Promise<void> {
 
 /** Runs to the end, and on the way takes the snapshot of --save when its time has come. */
 async function runAndSave(made: Made, limits: RunLimits | undefined): Promise<Exit> {
-  const { machine, runner, save, seen } = made;
+  const { machine, runner, save, seen, player } = made;
+  if (player) return runReplay(made, player, limits);
   if (!save || save.when === 'asked') return runner.run(limits);
   const { file, when } = save;
   const left = 'instructions' in when ? when.instructions - machine.instructions : Number.POSITIVE_INFINITY;
@@ -207,6 +225,14 @@ async function runAndSave(made: Made, limits: RunLimits | undefined): Promise<Ex
   const size = await writeSnapshot(machine.snapshot(), file);
   send({ kind: 'saved', saved: { file, size, instructions } });
   return runner.run(limits);
+}
+
+/** Runs to the recording's end, over the places where somebody had stopped the machine for a while. */
+async function runReplay(made: Made, player: Player, limits: RunLimits | undefined): Promise<Exit> {
+  for (;;) {
+    const exit = await made.machine.run(limits);
+    if (exit.kind !== 'stopped' || made.stopped || player.isOver) return exit;
+  }
 }
 
 /** Runs a guest that is kept, or is to be, to its end. */
@@ -243,6 +269,7 @@ async function obey(made: Made, message: ToThread): Promise<void> {
   try {
     const exit = await (made.resume ? runWarm(made, message.limits, made.resume) : runAndSave(made, message.limits));
     flush();
+    await made.file?.close();
     send({ kind: 'exit', exit, state: stateOf(machine) });
   } catch (error) {
     flush();

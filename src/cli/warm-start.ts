@@ -54,8 +54,22 @@ export async function warmStart(settings: Settings): Promise<WarmOptions | undef
 export function isUsual(settings: Settings): boolean {
   const { cold, kernel, initrd, modules, modulesFolder, guest, entry, append, commandLine, disks, shares, rooted } =
     settings;
-  const { hypervisor, schedule, net, clock, engine, gdb, save, restore, trace, verbose } = settings;
-  const asked = [kernel, initrd, modulesFolder, entry, append, commandLine, rooted, gdb, save, restore, trace];
+  const { hypervisor, schedule, net, clock, engine, gdb, save, restore, record, replay, trace, verbose } = settings;
+  const asked = [
+    kernel,
+    initrd,
+    modulesFolder,
+    entry,
+    append,
+    commandLine,
+    rooted,
+    gdb,
+    save,
+    restore,
+    record,
+    replay,
+    trace,
+  ];
   const lists = [modules, disks, shares];
   return (
     !cold &&

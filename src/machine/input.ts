@@ -1,23 +1,32 @@
 /** The console between the guest and the embedder: what the guest writes passes through; what is typed may wake the guest. */
 import type { Console } from '../host/console.ts';
+import type { Door } from '../replay/door.ts';
 
 export interface ConsoleInput {
   /** For the devices. */
   readonly console: Console;
-  /** Gives the devices what was typed. */
+  /** Somebody types. */
   type(data: Uint8Array): void;
+  /** Gives the devices what was typed. */
+  accept(data: Uint8Array): void;
   /** True if a device takes what is typed: then a halted guest may be woken. */
   readonly listened: boolean;
 }
 
 /** @param before called with each piece of input before the devices have it; @param after when they have */
-export function createConsoleInput(outside: Console | undefined, before: () => void, after: () => void): ConsoleInput {
+export function createConsoleInput(
+  outside: Console | undefined,
+  before: () => void,
+  after: () => void,
+  door?: Door,
+): ConsoleInput {
   const takers: ((data: Uint8Array) => void)[] = [];
-  const type = (data: Uint8Array): void => {
+  const accept = (data: Uint8Array): void => {
     before();
     for (const take of takers) take(data);
     after();
   };
+  const type = door ? door.inputs.type : accept;
   outside?.onInput(type);
   return {
     console: {
@@ -25,6 +34,7 @@ export function createConsoleInput(outside: Console | undefined, before: () => v
       onInput: take => void takers.push(take),
     },
     type,
+    accept,
     get listened() {
       return takers.length > 0;
     },

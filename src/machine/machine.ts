@@ -7,6 +7,7 @@ import { DISK_IMAGE, parseKernel } from '../boot/image.ts';
 import { compareTiers } from '../compare-tiers.ts';
 import type { Exit } from '../exits.ts';
 import { portableClock } from '../host/portable-clock.ts';
+import { Divergence } from '../replay/journal.ts';
 import type { Assembled } from './compare-machines.ts';
 import { machineOf } from './controls.ts';
 import { sumOf } from './counts.ts';
@@ -22,7 +23,7 @@ import {
   type RunLimits,
   type Statistics,
 } from './options.ts';
-import { codeName, connect, createEngine, type Parts, type ProcessorParts } from './parts.ts';
+import { codeName, connect, createEngine, hostClockOf, type Parts, type ProcessorParts } from './parts.ts';
 import { RunLoop } from './run.ts';
 import { learnedSince, noteWrites, restoreSnapshot, takeSnapshot } from './snapshots.ts';
 
@@ -34,7 +35,7 @@ export async function createMachine(options: MachineOptions): Promise<Machine> {
 /** A machine, and its engine for those who look inside. */
 export async function assemble(options: MachineOptions): Promise<Assembled> {
   checkSnapshotOptions(options);
-  const { kernel, snapshot, clock } = options;
+  const { kernel, snapshot, door } = options;
   const module = hypervisorModule(options);
   const code = codeName(options);
   const engine = createEngine(options);
@@ -50,17 +51,24 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     onTyping: () => engine.core.vcpus.every(({ halted }) => halted) && parts.time.following?.idle(),
     onTyped: () => loop.wake(),
   });
-  const host = typeof clock === 'object' ? clock : undefined;
-  const loop = new RunLoop(parts, host ?? portableClock);
+  const host = hostClockOf(options);
+  const stopwatch = typeof options.clock === 'object' ? options.clock : portableClock;
+  const loop = new RunLoop(parts, host ?? door?.clock(portableClock) ?? portableClock, stopwatch, door);
   const { table, context, board, processors } = parts;
+  const wish = () => {
+    if (engine.core.vcpus.every(({ halted }) => halted)) parts.time.following?.idle();
+    if (!table.requestShutdown?.()) board?.pressPowerButton();
+    loop.wake();
+  };
+  door?.connect({ type: parts.input.accept, request: wish, frame: parts.network.accept }, () => loop.nudge());
   if (writes) restoreSnapshot(parts, snapshot, host, writes);
   else enter(processors[0].processor, placeGuest(image, options, table, context, board));
-  return { machine: control(parts, loop, code, snapshot !== undefined), engine };
+  return { machine: control(parts, loop, code, snapshot !== undefined, door?.inputs.request ?? wish), engine };
 }
 
 /** What the embedder sees. A function of its own, for nothing that outlives `assemble` may hold on to the images. */
-function control(parts: Parts, loop: RunLoop, code: string, restored: boolean): Machine {
-  const { core, input, log, table, board, time } = parts;
+function control(parts: Parts, loop: RunLoop, code: string, restored: boolean, request: () => void): Machine {
+  const { core, input, log } = parts;
   return machineOf({
     run: limits => (restored ? runRestored(parts, loop, limits) : loop.run(limits)),
     snapshot: ({ learns = false } = {}) => {
@@ -71,11 +79,7 @@ function control(parts: Parts, loop: RunLoop, code: string, restored: boolean): 
     learned: snapshot => learnedSince(parts, snapshot),
     debug: () => new DebugTarget(parts),
     stop: () => loop.stop(),
-    request() {
-      if (core.vcpus.every(({ halted }) => halted)) time.following?.idle();
-      if (!table.requestShutdown?.()) board?.pressPowerButton();
-      loop.wake();
-    },
+    request: () => request(),
     type: input.type,
     statistics: () => statistics(parts, loop),
     instructions: () => core.instructions,
@@ -93,19 +97,23 @@ async function runRestored({ ending }: Parts, loop: RunLoop, limits: RunLimits):
     return await loop.run(limits);
   } catch (error) {
     if (!(error instanceof Error)) throw error;
+    if (error instanceof Divergence) return { kind: 'killed', reason: error.message };
     ending.kill(`what the snapshot says does not fit together: ${error.message}`);
     return ending.exit!;
   }
 }
 
+/** Guest time without a reading, which would be part of what it becomes: somebody who looks on changes nothing. */
+const seenTime = ({ time }: Parts) => time.following?.latest ?? time.clock.now();
+
 function statistics(parts: Parts, loop: RunLoop): Statistics {
-  const { core, table, time, operations, tallies, network } = parts;
+  const { core, table, operations, tallies, network } = parts;
   const processors = parts.processors.map(one => processorStatistics(one, parts, loop));
   const paths = core.pathCounts;
   return {
     hypervisor: table.name,
     instructions: core.instructions,
-    guestTime: time.clock.now(),
+    guestTime: seenTime(parts),
     hostTime: loop.hostTime,
     haltedTime: loop.haltedTime,
     stolenTime: loop.stolenTime,
@@ -120,11 +128,12 @@ function statistics(parts: Parts, loop: RunLoop): Statistics {
 
 function processorStatistics(
   { vcpu, processor, activity }: ProcessorParts,
-  { time, processors }: Parts,
+  parts: Parts,
   loop: RunLoop,
 ): ProcessorStatistics {
   const { instructions } = vcpu;
-  const alone = time.virtual ? instructions : Math.max(0, time.clock.now() - loop.haltedTime);
+  const { time, processors } = parts;
+  const alone = time.virtual ? instructions : Math.max(0, seenTime(parts) - loop.haltedTime);
   return {
     instructions,
     ranTime: processors.length > 1 ? activity.ran : alone,

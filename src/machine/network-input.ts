@@ -2,8 +2,11 @@
  * The networks between the machine and the embedder: what the guest sends passes through; what comes for it enters the machine in one
  * place and at one time, when the loop next looks at its clock, so that it can be counted, and be the same when it is given again.
  */
+import { MachineClock } from '../clock.ts';
 import type { Clock } from '../host/clock.ts';
 import type { Network, NetworkPort, Offload } from '../host/network.ts';
+import { portableClock } from '../host/portable-clock.ts';
+import type { Door } from '../replay/door.ts';
 
 export interface NetworkStatistics {
   name: string;
@@ -21,6 +24,10 @@ export interface NetworkInput {
   readonly networks: readonly Network[];
   /** True while something outside may send by itself. */
   readonly awaits: boolean;
+  /** The time of the networks, where it is not the guest's: what they do is recorded, and not done again. */
+  readonly outside: MachineClock | undefined;
+  /** A frame that comes by the door. */
+  accept(network: number, frame: Uint8Array, offload: Offload | undefined): void;
   statistics(): NetworkStatistics[];
   close(): void;
 }
@@ -37,9 +44,14 @@ export function createNetworkInput(
   clock: Clock,
   before: () => void,
   after: () => void,
+  door?: Door,
 ): NetworkInput {
-  const gates = outside.map((network, index) => createGate(network, index, clock, before, after));
+  const started = portableClock.now();
+  const time = door && new MachineClock(() => portableClock.now() - started, 0n);
+  const gates = outside.map((network, index) => createGate(network, index, { clock, before, after, door, time }));
   return {
+    outside: time,
+    accept: (index, frame, offload) => gates[index]?.accept(frame, offload),
     networks: gates.map(({ inside }) => inside),
     get awaits() {
       return outside.some(({ awaits = true }) => awaits);
@@ -49,7 +61,15 @@ export function createNetworkInput(
   };
 }
 
-function createGate(network: Network, index: number, clock: Clock, before: () => void, after: () => void) {
+interface GateParts {
+  clock: Clock;
+  before(): void;
+  after(): void;
+  door: Door | undefined;
+  time: Clock | undefined;
+}
+
+function createGate(network: Network, index: number, { clock, before, after, door, time }: GateParts) {
   const [sent, received] = [
     { frames: 0, bytes: 0 },
     { frames: 0, bytes: 0 },
@@ -68,7 +88,7 @@ function createGate(network: Network, index: number, clock: Clock, before: () =>
       device?.receive(frame, offload);
     }
   });
-  const receive = (frame: Uint8Array, offload?: Offload) => {
+  const accept = (frame: Uint8Array, offload?: Offload) => {
     if (waitingBytes + frame.length > WAITING_BYTES) {
       lost++;
       return;
@@ -80,6 +100,7 @@ function createGate(network: Network, index: number, clock: Clock, before: () =>
     arrival.at(clock.now());
     after();
   };
+  const receive = door ? (frame: Uint8Array, offload?: Offload) => door.inputs.frame(index, frame, offload) : accept;
   const inside: Network = {
     name: network.name,
     bus: network.bus,
@@ -88,7 +109,7 @@ function createGate(network: Network, index: number, clock: Clock, before: () =>
     offloads: network.offloads ?? false,
     connect(port) {
       device = port;
-      network.connect({ clock, log: port.log, receive });
+      network.connect({ clock: time ?? clock, log: port.log, receive });
     },
     send(frame, offload) {
       sent.frames++;
@@ -98,6 +119,7 @@ function createGate(network: Network, index: number, clock: Clock, before: () =>
   };
   return {
     inside,
+    accept,
     connected: () => device !== undefined,
     statistics: (): NetworkStatistics => ({
       name: network.name,

@@ -7,12 +7,13 @@ import type { RegionLibrary } from '../engine/jit/library.ts';
 import type { TranslatorFactory } from '../engine/jit/translator.ts';
 import type { Exit } from '../exits.ts';
 import type { ArtifactCache } from '../host/artifact-cache.ts';
-import type { BackEnds } from '../host/back-ends.ts';
+import { type BackEnds, backEndsOf } from '../host/back-ends.ts';
 import type { HostClock } from '../host/clock.ts';
 import type { Console } from '../host/console.ts';
 import type { Disk } from '../host/disk.ts';
 import { findHypervisor } from '../hypervisors/list.ts';
 import type { HypervisorModule, Paravirt } from '../paravirt/operations.ts';
+import type { Door } from '../replay/door.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
 import { arrange, type Topology } from '../x86/topology.ts';
 import type { NetworkStatistics } from './network-input.ts';
@@ -64,6 +65,11 @@ export interface MachineOptions {
   library?: RegionLibrary;
   /** Where the engine keeps what serves a later start, e.g. `diskCache` of `polyvisor/node`. Default: nowhere. */
   cache?: ArtifactCache;
+  /**
+   * Whatever enters the machine does so by it: a `Recorder` notes it, a `Player` gives it once more (replay/door.ts). The machine goes
+   * on from a snapshot, and has no folders, and no disk that can be written to.
+   */
+  door?: Door;
   /** Takes every line of the log: unknown ports, MSRs and hypercalls, once each. */
   onLog?: (line: string) => void;
 }
@@ -178,6 +184,11 @@ const FOR_A_START = ['kernel', 'initrd', 'append', 'commandLine', 'modules', 'en
 export function checkSnapshotOptions(options: MachineOptions): void {
   const given = options.snapshot && FOR_A_START.find(name => options[name] !== undefined);
   if (given) throw new Error(`${given}: the guest is the snapshot's`);
+  if (!options.door) return;
+  const { disks, folders } = backEndsOf(options);
+  if (!options.snapshot) throw new Error('a machine with a door goes on from a snapshot');
+  if (folders.length > 0 || disks.some(({ readOnly }) => !readOnly))
+    throw new Error('what is recorded has no folders, and no disk that can be written to');
 }
 
 /** @throws Error for processors that no machine here can have, or that the hypervisor cannot start */

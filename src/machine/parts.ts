@@ -18,6 +18,7 @@ import type { Vcpu } from '../engine/vcpu.ts';
 import { describeExceptions } from '../engine/x86/exceptions.ts';
 import { nativeMsrs } from '../engine/x86/msrs.ts';
 import { backEndsOf, checkBuses } from '../host/back-ends.ts';
+import type { HostClock } from '../host/clock.ts';
 import { createLog, type Log } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
 import { nothing } from '../paravirt/native.ts';
@@ -31,7 +32,7 @@ import { Interrupts } from './interrupts.ts';
 import { createNetworkInput, type NetworkInput } from './network-input.ts';
 import { type MachineOptions, memorySize, processorCount, scheduleOption, topologyOf } from './options.ts';
 import { bindQuestions, busQuestions, cpuidQuestion, msrQuestions, type Tallies } from './questions.ts';
-import { createRandom } from './random.ts';
+import { createRandom, randomSeed } from './random.ts';
 import { createSchedule } from './schedule.ts';
 import { Scheduler } from './scheduler.ts';
 import { createTallies } from './tallies.ts';
@@ -112,6 +113,12 @@ function firstSectors(options: MachineOptions): Uint8Array {
   return bytes;
 }
 
+/** The clock that guest time follows, as the machine reads it; undefined: it counts instructions. */
+export function hostClockOf({ clock, door }: MachineOptions): HostClock | undefined {
+  if (typeof clock !== 'object') return undefined;
+  return door ? door.clock(clock) : clock;
+}
+
 /** What the loop that runs the machine hears from the parts. */
 export interface Listener {
   /** Somebody is about to type, or a network has a frame. */
@@ -128,7 +135,8 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
   const { memory } = core;
   const log = createLog(options.onLog);
   const states = new StateStore();
-  const host = typeof options.clock === 'object' ? options.clock : undefined;
+  const { door } = options;
+  const host = hostClockOf(options);
   const scheduler = new Scheduler(core, createSchedule(scheduleOption(options), states), states);
   const time = createTime(host, scheduler.progress, states);
   const { clock } = time;
@@ -136,10 +144,10 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
   clock.onEarlier = stop;
   const ending = new Ending(stop);
   const { kill, request } = ending;
-  const input = createConsoleInput(options.console, listener.onTyping, listener.onTyped);
+  const input = createConsoleInput(options.console, listener.onTyping, listener.onTyped, door);
   const { console } = input;
   const outside = backEndsOf(options);
-  const network = createNetworkInput(outside.networks, clock, listener.onTyping, listener.onTyped);
+  const network = createNetworkInput(outside.networks, clock, listener.onTyping, listener.onTyped, door);
   const given = { ...outside, networks: network.networks };
   const ports = new Bus('port', log);
   const mmio = new Bus('mmio', log);
@@ -186,9 +194,10 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
   const machine = { core, topology, scheduler, states, log, time, ending, input, network };
   if (table.fastPaths) core.installPaths(table.fastPaths);
   const shared = { ...machine, context, table, board, operations, tallies };
-  const processors = cpus.map((processor, index) =>
-    connectProcessor(shared, core.vcpus[index]!, processor, tscs[index]!, host === undefined),
-  );
+  const processors = cpus.map((processor, index) => {
+    const seed = host === undefined ? 0n : randomSeed();
+    return connectProcessor(shared, core.vcpus[index]!, processor, tscs[index]!, door ? door.seed(seed) : seed);
+  });
   scheduler.connect(processors, time);
   return { ...shared, processors };
 }
@@ -207,14 +216,14 @@ function addDevices(board: Board | undefined, { devices }: MachineOptions, { nam
 
 /**
  * Connects one processor to its local APIC, and to all that answers its questions.
- * @param repeats true: its random numbers are the same in every run
+ * @param seed of its random numbers
  */
 function connectProcessor(
   parts: Omit<Parts, 'processors'>,
   vcpu: Vcpu,
   processor: EngineProcessor,
   tsc: TimeStampCounter,
-  repeats: boolean,
+  seed: bigint,
 ): ProcessorParts {
   const { core, table, context, topology, board, operations, tallies, ending } = parts;
   const exits = new Counts();
@@ -261,7 +270,7 @@ function connectProcessor(
     setTaskPriority(value) {
       if (apic) apic.cr8 = value;
     },
-    random: createRandom(cpu, processor.id, repeats),
+    random: createRandom(cpu, processor.id, seed),
     ...(board?.coprocessorError && processor.id === 0 ? { coprocessorError: board.coprocessorError } : {}),
     kill: reason => ending.kill(named(vcpu, reason)),
     tripleFault: () => ending.end({ kind: 'triple-fault', reason: tripleFaultOf(vcpu) }),

@@ -4,12 +4,13 @@ import { state } from '../engine/x86/state.ts';
 
 const STEP = 0x9e3779b97f4a7c15n;
 
+export const randomSeed = (): bigint => BigInt(Math.floor(Math.random() * 2 ** 53)) << 11n;
+
 /**
  * Makes a processor's generator: numbers of 64 bits by SplitMix64, which has no state but the place in its sequence.
- * @param repeats true: the numbers are the same in every run. If not, a restored machine gets other numbers, too.
+ * @param start where the sequence begins. With another one a restored machine gets other numbers, too.
  */
-export function createRandom(cpu: Cpu, processor: number, repeats: boolean): () => bigint {
-  const start = repeats ? 0n : BigInt(Math.floor(Math.random() * 2 ** 53)) << 11n;
+export function createRandom(cpu: Cpu, processor: number, start: bigint): () => bigint {
   // Processors must not answer the same: they start far from each other.
   const first = start + (BigInt(processor) << 40n) * STEP;
   return () => {

@@ -1,6 +1,7 @@
 /** The loop: timers that are due, the guest, and what is to be done when it stops. */
 import type { Exit } from '../exits.ts';
 import type { HostClock, Sleep } from '../host/clock.ts';
+import type { Door } from '../replay/door.ts';
 import type { RunLimits } from './options.ts';
 import type { Parts, ProcessorParts } from './parts.ts';
 
@@ -21,6 +22,10 @@ const LONGEST_SLEEP = 1_000_000_000;
 export class RunLoop {
   readonly #parts: Parts;
   readonly #host: HostClock;
+  /** The same clock for accounts: no reading of it is part of what the guest becomes. */
+  readonly #stopwatch: HostClock;
+  /** Undefined: nobody records what enters. */
+  readonly #door: Door | undefined;
   #stopping = false;
   #sleep: Sleep | undefined;
   /** Host time spent in earlier calls of `run`, in nanoseconds, and when the present one began. */
@@ -31,41 +36,47 @@ export class RunLoop {
   /** What the host took while the guest wanted to execute, in nanoseconds. */
   stolenTime = 0;
 
-  constructor(parts: Parts, host: HostClock) {
+  constructor(parts: Parts, host: HostClock, stopwatch: HostClock = host, door?: Door) {
     this.#parts = parts;
     this.#host = host;
+    this.#stopwatch = stopwatch;
+    this.#door = door;
   }
 
   /** Host time spent in `run`, the present call included, in nanoseconds. */
   get hostTime(): number {
-    return this.#earlierTime + (this.#started === undefined ? 0 : this.#host.now() - this.#started);
+    return this.#earlierTime + (this.#started === undefined ? 0 : this.#stopwatch.now() - this.#started);
   }
 
   async run(limits: RunLimits): Promise<Exit> {
-    const started = this.#host.now();
-    this.#started = started;
+    this.#started = this.#stopwatch.now();
     try {
-      return await this.#loop(limits, started);
+      return await this.#loop(limits);
     } finally {
       this.#earlierTime = this.hostTime;
       this.#started = undefined;
     }
   }
 
-  async #loop(
-    { timeout = Number.POSITIVE_INFINITY, instructions = Number.POSITIVE_INFINITY }: RunLimits,
-    started: number,
-  ): Promise<Exit> {
+  async #loop({
+    timeout = Number.POSITIVE_INFINITY,
+    instructions = Number.POSITIVE_INFINITY,
+  }: RunLimits): Promise<Exit> {
     const { core, ending, time, network } = this.#parts;
     const host = this.#host;
+    const door = this.#door;
+    const started = host.now();
     const deadline = started + timeout * 1e9;
     const last = core.instructions + instructions;
     let turned = started;
     this.#stopping = false;
     for (;;) {
+      if (door?.isOver) return this.#finish({ kind: 'stopped' });
+      network.outside?.run();
+      door?.deliver();
       time.clock.run();
       if (ending.exit) return this.#finish(ending.exit);
-      if (this.#stopping) return this.#finish({ kind: 'stopped' });
+      if (door ? door.stops(this.#stopping) : this.#stopping) return this.#finish({ kind: 'stopped' });
 
       const why = this.#runGuest(last);
       if (ending.exit) return this.#finish(ending.exit);
@@ -75,16 +86,22 @@ export class RunLoop {
 
       const now = host.now();
       if (now > deadline) return this.#finish({ kind: 'timeout' });
-      if (now - turned > (network.awaits ? NETWORK_TURN_EVERY : TURN_EVERY)) {
+      if (now - turned > (this.#awaits ? NETWORK_TURN_EVERY : TURN_EVERY)) {
         await host.turn();
         turned = host.now();
       }
     }
   }
 
+  /** Something outside may send by itself. */
+  get #awaits(): boolean {
+    const { awaits } = this.#parts.network;
+    return this.#door ? this.#door.flag(awaits) : awaits;
+  }
+
   /** Executes instructions until the next timer is due, a slice is over, or the guest needs something. */
   #runGuest(last: number) {
-    const { core, time, network, scheduler } = this.#parts;
+    const { core, time, network, scheduler, ending } = this.#parts;
     const { clock, virtual, following } = time;
     const before = scheduler.latest;
     const next = scheduler.next();
@@ -95,17 +112,23 @@ export class RunLoop {
     const { vcpu } = next;
     const most = scheduler.instructionsFor(slice);
     const left = last - core.instructions;
-    const until = vcpu.instructions + Math.ceil(Math.min(most, left));
+    const wanted = vcpu.instructions + Math.ceil(Math.min(most, left));
+    const recorded = this.#door?.endOfSlice(vcpu);
+    const until = recorded ?? wanted;
     // No timer of the host's waits for a certain instruction, so that a slice may end a little before.
-    const exactly = virtual !== undefined || left <= most;
-    const why = until > vcpu.instructions ? vcpu.run(until, exactly) : 'budget';
+    const exactly = virtual !== undefined || left <= most || recorded !== undefined;
+    let why = wanted > vcpu.instructions ? vcpu.run(until, exactly) : 'budget';
+    // Where an exit that was asked for comes depends on the tier: the recorded one may have come later.
+    while (recorded !== undefined && why === 'attention' && vcpu.instructions < until && !ending.exit)
+      why = vcpu.run(until, exactly);
+    this.#door?.ran(vcpu);
     // Others may be able to execute though this one is halted.
     return core.vcpus.length > 1 ? 'budget' : why;
   }
 
   /** All processors are halted: waits until something may wake it. @returns false if nothing ever will */
   async #idle(): Promise<boolean> {
-    const { core, time, input, network, processors, scheduler } = this.#parts;
+    const { core, time, input, processors, scheduler } = this.#parts;
     const { clock, virtual, following } = time;
     // One that has been woken and is held up by the schedule waits for its release, as time goes on.
     const woken = processors.find(({ vcpu, interrupts }) => vcpu.halted && !vcpu.waitsForStart && interrupts.awakens);
@@ -114,7 +137,8 @@ export class RunLoop {
       return true;
     }
     const deaf = processors.every(({ vcpu, interrupts }) => vcpu.waitsForStart || interrupts.deaf) && !scheduler.holds;
-    const listened = input.listened || network.awaits;
+    const awaits = this.#awaits;
+    const listened = input.listened || awaits;
     if (deaf || (clock.next === Number.POSITIVE_INFINITY && !listened)) return false;
     const before = this.#host.now();
     if (following) {
@@ -122,7 +146,7 @@ export class RunLoop {
       if (left > LONG_SLEEP) core.jit?.save();
       if (left > SHORTEST_SLEEP) await this.#sleepFor(clock.next - following.idle());
       following.idle();
-    } else if (network.awaits && virtual) {
+    } else if (awaits && virtual) {
       // What a network waits for takes the host's time: the guest's must not run ahead, or it gives up waiting.
       await this.#sleepFor(clock.next - clock.now());
       virtual.skipTo(Math.min(clock.next, clock.now() + this.#host.now() - before));
@@ -134,7 +158,9 @@ export class RunLoop {
 
   /** Sleeps on the host, or until somebody types or stops the machine. */
   async #sleepFor(nanoseconds: number): Promise<void> {
-    this.#sleep = this.#host.sleep(Math.min(nanoseconds, LONGEST_SLEEP));
+    const { outside } = this.#parts.network;
+    const others = outside ? Math.max(0, outside.next - outside.now()) : Number.POSITIVE_INFINITY;
+    this.#sleep = this.#host.sleep(Math.min(nanoseconds, others, LONGEST_SLEEP));
     await this.#sleep.over;
     this.#sleep = undefined;
   }
@@ -155,6 +181,7 @@ export class RunLoop {
     const { board, core, network } = this.#parts;
     board?.flush();
     if (exit.kind !== 'stopped') {
+      this.#door?.ended(exit.kind);
       core.close();
       network.close();
     }
@@ -163,7 +190,13 @@ export class RunLoop {
 
   stop(): void {
     this.#stopping = true;
-    this.wake();
+    if (this.#door) this.nudge();
+    else this.wake();
+  }
+
+  /** Something waits for the loop. A slice goes on to its end: where that is must not depend on who is outside. */
+  nudge(): void {
+    this.#sleep?.wake();
   }
 
   /** Somebody wants something of the machine: the guest's current slice or sleep ends. */

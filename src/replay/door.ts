@@ -1,0 +1,284 @@
+/**
+ * The one door by which everything enters a machine that is not the guest's own: console input, frames, requests, readings of the
+ * host's clocks, where slices of instructions end, decisions that depend on the host, random seeds. A machine with a door takes
+ * them at one place of its loop, so that they come at the same instruction when they are given again.
+ */
+import type { HostClock } from '../host/clock.ts';
+import type { Offload } from '../host/network.ts';
+import {
+  Divergence,
+  END,
+  ENTRY_NAMES,
+  FLAG,
+  INPUT,
+  JournalReader,
+  JournalWriter,
+  NOW,
+  SEED,
+  SLICE,
+  WALL,
+} from './journal.ts';
+
+/** Who takes what comes from outside. */
+export interface Inputs {
+  type(data: Uint8Array): void;
+  request(): void;
+  frame(network: number, frame: Uint8Array, offload: Offload | undefined): void;
+}
+
+/** A processor, as far as its slices are told by it. */
+interface Executing {
+  readonly index: number;
+  readonly instructions: number;
+  readonly cpu: { readonly rip: bigint };
+}
+
+export interface Door {
+  /** The host's clock as the machine is to read it. */
+  clock(host: HostClock): HostClock;
+  /** @param onInput called when something waits for `deliver` */
+  connect(inputs: Inputs, onInput: () => void): void;
+  readonly inputs: Inputs;
+  /** Hands over what has come. */
+  deliver(): void;
+  /** @returns true if the run is to end here */
+  stops(wanted: boolean): boolean;
+  flag(value: boolean): boolean;
+  seed(value: bigint): bigint;
+  /** Where the slice ends that is about to begin, in instructions of the processor; undefined: wherever it does. */
+  endOfSlice(vcpu: Executing): number | undefined;
+  /** The slice has ended. */
+  ran(vcpu: Executing): void;
+  /** The run has ended, and not by `stops`. */
+  ended(kind: string): void;
+  /** True if nothing is recorded any more. */
+  readonly isOver: boolean;
+}
+
+const TYPED = 0;
+const REQUEST = 1;
+/** Of the first network; then come the others. */
+const FRAME = 2;
+/** What stands before a frame: whether there is an offload, and what it says (u32 each). */
+const FRAME_HEAD = 16;
+
+export class Recorder implements Door {
+  readonly #journal: JournalWriter;
+  /** What is read within a slice comes after the slice's own entry: who repeats it must know before where it ends. */
+  readonly #within: JournalWriter;
+  #held: Uint8Array[] = [];
+  #writer: JournalWriter;
+  readonly #slices: number[] = [];
+  #now = 0;
+  #waiting: { input: number; bytes: Uint8Array }[] = [];
+  #inputs: Inputs | undefined;
+  #onInput = () => {};
+  readonly isOver = false;
+
+  /** @param deliver gets what is recorded, in pieces */
+  constructor(deliver: (bytes: Uint8Array<ArrayBuffer>) => void) {
+    this.#writer = this.#journal = new JournalWriter(deliver);
+    this.#within = new JournalWriter(bytes => this.#held.push(bytes));
+  }
+
+  clock(host: HostClock): HostClock {
+    return {
+      now: () => {
+        // The record has whole nanoseconds, and so must what the machine reads.
+        const now = Math.max(this.#now, Math.floor(host.now()));
+        this.#writer.kind(NOW);
+        this.#writer.count(now - this.#now);
+        this.#now = now;
+        return now;
+      },
+      wall: () => {
+        const wall = host.wall();
+        this.#writer.kind(WALL);
+        this.#writer.u64(wall);
+        return wall;
+      },
+      turn: () => host.turn(),
+      sleep: nanoseconds => host.sleep(nanoseconds),
+    };
+  }
+  connect(inputs: Inputs, onInput: () => void): void {
+    this.#inputs = inputs;
+    this.#onInput = onInput;
+  }
+  readonly inputs: Inputs = {
+    type: data => this.#put(TYPED, data.slice()),
+    request: () => this.#put(REQUEST, new Uint8Array(0)),
+    frame: (network, frame, offload) => this.#put(FRAME + network, packFrame(frame, offload)),
+  };
+  #put(input: number, bytes: Uint8Array): void {
+    this.#waiting.push({ input, bytes });
+    this.#onInput();
+  }
+  deliver(): void {
+    // What these bring about waits for the next time.
+    for (const { input, bytes } of this.#waiting.splice(0)) {
+      this.#writer.kind(INPUT);
+      this.#writer.count(input);
+      this.#writer.raw(bytes);
+      give(this.#inputs!, input, bytes);
+    }
+  }
+  stops(wanted: boolean): boolean {
+    if (wanted) this.ended('stopped');
+    return wanted;
+  }
+  flag(value: boolean): boolean {
+    this.#writer.kind(FLAG);
+    this.#writer.count(value ? 1 : 0);
+    return value;
+  }
+  seed(value: bigint): bigint {
+    this.#writer.kind(SEED);
+    this.#writer.u64(BigInt.asUintN(64, value));
+    return value;
+  }
+  endOfSlice(): undefined {
+    this.#writer = this.#within;
+  }
+  ran({ index, instructions, cpu }: Executing): void {
+    this.#writer = this.#journal;
+    this.#writer.kind(SLICE);
+    this.#writer.count(index);
+    this.#writer.count(instructions - (this.#slices[index] ?? 0));
+    this.#writer.u32(Number(cpu.rip & 0xffffffffn));
+    this.#slices[index] = instructions;
+    this.#within.flush();
+    for (const bytes of this.#held.splice(0)) this.#writer.bytes(bytes);
+  }
+  ended(kind: string): void {
+    this.#writer.kind(END);
+    this.#writer.raw(new TextEncoder().encode(kind));
+    this.#writer.flush();
+  }
+}
+
+export class Player implements Door {
+  readonly #reader: JournalReader;
+  readonly #slices: number[] = [];
+  #now = 0;
+  #inputs: Inputs | undefined;
+  /** Where the present slice ends. */
+  #end = { instructions: 0, rip: 0 };
+  /** All processors' instructions up to the last slice, for people. */
+  #executed = 0;
+
+  constructor(journal: Uint8Array) {
+    this.#reader = new JournalReader(journal);
+  }
+
+  /** @throws Divergence if the machine does something else now than the one that was recorded */
+  #expect(kind: number): void {
+    const { next } = this.#reader;
+    if (next !== kind)
+      this.#differ(`has ${ENTRY_NAMES[next] ?? 'something unknown'}, the machine asks for ${ENTRY_NAMES[kind]}`);
+    this.#reader.kind();
+  }
+  #differ(how: string): never {
+    throw new Divergence(
+      `the replay differs from the recording after instruction ${this.#executed}: the recording ${how}`,
+    );
+  }
+  clock(host: HostClock): HostClock {
+    return {
+      now: () => {
+        // Whoever adds up what the run has taken.
+        if (this.isOver) return this.#now;
+        this.#expect(NOW);
+        return (this.#now += this.#reader.count());
+      },
+      wall: () => {
+        this.#expect(WALL);
+        return this.#reader.u64();
+      },
+      turn: () => host.turn(),
+      // Nothing is waited for.
+      sleep: () => ({ over: host.turn(), wake() {} }),
+    };
+  }
+  connect(inputs: Inputs): void {
+    this.#inputs = inputs;
+  }
+  /** Nobody outside has a say. */
+  readonly inputs: Inputs = { type() {}, request() {}, frame() {} };
+  deliver(): void {
+    while (this.#reader.next === INPUT) {
+      this.#reader.kind();
+      const input = this.#reader.count();
+      const bytes = this.#reader.raw();
+      if (input >= FRAME && bytes.length < FRAME_HEAD) this.#differ('is damaged: a frame is too short');
+      give(this.#inputs!, input, bytes);
+    }
+  }
+  stops(wanted: boolean): boolean {
+    if (this.#reader.next !== END) return wanted;
+    this.ended('stopped');
+    return true;
+  }
+  flag(): boolean {
+    this.#expect(FLAG);
+    return this.#reader.count() !== 0;
+  }
+  seed(): bigint {
+    this.#expect(SEED);
+    return this.#reader.u64();
+  }
+  endOfSlice({ index, instructions }: Executing): number {
+    this.#expect(SLICE);
+    const processor = this.#reader.count();
+    const end = (this.#slices[index] ?? 0) + this.#reader.count();
+    this.#end = { instructions: end, rip: this.#reader.u32() };
+    if (processor !== index)
+      this.#differ(`gives the turn to processor ${processor}, the machine to processor ${index}`);
+    if (end < instructions)
+      this.#differ(`has a slice up to instruction ${end} of processor ${index}, which is at ${instructions}`);
+    return end;
+  }
+  ran({ index, instructions, cpu }: Executing): void {
+    const { instructions: end, rip } = this.#end;
+    const here = Number(cpu.rip & 0xffffffffn);
+    if (instructions !== end)
+      this.#differ(`goes on to instruction ${end} of processor ${index}, the machine stops at ${instructions}`);
+    if (rip !== here)
+      this.#differ(
+        `is at …${rip.toString(16)} at instruction ${end} of processor ${index}, the machine at 0x${cpu.rip.toString(16)}`,
+      );
+    this.#executed += instructions - (this.#slices[index] ?? 0);
+    this.#slices[index] = instructions;
+  }
+  ended(kind: string): void {
+    this.#expect(END);
+    const recorded = new TextDecoder().decode(this.#reader.raw());
+    if (recorded !== kind) this.#differ(`ends with ${recorded}, the machine with ${kind}`);
+  }
+  get isOver(): boolean {
+    return this.#reader.next === 0;
+  }
+}
+
+function give(inputs: Inputs, input: number, bytes: Uint8Array): void {
+  if (input === TYPED) inputs.type(bytes);
+  else if (input === REQUEST) inputs.request();
+  else {
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    const [present, start, at, segment] = [0, 4, 8, 12].map(offset => view.getUint32(offset, true)) as [
+      number,
+      ...number[],
+    ];
+    const offload = present ? { start: start!, at: at!, segment: segment! } : undefined;
+    inputs.frame(input - FRAME, bytes.slice(FRAME_HEAD), offload);
+  }
+}
+
+function packFrame(frame: Uint8Array, offload: Offload | undefined): Uint8Array {
+  const bytes = new Uint8Array(FRAME_HEAD + frame.length);
+  const view = new DataView(bytes.buffer);
+  const words = offload ? [1, offload.start, offload.at, offload.segment] : [0, 0, 0, 0];
+  for (const [index, word] of words.entries()) view.setUint32(4 * index, word, true);
+  bytes.set(frame, FRAME_HEAD);
+  return bytes;
+}

@@ -1,0 +1,57 @@
+/** What is recorded is done again: with both clocks, under either tier; and where it is not, that is said. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { tinyKernel } from '../conformance/tiny-elf.ts';
+import { portableClock } from '../host/portable-clock.ts';
+import { assemble } from '../machine/machine.ts';
+import type { MachineOptions } from '../machine/options.ts';
+import { type Door, Player, Recorder } from './door.ts';
+
+const MEMORY = 16 << 20;
+const ANSWERS = 0x800000;
+const u32 = (value: number) => [0, 8, 16, 24].map(shift => (value >>> shift) & 0xff);
+
+/** Mixes in the time, random numbers and what is typed (COM1), writes a character; until a q is typed. */
+const LOOP = [
+  ...[0xb9, ...u32(2000), 0x0f, 0x31, 0x31, 0x05, ...u32(ANSWERS), 0x0f, 0xc7, 0xf0, 0x01, 0x05, ...u32(ANSWERS + 4)],
+  ...[0xff, 0xc9, 0x75, 0x100 - 19], // dec ecx; jnz rdtsc
+  ...[0x66, 0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0x0c], // in al, LSR; test al, 1; jz
+  ...[0x66, 0xba, 0xf8, 0x03, 0xec, 0x00, 0x05, ...u32(ANSWERS + 8), 0x90], // in al, RBR; add [], al
+  ...[0x3c, 0x71], // cmp al, q
+];
+const KERNEL = tinyKernel([...LOOP, 0x0f, 0x85, ...u32(-(LOOP.length + 6)), 0xf4]);
+
+interface Outcome {
+  kind: string;
+  reason: string | undefined;
+  answers: Uint8Array;
+  instructions: number;
+}
+
+async function run(options: Partial<MachineOptions>, door: Door): Promise<Outcome> {
+  const { machine, engine } = await assemble({ memory: MEMORY, ...options, door });
+  if (door instanceof Recorder)
+    for (const [index, text] of ['a', 'bc', 'd', 'q'].entries()) setTimeout(() => machine.type(text), 40 * (index + 1));
+  const exit = await machine.run();
+  const reason = 'reason' in exit ? exit.reason : undefined;
+  return { kind: exit.kind, reason, answers: engine.memory.copyOut(ANSWERS, 12), instructions: machine.instructions };
+}
+for (const clock of ['virtual', portableClock] as const)
+  test(`${clock === 'virtual' ? 'virtual' : "a host's"} clock: what was typed, read and drawn comes again`, async () => {
+    const first = await assemble({ memory: MEMORY, kernel: KERNEL, engine: 'interpreter', clock });
+    const options = { clock, snapshot: first.machine.snapshot() };
+    const pieces: Uint8Array[] = [];
+    const recorded = await run(options, new Recorder(bytes => pieces.push(bytes)));
+    assert.equal(recorded.kind, 'dead-halt', recorded.reason);
+    assert.notEqual(recorded.answers[8], 0);
+    const journal = Buffer.concat(pieces);
+    for (const engine of ['interpreter', 'jit'] as const)
+      assert.deepEqual(await run({ ...options, engine }, new Player(journal)), recorded, engine);
+    const changed = Uint8Array.from(journal);
+    changed[changed.length >> 1]! ^= 0x55;
+    const other = await run(options, new Player(changed));
+    // Not every reading of a clock matters.
+    if (other.kind === 'killed') assert.match(other.reason ?? '', /recording/);
+    const short = await run(options, new Player(journal.subarray(0, journal.length >> 1)));
+    assert.ok(short.kind === 'stopped' || /cut short|differs/.test(short.reason ?? ''), short.reason);
+  });

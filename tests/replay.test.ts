@@ -1,0 +1,72 @@
+/** Debian's kernel on the host's clock, with a person who types and a server on the network: what was recorded is done again. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { polyvisor } from './command.ts';
+
+const NETWORK = ['--net', 'user,host=loopback'];
+
+test('a session with network traffic on the host’s clock is replayed three times, to the byte and the instruction', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'polyvisor-'));
+  const [snapshot, recording, json] = ['snapshot', 'recording', 'json'].map(name => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  let requests = 0;
+  const server = createServer((_, response) => response.end(`answer ${++requests} at ${Date.now()}\n`.repeat(200)));
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  try {
+    const booted = await polyvisor(['run', '-H', 'kvm', ...NETWORK, '--save', `${snapshot}@NETWORK UP`], {
+      dialogue: [
+        { after: '~ # ', type: 'until ip route | grep -q default; do sleep 0.2; done; sleep 1; echo NETWORK U""P\n' },
+        { after: '~ # ', type: 'poweroff -f\n' },
+      ],
+      limit: 600,
+    });
+    assert.equal(booted.status, 0, booted.stderr);
+    const recorded = await polyvisor(
+      ['run', '--restore', snapshot, ...NETWORK, '--record', recording, '--json', json, '--timeout', '500'],
+      {
+        dialogue: [
+          { after: '~ # ', type: `wget -qO- http://10.0.2.2:${port}/ | tail -n 2; cat /proc/sys/kernel/random/uuid\n` },
+          { after: '~ # ', type: `wget -qO- http://10.0.2.2:${port}/ | md5sum; cat /proc/uptime\n` },
+          { after: '~ # ', type: 'poweroff -f\n' },
+        ],
+        limit: 600,
+      },
+    );
+    assert.equal(recorded.status, 0, recorded.stderr);
+    assert.match(recorded.stdout, /answer 1 at \d+/);
+    const { instructions } = JSON.parse(readFileSync(json, 'utf8'));
+    server.close();
+    for (const engine of ['jit', 'jit', 'interpreter']) {
+      const replayed = await polyvisor(['run', '--replay', recording, '--engine', engine, '--json', json], {
+        limit: 600,
+      });
+      assert.equal(replayed.status, 0, replayed.stderr);
+      assert.equal(replayed.stdout, recorded.stdout, engine);
+      assert.equal(JSON.parse(readFileSync(json, 'utf8')).instructions, instructions, engine);
+    }
+    assert.equal(requests, 2, 'a replay asks nobody');
+
+    const content = readFileSync(recording);
+    content[content.length - 2000]! ^= 1;
+    writeFileSync(recording, content);
+    const damaged = await polyvisor(['run', '--replay', recording]);
+    assert.equal(damaged.status, 65);
+    assert.match(damaged.stderr, /^polyvisor: cannot replay .*: it is damaged: /);
+    truncateSync(recording, 100);
+    assert.match((await polyvisor(['run', '--replay', recording])).stderr, /: it is cut short\n$/);
+    const given = await polyvisor(['run', '--replay', recording, '--memory', '1G']);
+    assert.deepEqual([given.status, /so --memory cannot be given/.test(given.stderr)], [64, true]);
+  } finally {
+    server.close();
+    rmSync(folder, { recursive: true });
+  }
+});
