@@ -1,7 +1,7 @@
 /** The command line and what it says to bad input: one clear line, the right status, never a stack trace. */
 import assert from 'node:assert/strict';
 import { execFile, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -58,7 +58,14 @@ const REFUSALS: readonly { words: string[]; status: number; says: RegExp }[] = [
   { words: ['run', ...Array(32).fill(`--disk=${disk}`)], status: 64, says: /32 disks, and a machine has at most 31/ },
   { words: ['run', '--exec', ' '], status: 64, says: /command is empty/ },
   { words: ['run', '--json', ''], status: 64, says: /--json: the name of the file is empty/ },
-  { words: ['run', 'vmlinuz'], status: 64, says: /too many arguments/ },
+  {
+    words: ['run', 'vmlinus'],
+    status: 66,
+    says: /vmlinus: no such file; a kernel is a file, a source tree .*cloud-amd64/,
+  },
+  { words: ['run', 'vmlinuz', 'initrd'], status: 64, says: /too many arguments/ },
+  { words: ['shell', tinyKernelFile, '-k', text], status: 64, says: /tiny: and --kernel .*text: there is one kernel/ },
+  { words: ['run', 'amd64', '--flavour', '686'], status: 64, says: /amd64: and --flavour 686/ },
   { words: ['run', '--disk', `${text},format=qcow2`], status: 64, says: /only raw images/ },
   { words: ['run', '--disk', text], status: 65, says: /sectors/ },
   {
@@ -68,7 +75,12 @@ const REFUSALS: readonly { words: string[]; status: number; says: RegExp }[] = [
   },
   { words: ['run', '--disk', '/nonexistent.img'], status: 66, says: /nonexistent\.img: no such file/ },
   { words: ['run', '--kernel', '/nonexistent'], status: 66, says: /\/nonexistent: no such file/ },
-  { words: ['run', '--kernel', folder], status: 66, says: /is a directory/ },
+  {
+    words: ['run', '--kernel', folder],
+    status: 66,
+    says: /is a folder without arch.x86.boot.bzImage or vmlinux in it/,
+  },
+  { words: ['matrix', folder], status: 66, says: /is a folder without arch.x86.boot.bzImage or vmlinux in it/ },
   { words: ['run', '--kernel', '/dev/zero'], status: 66, says: /dev.zero: more than 1 GiB/ },
   { words: ['trace', 'show', '/dev/zero'], status: 66, says: /dev.zero: more than 1 GiB/ },
   { words: ['run', '--kernel', jpeg], status: 65, says: /picture\.jpg: .*JPEG/ },
@@ -209,6 +221,14 @@ describe('runs', () => {
     });
     assert.match(result.stdout, /^33 101\r?$/m);
     assert.equal(result.status, 0, result.stderr);
+  });
+
+  test('a source tree in which a kernel has been built is a kernel', { timeout }, async () => {
+    const tree = join(folder, 'tree');
+    mkdirSync(tree);
+    writeFileSync(join(tree, 'vmlinux'), tinyKernel([0xfa, 0xf4]));
+    const result = await polyvisor(['run', tree, '--timeout', '120']);
+    assert.equal(result.status, 123, result.stderr);
   });
 
   test('the end of standard input ends the shell', { timeout }, async () => {

@@ -270,7 +270,7 @@ describe('bad input', { timeout }, () => {
     [['--timeout', '-1'], 64, /--timeout -1/],
     [['--limit', 'much'], 64, /--limit much/],
     [['--engine', 'both'], 64, /--engine both/],
-    [['nonexistent'], 66, /nonexistent: no such file; a kernel is a file, or one of Debian's/],
+    [['nonexistent'], 66, /nonexistent: no such file; a kernel is a file, a source tree .*, or one of Debian's/],
     [['--test', '/nonexistent'], 66, /no such file/],
     [['--test', file('blank', '\n')], 64, /script is empty/],
     [['--html', '/nonexistent/x'], 74, /no such file/],

@@ -1,10 +1,12 @@
 /** One cell of the matrix: a machine from its start to its verdict, told about as it goes. */
 import { readFileSync } from 'node:fs';
 import { commandArchive, commandParameters, joinArchives, OutputParser } from '../boot/exec-protocol.ts';
+import { modulesArchive } from '../boot/guest/initramfs.ts';
 import { annotate } from '../boot/symbols.ts';
 import type { HostClock } from '../host/clock.ts';
 import { nodeClock } from '../host/node/clock.ts';
 import { collectGarbage } from '../host/node/collect-garbage.ts';
+import { readKernelModules } from '../host/node/kernel-modules.ts';
 import { loadHypervisor } from '../host/node/load-hypervisor.ts';
 import {
   createMachine,
@@ -47,6 +49,8 @@ export interface CellSpec {
   hypervisorFile: string | undefined;
   kernelFile: string;
   initrdFile: string | undefined;
+  /** Where the kernel's own modules are, for that RAM disk. */
+  modulesFolder: string | undefined;
   /** The test's shell script. */
   script: string;
   /** The script is the built-in test, with a disk and a second boot that ends in a reset. */
@@ -237,7 +241,7 @@ async function boot(
   try {
     machine = await createMachine({
       kernel,
-      initrd: archive && joinArchives(archive, commandArchive(spec.script)),
+      initrd: archive && joinArchives(archive, ...(await ownModules(spec)), commandArchive(spec.script)),
       append: [commandParameters(true), spec.append].filter(Boolean).join(' '),
       memory: spec.memory,
       cpus: spec.cpus,
@@ -300,6 +304,13 @@ async function boot(
     decisions.finish();
     trace?.close();
   }
+}
+
+/** As an archive to put after the initial RAM disk, if there are any. */
+async function ownModules({ modulesFolder }: CellSpec): Promise<Uint8Array[]> {
+  if (modulesFolder === undefined) return [];
+  const { release, modules } = await readKernelModules(modulesFolder);
+  return [modulesArchive(release, modules)];
 }
 
 async function checkReset(

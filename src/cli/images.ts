@@ -1,4 +1,5 @@
 import { isBootable } from '../boot/bios/boot-sector.ts';
+import { is32Bit } from '../boot/bits.ts';
 import { commandArchive, joinArchives, resumeArchive } from '../boot/exec-protocol.ts';
 import { modulesArchive } from '../boot/guest/initramfs.ts';
 import { ImageError } from '../boot/image-error.ts';
@@ -30,14 +31,17 @@ export interface Images {
  * @throws Failure where a file cannot be read or the default guest cannot be had.
  */
 export async function loadImages(settings: ImageSettings, start: Uint8Array | undefined): Promise<Images> {
-  const { kernel, initrd, exec, modules, rooted, modulesFolder } = settings;
+  const { kernel, guestDisk, initrd, exec, modules, rooted, modulesFolder } = settings;
   const kind = start && kernel === undefined ? withFolders(settings.guest) : settings.guest;
   if (bootsDisk(settings))
     return { name: settings.disks[0]?.path ?? '', kernel: undefined, initrd: undefined, modules: [], ownGuest: false };
   // A kernel without an initial RAM disk is one that brings its own; --exec needs the default guest's shell in any case.
-  const own = exec !== undefined || rooted !== undefined || modulesFolder !== undefined;
+  const own = guestDisk || exec !== undefined || rooted !== undefined || modulesFolder !== undefined;
   const ownGuest = initrd === undefined && (kernel === undefined || own);
-  const guest = kernel === undefined || ownGuest ? await fetchGuest(kind) : undefined;
+  const file = kernel === undefined ? undefined : readFile(kernel);
+  // A 32-bit kernel runs no 64-bit programs.
+  const fits: Settings['guest'] = file && is32Bit(file) ? { architecture: 'i386' } : kind;
+  const guest = !file || ownGuest ? await fetchGuest(fits) : undefined;
   const disk = ownGuest ? guest!.initrd : initrd;
   const archive = disk === undefined ? undefined : readFile(disk);
   const folder = modulesFolder ?? (kernel === undefined ? undefined : installedModules(kernel));
@@ -48,7 +52,7 @@ export async function loadImages(settings: ImageSettings, start: Uint8Array | un
   ];
   return {
     name: kernel ?? "Debian's kernel",
-    kernel: readFile(kernel ?? guest!.kernel),
+    kernel: file ?? readFile(guest!.kernel),
     kernelFile: kernel ?? guest!.kernel,
     initrd: ownGuest && archive ? joinArchives(archive, ...extra) : archive,
     modules: modules.map(({ path, words }) => ({ data: readFile(path), commandLine: words })),
@@ -59,6 +63,7 @@ export async function loadImages(settings: ImageSettings, start: Uint8Array | un
 type ImageSettings = Pick<
   Settings,
   | 'kernel'
+  | 'guestDisk'
   | 'initrd'
   | 'exec'
   | 'guest'

@@ -81,15 +81,24 @@ function createProgram(words: readonly string[], finish: Finish): Command {
 }
 
 function addRun(program: Command, words: readonly string[], finish: Finish): void {
-  program
-    .command('run')
-    .description("boot a kernel; with no options, Debian's, to a shell")
+  addRunLike(program.command('run'), words, finish, false).description(
+    "boot a kernel; with no options, Debian's, to a shell",
+  );
+  addRunLike(program.command('shell'), words, finish, true).description(
+    "boot a kernel to the default guest's shell: as run, with its initial RAM disk",
+  );
+}
+
+/** @param guestDisk the kernel gets the default guest's initial RAM disk, whatever it is */
+function addRunLike(command: Command, words: readonly string[], finish: Finish, guestDisk: boolean): Command {
+  return command
+    .argument('[kernel]', "a file, a source tree with a kernel that has been built, or one of Debian's by name")
     .option(
       '-H, --hypervisor <name[,option]|file>',
       'whose guest interface: see "polyvisor list"; or a file with one',
       'bare',
     )
-    .option('-k, --kernel <file>', 'bzImage or vmlinux (default: Debian\'s, fetched once by "polyvisor guest")')
+    .option('-k, --kernel <file|tree>', 'the same as KERNEL (default: Debian\'s, fetched once by "polyvisor guest")')
     .option('-i, --initrd <file>', "initial RAM disk (default: the default guest's, with the default kernel)")
     .option('--module <file words>', 'a file for a multiboot or PVH kernel; may be given more than once', collect)
     .option('--modules <folder>', "a kernel's own modules (make modules_install), for the default guest's RAM disk")
@@ -155,14 +164,19 @@ function addRun(program: Command, words: readonly string[], finish: Finish): voi
     .option('-v, --verbose', "with --exec: the kernel's console on stderr; and what the guest asks for in vain")
     .addOption(debugOption())
     .addHelpText('after', `\n${statusHelp}\n\nIn a terminal, Ctrl-A h shows the keys that are not the guest's.`)
-    .action(async (options: RunOptions, command: Command) => {
+    .action(async (kernel: string | undefined, given: RunOptions, command: Command) => {
+      const { withKernel } = await import('./kernel-word.ts');
+      const shown = guestDisk && given.initrd === undefined ? { ...given, guestDisk } : given;
+      const options = withKernel(shown, kernel);
       if (parseSeeds(options.schedule)) {
         const { runSchedules } = await import('./schedules.ts');
         return finish(await runSchedules(options, words));
       }
       const thread = startGuestThread();
       const { run } = await import('./run.ts');
-      finish(await run(options, thread, option => command.getOptionValueSource(option) === 'cli'));
+      const isGiven = (option: keyof RunOptions) =>
+        command.getOptionValueSource(option) === 'cli' || (option === 'kernel' && kernel !== undefined);
+      finish(await run(options, thread, isGiven));
     });
 }
 
@@ -171,7 +185,10 @@ function addMatrix(program: Command, finish: Finish): Command {
     .command('matrix')
     .usage('[options] [kernel...]\n       polyvisor matrix merge [options] <report...>')
     .description('boot kernels under every hypervisor, a process a core, and report what became of each')
-    .argument('[kernel...]', "files, or Debian's: flavours such as 686-pae, packages (default: cloud-amd64)")
+    .argument(
+      '[kernel...]',
+      "files, source trees, Debian's flavours such as 686-pae, or packages (default: cloud-amd64)",
+    )
     .option('-H, --hypervisor <list>', 'names and files with one, separated by commas (default: all)')
     .option('-i, --initrd <file>', "initial RAM disk instead of the default guest's")
     .option('-a, --append <text>', "more words for the kernels' command lines")

@@ -8,12 +8,15 @@ import type { KernelInfo } from '../matrix/result.ts';
 import { Failure } from './failure.ts';
 import { fetchGuest } from './fetch-guest.ts';
 import { readInput } from './input-file.ts';
+import { describeKernels, kernelTree } from './kernel-word.ts';
 import { digest } from './matrix-plan.ts';
 
 export interface MatrixKernel extends KernelInfo {
   /** What names it on a command line. */
   word: string;
   initrd: string;
+  /** Where its own modules are; undefined: those of the initial RAM disk are all. */
+  modulesFolder: string | undefined;
   /** Undefined where the file is no kernel. */
   image: KernelImage | undefined;
   /** Why it is none. */
@@ -21,16 +24,19 @@ export interface MatrixKernel extends KernelInfo {
 }
 
 /**
- * @param words files, or Debian's kernels by flavour (`686-pae`) or package; the default guest's when there are none
+ * @param words files, source trees, or Debian's kernels by flavour (`686-pae`) or package; the default guest's when there are none
  * @param initrd instead of the default guest's
  */
 export async function findKernels(words: readonly string[], initrd: string | undefined): Promise<MatrixKernel[]> {
   if (initrd !== undefined) readInput(initrd);
   const kernels: MatrixKernel[] = [];
   for (const word of words.length > 0 ? words : [GUEST_KERNELS.amd64[0].flavour]) {
-    const debian = statSync(word, { throwIfNoEntry: false })?.isFile() ? undefined : guestKernel(word);
+    const tree = kernelTree(word);
+    const debian = statSync(word, { throwIfNoEntry: false }) ? undefined : guestKernel(word);
     const guest = debian && (await fetchGuest(debian));
-    kernels.push({ word, ...(await findKernel(guest?.kernel ?? word, guest, initrd, kernels)) });
+    const modulesFolder = tree?.hasModules && initrd === undefined ? word : undefined;
+    const file = guest?.kernel ?? tree?.kernel ?? word;
+    kernels.push({ word, modulesFolder, ...(await findKernel(file, guest, initrd, kernels)) });
   }
   return kernels;
 }
@@ -40,7 +46,7 @@ async function findKernel(
   guest: Guest | undefined,
   initrd: string | undefined,
   others: readonly MatrixKernel[],
-): Promise<Omit<MatrixKernel, 'word'>> {
+): Promise<Omit<MatrixKernel, 'word' | 'modulesFolder'>> {
   const bytes = readKernel(file);
   let image: KernelImage | undefined;
   let error = '';
@@ -70,9 +76,7 @@ function readKernel(file: string): Uint8Array {
     return readInput(file);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
-    const names = Object.values(GUEST_KERNELS).flatMap(kernels => kernels.map(({ flavour }) => flavour));
-    const which = `${names.join(', ')}, or its package, linux-image-…`;
-    throw new Failure(`${error.message}; a kernel is a file, or one of Debian's: ${which}`, error.status);
+    throw new Failure(`${error.message}; ${describeKernels()}`, error.status);
   }
 }
 

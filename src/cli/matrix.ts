@@ -136,6 +136,7 @@ function specOf(
     hypervisorFile: file,
     kernelFile: kernel.file,
     initrdFile: kernel.initrd,
+    modulesFolder: kernel.modulesFolder,
     script: script === undefined ? builtInTest(cpus.cpus > 1) : wrapScript(script),
     builtIn: script === undefined && until === undefined,
     until,

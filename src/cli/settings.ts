@@ -38,6 +38,8 @@ import {
 export interface RunOptions {
   hypervisor: string;
   kernel?: string;
+  /** The kernel gets the default guest's initial RAM disk, though it is a file. */
+  guestDisk?: boolean;
   initrd?: string;
   module?: string[];
   modules?: string;
@@ -82,6 +84,8 @@ export interface Settings {
   /** One of the list, or the name of a file that has one. */
   hypervisor: HypervisorModule | string;
   kernel: string | undefined;
+  /** The default guest's initial RAM disk goes with it. */
+  guestDisk: boolean;
   initrd: string | undefined;
   /** Files for a multiboot kernel, with their words. */
   modules: ModuleOption[];
@@ -151,6 +155,7 @@ export function parseSettings(options: RunOptions): Settings {
   return {
     hypervisor: isFileName(options.hypervisor) ? options.hypervisor : parseHypervisor(options.hypervisor),
     kernel: options.kernel,
+    guestDisk: options.guestDisk ?? false,
     initrd: options.initrd,
     modules: (options.module ?? []).map(parseModule),
     modulesFolder: options.modules,

@@ -1,8 +1,9 @@
-/** The modules of a kernel that was just built, as `make modules_install` leaves them: the ones that a guest may need. */
+/** The modules of a kernel that was just built, in its tree or as `make modules_install` leaves them: the ones that a guest may need. */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { type Module, selectModules } from '../../boot/guest/modules.ts';
 import { ImageError } from '../../boot/image-error.ts';
+import { treeModules } from './kernel-tree.ts';
 
 export interface KernelModules {
   /** As `uname -r` prints it. */
@@ -12,14 +13,20 @@ export interface KernelModules {
 }
 
 /**
- * @param path the folder of a release, or one that has lib/modules/RELEASE (INSTALL_MOD_PATH)
+ * @param path the folder of a release, one that has lib/modules/RELEASE (INSTALL_MOD_PATH), or a source tree with modules
  * @throws ImageError if there are no modules; the host's error (with `code`) if they cannot be read
  */
 export async function readKernelModules(path: string): Promise<KernelModules> {
+  const built = treeModules(resolve(path));
+  if (built) {
+    const files = built.files.map(({ file, path }) => new ModuleFile(file, path));
+    return { release: built.release, modules: await selectModules(files) };
+  }
   const folder = releaseFolder(resolve(path));
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter(name => /\.ko(?:\.\w+)?$/.test(name))
-    .map(name => new ModuleFile(folder, name));
+    // `moduleName` looks behind the last slash.
+    .map(name => new ModuleFile(join(folder, name), name.includes('/') ? name : `./${name}`));
   if (files.length === 0) throw new ImageError(`${folder} has no kernel modules (*.ko) in it`);
   return { release: basename(folder), modules: await selectModules(files) };
 }
@@ -27,16 +34,16 @@ export async function readKernelModules(path: string): Promise<KernelModules> {
 /** A module that is read when it is wanted: a distribution's kernel has thousands. */
 class ModuleFile {
   readonly path: string;
-  readonly #folder: string;
+  readonly #file: string;
 
-  constructor(folder: string, path: string) {
-    // `moduleName` looks behind the last slash.
-    this.path = path.includes('/') ? path : `./${path}`;
-    this.#folder = folder;
+  /** @param path below lib/modules/RELEASE */
+  constructor(file: string, path: string) {
+    this.path = path;
+    this.#file = file;
   }
 
   get data(): Uint8Array {
-    return new Uint8Array(readFileSync(join(this.#folder, this.path)));
+    return new Uint8Array(readFileSync(this.#file));
   }
 }
 
