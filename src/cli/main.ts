@@ -158,6 +158,7 @@ function addRunLike(command: Command, words: readonly string[], finish: Finish, 
     .option('--restore <file>', 'go on from a snapshot, with its hypervisor, memory and clock')
     .option('--record <file>', 'write down what enters the machine from outside, for --replay')
     .option('--replay <file>', 'repeat a recording, to the instruction')
+    .option('--dump <file>', 'when the guest ends badly, write its memory and processors to FILE, an ELF core for gdb')
     .option('--trace <file>', 'write every crossing of the hypervisor\'s interface to FILE, for "polyvisor trace"')
     .option('--symbols <file>', "with --trace: the kernel's System.map (default: the kernel's own table)")
     .option('--json <file>', 'write a summary of the run to FILE')

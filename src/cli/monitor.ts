@@ -9,6 +9,7 @@ import type { ThreadMachine } from './thread.ts';
 const COMMANDS = {
   registers: 'the processor: registers, pending interrupts, the last instructions',
   counters: 'time, instructions, exits and operations so far',
+  dump: 'FILE: write memory and processors, as an ELF core for gdb',
   save: 'FILE: write a snapshot, for "run --restore FILE"',
   log: 'what the guest asked for that is not there',
   shutdown: 'ask the guest to switch itself off, and let it go on',
@@ -34,7 +35,10 @@ export async function monitor(machine: ThreadMachine): Promise<'continue' | 'qui
         machine.request('shutdown');
         return 'continue';
       }
-      const text = command === 'save' ? await save(machine, rest.join(' ')) : command && answer(command, machine);
+      const text =
+        command === 'save' || command === 'dump'
+          ? await write(machine, command, rest.join(' '))
+          : command && answer(command, machine);
       process.stdout.write(`${visible(text ?? unknown(word))}\n`);
       lines.prompt();
     }
@@ -51,17 +55,20 @@ function commandNamed(word: string): Command | undefined {
   return fitting.length === 1 ? fitting[0] : undefined;
 }
 
-async function save(machine: ThreadMachine, file: string): Promise<string> {
-  if (file === '') return 'save what: "save FILE"';
+async function write(machine: ThreadMachine, command: 'save' | 'dump', file: string): Promise<string> {
+  if (file === '') return `${command} where: "${command} FILE"`;
   try {
-    const { size, instructions } = await machine.save(file);
-    return `saved: ${formatSize(size)}, at instruction ${instructions}`;
+    const { size, instructions } = await machine[command](file);
+    return `written: ${formatSize(size)}, at instruction ${instructions}`;
   } catch (error) {
-    return `not saved: ${error instanceof Error ? error.message : String(error)}`;
+    return `not written: ${error instanceof Error ? error.message : String(error)}`;
   }
 }
 
-function answer(command: Exclude<Command, 'continue' | 'quit' | 'save' | 'shutdown'>, machine: ThreadMachine): string {
+function answer(
+  command: Exclude<Command, 'continue' | 'quit' | 'save' | 'dump' | 'shutdown'>,
+  machine: ThreadMachine,
+): string {
   switch (command) {
     case 'registers':
       return machine.describe();

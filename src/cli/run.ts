@@ -37,6 +37,7 @@ export async function run(
   if (settings.kernel !== undefined && settings.exec === undefined) sayIfCacheIsNotUsed();
   const { json, save } = settings;
   if (save) checkWritable(save.file);
+  if (settings.dump !== undefined) checkWritable(settings.dump, '--dump');
   // A summary that cannot be written is better known before the run than after it.
   if (json) checkOutput(json);
   const trace = settings.trace === undefined ? undefined : openTraceFile(settings.trace);
@@ -54,6 +55,7 @@ export async function run(
     const stopSaving = save ? saveOnSignal(machine, save.file) : () => {};
     const ending = await session.run(machine).finally(stopSaving);
     const named = isAbnormal(ending) ? await namedPlaces(machine.describe(), kernelFile(), settings.symbols) : '';
+    if (settings.dump !== undefined && isAbnormal(ending)) await dump(machine, settings.dump);
     reportEnding(ending, named, session.unseen);
     if (json)
       writeSummary(json, {
@@ -167,6 +169,12 @@ function saveOnSignal(machine: ThreadMachine, file: string): () => void {
     });
   process.on('SIGUSR2', onSignal);
   return () => void process.off('SIGUSR2', onSignal);
+}
+
+/** A dump that cannot be written does not hide how the guest ended. */
+async function dump(machine: ThreadMachine, file: string): Promise<void> {
+  const say = (error: Error) => void process.stderr.write(`polyvisor: not dumped: ${visibleLine(error.message)}\n`);
+  await machine.dump(file).then(onSaved, say);
 }
 
 function onSaved({ file, size, instructions }: Saved): void {

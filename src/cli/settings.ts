@@ -71,6 +71,7 @@ export interface RunOptions {
   record?: string;
   replay?: string;
   cold?: boolean;
+  dump?: string;
   trace?: string;
   symbols?: string;
   json?: string;
@@ -119,6 +120,8 @@ export interface Settings {
   record: string | undefined;
   /** A recording to repeat. */
   replay: string | undefined;
+  /** Where an ELF core is written when the guest ends badly. */
+  dump: string | undefined;
   /** The guest is booted, though one that has booted may be kept. */
   cold: boolean;
   trace: string | undefined;
@@ -131,7 +134,7 @@ export interface Settings {
 /** @throws Failure for what cannot be meant. */
 export function parseSettings(options: RunOptions): Settings {
   if (options.exec !== undefined && options.exec.trim() === '') throw new Failure('--exec: the command is empty');
-  for (const name of ['json', 'trace', 'symbols', 'kernel', 'initrd'] as const)
+  for (const name of ['dump', 'json', 'trace', 'symbols', 'kernel', 'initrd'] as const)
     if (options[name] === '') throw new Failure(`--${name}: the name of the file is empty`);
   const disks = (options.disk ?? []).map(parseDisk);
   if (disks.length > MAX_DISKS)
@@ -179,6 +182,7 @@ export function parseSettings(options: RunOptions): Settings {
     restore: options.restore,
     record: options.record,
     replay: options.replay,
+    dump: options.dump,
     cold: options.cold ?? false,
     trace: options.trace,
     symbols: options.symbols,

@@ -12,14 +12,18 @@ const FRONT = (1 << 20) + 64;
 
 /** @returns the file's size in bytes. @throws Failure: then there is no file, or the one that was there before */
 export async function writeSnapshot(snapshot: Snapshot, file: string): Promise<number> {
-  const bytes = await snapshot.encode(nodeCompression);
+  return writeWhole(file, await snapshot.pieces(nodeCompression));
+}
+
+/** @returns the file's size in bytes. @throws Failure: then there is no file, or the one that was there before */
+export function writeWhole(file: string, pieces: readonly Uint8Array[]): number {
   // Beside the file, for a name can only be given to it on the same file system.
   const work = `${file}.${process.pid}.part`;
   return withFile(file, status.output, () => {
     try {
       const descriptor = openSync(work, 'w', 0o600);
       try {
-        for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at);
+        for (const piece of pieces) for (let at = 0; at < piece.length; ) at += writeSync(descriptor, piece, at);
         fsyncSync(descriptor);
       } finally {
         closeSync(descriptor);
@@ -29,14 +33,14 @@ export async function writeSnapshot(snapshot: Snapshot, file: string): Promise<n
       rmSync(work, { force: true });
       throw error;
     }
-    return bytes.length;
+    return pieces.reduce((sum, { length }) => sum + length, 0);
   });
 }
 
 /** @throws Failure if nothing can be written beside `file`: better known before a run than at its end */
-export function checkWritable(file: string): void {
+export function checkWritable(file: string, option = '--save'): void {
   const work = `${file}.${process.pid}.part`;
-  withFile(`--save ${file}`, status.output, () => {
+  withFile(`${option} ${file}`, status.output, () => {
     closeSync(openSync(work, 'w', 0o600));
     rmSync(work, { force: true });
   });

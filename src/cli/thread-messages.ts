@@ -61,7 +61,7 @@ export type ToThread =
   | { kind: 'run'; limits: Parameters<Machine['run']>[0] }
   | { kind: 'stop' }
   | { kind: 'request'; what: 'shutdown' }
-  | { kind: 'save'; file: string }
+  | { kind: 'save' | 'dump'; file: string }
   | { kind: 'type'; data: Uint8Array }
   /** More of the command's input; none: that was all. */
   | { kind: 'input'; data: Uint8Array | undefined };

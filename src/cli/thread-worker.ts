@@ -31,7 +31,7 @@ import { Failure, withFileLater } from './failure.ts';
 import { openFolders } from './folders.ts';
 import { openNetworks } from './networks.ts';
 import { RecordingFile, readRecording } from './recording-file.ts';
-import { readSnapshot, snapshotFailure, writeSnapshot } from './snapshot-file.ts';
+import { readSnapshot, snapshotFailure, writeSnapshot, writeWhole } from './snapshot-file.ts';
 import { createTextWatch } from './text-watch.ts';
 import {
   type CountedCrossing,
@@ -198,10 +198,10 @@ async function debuggedBy(machine: Machine, where: DebugOption): Promise<Pick<Ma
 }
 
 /** Between two slices of the guest, which goes on while the file is written. */
-async function saveAsAsked(machine: Machine, file: string): Promise<void> {
+async function saveAsAsked(machine: Machine, file: string, what: 'save' | 'dump'): Promise<void> {
   try {
     const { instructions } = machine;
-    const size = await writeSnapshot(machine.snapshot(), file);
+    const size = what === 'dump' ? writeWhole(file, machine.core()) : await writeSnapshot(machine.snapshot(), file);
     send({ kind: 'saved', saved: { file, size, instructions } });
   } catch (error) {
     const reason = isA(error, Failure) ? error : new Failure(reasonOf(error), status.output);
@@ -263,7 +263,7 @@ async function obey(made: Made, message: ToThread): Promise<void> {
     return runner.stop();
   }
   if (message.kind === 'request') return machine.request(message.what);
-  if (message.kind === 'save') return saveAsAsked(machine, message.file);
+  if (message.kind === 'save' || message.kind === 'dump') return saveAsAsked(machine, message.file, message.kind);
   if (message.kind !== 'run') return;
   const timer = setInterval(() => send({ kind: 'state', state: stateOf(machine) }), STATE_EVERY);
   try {

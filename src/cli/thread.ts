@@ -49,6 +49,8 @@ export interface ThreadSurroundings {
 export interface ThreadMachine extends Machine {
   /** @throws Failure: it cannot be written; the guest is as it was */
   save(file: string): Promise<Saved>;
+  /** Writes an ELF core, also of a guest that has ended. @throws Failure: it cannot be written */
+  dump(file: string): Promise<Saved>;
 }
 
 /** @throws Failure, ImageError: as for any machine, and for a file that is not a hypervisor */
@@ -181,14 +183,14 @@ export function createMachineInThread(
       describe: () => state!.description,
       log,
     });
+    const write = (kind: 'save' | 'dump') => (file: string) =>
+      new Promise<Saved>((done, failed) => {
+        if (over && kind === 'dump') return failed(new Failure('its thread has been ended', status.output));
+        saving.push({ done, failed });
+        send({ kind, file });
+      });
     const machine: ThreadMachine = Object.defineProperties(
-      {
-        save: (file: string) =>
-          new Promise<Saved>((done, failed) => {
-            saving.push({ done, failed });
-            send({ kind: 'save', file });
-          }),
-      },
+      { save: write('save'), dump: write('dump') },
       Object.getOwnPropertyDescriptors(plain),
     ) as ThreadMachine;
   });

@@ -18,6 +18,8 @@ export interface Controls {
   readonly log: readonly string[];
   /** Default: this kind of machine cannot be told in one. */
   snapshot?(options?: SnapshotOptions): Snapshot;
+  /** Default: this kind of machine cannot be told in one. */
+  core?(): Uint8Array[];
   /** Default: nothing. */
   learned?(since: Snapshot): Uint8Array;
   /** Default: this kind of machine cannot be debugged. */
@@ -41,6 +43,10 @@ export function machineOf(controls: Controls): Machine {
     snapshot(options) {
       if (!controls.snapshot) throw new Error('no snapshot of this kind of machine');
       return controls.snapshot(options);
+    },
+    core() {
+      if (!controls.core) throw new Error('no core of this kind of machine');
+      return controls.core();
     },
     learned: since => controls.learned?.(since) ?? new Uint8Array(0),
     debug() {

@@ -5,12 +5,14 @@
  */
 import { DISK_IMAGE, parseKernel } from '../boot/image.ts';
 import { compareTiers } from '../compare-tiers.ts';
+import { coreFile } from '../debug/core-file.ts';
 import type { Exit } from '../exits.ts';
 import { portableClock } from '../host/portable-clock.ts';
 import { Divergence } from '../replay/journal.ts';
 import type { Assembled } from './compare-machines.ts';
 import { machineOf } from './controls.ts';
 import { sumOf } from './counts.ts';
+import { DEBUG_REGISTERS } from './debug-registers.ts';
 import { DebugTarget } from './debug-target.ts';
 import { describe } from './describe.ts';
 import { enter, placeGuest } from './entry.ts';
@@ -76,6 +78,7 @@ function control(parts: Parts, loop: RunLoop, code: string, restored: boolean, r
       if (learns) core.startAfresh();
       return snapshot;
     },
+    core: () => coreOf(parts),
     learned: snapshot => learnedSince(parts, snapshot),
     debug: () => new DebugTarget(parts),
     stop: () => loop.stop(),
@@ -105,6 +108,16 @@ async function runRestored({ ending }: Parts, loop: RunLoop, limits: RunLimits):
 
 /** Guest time without a reading, which would be part of what it becomes: somebody who looks on changes nothing. */
 const seenTime = ({ time }: Parts) => time.following?.latest ?? time.clock.now();
+
+/** The guest as a core file has it. */
+function coreOf({ core, processors }: Parts): Uint8Array[] {
+  const registers = processors.map(({ vcpu, processor }) => (name: string) => {
+    const register = DEBUG_REGISTERS.find(register => register.name === name);
+    if (!register) throw new Error(`no register ${name}`);
+    return register.read(vcpu.cpu, processor);
+  });
+  return coreFile({ memory: core.memory.bytes, processors: registers });
+}
 
 function statistics(parts: Parts, loop: RunLoop): Statistics {
   const { core, table, operations, tallies, network } = parts;

@@ -156,6 +156,11 @@ export interface Machine {
    * @throws Error if the guest has ended, or this kind of machine cannot tell
    */
   snapshot(options?: SnapshotOptions): Snapshot;
+  /**
+   * Memory and processors as an ELF core for gdb, in pieces. The guest may have ended. RAM is not copied: use it before the machine runs on.
+   * @throws Error if this kind of machine cannot tell
+   */
+  core(): Uint8Array[];
   /** For `Snapshot.decoded`: what the engine has decoded since a snapshot that was taken with `learns`. It is for this version alone. */
   learned(since: Snapshot): Uint8Array;
   /**
