@@ -53,7 +53,7 @@ for (const engine of ['interpreter', 'jit'] as const)
       console: { write: data => void (text += new TextDecoder().decode(data)), onInput() {} },
     });
     const exit = await machine.run({ instructions: 100_000_000 });
-    assert.equal(text, 'ok 288\n');
+    assert.equal(text, 'ok 289\n');
     assert.equal(exit.kind, 'power-off');
   });
 

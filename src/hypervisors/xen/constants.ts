@@ -20,7 +20,6 @@ export const EDOM = 33;
 export const ERANGE = 34;
 export const ENOSYS = 38;
 export const ENODATA = 61;
-export const ETIME = 62;
 export const EOVERFLOW = 75;
 export const EILSEQ = 84;
 export const EOPNOTSUPP = 95;

@@ -13,7 +13,6 @@ import {
 import type { State, States } from '../../state/state.ts';
 import {
   EINVAL,
-  ETIME,
   RUNSTATE_runnable,
   RUNSTATE_running,
   VIRQ_TIMER,
@@ -202,18 +201,13 @@ export class VcpuTime {
   }
 
   /**
-   * The one-shot timer, which VCPUOP_set_singleshot_timer and set_timer_op share: VIRQ_TIMER at system time `at`.
-   * @returns 0, or -ETIME where `future` insists on a time to come.
+   * The one-shot timer, which VCPUOP_set_singleshot_timer and set_timer_op share: VIRQ_TIMER at system time `at`, or at
+   * once if that has passed.
    */
-  setSingleshot(at: number, future = false): number {
+  setSingleshot(at: number): void {
     this.stopSingleshot();
-    if (at <= this.now) {
-      if (future) return -ETIME;
-      this.#fire();
-      return 0;
-    }
-    this.#singleshot.at(at);
-    return 0;
+    if (at <= this.now) this.#fire();
+    else this.#singleshot.at(at);
   }
 
   stopSingleshot(): void {
