@@ -164,7 +164,9 @@ test('who takes nothing is sent no more than the window, and goes on when there 
   assert.deepEqual(a.events, ['established'], 'probes keep it alive');
   for (let round = 0; round < 20; round++) {
     b.pending = 0;
+    const before = b.segments;
     b.connection.drained();
+    assert.ok(b.segments === before + 1 || b.text.length === bytes.length, 'said at once');
     clock.advance(1e9);
   }
   assert.ok(b.text.equals(bytes));

@@ -163,7 +163,8 @@ export class TcpConnection {
   drained(): void {
     if (this.#state !== 'open' || this.#finReceived) return;
     const room = this.#room() - ((this.#edge - this.#expected) | 0);
-    if (room >= Math.min(RECEIVE_WINDOW / 2, 4 * this.#mss)) this.#soon();
+    // At once: a frame wakes a guest that sleeps, a timer that is set from outside does not.
+    if (room >= Math.min(RECEIVE_WINDOW / 2, 4 * this.#mss)) this.#sendAcknowledgment();
   }
 
   /** A segment of this connection's. */
