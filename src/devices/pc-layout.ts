@@ -32,6 +32,9 @@ export const REGISTER_PAGE = 0x1000;
 export const PCI_MEMORY = { start: 0xe0000000, end: 0xfebfffff };
 /** How much of that each PCI device has: all its BARs, each aligned to its size. */
 export const PCI_WINDOW = 0x40000;
+/** The same for ports, from `PCI_PORTS` on. */
+export const PCI_PORTS = 0xc000;
+export const PCI_PORTS_WINDOW = 0x40;
 export const PCI_IO = [
   { start: 0x0000, end: PCI_ADDRESS_PORT - 1 },
   { start: PCI_DATA_PORT + 4, end: 0xffff },

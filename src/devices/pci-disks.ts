@@ -29,6 +29,7 @@ export function placeOf(slot: Slot, index: number): PciPlace {
   const lineNumber = at.pciIrq(index + 1);
   return {
     address: at.PCI_MEMORY.start + index * at.PCI_WINDOW,
+    port: at.PCI_PORTS + index * at.PCI_PORTS_WINDOW,
     wiring: { line: slot.line(lineNumber), lineNumber },
   };
 }

@@ -1,6 +1,6 @@
 /**
  * PCI (PCI Local Bus specification 3.0): one bus behind a host bridge, reached by configuration mechanism 1; functions
- * with 32-bit memory BARs that the guest may move, a capability list, and an interrupt pin. A guest that puts a BAR on
+ * with BARs of memory (32 bits) and of ports that the guest may move, a capability list, and an interrupt pin. A guest that puts a BAR on
  * top of RAM or of another device finds the BAR not answering.
  */
 import type { BusHandler, UniformHandler, Width } from '../memory/bus.ts';
@@ -23,11 +23,14 @@ const INTERRUPT_LINE = 0x3c;
 const INTERRUPT_PIN = 0x3d;
 const HEADER_END = 0x40;
 
+const COMMAND_IO = 0x0001;
 const COMMAND_MEMORY = 0x0002;
 const COMMAND_MASTER = 0x0004;
 const COMMAND_NO_INTX = 0x0400;
-/** Memory, bus master, parity, SERR, interrupt disable: what can be set. There are no I/O BARs. */
+/** Memory, bus master, parity, SERR, interrupt disable: what can be set; I/O, where there is a BAR of ports. */
 const COMMAND_WRITABLE = 0x0546;
+/** The lowest bit of a BAR of ports. */
+const BAR_IO = 1;
 const STATUS_INTERRUPT = 0x08;
 const STATUS_CAPABILITIES = 0x10;
 
@@ -54,13 +57,15 @@ export interface CapabilityHooks {
   afterWrite?(offset: number, width: number): void;
 }
 
-/** Where firmware puts a device: its BARs from `address` on (`PCI_WINDOW` bytes), and its interrupt line. */
+/** Where firmware puts a device: BARs of memory and of ports from where on, and its interrupt line. */
 export interface PciPlace {
   readonly address: number;
+  readonly port: number;
   readonly wiring: { readonly line: InterruptLine; readonly lineNumber: number };
 }
 
 interface Bar {
+  readonly kind: 'memory' | 'ports';
   readonly size: number;
   readonly handler: BusHandler;
   /** Takes the BAR away from where it answers. */
@@ -135,9 +140,18 @@ export class PciFunction {
    */
   addBar(index: number, size: number, address: number, handler: BusHandler): void {
     if (size < 16 || size & (size - 1) || address % size) throw new Error(`${this.name}: bad BAR ${index}`);
-    this.#bars[index] = { size, handler, unmap: () => {} };
+    this.#bars[index] = { kind: 'memory', size, handler, unmap: () => {} };
     this.#allow(BARS + 4 * index, -size, 4);
     store(this.#atReset, BARS + 4 * index, 4, address);
+  }
+
+  /** Adds a BAR of I/O ports. @param size a power of two from 4 to 256 @param port where firmware put it */
+  addPortBar(index: number, size: number, port: number, handler: BusHandler): void {
+    if (size < 4 || size > 256 || size & (size - 1) || port % size) throw new Error(`${this.name}: bad BAR ${index}`);
+    this.#bars[index] = { kind: 'ports', size, handler, unmap: () => {} };
+    this.#allow(BARS + 4 * index, -size, 4);
+    this.#allow(COMMAND, COMMAND_WRITABLE | COMMAND_IO, 2);
+    store(this.#atReset, BARS + 4 * index, 4, port | BAR_IO);
   }
 
   /**
@@ -160,8 +174,10 @@ export class PciFunction {
 
   /** BARs and capabilities are complete: firmware places the BARs, and they answer. */
   attach(): void {
-    const decodes = this.#bars.some(bar => bar !== undefined);
-    store(this.#atReset, COMMAND, 2, decodes ? COMMAND_MEMORY | COMMAND_MASTER : 0);
+    let command = 0;
+    for (const bar of this.#bars)
+      if (bar) command |= COMMAND_MASTER | (bar.kind === 'memory' ? COMMAND_MEMORY : COMMAND_IO);
+    store(this.#atReset, COMMAND, 2, command);
     this.reset();
   }
 
@@ -229,12 +245,10 @@ export class PciFunction {
   /** Lets each BAR answer where it has been put, if it may. */
   #updateBars(): void {
     const { at } = this.#answers;
-    const decoding = (load(this.config, COMMAND, 2) & COMMAND_MEMORY) !== 0;
     for (let index = 0; index < BAR_COUNT; index++) {
       const bar = this.#bars[index];
       if (!bar) continue;
-      const wanted = load(this.config, BARS + 4 * index, 4);
-      const address = decoding && wanted >= this.#slot.memory.size ? wanted : NOWHERE;
+      const address = this.#wanted(index, bar);
       if (address === at[index]) continue;
       bar.unmap();
       bar.unmap = () => {};
@@ -250,9 +264,19 @@ export class PciFunction {
     }
   }
 
+  /** Where a BAR has been put; NOWHERE if that cannot be, or if its kind is switched off. */
+  #wanted(index: number, { kind, size }: Bar): number {
+    const command = load(this.config, COMMAND, 2);
+    const value = load(this.config, BARS + 4 * index, 4);
+    if (kind === 'memory') return command & COMMAND_MEMORY && value >= this.#slot.memory.size ? value : NOWHERE;
+    const port = value - BAR_IO;
+    return command & COMMAND_IO && port > 0 && port + size <= 0x10000 ? port : NOWHERE;
+  }
+
   #map(index: number, address: number): void {
     const bar = this.#bars[index]!;
-    bar.unmap = this.#slot.mmio(`${this.name} BAR ${index}`, address, bar.size, bar.handler);
+    const claim = bar.kind === 'memory' ? this.#slot.mmio : this.#slot.ports;
+    bar.unmap = claim(`${this.name} BAR ${index}`, address, bar.size, bar.handler);
   }
 }
 

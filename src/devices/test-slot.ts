@@ -6,7 +6,7 @@ import { GuestMemory } from '../memory/memory.ts';
 import { StateStore } from '../state/state.ts';
 import type { Slot } from './device.ts';
 import { ManualClock, RecordingLine } from './manual-clock.ts';
-import { PCI_MEMORY } from './pc-layout.ts';
+import { PCI_MEMORY, PCI_PORTS } from './pc-layout.ts';
 import type { PciFunction, PciPlace } from './pci.ts';
 
 /** @param ram in bytes */
@@ -30,15 +30,15 @@ export function testSlot(ram: number) {
     request: () => {},
     ...{ clock, memory, log },
   };
-  const place: PciPlace = { address: PCI_MEMORY.start, wiring: { line, lineNumber: 11 } };
+  const place: PciPlace = { address: PCI_MEMORY.start, port: PCI_PORTS, wiring: { line, lineNumber: 11 } };
   return {
     ...{ slot, place, states, clock, memory, log, line, messages, kills },
     /** Registers, by their distance from the first BAR. */
     read: (offset: number, width: Width = 4) => mmio.read(PCI_MEMORY.start + offset, width, cpu),
     write: (offset: number, value: number, width: Width = 4) =>
       mmio.write(PCI_MEMORY.start + offset, width, value, cpu),
-    readPort: (port: number, width: Width = 4) => ports.read(port, width, cpu),
-    writePort: (port: number, value: number, width: Width = 4) => ports.write(port, width, value, cpu),
+    readPort: (offset: number, width: Width = 4) => ports.read(PCI_PORTS + offset, width, cpu),
+    writePort: (offset: number, value: number, width: Width = 4) => ports.write(PCI_PORTS + offset, width, value, cpu),
     /** Switches MSI-X on, whose table is at `table`: message n is sent as the number 100 + n. */
     enableMessages(device: { readonly function: PciFunction }, table: number, vectors: number): void {
       for (let vector = 0; vector < vectors; vector++)

@@ -17,7 +17,7 @@ const BLOCK = 512;
 /** The last block is not full, which ends the file. */
 export const FILE_SIZE = BLOCKS * BLOCK - 100;
 /** What the guest sends to the echo, in bytes. */
-export const ECHO_SIZE = 2 << 20;
+export const ECHO_SIZE = 1 << 20;
 
 /** TFTP's operations. */
 const READ = 1;

@@ -6,6 +6,7 @@
 import type { Device } from '../../src/devices/device.ts';
 import type { PciFunction } from '../../src/devices/pci.ts';
 import { testSlot } from '../../src/devices/test-slot.ts';
+import { e1000Driver } from './e1000-driver.ts';
 import type { StrictDisk } from './fake-machine.ts';
 import { caseFuzzer, type Fuzzer, type Random } from './fuzzer.ts';
 import { nvmeDriver } from './nvme-driver.ts';
@@ -35,6 +36,7 @@ export interface RingDriver {
 }
 
 const DRIVERS: Readonly<Record<string, (machine: TestMachine) => RingDriver>> = {
+  e1000: e1000Driver,
   nvme: nvmeDriver,
   pvscsi: pvscsiDriver,
   vmxnet3: vmxnet3Driver,

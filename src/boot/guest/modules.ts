@@ -18,7 +18,7 @@ export interface Module {
 }
 
 /** Drivers of network cards. They are loaded last. */
-export const NETWORK_MODULES: readonly string[] = ['virtio_net', 'xen_netfront', 'hv_netvsc', 'vmxnet3'];
+export const NETWORK_MODULES: readonly string[] = ['virtio_net', 'xen_netfront', 'hv_netvsc', 'vmxnet3', 'e1000'];
 
 /**
  * What a guest may need before it has a root disk: the front ends of every hypervisor's disks, networks and consoles. A name
