@@ -64,7 +64,7 @@ if (!missing) {
 
 /** Each hypervisor with the disks that its guests know best; where more is asked for, with those that they know, too. */
 const DISKS = [
-  ...hypervisors.map(({ name }) => ({ name, word: '' })),
+  ...hypervisors.filter(({ isRelative }) => !isRelative).map(({ name }) => ({ name, word: '' })),
   ...(KILLS > 1 ? ['hyperv', 'vmware'].map(name => ({ name, word: ',bus=virtio' })) : []),
 ];
 

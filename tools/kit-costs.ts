@@ -22,7 +22,7 @@ async function costsOn(kernel: Uint8Array, hypervisor: string): Promise<Cost[]> 
 }
 
 /** With VMI there is one processor. */
-const names = hypervisors.map(({ name }) => name).filter(name => name !== 'vmi');
+const names = hypervisors.flatMap(({ name, isRelative }) => (isRelative || name === 'vmi' ? [] : [name]));
 const { folder, remove } = buildKit();
 try {
   const kernel = readFileSync(join(folder, 'example.elf'));

@@ -132,10 +132,10 @@ export function parseMatrixSettings(options: MatrixOptions): MatrixSettings {
 
 const column = (module: HypervisorModule): MatrixHypervisor => ({ name: module.name, title: module.title, module });
 
-/** `kvm,xen-pv,./acme.wasm`: each once, in the order given; all of ours when nothing is given. */
+/** `kvm,xen-pv,./acme.wasm`: each once, in the order given; all of ours but relatives of others when nothing is given. */
 function parseHypervisors(text: string | undefined): MatrixHypervisor[] {
   const ours = hypervisors.map(column);
-  if (text === undefined) return ours;
+  if (text === undefined) return hypervisors.filter(({ isRelative }) => !isRelative).map(column);
   const words = new Set(withOptions(text.split(',').map(name => name.trim())));
   words.delete('');
   if (words.size === 0) throw new Failure(`--hypervisor ${text}: names none`);

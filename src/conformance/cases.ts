@@ -403,7 +403,8 @@ export const cases: readonly Case[] = [
       const other = await bootFixture(traced(fixture.module, crossing => void operations.push(crossing.operation)));
       for (const leaf of [0, 1, 0x40000000, 0x40000001, 0x80000007])
         assert.deepEqual(cpuid(other, leaf), cpuid(fixture, leaf));
-      assert.deepEqual(operations, Array(5).fill('cpu.cpuid'));
+      // Of one that stands on another, what the two said at the boot comes first.
+      assert.deepEqual(operations.slice(-5), Array(5).fill('cpu.cpuid'));
       for (const [index, msr] of Object.entries(fixture.table.cpu.msrs)) {
         const twin = other.table.cpu.msrs[Number(index)];
         assert.equal(twin.write?.(other.cpu, FREE | 1n), msr.write?.(fixture.cpu, FREE | 1n));

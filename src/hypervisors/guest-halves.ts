@@ -16,6 +16,9 @@ export const guestHalves: ReadonlyMap<string, GuestHalf> = new Map(
     hyperv: hypervHalf,
     'xen-pvh': xenPvhHalf,
     'xen-pv': xenPvHalf,
+    'xen-on-bare': xenPvHalf,
+    'xen-on-kvm': xenPvHalf,
+    'xen-on-hyperv': xenPvHalf,
     vmi: vmiHalf,
   }),
 );

@@ -277,6 +277,10 @@ export interface HypervisorModule {
   guestHalf?: GuestHalf;
   /** A listing of the code that it puts before its guests as a ROM; undefined where it has none. */
   rom?(): string;
+  /** The hypervisor whose interface it stands on; `make` gets its table as the base. */
+  under?: HypervisorModule;
+  /** It differs little from another one: whoever goes through all of them at length leaves it out. */
+  isRelative?: boolean;
   /** What can be asked of it beside its interface, as after a comma of its name: a line for each. */
   options?: Readonly<Record<string, string>>;
   /**

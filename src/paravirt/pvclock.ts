@@ -34,6 +34,15 @@ export function pvclockScale(frequency: number): PvclockScale {
   return { mul: Math.floor((1e9 * 2 ** 32) / hertz), shift };
 }
 
+/** Nanoseconds, as a guest makes them of the record and its TSC. */
+export function readPvclock(memory: GuestMemory, address: number, tsc: bigint): bigint {
+  const shift = memory.view.getInt8(address + PVCLOCK_TSC_SHIFT);
+  const delta = tsc - memory.read64(address + PVCLOCK_TSC_TIMESTAMP);
+  const shifted = shift < 0 ? delta >> BigInt(-shift) : delta << BigInt(shift);
+  const mul = BigInt(memory.read32(address + PVCLOCK_TSC_TO_SYSTEM_MUL));
+  return memory.read64(address + PVCLOCK_SYSTEM_TIME) + ((shifted * mul) >> 32n);
+}
+
 /** Writes the record at guest-physical `address`; the version is odd while it is written and even afterwards. */
 export function writePvclock(
   memory: GuestMemory,

@@ -8,6 +8,7 @@ import type { Told } from './operation.ts';
 import type { HypervisorModule, Msr, Paravirt } from './operations.ts';
 import type { Processor } from './processor.ts';
 import { type AnyFunction, replaceMsrs, replaceOperations } from './replace.ts';
+import { makeUnder } from './under.ts';
 
 export interface Crossing {
   /** Guest time in nanoseconds. */
@@ -62,9 +63,14 @@ const DESCRIBED: { readonly [Word in keyof Told]: ((...value: Told[Word]) => Arg
   context: undefined,
 };
 
-/** `module` with a report to `sink` of everything that crosses. */
+/** `module` with a report to `sink` of everything that crosses, and of what crosses to the one that it stands on. */
 export function traced(module: HypervisorModule, sink: Sink, options: TraceOptions = {}): HypervisorModule {
-  return { ...module, make: (context, base) => tracedTable(module.make(context, base), sink, options) };
+  const { under } = module;
+  return {
+    ...module,
+    make: (context, base = under && tracedTable(makeUnder(under, context), sink, options)) =>
+      tracedTable(module.make(context, base), sink, options),
+  };
 }
 
 type Where = Pick<Crossing, 'time' | 'address' | 'callers'>;

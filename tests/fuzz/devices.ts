@@ -189,4 +189,4 @@ export function devicesOf(module: HypervisorModule): Fuzzer {
   });
 }
 
-export const devices: readonly Fuzzer[] = hypervisors.map(devicesOf);
+export const devices: readonly Fuzzer[] = hypervisors.filter(({ isRelative }) => !isRelative).map(devicesOf);
