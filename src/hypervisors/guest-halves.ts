@@ -20,5 +20,6 @@ export const guestHalves: ReadonlyMap<string, GuestHalf> = new Map(
     'xen-on-kvm': xenPvHalf,
     'xen-on-hyperv': xenPvHalf,
     vmi: vmiHalf,
+    acrn: bareHalf,
   }),
 );

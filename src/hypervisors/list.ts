@@ -3,6 +3,7 @@
  */
 import type { HypervisorModule } from '../paravirt/operations.ts';
 import { makeUnder } from '../paravirt/under.ts';
+import { acrn } from './acrn/index.ts';
 import { bare } from './bare/index.ts';
 import { hyperv } from './hyperv/index.ts';
 import { kvm } from './kvm/index.ts';
@@ -34,6 +35,7 @@ export const hypervisors: readonly HypervisorModule[] = [
   xenPvh,
   xenPv,
   vmi,
+  acrn,
   over(xenOn, bare),
   over(xenOn, kvm),
   over(xenOn, hyperv),
