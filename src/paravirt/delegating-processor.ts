@@ -22,6 +22,9 @@ export class DelegatingProcessor implements Processor {
   get tsc(): Processor['tsc'] {
     return this.real.tsc;
   }
+  get cells(): Processor['cells'] {
+    return this.real.cells;
+  }
   get interrupts(): Processor['interrupts'] {
     return this.real.interrupts;
   }
