@@ -13,5 +13,10 @@ export const acrn: HypervisorModule = {
   isRelative: true,
   // Debian's kernels are built without.
   guestHalf: { option: 'CONFIG_ACRN_GUEST', symbols: ['acrn_init_platform', 'acrn_setup_intr_handler'] },
-  make: (context, base = bareTable) => derive(base, { name, title, cpu: createCpu(context) }),
+  make: (context, base = bareTable) =>
+    derive(base, {
+      name,
+      title,
+      cpu: createCpu(context),
+    }),
 };
