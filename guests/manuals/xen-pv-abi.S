@@ -1,9 +1,8 @@
 /*
- * Xen's interface for a 64-bit PV guest (xen/include/public; what an unprivileged domain is answered as of Xen 4.17): start info, version, traps, callbacks,
- * page tables and their types, event channels, time, memory, grants, and the errors of each for wrong arguments. Where Xen's answers differ
- * between its versions, any error will do (IS_ERROR). The second page is Xen's hypercall page. Xen 4.17 itself gives the same answers to
- * this kernel as its dom0 (under QEMU), but for what a dom0 is and may, has not (console, store), and for the error code of #GP by INT n, which QEMU's
- * TCG has wrong.
+ * Xen's interface for a 64-bit PV guest (xen/include/public; what an unprivileged domain is answered as of Xen 4.17): start info, version, traps,
+ * callbacks, page tables and their types, event channels, time, memory, grants, and the errors of each for wrong arguments. The second page is
+ * Xen's hypercall page. Xen 4.17 itself gives the same answers to this kernel as its dom0 (under QEMU), but for what a dom0 is and may and
+ * has not (console, store), and for the error code of #GP by INT n, which QEMU's TCG has wrong.
  */
 #define BASE 0xffffffff80000000
 #define NONE 0xff
@@ -12,10 +11,12 @@
 #define EPERM (-1)
 #define ENOENT (-2)
 #define ESRCH (-3)
+#define ENXIO (-6)
 #define EACCES (-13)
 #define EFAULT (-14)
 #define EBUSY (-16)
 #define EEXIST (-17)
+#define ENODEV (-19)
 #define EINVAL (-22)
 #define ENOSYS (-38)
 /* hypercalls */
@@ -53,8 +54,6 @@
 #define IS2(what, more, got, wanted) push wanted; push got; call 91f; .ascii what; .asciz more; 91: call compare
 #define IS(what, got, wanted) IS2(what, "", got, wanted)
 #define ANSWERS(what, wanted, number, a, b, c, d) ARGUMENTS(a, b, c, d) GO(number); IS(what, rax, wanted)
-#define IS_ERROR(what) shr rax, 63; IS(what, rax, 1)
-#define REFUSES(what, number, a, b, c, d) ARGUMENTS(a, b, c, d) GO(number); IS_ERROR(what)
 #define BEGIN mov qword ptr [resume], offset 7f; mov qword ptr [seen], NONE; mov [saved], rsp;
 #define END 7: mov rsp, [saved]; mov qword ptr [resume], 0;
 #define RAISES(what, vector, error, ...) BEGIN __VA_ARGS__; END IS2(what, " (vector)", qword ptr [seen], vector); \
@@ -236,7 +235,7 @@ begin:  cld
         ANSWERS("debug register: get", 0x1234, get_debugreg, 0, 0, 0, 0)
         mov rbx, M2P
         ANSWERS("debug register: Xen's memory", EPERM, set_debugreg, 0, rbx, 0, 0)
-        REFUSES("debug register: no such", set_debugreg, 9, 0, 0, 0)
+        ANSWERS("debug register: no such", ENODEV, set_debugreg, 9, 0, 0, 0)
         ANSWERS("debug register: clear", 0, set_debugreg, 0, 0, 0, 0)
         ANSWERS("assist: unknown command", ENOSYS, vm_assist, 9, 0, 0, 0)
         ANSWERS("assist: unknown type", EINVAL, vm_assist, 0, 60, 0, 0)
@@ -245,7 +244,7 @@ begin:  cld
         ANSWERS("GDT: too long", EINVAL, set_gdt, offset arg, 8000, 0, 0)
         CLEAN
         mov Q(0), -1
-        REFUSES("GDT: no frame", set_gdt, offset arg, 512, 0, 0)
+        ANSWERS("GDT: no frame", EINVAL, set_gdt, offset arg, 512, 0, 0)
 
         /* Many calls in one. */
         CLEAN
@@ -270,13 +269,13 @@ begin:  cld
         RAISES("map: nothing: read", 14, 0, 6: mov eax, [page])
         MAP_IS("map: again", 7, 0)
         mov rbx, 0x0008000000000007
-        REFUSES("map: no such frame", update_va_mapping, offset page, rbx, 2, 0)
+        ANSWERS("map: no such frame", EPERM, update_va_mapping, offset page, rbx, 2, 0)
         mov rbx, M2P
-        REFUSES("map: Xen's memory", update_va_mapping, rbx, 0, 2, 0)
+        ANSWERS("map: Xen's memory", EINVAL, update_va_mapping, rbx, 0, 2, 0)
         mov rbx, [l1_mfn]
         shl rbx, 12
         or rbx, 7
-        REFUSES("map: a page table, writable", update_va_mapping, offset page, rbx, 2, 0)
+        ANSWERS("map: a page table, writable", EBUSY, update_va_mapping, offset page, rbx, 2, 0)
         mov rbx, [l1_mfn]
         shl rbx, 12
         or rbx, 5
@@ -297,10 +296,10 @@ begin:  cld
         CLEAN
         mov rax, 0xffffffff001
         mov Q(0), rax
-        REFUSES("update: machine to physical of a frame that is not ours", mmu_update, offset arg, 1, 0, SELF)
+        ANSWERS("update: machine to physical of a frame that is not ours", EINVAL, mmu_update, offset arg, 1, 0, SELF)
         ANSWERS("update: nothing", 0, mmu_update, offset arg, 0, 0, SELF)
         ANSWERS("update: no memory", EFAULT, mmu_update, 0, 1, 0, SELF)
-        REFUSES("update: no such domain", mmu_update, offset arg, 1, 0, 1234)
+        ANSWERS("update: no such domain", ESRCH, mmu_update, offset arg, 1, 0, 1234)
         /* Pins and types. */
         mov rdi, offset page
         xor eax, eax
@@ -308,18 +307,18 @@ begin:  cld
         rep stosq
         mov rbx, [page_mfn]
         MMUEXT(0, rbx, 0)
-        IS_ERROR("pin: what is mapped writable")
+        IS("pin: what is mapped writable", rax, EINVAL)
         MAP_IS("pin: read-only", 5, 0)
         MMUEXT_IS("pin", 0, 0, rbx, 0)
         MMUEXT_IS("pin: twice", EINVAL, 0, rbx, 0)
         MAP(7)
-        IS_ERROR("pin: what is pinned is not writable")
+        IS("pin: what is pinned is not writable", rax, EBUSY)
         MMUEXT(1, rbx, 0)
-        IS_ERROR("pin: L1 is no L2")
+        IS("pin: L1 is no L2", rax, EINVAL)
         MMUEXT(5, rbx, 0)
-        IS_ERROR("base: L1 is no L4")
+        IS("base: L1 is no L4", rax, EINVAL)
         MMUEXT(16, rbx, 0)
-        IS_ERROR("clear: a page table")
+        IS("clear: a page table", rax, EINVAL)
         MMUEXT_IS("unpin", 0, 4, rbx, 0)
         MMUEXT_IS("unpin: twice", EINVAL, 4, rbx, 0)
         MAP_IS("unpinned: writable", 7, 0)
@@ -336,7 +335,7 @@ begin:  cld
         MMUEXT_IS("LDT: too long", EINVAL, 13, offset page, 9000)
         MMUEXT_IS("LDT: odd address", EINVAL, 13, offset page + 8, 1)
         MMUEXT(3, 0xffffffffff, 0)
-        IS_ERROR("pin: no such frame")
+        IS("pin: no such frame", rax, EINVAL)
         ANSWERS("mmuext: none", 0, mmuext_op, offset arg, 0, 0, SELF)
         ANSWERS("mmuext: no memory", EFAULT, mmuext_op, 0, 1, 0, SELF)
 
@@ -404,7 +403,7 @@ begin:  cld
         mov W(0), 1234
         mov W(2), SELF
         EVENT(6)
-        IS_ERROR("unbound: no such domain")
+        IS("unbound: no such domain", rax, ESRCH)
         CLEAN
         mov W(0), 1234
         mov D(4), 1
@@ -438,7 +437,7 @@ begin:  cld
         CLEAN
         mov D(0), 1
         EVENT(2)
-        IS_ERROR("no hardware's interrupts")
+        IS("no hardware's interrupts", rax, EPERM)
         /* It comes. */
         btr qword ptr [shared + 2560], r15
         CLEAN
@@ -540,7 +539,7 @@ begin:  cld
         mov rax, [page_mfn]
         mov Q(0), rax
         mov D(8), 4080
-        REFUSES("VCPU info: across pages", vcpu_op, 10, 0, offset arg, 0)
+        ANSWERS("VCPU info: across pages", ENXIO, vcpu_op, 10, 0, offset arg, 0)
         mov D(8), 128
         mov byte ptr [shared + 1], 1
         ANSWERS("VCPU info", 0, vcpu_op, 10, 0, offset arg, 0)
@@ -559,7 +558,7 @@ begin:  cld
         CLEAN
         mov W(0), SELF
         ANSWERS("memory: ours", qword ptr [pages], memory_op, 3, offset arg, 0, 0)
-        REFUSES("memory: machine's map", memory_op, 10, offset arg, 0, 0)
+        ANSWERS("memory: machine's map", EPERM, memory_op, 10, offset arg, 0, 0)
         ANSWERS("memory: unknown", ENOSYS, memory_op, 60, offset arg, 0, 0)
         ANSWERS("memory: machine to physical", 0, memory_op, 12, offset arg, 0, 0)
         mov rdx, M2P
@@ -600,7 +599,7 @@ begin:  cld
         mov W(0), 1234
         ANSWERS("grants: size of a stranger", 0, grant_table_op, 6, offset arg, 1, 0)
         movsx rax, W(12)
-        IS_ERROR("grants: size of a stranger: status")
+        IS("grants: size of a stranger: status", rax, -2)
         CLEAN
         mov W(0), SELF
         mov D(4), 1
@@ -611,7 +610,7 @@ begin:  cld
         mov D(4), 100000
         ANSWERS("grants: too many", 0, grant_table_op, 2, offset arg, 1, 0)
         movsx rax, W(8)
-        IS_ERROR("grants: too many: status")
+        IS("grants: too many: status", rax, -1)
         CLEAN
         mov W(0), SELF
         ANSWERS("grants: version", 0, grant_table_op, 10, offset arg, 1, 0)
@@ -639,7 +638,7 @@ begin:  cld
         ANSWERS("sysctl of another version", EACCES, sysctl, offset arg, 0, 0, 0)
         ANSWERS("domctl: no memory", EFAULT, domctl, 0, 0, 0, 0)
         ANSWERS("sysctl: no memory", EFAULT, sysctl, 0, 0, 0, 0)
-        REFUSES("platform", platform_op, offset arg, 0, 0, 0)
+        ANSWERS("platform", EACCES, platform_op, offset arg, 0, 0, 0)
         ANSWERS("kexec", EPERM, kexec_op, 0, offset arg, 0, 0)
 
         /* FIFO event channels. */
