@@ -10,6 +10,7 @@ import { createRandom } from '../src/conformance/random.ts';
 import { tinyKernel } from '../src/conformance/tiny-elf.ts';
 import { ManualClock } from '../src/devices/manual-clock.ts';
 import { Engine, type EngineEnvironment } from '../src/engine/engine.ts';
+import { TLB_ENTRIES, TLB_ENTRY, TLB_EXECUTE, TLB_READ, TLB_WRITE } from '../src/engine/layout.ts';
 import { EngineProcessor } from '../src/engine/processor.ts';
 import { ACCESS_QUIET, ACCESS_WRITE } from '../src/engine/x86/access.ts';
 import { ELEMENTS, readElement, writeElement } from '../src/engine/x86/registers.ts';
@@ -26,10 +27,12 @@ import { createMmu } from '../src/hypervisors/xen-pv/mmu.ts';
 import type { PvDomain } from '../src/hypervisors/xen-pv/pv-domain.ts';
 import type { Exception, RegisterName, SegmentName } from '../src/paravirt/processor.ts';
 
-const MEMORY = 16 << 20;
+const MEMORY = 8 << 20;
 const BASE = 0xffffffff80000000n;
 /** Frames that nothing uses, some of them mapped. */
 const [CODE, STACK, USER_STACK, GDT, ARGUMENTS] = [0x30, 0x34, 0x38, 0x3c, 0x3e];
+/** A slot of the kernel's mapping whose entry changes. */
+const ENTRY = 0x70;
 const USER_L4 = 0x500;
 const at = (frame: number, offset = 0): bigint => BASE + BigInt(frame * 4096 + offset);
 const HANDLER = at(0x40, 0x10);
@@ -53,6 +56,7 @@ class Guest {
   asked: Record<string, number> = {};
   killed = '';
   ram!: Uint8Array;
+  notes!: Uint8Array;
   registers!: [number, bigint][];
 
   constructor() {
@@ -102,6 +106,7 @@ class Guest {
     engine.core.installPaths(fastPaths);
     this.#prepare();
     this.ram = engine.memory.bytes.slice();
+    this.notes = engine.memory.notes.slice();
     this.registers = ELEMENTS.flatMap((element, i) =>
       element.role === 'architecture' ? [[i, readElement(cpu, element)] as [number, bigint]] : [],
     );
@@ -134,6 +139,7 @@ class Guest {
     const { engine, pv } = this;
     const { cpu, memory, vcpu } = engine;
     memory.bytes.set(this.ram);
+    memory.notes.set(this.notes);
     for (const [i, value] of this.registers) writeElement(cpu, ELEMENTS[i]!, value);
     const v = pv.vcpus[0]!;
     v.inKernel = true;
@@ -157,6 +163,7 @@ class Guest {
     vcpu.paths = { exceptions: fast, syscalls: fast };
     const executed = engine.instructions;
     engine.step();
+    const held = cpu.get32(state.TLB_BASE) + Number((at(ENTRY) >> 12n) % BigInt(TLB_ENTRIES)) * TLB_ENTRY;
     const asked = { ...this.asked };
     let answered = 0;
     for (const [i, { operation, count }] of engine.core.pathCounts.entries()) {
@@ -166,7 +173,7 @@ class Guest {
     }
     return {
       answered,
-      ram: Buffer.from(memory.bytes),
+      ram: Buffer.concat([memory.bytes, memory.notes]),
       text: JSON.stringify(
         {
           fields: COMPARED.map(element => `${element.name} ${readElement(cpu, element).toString(16)}`),
@@ -179,6 +186,7 @@ class Guest {
           asked,
           xen: v.state,
           space: engine.tlb.space,
+          translation: [TLB_READ, TLB_WRITE, TLB_EXECUTE].map(tag => cpu.view.getBigUint64(held + tag, true)),
           iopl: v.vcpu.state.iopl,
         },
         (_, value) => (typeof value === 'bigint' ? value.toString(16) : value),
@@ -210,6 +218,10 @@ function settingOf(random: Random): (guest: Guest) => Setting {
     'stack_switch',
     'set_segment_base',
     'mmuext_op',
+    'mmu_update',
+    'mmu_update',
+    'update_va_mapping',
+    'update_va_mapping',
     'load',
     'load',
     'store',
@@ -245,12 +257,24 @@ function settingOf(random: Random): (guest: Guest) => Setting {
     BigInt(random.below(6)),
   ];
   const flush = [
-    random.below(24),
+    odds(3) ? random.below(24) : random.of([6, 7, 10, 11]),
     odds(6) ? random.below(4) : 1,
     odds(8) ? 1 : 0,
     odds(6) ? random.below(1 << 20) : 0x7ff0,
   ];
   const linear = odds(6) ? 1 : 0;
+  const frameOf = () => BigInt(random.of([0x520, 0x521, 0x522, STACK, USER_L4, 0x7ff, 0x2000]));
+  const entry = () =>
+    (frameOf() << 12n) |
+    BigInt(random.below(4096) & (odds(6) ? -1 : ~0x98)) |
+    (odds(4) ? 0n : 1n) |
+    BigInt.asUintN(64, BigInt(odds(4) ? random.below(8) : 0) << 52n);
+  // What is there is one that has been accepted.
+  const before = odds(3) ? 0n : (BigInt(random.of([0x520, 0x521])) << 12n) | BigInt(0x65 | (random.below(2) << 1));
+  const entries = [before, odds(4) ? before ^ (1n << BigInt(random.below(12))) : entry()];
+  const command = odds(5) ? random.below(8) : random.of([0, 2]);
+  const wrongTable = odds(8);
+  const random3 = odds(4) ? random.below(12) : random.below(3);
   const selectors = random.below(3)
     ? [random.of([0x10, 0x13, 0xe033]), random.of([0x18, 0x1b, 0xe02b])]
     : [random.below(0x48), random.below(0x48)];
@@ -290,7 +314,14 @@ function settingOf(random: Random): (guest: Guest) => Setting {
     memory.write8(v.vcpu.info, bits[0]!);
     memory.write8(v.vcpu.info + 1, bits[1]!);
     if (descriptor) memory.write64(GDT * 4096 + 8 * descriptor[0], descriptor[1]);
-    const number = { iret: 23n, stack_switch: 3n, set_segment_base: 25n, mmuext_op: 26n }[kind as string];
+    const number = {
+      iret: 23n,
+      stack_switch: 3n,
+      set_segment_base: 25n,
+      mmuext_op: 26n,
+      mmu_update: 1n,
+      update_va_mapping: 14n,
+    }[kind as string];
     if (number !== undefined) processor.set('rax', number);
     if (kind === 'set_segment_base') {
       processor.set('rdi', which);
@@ -306,6 +337,23 @@ function settingOf(random: Random): (guest: Guest) => Setting {
       memory.write64(ARGUMENTS * 4096 + 16, at(CODE));
       v.state.cells[LINEAR_ENTRIES] = linear;
     }
+    const { table } = pv.updates.walk(v.state.kernelRoot, Number(BigInt.asUintN(36, at(0) >> 12n)))!;
+    const slot = table * 4096 + 8 * ENTRY;
+    memory.write64(slot, entries[0]! & 1n ? (entries[0]! & ~0x98n) | 4n : entries[0]!);
+    if (entries[0]! & 1n) pv.types.getL1(Number(entries[0]! & 0xffffff67n), 0);
+    if (kind === 'mmu_update') {
+      processor.set('rdi', at(ARGUMENTS, 8));
+      processor.set('rsi', BigInt(flush[1]!));
+      processor.set('rdx', flush[2] ? at(ARGUMENTS, 64) : 0n);
+      processor.set('r10', BigInt(flush[3]!));
+      memory.write64(ARGUMENTS * 4096 + 8, BigInt((wrongTable ? USER_L4 * 4096 : slot) + command));
+      memory.write64(ARGUMENTS * 4096 + 16, entries[1]!);
+    }
+    if (kind === 'update_va_mapping') {
+      processor.set('rdi', wrongTable ? address : at(ENTRY));
+      processor.set('rsi', entries[1]!);
+      processor.set('rdx', BigInt(random3));
+    }
     if (kind === 'iret') {
       const offset = Number(rsp - BASE);
       if (offset > 0 && offset < MEMORY - 4096)
@@ -316,6 +364,7 @@ function settingOf(random: Random): (guest: Guest) => Setting {
     if (cold !== 1 && rsp !== NOWHERE)
       warm.push([v.state.kernelRoot, rsp - 1n, ACCESS_WRITE], [v.state.kernelRoot, rsp, 0]);
     if (cold !== 3) warm.push([v.state.kernelRoot, at(ARGUMENTS), 0]);
+    warm.push([v.state.kernelRoot, at(ENTRY), 0]);
     if (cold !== 2 && userRoot) warm.push([USER_L4, at(CODE), 0]);
     return { instruction: isFault ? kind : 'syscall', warm };
   };
@@ -326,7 +375,7 @@ test('ordinary cases are answered, and from any state the same is left with and 
   const [one, other] = [await new Guest().begin(), await new Guest().begin()];
   const random = createRandom(17n);
   const answered = new Map<number, number>();
-  for (let i = 0; i < 250; i++) {
+  for (let i = 0; i < 500; i++) {
     const setting = settingOf(random);
     const quick = one.run(setting, true);
     const slow = other.run(setting, false);
@@ -336,6 +385,8 @@ test('ordinary cases are answered, and from any state the same is left with and 
     assert.equal(differs, -1, `case ${i}: RAM at 0x${differs.toString(16)}`);
     answered.set(quick.answered, (answered.get(quick.answered) ?? 0) + 1);
   }
+  for (const { operation, hypercall, count } of one.engine.core.pathCounts)
+    assert.ok(count > 2, `${operation} ${hypercall}: ${count} answered`);
   // A system call or a hypercall is one op, a page fault two.
   assert.ok(answered.get(1)! > 30 && answered.get(2)! > 15, JSON.stringify([...answered]));
 });

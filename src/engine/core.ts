@@ -3,7 +3,7 @@
  * translated regions. Processors run in turn on one thread; the state of the one that runs (`running`) stands at STATE.
  */
 import type { ArtifactCache } from '../host/artifact-cache.ts';
-import { GuestMemory } from '../memory/memory.ts';
+import { GuestMemory, NOTES_A_PAGE } from '../memory/memory.ts';
 import type { FastPaths } from '../paravirt/fast-paths.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../x86/paging.ts';
 import { CS, DS, ES, SS } from '../x86/segments.ts';
@@ -74,7 +74,8 @@ export class Core {
     this.#bytes = new Uint8Array(buffer);
     writeEmptyBank(view);
     writeCrcTables(view);
-    this.memory = new GuestMemory(buffer, shape.guestOrigin, ramSize);
+    const notes = new Uint8Array(buffer, shape.notes, NOTES_A_PAGE * (ramSize / PAGE_SIZE));
+    this.memory = new GuestMemory(buffer, shape.guestOrigin, ramSize, notes);
     this.vcpus = shape.processors.map((_, index) => new Vcpu(this, index));
     this.running = this.vcpus[0]!;
     const wide = compileInterpreter(shape, true, options.cache);

@@ -12,23 +12,28 @@ import {
   type PathSpace,
 } from '../paravirt/fast-paths.ts';
 import type { Code, Value } from '../wasm/code.ts';
-import { type Body, Module } from '../wasm/module.ts';
+import { Body, Module } from '../wasm/module.ts';
 import type { ValueType } from '../wasm/opcodes.ts';
 import { RF, TF } from '../x86/flags.ts';
+import { PAGE_SIZE } from '../x86/paging.ts';
 import { CS, GS, SS } from '../x86/segments.ts';
-import type { Layout } from './layout.ts';
 import {
+  type Layout,
   PAGE_RAM,
   PATH_EXCEPTION,
   PATH_SYSCALL,
   TLB_BANK,
+  TLB_BANKS,
   TLB_EMPTY,
+  TLB_ENTRY,
+  TLB_EXECUTE,
+  TLB_KEYS,
   TLB_NOTES_LIST,
   TLB_READ,
   TLB_SETS,
   TLB_WRITE,
 } from './layout.ts';
-import { LOADS, type ProcessorCode, STORES } from './x86/code.ts';
+import { LOADS, ProcessorCode, STORES } from './x86/code.ts';
 import { FastPath } from './x86/fast-path.ts';
 import { WAIST } from './x86/registers.ts';
 import { PATH_CELLS, PATH_COUNTS, PATH_COUNTS_LIMIT, state } from './x86/state.ts';
@@ -37,6 +42,8 @@ import { entryOffset, hostAddress, misses } from './x86/tlb-entry.ts';
 
 /** Bytes of a set of banks, and of its notes. */
 const SET = 3 * TLB_BANK;
+/** The tag of an empty entry 0 (tlb.ts); of all others it is 0. */
+const EMPTY_FIRST = 0x1000;
 const SET_NOTES = 2 * TLB_NOTES_LIST;
 const SEGMENTS = { cs: CS, ss: SS, gs: GS };
 
@@ -65,8 +72,9 @@ export function installPaths(
   const module = new Module(layout.importedPages);
   const counted: Counted[] = [];
   const { syscall, exception } = paths;
+  const invalidate = module.function(invalidateBody());
   const define = (name: string, parameters: ValueType[], fill: (path: Path) => void) => {
-    const path = new Path(parameters, layout, counted);
+    const path = new Path(parameters, layout, counted, invalidate);
     fill(path);
     module.function(path.complete(), name);
   };
@@ -83,13 +91,41 @@ export function installPaths(
   };
 }
 
+/** (linear i64): `Tlb.invalidate` (tlb.ts). */
+function invalidateBody(): Body {
+  const b = new ProcessorCode(new Body(['i64'], []));
+  const [linear] = b.parameters(1);
+  const offset = b.variable(entryOffset(b, linear)).last();
+  const index = b.shr(offset, Math.log2(TLB_ENTRY));
+  const empty = b.variable(b.select(b.eqz(index), b.const(EMPTY_FIRST), b.const(0)));
+  const first = b.sub(b.state32(state.CLASS_BASE), b.mul(b.state32(state.SPACE_CURRENT), SET));
+  const entry = b.variable(b.add(first, offset));
+  const left = b.variable(b.i32(TLB_BANKS));
+  b.repeat(() => {
+    const at = entry.get();
+    b.when(b.ne(b.fetch('i64.load', at, TLB_EXECUTE, 'tlb'), empty.get()), () => {
+      const key = b.add(b.fetch('i64.load', 0, TLB_KEYS, 'keys'), 1);
+      b.put('i64.store', 0, key, TLB_KEYS, 'keys');
+      b.put('i64.store', b.shl(b.shr(at, Math.log2(TLB_BANK)), 3), key, TLB_KEYS, 'keys');
+    });
+    for (const tag of [TLB_READ, TLB_WRITE, TLB_EXECUTE]) b.put('i64.store', at, empty.get(), tag, 'tlb');
+    entry.add(TLB_BANK);
+    left.sub(1);
+    return left.get();
+  });
+  return b.complete();
+}
+
 class Path implements PathCode {
   readonly #f: FastPath;
   readonly #b: ProcessorCode;
   readonly #layout: Layout;
   readonly #counted: Counted[];
 
-  constructor(parameters: ValueType[], layout: Layout, counted: Counted[]) {
+  readonly #invalidate: number;
+
+  constructor(parameters: ValueType[], layout: Layout, counted: Counted[], invalidate: number) {
+    this.#invalidate = invalidate;
     this.#f = new FastPath(parameters, -1);
     this.#b = this.#f.b;
     this.#layout = layout;
@@ -153,6 +189,16 @@ class Path implements PathCode {
   }
   setCell64(index: number, value: Value): void {
     this.#b.put('i64.store', this.#b.state32(state.CELLS), value, 4 * index, 'cells');
+  }
+
+  get pages(): number {
+    return this.#layout.ramSize / PAGE_SIZE;
+  }
+  notes(offset: Value): Value {
+    return this.#b.add(offset, this.#layout.notes);
+  }
+  invalidatePage(linear: Value): void {
+    this.#b.perform(this.#invalidate, linear);
   }
 
   space(cr3: Value): PathSpace {

@@ -3,6 +3,7 @@
  * processors need of their own comes after it (`processorArea`), so that code that has been translated for a machine with
  * one processor serves a machine with several.
  */
+import { NOTES_A_PAGE } from '../memory/memory.ts';
 import { CELLS } from '../paravirt/fast-paths.ts';
 import { FIELDS } from './x86/fields.ts';
 import { CRC_TABLES, PATH_CELLS, PATH_COUNTS, PATH_COUNTS_LIMIT, STATE, STATE_SIZE } from './x86/state.ts';
@@ -122,6 +123,8 @@ export interface Layout {
   /** One u64 per guest page: bit n = the n-th 64 bytes hold translated code. */
   codeChunks: number;
   guestOrigin: number;
+  /** What a hypervisor notes of pages (GuestMemory.notes). */
+  notes: number;
   /** Size of the whole WebAssembly memory in 64 KiB pages. */
   wasmPages: number;
   /** The same for one processor: what modules ask for, so that machines with one and with several share them. */
@@ -149,12 +152,15 @@ export function layout(ramSize: number, processors = 1): Layout {
       end += STATE_SIZE;
     }
   }
+  const notes = Math.ceil(end / 8) * 8;
+  end = notes + pages * NOTES_A_PAGE;
   return {
     ramSize,
     processors: areas,
     pageKind: PAGE_KIND,
     codeChunks,
     guestOrigin,
+    notes,
     wasmPages: Math.ceil(end / 65536),
     importedPages: Math.ceil((guestOrigin + ramSize) / 65536),
   };

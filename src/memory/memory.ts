@@ -3,6 +3,9 @@
  * reaches it with one add; everybody else goes through this class, whose every access is checked against the end of
  * RAM.
  */
+/** Bytes of `GuestMemory.notes` for each page of RAM. */
+export const NOTES_A_PAGE = 20;
+
 export class GuestMemory {
   /** Where guest-physical address 0 stands in `buffer`. */
   readonly origin: number;
@@ -15,8 +18,17 @@ export class GuestMemory {
    * so that the engine can drop translations of code that a device or a hypervisor overwrote. Set by the engine.
    */
   onWrite: (address: number, length: number) => void = () => {};
+  /**
+   * What a hypervisor notes of pages, NOTES_A_PAGE bytes for each, where its fast paths find it, too (paravirt/fast-paths.ts).
+   * 0 at the start; no part of a snapshot. In a buffer of its own unless the engine has a place for it.
+   */
+  get notes(): Uint8Array {
+    return (this.#notes ??= new Uint8Array(NOTES_A_PAGE * (this.size / 4096)));
+  }
+  #notes: Uint8Array | undefined;
 
-  constructor(buffer: ArrayBuffer | SharedArrayBuffer, origin: number, size: number) {
+  constructor(buffer: ArrayBuffer | SharedArrayBuffer, origin: number, size: number, notes?: Uint8Array) {
+    this.#notes = notes;
     this.origin = origin;
     this.size = size;
     this.bytes = new Uint8Array(buffer, origin, size);

@@ -10,6 +10,8 @@
 import type { Code, Value } from '../wasm/code.ts';
 import type { RegisterName } from './processor.ts';
 
+/** What loads and stores of notes and cells do not share with those of the guest's memory (`Code.fetch`, `Code.put`). */
+export const NOTES = 'notes';
 /** 32-bit words of `Processor.cells`. */
 export const CELLS = 128;
 
@@ -69,6 +71,13 @@ export interface PathCode {
   cell64(index: number): Value;
   setCell(index: number, value: Value): void;
   setCell64(index: number, value: Value): void;
+
+  /** Where byte `offset` (i32) of `GuestMemory.notes` is. Loads and stores there name NOTES as their place. */
+  notes(offset: Value): Value;
+  /** Pages of RAM. */
+  readonly pages: number;
+  /** As `Processor.invalidatePage`. */
+  invalidatePage(linear: Value): void;
 
   /** The address space of a root; refuses one of which the TLB has nothing. */
   space(cr3: Value): PathSpace;

@@ -39,6 +39,9 @@ export const PAGE_FAULT_ADDRESS = 18;
 /** How many entries of live tables point to their own table: then a request to flush means something. */
 export const LINEAR_ENTRIES = 20;
 
+/** Not 0: the machine has no other processor. */
+export const ALONE = 21;
+
 /** In a trap's flags: entering sets evtchn_upcall_mask. */
 const TI_MASK_EVENTS = 4;
 const DESCRIPTORS_PER_PAGE = 512;
@@ -62,6 +65,7 @@ export function publish({ state, vcpu }: PvVcpu): void {
   cells[KERNEL_ROOT] = state.kernelRoot;
   cells[USER_ROOT] = state.userRoot;
   cells[INFO] = vcpu.info;
+  cells[ALONE] = vcpu.domain.vcpus.length === 1 ? 1 : 0;
   cells[NMI] = state.nmiPending || state.nmiBlocked ? 1 : 0;
   const hasIopl = vcpu.domain.state.assists.has(VMASST_TYPE_architectural_iopl);
   cells[HAS_IOPL] = hasIopl ? 1 : 0;

@@ -23,9 +23,11 @@ import { SELECTOR_RPL, SELECTOR_TI } from '../../x86/segments.ts';
 import { PAGE_FAULT_ID, PAGE_FAULT_P, PAGE_FAULT_RSVD, PAGE_FAULT_US, PAGE_FAULT_WR, PF } from '../../x86/vectors.ts';
 import {
   __HYPERVISOR_iret,
+  __HYPERVISOR_mmu_update,
   __HYPERVISOR_mmuext_op,
   __HYPERVISOR_set_segment_base,
   __HYPERVISOR_stack_switch,
+  __HYPERVISOR_update_va_mapping,
   DOMID_SELF,
 } from '../xen/constants.ts';
 import { layout64 } from '../xen/shared-info.ts';
@@ -42,6 +44,7 @@ import {
 } from './bounce.ts';
 import * as cells from './cells.ts';
 import { SEGBASE_FS, SEGBASE_GS_KERNEL, SEGBASE_GS_USER, SEGBASE_GS_USER_SEL } from './cpu-hypercalls.ts';
+import { mmuUpdate, refuseUnlessGuests, updateVaMapping } from './fast-updates.ts';
 import { VGCF_in_syscall } from './frames64.ts';
 import {
   MMUEXT_INVLPG_ALL,
@@ -50,9 +53,6 @@ import {
   MMUEXT_TLB_FLUSH_LOCAL,
 } from './mmu-hypercalls.ts';
 
-/** Xen's part of the address space: a guest has nothing there to push or to fault on. */
-const XEN_AREA_START = 0xffff800000000000n;
-const XEN_AREA_SIZE = 0x80000000000n;
 /** evtchn_upcall_pending and evtchn_upcall_mask in struct vcpu_info. */
 const PENDING = 0;
 const MASK = 1;
@@ -73,11 +73,6 @@ export const fastPaths: FastPaths = {
   exception,
 };
 
-/** Canonical, and the guest's. */
-function refuseUnlessGuests(path: PathCode, address: Value): void {
-  const { code } = path;
-  path.refuseIf(code.ltu(code.sub(address, XEN_AREA_START), XEN_AREA_SIZE));
-}
 function refuseUnlessCanonical(path: PathCode, address: Value): void {
   const { code } = path;
   path.refuseIf(code.ne(code.sar(code.shl(address, 16), 16), address));
@@ -276,6 +271,8 @@ function hypercall(path: PathCode, next: Value): void {
         [__HYPERVISOR_stack_switch, () => stackSwitch(path)],
         [__HYPERVISOR_set_segment_base, () => setSegmentBase(path)],
         [__HYPERVISOR_mmuext_op, () => flush(path)],
+        [__HYPERVISOR_mmu_update, () => mmuUpdate(path)],
+        [__HYPERVISOR_update_va_mapping, () => updateVaMapping(path)],
       ];
       code.block(done => {
         for (const [known, call] of calls)

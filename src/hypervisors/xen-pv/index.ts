@@ -49,7 +49,7 @@ export const xenPv: HypervisorModule = {
       },
       fastPaths: fastPaths,
       restored() {
-        for (const v of slot.built?.vcpus ?? []) v.attach();
+        slot.built?.attach();
       },
       requestShutdown: () => slot.built !== undefined && requestShutdown(slot.built.domain),
     });

@@ -22,11 +22,26 @@ export const PGT_pae_xen_l2 = 6;
 export const PGT_writable_page = 7;
 
 /** The domain may refer to the frame. */
-const OWNED = 1;
+export const OWNED = 1;
 /** The domain's reservation holds a reference (PGC_allocated). */
 const ALLOCATED = 2;
 /** The guest pinned the frame's type (PGT_pinned). */
 const PINNED = 4;
+
+/** Where arrays by frame stand in the memory's notes: the offset, in bytes for each frame. */
+export const NOTED = { references: 0, typeCount: 4, first: 8, second: 12, type: 16, flags: 17 } as const;
+
+/** `content` at its place in the notes. */
+export function notedWords({ notes }: GuestMemory, offset: number, content: Uint32Array): Uint32Array {
+  const place = new Uint32Array(notes.buffer, notes.byteOffset + offset, content.length);
+  if (content.buffer !== place.buffer) place.set(content);
+  return place;
+}
+function notedBytes({ notes }: GuestMemory, offset: number, content: Uint8Array): Uint8Array {
+  const place = notes.subarray(offset, offset + content.length);
+  if (content.buffer !== place.buffer) place.set(content);
+  return place;
+}
 
 interface PageInfoState {
   /** All by frame. */
@@ -58,7 +73,18 @@ export class PageInfo {
       flags: new Uint8Array(frames).fill(OWNED | ALLOCATED, 0, pages),
       free: [],
     }));
+    this.attach();
     this.words = new Uint32Array(memory.bytes.buffer, memory.bytes.byteOffset, memory.size >>> 2);
+  }
+
+  /** Puts what fast paths use where they find it: at the start, and after the states have been replaced. */
+  attach(): void {
+    const { frames, memory } = this;
+    const state = this.#state;
+    state.references = notedWords(memory, NOTED.references * frames, state.references);
+    state.typeCount = notedWords(memory, NOTED.typeCount * frames, state.typeCount);
+    state.type = notedBytes(memory, NOTED.type * frames, state.type);
+    state.flags = notedBytes(memory, NOTED.flags * frames, state.flags);
   }
 
   /** PGT_ value by frame. Means something while `typeCount` is not 0. */

@@ -80,6 +80,13 @@ export class PvDomain {
       this.info.shareWithGuest(address >>> PAGE_SHIFT);
   }
 
+  /** The states have been replaced: puts what fast paths use where they find it. */
+  attach(): void {
+    this.info.attach();
+    this.types.links.attach();
+    for (const v of this.vcpus) v.attach();
+  }
+
   of(vcpu: Vcpu): PvVcpu {
     return this.vcpus[vcpu.id]!;
   }

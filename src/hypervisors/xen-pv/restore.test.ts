@@ -45,6 +45,7 @@ test('a PV domain that was saved and restored goes on as the other one does', as
   const restored = await createFakeGuest();
   assert.notDeepEqual(restored.cpu.states.save(), tree, 'there is something to restore');
   restored.cpu.restore(original.cpu, tree);
+  restored.pv.attach();
 
   /** Does the same to both. */
   const both = <T>(step: (g: FakeGuest) => T): T => {

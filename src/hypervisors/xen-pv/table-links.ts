@@ -10,13 +10,12 @@
 
 import type { State, States } from '../../state/state.ts';
 import type { PvAbi } from './abi.ts';
-import type { PageInfo } from './page-info.ts';
-import { PGT_l4_page_table, PGT_pae_xen_l2 } from './page-info.ts';
+import { NOTED, notedWords, type PageInfo, PGT_l4_page_table, PGT_pae_xen_l2 } from './page-info.ts';
 
 /** A place: frame of the pointing table << 9 | index of the entry. */
-const NOWHERE = 0xffffffff;
+export const NOWHERE = 0xffffffff;
 /** More places than remembered. */
-const EVERYWHERE = 0xfffffffe;
+export const EVERYWHERE = 0xfffffffe;
 /** The frame of a place that stands for many tables at one place of the address space, which point here from one slot. */
 const ANY_ROOT = 0xfffff;
 /** Pages that the last entry of a PAE root leads past. */
@@ -39,6 +38,15 @@ export class TableLinks {
     if (frames > ANY_ROOT) throw new Error('more memory than page-table links can name');
     const nowhere = () => new Uint32Array(frames).fill(NOWHERE);
     this.#state = states.state('table-links', 1, () => ({ first: nowhere(), second: nowhere() }));
+    this.attach();
+  }
+
+  /** As `PageInfo.attach`. */
+  attach(): void {
+    const { memory, frames } = this.#info;
+    const state = this.#state;
+    state.first = notedWords(memory, NOTED.first * frames, state.first);
+    state.second = notedWords(memory, NOTED.second * frames, state.second);
   }
 
   /** Entry `index` of `parent` now points to `child`. */
