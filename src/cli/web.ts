@@ -1,5 +1,5 @@
 /** `polyvisor web`: the page, on this machine's own loopback address, or written to a folder for any server. */
-import { copyFileSync, createReadStream, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, createReadStream, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { basename, dirname, join } from 'node:path';
@@ -80,13 +80,20 @@ function write({ files }: Site, folder: string): number {
   for (const [name, file] of files) {
     const path = join(folder, name);
     withFile(path, status.output, () => {
-      mkdirSync(dirname(path), { recursive: true });
+      makeFolder(dirname(path));
       copy(file, path);
       bytes += statSync(path).size;
     });
   }
   print(`${folder}: ${files.size} files, ${(bytes / 1e6).toFixed(1)} MB\n`);
   return status.ok;
+}
+
+/** One by one: `recursive` never returns where nothing can be made, as in /proc (Node.js 20). */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path));
+  mkdirSync(path);
 }
 
 function copy(file: SiteFile, path: string): void {
