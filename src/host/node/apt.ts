@@ -27,6 +27,8 @@ export interface Apt {
   update(onProgress?: (fraction: number) => void): Promise<void>;
   /** The version that apt would install. @throws ImageError when the archives have none. */
   show(name: string): Promise<AptPackage>;
+  /** The names that begin so. */
+  names(prefix: string): Promise<string[]>;
   /** Downloads the package, checked by apt, and returns the file's path. */
   download(name: string, version: string, onProgress?: (fraction: number) => void): Promise<string>;
 }
@@ -122,6 +124,11 @@ export function createApt(folder: string, architecture: string, onInterrupt: (st
       }
       const depends = (field('Depends') ?? '').split(/[,|]/).map(item => item.trim().split(/[ :]/)[0]);
       return { name, version, size: Number(field('Size') ?? 0), depends: depends.filter(Boolean) };
+    },
+
+    async names(prefix) {
+      const { output } = await run('apt-cache', ['pkgnames', prefix]);
+      return output.split('\n').filter(name => name.startsWith(prefix));
     },
 
     async download(name, version, onProgress) {
