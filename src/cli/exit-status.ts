@@ -44,6 +44,8 @@ export const status = {
   bisectSkip: 125,
   /** Of `matrix --bisect`: whatever else ends the command, with its line on stderr. */
   bisectAbort: 128,
+  /** Ended by Ctrl-C: 128 and SIGINT's number. */
+  interrupted: 130,
   /** Nobody reads our output any more: 128 and SIGPIPE's number. */
   brokenPipe: 141,
 } as const;

@@ -5,8 +5,10 @@
 import { Command, CommanderError, Option } from 'commander';
 import { ImageError } from '../boot/image-error.ts';
 import { visibleLine } from '../matrix/escape.ts';
+import type { BisectOptions } from './bisect.ts';
 import { status, statusHelp } from './exit-status.ts';
 import { Failure, hostLimit, isHostError } from './failure.ts';
+import type { WorkerOptions } from './fleet/worker.ts';
 import type { GuestCommandOptions } from './guest.ts';
 import { startGuestThread } from './guest-thread.ts';
 import { qemuHint, withSuggestion } from './hints.ts';
@@ -65,6 +67,8 @@ function createProgram(words: readonly string[], finish: Finish): Command {
     .exitOverride();
   addRun(program, words, finish);
   const matrix = addMatrix(program, finish);
+  addBisect(program, finish);
+  addWorker(program, finish);
   addList(program);
   addGuest(program);
   addConform(program, finish);
@@ -220,6 +224,10 @@ function addMatrix(program: Command, finish: Finish): Command {
     .option('--markdown', 'print the report as Markdown')
     .option('--history <file>', 'append the run to FILE, a line of JSON; the HTML report shows the runs before')
     .option('--trace <folder>', "write every crossing of the hypervisors' interfaces to FOLDER, a file a cell")
+    .option('--queue <address>', 'have "polyvisor worker" run the cells, by a Redis server: redis://HOST[:PORT]')
+    .option('--store <folder>', 'with --queue: a folder that all machines see, for kernels and results')
+    .option('--priority <number>', 'with --queue: 1 goes first', '100')
+    .option('--resume <run>', 'with --queue: collect an earlier run of the same cells')
     .addOption(debugOption())
     .addHelpText('after', '\nExit status: 0 if every cell that should boot passed and none got worse, else 1.')
     .action(async (kernels: string[], options: MatrixOptions) => {
@@ -242,6 +250,45 @@ function addMatrix(program: Command, finish: Finish): Command {
       finish(mergeCommand(files, options));
     });
   return matrix;
+}
+
+function addBisect(program: Command, finish: Finish): void {
+  program
+    .command('bisect')
+    .description('find the first kernel of a row that fails under a hypervisor; status 1 where some cannot be judged')
+    .argument('<kernel...>', "two of Debian's packages, A..B, and those between; or files from a good one to a bad one")
+    .option('-H, --hypervisor <list>', 'names and files with one, each by itself (default: all)')
+    .option('-i, --initrd <file>', "initial RAM disk instead of the default guest's")
+    .option('-a, --append <text>', "more words for the kernels' command lines")
+    .option('-m, --memory <size>', 'RAM', '256M')
+    .option('--cpus <number[,sockets=,cores=,threads=]>', 'processors', '1')
+    .option('--schedule <fair|seed>', 'how they take turns', 'fair')
+    .option('--test <file>', 'a shell script: a kernel is good where it ends with 0 (default: the built-in test)')
+    .option('--until <text>', 'no test: a kernel is good when its console shows TEXT')
+    .option('--clock <clock>', 'guest time: "virtual" counts instructions, "host" follows the wall', 'virtual')
+    .option('--engine <engine>', '"jit" or "interpreter"')
+    .option('-t, --timeout <seconds>', 'the longest a boot may take', '300')
+    .option('--limit <instructions>', 'the most a boot may execute, such as 10G: the same on any host')
+    .addOption(debugOption())
+    .action(async (kernels: string[], options: BisectOptions) => {
+      const { bisect } = await import('./bisect.ts');
+      finish(await bisect(kernels, options));
+    });
+}
+
+function addWorker(program: Command, finish: Finish): void {
+  program
+    .command('worker')
+    .description('run the cells of "matrix --queue", until Ctrl-C')
+    .requiredOption('--queue <address>', 'a Redis server: redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or rediss:')
+    .option('--store <folder>', 'the folder that all machines see, for kernels and results')
+    .option('-j, --jobs <number>', 'cells at a time (default: one a core)')
+    .option('--lease <seconds>', 'when a worker that is not heard of is taken for lost', '30')
+    .addOption(debugOption())
+    .action(async (options: WorkerOptions) => {
+      const { worker } = await import('./fleet/worker.ts');
+      finish(await worker(options));
+    });
 }
 
 function addList(program: Command): void {

@@ -2,7 +2,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseMatrixSettings } from './matrix-settings.ts';
 
-const options = { memory: '16M', cpus: '1', schedule: 'fair', clock: 'virtual', timeout: '1', tolerance: '2%' };
+const options = {
+  memory: '16M',
+  cpus: '1',
+  schedule: 'fair',
+  clock: 'virtual',
+  timeout: '1',
+  tolerance: '2%',
+  priority: '100',
+};
 
 test('a history is of whole runs', () => {
   assert.equal(parseMatrixSettings({ ...options, history: 'h' }).history, 'h');

@@ -9,6 +9,7 @@ import type { HypervisorModule } from '../paravirt/operations.ts';
 import type { Topology } from '../x86/topology.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
+import type { QueueOptions } from './fleet/dispatch.ts';
 import { parseSchedules, type Seeds } from './seeds.ts';
 import { CLOCKS, ENGINES } from './settings.ts';
 import { isFileName, oneOf, parseCpus, parseHypervisor, parseMemory, parseSchedule, parseSeconds } from './values.ts';
@@ -39,6 +40,10 @@ export interface MatrixOptions {
   shard?: string;
   bisect?: string;
   trace?: string;
+  queue?: string;
+  store?: string;
+  priority: string;
+  resume?: string;
 }
 
 /** A column of the matrix. */
@@ -83,6 +88,8 @@ export interface MatrixSettings {
   bisect: string | undefined;
   /** A folder. */
   trace: string | undefined;
+  /** Undefined: the cells run here. */
+  queue: QueueOptions | undefined;
 }
 
 const MOST_JOBS = 256;
@@ -127,7 +134,38 @@ export function parseMatrixSettings(options: MatrixOptions): MatrixSettings {
     history,
     shard: options.shard === undefined ? undefined : parseShard(options.shard),
     trace,
+    queue: parseQueueOptions(options),
   };
+}
+
+/** Jobs with higher numbers wait for those with lower ones (BullMQ takes numbers up to 2^21). */
+const LAST_PRIORITY = 2 ** 20;
+
+function parseQueueOptions({
+  queue,
+  store,
+  priority,
+  resume,
+  trace,
+  bisect,
+  shard,
+}: MatrixOptions): QueueOptions | undefined {
+  if (queue === undefined) {
+    const word = store === undefined ? (resume === undefined ? undefined : '--resume') : '--store';
+    if (word) throw new Failure(`${word}: goes with --queue`);
+    return undefined;
+  }
+  if (store === undefined)
+    throw new Failure('--queue: name with --store the folder that this machine shares with the workers');
+  if (trace !== undefined) throw new Failure('--trace: traces are written where a cell runs; leave out --queue');
+  if (bisect !== undefined || shard !== undefined)
+    throw new Failure(`--${bisect === undefined ? 'shard' : 'bisect'}: does not go with --queue`);
+  const number = Number(priority);
+  if (!(Number.isInteger(number) && number >= 1 && number <= LAST_PRIORITY))
+    throw new Failure(`--priority ${priority}: a whole number from 1, which goes first, to ${LAST_PRIORITY}`);
+  if (resume !== undefined && !/^[0-9a-f]{10}$/.test(resume))
+    throw new Failure(`--resume ${resume}: is no name of a run`);
+  return { queue, store, priority: number, resume };
 }
 
 const column = (module: HypervisorModule): MatrixHypervisor => ({ name: module.name, title: module.title, module });
@@ -179,7 +217,7 @@ function parseSeedsFor(text: string, { schedule, clock, cpus, trace }: MatrixOpt
   return parseSchedules(text);
 }
 
-function parseJobs(text: string): number {
+export function parseJobs(text: string): number {
   const jobs = Number(text);
   if (!Number.isInteger(jobs) || jobs < 1 || jobs > MOST_JOBS)
     throw new Failure(`--jobs ${text}: how many cells may run at once, from 1 to ${MOST_JOBS}`);

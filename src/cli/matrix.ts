@@ -13,9 +13,10 @@ import { builtInTest, wrapScript } from '../matrix/test-script.ts';
 import { tableOf } from '../paravirt/compare.ts';
 import { sayIfCacheIsNotUsed } from './cache-trust.ts';
 import type { CellSpec } from './cell.ts';
-import { type CellProcesses, runCells, startCellProcesses } from './cell-runner.ts';
+import { type CellProcesses, type CellRunner, runCells, startCellProcesses } from './cell-runner.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
+import { type QueueRunner, runCellsInQueue } from './fleet/dispatch.ts';
 import { readInput } from './input-file.ts';
 import { findKernels, type MatrixKernel } from './matrix-kernels.ts';
 import { checkOutputs, readHistory, readReport, writeReports } from './matrix-output.ts';
@@ -44,7 +45,7 @@ export async function matrix(words: readonly string[], options: MatrixOptions): 
   const before = baseline === undefined ? undefined : readReport(baseline, `--baseline ${baseline}`);
   const script = settings.test === undefined ? undefined : readScript(settings.test);
   const most = Math.max(1, words.length) * settings.hypervisors.length;
-  const processes = startCellProcesses(Math.min(settings.jobs, most));
+  const processes = startCellProcesses(settings.queue ? 0 : Math.min(settings.jobs, most));
   try {
     return await runMatrix(words, options, settings, script, before, earlier, processes);
   } finally {
@@ -83,17 +84,22 @@ async function runMatrix(
   const date = new Date().toISOString();
   let signal: keyof typeof SIGNALS | undefined;
   const onSignal = (name: NodeJS.Signals) => {
-    if (signal) process.exit(130); // Asked twice: not even the reports are waited for.
+    // Asked twice: not even the reports are waited for.
+    if (signal) return queued ? void queued.cancel() : process.exit(status.interrupted);
     signal = name as keyof typeof SIGNALS;
-    runner.stop(`ended by ${name}`);
+    runner?.stop(`ended by ${name}`);
   };
+  let queued: QueueRunner | undefined;
+  let runner: CellRunner | undefined;
   // Listened for before there is a cell: a signal that comes while the first one starts would end this process alone.
   for (const name of Object.keys(SIGNALS)) process.on(name, onSignal);
   const ready = runs.map(({ ready }) => ready);
   const order = longestFirst(runs.map(({ cost }) => cost));
-  const runner = runCells(specs, ready, order, settings.jobs, processes, view);
-  const cells = fold(await runner.results);
-  view.close();
+  if (settings.queue) queued = await runCellsInQueue(specs, ready, order, settings.queue, view);
+  runner = queued ?? runCells(specs, ready, order, settings.jobs, processes, view);
+  // It came while the cells were on their way into the queue.
+  if (signal) runner.stop(`ended by ${signal}`);
+  const cells = fold(await runner.results.finally(view.close));
 
   const report: MatrixReport = {
     format: FORMAT,
@@ -106,7 +112,7 @@ async function runMatrix(
     settings: given,
     cells,
     wallTime: (performance.now() - started) / 1000,
-    jobs: settings.jobs,
+    jobs: queued ? Math.max(1, queued.workers) : settings.jobs,
     ...(shard && { shard: { ...shard, plan: plan!, host: hostname() } }),
   };
   if (before) compareWithBaseline(report, before, settings.tolerance, baseline!);
@@ -123,7 +129,7 @@ function sayToBisect(report: MatrixReport, control: string): number {
   return { good: status.ok, bad: status.cells, skip: status.bisectSkip }[word];
 }
 
-function specOf(
+export function specOf(
   kernel: MatrixKernel,
   { name: hypervisor, file }: MatrixHypervisor,
   settings: MatrixSettings,
@@ -174,7 +180,7 @@ function costsOf(
 }
 
 /** What is known of cells before any is booted. */
-async function judgeImages(
+export async function judgeImages(
   kernels: readonly MatrixKernel[],
   { hypervisors }: MatrixSettings,
 ): Promise<(CellResult | undefined)[]> {
@@ -195,7 +201,7 @@ async function judgeImages(
   return results;
 }
 
-function readScript(file: string): string {
+export function readScript(file: string): string {
   const text = readInput(file).toString('utf8');
   if (text.trim() === '') throw new Failure(`--test ${file}: the script is empty`);
   return text;

@@ -73,6 +73,7 @@ const cell: Members<CellResult> = {
   schedules: optional(listOf(shape(scheduleRun))),
   repeat: optional(text),
   shard: optional(number),
+  workers: optional(listOf(text)),
 };
 
 const shardRun: Members<ShardRun> = { index: number, host: text, date: text, wallTime: number, jobs: number };

@@ -147,6 +147,8 @@ export interface CellResult {
   repeat?: string;
   /** In a merged report: the number of the shard that ran it. */
   shard?: number;
+  /** In a run through a queue: the workers that have begun it, the one whose result this is last. */
+  workers?: string[];
 }
 
 /** A difference from the baseline. */

@@ -34,8 +34,11 @@ export function describeShards({ shard, shards }: Pick<MatrixReport, 'shard' | '
   return shard ? `, shard ${shard.index} of ${shard.count}` : '';
 }
 
-/** `shard 2, on HOST`; undefined where all cells ran on one machine. */
-export function whereRan({ shards }: Pick<MatrixReport, 'shards'>, { shard }: CellResult): string | undefined {
+/** `shard 2, on HOST`, or the worker, and those that were lost before; undefined where all cells ran on one machine. */
+export function whereRan({ shards }: Pick<MatrixReport, 'shards'>, { shard, workers }: CellResult): string | undefined {
+  const [last, ...lost] = workers?.toReversed() ?? [];
+  if (last !== undefined)
+    return `worker ${last}${lost.length > 0 ? `, tried before by ${lost.reverse().join(', ')}` : ''}`;
   const run = shards?.find(({ index }) => index === shard);
   return run && `shard ${run.index}, on ${run.host}`;
 }
