@@ -51,6 +51,12 @@ async function until<T>(expression: string, what: string): Promise<T> {
 const machine = (hypervisor: string) =>
   `polyvisor.machines.find(({ element }) => element.dataset.hypervisor === '${hypervisor}')`;
 
+/** Types a command at the prompt, and waits for what it prints. */
+async function type(hypervisor: string, command: string, answer: string): Promise<void> {
+  await browser.evaluate(`${machine(hypervisor)}.type(${JSON.stringify(`${command}\n`)})`);
+  await until(`${machine(hypervisor)}.text.includes(${JSON.stringify(answer)})`, `${hypervisor}: ${answer}`);
+}
+
 const chromium = findChromium();
 
 describe('the page', { skip: chromium ? false : 'needs chromium' }, () => {
@@ -92,6 +98,23 @@ describe('the page', { skip: chromium ? false : 'needs chromium' }, () => {
       get(address, { headers: { Host: 'elsewhere.example' } }, ({ statusCode }) => resolve(statusCode!)),
     );
     assert.equal(await asked, 403);
+  });
+
+  test('two hypervisors side by side boot to their prompts, and answer', { timeout: 2 * LIMIT }, async () => {
+    await browser.open(`${address}?hypervisor=bare&beside=kvm&boot=1`, SCREEN);
+    for (const hypervisor of ['bare', 'kvm']) {
+      await until(`${machine(hypervisor)}?.text.includes('~ #')`, `${hypervisor}'s prompt`);
+      await type(hypervisor, 'echo $((6*7)); uname -r', `42\n${guest.release}`);
+    }
+    await type('kvm', 'cat /sys/devices/system/clocksource/*/current_clocksource', '\nkvm-clock');
+  });
+
+  test('what a guest knew before a snapshot, it knows after it', { timeout: 2 * LIMIT }, async () => {
+    await type('kvm', 'A=before', 'A=before');
+    await browser.evaluate(`(async () => { globalThis.saved = await ${machine('kvm')}.snapshot(); })()`);
+    await browser.evaluate('polyvisor.restore(saved)');
+    assert.equal(await browser.evaluate('polyvisor.machines.length'), 1);
+    await type('kvm', 'echo $A and after', 'before and after');
   });
 
   test("the live view counts what Node.js's run counts", { timeout: 2 * LIMIT }, async () => {
