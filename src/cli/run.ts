@@ -43,12 +43,19 @@ export async function run(
   const trace = settings.trace === undefined ? undefined : openTraceFile(settings.trace);
   try {
     const warm = await warmStart(settings);
-    const stopListening = endBySignals();
-    const { machine, session, kernelFile, isWarm } = await prepare(settings, thread, trace, warm).catch(error => {
-      if (!warm?.kept) throw error;
-      // What is kept is of no use, whatever is wrong with it: it is made anew.
-      return prepare(settings, startGuestThread(), trace, { ...warm, kept: undefined });
-    });
+    // From when there is nothing more that waits for a file: until then a signal ends the process by itself.
+    let stopListening = () => {};
+    const onLoaded = () => {
+      stopListening();
+      stopListening = endBySignals();
+    };
+    const { machine, session, kernelFile, isWarm } = await prepare(settings, thread, trace, warm, onLoaded).catch(
+      error => {
+        if (!warm?.kept) throw error;
+        // What is kept is of no use, whatever is wrong with it: it is made anew.
+        return prepare(settings, startGuestThread(), trace, { ...warm, kept: undefined }, onLoaded);
+      },
+    );
     // The kernel's file, above all, which is the other thread's now.
     if (!warm?.kept) collectGarbage();
     stopListening(); // From here on the session listens.
@@ -77,6 +84,7 @@ async function prepare(
   thread: GuestThread,
   trace: TraceFile | undefined,
   warm: WarmOptions | undefined,
+  onLoaded: () => void,
 ) {
   const { hypervisor, entry, memory, cpus, schedule, clock, engine, gdb, verbose, net, save, restore } = settings;
   const { record, replay, exec } = settings;
@@ -91,6 +99,7 @@ async function prepare(
           ownGuest: !restore,
         }
       : await loadImages({ ...settings, disks: files.disks, waits: warm !== undefined }, archive);
+  onLoaded();
   const session = createSession({
     ...settings,
     ownGuest: images.ownGuest && !settings.rooted?.init,
