@@ -4,6 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
+import { xenPv } from '../src/hypervisors/xen-pv/index.ts';
+import type { HypervisorModule } from '../src/paravirt/operations.ts';
 import { buildGuest, judgeRun, missingCompiler, ROUNDS, runGuest } from './fuzz/xen-pv.ts';
 
 describe('a hostile PV guest', { skip: missingCompiler() ?? false }, () => {
@@ -20,6 +22,15 @@ describe('a hostile PV guest', { skip: missingCompiler() ?? false }, () => {
   test(`${ROUNDS} random hypercalls`, async () => {
     const result = await run(`rounds=${ROUNDS} seed=1`);
     assert.equal(judgeRun(result, ROUNDS), undefined, result.text);
+  });
+
+  test('the same with and without fast paths, to the instruction', async () => {
+    const without: HypervisorModule = {
+      ...xenPv,
+      make: (...told) => ({ ...xenPv.make(...told), fastPaths: undefined }),
+    };
+    for (const append of ['attacks', 'rounds=20000 seed=3'])
+      assert.deepEqual(await runGuest(kernel, append), await runGuest(kernel, append, without), append);
   });
 
   const lethal: [what: string, reason: RegExp][] = [

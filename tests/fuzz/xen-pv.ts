@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Exit } from '../../src/exits.ts';
-import { createMachine } from '../../src/index.ts';
+import { createMachine, type MachineOptions } from '../../src/index.ts';
 import type { Fuzzer } from './fuzzer.ts';
 
 const sources = fileURLToPath(new URL('../../../guests/xen-pv-fuzz/', import.meta.url));
@@ -37,15 +37,26 @@ export function buildGuest(): Uint8Array {
   }
 }
 
+interface Run {
+  exit: Exit;
+  text: string;
+  instructions: number;
+}
+
 /** Runs the guest with `append` on its command line. */
-export async function runGuest(kernel: Uint8Array, append: string): Promise<{ exit: Exit; text: string }> {
+export async function runGuest(
+  kernel: Uint8Array,
+  append: string,
+  hypervisor: MachineOptions['hypervisor'] = 'xen-pv',
+): Promise<Run> {
   let text = '';
   const console = {
     write: (data: Uint8Array) => void (text += new TextDecoder('latin1').decode(data)),
     onInput: () => {},
   };
-  const machine = await createMachine({ kernel, hypervisor: 'xen-pv', memory: 32 << 20, append, console });
-  return { exit: await machine.run({ timeout: TIMEOUT }), text };
+  const machine = await createMachine({ kernel, hypervisor, memory: 32 << 20, append, console });
+  const exit = await machine.run({ timeout: TIMEOUT });
+  return { exit, text, instructions: machine.statistics.instructions };
 }
 
 /** What is wrong with a run of `rounds` hypercalls; undefined if nothing is. */
