@@ -90,7 +90,7 @@ describe('installed into an empty folder', { timeout: LIMIT }, () => {
       `import { createMachine } from 'polyvisor';
        let seen = '';
        const screen = { write: data => void (seen += new TextDecoder().decode(data)), onInput() {} };
-       const machine = await createMachine({ kernel: Uint8Array.from(${JSON.stringify([...kernel])}), console });
+       const machine = await createMachine({ kernel: Uint8Array.from(${JSON.stringify([...kernel])}), console: screen });
        const { kind } = await machine.run();
        globalThis.result = kind + ': ' + seen;`,
     );

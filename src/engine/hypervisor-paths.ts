@@ -13,6 +13,7 @@ import {
 } from '../paravirt/fast-paths.ts';
 import type { Code, Value } from '../wasm/code.ts';
 import { Body, Module } from '../wasm/module.ts';
+import type { WasmMemory, WasmTable } from '../wasm/objects.ts';
 import type { ValueType } from '../wasm/opcodes.ts';
 import { RF, TF } from '../x86/flags.ts';
 import { PAGE_SIZE } from '../x86/paging.ts';
@@ -63,12 +64,7 @@ export interface Paths {
 }
 
 /** Makes `table`'s paths those of the interpreter whose functions stand in `functions`. */
-export function installPaths(
-  paths: FastPaths,
-  layout: Layout,
-  memory: WebAssembly.Memory,
-  functions: WebAssembly.Table,
-): Paths {
+export function installPaths(paths: FastPaths, layout: Layout, memory: WasmMemory, functions: WasmTable): Paths {
   const module = new Module(layout.importedPages);
   const counted: Counted[] = [];
   const { syscall, exception } = paths;
@@ -80,7 +76,9 @@ export function installPaths(
   };
   if (syscall) define('syscall', ['i64'], path => path.syscall(next => syscall(path, next)));
   if (exception) define('exception', ['i32', 'i32'], path => path.exception(given => exception(path, given)));
-  const instance = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), { env: { memory } });
+  const instance = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {
+    env: { memory: memory as WebAssembly.Memory },
+  });
   const exported = instance.exports as Record<string, (...parameters: never[]) => number>;
   if (syscall) functions.set(PATH_SYSCALL, exported.syscall!);
   if (exception) functions.set(PATH_EXCEPTION, exported.exception!);
