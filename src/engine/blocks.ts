@@ -155,6 +155,8 @@ export class Blocks {
     let position = 0;
     let open = true;
     let crossed = -1;
+    /** After the last instruction; of one that is undefined the first byte counts. */
+    let end = at;
     while (open) {
       if (position === record.BLOCK_LIMIT || at >= 4096) break;
       if (this.stopsAt(at)) {
@@ -184,12 +186,14 @@ export class Blocks {
         this.#view.setUint32(out + record.IMMEDIATE, result === 'too-long' ? 13 : 6, true);
         out += RECORD_SIZE;
         position++;
+        end = at + 1;
         at = -1;
         break;
       }
       out = this.#encode(out, ins, at, position, code, module);
       position++;
       at += result;
+      end = at;
       if (ins.form!.row.ends) {
         at = -1;
         break;
@@ -201,7 +205,7 @@ export class Blocks {
     }
     this.#next = out;
     this.translated++;
-    this.#header(block, physical, code, (out - block) / RECORD_SIZE);
+    this.#header(block, physical, code, (out - block) / RECORD_SIZE, end);
     this.#known[code].set(physical, block);
     this.#enter(physical, code, block);
     this.#markBlock(block, physical, crossed);
@@ -229,6 +233,20 @@ export class Blocks {
       if (this.#bytes[at + record.POSITION]! === position) return at;
     }
     return 0;
+  }
+
+  /** How many of the block's instructions lie in the first `bytes` bytes of it. */
+  instructionsWithin(block: number, bytes: number): number {
+    const header = block - record.HEADER;
+    const start = this.#view.getUint32(header + record.HEADER_PHYSICAL, true) & 4095;
+    if (this.#view.getUint32(header + record.HEADER_END, true) - start <= bytes) return record.BLOCK_LIMIT;
+    let count = 0;
+    for (let at = block, end = this.#end(block); at < end; at += RECORD_SIZE) {
+      const after = this.#view.getUint16(at + record.OFFSET, true) + Math.max(1, this.#bytes[at + record.LENGTH]!);
+      if (after - start > bytes) break;
+      count = this.#bytes[at + record.POSITION]! + 1;
+    }
+    return count;
   }
 
   /** The first record of a block that is not a breakpoint's STOP. */
@@ -283,7 +301,7 @@ export class Blocks {
     if (old) this.#stale(old);
     const out = this.#next + record.HEADER;
     this.#next = out + RECORD_SIZE;
-    this.#header(out, physical, code, 1);
+    this.#header(out, physical, code, 1, this.#view.getUint32(copy - record.HEADER + record.HEADER_END, true));
     this.#head(out, record.TRANSLATED, physical & 4095, 0, 0);
     this.#view.setUint32(out + record.TAKEN, index, true);
     this.#view.setUint32(out + record.NOT_TAKEN, copy, true);
@@ -364,12 +382,13 @@ export class Blocks {
     for (let at = block, end = this.#end(block); at < end; at += RECORD_SIZE)
       this.#view.setUint16(at + record.HANDLER, record.STALE, true);
   }
-  #header(block: number, physical: number, code: CodeSize, count: number): void {
+  #header(block: number, physical: number, code: CodeSize, count: number, end: number): void {
     const header = block - record.HEADER;
     this.#view.setUint32(header + record.HEADER_PHYSICAL, physical, true);
     this.#view.setUint16(header + record.HEADER_COUNT, count, true);
     this.#bytes[header + record.HEADER_CODE] = CODE_SIZES.indexOf(code);
     this.#view.setUint32(header + record.HEADER_VISITS, 0, true);
+    this.#view.setUint32(header + record.HEADER_END, end, true);
   }
   /** Where a block's records end. */
   #end(block: number): number {

@@ -42,13 +42,15 @@ export const NOT_TAKEN = 28;
 
 /**
  * What stands before a block's first record, 16 bytes: u32 guest-physical address of its code, u16 number of records,
- * u8 code size (0: 16 bits, 1: 32, 2: 64), u32 visits: how often the interpreter has entered it.
+ * u8 code size (0: 16 bits, 1: 32, 2: 64), u32 visits: how often the interpreter has entered it, u32 offset in the page
+ * of the byte after its last instruction.
  */
 export const HEADER = 16;
 export const HEADER_PHYSICAL = 0;
 export const HEADER_COUNT = 4;
 export const HEADER_CODE = 6;
 export const HEADER_VISITS = 8;
+export const HEADER_END = 12;
 
 /** Handlers that are not instructions. */
 export const STALE = 0;
@@ -92,3 +94,5 @@ export const EXIT_FETCH_FAULT = 4;
 export const EXIT_CROSSING = 5;
 /** The block at RIP has been entered a multiple of VISITS_STEP times: perhaps it is worth translating. */
 export const EXIT_HOT = 6;
+/** The block at RIP reaches beyond CS's limit. */
+export const EXIT_LIMIT = 7;

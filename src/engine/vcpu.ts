@@ -5,6 +5,7 @@
 import { RF } from '../x86/flags.ts';
 import { DEBUGCTL_BTF } from '../x86/msrs.ts';
 import { PAGE_SIZE } from '../x86/paging.ts';
+import { CS } from '../x86/segments.ts';
 import * as vectors from '../x86/vectors.ts';
 import { Blocks } from './blocks.ts';
 import { Budget } from './budget.ts';
@@ -22,6 +23,7 @@ import { type Executed, nextAtBoundary, resumeFlagAfter, type Shadow, trapsAfter
 import { initialiseFields, resetFields } from './x86/registers.ts';
 import {
   ACTIVE,
+  FAULT_SET,
   HALTED,
   IDLE,
   INITIALISED,
@@ -509,7 +511,8 @@ export class Vcpu {
         deliverFault(this);
         return true;
       case record.EXIT_FETCH_FAULT:
-        deliverFault(this);
+        if (this.#roomInCode <= 0) this.#goBeyondLimit();
+        else deliverFault(this);
         return true;
       case record.EXIT_CROSSING:
         this.#settleAtRecord();
@@ -519,6 +522,8 @@ export class Vcpu {
         this.#translate();
         return this.deliveries !== before;
       }
+      case record.EXIT_LIMIT:
+        return this.#exactly(1);
       case record.EXIT_HOT:
         core.jit!.request(cpu.rip, cpu.mode);
         return false;
@@ -572,6 +577,19 @@ export class Vcpu {
     return 0;
   }
 
+  /** Bytes of code from RIP to CS's limit, the last included; Infinity in flat code. */
+  get #roomInCode(): number {
+    const { cpu } = this;
+    if (cpu.mode === 64 || cpu.get32(state.FLAT) & (1 << CS)) return Number.POSITIVE_INFINITY;
+    return cpu.get32(state.SEGMENT_LIMIT + 4 * CS) - Number(BigInt.asUintN(32, cpu.ip)) + 1;
+  }
+  /** The instruction at RIP lies beyond CS's limit, or reaches there: #GP(0) before it. */
+  #goBeyondLimit(): void {
+    this.cpu.set32(state.FAULT, vectors.GP | FAULT_SET);
+    this.cpu.set32(state.FAULT_CODE, 0);
+    deliverFault(this);
+  }
+
   /**
    * Executes exactly `count` (< BLOCK_LIMIT) instructions, less if a fault or an exit request comes between.
    * @returns as `enter`
@@ -583,12 +601,18 @@ export class Vcpu {
     let guests = false;
     for (let guard = 0; budget.executed < goal && guard < 4 * record.BLOCK_LIMIT; guard++) {
       const before = this.deliveries;
-      const block = this.#translate();
-      if (!block) return true;
-      const stop = blocks.recordAt(block, goal - budget.executed);
+      const room = this.#roomInCode;
+      const block = room > 0 ? this.#translate() : 0;
+      if (room > 0 && !block) return true;
+      const most = Math.min(goal - budget.executed, block && blocks.instructionsWithin(block, room));
+      if (most === 0) {
+        this.#goBeyondLimit();
+        return true;
+      }
+      const stop = blocks.recordAt(block, most);
       if (stop) this.#stop.plant(stop);
       cpu.set64(state.PAGE, cpu.rip & ~4095n);
-      guests = this.enter(blocks.past(block), goal - budget.executed);
+      guests = this.enter(blocks.past(block), most);
       if (this.#exitWanted || before !== this.deliveries || this.halted || this.#dead) break;
       if (breakpoints.isNear(cpu.pageOffset)) break;
     }

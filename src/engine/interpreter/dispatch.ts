@@ -6,6 +6,7 @@
 
 import { Variable } from '../../wasm/code.ts';
 import { Body } from '../../wasm/module.ts';
+import { CS } from '../../x86/segments.ts';
 import * as record from '../record.ts';
 import { state } from '../x86/state.ts';
 import { emitHandler, type Leaving, type Variant } from './handler.ts';
@@ -43,6 +44,7 @@ export function runBody(parts: LoopParts, hot: readonly Variant[]): Body {
       });
       resolveBlock(b);
     });
+    if (!parts.wide) keepWithinLimit(b);
     visit(b);
   });
   b.finish();
@@ -117,4 +119,21 @@ function visit(b: LoopCode): void {
   b.saveRip();
   b.rec.set(0);
   b.exit(record.EXIT_HOT);
+}
+
+/**
+ * Code in a segment that is not flat goes no further than CS's limit (SDM 3A 5.3): the engine executes a block that reaches
+ * beyond it one instruction at a time.
+ */
+function keepWithinLimit(b: LoopCode): void {
+  b.when(b.no(b.and(b.state32(state.FLAT), 1 << CS)), () => {
+    const end = b.fetch('i32.load', b.sub(b.rec.get(), record.HEADER), record.HEADER_END);
+    const base = b.add(b.state32(state.SEGMENT_BASE + 8 * CS), 1);
+    const last = b.sub(b.add(b.narrow(b.state(state.PAGE)), end), base);
+    b.when(b.no(b.leu(last, b.state32(state.SEGMENT_LIMIT + 4 * CS))), () => {
+      b.saveRip();
+      b.rec.set(0);
+      b.exit(record.EXIT_LIMIT);
+    });
+  });
 }
