@@ -67,7 +67,7 @@ test('SIGTERM ends it while it asks apt', { timeout: 120_000 }, async () => {
 test('making it takes no memory of the process that goes on to run it', { timeout: 240_000 }, async () => {
   const cache = await cacheWithPackages('memory');
   const run = () =>
-    polyvisor(['run', '--memory', '96M', '--exec', 'true'], { env: { POLYVISOR_CACHE: cache }, limit: 110 });
+    polyvisor(['run', '--cold', '--memory', '96M', '--exec', 'true'], { env: { POLYVISOR_CACHE: cache }, limit: 110 });
   const first = await run();
   assert.equal(first.status, 0, first.stderr);
   assert.match(first.stderr, /Unpacking/);

@@ -5,10 +5,10 @@
 import { RF } from '../x86/flags.ts';
 import { DEBUGCTL_BTF } from '../x86/msrs.ts';
 import { PAGE_SIZE } from '../x86/paging.ts';
-import { CS } from '../x86/segments.ts';
 import * as vectors from '../x86/vectors.ts';
 import { Blocks } from './blocks.ts';
 import { Budget } from './budget.ts';
+import { faultBeyondLimit, roomInCode } from './code-limit.ts';
 import type { Core } from './core.ts';
 import { deliver, deliverFault, takeFault } from './faults.ts';
 import { GuestDebug } from './guest-debug.ts';
@@ -23,7 +23,6 @@ import { type Executed, nextAtBoundary, resumeFlagAfter, type Shadow, trapsAfter
 import { initialiseFields, resetFields } from './x86/registers.ts';
 import {
   ACTIVE,
-  FAULT_SET,
   HALTED,
   IDLE,
   INITIALISED,
@@ -511,8 +510,8 @@ export class Vcpu {
         deliverFault(this);
         return true;
       case record.EXIT_FETCH_FAULT:
-        if (this.#roomInCode <= 0) this.#goBeyondLimit();
-        else deliverFault(this);
+        if (roomInCode(cpu) <= 0) faultBeyondLimit(cpu);
+        deliverFault(this);
         return true;
       case record.EXIT_CROSSING:
         this.#settleAtRecord();
@@ -577,19 +576,6 @@ export class Vcpu {
     return 0;
   }
 
-  /** Bytes of code from RIP to CS's limit, the last included; Infinity in flat code. */
-  get #roomInCode(): number {
-    const { cpu } = this;
-    if (cpu.mode === 64 || cpu.get32(state.FLAT) & (1 << CS)) return Number.POSITIVE_INFINITY;
-    return cpu.get32(state.SEGMENT_LIMIT + 4 * CS) - Number(BigInt.asUintN(32, cpu.ip)) + 1;
-  }
-  /** The instruction at RIP lies beyond CS's limit, or reaches there: #GP(0) before it. */
-  #goBeyondLimit(): void {
-    this.cpu.set32(state.FAULT, vectors.GP | FAULT_SET);
-    this.cpu.set32(state.FAULT_CODE, 0);
-    deliverFault(this);
-  }
-
   /**
    * Executes exactly `count` (< BLOCK_LIMIT) instructions, less if a fault or an exit request comes between.
    * @returns as `enter`
@@ -601,12 +587,13 @@ export class Vcpu {
     let guests = false;
     for (let guard = 0; budget.executed < goal && guard < 4 * record.BLOCK_LIMIT; guard++) {
       const before = this.deliveries;
-      const room = this.#roomInCode;
+      const room = roomInCode(cpu);
       const block = room > 0 ? this.#translate() : 0;
       if (room > 0 && !block) return true;
       const most = Math.min(goal - budget.executed, block && blocks.instructionsWithin(block, room));
       if (most === 0) {
-        this.#goBeyondLimit();
+        faultBeyondLimit(cpu);
+        deliverFault(this);
         return true;
       }
       const stop = blocks.recordAt(block, most);
