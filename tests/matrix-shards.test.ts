@@ -92,7 +92,7 @@ describe('four shards', { timeout: 300_000 }, () => {
       [[file('cut.json', readFileSync(shards[0]!, 'utf8').slice(0, 900))], 65, /cut\.json: not JSON/],
       [['/nonexistent'], 66, /nonexistent: no such file/],
       [['--history', file('bad.jsonl', '\n{'), ...shards], 65, /--history .*bad\.jsonl: line 2 is not JSON/],
-      [['--history', '/nonexistent/h', ...shards], 74, /nonexistent\/h: no such file/],
+      [['--history', '/nonexistent/h', ...shards], 74, /nonexistent\/h: the folder for it does not exist/],
     ];
     for (const [files, status, says] of cases) {
       const result = await polyvisor(['matrix', 'merge', ...files]);
