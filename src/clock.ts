@@ -111,7 +111,7 @@ export class MachineClock implements Clock {
 
   /**
    * Fires what is due.
-   * @throws Error if one is due again and again while time stands still: the processors would never execute anything
+   * @throws TimerError if one is due again and again while time stands still: the processors would never execute anything
    */
   run(): void {
     const now = this.#now();
@@ -122,7 +122,7 @@ export class MachineClock implements Clock {
       const { name } = this.#queue[0]!;
       this.fireNext();
       if (this.#standstill.at(now) > MOST_AT_ONCE)
-        throw new Error(`timer ${name}: is always due, and time stands still at ${now} ns`);
+        throw new TimerError(`timer ${name}: is always due, and time stands still at ${now} ns`);
     }
   }
 
@@ -166,4 +166,9 @@ export class VirtualTime {
   skipTo(at: number): void {
     this.skip(Math.max(0, at - this.now()));
   }
+}
+
+/** A timer is always due: a mistake of whoever sets it. */
+export class TimerError extends Error {
+  override name = 'TimerError';
 }

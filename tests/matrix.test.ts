@@ -273,7 +273,7 @@ describe('bad input', { timeout }, () => {
     [['nonexistent'], 66, /nonexistent: no such file; a kernel is a file, a source tree .*, or one of Debian's/],
     [['--test', '/nonexistent'], 66, /no such file/],
     [['--test', file('blank', '\n')], 64, /script is empty/],
-    [['--html', '/nonexistent/x'], 74, /no such file/],
+    [['--html', '/nonexistent/x'], 74, /the folder for it does not exist/],
     [['--baseline', '/nonexistent'], 66, /no such file/],
     [['--baseline', file('text', 'hello')], 65, /not JSON/],
     [['--baseline', file('future.json', report({ format: 2 }))], 65, /format 2/],

@@ -279,7 +279,7 @@ const BAD: readonly { name: string; content: string | Uint8Array; words?: string
       const names = { name: 'bad', title: 'a hypervisor of a test' };
       export default { ...names, make({ clock }) {
         const timer = clock.timer('mine', () => timer.at(0));
-        return derive(bareTable, { ...names, cpu: { cpuid: () => void timer.at(0) } });
+        return derive(bareTable, { ...names, cpu: { hypercall: () => (timer.at(0), true) } });
       } };`,
     words: ['--clock', 'virtual'],
     status: 122,

@@ -95,7 +95,11 @@ describe('four processors', () => {
     ])
       assert.ok(messages.includes(line), `${line}\n${messages}`);
     assert.match(messages, /clocksource: Switched to clocksource hyperv_clocksource_tsc_page/);
-    for (const name of ['HvCallSendSyntheticClusterIpi', 'HvCallFlushVirtualAddressList'])
-      assert.ok(hypercalls[name]! > 0, JSON.stringify(hypercalls));
+    // How much is flushed at once decides which call is made.
+    for (const name of [/^HvCallSendSyntheticClusterIpi/, /^HvCallFlushVirtualAddress(Space|List)/])
+      assert.ok(
+        Object.keys(hypercalls).some(call => name.test(call)),
+        JSON.stringify(hypercalls),
+      );
   });
 });

@@ -47,7 +47,7 @@ test('a summary says what each processor did', async () => {
   assert.equal(processors[0].instructions + processors[1].instructions, instructions);
   for (const { ranTime, turns, ipis, exits } of processors) {
     assert.ok(ranTime > 0.001 && ranTime <= guestTime, `${ranTime}`);
-    assert.ok(turns > 10 && ipis > 10 && exits.hypercall + (exits.halt ?? 0) >= 0, 'by event channels');
+    assert.ok(turns > 10 && ipis > 10 && exits.cpuid > 10, JSON.stringify({ turns, ipis, exits }));
   }
 });
 

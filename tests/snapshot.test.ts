@@ -72,7 +72,11 @@ test('what cannot be restored or saved is refused in a line, with its status', a
     64,
     /the guest is the snapshot's, so --exec cannot be given/,
   );
-  await refused(['--save', join(folder, 'missing', 'file')], 74, /--save: .*missing: no such file/);
+  await refused(
+    ['--save', join(folder, 'missing', 'file')],
+    74,
+    /--save .*missing\/file: the folder for it does not exist/,
+  );
   await refused(['--save', '@5M'], 64, /the name of a file comes first/);
   assert.deepEqual(
     readdirSync(folder).filter(name => name.endsWith('.part')),

@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { endMark } from '../boot/exec-protocol.ts';
 import { READY } from '../boot/guest/resume-program.ts';
+import { TimerError } from '../clock.ts';
 import { diskCache } from '../host/node/artifact-cache.ts';
 import { nodeClock } from '../host/node/clock.ts';
 import { collectGarbage } from '../host/node/collect-garbage.ts';
@@ -80,6 +81,8 @@ interface Made {
   player: Player | undefined;
   /** It was kept, and its command has ended. */
   over(): boolean;
+  /** The file that the hypervisor comes from. */
+  plugin: string | undefined;
   /** Somebody has told the machine to stop. */
   stopped?: boolean;
 }
@@ -177,6 +180,7 @@ async function make(options: ThreadOptions): Promise<Made> {
     player: player?.player,
     ready: () => ready?.seen ?? false,
     over: () => ended?.seen ?? false,
+    plugin: isFile ? name : undefined,
   };
 }
 
@@ -273,7 +277,11 @@ async function obey(made: Made, message: ToThread): Promise<void> {
     send({ kind: 'exit', exit, state: stateOf(machine) });
   } catch (error) {
     flush();
-    send({ kind: 'failed', error: sendable(error) });
+    // The machine's own timers keep the clock's rules: it is one of the file's.
+    if (made.plugin !== undefined && isA(error, TimerError)) {
+      const exit: Exit = { kind: 'killed', reason: `${made.plugin}: ${error.message}` };
+      send({ kind: 'exit', exit, state: stateOf(machine) });
+    } else send({ kind: 'failed', error: sendable(error) });
   } finally {
     clearInterval(timer);
   }

@@ -22,7 +22,7 @@ for (const [what, kernel] of Object.entries({ halted: SLEEPS, busy: TURNS }))
     });
     await assert.rejects(
       machine.run({ timeout: 60 }),
-      /^Error: timer planted: is always due, and time stands still at/,
+      /^TimerError: timer planted: is always due, and time stands still at/,
     );
     assert.ok(machine.statistics.hostTime > 0, 'the time until then counts');
   });
