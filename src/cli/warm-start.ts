@@ -78,6 +78,7 @@ export function isUsual(settings: Settings): boolean {
     lists.every(({ length }) => length === 0) &&
     guest.architecture !== 'i386' &&
     typeof hypervisor === 'object' &&
+    !hypervisor.startsCold &&
     schedule === 'fair' &&
     clock === 'host' &&
     engine !== 'interpreter' &&
