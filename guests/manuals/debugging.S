@@ -2,7 +2,7 @@
  * Debug exceptions in 64-bit mode (SDM 3B 18.2 and 18.3, 3A 6.8.3; APM 2, 13.1): debug registers, breakpoints of all kinds and lengths, RF, single
  * steps, shadows of MOV SS, general detect, INT1 and INT3.
  * QEMU's TCG departs from it: no general detect, INT1 is #UD, faults do not set RF, a breakpoint's address is not aligned to its length, strings trap before
- * the round is done, HLT with TF never ends.
+ * the round is done, HLT with TF never ends, no interrupt within a string shows RF.
  */
 #include "start.h"
 #define SET_CR4(on, off) mov rax, cr4; or eax, on; and eax, ~(off); mov cr4, rax
@@ -43,6 +43,13 @@
 #define GATE(vector, handler) mov eax, offset handler; mov [IDT + 16 * vector], ax; mov dword ptr [IDT + 16 * vector + 4], eax; mov word ptr [IDT + 16 * vector + 4], 0x8e00
 #define TF_ON pushfq; or dword ptr [rsp], 0x100; popfq;
 #define WRITE_MSR(number, high, low) mov ecx, number; mov edx, high; mov eax, low; wrmsr
+#define WRITE_APIC(register, value) mov eax, APIC; mov dword ptr [rax + register], value
+/* The local APIC's timer, for one interrupt each time it is started. What was interrupted: RIP, RFLAGS, RCX. */
+#define SET_TIMER(vector) WRITE_APIC(0xf0, 0x1ff); WRITE_APIC(0x80, 0); WRITE_APIC(0x3e0, 0xb); WRITE_APIC(0x320, vector)
+#define INTERRUPTED_AT (CELL + 0x210)
+#define INTERRUPTED_FLAGS (CELL + 0x218)
+#define LEFT (CELL + 0x220)
+#define BULK 0x800000
 
 checks:
         mov al, 0xff /* no interrupts but our own */
@@ -126,6 +133,23 @@ checks:
         RF_IS("RF of a fault", 0x10000)
         RAISES("RF of INT n", BP, 0, int3; 6:)
         RF_IS("RF of INT n", 0)
+        /* An interrupt between two rounds of a string shows RF (SDM 3B 18.3.1.1), one after the last does not. */
+        CLEAR
+        GATE(0x40, interrupted)
+        SET_TIMER(0x40)
+#define INTERRUPTED(what, rf, ...) mov qword ptr [LEFT], -1; mov edx, 2000; call start_timer; __VA_ARGS__; call await; mov rax, [INTERRUPTED_FLAGS]; and eax, 0x10000; \
+        IS2(what, " (RF)", rax, rf); mov rax, [INTERRUPTED_AT]; IS2(what, " (IP)", rax, offset 4b)
+        INTERRUPTED("interrupt within REP LODS", 0x10000, mov esi, BULK; mov ecx, 100000; sti; nop; 4: rep lodsb)
+        IS("interrupt within REP LODS: all the same", rcx, 0)
+        INTERRUPTED("interrupt within REP MOVS", 0x10000, mov esi, BULK; mov edi, BULK + 1; mov ecx, 100000; sti; nop; 4: rep movsb)
+        IS("interrupt within REP MOVS: all the same", rdi, BULK + 100001)
+        INTERRUPTED("interrupt within REP STOS of pages", 0x10000, mov edi, BULK; mov ecx, 0x200000; xor eax, eax; sti; nop; 4: rep stosq)
+        IS("interrupt within REP STOS of pages: all the same", rdi, BULK + 0x1000000)
+        INTERRUPTED("interrupt within REPNE SCAS", 0x10000, mov edi, BULK; mov ecx, 100000; mov al, 1; sti; nop; 4: repne scasb)
+        INTERRUPTED("interrupt after REP MOVS", 0, mov esi, BULK; mov edi, BULK + 1; mov ecx, 100; rep movsb; sti; hlt; 4:)
+        INTERRUPTED("interrupt in level 3", 0x10000, BEGIN AT_3(0x202) mov esi, BULK; mov ecx, 100000; 4: rep lodsb; int3; END)
+        WRITE_APIC(0x320, 0x10000)
+        call fill_idt
 
         /* Data: kinds and lengths. */
         mov ebx, CELL
@@ -460,6 +484,24 @@ stepped:
         GATE(6, skip)
         pop rax
         ret
+start_timer:
+        mov eax, APIC
+        mov [rax + 0x380], edx
+        ret
+await:  cmp qword ptr [LEFT], -1
+        je await
+        cli
+        ret
+interrupted:
+        push rax
+        mov rax, [rsp + 8]
+        mov [INTERRUPTED_AT], rax
+        mov rax, [rsp + 24]
+        mov [INTERRUPTED_FLAGS], rax
+        mov [LEFT], rcx
+        WRITE_APIC(0xb0, 0)
+        pop rax
+        iretq
 step:   inc qword ptr [COUNT_STEPS]
         push rax
         mov rax, dr6

@@ -2,7 +2,7 @@
  * Virtual-8086 mode (SDM 3A 21.2 to 21.4; CLI, STI, PUSHF, POPF, INT n, IRET in 2): ways in and out with their frames, addresses, what IOPL
  * and the I/O bitmap permit, instructions that there are not; VME and PVI where CPUID offers them.
  * QEMU's TCG departs from it: segments have no limits, FS and GS are not null outside, faults set neither RF nor EXT, INT1 is #UD, IRETD cannot
- * fault, there is no #AC, level 3 can set VM by IRET; CR4.VME and PVI, which it does not offer, can be set.
+ * fault and cuts EIP off on the way in, there is no #AC, level 3 can set VM by IRET; CR4.VME and PVI, which it does not offer, can be set.
  */
 #define MODE32
 #include "start.h"
@@ -70,6 +70,8 @@ checks:
         call fill_idt
 
         /* In: what IRET loads. */
+        RAISES("in: EIP beyond the limit", GP, 0, push V_GS; push V_FS; push V_DS; push V_ES; push V_SS; push V_SP; push VM | 2; push V_CS; push 0x10000; 6: iretd)
+        IS("in: EIP beyond the limit: CS", dword ptr [CS_], CODE32)
         V_PASSES("in", 0, mov ax, cs; mov ds:[2], ax; mov ds:[4], ss; mov ds:[6], ds; mov ds:[8], es; mov ds:[10], fs; mov ds:[12], gs; mov ds:[14], sp)
         V_WORD_IS("in: CS", V_DS, 2, V_CS)
         V_WORD_IS("in: SS", V_DS, 4, V_SS)

@@ -259,6 +259,8 @@ function iret(cpu: Cpu, bits: number): void {
 }
 function returnToV86(cpu: Cpu, stack: Popper, offset: bigint, selector: number, flags: number): void {
   const [sp, ss, es, ds, fs, gs] = Array.from({ length: 6 }, () => stack.pop());
+  // The limit of all segments there (SDM 2A, IRET, RETURN-TO-VIRTUAL-8086-MODE).
+  if (offset > 0xffffn) cpu.raise(vectors.GP, 0);
   cpu.flags = flags;
   cpu.setCpl(3);
   const segments: [number, bigint | number][] = [
@@ -272,7 +274,7 @@ function returnToV86(cpu: Cpu, stack: Popper, offset: bigint, selector: number, 
   for (const [segment, value] of segments) setRealSegment(cpu, segment, Number(value) & 0xffff);
   cpu.updateMode();
   cpu.setGpr(RSP, sp!);
-  cpu.ip = offset & 0xffffn;
+  cpu.ip = offset;
 }
 
 /** What instructions that may load RF, since they may switch tasks, do where they do not. */

@@ -2,7 +2,7 @@
  * String instructions (SDM 1, 5.1.8). With REP one execution does one element, or a bulk of them where `bulk_…` can,
  * and then the instruction jumps to itself: so interrupts and faults come between elements, as the manual has it.
  */
-import { DF } from '../../../x86/flags.ts';
+import { DF, RF } from '../../../x86/flags.ts';
 import type { Builder, Value } from '../builder.ts';
 import { state } from '../state.ts';
 import type { ListMeaning, Meaning, Operand, Row } from './row.ts';
@@ -101,6 +101,9 @@ function repeated(one: ListMeaning, options: Repetition): ListMeaning {
         again.set(b.no(b.eqz(left)));
       });
     });
+    // Between two elements RF is set, so that the frame of an interrupt there shows it (SDM 3B 17.3.1.1). Afterwards it is clear.
+    const rest = b.both(b.state32(state.FLAGS_REST), b.i32(~RF));
+    b.setState32(state.FLAGS_REST, b.either(rest, b.select(again.get(), b.i32(RF), b.i32(0))));
     b.tier.branch(b, again.get(), b.tier.here(b));
   };
 }
