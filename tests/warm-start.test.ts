@@ -69,3 +69,15 @@ test('a kept guest that is damaged is booted again, and mended', async () => {
   assert.equal((await run('true', '--timeout', '0.1')).summary.warm, false);
   assert.equal((await run('true', '--cold', '--timeout', '0.1')).summary.warm, false);
 });
+
+// Xen's console takes a byte of 15 for a SysRq: the length of this command is one.
+test("the same on Xen's console", async () => {
+  const [command, ...words] = ['exit 41 # abcd', '--hypervisor', 'xen-pv'] as const;
+  assert.equal(command.length + 1, 15);
+  const ends = [];
+  for (let round = 0; round < 4; round++) {
+    const { status, summary } = await run(command, ...words);
+    ends.push([status, summary.warm]);
+  }
+  assert.deepEqual(ends, [[41, false], ...Array(3).fill([41, true])]);
+});

@@ -16,7 +16,6 @@ import {
   type Machine,
   type MachineOptions,
   type RunLimits,
-  type Snapshot,
   SnapshotError,
   traced,
 } from '../index.ts';
@@ -44,7 +43,7 @@ import {
   type ToThread,
 } from './thread-messages.ts';
 import { type DebugOption, parseHypervisor, type SaveOption } from './values.ts';
-import { packKept, resumption, unpackKept, warmCache } from './warm-start.ts';
+import { keep, keepDecoded, resumption, unpackKept } from './warm-start.ts';
 import { createWatch } from './watch.ts';
 
 /** How often a running machine's state is sent, in milliseconds. */
@@ -106,7 +105,7 @@ async function make(options: ThreadOptions): Promise<Made> {
     send({ kind: 'trace', crossings });
     crossings = [];
   };
-  const kept = warm?.kept && (await unpackKept(warm.kept));
+  const kept = warm?.kept && (await unpackKept(warm.kept, warm.decoded));
   const snapshot = kept ?? (restore === undefined ? undefined : await readSnapshot(restore));
   let type = (_data: Uint8Array) => {};
   const wanted = typeof save?.when === 'object' && 'text' in save.when ? createTextWatch(save.when.text) : undefined;
@@ -243,17 +242,16 @@ async function runReplay(made: Made, player: Player, limits: RunLimits | undefin
 async function runWarm(made: Made, limits: RunLimits | undefined, resume: () => void): Promise<Exit> {
   const { machine, keepAs } = made;
   made.resume = undefined;
-  let snapshot: Snapshot | undefined;
   if (keepAs !== undefined) {
     const exit = await machine.run(limits);
     if (exit.kind !== 'stopped' || !made.ready() || made.stopped) return exit;
-    snapshot = machine.snapshot({ learns: true });
+    await keep(keepAs, machine.snapshot({ learns: true }));
   }
   resume();
   const exit = await machine.run(limits);
   made.flush();
   if (exit.kind === 'stopped' && made.over() && !made.stopped) return { kind: 'power-off' };
-  if (snapshot) warmCache()?.save(keepAs!, ...(await packKept(snapshot, machine.learned(snapshot))));
+  if (keepAs !== undefined) keepDecoded(keepAs, machine.learned());
   return exit;
 }
 

@@ -9,7 +9,13 @@ const OPTIONS: RunOptions = {
 const usual = (more: Partial<RunOptions>) => isUsual(parseSettings({ ...OPTIONS, ...more }));
 
 test('a kept guest serves its hypervisor, memory and number of processors, and what stands on the host alone', () => {
-  const fine: Partial<RunOptions>[] = [{}, { hypervisor: 'hyperv' }, { memory: '1G', cpus: '4' }, { flavour: 'amd64' }];
+  const fine: Partial<RunOptions>[] = [
+    {},
+    { hypervisor: 'hyperv' },
+    { hypervisor: 'xen-pv' },
+    { memory: '1G', cpus: '4' },
+    { flavour: 'amd64' },
+  ];
   fine.push({ net: 'none' }, { net: 'user,host=loopback', forward: ['8080:80'] }, { timeout: '5' }, { json: 'x' });
   for (const options of fine) assert.ok(usual(options), JSON.stringify(options));
 });
@@ -26,13 +32,6 @@ test('what a kept guest does not have, or whoever looks at the boot or counts in
     { netDump: 'x' },
     { arch: 'i386' },
   );
-  cold.push(
-    { hypervisor: 'xen-pv' },
-    { hypervisor: 'xen-pvh' },
-    { hypervisor: './acme.ts' },
-    { engine: 'interpreter' },
-    { entry: 'real' },
-    { commandLine: 'x' },
-  );
+  cold.push({ hypervisor: './acme.ts' }, { engine: 'interpreter' }, { entry: 'real' }, { commandLine: 'x' });
   for (const options of cold) assert.ok(!usual(options), JSON.stringify(options));
 });

@@ -6,7 +6,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { commandMark, startMark } from '../boot/exec-protocol.ts';
-import { resumeMessage } from '../boot/guest/resume-program.ts';
+import { canBeTyped, resumeMessage } from '../boot/guest/resume-program.ts';
 import type { ArtifactCache } from '../host/artifact-cache.ts';
 import { noCompression } from '../host/compression.ts';
 import { guestCache } from '../host/node/artifact-cache.ts';
@@ -22,6 +22,8 @@ export interface WarmOptions {
   name: string;
   /** The guest that is kept, as a snapshot that is not compressed; none: it is to be booted, and kept. */
   kept: Uint8Array<ArrayBuffer> | undefined;
+  /** What the engine decodes when it goes on: it does without, only slower. */
+  decoded: Uint8Array<ArrayBuffer> | undefined;
   command: string;
 }
 
@@ -36,8 +38,8 @@ export const warmCache = (): ArtifactCache | undefined => guestCache(program);
 /** @returns undefined for what boots cold. @throws Failure where there is no default guest, and none can be had */
 export async function warmStart(settings: Settings): Promise<WarmOptions | undefined> {
   const { exec } = settings;
-  if (exec === undefined || !isUsual(settings) || new TextEncoder().encode(exec).length > LONGEST_COMMAND)
-    return undefined;
+  if (exec === undefined || !isUsual(settings) || !canBeTyped(exec)) return undefined;
+  if (new TextEncoder().encode(exec).length > LONGEST_COMMAND) return undefined;
   const cache = warmCache();
   if (!cache) return undefined;
   // The guest is named by its packages, and by how it is made.
@@ -47,7 +49,7 @@ export async function warmStart(settings: Settings): Promise<WarmOptions | undef
   const { hypervisor, memory, cpus, net } = settings;
   const visible = [guest, typeof hypervisor === 'object' && hypervisor.name, memory, cpus, net.kind];
   const name = createHash('sha256').update(JSON.stringify(visible)).digest('hex').slice(0, 32);
-  return { name, kept: cache.load(name), command: exec };
+  return { name, kept: cache.load(name), decoded: cache.load(decodedName(name)), command: exec };
 }
 
 /** Nothing is asked for that a kept guest does not have, and nobody looks at its boot or counts its instructions. */
@@ -78,7 +80,6 @@ export function isUsual(settings: Settings): boolean {
     lists.every(({ length }) => length === 0) &&
     guest.architecture !== 'i386' &&
     typeof hypervisor === 'object' &&
-    !hypervisor.startsCold &&
     schedule === 'fair' &&
     clock === 'host' &&
     engine !== 'interpreter' &&
@@ -87,18 +88,22 @@ export function isUsual(settings: Settings): boolean {
   );
 }
 
-/** A guest as it is kept: u32 length of what the engine has decoded of it, that, the snapshot. */
-export async function packKept(snapshot: Snapshot, decoded: Uint8Array): Promise<Uint8Array[]> {
-  const length = new Uint8Array(4);
-  new DataView(length.buffer).setUint32(0, decoded.length, true);
-  return [length, decoded, ...(await snapshot.pieces(noCompression))];
+/** What the engine has decoded of a guest is known only when its first command has ended, and kept beside it. */
+const decodedName = (name: string) => `${name}-decoded`;
+
+/** Keeps a guest that waits, at once: it is too large to hold on to while its command runs. */
+export async function keep(name: string, snapshot: Snapshot): Promise<void> {
+  warmCache()?.save(name, ...(await snapshot.pieces(noCompression)));
+}
+
+export function keepDecoded(name: string, decoded: Uint8Array): void {
+  warmCache()?.save(decodedName(name), decoded);
 }
 
 /** @throws SnapshotError for one that was kept by a program that does not fit this one */
-export async function unpackKept(all: Uint8Array): Promise<Snapshot> {
-  const length = new DataView(all.buffer, all.byteOffset).getUint32(0, true);
-  const snapshot = await Snapshot.decode(all.subarray(4 + length), noCompression);
-  snapshot.decoded = all.subarray(4, 4 + length);
+export async function unpackKept(kept: Uint8Array, decoded: Uint8Array | undefined): Promise<Snapshot> {
+  const snapshot = await Snapshot.decode(kept, noCompression);
+  snapshot.decoded = decoded;
   return snapshot;
 }
 

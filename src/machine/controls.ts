@@ -21,7 +21,7 @@ export interface Controls {
   /** Default: this kind of machine cannot be told in one. */
   core?(): Uint8Array[];
   /** Default: nothing. */
-  learned?(since: Snapshot): Uint8Array;
+  learned?(): Uint8Array;
   /** Default: this kind of machine cannot be debugged. */
   debug?(): Target;
 }
@@ -48,7 +48,7 @@ export function machineOf(controls: Controls): Machine {
       if (!controls.core) throw new Error('no core of this kind of machine');
       return controls.core();
     },
-    learned: since => controls.learned?.(since) ?? new Uint8Array(0),
+    learned: () => controls.learned?.() ?? new Uint8Array(0),
     debug() {
       if (!controls.debug) throw new Error('this kind of machine cannot be debugged');
       return controls.debug();

@@ -9,6 +9,7 @@ import { coreFile } from '../debug/core-file.ts';
 import type { Exit } from '../exits.ts';
 import { portableClock } from '../host/portable-clock.ts';
 import { Divergence } from '../replay/journal.ts';
+import { marksOf } from '../snapshot/memory-pages.ts';
 import type { Assembled } from './compare-machines.ts';
 import { machineOf } from './controls.ts';
 import { sumOf } from './counts.ts';
@@ -71,15 +72,19 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
 /** What the embedder sees. A function of its own, for nothing that outlives `assemble` may hold on to the images. */
 function control(parts: Parts, loop: RunLoop, code: string, restored: boolean, request: () => void): Machine {
   const { core, input, log } = parts;
+  let marks: ReadonlyMap<number, number> = new Map();
   return machineOf({
     run: limits => (restored ? runRestored(parts, loop, limits) : loop.run(limits)),
     snapshot: ({ learns = false } = {}) => {
       const snapshot = takeSnapshot(parts, code);
-      if (learns) core.startAfresh();
+      if (learns) {
+        core.startAfresh();
+        marks = marksOf(snapshot.memory);
+      }
       return snapshot;
     },
     core: () => coreOf(parts),
-    learned: snapshot => learnedSince(parts, snapshot),
+    learned: () => learnedSince(parts, marks),
     debug: () => new DebugTarget(parts),
     stop: () => loop.stop(),
     request: () => request(),

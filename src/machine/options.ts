@@ -161,8 +161,11 @@ export interface Machine {
    * @throws Error if this kind of machine cannot tell
    */
   core(): Uint8Array[];
-  /** For `Snapshot.decoded`: what the engine has decoded since a snapshot that was taken with `learns`. It is for this version alone. */
-  learned(since: Snapshot): Uint8Array;
+  /**
+   * For `Snapshot.decoded`: what the engine has decoded since the last snapshot that was taken with `learns`. It is for this version
+   * alone.
+   */
+  learned(): Uint8Array;
   /**
    * What a debugger needs: to be used while the machine does not run. While it has breakpoints, `run` also ends with `stopped` at one.
    * @throws Error if this kind of machine cannot be debugged

@@ -5,7 +5,7 @@ import type { Disk } from '../host/disk.ts';
 import type { GuestMemory } from '../memory/memory.ts';
 import { digestOf } from '../snapshot/disk-digest.ts';
 import type { DiskReference, Header } from '../snapshot/header.ts';
-import { gatherPages, type MemoryPiece, PAGE, pagesOf } from '../snapshot/memory-pages.ts';
+import { gatherPages, type MemoryPiece, markOf, PAGE } from '../snapshot/memory-pages.ts';
 import { Snapshot } from '../snapshot/snapshot.ts';
 import { SnapshotError } from '../snapshot/snapshot-error.ts';
 import { placeNothing } from './entry.ts';
@@ -43,14 +43,10 @@ function referenceTo(disk: Disk): DiskReference {
   return { name, size, readOnly, bus, digest: digestOf(disk) };
 }
 
-/** The engine's decoded code as bytes, of what has been executed since `snapshot` and is in it. */
-export function learnedSince({ core }: Parts, { memory }: Snapshot): Uint8Array {
-  const pages = pagesOf(memory);
-  const isAsItWas = (page: number) => {
-    const then = pages.get(page);
-    const now = core.memory.bytes.subarray(page * PAGE, (page + 1) * PAGE);
-    return then?.every((byte, at) => byte === now[at]) ?? false;
-  };
+/** The engine's decoded code as bytes, of what has been executed since a snapshot and is in it. @param marks of its pages */
+export function learnedSince({ core }: Parts, marks: ReadonlyMap<number, number>): Uint8Array {
+  const isAsItWas = (page: number) =>
+    marks.get(page) === markOf(core.memory.bytes.subarray(page * PAGE, (page + 1) * PAGE));
   const known = new Map<number, boolean>();
   return core.blocks.kept(page => {
     const asItWas = known.get(page) ?? isAsItWas(page);

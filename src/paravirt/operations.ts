@@ -281,8 +281,6 @@ export interface HypervisorModule {
   under?: HypervisorModule;
   /** It differs little from another one: whoever goes through all of them at length leaves it out. */
   isRelative?: boolean;
-  /** Every `--exec` boots its guest: one that has booted is not kept, for what is typed to it when it goes on may be lost. */
-  startsCold?: boolean;
   /** What can be asked of it beside its interface, as after a comma of its name: a line for each. */
   options?: Readonly<Record<string, string>>;
   /**

@@ -43,16 +43,29 @@ export function gatherPages(ram: Uint8Array): MemoryPiece[] {
   return pieces;
 }
 
-/** The pages by their numbers. */
-export function pagesOf(pieces: readonly MemoryPiece[]): Map<number, Uint8Array> {
-  const pages = new Map<number, Uint8Array>();
+/** The pages' marks by their numbers. */
+export function marksOf(pieces: readonly MemoryPiece[]): Map<number, number> {
+  const marks = new Map<number, number>();
   for (const { runs, bytes } of pieces) {
     let from = 0;
     for (const [first, count] of runs)
       for (let page = first; page < first + count; page++, from += PAGE)
-        pages.set(page, bytes.subarray(from, from + PAGE));
+        marks.set(page, markOf(bytes.subarray(from, from + PAGE)));
   }
-  return pages;
+  return marks;
+}
+
+/** A number of 53 bits by which a page that has changed is told from what it was, as long as nobody sets out to be taken for another. */
+export function markOf(page: Uint8Array): number {
+  const words = new Int32Array(page.buffer, page.byteOffset, PAGE / 4);
+  let high = 0;
+  let low = 1;
+  // Two independent multiplicative hashes (FNV's prime, Knuth's multiplier).
+  for (const word of words) {
+    high = Math.imul(high ^ word, 0x01000193);
+    low = Math.imul(low + word, 0x9e3779b1) ^ (low >>> 15);
+  }
+  return (high >>> 11) * 2 ** 32 + (low >>> 0);
 }
 
 function isEmpty(words: Int32Array, page: number): boolean {

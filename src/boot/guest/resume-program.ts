@@ -11,13 +11,23 @@ export const RESUME_FILES = '3<>/dev/console 4>/polyvisor/command 5>/polyvisor/m
 /** It says that it waits. */
 export const READY = '\x1epolyvisor ready\n';
 
-/** Where the parts of a message stand: a `struct timespec`, a `struct rand_pool_info`, the command's length, its mark. */
+/** Where the parts of a message's head stand: a `struct timespec`, a `struct rand_pool_info`, the command's length, its mark, the key. */
 const SEED_BYTES = 32;
 const POOL = 16;
 const LENGTH = POOL + 8 + SEED_BYTES;
 const MARK = LENGTH + 8;
 const MARK_BYTES = 17;
-const HEAD = MARK + 24;
+const KEY = MARK + 23;
+const HEAD = KEY + 1;
+
+/**
+ * The byte (^O) that Linux's paravirtual consoles (hvc_console.c) take, with the one behind it, for a SysRq. It must not be in a
+ * message: all of the head is combined by XOR with a key for which it is not, and a command with it cannot be typed.
+ */
+const SYSRQ = 0x0f;
+
+/** @returns whether a command's text can go through every console */
+export const canBeTyped = (command: string): boolean => !command.includes(String.fromCharCode(SYSRQ));
 
 export interface Resumption {
   /** The wall's clock: nanoseconds since the Unix epoch. */
@@ -41,6 +51,11 @@ export function resumeMessage({ time, seed, mark, command }: Resumption): Uint8A
   message.set(seed.subarray(0, SEED_BYTES), POOL + 8);
   view.setBigUint64(LENGTH, BigInt(text.length), true);
   message.set(new TextEncoder().encode(`${mark}\n`), MARK);
+  const head = message.subarray(0, HEAD);
+  // The head has fewer bytes than there are keys, so that one is left. Zero becomes the key itself.
+  let key = 0;
+  while (head.some(byte => (byte ^ key) === SYSRQ)) key++;
+  for (const [at, byte] of head.entries()) head[at] = byte ^ key;
   message.set(text, HEAD);
   return message;
 }
@@ -68,6 +83,8 @@ const PROGRAM = [
   `${set('5d', HEAD)} 4c 89 e3`, // ebp = HEAD, mov rbx, r12
   `head: 31 c0 ${set(EDI, 3)} 48 89 de 48 89 ea ${SYSCALL}`, // read(3, rbx, rbp)
   '48 85 c0 7e <fail 48 01 c3 48 29 c5 75 <head', // until all of the head is there
+  `41 8a 44 24 ${KEY.toString(16)} ${set('59', KEY)}`, // mov al, [r12 + KEY]; ecx = KEY
+  'plain: 41 30 44 0c ff e2 <plain', // xor [r12 + rcx - 1], al; loop
   `b8 ${u32(227)} 31 ff 4c 89 e6 ${SYSCALL}`, // clock_settime(CLOCK_REALTIME, r12)
   `${set(EAX, 16)} ${set(EDI, 6)} be ${u32(0x40085203)} 49 8d 54 24 ${POOL.toString(16)} ${SYSCALL}`, // ioctl(6, RNDADDENTROPY)
   `${set(EAX, 16)} ${set(EDI, 6)} be ${u32(0x5207)} 31 d2 ${SYSCALL}`, // ioctl(6, RNDRESEEDCRNG)

@@ -27,8 +27,8 @@ const DIGEST_LENGTH = 32;
 const VERSIONS = 4;
 /** How many files a version has: the ones used last. Those of a kernel have some megabytes. */
 const FILES = 24;
-/** The same for guests that have booted, which have some tens of megabytes. */
-const GUESTS = { versions: 2, files: 4 } as const;
+/** The same for guests that have booted, which have some tens of megabytes, and two files each. */
+const GUESTS = { versions: 2, files: 16 } as const;
 
 const digest = (data: Uint8Array) => createHash('sha256').update(data).digest();
 

@@ -17,7 +17,6 @@ export const xenOn: HypervisorModule = {
   name: 'xen-on',
   title: xenPv.title,
   guestHalf: xenPv.guestHalf,
-  startsCold: true,
   make(context, base = bareTable) {
     const shim = new Shim(context, base);
     const xen = xenPv.make(context, base);

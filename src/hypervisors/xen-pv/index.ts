@@ -24,7 +24,6 @@ const title = 'Xen 4.17, PV: a kernel at CPL 3, checked page tables, hypercalls 
 export const xenPv: HypervisorModule = {
   name,
   title,
-  startsCold: true,
   guestHalf: {
     option: 'CONFIG_XEN_PV',
     symbols: ['xen_start_kernel'],

@@ -22,7 +22,6 @@ const title = 'Xen 4.17, PVH: hypercalls, event channels, no PC underneath';
 export const xenPvh: HypervisorModule = {
   name,
   title,
-  startsCold: true,
   guestHalf: { option: 'CONFIG_XEN_PVH', symbols: ['xen_pvh_init', 'xen_prepare_pvh'] },
   options: { [HVM_FEP]: 'instructions after UD2 and the letters "xen" are executed, as tests of emulation want it' },
   make(context, base = bareTable, options?) {
