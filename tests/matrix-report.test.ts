@@ -137,6 +137,13 @@ describe('the report in Chromium', { skip: chromium ? false : 'chromium is not i
     const width = await browser.evaluate<number>('document.documentElement.scrollWidth');
     assert.ok(width <= PHONE.width, `${width}`);
     for (const track of await widths('.timelines .track')) assert.ok(track > 150, `${track}`);
+    // But for the tests, which have a column a hypervisor, what a table says is seen without scrolling.
+    const right = await browser.evaluate<number>(`(() => {
+      for (const each of document.querySelectorAll('details')) each.open = true;
+      const numbers = [...document.querySelectorAll('.lines:not(.tests) .number')];
+      return numbers.length && Math.max(...numbers.map(e => e.getBoundingClientRect().right));
+    })()`);
+    assert.ok(right > 0 && right <= PHONE.width, `${right}`);
   });
 
   test('a picture of it can be taken', async () => {

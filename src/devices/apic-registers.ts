@@ -32,6 +32,24 @@ export const X2APIC_FIRST = 0x800;
 export const X2APIC_LAST = 0x83f;
 export const IA32_TSC_DEADLINE = 0x6e0;
 
+const eightOf = (name: string) => Array.from({ length: 8 }, (_, i) => `${name}${i}`);
+/** From MSR 800h on; '' is none. */
+const X2APIC_NAMES = [
+  ...['', '', 'APICID', 'VERSION', '', '', '', '', 'TPR', '', 'PPR', 'EOI', '', 'LDR', '', 'SIVR'],
+  ...[...eightOf('ISR'), ...eightOf('TMR'), ...eightOf('IRR')],
+  ...['ESR', '', '', '', '', '', '', 'LVT_CMCI', 'ICR', '', 'LVT_TIMER', 'LVT_THERMAL', 'LVT_PMI', 'LVT_LINT0'],
+  ...['LVT_LINT1', 'LVT_ERROR', 'INIT_COUNT', 'CUR_COUNT', '', '', '', '', 'DIV_CONF', 'SELF_IPI'],
+];
+
+/** The local APIC's MSRs by number, with the manual's names (SDM 4 table 2-2). */
+export const APIC_MSRS: Readonly<Record<number, { name: string }>> = Object.fromEntries([
+  [IA32_APIC_BASE, { name: 'IA32_APIC_BASE' }],
+  [IA32_TSC_DEADLINE, { name: 'IA32_TSC_DEADLINE' }],
+  ...X2APIC_NAMES.map((name, index) => [X2APIC_FIRST + index, { name: `IA32_X2APIC_${name}` }] as const).filter(
+    (_, index) => X2APIC_NAMES[index] !== '',
+  ),
+]);
+
 /** IA32_APIC_BASE bits. */
 export const BSP = 1 << 8;
 export const EXTENDED = 1 << 10;

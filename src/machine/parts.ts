@@ -3,6 +3,7 @@
  * devices, and for each processor what answers its questions.
  */
 
+import { APIC_MSRS } from '../devices/apic-registers.ts';
 import type { Board } from '../devices/board.ts';
 import { createPcBoard } from '../devices/board.ts';
 import type { LocalApic } from '../devices/local-apic.ts';
@@ -190,7 +191,7 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
   addDevices(board, options, table);
 
   const operations = new Counts();
-  const tallies = createTallies(table.cpu, nativeMsrs);
+  const tallies = createTallies(table.cpu, { ...nativeMsrs, ...APIC_MSRS });
   const machine = { core, topology, scheduler, states, log, time, ending, input, network };
   if (table.fastPaths) core.installPaths(table.fastPaths);
   const shared = { ...machine, context, table, board, operations, tallies };

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeProcessor } from '../conformance/fake-processor.ts';
+import { APIC_MSRS } from '../devices/apic-registers.ts';
 import { bareTable } from '../hypervisors/bare/index.ts';
 import { createTallies } from './tallies.ts';
 
@@ -23,6 +24,18 @@ test('what is asked for is counted by number and named by the hypervisor, or by 
     msrs: { 'read MSR_TOY': 1, 'read IA32_REAL': 2, 'read 0x12': 1, 'write 0xc0000080': 1 },
     hypercalls: { TOY_CALL: 2, 'hypercall 4': 1 },
   });
+});
+
+test("the local APIC's registers have the manual's names", () => {
+  const tallies = createTallies(bareTable.cpu, APIC_MSRS);
+  for (const index of [0x1b, 0x6e0, 0x802, 0x80f, 0x817, 0x827, 0x830, 0x83f, 0x831]) tallies.write.add(index);
+  const names = ['X2APIC_APICID', 'X2APIC_SIVR', 'X2APIC_ISR7', 'X2APIC_IRR7', 'X2APIC_ICR', 'X2APIC_SELF_IPI'];
+  assert.deepEqual(Object.keys(tallies.named().msrs), [
+    'write IA32_APIC_BASE',
+    'write IA32_TSC_DEADLINE',
+    ...names.map(name => `write IA32_${name}`),
+    'write 0x831',
+  ]);
 });
 
 test('a system call that comes by the way of hypercalls is none', () => {

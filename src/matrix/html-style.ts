@@ -62,6 +62,7 @@ pre { overflow: auto; max-height: 26rem; margin: .5rem 0 1rem; padding: .6rem; b
 ul { margin: .3rem 0; padding-left: 1.2rem }
 @media (max-width: 40rem) {
   body { padding: .6rem .7rem 3rem; font-size: 14px }
+  .wide .lines:not(.tests) :is(td, th):not(.number) { white-space: normal; overflow-wrap: anywhere }
   .grid th:first-child { min-width: 6rem; padding: .25rem; white-space: normal; overflow-wrap: anywhere }
   .rows { grid-template-columns: max-content 1fr } .rows .value { grid-column: 1 / -1; margin-top: -.25rem; font-size: .8rem }
 }

@@ -11,7 +11,7 @@ import { historySection } from './html-history.ts';
 import { operationBars, testTable, timelines } from './html-plots.ts';
 import { STYLE } from './html-style.ts';
 import { type CellResult, isGood, type MatrixReport, VERDICTS } from './result.ts';
-import { describeShards, summarise, whereRan } from './summary.ts';
+import { describeShards, summarise, wentWrongIn, whereRan } from './summary.ts';
 
 /** @param earlier runs of the history, without this one */
 export function htmlReport(report: MatrixReport, earlier: readonly HistoryRun[] = []): string {
@@ -63,7 +63,8 @@ function grid({ kernels, hypervisors, cells }: MatrixReport): string {
 }
 
 function gridCell(cell: CellResult, id: string): string {
-  const { verdict, phase, total, reason, changes } = cell;
+  const { verdict, total, reason, changes } = cell;
+  const phase = wentWrongIn(cell);
   const worse = changes?.filter(change => change.worse).length ?? 0;
   const kind = verdict === 'passed' ? (worse > 0 ? 'worse' : 'passed') : isGood(verdict) ? 'none' : 'failed';
   const text = verdict === 'passed' ? (worse > 0 ? '✘ worse' : '✔ passed') : isGood(verdict) ? verdict : `✘ ${verdict}`;

@@ -6,7 +6,7 @@ import { describeChange, groupChanges } from './changes.ts';
 import { escapeMarkdown, markdownBlock } from './escape.ts';
 import { formatCount, formatSeconds, plural } from './format.ts';
 import { type CellResult, isGood, type MatrixReport } from './result.ts';
-import { summarise, testNames, whereRan } from './summary.ts';
+import { summarise, testNames, wentWrongIn, whereRan } from './summary.ts';
 
 export function markdownReport(report: MatrixReport): string {
   const { kernels, hypervisors, cells } = report;
@@ -86,7 +86,8 @@ function short(cell: CellResult | undefined): string {
   if (!cell) return '';
   if (cell.verdict === 'passed') return `✅ ${formatSeconds(cell.total.hostTime)}`;
   if (cell.verdict === 'not built for it') return '➖ not built for it';
-  return `❌ ${cell.verdict}${cell.phase ? ` in ${cell.phase}` : ''}`;
+  const phase = wentWrongIn(cell);
+  return `❌ ${cell.verdict}${phase ? ` in ${phase}` : ''}`;
 }
 
 export function lastLines(text: string, count: number): string {

@@ -399,6 +399,7 @@ describe('reports', () => {
     const text = markdownReport(report);
     assert.match(text, /\| 6\.1\.0-1 \| ✅ 10\.0 s \| ✅ 5\.00 s \| ➖ not built for it \|/);
     assert.match(text, /❌ panicked in drivers/);
+    assert.match(text, /❌ failed in test/, 'where it failed, and not how far it came after that');
     assert.match(text, /Kernel panic - not syncing/);
     assert.ok(!liveMarkdown(text).includes('<script>') && !text.includes('\x1b'));
   });

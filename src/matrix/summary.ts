@@ -1,6 +1,6 @@
 /** What several reports say of a whole matrix. */
 import { plural } from './format.ts';
-import { type CellResult, isGood, type MatrixReport } from './result.ts';
+import { type CellResult, isGood, type MatrixReport, type Phase } from './result.ts';
 
 /** True if every cell that should boot did, and nothing got worse than the baseline. */
 export function isSuccess({ cells }: MatrixReport): boolean {
@@ -16,6 +16,11 @@ export function summarise({ cells }: MatrixReport): string {
   if (other > 0) parts.push(`${other} not built for it`);
   if (worse > 0) parts.push(`${worse} worse than the baseline`);
   return parts.join(', ');
+}
+
+/** Where a cell that is not good went wrong: a test that failed did so before the guest went on and powered off. */
+export function wentWrongIn({ verdict, phase }: CellResult): Phase | undefined {
+  return verdict === 'failed' && phase ? 'test' : phase;
 }
 
 /** The names of all tests that any cell ran, in the order of the first that ran them. */

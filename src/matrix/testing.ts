@@ -77,7 +77,7 @@ export function passedCell(kernel: string, hypervisor: string, cost: number): Ce
       exits: { 'port in': 1000 * cost, 'msr read': 100 },
       operations: { 'cpu.cpuid': 50, 'cpu.hypercall': 100_000 * cost },
       hypercalls: { EXAMPLE_CALL: 100_000 * cost },
-      msrs: { 'write MSR_EXAMPLE_CLOCK': 1 },
+      msrs: { 'write MSR_EXAMPLE_CLOCK': 1, 'read MSR_EXAMPLE_WHOSE_NAME_IS_WIDER_THAN_A_PHONE': 12_345_678 },
       ports: { 'out 0x3f8': 500 },
     },
     console: '[    0.000000] Linux version 6.1.0-1\n[    1.000000] reboot: Power down\n',
