@@ -26,6 +26,13 @@ const MOST_PAYLOAD = 65535 - 100;
 export const RECEIVE_WINDOW = 1 << 20;
 /** Our window is told in units of 2^7 bytes. */
 const SCALE = 7;
+/**
+ * How long an acknowledgment of data may wait (RFC 9293, 3.8.6.3), in nanoseconds. A guest that writes little at a time and always
+ * has its answer at once sends each piece by itself (RFC 9293, 3.7.4): a frame, an answer and two interrupts for every one of them.
+ */
+export const ACKNOWLEDGMENT_DELAY = MILLISECOND;
+/** The most bytes that wait for an acknowledgment, however many the guest sends without one. */
+const MOST_OWED = 1 << 16;
 /** Segments that may be under way at first. */
 const FIRST_WINDOW = 44;
 const DEFAULT_MSS = 536;
@@ -100,7 +107,13 @@ export class TcpConnection {
   /** Where the guest's FIN stands, once it has been seen. */
   #fin: number | undefined;
   #finReceived = false;
+  /** An acknowledgment is due now. */
   #acknowledge = false;
+  /** Bytes that the guest has not been told of, and the time by which it is. */
+  #owed = 0;
+  #owedUntil: number | undefined;
+  /** As many are told of at once: more and more, as long as the guest goes on without. */
+  #stride = 2 * DEFAULT_MSS;
 
   /** When the guest last sent something. */
   lastHeard: number;
@@ -204,8 +217,13 @@ export class TcpConnection {
   /** Time has passed: does what is due. */
   tick(): void {
     if (this.#isClosed()) return;
-    if (this.#acknowledge) this.#sendAcknowledgment();
     const now = this.#wire.now();
+    if (this.#owedUntil !== undefined && now >= this.#owedUntil) {
+      // It may be that the guest waits, and sends no more the next time.
+      this.#stride = Math.max(this.#owed, this.#leastStride());
+      this.#acknowledge = true;
+    }
+    if (this.#acknowledge) this.#sendAcknowledgment();
     if (this.#deadline === undefined || now < this.#deadline) return;
     this.#deadline = undefined;
     if (this.#state === 'time-wait') return this.#close('done');
@@ -230,7 +248,9 @@ export class TcpConnection {
 
   /** When `tick` is to be called, 0 for at once; undefined if nothing is due. */
   get due(): number | undefined {
-    return this.#acknowledge ? 0 : this.#deadline;
+    if (this.#acknowledge) return 0;
+    if (this.#owedUntil === undefined || this.#deadline === undefined) return this.#owedUntil ?? this.#deadline;
+    return Math.min(this.#owedUntil, this.#deadline);
   }
 
   // ---- The beginning ---------------------------------------------------------------------------
@@ -248,6 +268,7 @@ export class TcpConnection {
     this.#scale = scale === undefined ? 0 : SCALE;
     this.#window = window;
     this.#congestion = FIRST_WINDOW * this.#size();
+    this.#stride = this.#leastStride();
     this.#edge = (this.#expected + Math.min(this.#room(), 0xffff)) | 0;
   }
 
@@ -399,14 +420,15 @@ export class TcpConnection {
   // ---- What we have received -------------------------------------------------------------------
 
   #takePayload(sequence: number, payload: Uint8Array): void {
-    this.#soon();
-    if (this.#finReceived) return;
     const behind = (this.#expected - sequence) | 0;
     const room = (this.#edge - sequence) | 0;
     const bytes = payload.subarray(Math.max(behind, 0), Math.max(room, 0));
-    if (bytes.length === 0) return;
+    // What is not simply next is told at once: the guest may have to send something again (RFC 5681, 4.2).
+    if (this.#finReceived || bytes.length === 0 || behind !== 0 || !this.#gaps.empty) this.#soon();
+    if (this.#finReceived || bytes.length === 0) return;
     if (behind < 0) return this.#gaps.put(sequence, bytes);
     this.#deliver(bytes);
+    this.#owe(bytes.length);
     while (!this.#gaps.empty) {
       const more = this.#gaps.take(this.#expected);
       if (!more) break;
@@ -432,6 +454,23 @@ export class TcpConnection {
   /** Room for bytes from the guest. */
   #room(): number {
     return Math.max(RECEIVE_WINDOW - this.#user.pending, 0);
+  }
+
+  #leastStride(): number {
+    return 2 * this.#size();
+  }
+
+  /** So many bytes have come in order. */
+  #owe(count: number): void {
+    if (this.#acknowledge) return;
+    this.#owed += count;
+    if (this.#owed >= this.#stride) {
+      this.#stride = Math.min(2 * this.#stride, MOST_OWED);
+      this.#soon();
+    } else if (this.#owedUntil === undefined) {
+      this.#owedUntil = this.#wire.now() + ACKNOWLEDGMENT_DELAY;
+      this.#wire.schedule(this.#owedUntil);
+    }
   }
 
   /** An acknowledgment is due; those of all that arrives now are one. */
@@ -507,6 +546,8 @@ export class TcpConnection {
 
   #send(sequence: number, flags: number, payload: readonly Uint8Array[]): void {
     this.#acknowledge = false;
+    this.#owed = 0;
+    this.#owedUntil = undefined;
     const window = this.#room() >>> this.#scale;
     const told = Math.min(window, 0xffff) * 2 ** this.#scale;
     if (((this.#expected + told - this.#edge) | 0) > 0) this.#edge = (this.#expected + told) | 0;
@@ -529,7 +570,7 @@ export class TcpConnection {
   #close(why: Closed): void {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
-    this.#deadline = undefined;
+    this.#deadline = this.#owedUntil = undefined;
     this.#acknowledge = false;
     this.#buffer.clear();
     this.#user.closed(why);

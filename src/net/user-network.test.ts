@@ -24,6 +24,7 @@ import {
   transportChecksum,
   word,
 } from './packet.ts';
+import { ACKNOWLEDGMENT_DELAY } from './tcp.ts';
 import { MOST_CONNECTIONS } from './tcp-flows.ts';
 import { ACK, FIN, parseSegment, RST, SYN, segmentFrame } from './tcp-segment.ts';
 import { parseDatagram } from './udp.ts';
@@ -364,6 +365,59 @@ test('names over TCP: queries in pieces and in numbers, long answers, and what i
   const restricted = await setUp({ restrict: true });
   restricted.tcp(NAMES, 1000, 53, SYN, 100);
   assert.ok(restricted.segments()[0].flags & RST);
+});
+
+/** A connection of a guest's to OUTSIDE that is open. */
+async function connected() {
+  const machine = await setUp();
+  machine.tcp(OUTSIDE, 1000, 80, SYN, 100);
+  machine.sockets.tcp[0].handler.connected!();
+  const next = (machine.segments()[0].sequence + 1) | 0;
+  machine.tcp(OUTSIDE, 1000, 80, ACK, 101, next);
+  machine.segments();
+  let sent = 101;
+  /** @param skip bytes that the network does not carry, for now */
+  const send = (text: string, skip = 0) => {
+    machine.tcp(OUTSIDE, 1000, 80, ACK, sent + skip, next, text);
+    if (skip === 0) sent += text.length;
+  };
+  const told = () => machine.segments().map(({ acknowledgment }) => acknowledgment - sent);
+  return { ...machine, send, told };
+}
+
+test('TCP: little pieces one after the other are acknowledged many at a time, none of them late', async () => {
+  const { clock, send, told } = await connected();
+  let answers = 0;
+  for (let piece = 0; piece < 2048; piece++) {
+    send('x'.repeat(1024));
+    clock.advance(20_000);
+    answers += told().length;
+  }
+  assert.ok(answers >= 32 && answers <= 64, `${answers} acknowledgments of 2 MiB`);
+  clock.advance(ACKNOWLEDGMENT_DELAY);
+  told();
+  // Whoever writes once and waits has its acknowledgment soon; so has one that may send no more.
+  for (const size of [1, 100, 536]) {
+    send('y'.repeat(size));
+    assert.deepEqual(told(), []);
+    clock.advance(ACKNOWLEDGMENT_DELAY);
+    assert.deepEqual(told(), [0]);
+  }
+  send('z'.repeat(2 * 536)); // As long as they are for a guest that does not say (RFC 9293, 3.7.1).
+  assert.deepEqual(told(), [0], 'of two whole segments, at once');
+});
+
+test('TCP: what comes out of order is told at once, and so is what fills the gap', async () => {
+  const { send, told, sockets } = await connected();
+  send('late', 3);
+  assert.deepEqual(told(), [0]);
+  send('late', 3);
+  assert.deepEqual(told(), [0]);
+  send('too');
+  assert.deepEqual(told(), [4]);
+  assert.deepEqual(sockets.tcp[0].log.slice(-2), ['write too', 'write late']);
+  send('twice', -2);
+  assert.deepEqual(told().length, 1);
 });
 
 test('TCP: a connection is answered when the host has one; errors arrive as what they are', async () => {
