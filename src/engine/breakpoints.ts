@@ -30,6 +30,8 @@ export type DebugStop =
 export class Breakpoints {
   /** Why the guest has stopped; undefined: not for a debugger. Whoever has seen it takes it away. */
   stop: DebugStop | undefined;
+  /** Takes what would stop the guest, which goes on: before the instruction, or in the midst of one that accesses what is watched. */
+  onPass: ((stop: DebugStop) => void) | undefined;
   /** The processor that stops after its next instruction. */
   stepping: Vcpu | undefined;
   /** No interrupt comes before the instruction that is stepped. */
@@ -73,8 +75,13 @@ export class Breakpoints {
     const told = this.#told[index];
     if (told?.rip === rip && told.executed === budget.executed) return false;
     this.#told[index] = { rip, executed: budget.executed };
-    this.stop ??= { kind: 'breakpoint', processor: index };
-    return true;
+    return this.#stops({ kind: 'breakpoint', processor: index });
+  }
+  /** @returns true unless the guest goes on */
+  #stops(stop: DebugStop): boolean {
+    if (this.onPass) this.onPass(stop);
+    else this.stop ??= stop;
+    return !this.onPass;
   }
   /** The processor has executed the instruction that it was to. */
   stepped({ index }: Vcpu): void {
@@ -87,8 +94,7 @@ export class Breakpoints {
       if (kind !== 'access' && (kind === 'write') !== write) continue;
       if (linear >= address + BigInt(length) || address >= linear + BigInt(size)) continue;
       const first = linear > address ? linear : address;
-      this.stop ??= { kind: 'watchpoint', processor: index, watched: kind, address: first };
-      return true;
+      return this.#stops({ kind: 'watchpoint', processor: index, watched: kind, address: first });
     }
     return false;
   }

@@ -25,11 +25,13 @@ export class StopRecord {
     this.#handler = this.#cpu.view.getUint16(at + record.HANDLER, true);
     this.#cpu.view.setUint16(at + record.HANDLER, record.STOP, true);
   }
-  /** Stops before the instruction after the one being executed. The last one of a block ends the run by itself. */
+  /** Stops before the instruction after the one being executed, and not at the end of a budget. The last one of a block ends the run by itself. */
   plantAfterThis(): void {
     const { bytes } = this.#cpu;
     const next = this.#cpu.get32(state.RECORD) + RECORD_SIZE;
-    if (bytes[next + record.POSITION] === bytes[next - RECORD_SIZE + record.POSITION]! + 1) this.plant(next);
+    if (bytes[next + record.POSITION] !== bytes[next - RECORD_SIZE + record.POSITION]! + 1) return;
+    this.remove();
+    this.plant(next);
   }
   /** Gives the record its handler back, unless its block has been invalidated meanwhile. */
   remove(): void {

@@ -73,7 +73,7 @@ function defineFunctions(module: Module, layout: Layout, wide: boolean, helpers:
     helperNumber,
     segment: module.function(segmentBody(), 'segment'),
     traps: wide ? emitTraps(module, reach) : undefined,
-    bulk: defineBulk(module, reach),
+    bulk: defineBulk(module, reach, imports.watch),
     pure: definePureFunctions(module),
     checkedFloat: defineCheckedFloats(module, imports.helper, helperNumber),
   };

@@ -89,7 +89,11 @@ export class InterpreterMemory implements Memory {
     );
   }
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value {
-    const all = () => emitBulk(b, this.#functions.bulk[kind], bytes | BULK_TO_CODE, to, from, count);
+    const all = () => {
+      // For a debugger that watches: it stops after this instruction.
+      this.record.save(b);
+      return emitBulk(b, this.#functions.bulk[kind], bytes | BULK_TO_CODE, to, from, count);
+    };
     if (this.wide) return all();
     // The addresses are offsets: for segments where that is the same, which FS and GS need not be; code may be
     // unreadable.

@@ -10,6 +10,7 @@ import { Body, type Module } from '../../wasm/module.ts';
 import { DF, TF } from '../../x86/flags.ts';
 import { ACCESS_CODE, ACCESS_WRITE } from './access.ts';
 import { ProcessorCode } from './code.ts';
+import { WATCHED_BY_GUEST } from './control.ts';
 import { state } from './state.ts';
 
 /** With the bytes of an element: the destination may be RAM that code was translated from. For the interpreter alone. */
@@ -20,18 +21,18 @@ export function emitBulk(b: Code, fn: number, bytes: number, to: Value, from: Va
   return b.invokePure(fn, 'i64', to, from, count, bytes);
 }
 
-/** @param reach reachBody's function */
-export function defineBulk(module: Module, reach: number): Record<'movs' | 'stos', number> {
+/** @param reach reachBody's function; @param watch the import that hears of watched accesses */
+export function defineBulk(module: Module, reach: number, watch: number): Record<'movs' | 'stos', number> {
   return {
-    movs: module.function(bulkBody(reach, true), 'bulkMovs'),
-    stos: module.function(bulkBody(reach, false), 'bulkStos'),
+    movs: module.function(bulkBody(reach, watch, true), 'bulkMovs'),
+    stos: module.function(bulkBody(reach, watch, false), 'bulkStos'),
   };
 }
 
 /** Up to so many bytes, a loop is faster than V8's call for memory.copy and memory.fill. */
 const SHORT = 128;
 
-function bulkBody(reach: number, moves: boolean): Body {
+function bulkBody(reach: number, watch: number, moves: boolean): Body {
   const b = new ProcessorCode(new Body(['i64', 'i64', 'i64', 'i32'], ['i64']));
   const [to, from, count, how] = b.parameters(4);
   const bytes = b.and(how, BULK_TO_CODE - 1);
@@ -49,8 +50,14 @@ function bulkBody(reach: number, moves: boolean): Body {
     return at;
   };
 
-  // With TF every element is stepped over.
-  refuseIf(b.either(b.flag(state.FLAGS_REST, DF | TF), b.state32(state.WATCHING)));
+  // With TF every element is stepped over; the guest's own breakpoints stop it after the element. A debugger on the host's side must not
+  // change the number of instructions: it hears of the whole.
+  const isWatched = b.state32(state.WATCHING);
+  refuseIf(b.either(b.flag(state.FLAGS_REST, DF | TF), b.and(isWatched, WATCHED_BY_GUEST)));
+  const tell = (address: Value, isWrite: boolean) =>
+    b.when(b.state32(state.WATCHING), () =>
+      b.perform(watch, b.narrow(address), b.narrow(b.shr(address, 32)), length, isWrite ? 1 : 0),
+    );
   const first = limited(count, to);
   const elements = moves ? limited(first, from) : first;
   refuseIf(b.eqz(elements));
@@ -60,9 +67,13 @@ function bulkBody(reach: number, moves: boolean): Body {
     const destination = host(to, write);
     // A destination that overtakes the source repeats a pattern: element by element.
     refuseIf(b.ltu(b.sub(destination, source), length));
+    tell(from, false);
+    tell(to, true);
     emitCopy(b, destination, source, length);
   } else {
-    emitFill(b, host(to, write), from, bytes, length);
+    const destination = host(to, write);
+    tell(to, true);
+    emitFill(b, destination, from, bytes, length);
   }
   b.answer(elements);
   return b.complete();

@@ -217,12 +217,16 @@ export function setDebug(cpu: Cpu, index: number, value: bigint): void {
   }
 }
 
+/** Bits of WATCHING: who has to hear of accesses to memory. */
+export const WATCHED_BY_GUEST = 1;
+const WATCHED_BY_HOST = 2;
+
 /** Whether a breakpoint of DR7 is on data or ports, or a debugger watches memory. */
 export function updateWatching(cpu: Cpu): void {
   const value = cpu.get32(debugOffset(7));
-  let data = cpu.watchedByHost;
-  for (let i = 0; i < 4; i++) if ((value >> (2 * i)) & 3 && (value >> (16 + 4 * i)) & 1) data = true;
-  cpu.set32(state.WATCHING, data ? 1 : 0);
+  let watched = cpu.watchedByHost ? WATCHED_BY_HOST : 0;
+  for (let i = 0; i < 4; i++) if ((value >> (2 * i)) & 3 && (value >> (16 + 4 * i)) & 1) watched |= WATCHED_BY_GUEST;
+  cpu.set32(state.WATCHING, watched);
 }
 
 /** May the current code touch `port`? CPL <= IOPL, or the TSS's bitmap says so (SDM 1, 19.5). */

@@ -194,7 +194,7 @@ const otherFields = rows({
 
   /** Not 0: an instruction of that unit raises #NM (7) or #UD (6) first. */
   UNIT_TRAP: { type: 'u32', count: 3, role: 'derived', names: ['x87', 'MMX', 'SSE'] },
-  /** Not 0: data breakpoints are armed, so no access may take the fast path. */
+  /** Not 0: data breakpoints are armed, or a debugger watches memory (bits: control.ts), so no access may take the fast path. */
   WATCHING: { type: 'u32', role: 'derived' },
   /** Bit n: segment n (ES to GS) is flat (Cpu.noteSegment), so that translated 32-bit code may use it unchecked. */
   FLAT: { type: 'u32', role: 'derived' },
