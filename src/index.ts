@@ -23,12 +23,13 @@ export type {
   TranslatorSetup,
 } from './engine/jit/translator.ts';
 
-// A machine under a debugger.
+// A machine under a debugger, and one that goes back.
+export { createTimeline, whyNoTimeline } from './machine/timeline.ts';
 export { type DebugClient, type DebugConnection, Debugger, serveDebugger } from './debug/debugger.ts';
-export type { StopReason, Target, TargetRegister, WatchedAccess } from './debug/target.ts';
+export type { History, StopReason, Target, TargetRegister, WatchedAccess } from './debug/target.ts';
 
 // A machine at rest.
-export { type Door, Player, Recorder } from './replay/door.ts';
+export { type Door, type Inputs, type Place, Player, Recorder } from './replay/door.ts';
 export { Snapshot } from './snapshot/snapshot.ts';
 export { SnapshotError } from './snapshot/snapshot-error.ts';
 

@@ -36,6 +36,34 @@ function startGdb() {
   return { child, ask };
 }
 
+/** A guest that waits for gdb. @param debug what gdb does, and ends by killing the guest */
+async function withGdb(
+  gdb: ReturnType<typeof startGdb>,
+  words: readonly string[],
+  debug: (where: string) => Promise<void>,
+): Promise<void> {
+  let said = '';
+  let session: Promise<void> | undefined;
+  let failure: unknown;
+  const result = await polyvisor(['run', ...words, '--gdb', '0', '--timeout', '150'], {
+    limit: 170,
+    onError(text) {
+      said += text;
+      const [, where] = /target remote (127\.0\.0\.1:\d+)/.exec(said) ?? [];
+      if (where)
+        session ??= debug(where)
+          .catch(error => {
+            failure = error;
+          })
+          .finally(() => gdb.child.kill('SIGKILL'));
+    },
+  });
+  await session;
+  assert.ifError(failure);
+  assert.ok(session, said);
+  assert.equal(result.status, 0, result.stderr);
+}
+
 test('gdb: a breakpoint in the kernel, registers, memory, steps, threads, Ctrl-C', {
   skip: hasGdb ? false : 'there is no gdb here',
 }, async () => {
@@ -43,8 +71,6 @@ test('gdb: a breakpoint in the kernel, registers, memory, steps, threads, Ctrl-C
   const { elf } = await parseKernel(readFileSync(guest.kernel));
   const { address } = readKallsyms(elf!.bytes, true).find(({ name }) => name === 'kernel_execve')!;
   const gdb = startGdb();
-  let session: Promise<void> | undefined;
-  let failure: unknown;
   async function debug(where: string): Promise<void> {
     for (const line of ['set pagination off', 'set confirm off', 'set tcp connect-timeout 20']) await gdb.ask(line);
     assert.match(await gdb.ask(`target remote ${where}`), /Remote debugging using/);
@@ -71,41 +97,54 @@ test('gdb: a breakpoint in the kernel, registers, memory, steps, threads, Ctrl-C
     assert.match(await gdb.ask('p $rip'), /= \(/);
     await gdb.ask('kill');
   }
-  let said = '';
-  const result = await polyvisor(
-    [
-      'run',
-      '-H',
-      'kvm',
-      '--cpus',
-      '2',
-      '--clock',
-      'virtual',
-      '--gdb',
-      '0',
-      '--timeout',
-      '150',
-      '--exec',
-      'while :; do :; done',
-    ],
-    {
-      limit: 170,
-      onError(text) {
-        said += text;
-        const [, where] = /target remote (127\.0\.0\.1:\d+)/.exec(said) ?? [];
-        if (where)
-          session ??= debug(where)
-            .catch(error => {
-              failure = error;
-            })
-            .finally(() => gdb.child.kill('SIGKILL'));
-      },
-    },
-  );
-  await session;
-  assert.ifError(failure);
-  assert.ok(session, said);
-  assert.equal(result.status, 0, result.stderr);
+  await withGdb(gdb, ['-H', 'kvm', '--cpus', '2', '--clock', 'virtual', '--exec', 'while :; do :; done'], debug);
+});
+
+test('gdb goes back: from a function of the kernel to what a variable was written by, by steps, and to the beginning', {
+  skip: hasGdb ? false : 'there is no gdb here',
+}, async () => {
+  const guest = await ensureGuest({ architecture: 'amd64' });
+  const { elf } = await parseKernel(readFileSync(guest.kernel));
+  const symbols = readKallsyms(elf!.bytes, true);
+  const addressOf = (name: string) => `0x${symbols.find(symbol => symbol.name === name)!.address.toString(16)}`;
+  const gdb = startGdb();
+  async function debug(where: string): Promise<void> {
+    for (const line of ['set pagination off', 'set confirm off', 'set tcp connect-timeout 20']) await gdb.ask(line);
+    await gdb.ask(`target remote ${where}`);
+    const rip = async () => BigInt(/= (0x[0-9a-f]+)/.exec(await gdb.ask('p/x $rip'))![1]!);
+    const variable = `*(char **)${addressOf('saved_command_line')}`;
+    const read = async () => BigInt(/= (0x[0-9a-f]+)/.exec(await gdb.ask(`p/x ${variable}`))![1]!);
+    // Written in setup_command_line, between these two.
+    await gdb.ask(`break *${addressOf('setup_per_cpu_areas')}`);
+    assert.match(await gdb.ask('continue'), /Breakpoint 1, 0x/);
+    const written = await read();
+    assert.notEqual(written, 0n);
+    await gdb.ask('delete');
+    await gdb.ask(`watch ${variable}`);
+    assert.match(await gdb.ask('reverse-continue'), /Old value = .*0x[0-9a-f]+.*\n.*New value = .*0x0/);
+    const writer = await rip();
+    assert.equal(await read(), 0n, 'before the write');
+    await gdb.ask('delete');
+    await gdb.ask('stepi');
+    assert.equal(await read(), written);
+    await gdb.ask('reverse-stepi');
+    assert.equal(await rip(), writer);
+    await gdb.ask(`break *${addressOf('start_kernel')}`);
+    assert.match(await gdb.ask('reverse-continue'), /Breakpoint 3, 0x/);
+    assert.equal(await rip(), BigInt(addressOf('start_kernel')));
+    assert.match(await gdb.ask('reverse-continue'), /No more reverse-execution history/);
+    await gdb.ask('kill');
+  }
+  await withGdb(gdb, ['-H', 'kvm', '--clock', 'virtual', '--net', 'none'], debug);
+});
+
+test('what cannot go back says why', { skip: hasGdb ? false : 'there is no gdb here' }, async () => {
+  const gdb = startGdb();
+  await withGdb(gdb, ['--clock', 'virtual'], async where => {
+    await gdb.ask(`target remote ${where}`);
+    assert.match(await gdb.ask('reverse-stepi'), /needs a run that repeats: .*: --net none\n/);
+    await gdb.ask('kill');
+  });
 });
 
 test('a port that is taken is said, with status 75; so is what is no port, with 64', async () => {

@@ -20,6 +20,7 @@ import {
   traced,
 } from '../index.ts';
 import { VIRTUAL_EPOCH } from '../machine/time.ts';
+import { createTimeline, whyNoTimeline } from '../machine/timeline.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { isA, reasonOf } from '../plugins/guard.ts';
 import type { Player } from '../replay/door.ts';
@@ -145,7 +146,8 @@ async function make(options: ThreadOptions): Promise<Made> {
   };
   if (file) plan = await recorded(plan, file, exec);
   const player = recording && replayed(plan, recording);
-  machine = await createMachine(player?.options ?? plan);
+  const whyNoHistory = trace ? 'a trace has every crossing once: no --trace' : whyNoTimeline(plan);
+  machine = await (gdb && whyNoHistory === undefined ? createTimeline(plan) : createMachine(player?.options ?? plan));
   preferThisThread();
   // The kernel's file and what came out of it: all that counts is in the guest's memory now.
   if (!kept) collectGarbage();
@@ -156,7 +158,7 @@ async function make(options: ThreadOptions): Promise<Made> {
     // Wakes a guest that is halted: an interrupt waits for it.
     type(new Uint8Array(0));
   };
-  const debugged = gdb && (await debuggedBy(machine, gdb));
+  const debugged = gdb && (await debuggedBy(machine, gdb, whyNoHistory));
   const runner = debugged ?? machine;
   const resume =
     warm &&
@@ -184,11 +186,15 @@ async function make(options: ThreadOptions): Promise<Made> {
 }
 
 /** Waits for gdb where it is to come. @throws Failure where that cannot be */
-async function debuggedBy(machine: Machine, where: DebugOption): Promise<Pick<Machine, 'run' | 'stop'>> {
+async function debuggedBy(
+  machine: Machine,
+  where: DebugOption,
+  whyNoHistory?: string,
+): Promise<Pick<Machine, 'run' | 'stop'>> {
   const { Debugger, serveDebugger } = await import('../debug/debugger.ts');
   const { nodeSockets } = await import('../host/node/sockets.ts');
   const say = (line: string) => send({ kind: 'notice', line });
-  const subject = new Debugger(machine, say);
+  const subject = new Debugger(machine, say, whyNoHistory);
   try {
     const { port } = await serveDebugger(subject, nodeSockets, where);
     const host = where.address.includes(':') ? `[${where.address}]` : where.address;

@@ -4,6 +4,7 @@ import { describe, test } from 'node:test';
 import { tinyKernel } from '../conformance/tiny-elf.ts';
 import { createMachine } from '../machine/machine.ts';
 import type { MachineOptions } from '../machine/options.ts';
+import { createTimeline } from '../machine/timeline.ts';
 import { Debugger } from './debugger.ts';
 import { fromHex, PACKET_SIZE, PacketReader, packet, textToHex, toHex } from './packets.ts';
 
@@ -17,9 +18,9 @@ const [STORE, INC, JMP] = [5, 10, 11];
 const text = (bytes: Uint8Array) => String.fromCharCode(...bytes);
 
 /** A client that asks and waits for the answer. */
-async function start(code: readonly number[], options: Partial<MachineOptions> = {}) {
-  const machine = await createMachine({ kernel: tinyKernel([...code]), memory: MEMORY, ...options });
-  const subject = new Debugger(machine);
+async function start(code: readonly number[], options: Partial<MachineOptions> = {}, create = createMachine) {
+  const machine = await create({ kernel: tinyKernel([...code]), memory: MEMORY, ...options });
+  const subject = new Debugger(machine, () => {}, 'none is kept here');
   const reader = new PacketReader();
   const answers: string[] = [];
   let wake = () => {};
@@ -238,6 +239,170 @@ describe('a debugger', () => {
   });
 });
 
+/** A console, and what it has shown. */
+function screen() {
+  const seen = { text: '' };
+  const console = { write: (data: Uint8Array) => void (seen.text += text(data)), onInput() {} };
+  return { console, seen };
+}
+/** Writes what is typed (COM1) to memory and to the console; counts in DATA + 4 meanwhile; until a q is typed. */
+const ECHO = [
+  ...[0xff, 0x05, ...u32(DATA + 4), 0x66, 0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xf1], // inc [DATA + 4]; LSR; jz
+  ...[0x66, 0xba, 0xf8, 0x03, 0xec, 0xa2, ...u32(DATA), 0xee, 0x3c, 0x71, 0x75, 0xe2, 0xf4], // in; mov [DATA]; out; jne
+];
+
+describe('the way back', () => {
+  test('steps, breakpoints and watched writes, from the last to the first; then there is nothing before', async () => {
+    for (const engine of ['jit', 'interpreter'] as const) {
+      const { ask, rip, begin, machine, subject, ended } = await start(LOOP, { engine }, createTimeline);
+      assert.match(await ask('qSupported:swbreak+'), /ReverseStep\+;ReverseContinue\+/);
+      assert.equal(await ask('bc'), 'T05thread:01;replaylog:begin;');
+      await ask(`Z0,${at(begin + INC)},1`);
+      for (let round = 0; round < 5; round++) await ask('c');
+      assert.equal(machine.instructions, 14);
+      const registers = await ask('g');
+      for (let count = 13; count >= 9; count--) {
+        assert.equal(await ask('bs'), 'T05thread:01;');
+        assert.equal(machine.instructions, count);
+      }
+      for (let count = 10; count <= 14; count++) await ask('s');
+      assert.equal(await ask('g'), registers);
+      assert.equal(await ask('bc'), 'T05thread:01;swbreak:;');
+      assert.deepEqual([machine.instructions, await rip()], [11, begin + INC]);
+      assert.equal(await ask(`m${at(DATA)},4`), toHex(u32(4)));
+      await ask(`z0,${at(begin + INC)},1`);
+      await ask(`Z2,${at(DATA)},4`);
+      assert.equal(await ask('bc'), `T05thread:01;watch:${at(DATA)};`);
+      assert.deepEqual([machine.instructions, await rip()], [10, begin + STORE]);
+      assert.equal(await ask(`m${at(DATA)},4`), toHex(u32(3)));
+      assert.equal(await ask('bc'), `T05thread:01;watch:${at(DATA)};`);
+      assert.equal(machine.instructions, 7);
+      assert.equal(await ask('c'), `T05thread:01;watch:${at(DATA)};`);
+      assert.equal(machine.instructions, 8, 'forward it stops after the write');
+      for (const count of [7, 4, 1, 0]) {
+        await ask('bc');
+        assert.equal(machine.instructions, count);
+      }
+      assert.equal(await ask('bs'), 'T05thread:01;replaylog:begin;');
+      subject.stop();
+      await ended;
+    }
+  });
+
+  test('over snapshots, through millions of instructions; the guest goes on as if nothing had been', async () => {
+    const { client, ask, rip, begin, machine, subject, ended } = await start(LOOP, {}, createTimeline);
+    await ask(`Z0,${at(begin)},1`); // never again
+    await ask('qSupported:swbreak+');
+    await ask('s');
+    await ask(`P2=${toHex(u32(0))}00000000`);
+    const first = machine.instructions;
+    setTimeout(() => client.receive(Uint8Array.of(3)), 1500);
+    assert.equal(await ask('c'), 'T02thread:01;');
+    const last = machine.instructions;
+    assert.ok(last > 10e6, `${last}`);
+    await ask(`Z0,${at(begin + JMP)},1`);
+    const before = first + 3 * Math.floor((last - 1 - first - 2) / 3) + 2;
+    assert.equal(await ask('bc'), 'T05thread:01;swbreak:;');
+    assert.deepEqual([machine.instructions, await rip()], [before, begin + JMP]);
+    assert.equal(await ask(`z0,${at(begin + JMP)},1`), 'OK');
+    for (let i = 1; i <= 4; i++) await ask('bs');
+    assert.equal(machine.instructions, before - 4);
+    assert.equal(await ask('bc'), 'T05thread:01;replaylog:begin;', 'what was written begins a history');
+    assert.equal(machine.instructions, first);
+    const reference = await createMachine({ kernel: tinyKernel([...LOOP]), memory: MEMORY });
+    await reference.run({ instructions: first });
+    assert.equal(machine.describe(), reference.describe());
+    subject.stop();
+    await ended;
+  });
+
+  test('what is typed comes again, and is shown once', async () => {
+    const { console, seen } = screen();
+    const { ask, machine, next } = await start(ECHO, { console }, createTimeline);
+    await ask(`Z2,${at(DATA)},1`);
+    const places: number[] = [];
+    for (const letter of ['a', 'b', 'c']) {
+      setTimeout(() => machine.type(letter), 20);
+      assert.equal(await ask('c'), `T05thread:01;watch:${at(DATA)};`);
+      places.push(machine.instructions);
+    }
+    const count = await ask(`m${at(DATA + 4)},4`);
+    const letters = async () => text(fromHex(await ask(`m${at(DATA)},1`))!);
+    for (const [index, before] of [
+      [2, 'b'],
+      [1, 'a'],
+      [0, '\0'],
+    ] as const) {
+      await ask('bc');
+      assert.deepEqual([machine.instructions, await letters()], [places[index]! - 1, before]);
+    }
+    machine.type('q');
+    for (const [index, letter] of ['a', 'b', 'c'].entries()) {
+      await ask('c');
+      assert.deepEqual([machine.instructions, await letters()], [places[index], letter]);
+    }
+    assert.equal(await ask(`m${at(DATA + 4)},4`), count);
+    assert.equal(seen.text, 'ab');
+    await ask('c');
+    assert.equal(await letters(), 'q', 'what was typed in the past comes after it');
+    assert.match(text(fromHex((await ask('c')).slice(1))!), /ended \(dead-halt\); it can go back/);
+    assert.equal(await next(), 'T05thread:01;replaylog:end;');
+    assert.equal(seen.text, 'abcq');
+    await ask('bc');
+    assert.equal(await letters(), 'c', 'back from the end of the guest');
+    await ask('c');
+    await ask('c');
+    await next();
+    assert.match(text(fromHex((await ask('c')).slice(1))!), /ended \(dead-halt\)/);
+    assert.equal(await next(), 'W01');
+  });
+
+  test('what is written to the guest begins its history; a machine without one says why', async () => {
+    const { ask, machine } = await start(LOOP, {}, createTimeline);
+    for (let i = 0; i < 5; i++) await ask('s');
+    await ask(`M${at(DATA)},4:00000000`);
+    assert.equal(await ask('bs'), 'T05thread:01;replaylog:begin;');
+    await ask('s');
+    await ask('bs');
+    assert.equal(machine.instructions, 5);
+    await ask('vKill;1');
+    const plain = await start(LOOP);
+    await plain.ask('s');
+    assert.match(text(fromHex((await plain.ask('bc')).slice(1))!), /needs a run that repeats: none is kept here/);
+    assert.equal(await plain.next(), 'T05thread:01;replaylog:begin;');
+    await plain.ask('vKill;1');
+  });
+
+  test('a watched write stops a run right after it, though the run would have ended a little later', async () => {
+    const machine = await createMachine({ kernel: tinyKernel([...LOOP]), memory: MEMORY });
+    const target = machine.debug();
+    target.setBreakpoints(new Set(), [{ kind: 'write', address: BigInt(DATA), length: 4 }]);
+    for (const count of [2, 5, 8]) {
+      await machine.run({ instructions: 4 });
+      assert.equal(target.takeStop()?.kind, 'watchpoint');
+      assert.equal(machine.instructions, count);
+    }
+  });
+
+  test('a run with watchpoints is the same run, string instructions included', async () => {
+    // mov edi, DATA; mov ecx, 3000; rep stosb; mov esi, DATA; mov ecx, 3000; rep movsb; jmp to the beginning
+    const code = [0xbf, ...u32(DATA), 0xb9, ...u32(3000), 0xf3, 0xaa];
+    code.push(0xbe, ...u32(DATA), 0xb9, ...u32(3000), 0xf3, 0xa4, 0xeb, 0x100 - 26);
+    const { ask, machine, subject, ended } = await start(code);
+    await ask(`Z2,${at(DATA + 100)},1`);
+    await ask(`Z3,${at(DATA + 200)},1`);
+    const stops: string[] = [];
+    for (let i = 0; i < 6; i++) stops.push(`${await ask('c')} ${machine.instructions}`);
+    assert.match(stops[0]!, new RegExp(`;watch:${at(DATA + 100)}; 3$`));
+    assert.match(stops[1]!, new RegExp(`;rwatch:${at(DATA + 200)}; 6$`));
+    const reference = await createMachine({ kernel: tinyKernel([...code]), memory: MEMORY });
+    await reference.run({ instructions: machine.instructions });
+    assert.equal(machine.describe(), reference.describe());
+    subject.stop();
+    await ended;
+  });
+});
+
 test('seeded nonsense: every packet is answered or passed over, and the machine is still there', async () => {
   const { client, ask, machine, answers } = await start(LOOP);
   let seed = 20;
@@ -262,7 +427,8 @@ test('seeded nonsense: every packet is answered or passed over, and the machine 
     'vCont;x',
     'q',
     'Q',
-    'b',
+    'bc0',
+    'bs,',
   ];
   const letters = '0123456789abcdef,:;=-+.gcsk\u0000\u00ff}';
   const from = machine.instructions;

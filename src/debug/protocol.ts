@@ -21,6 +21,8 @@ export interface Wishes {
   /** Go on; with a processor: by one instruction of it alone. */
   resume(step?: number): void;
   interrupt(): void;
+  /** Go back. */
+  back(how: 'step' | 'continue'): void;
   /** The guest goes on without a debugger. */
   detach(): void;
   kill(): void;
@@ -34,6 +36,8 @@ const [SIGINT, SIGTRAP] = [2, 5];
 const MOST_BREAKPOINTS = 4096;
 const MOST_WATCHPOINTS = 64;
 const LARGEST_WATCHED = 4096;
+/** Also said where the machine cannot go back: the answer then says why. */
+const REVERSE = 'ReverseStep+;ReverseContinue+';
 /** What fits into an answer, as hexadecimal digits. */
 const MOST_BYTES = PACKET_SIZE / 2 - 8;
 
@@ -125,7 +129,7 @@ export class Protocol {
   }
   /** The guest is no more. @param failed not as it should be */
   ended(message: string, failed: boolean): void {
-    if (this.#running) this.#answer(`O${textToHex(`${message}\n`)}`);
+    this.say(message);
     this.#running = false;
     this.#answer(failed ? 'W01' : 'W00');
   }
@@ -142,6 +146,8 @@ export class Protocol {
     const stop = this.#stop;
     const signal = stop ? SIGTRAP : SIGINT;
     const reply = `T${toHex([signal])}thread:${hexId(this.#processor)};`;
+    if (stop?.kind === 'beginning' || stop?.kind === 'end')
+      return `${reply}replaylog:${stop.kind === 'end' ? 'end' : 'begin'};`;
     if (stop?.kind === 'watchpoint') return `${reply}${WATCH_REASONS[stop.watched]}:${stop.address.toString(16)};`;
     if (stop?.kind !== 'breakpoint') return reply;
     const rip = this.#rip(stop.processor);
@@ -198,7 +204,7 @@ export class Protocol {
     this.#swbreak = features.includes('swbreak+');
     this.#hwbreak = features.includes('hwbreak+');
     const size = PACKET_SIZE.toString(16);
-    return `PacketSize=${size};QStartNoAckMode+;qXfer:features:read+;vContSupported+;swbreak+;hwbreak+`;
+    return `PacketSize=${size};QStartNoAckMode+;qXfer:features:read+;vContSupported+;swbreak+;hwbreak+;${REVERSE}`;
   }
   noAcknowledgements(): string {
     this.#acknowledges = false;
@@ -307,6 +313,16 @@ export class Protocol {
     this.#stop = undefined;
     this.#wishes.resume(step);
   }
+  /** bs and bc. The thread that is chosen does not matter: instructions are taken back in the order in which they were executed. */
+  back(how: 'step' | 'continue'): undefined {
+    this.#running = true;
+    this.#stop = undefined;
+    this.#wishes.back(how);
+  }
+  /** For the person at gdb, while the guest runs. */
+  say(text: string): void {
+    if (this.#running) this.#answer(`O${textToHex(`${text}\n`)}`);
+  }
   detach(): string {
     this.#breakpoints.clear();
     this.#wishes.detach();
@@ -346,6 +362,8 @@ const NAMED: readonly (readonly [string, Handler])[] = [
   ['qThreadExtraInfo,', (p, rest) => p.threadInfo(rest)],
   ['qC', (p, rest) => (rest === '' ? p.currentThread() : '')],
   ['qAttached', () => '1'],
+  ['bs', (p, rest) => (rest === '' ? p.back('step') : '')],
+  ['bc', (p, rest) => (rest === '' ? p.back('continue') : '')],
   ['qSymbol:', () => OK],
   ['qRcmd,', (p, rest) => p.monitor(rest)],
   ['vCont?', () => 'vCont;c;C;s;S'],
@@ -358,7 +376,7 @@ const NAMED: readonly (readonly [string, Handler])[] = [
     },
   ],
 ];
-const SILENT: ReadonlySet<string> = new Set(['k', 'c', 'C', 's', 'S']);
+const SILENT: ReadonlySet<string> = new Set(['k', 'c', 'C', 's', 'S', 'b']);
 const LETTERS: ReadonlyMap<string, Handler> = new Map(
   Object.entries<Handler>({
     '?': p => p.whyStopped(),

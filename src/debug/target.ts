@@ -16,6 +16,8 @@ export type WatchedAccess = 'write' | 'read' | 'access';
 
 /** Why the guest stands still. `processor` is the one that was stopped. */
 export type StopReason =
+  /** Nothing is known of what was before, or the guest has ended. */
+  | { readonly kind: 'beginning' | 'end'; readonly processor: number }
   | { readonly kind: 'breakpoint' | 'step'; readonly processor: number }
   | {
       readonly kind: 'watchpoint';
@@ -24,6 +26,20 @@ export type StopReason =
       readonly address: bigint;
     };
 
+/** The way back of a machine whose run repeats. Instructions count as all processors execute them, one after the other. */
+export interface History {
+  /** The history begins with the next call of `run`; without, nothing is kept of it. */
+  keep(on: boolean): void;
+  /**
+   * Takes the last instruction back; or all that were executed since the last stop, which is a breakpoint before its instruction, or a watched access
+   * that is about to be made. `takeStop` then says which.
+   * @returns 'beginning': there was no stop, and the guest stands where its history begins. 'interrupted': somebody has stopped the machine,
+   * and the guest stands where it stood
+   * @throws Error if the run does not repeat
+   */
+  back(how: 'step' | 'continue'): Promise<'stopped' | 'beginning' | 'interrupted'>;
+}
+
 /** Addresses are linear: where segments have bases, those are in them, and RIP is the linear address of the instruction. */
 export interface Target {
   readonly registers: readonly TargetRegister[];
@@ -31,6 +47,8 @@ export interface Target {
   readonly processors: number;
   /** The processor that executes, or did last. */
   readonly current: number;
+  /** Undefined: this machine cannot go back. */
+  readonly history?: History;
   /** Why `run` has returned, if a breakpoint or a step is the reason; asking takes it back. */
   takeStop(): StopReason | undefined;
   /** Little-endian. Undefined where there is no such register. */
@@ -47,7 +65,7 @@ export interface Target {
     watchpoints: readonly { readonly kind: WatchedAccess; readonly address: bigint; readonly length: number }[],
   ): void;
   /**
-   * Executes one instruction of a processor, the others none.
+   * Executes one instruction of a processor, the others none; where there is a history, the others execute as their turns come.
    * @returns false if it executes nothing now (HLT): `run` then returns after its next instruction
    */
   step(processor: number): boolean;

@@ -63,7 +63,12 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     if (!table.requestShutdown?.()) board?.pressPowerButton();
     loop.wake();
   };
-  door?.connect({ type: parts.input.accept, request: wish, frame: parts.network.accept }, () => loop.nudge());
+  const { clock } = parts.time;
+  const place = () => {
+    const time = clock.now();
+    return { instructions: engine.core.instructions, time, isDue: clock.next <= time };
+  };
+  door?.connect({ type: parts.input.accept, request: wish, frame: parts.network.accept }, () => loop.nudge(), place);
   if (writes) restoreSnapshot(parts, snapshot, host, writes);
   else enter(processors[0].processor, placeGuest(image, options, table, context, board));
   return { machine: control(parts, loop, code, snapshot !== undefined, door?.inputs.request ?? wish), engine };
@@ -75,8 +80,8 @@ function control(parts: Parts, loop: RunLoop, code: string, restored: boolean, r
   let marks: ReadonlyMap<number, number> = new Map();
   return machineOf({
     run: limits => (restored ? runRestored(parts, loop, limits) : loop.run(limits)),
-    snapshot: ({ learns = false } = {}) => {
-      const snapshot = takeSnapshot(parts, code);
+    snapshot: ({ learns = false, like } = {}) => {
+      const snapshot = takeSnapshot(parts, code, like);
       if (learns) {
         core.startAfresh();
         marks = marksOf(snapshot.memory);

@@ -130,6 +130,8 @@ export interface RunLimits {
 export interface SnapshotOptions {
   /** The engine forgets what it knows of the guest's code, for `learned` to tell what is executed from here on. */
   learns?: boolean;
+  /** A snapshot of the same memory at another time: pages that are alike are shared with it, not copied. */
+  like?: Snapshot | undefined;
 }
 
 export interface Machine {

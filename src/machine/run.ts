@@ -137,20 +137,21 @@ export class RunLoop {
       return true;
     }
     const deaf = processors.every(({ vcpu, interrupts }) => vcpu.waitsForStart || interrupts.deaf) && !scheduler.holds;
+    const next = Math.min(clock.next, this.#door?.wakesAt ?? Number.POSITIVE_INFINITY);
     const awaits = this.#awaits;
     const listened = input.listened || awaits;
-    if (deaf || (clock.next === Number.POSITIVE_INFINITY && !listened)) return false;
+    if (deaf || (next === Number.POSITIVE_INFINITY && !listened)) return false;
     const before = this.#host.now();
     if (following) {
       const left = clock.next - following.idle();
       if (left > LONG_SLEEP) core.jit?.save();
       if (left > SHORTEST_SLEEP) await this.#sleepFor(clock.next - following.idle());
       following.idle();
-    } else if (awaits && virtual) {
+    } else if (awaits && virtual && next === clock.next) {
       // What a network waits for takes the host's time: the guest's must not run ahead, or it gives up waiting.
       await this.#sleepFor(clock.next - clock.now());
       virtual.skipTo(Math.min(clock.next, clock.now() + this.#host.now() - before));
-    } else if (clock.next < Number.POSITIVE_INFINITY) virtual?.skipTo(clock.next);
+    } else if (next < Number.POSITIVE_INFINITY) virtual?.skipTo(next);
     else await this.#sleepFor(LONGEST_SLEEP);
     this.haltedTime += this.#host.now() - before;
     return true;

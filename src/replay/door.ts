@@ -26,6 +26,16 @@ export interface Inputs {
   frame(network: number, frame: Uint8Array, offload: Offload | undefined): void;
 }
 
+/** Where in a run of the virtual clock something comes. Within what it tells apart, the guest does not notice when. */
+export interface Place {
+  /** Executed by all processors. */
+  readonly instructions: number;
+  /** Guest time in nanoseconds: it goes on while all processors are halted. */
+  readonly time: number;
+  /** A timer is due, which has not fired. */
+  readonly isDue: boolean;
+}
+
 /** A processor, as far as its slices are told by it. */
 interface Executing {
   readonly index: number;
@@ -36,8 +46,8 @@ interface Executing {
 export interface Door {
   /** The host's clock as the machine is to read it. */
   clock(host: HostClock): HostClock;
-  /** @param onInput called when something waits for `deliver` */
-  connect(inputs: Inputs, onInput: () => void): void;
+  /** @param onInput called when something waits for `deliver`; @param place where the run is */
+  connect(inputs: Inputs, onInput: () => void, place: () => Place): void;
   readonly inputs: Inputs;
   /** Hands over what has come. */
   deliver(): void;
@@ -53,6 +63,8 @@ export interface Door {
   ended(kind: string): void;
   /** True if nothing is recorded any more. */
   readonly isOver: boolean;
+  /** Guest time in nanoseconds up to which a halt may last on the virtual clock: something comes then. Infinity if nothing does. */
+  readonly wakesAt: number;
 }
 
 const TYPED = 0;
@@ -74,6 +86,7 @@ export class Recorder implements Door {
   #inputs: Inputs | undefined;
   #onInput = () => {};
   readonly isOver = false;
+  readonly wakesAt = Number.POSITIVE_INFINITY;
 
   /** @param deliver gets what is recorded, in pieces */
   constructor(deliver: (bytes: Uint8Array<ArrayBuffer>) => void) {
@@ -166,6 +179,7 @@ export class Player implements Door {
   #end = { instructions: 0, rip: 0 };
   /** All processors' instructions up to the last slice, for people. */
   #executed = 0;
+  readonly wakesAt = Number.POSITIVE_INFINITY;
 
   constructor(journal: Uint8Array) {
     this.#reader = new JournalReader(journal);

@@ -43,6 +43,47 @@ export function gatherPages(ram: Uint8Array): MemoryPiece[] {
   return pieces;
 }
 
+/**
+ * As `gatherPages`, but a page that is as in `like` is shared with it. Each of the others is a piece by itself, to be given back when nobody has it
+ * any more.
+ */
+export function gatherChanged(ram: Uint8Array, like: readonly MemoryPiece[]): MemoryPiece[] {
+  const words = new Int32Array(ram.buffer, ram.byteOffset, ram.length / 4);
+  const known = new Map<number, MemoryPiece>();
+  for (const piece of like) if (piece.bytes.length === PAGE) known.set(piece.runs[0]![0], piece);
+  const pages = pagesOf(like.filter(({ bytes }) => bytes.length > PAGE));
+  const pieces: MemoryPiece[] = [];
+  for (let page = 0; page < ram.length / PAGE; page++) {
+    if (isEmpty(words, page)) continue;
+    const piece = known.get(page);
+    const then = piece?.bytes ?? pages.get(page);
+    const isSame = then !== undefined && isEqual(words, page, then);
+    if (isSame && piece) pieces.push(piece);
+    else pieces.push({ runs: [[page, 1]], bytes: isSame ? then : ram.slice(page * PAGE, (page + 1) * PAGE) });
+  }
+  return pieces;
+}
+
+function isEqual(words: Int32Array, page: number, bytes: Uint8Array): boolean {
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  const other = new Int32Array(aligned.buffer, aligned.byteOffset, PAGE / 4);
+  const from = page * (PAGE / 4);
+  for (let at = 0; at < PAGE / 4; at++) if (words[from + at] !== other[at]) return false;
+  return true;
+}
+
+/** The pages by their numbers. */
+function pagesOf(pieces: readonly MemoryPiece[]): Map<number, Uint8Array> {
+  const pages = new Map<number, Uint8Array>();
+  for (const { runs, bytes } of pieces) {
+    let from = 0;
+    for (const [first, count] of runs)
+      for (let page = first; page < first + count; page++, from += PAGE)
+        pages.set(page, bytes.subarray(from, from + PAGE));
+  }
+  return pages;
+}
+
 /** The pages' marks by their numbers. */
 export function marksOf(pieces: readonly MemoryPiece[]): Map<number, number> {
   const marks = new Map<number, number>();
