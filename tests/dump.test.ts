@@ -1,13 +1,15 @@
 /** Debian's gdb opens the core of a guest that has panicked: where its processors are, what the kernel says of itself, its log. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseKernel } from '../src/boot/image.ts';
 import { readKallsyms } from '../src/boot/kallsyms.ts';
+import { tinyKernel } from '../src/conformance/tiny-elf.ts';
 import { ensureGuest } from '../src/host/node/index.ts';
+import { createMachine } from '../src/index.ts';
 import { polyvisor } from './command.ts';
 
 const hasGdb = spawnSync('gdb', ['--version']).status === 0;
@@ -43,6 +45,27 @@ test('--dump: the core of a kernel that has panicked', { skip: hasGdb ? false : 
     const notes = spawnSync('readelf', ['-n', core], { encoding: 'latin1' }).stdout ?? '';
     assert.match(notes, /VMCOREINFO/);
     assert.match(readFileSync(core, 'latin1').slice(0, 1 << 20), /OSRELEASE=6\./);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('the core of a guest in 32-bit mode is i386’s', { skip: hasGdb ? false : 'there is no gdb here' }, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'polyvisor-'));
+  const core = join(folder, 'core');
+  try {
+    // mov eax, 0x12345678; mov [0x200000], eax; cli; hlt
+    const code = [0xb8, 0x78, 0x56, 0x34, 0x12, 0xa3, 0x00, 0x00, 0x20, 0x00, 0xfa, 0xf4];
+    const machine = await createMachine({ kernel: tinyKernel(code), memory: 16 << 20 });
+    assert.equal((await machine.run()).kind, 'dead-halt');
+    writeFileSync(core, Buffer.concat(machine.core()));
+    const asked = ['show architecture', 'p/x $eax', 'p/x $eip', 'x/wx 0x200000'];
+    const gdb = spawnSync('gdb', ['-q', '-nx', '-batch', ...asked.flatMap(line => ['-ex', line]), '-c', core], {
+      encoding: 'utf8',
+      env: { ...process.env, LC_ALL: 'C' },
+    });
+    assert.match(gdb.stdout, /"i386"/, gdb.stdout + gdb.stderr);
+    assert.match(gdb.stdout, /\$1 = 0x12345678\n\$2 = 0x10000c\n0x200000:\s+0x12345678/, gdb.stdout + gdb.stderr);
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -11,8 +11,6 @@ export interface CoreSource {
   readonly processors: readonly CoreRegisters[];
 }
 
-const EHDR = 64;
-const PHDR = 56;
 const PT_LOAD = 1;
 const PT_NOTE = 4;
 const NT_PRSTATUS = 1;
@@ -20,31 +18,36 @@ const PAGE = 4096;
 /** Where RAM begins in the file: after the headers and notes, at a page. */
 const align = (value: number, to: number) => Math.ceil(value / to) * to;
 
-/** Of `struct elf_prstatus` (x86-64): its size, and where the process's number and registers stand. */
-const PRSTATUS = { size: 336, pid: 32, registers: 112 } as const;
-/** `struct user_regs_struct`; `-` is what a stopped guest has none of. */
-const USER_REGISTERS = [
-  ...[
-    'r15',
-    'r14',
-    'r13',
-    'r12',
-    'rbp',
-    'rbx',
-    'r11',
-    'r10',
-    'r9',
-    'r8',
-    'rax',
-    'rcx',
-    'rdx',
-    'rsi',
-    'rdi',
-    '-',
-    'rip',
+/** What the two sizes of ELF files differ in; bytes. */
+interface Shape {
+  /** EI_CLASS and e_machine. */
+  readonly elfClass: number;
+  readonly machine: number;
+  /** Of an address, and so of a register. */
+  readonly word: 4 | 8;
+  readonly fileHeader: number;
+  readonly programHeader: number;
+  /** Where sizes begin in the file's header. */
+  readonly sizes: number;
+  /** Of `struct elf_prstatus`: its size, and where the process's number and registers stand. */
+  readonly prstatus: { readonly size: number; readonly pid: number; readonly registers: number };
+  /** `struct user_regs_struct`; `-` is what a stopped guest has none of. */
+  readonly userRegisters: readonly string[];
+}
+const names = (text: string) => text.split(' ');
+const AMD64: Shape = {
+  ...{ elfClass: 2, machine: 62, word: 8, fileHeader: 64, programHeader: 56, sizes: 52 },
+  prstatus: { size: 336, pid: 32, registers: 112 },
+  userRegisters: [
+    ...names('r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi - rip'),
+    ...names('cs eflags rsp ss fs_base gs_base ds es fs gs'),
   ],
-  ...['cs', 'eflags', 'rsp', 'ss', 'fs_base', 'gs_base', 'ds', 'es', 'fs', 'gs'],
-] as const;
+};
+const I386: Shape = {
+  ...{ elfClass: 1, machine: 3, word: 4, fileHeader: 52, programHeader: 32, sizes: 40 },
+  prstatus: { size: 144, pid: 24, registers: 72 },
+  userRegisters: names('rbx rcx rdx rsi rdi rbp rax ds es fs gs - rip cs eflags rsp ss'),
+};
 
 interface Mapping {
   linear: bigint;
@@ -61,50 +64,51 @@ const PRESENT = 1n;
 const LARGE = 1n << 7n;
 const FRAME = 0x000f_ffff_ffff_f000n;
 
-/** The file in pieces: what stands before RAM, and RAM itself, not copied. */
+/** The file in pieces: what stands before RAM, and RAM itself, not copied. It is for i386 unless the first processor is in long mode. */
 export function coreFile(source: CoreSource): Uint8Array[] {
   const { memory, processors } = source;
+  const shape = processors[0]!('efer') & EFER_LMA ? AMD64 : I386;
+  const { fileHeader, programHeader, sizes, word } = shape;
   const mappings = mappingsOf(memory, processors[0]!);
   const notes = joined([
-    ...processors.map((registers, index) => note('CORE', NT_PRSTATUS, prstatus(registers, index))),
+    ...processors.map((registers, index) => note('CORE', NT_PRSTATUS, prstatus(shape, registers, index))),
     ...findVmcoreinfo(memory).map(text => note('VMCOREINFO', 0, text)),
   ]);
   const count = 1 + mappings.length;
-  const notesAt = EHDR + count * PHDR;
+  const notesAt = fileHeader + count * programHeader;
   const ram = align(notesAt + notes.length, PAGE);
   const front = new Uint8Array(ram);
   const view = new DataView(front.buffer);
-  front.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
+  front.set([0x7f, 0x45, 0x4c, 0x46, shape.elfClass, 1, 1]);
   view.setUint16(16, 4, true); // ET_CORE
-  view.setUint16(18, 62, true); // EM_X86_64
+  view.setUint16(18, shape.machine, true);
   view.setUint32(20, 1, true);
-  view.setBigUint64(32, BigInt(EHDR), true);
-  for (const [at, value] of [
-    [52, EHDR],
-    [54, PHDR],
-    [56, count],
-  ] as const)
-    view.setUint16(at, value, true);
-  segment(view, EHDR, PT_NOTE, notesAt, 0n, 0, notes.length);
-  for (const [index, { linear, physical, length }] of mappings.entries())
-    segment(view, EHDR + (index + 1) * PHDR, PT_LOAD, ram + physical, linear, physical, length);
+  view.setUint32(24 + word, fileHeader, true); // e_phoff
+  for (const [index, value] of [fileHeader, programHeader, count].entries())
+    view.setUint16(sizes + 2 * index, value, true);
+  const segments = [
+    { type: PT_NOTE, offset: notesAt, linear: 0n, physical: 0, length: notes.length },
+    ...mappings.map(mapping => ({ type: PT_LOAD, offset: ram + mapping.physical, ...mapping })),
+  ];
+  for (const [index, one] of segments.entries()) putSegment(view, fileHeader + index * programHeader, shape, one);
   front.set(notes, notesAt);
   return [front, memory];
 }
 
-function segment(
-  view: DataView,
-  at: number,
-  type: number,
-  offset: number,
-  linear: bigint,
-  physical: number,
-  length: number,
-) {
+interface Segment extends Mapping {
+  type: number;
+  offset: number;
+}
+function putSegment(view: DataView, at: number, { word }: Shape, { type, offset, linear, physical, length }: Segment) {
+  const flags = BigInt(type === PT_LOAD ? 7 : 4);
+  const words = [BigInt(offset), linear, BigInt(physical), BigInt(length), BigInt(length)];
   view.setUint32(at, type, true);
-  view.setUint32(at + 4, type === PT_LOAD ? 7 : 4, true);
-  const words = [BigInt(offset), linear, BigInt(physical), BigInt(length), BigInt(length), 1n];
-  for (const [index, word] of words.entries()) view.setBigUint64(at + 8 + 8 * index, word, true);
+  if (word === 8) {
+    view.setUint32(at + 4, Number(flags), true);
+    for (const [index, value] of [...words, 1n].entries()) view.setBigUint64(at + 8 + 8 * index, value, true);
+  } else
+    for (const [index, value] of [...words, flags, 1n].entries())
+      view.setUint32(at + 4 + 4 * index, Number(BigInt.asUintN(32, value)), true);
 }
 
 function note(owner: string, type: number, description: Uint8Array): Uint8Array {
@@ -120,12 +124,20 @@ function note(owner: string, type: number, description: Uint8Array): Uint8Array 
   return bytes;
 }
 
-function prstatus(registers: CoreRegisters, index: number): Uint8Array {
-  const bytes = new Uint8Array(PRSTATUS.size);
+function prstatus(
+  { prstatus: place, userRegisters, word }: Shape,
+  registers: CoreRegisters,
+  index: number,
+): Uint8Array {
+  const bytes = new Uint8Array(place.size);
   const view = new DataView(bytes.buffer);
-  view.setUint32(PRSTATUS.pid, index + 1, true);
-  for (const [place, name] of USER_REGISTERS.entries())
-    view.setBigUint64(PRSTATUS.registers + 8 * place, name === '-' ? 0n : BigInt.asUintN(64, registers(name)), true);
+  view.setUint32(place.pid, index + 1, true);
+  for (const [number, name] of userRegisters.entries()) {
+    const value = name === '-' ? 0n : registers(name);
+    const at = place.registers + word * number;
+    if (word === 8) view.setBigUint64(at, BigInt.asUintN(64, value), true);
+    else view.setUint32(at, Number(BigInt.asUintN(32, value)), true);
+  }
   return bytes;
 }
 
