@@ -11,9 +11,9 @@ import type { Readable, Writable } from 'node:stream';
 /** Debian's names for it, and others'. */
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
 /** A browser that has not answered by then never will, in ms: it may have to share its processor. */
-const LIMIT = 120_000;
+export const BROWSER_LIMIT = 120_000;
 /** How long it may take to end, in ms. */
-const LAST_CALL = 10_000;
+export const LAST_CALL = 10_000;
 
 /** The program's name, or undefined where none is installed. */
 export function findChromium(): string | undefined {
@@ -33,6 +33,20 @@ export interface Screen {
   dark?: boolean;
 }
 
+/** A browser with one page. */
+export interface TestBrowser {
+  /** Its first process. */
+  readonly pid: number;
+  open(url: string, screen: Screen): Promise<void>;
+  /** The page stays as it is, on another screen. */
+  show(screen: Screen): Promise<void>;
+  /** The value of an expression in the page, or what its promise is fulfilled with; it must survive JSON. */
+  evaluate<T>(expression: string): Promise<T>;
+  /** A PNG of what is on the screen. */
+  picture(): Promise<Buffer>;
+  close(): Promise<void>;
+}
+
 interface Answer {
   id?: number;
   result?: Record<string, unknown>;
@@ -40,7 +54,7 @@ interface Answer {
   method?: string;
 }
 
-export class Browser {
+export class Browser implements TestBrowser {
   readonly #child: ChildProcess;
   readonly #folder: string;
   readonly #waiting = new Map<number, (answer: Answer) => void>();
@@ -82,7 +96,6 @@ export class Browser {
     return browser;
   }
 
-  /** Its first process. */
   get pid(): number {
     return this.#child.pid ?? 0;
   }
@@ -90,7 +103,7 @@ export class Browser {
   #call(method: string, params: object = {}): Promise<Record<string, unknown>> {
     const id = ++this.#last;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`${method}: no answer`)), LIMIT);
+      const timer = setTimeout(() => reject(new Error(`${method}: no answer`)), BROWSER_LIMIT);
       this.#waiting.set(id, ({ result, error }) => {
         clearTimeout(timer);
         this.#waiting.delete(id);
@@ -102,7 +115,14 @@ export class Browser {
     });
   }
 
-  async open(url: string, { width, height, dark = false }: Screen): Promise<void> {
+  async open(url: string, screen: Screen): Promise<void> {
+    await this.show(screen);
+    const loaded = new Promise<void>(resolve => this.#events.set('Page.loadEventFired', resolve));
+    await this.#call('Page.navigate', { url });
+    await loaded;
+  }
+
+  async show({ width, height, dark = false }: Screen): Promise<void> {
     await this.#call('Emulation.setDeviceMetricsOverride', {
       width,
       height,
@@ -111,12 +131,8 @@ export class Browser {
     });
     const features = [{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }];
     await this.#call('Emulation.setEmulatedMedia', { features });
-    const loaded = new Promise<void>(resolve => this.#events.set('Page.loadEventFired', resolve));
-    await this.#call('Page.navigate', { url });
-    await loaded;
   }
 
-  /** The value of an expression in the page, or what its promise is fulfilled with; it must survive JSON. */
   async evaluate<T>(expression: string): Promise<T> {
     const { result, exceptionDetails } = (await this.#call('Runtime.evaluate', {
       expression,
@@ -131,7 +147,6 @@ export class Browser {
     return result.value;
   }
 
-  /** A PNG of what is on the screen. */
   async picture(): Promise<Buffer> {
     const { data } = await this.#call('Page.captureScreenshot', { format: 'png' });
     return Buffer.from(data as string, 'base64');

@@ -29,7 +29,7 @@ export interface PageTerminal {
   write(data: Uint8Array | string): void;
   onData(take: (text: string) => void): void;
   focus(): void;
-  /** The text that it shows, and has shown. */
+  /** The text that it shows, and has shown: its lines, however many rows each takes. */
   text(): string;
   dispose(): void;
 }
@@ -68,8 +68,12 @@ export function createTerminal(place: HTMLElement, room: number, leave: () => vo
     focus: () => terminal.focus(),
     text() {
       const { active } = terminal.buffer;
-      const lines = Array.from({ length: active.length }, (_, y) => active.getLine(y)?.translateToString(true) ?? '');
-      return lines.join('\n').trimEnd();
+      let text = '';
+      for (let y = 0; y < active.length; y++) {
+        const row = active.getLine(y)!;
+        text += (y === 0 || row.isWrapped ? '' : '\n') + row.translateToString(true);
+      }
+      return text.trimEnd();
     },
     dispose() {
       dark.removeEventListener('change', repaint);
