@@ -8,6 +8,8 @@ export interface Settings {
   /** Our engine; undefined for what `polyvisor run` takes. */
   engine: string | undefined;
   hypervisor: string;
+  /** Part of the names of the devices to be measured; empty for all. */
+  device: string;
   /** RAM of every guest, in MiB. */
   memory: number;
   /** Seconds a guest may take to boot, and for one run of one workload. */

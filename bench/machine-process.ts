@@ -7,25 +7,35 @@ import { Session } from 'node:inspector';
 import { diskCache } from '../src/host/node/artifact-cache.ts';
 import { nodeClock } from '../src/host/node/clock.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../src/host/node/collect-garbage.ts';
+import { openDiskFile } from '../src/host/node/disk-file.ts';
+import { nodeSockets } from '../src/host/node/sockets.ts';
 import { preferThisThread } from '../src/host/node/thread-priority.ts';
 import { workerTranslator } from '../src/host/node/translator.ts';
 import { createMachine, type MachineOptions } from '../src/index.ts';
+import { userNetwork } from '../src/net/user-network.ts';
 import type { Answer, Question } from './counters.ts';
+import type { Plugged } from './peers.ts';
 
 interface Options extends Omit<MachineOptions, 'kernel' | 'initrd'> {
   kernel: string;
   initrd: string;
+  plugged: Plugged;
 }
 
 const LINE_FEED = 0x0a;
 
 keepYoungGenerationSmall(); // As `polyvisor run` does.
-const options = JSON.parse(process.argv[2]) as Options;
+const { plugged, ...options } = JSON.parse(process.argv[2]) as Options;
+const { disk, network } = plugged;
 const line: number[] = [];
 const machine = await createMachine({
   ...options,
   kernel: readFileSync(options.kernel),
   initrd: readFileSync(options.initrd),
+  backEnds: {
+    disks: disk ? [openDiskFile(disk.path, { bus: disk.bus })] : [],
+    networks: network ? [await userNetwork({ sockets: nodeSockets, hostLoopback: true })] : [],
+  },
   clock: nodeClock,
   translator: workerTranslator,
   cache: diskCache,

@@ -14,6 +14,8 @@ import {
   TIMES,
 } from './bench.ts';
 import { boot } from './boot.ts';
+import { disk } from './disk.ts';
+import { network } from './network.ts';
 import { paravirt } from './paravirt.ts';
 import { plot } from './plot.ts';
 import { formatTable } from './report.ts';
@@ -22,7 +24,7 @@ import { work } from './work.ts';
 import { findWorkloads } from './workloads.ts';
 
 /** All there are; a new one is a file and a line here. */
-const benches: readonly Bench[] = [boot, work, paravirt, soak];
+const benches: readonly Bench[] = [boot, work, paravirt, network, disk, soak];
 
 const ENGINES = ['jit', 'interpreter', 'both'];
 const OPTIONS = {
@@ -30,6 +32,7 @@ const OPTIONS = {
   peers: { type: 'string', default: 'qemu' },
   engine: { type: 'string' },
   hypervisor: { type: 'string', default: 'bare' },
+  device: { type: 'string', default: '' },
   memory: { type: 'string', default: '256' },
   limit: { type: 'string', default: '600' },
   minutes: { type: 'string', default: '30' },
@@ -51,6 +54,7 @@ Options
   --peers NAMES      who is measured beside us: ${PEERS.join(',')}, or none (qemu)
   --engine NAME      our engine: jit or interpreter (what polyvisor run takes)
   --hypervisor NAME  whose guest interface our guest gets (bare)
+  --device TEXT      network and disk: only devices with this in their names, as vmxnet3 or xen-pv
   --memory MIB       RAM of every guest (256)
   --limit SECONDS    for a boot, and for one run of a workload (600)
   --minutes N        how long soak goes on (30)
@@ -64,6 +68,7 @@ ${benches.map(({ name, title }) => `  ${name.padEnd(18)} ${title}`).join('\n')}
 
 Workloads
 ${findWorkloads()
+  .filter(({ group }) => group !== 'devices')
   .map(({ group, name, title }) => `  ${group.padEnd(9)} ${name.padEnd(18)} ${title}`)
   .join('\n')}
 `;
@@ -96,7 +101,7 @@ if (values.engine !== undefined && !ENGINES.includes(values.engine)) usage(`--en
 if (!findHypervisor(values.hypervisor)) usage(`--hypervisor: no ${values.hypervisor}`);
 const names = new Set(benches.map(({ name }) => name));
 const only = positionals.filter(name => !names.has(name));
-const workloads = findWorkloads();
+const workloads = findWorkloads().filter(({ group }) => group !== 'devices');
 for (const name of only)
   if (!workloads.some(workload => workload.name === name || workload.group === name)) usage(`no ${name}`);
 
@@ -105,6 +110,7 @@ const settings: Settings = {
   peers: peers as PeerName[],
   engine: values.engine,
   hypervisor: values.hypervisor,
+  device: values.device,
   memory: number('memory'),
   limit: number('limit'),
   minutes: number('minutes'),

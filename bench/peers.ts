@@ -11,6 +11,14 @@ export interface Images {
   initrd: string;
 }
 
+/** What a guest of machine-process.ts has besides. */
+export interface Plugged {
+  /** A network in user mode that reaches the host's loopback address; the card is the hypervisor's own. */
+  network?: boolean;
+  /** A raw image, and the bus that it is on. */
+  disk?: { path: string; bus: string };
+}
+
 /** The command, from a fresh process as a user starts it. */
 export function polyvisor({ kernel, initrd }: Images, { memory, hypervisor, engine }: Settings): Command {
   const words = ['run', '-H', hypervisor, '-k', kernel, '-i', initrd, '-m', `${memory}M`];
@@ -18,8 +26,12 @@ export function polyvisor({ kernel, initrd }: Images, { memory, hypervisor, engi
 }
 
 /** The same machine in a process that tells its counters (machine-process.ts). */
-export function polyvisorWithCounters(images: Images, { memory, hypervisor, engine }: Settings): Command {
-  const options = JSON.stringify({ ...images, memory: memory << 20, hypervisor, engine });
+export function polyvisorWithCounters(
+  images: Images,
+  { memory, hypervisor, engine }: Pick<Settings, 'memory' | 'hypervisor' | 'engine'>,
+  plugged: Plugged = {},
+): Command {
+  const options = JSON.stringify({ ...images, memory: memory << 20, hypervisor, engine, plugged });
   const args = [sibling('machine-process.js'), options];
   return { name: OURS, command: join(root, 'bin/guest-node'), args, answers: true };
 }
@@ -35,11 +47,14 @@ export function hasQemu({ peers, note }: BenchContext): boolean {
   return status === 0;
 }
 
-/** TCG and nothing else: no default devices, no firmware menu to wait for, the console on standard output. */
-export function qemu({ kernel, initrd }: Images, { memory }: Settings): Command {
+/**
+ * TCG and nothing else: no default devices, no firmware menu to wait for, the console on standard output.
+ * @param devices words for what the guest has besides
+ */
+export function qemu({ kernel, initrd }: Images, { memory }: Settings, devices: readonly string[] = []): Command {
   const machine = ['-accel', 'tcg', '-m', `${memory}`, '-nodefaults', '-display', 'none', '-no-reboot'];
   const system = ['-kernel', kernel, '-initrd', initrd, '-append', 'console=ttyS0'];
-  return { name: 'qemu-tcg', command: QEMU, args: [...machine, '-serial', 'stdio', ...system] };
+  return { name: 'qemu-tcg', command: QEMU, args: [...machine, '-serial', 'stdio', ...system, ...devices] };
 }
 
 /** A compiled program of this folder. */

@@ -16,7 +16,12 @@ import { timeTables } from './report.ts';
 import { v86 } from './v86.ts';
 import { findWorkloads, hasCompiler, makeWorkloads, runNatively, type Workload } from './workloads.ts';
 
-const TITLES = { shell: 'shell and tools', programs: 'C programs', costs: 'costs of the system' } as const;
+const TITLES = {
+  shell: 'shell and tools',
+  programs: 'C programs',
+  costs: 'costs of the system',
+  devices: 'devices',
+} as const;
 
 /** After the last workload, in ms, until the process's memory is looked at. */
 const SETTLED = 3000;
@@ -111,10 +116,10 @@ async function runOnce(
   }
 }
 
-/** The workloads asked for, by name or group; without any, all but the costs, which `paravirt` shows. */
+/** The workloads asked for, by name or group; without any, all but the costs, which `paravirt` shows. Devices have benchmarks of their own. */
 function chosen({ only, note }: BenchContext): Workload[] {
   const asked = ({ name, group }: Workload) =>
-    only.length === 0 ? group !== 'costs' : only.includes(name) || only.includes(group);
+    group !== 'devices' && (only.length === 0 ? group !== 'costs' : only.includes(name) || only.includes(group));
   const workloads = findWorkloads().filter(asked);
   if (hasCompiler()) return workloads;
   note('gcc is not installed: no C programs (apt-get install gcc)');

@@ -12,11 +12,16 @@ import { sampleText } from './sample-text.ts';
 export interface Workload {
   name: string;
   title: string;
-  group: 'shell' | 'programs' | 'costs';
+  group: 'shell' | 'programs' | 'costs' | 'devices';
   source: string;
 }
 
-const FOLDERS = { shell: 'bench/workloads', programs: 'guests/bench', costs: 'guests/bench/costs' } as const;
+const FOLDERS = {
+  shell: 'bench/workloads',
+  programs: 'guests/bench',
+  costs: 'guests/bench/costs',
+  devices: 'guests/bench/devices',
+} as const;
 
 /** All there are. */
 export function findWorkloads(): Workload[] {

@@ -1,17 +1,19 @@
 /** The benchmarks' own machinery, with a shell script in the guest's place. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { geometricMean, median, type Row, speedAgainst } from '../bench/bench.ts';
 import { difference } from '../bench/counters.ts';
+import { hexadecimal, randomNumbers } from '../bench/devices.ts';
 import { BenchGuest } from '../bench/guest.ts';
 import { processorSeconds, residentBesideRam } from '../bench/host-use.ts';
 import { plot } from '../bench/plot.ts';
 import { formatTable, timeTables } from '../bench/report.ts';
+import { root } from '../bench/root.ts';
 import { sampleText } from '../bench/sample-text.ts';
-import { findWorkloads, hasCompiler, makeWorkloads, runNatively } from '../bench/workloads.ts';
+import { findWorkloads, hasCompiler, makeWorkloads, runNatively, type Workload } from '../bench/workloads.ts';
 
 /** What bench/driver.sh does, with a console of its own that ends its lines like a serial port's. */
 const DRIVER = `printf 'booting\\r\\n@ready\\r\\n'
@@ -89,6 +91,29 @@ test('what a process takes of the host', { skip: process.platform !== 'linux' &&
   assert.ok(Math.abs(all - process.memoryUsage().rss) < 64 << 20, `${all} bytes`);
 });
 
+const native = process.platform === 'linux' && process.arch === 'x64' && hasCompiler();
+test('numbers are drawn as the programs in the guest draw them, and shown as they show them', {
+  skip: !native && 'needs gcc',
+}, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'bench-numbers-'));
+  try {
+    const source = join(folder, 'draw.c');
+    writeFileSync(
+      source,
+      `#include "${join(root, 'guests/bench/runtime.h')}"
+static uint32_t run(int argc, char **argv) { uint32_t sum = 0; for (int i = 0; i < 1000; i++) sum += random32(); return sum; }`,
+    );
+    const draw: Workload = { name: 'draw', title: 'draws numbers', group: 'devices', source };
+    makeWorkloads([draw], folder, 'amd64');
+    let sum = 0;
+    const numbers = randomNumbers();
+    for (let i = 0; i < 1000; i++) sum += numbers.next().value;
+    assert.equal(runNatively(draw, folder)?.output, `${hexadecimal(sum)}\n`);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 test('the sample text is always the same', () => {
   const text = sampleText();
   assert.ok(text.length > 4 << 20 && text.endsWith('\n'));
@@ -96,16 +121,20 @@ test('the sample text is always the same', () => {
   assert.match(text.slice(0, 200), /^\d+( [a-z]+)+\n/);
 });
 
-const native = process.platform === 'linux' && process.arch === 'x64' && hasCompiler();
 test('every workload has a title; programs compile and say the same twice', { skip: !native && 'needs gcc' }, () => {
   const workloads = findWorkloads();
   for (const { name, title } of workloads) assert.ok(title.length > 10, name);
   assert.equal(new Set(workloads.map(({ name }) => name)).size, workloads.length);
   const programs = workloads.filter(({ group }) => group === 'programs');
   assert.ok(programs.length >= 10);
+  const devices = workloads.filter(({ group }) => group === 'devices');
+  assert.deepEqual(
+    devices.map(({ name }) => name),
+    ['disk', 'network'],
+  );
   const folder = mkdtempSync(join(tmpdir(), 'bench-'));
   try {
-    makeWorkloads(programs, folder, 'amd64');
+    makeWorkloads([...programs, ...devices], folder, 'amd64');
     const small = programs.filter(({ name }) => ['simd-float', 'n-body'].includes(name));
     for (const program of small) {
       const { output } = runNatively(program, folder)!;
