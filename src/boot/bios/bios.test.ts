@@ -187,6 +187,93 @@ test('INT 10h prints on the console', async () => {
   assert.equal(answers.at(-1)!.eax, 0x4f00, 'no VESA');
 });
 
+const at = (row: number, column: number) => ({ vector: 0x10, eax: 0x0200, ebx: 0, edx: (row << 8) | column });
+const look = { vector: 0x10, eax: 0x0800, ebx: 0 };
+const print = (code: number, attribute: number, count = 1) => ({
+  ...{ vector: 0x10, eax: 0x0900 + code, ebx: attribute, ecx: count },
+});
+const scroll = (lines: number, window: readonly [number, number, number, number], down = false) => ({
+  ...{ vector: 0x10, eax: (down ? 0x0700 : 0x0600) + lines, ebx: 0x1f00 },
+  ...{ ecx: (window[0] << 8) | window[1], edx: (window[2] << 8) | window[3] },
+});
+/** What AH=08h answers, of calls among which there are others. */
+const seen = async (calls: readonly Call[]) => {
+  const { answers } = await callBios(calls);
+  return answers.filter((_, index) => calls[index] === look).map(({ eax }) => eax.toString(16).padStart(4, '0'));
+};
+
+test('INT 10h, AH=08h reads what has been printed, with its attribute', async () => {
+  const letters = [...'ab'].map(letter => ({ vector: 0x10, eax: 0x0e00 + letter.charCodeAt(0), ebx: 7 }));
+  const calls = [
+    look,
+    ...letters,
+    look,
+    at(0, 0),
+    look,
+    at(0, 1),
+    look,
+    at(5, 78),
+    print(0x2a, 0x4e, 3),
+    look,
+    at(6, 0),
+  ];
+  assert.deepEqual(await seen([...calls, look, at(6, 1), look]), [
+    '0720',
+    '0720',
+    '0761',
+    '0762',
+    '4e2a',
+    '4e2a',
+    '0720',
+  ]);
+});
+
+test('INT 10h, AH=06h and 07h move what a window has', async () => {
+  const marks = [
+    at(1, 10),
+    print(0x31, 7),
+    at(2, 10),
+    print(0x32, 7),
+    at(3, 10),
+    print(0x33, 7),
+    at(2, 9),
+    print(0x34, 7),
+  ];
+  const column = [at(1, 10), look, at(2, 10), look, at(3, 10), look, at(2, 9), look];
+  assert.deepEqual(await seen([...marks, scroll(1, [1, 10, 3, 12]), ...column]), ['0732', '0733', '1f20', '0734']);
+  assert.deepEqual(await seen([...marks, scroll(2, [1, 10, 3, 12], true), ...column]), [
+    '1f20',
+    '1f20',
+    '0731',
+    '0734',
+  ]);
+  assert.deepEqual(await seen([...marks, scroll(1, [0, 0, 24, 79]), ...column]), ['0732', '0733', '0720', '0720']);
+  assert.deepEqual(await seen([...marks, scroll(0, [2, 0, 2, 79]), ...column]), ['0731', '1f20', '0733', '1f20']);
+  assert.deepEqual(await seen([...marks, { vector: 0x10, eax: 3 }, ...column]), ['0720', '0720', '0720', '0720']);
+  const newline = { vector: 0x10, eax: 0x0e0a, ebx: 7 };
+  assert.deepEqual(await seen([...marks, at(24, 0), newline, ...column]), ['0732', '0733', '0720', '0720']);
+});
+
+test('a window that is narrower than the terminal is printed anew', async () => {
+  const { shown, memory } = await callBios([at(1, 10), print(0x31, 7), scroll(1, [0, 10, 1, 11])]);
+  assert.equal(memory.read16(0xb8000 + 20), 0x0731);
+  assert.equal(shown, '\x1b[2;11H1\x1b[1;11H1 \x1b[2;11H\x1b[0;1;37;44m  ');
+});
+
+test('INT 15h, AH=24h: address line 20 is on, and stays so', async () => {
+  const { answers } = await callBios([0x2400, 0x2401, 0x2402, 0x2403].map(eax => ({ vector: 0x15, eax })));
+  assert.deepEqual(
+    answers.map(({ eax, carry }) => [eax >> 8, carry]),
+    [
+      [0x86, true],
+      [0, false],
+      [0, false],
+      [0, false],
+    ],
+  );
+  assert.equal(answers[2].eax & 0xff, 1);
+});
+
 test('INT 16h looks at keys and takes them', async () => {
   const [look, take, next, none, shifts] = (
     await callBios(

@@ -1,7 +1,7 @@
 /**
  * INT 10h: a display of 80x25 characters that is the machine's console, a terminal. What is printed where the last character
- * was goes out as it is; what is printed elsewhere, or in colour, has a control sequence (ECMA-48) before it. There is no
- * screen memory, so nothing can be read back from the screen.
+ * was goes out as it is; what is printed elsewhere, or in colour, has a control sequence (ECMA-48) before it. The display's memory
+ * (text-memory.ts) has it, too.
  */
 import type { Console } from '../../host/console.ts';
 import type { GuestMemory } from '../../memory/memory.ts';
@@ -9,14 +9,11 @@ import type { States } from '../../state/state.ts';
 import type { Functions } from './bios.ts';
 import type { BiosCall } from './call.ts';
 import { glyph } from './code-page-437.ts';
-import { BDA, COLUMNS, ROWS, VIDEO_MODE } from './image.ts';
+import { BDA, COLUMNS, NORMAL, ROWS, VIDEO_MODE } from './image.ts';
+import { TextMemory, type Window } from './text-memory.ts';
 
 /** As a text mode's cursor is: scan lines 6 and 7. */
 const CURSOR_SHAPE = 0x0607;
-/** Light grey on black. */
-const NORMAL = 0x07;
-/** What AH=08h finds wherever it looks. */
-const BLANK = (NORMAL << 8) | 0x20;
 /** AH=00h: AL bit 7 leaves the screen as it is. */
 const KEEP_SCREEN = 0x80;
 /** AH=13h, AL: the cursor moves along; each character is followed by its attribute. */
@@ -47,7 +44,7 @@ export function createDisplay(console: Console, memory: GuestMemory, states: Sta
     },
     6: call => scroll(screen, call, -1),
     7: call => scroll(screen, call, 1),
-    8: call => void (call.ax = BLANK),
+    8: call => void (call.ax = screen.cell),
     9: call => screen.repeat(call.al, call.bl, call.cx),
     10: call => screen.repeat(call.al, NORMAL, call.cx),
     14: call => screen.type(call.al),
@@ -66,8 +63,9 @@ function scroll(screen: Screen, call: BiosCall, direction: 1 | -1): void {
   const [bottom, right] = [Math.min(call.dh, ROWS - 1), Math.min(call.dl, COLUMNS - 1)];
   if (top > bottom || left > right) return;
   const lines = call.al;
-  if (lines === 0 || lines > bottom - top) screen.clearWindow({ top, left, bottom, right }, call.bh);
-  else if (left === 0 && right === COLUMNS - 1) screen.scrollRows(top, bottom, lines * direction, call.bh);
+  const window = { top, left, bottom, right };
+  if (lines === 0 || lines > bottom - top) screen.clearWindow(window, call.bh);
+  else screen.scrollWindow(window, lines * direction, call.bh);
 }
 
 function printString(screen: Screen, call: BiosCall): void {
@@ -80,15 +78,25 @@ function printString(screen: Screen, call: BiosCall): void {
   screen.flush();
 }
 
+const WHOLE: Window = { top: 0, left: 0, bottom: ROWS - 1, right: COLUMNS - 1 };
+const isWhole = ({ top, left, bottom, right }: Window): boolean =>
+  top === 0 && left === 0 && bottom === ROWS - 1 && right === COLUMNS - 1;
+/** Row and column of each place, row by row. */
+function* placesOf({ top, left, bottom, right }: Window): Generator<[row: number, column: number]> {
+  for (let row = top; row <= bottom; row++) for (let column = left; column <= right; column++) yield [row, column];
+}
+
 class Screen {
   readonly #console: Console;
   readonly #memory: GuestMemory;
+  readonly #text: TextMemory;
   readonly #terminal: ReturnType<typeof initial>;
   #pending = '';
 
   constructor(console: Console, memory: GuestMemory, states: States) {
     this.#console = console;
     this.#memory = memory;
+    this.#text = new TextMemory(memory);
     this.#terminal = states.state('display', 1, initial);
   }
 
@@ -98,6 +106,10 @@ class Screen {
   get column(): number {
     return Math.min(this.#memory.read8(BDA.cursor), COLUMNS - 1);
   }
+  /** The character at the cursor, and its attribute in the upper byte. */
+  get cell(): number {
+    return this.#text.get(this.row, this.column);
+  }
   move(row: number, column: number): void {
     this.#memory.write8(BDA.cursor, column);
     this.#memory.write8(BDA.cursor + 1, row);
@@ -106,7 +118,9 @@ class Screen {
   /** A mode has been set. The terminal is cleared when something is printed: systems set the mode and then never print. */
   reset(clear: boolean): void {
     this.move(0, 0);
-    if (clear) this.#terminal.clear = true;
+    if (!clear) return;
+    this.#terminal.clear = true;
+    this.#text.clear(WHOLE, NORMAL);
   }
 
   flush(): void {
@@ -162,22 +176,28 @@ class Screen {
     this.flush();
   }
 
-  clearWindow(window: { top: number; left: number; bottom: number; right: number }, attribute: number): void {
-    const { top, left, bottom, right } = window;
-    if (top === 0 && left === 0 && bottom === ROWS - 1 && right === COLUMNS - 1) {
+  clearWindow(window: Window, attribute: number): void {
+    if (isWhole(window)) {
+      this.#text.clear(window, attribute);
       this.#colour(attribute);
       this.#put('\x1b[2J');
-    } else
-      for (let row = top; row <= bottom; row++)
-        for (let column = left; column <= right; column++) this.#draw(row, column, 0x20, attribute);
+    } else for (const [row, column] of placesOf(window)) this.#draw(row, column, 0x20, attribute);
     this.flush();
   }
 
   /** @param lines down, or up if it is negative */
-  scrollRows(top: number, bottom: number, lines: number, attribute: number): void {
-    this.#colour(attribute);
-    this.#put(`\x1b[${top + 1};${bottom + 1}r\x1b[${Math.abs(lines)}${lines < 0 ? 'S' : 'T'}\x1b[r`);
-    this.#terminal.column = UNKNOWN;
+  scrollWindow(window: Window, lines: number, attribute: number): void {
+    const { top, left, bottom, right } = window;
+    this.#text.scroll(window, lines, attribute);
+    if (left === 0 && right === COLUMNS - 1) {
+      this.#colour(attribute);
+      this.#put(`\x1b[${top + 1};${bottom + 1}r\x1b[${Math.abs(lines)}${lines < 0 ? 'S' : 'T'}\x1b[r`);
+      this.#terminal.column = UNKNOWN;
+    } else
+      for (const [row, column] of placesOf(window)) {
+        const cell = this.#text.get(row, column);
+        this.#draw(row, column, cell & 0xff, cell >> 8);
+      }
     this.flush();
   }
 
@@ -191,12 +211,14 @@ class Screen {
 
   #newline(row: number, column: number): void {
     this.#put('\n');
+    if (row === ROWS - 1) this.#text.scroll(WHOLE, -1, NORMAL);
     const next = Math.min(row + 1, ROWS - 1);
     this.#terminal.row = next;
     this.move(next, column);
   }
 
   #draw(row: number, column: number, code: number, attribute: number): void {
+    this.#text.set(row, column, code, attribute);
     this.#put('');
     this.#goTo(row, column);
     this.#colour(attribute);

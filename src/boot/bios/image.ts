@@ -69,6 +69,11 @@ const COM1 = 0x3f8;
 export const VIDEO_MODE = 3;
 export const COLUMNS = 80;
 export const ROWS = 25;
+/** Light grey on black. */
+export const NORMAL = 0x07;
+/** The memory of such a display: a character and its attribute for each place. */
+export const TEXT_MEMORY = 0xb8000;
+const BLANK = (NORMAL << 8) | 0x20;
 const CHARACTER_HEIGHT = 16;
 
 /** A machine too small to have the areas goes without. */
@@ -95,6 +100,7 @@ export function writeBiosImage(memory: GuestMemory, drives: readonly Drive[] = [
   memory.write16(BDA.baseMemory, EBDA >> 10);
   memory.write8(BDA.videoMode, VIDEO_MODE);
   memory.write16(BDA.columns, COLUMNS);
+  for (let place = 0; place < ROWS * COLUMNS; place++) memory.write16(TEXT_MEMORY + 2 * place, BLANK);
   memory.write8(BDA.lastRow, ROWS - 1);
   memory.write8(BDA.characterHeight, CHARACTER_HEIGHT);
   memory.write8(EBDA, 1); // Its own size in KiB.
