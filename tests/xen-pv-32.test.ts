@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { createMachine } from '../src/machine/machine.ts';
 
 const sources = fileURLToPath(new URL('../../guests/xen-pv-32/', import.meta.url));
-const FILES = ['start.S', 'main.c', 'checks.c', 'memory.c', 'fuzz.c'];
+const FILES = ['start.S', 'main.c', 'checks.c', 'gates.c', 'memory.c', 'fuzz.c'];
 const ROUNDS = 30_000;
 const SEEDS = Number(process.env.PV_FUZZ_SEEDS ?? 1);
 const FLAGS =

@@ -191,6 +191,7 @@ void check_segments(void) {
   expect("a 64-bit segment", hypercall(HYPERVISOR_update_descriptor, machine + 9 * 8, 0, 0x0000ffff, 0x00afba00, 0),
          -EINVAL);
   expect("a gate", hypercall(HYPERVISOR_update_descriptor, machine + 9 * 8, 0, 0xe0080000, 0x00008e00, 0), -EINVAL);
+  check_gates(gdt, machine);
   guarded(load_ds, 0);
   expect("no GDT", hypercall(HYPERVISOR_set_gdt, 0, 0, 0, 0, 0), 0);
 }

@@ -60,6 +60,7 @@ typedef unsigned long long u64;
 #define TRAP_DB 1
 #define TRAP_BP 3
 #define TRAP_UD 6
+#define TRAP_NP 11
 #define TRAP_GP 13
 #define TRAP_PF 14
 
@@ -114,5 +115,6 @@ void check_traps(void);
 void check_memory(struct start_info *start);
 void check_user(void);
 void check_segments(void);
+void check_gates(u64 *gdt, u32 machine);
 void check_events(struct shared_info *shared);
 void fuzz(struct start_info *start, u32 seed, u32 rounds);

@@ -248,7 +248,43 @@ stepped_privileged:
         mov     traps, %eax
         ret
 
+/* Where call gates lead: keeps what it finds and leaves for the last `guarded` with 100h, or goes back. */
+        .globl gate_entry, gate_return, after_gate_call, after_gate_memory
+        .globl do_gate_call, do_gate_jump, do_gate_memory
+gate_entry:
+        mov     $0xe021, %eax
+        mov     %eax, %ds
+        mov     %eax, %es
+        mov     %esp, gate_stack
+        mov     %cs, %eax
+        mov     %eax, gate_cs
+        mov     %ss, %eax
+        mov     %eax, gate_ss
+        cld
+        mov     %esp, %esi
+        mov     $gate_words, %edi
+        mov     $6, %ecx
+        rep movsl
+        mov     recover_stack, %esp
+        mov     $0x100, %eax
+        jmp     back
+gate_return:
+        lret
+do_gate_call:
+        lcall   $10 * 8 + 1, $0
+after_gate_call:
+        ret
+do_gate_jump:
+        ljmp    $10 * 8 + 1, $0
+do_gate_memory:
+        mov     $gate_pointer, %ecx
+        mov     $2, %edx
+        lcall   *-16(%ecx, %edx, 8)
+after_gate_memory:
+        ret
+
 /* User code, in a page of its own: it is mapped for ring 3. */
+        .globl user_gate, after_user_gate, user_gate_jump
         .globl user_page, user_system_call, after_system_call, user_reads, user_load, user_hypercall
         .balign 4096
 user_page:
@@ -265,6 +301,14 @@ user_load:
         hlt
 user_hypercall:
         int     $0x82
+user_gate:
+        push    $0x1111
+        push    $0x2222
+        lcall   $10 * 8 + 3, $0
+after_user_gate:
+        hlt
+user_gate_jump:
+        ljmp    $10 * 8 + 3, $0
         .balign 4096
 
         .bss
@@ -280,7 +324,7 @@ user_stack_top:
         .skip   8192
 trap_stack_top:
         .globl recover_stack, frame, frame_stack, frame_ss, traps, resume, resume_skip, resume_flags, resume_clear
-        .globl entry_state
+        .globl entry_state, gate_cs, gate_ss, gate_stack, gate_words
         .balign 8
 recover_stack:
         .skip   4
@@ -299,6 +343,14 @@ resume_clear:
         .skip   4
 entry_state:
         .skip   20
+gate_cs:
+        .skip   4
+gate_ss:
+        .skip   4
+gate_stack:
+        .skip   4
+gate_words:
+        .skip   24
 step_source:
         .skip   64
 step_target:
@@ -308,5 +360,7 @@ step_target:
         .balign 4
 held_stack:
         .long   0xe021
+gate_pointer:
+        .long   0, 10 * 8 + 1
 
         .section .note.GNU-stack, "", @progbits

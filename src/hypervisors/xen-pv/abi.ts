@@ -54,6 +54,8 @@ export interface PvAbi {
   readonly mmuextSize: number;
   /** The vector of the INT that makes a hypercall; undefined: SYSCALL does. */
   readonly hypercallVector: number | undefined;
+  /** Call gates of the guest are passed in the processor's place (call-gates.ts). */
+  readonly passesGates: boolean;
   /** The guest has the MSRs of segment bases. */
   readonly segmentBases: boolean;
 

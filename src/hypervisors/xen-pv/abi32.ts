@@ -62,6 +62,7 @@ export const abi32: PvAbi = {
   xenSlots: { type: PGT_pae_xen_l2, first: FIRST_XEN_SLOT, last: LAST_XEN_SLOT },
   mmuextSize: 12,
   hypercallVector: HYPERCALL_VECTOR,
+  passesGates: true,
   segmentBases: false,
 
   isGuestAddress: linear => linear < BigInt(XEN_AREA_START),

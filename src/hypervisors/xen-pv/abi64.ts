@@ -49,6 +49,7 @@ export const abi64: PvAbi = {
   xenSlots: { type: PGT_l4_page_table, first: FIRST_XEN_SLOT, last: LAST_XEN_SLOT },
   mmuextSize: 24,
   hypercallVector: undefined,
+  passesGates: false,
   segmentBases: true,
 
   isGuestAddress: linear => linear < LOWER_HALF_END || (linear >= XEN_AREA_END && linear <= 0xffffffffffffffffn),

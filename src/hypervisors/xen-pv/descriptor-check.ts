@@ -9,7 +9,7 @@ import {
   DESCRIPTOR_S,
   TYPE_CALL_GATE,
 } from '../../x86/descriptors.ts';
-import { SELECTOR_TI } from '../../x86/segments.ts';
+import { SELECTOR_RPL, SELECTOR_TI } from '../../x86/segments.ts';
 import { EINVAL } from '../xen/constants.ts';
 import type { PvAbi } from './abi.ts';
 
@@ -40,8 +40,9 @@ export function checkedDescriptor(
   // Type 0 faults when used: it is what the second half of a 16-byte gate looks like.
   if ((high & TYPE) === 0) return checked;
   if ((high & TYPE) >>> TYPE_SHIFT !== TYPE_CALL_GATE || !isGateTarget(low >>> 16, abi)) return undefined;
-  // With DPL 0 every use of the gate is a #GP that names it.
+  // With DPL 0 every use of the gate is a #GP that names it (call-gates.ts). The guest's DPL is kept where a gate needs no bits.
   checked.high = (high & ~DESCRIPTOR_DPL) >>> 0;
+  checked.low = ((low & ~(SELECTOR_RPL << 16)) | (lifted << 16)) >>> 0;
   return checked;
 }
 

@@ -134,7 +134,7 @@ export function isLdtAddress(pv: PvDomain, v: PvVcpu, address: bigint): boolean 
 }
 
 /** The two halves of the descriptor that `selector` names; undefined if its table has none there. */
-function descriptorOf(pv: PvDomain, v: PvVcpu, selector: number): { low: number; high: number } | undefined {
+export function descriptorOf(pv: PvDomain, v: PvVcpu, selector: number): { low: number; high: number } | undefined {
   const index = selector >>> 3;
   const local = (selector & SELECTOR_TI) !== 0;
   if (local ? index >= v.state.ldtEntries : index >= v.state.gdtEntries && index < FIRST_RESERVED_GDT_ENTRY)
@@ -165,7 +165,7 @@ export function loadSegment(
   }
   const descriptor = descriptorOf(pv, v, selector);
   if (!descriptor) return undefined;
-  const { low, high } = descriptor;
+  const { high } = descriptor;
   if ((high & PRESENT_SEGMENT) !== PRESENT_SEGMENT) return undefined;
   const dpl = (high & DESCRIPTOR_DPL) >>> DESCRIPTOR_DPL_SHIFT;
   const code = (high & DESCRIPTOR_CODE) !== 0;
@@ -180,6 +180,11 @@ export function loadSegment(
     const least = Math.max(ring, selector & SELECTOR_RPL);
     if (!(code && high & DESCRIPTOR_CONFORMING) && dpl < least) return undefined;
   }
+  return hiddenPart(selector, descriptor);
+}
+
+/** A selector with what its descriptor says, unchecked. */
+export function hiddenPart(selector: number, { low, high }: { low: number; high: number }): Segment {
   const raw = (high & 0xf0000) | (low & 0xffff);
   return {
     selector,

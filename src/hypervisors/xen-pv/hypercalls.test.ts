@@ -124,7 +124,8 @@ test('descriptor tables are checked, lifted to CPL 3, and locked', async () => {
     assert.equal(g.call(2, g.words(FREE + 1), 512), -EINVAL, `${name} in a table`);
   }
   assert.deepEqual(g.v.state.gdtFrames, [FREE], 'the old table is still there');
-  assert.equal(g.call(10, FREE * 4096 + 48, 0x00008c00e0330000n), 0, 'a call gate to a selector of its own');
+  assert.equal(g.call(10, FREE * 4096 + 48, 0x0000ec00e0330000n), 0, 'a call gate');
+  assert.equal(g.entry(FREE, 6), 0x00008c00e0330000n, 'its DPL stands in the selector');
   assert.equal(g.call(10, FREE * 4096 + 48, 0x00008c00e0080000n), -EINVAL, "a call gate to Xen's");
   assert.equal(g.call(10, FREE * 4096 + 4, 0n), -EINVAL);
   assert.equal(g.call(10, 2n ** 60n, 0n), -EINVAL);

@@ -5,6 +5,7 @@ import type { HypervisorContext } from '../../paravirt/operations.ts';
 import * as vectors from '../../x86/vectors.ts';
 import type { DomainSlot } from '../xen/domain-slot.ts';
 import { RFLAGS_RF } from './bounce.ts';
+import { passGate } from './call-gates.ts';
 import { emulatePrivileged, instructionBytes, isForcedEmulation } from './emulate.ts';
 import type { PvDomain } from './pv-domain.ts';
 import { deliverable, deliverPending, exceptionToGuest, softwareInterruptToGuest, stepOver } from './traps.ts';
@@ -22,6 +23,15 @@ export function createIrq(_context: HypervisorContext, slot: DomainSlot<PvDomain
         // RF is for an instruction that is tried again.
         cpu.set('flags', cpu.get('flags') & ~RFLAGS_RF);
         stepOver(pv, v);
+        return true;
+      }
+      if (vector === vectors.GP && code && !(code & vectors.ERROR_IDT) && pv.abi.passesGates) {
+        const refusal = passGate(pv, v, code);
+        if (refusal) exceptionToGuest(pv, v, refusal);
+        else {
+          cpu.set('flags', cpu.get('flags') & ~RFLAGS_RF);
+          stepOver(pv, v);
+        }
         return true;
       }
       if (vector === vectors.UD && isForcedEmulation(instructionBytes(pv, v))) {
