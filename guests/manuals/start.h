@@ -350,19 +350,7 @@ compare:
         popfx
         ret 3 * N
 fail_text: .asciz "FAIL "
-print_space:
-        mov dx, 0x3f8
-        out dx, al
-        mov al, ' '
-        out dx, al
-        ret
-print:  mov dx, 0x3f8
-1:      lodsb
-        test al, al
-        jz 2f
-        out dx, al
-        jmp 1b
-2:      ret
+#include "../serial.h"
 print_hex:
         mov xsi, xax
         mov dx, 0x3f8

@@ -105,6 +105,7 @@
 #define AT(label) (BASE+label-start)
 
         .intel_syntax noprefix
+#include "../stubs32.h"
         .code32
 /* One descriptor: base, limit, type and S and DPL and P, and the flags above the limit. */
         .macro segment selector, base, limit, access, flags=0
@@ -295,21 +296,7 @@ make_task:
         ret
 
 /* Exceptions, in whatever task. They have an error code on the stack, or 0. */
-        .p2align 4
-stubs:  .set number, 0
-        .rept 32
-        .if (number == 8) || (number >= 10 && number <= 14) || number == 17
-        nop
-        nop
-        .else
-        push 0
-        .endif
-        push number
-        .byte 0xe9
-        .long noted - . - 4
-        .set number, number + 1
-        .p2align 4
-        .endr
+        exception_stubs 32
         .p2align 4
 noted:  mov eax, DATA_0
         mov ds, eax

@@ -50,6 +50,7 @@
 #define IP(label) (0x10+label-start)
 
         .intel_syntax noprefix
+#include "../stubs32.h"
         .code32
         .macro check condition
         j\condition wrong
@@ -257,21 +258,7 @@ compare:
         cmp dword ptr [SEEN_CODE], 0
 1:      ret
 
-        .p2align 4
-stubs:  .set number, 0
-        .rept 48
-        .if (number == 8) || (number >= 10 && number <= 14) || number == 17
-        nop
-        nop
-        .else
-        push 0
-        .endif
-        push number
-        .byte 0xe9
-        .long noted - . - 4
-        .set number, number + 1
-        .p2align 4
-        .endr
+        exception_stubs 48
 noted:  mov eax, DATA_0
         mov ds, eax
         mov es, eax

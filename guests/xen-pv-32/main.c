@@ -3,7 +3,6 @@
  * segments and events. It says on the console what is not as Xen has it, and powers itself off. With `rounds=N seed=N` on
  * its command line it makes N random hypercalls instead.
  */
-#include <stdarg.h>
 #include "guest.h"
 
 static char line[256];
@@ -17,29 +16,7 @@ static void put(char c) {
   used = 0;
 }
 
-static void put_number(u32 value, u32 base) {
-  if (value >= base) put_number(value / base, base);
-  put("0123456789abcdef"[value % base]);
-}
-
-/* %s, %d (u32) and %x (u32) */
-void print(const char *format, ...) {
-  va_list list;
-  va_start(list, format);
-  for (; *format; format++) {
-    if (*format != '%') {
-      put(*format);
-      continue;
-    }
-    format++;
-    if (*format == 's') {
-      for (const char *text = va_arg(list, const char *); *text; text++) put(*text);
-    } else {
-      put_number(va_arg(list, u32), *format == 'x' ? 16 : 10);
-    }
-  }
-  va_end(list);
-}
+#include "../print.h"
 
 void expect(const char *what, u32 got, u32 wanted) {
   checks++;
@@ -75,19 +52,6 @@ static void install_traps(void) {
   }
   table[256].address = 0;
   expect("set_trap_table", hypercall(HYPERVISOR_set_trap_table, table, 0, 0, 0, 0), 0);
-}
-
-/* The value of NAME= on the command line, or `otherwise`. */
-static u32 option(struct start_info *start, const char *name, u32 otherwise) {
-  for (const char *text = start->cmd_line; *text; text++) {
-    const char *a = text, *b = name;
-    while (*b && *a == *b) a++, b++;
-    if (*b || *a != '=') continue;
-    u32 value = 0;
-    for (a++; *a >= '0' && *a <= '9'; a++) value = value * 10 + *a - '0';
-    return value;
-  }
-  return otherwise;
 }
 
 static void check_start(struct start_info *start) {
@@ -128,9 +92,9 @@ void main(void) {
   struct start_info *start = (struct start_info *)entry_state.esi;
   install_traps();
   print("xen-pv-32: %s, %d pages\n", start->magic, start->nr_pages);
-  u32 rounds = option(start, "rounds", 0);
+  u32 rounds = option_in(start->cmd_line, "rounds", 0);
   if (rounds) {
-    fuzz(start, option(start, "seed", 1), rounds);
+    fuzz(start, option_in(start->cmd_line, "seed", 1), rounds);
     print("done\n");
     finish(0);
   }

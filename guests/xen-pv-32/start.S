@@ -1,25 +1,9 @@
 /*
  * The entry of the guest, its way out (hypercalls) and its way back (traps). The kernel runs in ring 1, its user code in
- * ring 3. Notes: xen/include/public/elfnote.h.
+ * ring 3.
  */
-        .macro note type, format, value:vararg
-        .pushsection .note.xen, "a", @note
-        .balign 4
-        .long 4, 2f - 1f, \type
-        .asciz "Xen"
-1:      \format \value
-2:      .balign 4
-        .popsection
-        .endm
-
-        note 1, .long, _start                   /* ENTRY */
-        note 2, .long, hypercall_page
-        note 3, .long, 0xc0000000               /* VIRT_BASE */
-        note 4, .long, 0                        /* PADDR_OFFSET */
-        note 5, .asciz, "xen-3.0"               /* XEN_VERSION */
-        note 6, .asciz, "xen-pv-32"             /* GUEST_OS */
-        note 8, .asciz, "generic"               /* LOADER */
-        note 9, .asciz, "yes"                   /* PAE_MODE */
+#include "../xen-notes.h"
+        xen_notes .long, 0xc0000000, xen-pv-32
 
         .text
         .globl _start

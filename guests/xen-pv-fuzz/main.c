@@ -3,7 +3,6 @@
  * get away with; with `rounds=N seed=N` it makes N random hypercalls; with `lethal=N` it does one of the things that end
  * a guest. It says on the console what came of it, and powers itself off.
  */
-#include <stdarg.h>
 #include "guest.h"
 
 struct start_info *start;
@@ -18,33 +17,7 @@ static void put(char c) {
   used = 0;
 }
 
-static void put_number(u64 value, u32 base) {
-  if (value >= base) put_number(value / base, base);
-  put("0123456789abcdef"[value % base]);
-}
-
-/* %s, %d (long) and %x (u64) */
-void print(const char *format, ...) {
-  va_list list;
-  va_start(list, format);
-  for (; *format; format++) {
-    if (*format != '%') {
-      put(*format);
-      continue;
-    }
-    format++;
-    if (*format == 's') {
-      for (const char *text = va_arg(list, const char *); *text; text++) put(*text);
-    } else if (*format == 'x') {
-      put_number(va_arg(list, u64), 16);
-    } else {
-      long value = va_arg(list, long);
-      if (value < 0) put('-');
-      put_number(value < 0 ? -(u64)value : (u64)value, 10);
-    }
-  }
-  va_end(list);
-}
+#include "../print.h"
 
 void finish(u32 reason) {
   hypercall(HYPERVISOR_sched_op, 2ul, &reason, 0, 0, 0);
@@ -57,19 +30,7 @@ void unexpected(u64 vector) {
   finish(3);
 }
 
-/* The value of NAME= on the command line, or `otherwise`. */
-static u64 option(const char *name, u64 otherwise) {
-  for (const char *text = start->cmd_line; *text; text++) {
-    const char *a = text, *b = name;
-    while (*b && *a == *b) a++, b++;
-    if (*b) continue;
-    if (*a != '=') return 1;
-    u64 value = 0;
-    for (a++; *a >= '0' && *a <= '9'; a++) value = value * 10 + *a - '0';
-    return value;
-  }
-  return otherwise;
-}
+static u64 option(const char *name, u64 otherwise) { return option_in(start->cmd_line, name, otherwise); }
 
 static u64 first_free;
 

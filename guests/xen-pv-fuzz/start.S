@@ -1,25 +1,9 @@
 /*
  * The entry of the guest, its way out (hypercalls) and its way back (traps). Everything runs at CPL 3: what Xen calls guest
- * kernel mode. Notes: xen/include/public/elfnote.h.
+ * kernel mode.
  */
-        .macro note type, format, value:vararg
-        .pushsection .note.xen, "a", @note
-        .balign 4
-        .long 4, 2f - 1f, \type
-        .asciz "Xen"
-1:      \format \value
-2:      .balign 4
-        .popsection
-        .endm
-
-        note 1, .quad, _start                   /* ENTRY */
-        note 2, .quad, hypercall_page
-        note 3, .quad, 0xffffffff80000000       /* VIRT_BASE */
-        note 4, .quad, 0                        /* PADDR_OFFSET */
-        note 5, .asciz, "xen-3.0"               /* XEN_VERSION */
-        note 6, .asciz, "xen-pv-fuzz"           /* GUEST_OS */
-        note 8, .asciz, "generic"               /* LOADER */
-        note 9, .asciz, "yes"                   /* PAE_MODE */
+#include "../xen-notes.h"
+        xen_notes .quad, 0xffffffff80000000, xen-pv-fuzz
 
         .text
         .globl _start
