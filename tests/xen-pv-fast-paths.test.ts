@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseKernel } from '../src/boot/image.ts';
-import { FakeProcessor, fakeContext } from '../src/conformance/fake-processor.ts';
+import { FakeProcessor, fakeContext, noFirmware } from '../src/conformance/fake-processor.ts';
 import { createRandom } from '../src/conformance/random.ts';
 import { tinyKernel } from '../src/conformance/tiny-elf.ts';
 import { ManualClock } from '../src/devices/manual-clock.ts';
@@ -73,6 +73,7 @@ class Guest {
     const request = {
       image: await kernel,
       initrd: undefined,
+      natively: noFirmware,
       commandLine: '',
       memory: engine.memory,
       log: createLog(),

@@ -19,6 +19,10 @@ const E820_LIMIT = 128;
 const HEADER_END = 0x290;
 /** "A loader without an assigned number." */
 export const LOADER_UNDEFINED = 0xff;
+/** struct setup_data: the next node's address (there is none), the type, the length of what follows. */
+const SETUP_DATA_TYPE = 8;
+const SETUP_DATA_LENGTH = 12;
+const SETUP_DATA = 16;
 /** What is claimed for a vmlinux, which has no header: 2.15. */
 const PROTOCOL = 0x20f;
 
@@ -51,6 +55,7 @@ export function writeBootParams(
     memory.write32(base + EXT_RAMDISK_IMAGE, Math.floor(initrd / 2 ** 32));
     memory.write32(base + EXT_RAMDISK_SIZE, Math.floor(ramdisk.length / 2 ** 32));
   }
+  if (options.setupData) memory.write64(base + SETUP.setup_data, BigInt(writeSetupData(memory, options.setupData)));
   memory.write8(base + E820_ENTRIES, memoryMap.length);
   memoryMap.forEach(({ address, size, type }, index) => {
     const at = base + E820_TABLE + index * E820_ENTRY_SIZE;
@@ -59,4 +64,15 @@ export function writeBootParams(
     memory.write32(at + 16, type);
   });
   return base;
+}
+
+/** Puts the node where a PVH kernel would have its data. @returns its address */
+function writeSetupData(memory: GuestMemory, { type, data }: NonNullable<LoadOptions['setupData']>): number {
+  const at = LOW_MEMORY.startInfo;
+  if (SETUP_DATA + data.length > LOW_MEMORY.moduleList - at) throw new RangeError(`${data.length} bytes of setup data`);
+  memory.write64(at, 0n);
+  memory.write32(at + SETUP_DATA_TYPE, type);
+  memory.write32(at + SETUP_DATA_LENGTH, data.length);
+  memory.copyIn(at + SETUP_DATA, data);
+  return at;
 }

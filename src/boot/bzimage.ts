@@ -28,6 +28,7 @@ export const SETUP = {
   cmdline_size: 0x238,
   payload_offset: 0x248,
   payload_length: 0x24c,
+  setup_data: 0x250,
   pref_address: 0x258,
   init_size: 0x260,
 } as const;

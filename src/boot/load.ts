@@ -76,10 +76,10 @@ export function isRealMode(entry: BootEntry): boolean {
   return entry === 'real' || entry === 'disk';
 }
 
-/** The shortest way that the image has. */
-export function shortestWay(image: KernelImage): BootEntry {
+/** The shortest way that the image has. @param without ways that the machine does not have */
+export function shortestWay(image: KernelImage, without: readonly BootEntry[] = []): BootEntry {
   if (image.format === 'disk') return 'disk';
-  if (canBootPvh(image)) return 'pvh';
+  if (canBootPvh(image) && !without.includes('pvh')) return 'pvh';
   // Programs that borrow Linux's boot protocol (memdisk, iPXE, GRUB's lnxboot) count on their set-up code having run.
   if (image.setup && !image.mayBeLinux && !image.setup.entry64) return 'real';
   return image.multiboot ? 'multiboot' : 'linux';

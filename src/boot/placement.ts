@@ -47,6 +47,8 @@ export interface LoadOptions {
   /** Guest-physical address of the ACPI root pointer; 0 where there is no ACPI. */
   rsdp: number;
   memoryMap: readonly MemoryRange[];
+  /** For Linux's own entries: a node of the list to which boot_params points, struct setup_data. */
+  setupData?: { readonly type: number; readonly data: Uint8Array } | undefined;
 }
 
 /** A part of the kernel in memory: guest-physical addresses [start, end). */

@@ -3,6 +3,7 @@
  * hypervisor does to it (exceptions, interrupts, kills) is written down for the test to read. Page tables are a map
  * from virtual to physical page numbers; without one, addresses are physical.
  */
+import type { EntryState } from '../boot/entry.ts';
 import { ManualClock } from '../devices/manual-clock.ts';
 import { NO_BACK_ENDS } from '../host/back-ends.ts';
 import { createLog } from '../host/log.ts';
@@ -321,6 +322,9 @@ export function fakeProcessors(count: number, memory = 1 << 20): [FakeProcessor,
   return [first, ...others];
 }
 
+/** What a boot request's `natively` does where there is no board: nothing. */
+export const noFirmware = (): EntryState => ({ registers: {}, segments: {} });
+
 /** What a hypervisor's `make` gets, around `cpus`; `written` is its console's output, `type` its keyboard. */
 export interface FakeContext extends HypervisorContext {
   readonly written: number[];
@@ -342,6 +346,7 @@ export function fakeContext(cpu = new FakeProcessor(), ...others: readonly FakeP
     mmio: new Bus('mmio', cpu.log),
     ports: new Bus('port', cpu.log),
     edge: gsi => void cpu.events.push(`edge ${gsi}`),
+    unplug() {},
     console: { write: data => void written.push(...data), onInput: take => void takers.push(take) },
     kill: reason => cpu.kill(reason),
     request: (what, reason) => cpu.request(what, reason),

@@ -3,7 +3,7 @@ import { parseKernel } from '../boot/image.ts';
 import { guestHalves } from '../hypervisors/guest-halves.ts';
 import type { HypervisorModule, Paravirt } from '../paravirt/operations.ts';
 import type { RegisterName, SegmentName } from '../paravirt/processor.ts';
-import { type FakeContext, type FakeProcessor, fakeContext, fakeProcessors } from './fake-processor.ts';
+import { type FakeContext, type FakeProcessor, fakeContext, fakeProcessors, noFirmware } from './fake-processor.ts';
 import type { GuestHalf } from './guest-half.ts';
 import { tinyKernel } from './tiny-elf.ts';
 
@@ -44,7 +44,10 @@ export async function bootFixture(module: HypervisorModule, processors = 1): Pro
   const { load } = table.boot;
   if (typeof load !== 'function') return fixture;
   const { memory, log } = context;
-  const entry = load({ image: await kernel, initrd: undefined, commandLine: '', memory, log }, context);
+  const entry = load(
+    { image: await kernel, initrd: undefined, natively: noFirmware, commandLine: '', memory, log },
+    context,
+  );
   for (const [name, value] of Object.entries(entry.registers)) cpu.set(name as RegisterName, value);
   for (const [name, value] of Object.entries(entry.segments)) cpu.setSegment(name as SegmentName, value);
   return fixture;

@@ -9,8 +9,9 @@ import type { Console } from '../host/console.ts';
 import type { Log } from '../host/log.ts';
 import type { Bus, BusHandler } from '../memory/bus.ts';
 import type { GuestMemory } from '../memory/memory.ts';
+import type { PciCard } from '../paravirt/pci-card.ts';
 import type { States } from '../state/state.ts';
-import { ACPI_PM_SIZE, AcpiPm } from './acpi-pm.ts';
+import { ACPI_PM_SIZE, AcpiPm, PM_TIMER } from './acpi-pm.ts';
 import { ApicBus } from './apic-bus.ts';
 import type { TimeStampCounter } from './apic-timer.ts';
 import type { ByteRegisters } from './byte-ports.ts';
@@ -20,10 +21,11 @@ import { CoprocessorError } from './coprocessor-error.ts';
 import type { BoardDescription } from './description.ts';
 import type { Device, Slot } from './device.ts';
 import { HPET_SIZE, Hpet, type HpetWiring } from './hpet.ts';
+import { HypervisorCard } from './hypervisor-card.ts';
 import { I8042 } from './i8042.ts';
 import { IO_APIC_PINS, IoApic } from './io-apic.ts';
 import type { LocalApic } from './local-apic.ts';
-import { createLocalApics } from './local-apics.ts';
+import { createLocalApics, NO_INTERRUPTS } from './local-apics.ts';
 import { describePc } from './pc-description.ts';
 import * as at from './pc-layout.ts';
 import { PciBus, PciFunction } from './pci.ts';
@@ -56,6 +58,10 @@ export interface BoardOptions {
   diskBus?: string | undefined;
   /** The same for networks, of PCI_NETWORKS. */
   networkBus?: string | undefined;
+  /** Cards of the hypervisor's, behind the board's own. */
+  cards?: readonly PciCard[] | undefined;
+  /** A part of a PC: without 8259s, 8254, HPET, CMOS, keyboard controller, and of ACPI the timer alone. */
+  isPartition?: boolean;
   /** The width of physical addresses that CPUID reports. */
   physicalAddressBits?: number;
   kill(reason: string): void;
@@ -72,9 +78,11 @@ export interface Board {
   /** Has `device` reset with the rest. */
   add(device: Device): void;
   /** FERR# of the bootstrap processor, where the board has it: see `CoprocessorError`. */
-  readonly coprocessorError?: (waits: boolean) => 'interrupt' | 'ignore';
+  readonly coprocessorError?: ((waits: boolean) => 'interrupt' | 'ignore') | undefined;
   /** A rising edge on an interrupt line, whatever its devices do: an interrupt that comes from none of them. */
   edge(gsi: number): void;
+  /** Takes devices with such class codes (24 bits) off the PCI bus, until the board's reset. */
+  unplug(matches: (classCode: number) => boolean): void;
   /** To the state in which firmware hands a PC over. */
   reset(): void;
   /** What every device does before and after the states of the machine are restored; see `Device`. */
@@ -86,7 +94,7 @@ export interface Board {
 }
 
 export function createPcBoard(options: BoardOptions): Board {
-  const { states, clock, memory } = options;
+  const { states, clock, memory, isPartition = false } = options;
   const plugged = pciDevices(options);
   if (memory.size > at.PCI_MEMORY.start) throw new Error(`RAM must end below 0x${at.PCI_MEMORY.start.toString(16)}`);
   if (plugged.length > at.MAX_DISKS)
@@ -116,11 +124,11 @@ export function createPcBoard(options: BoardOptions): Board {
     bus: apicBus,
     tscs: options.tscs,
     apicIds: options.apicIds,
-    external: pic,
+    external: isPartition ? NO_INTERRUPTS : pic,
     physicalAddressBits: options.physicalAddressBits,
   });
   for (const apic of apics) add(apic);
-  pic.onOutput = high => apics[0].setLint(0, high);
+  if (!isPartition) pic.onOutput = high => apics[0].setLint(0, high);
 
   // ---- Devices ---------------------------------------------------------------------------------
   const uart = add(new Uart16550({ states, clock, console: options.console, line: slot.line(at.COM1_IRQ) }));
@@ -151,25 +159,30 @@ export function createPcBoard(options: BoardOptions): Board {
   const chip = (name: string, port: number, size: number, registers: ByteRegisters) => {
     slot.ports(name, port, size, bytePorts(registers, size));
   };
-  chip('pic-1', at.PIC_FIRST_PORT, 2, pic.first);
-  chip('pic-2', at.PIC_SECOND_PORT, 2, pic.second);
-  chip('edge-level', at.EDGE_LEVEL_PORT, 2, pic.edgeLevel);
-  chip('pit', at.PIT_PORT, 4, pit.ports);
-  chip('system-port-b', at.SYSTEM_PORT_B, 1, pit.controlPort);
-  chip('keyboard-data', at.KEYBOARD_DATA_PORT, 1, keyboard.data);
-  chip('keyboard-command', at.KEYBOARD_COMMAND_PORT, 1, keyboard.command);
-  chip('cmos-rtc', at.RTC_PORT, 2, rtc);
-  chip('system-port-a', at.SYSTEM_PORT_A, 1, resetControl.systemPortA);
-  chip('coprocessor-error', at.COPROCESSOR_PORT, 2, coprocessor);
   chip('com-1', at.COM1_PORT, 8, uart);
-  slot.ports('acpi-pm', at.ACPI_PM_PORT, ACPI_PM_SIZE, pm);
-  const address = withByteAt(at.RESET_PORT - at.PCI_ADDRESS_PORT, resetControl.control, pci.address);
-  slot.ports('pci-address', at.PCI_ADDRESS_PORT, 4, address);
   slot.ports('pci-data', at.PCI_DATA_PORT, 4, pci.data);
+  slot.mmio('io-apic', at.IO_APIC_ADDRESS, at.REGISTER_PAGE, ioApic);
+  if (isPartition) {
+    slot.ports('pm-timer', at.ACPI_PM_PORT + PM_TIMER, ACPI_PM_SIZE - PM_TIMER, from(PM_TIMER, pm));
+    slot.ports('pci-address', at.PCI_ADDRESS_PORT, 4, pci.address);
+  } else {
+    chip('pic-1', at.PIC_FIRST_PORT, 2, pic.first);
+    chip('pic-2', at.PIC_SECOND_PORT, 2, pic.second);
+    chip('edge-level', at.EDGE_LEVEL_PORT, 2, pic.edgeLevel);
+    chip('pit', at.PIT_PORT, 4, pit.ports);
+    chip('system-port-b', at.SYSTEM_PORT_B, 1, pit.controlPort);
+    chip('keyboard-data', at.KEYBOARD_DATA_PORT, 1, keyboard.data);
+    chip('keyboard-command', at.KEYBOARD_COMMAND_PORT, 1, keyboard.command);
+    chip('cmos-rtc', at.RTC_PORT, 2, rtc);
+    chip('system-port-a', at.SYSTEM_PORT_A, 1, resetControl.systemPortA);
+    chip('coprocessor-error', at.COPROCESSOR_PORT, 2, coprocessor);
+    slot.ports('acpi-pm', at.ACPI_PM_PORT, ACPI_PM_SIZE, pm);
+    const address = withByteAt(at.RESET_PORT - at.PCI_ADDRESS_PORT, resetControl.control, pci.address);
+    slot.ports('pci-address', at.PCI_ADDRESS_PORT, 4, address);
+    slot.mmio('hpet', at.HPET_ADDRESS, HPET_SIZE, hpet);
+  }
   for (const [name, port, size] of at.EMPTY_SOCKETS) ports.leave(name, port, size);
   mmio.leave('vga-memory', at.VGA_WINDOW.start, at.VGA_WINDOW.end - at.VGA_WINDOW.start);
-  slot.mmio('io-apic', at.IO_APIC_ADDRESS, at.REGISTER_PAGE, ioApic);
-  slot.mmio('hpet', at.HPET_ADDRESS, HPET_SIZE, hpet);
 
   const board: Board = {
     slot,
@@ -177,13 +190,15 @@ export function createPcBoard(options: BoardOptions): Board {
     devices,
     add,
     edge: gsi => wires[gsi]?.edge(),
-    coprocessorError: waits => coprocessor.report(waits),
+    unplug: matches => pci.unplug(matches),
+    coprocessorError: isPartition ? undefined : waits => coprocessor.report(waits),
     description: describePc(
       apics.map(({ id }) => id),
       plugged.map((_, index) => index + 1),
     ),
     reset() {
       for (const device of devices) device.reset();
+      if (isPartition) return;
       // Firmware's part: these are level-triggered, and the 8259s reach the bootstrap processor.
       const level = at.LEVEL_IRQS.reduce((mask, irq) => mask | (1 << irq), 0);
       pic.edgeLevel.writeByte(0, level & 0xff);
@@ -231,7 +246,7 @@ function createSlot(
   };
 }
 
-/** What makes each of the board's PCI devices, given its place: disks, then shared folders, then network cards. */
+/** What makes each of the PCI devices, given its place: disks, then shared folders, network cards, and cards of the hypervisor's. */
 function pciDevices(options: BoardOptions): ((slot: Slot, index: number) => PciDevice)[] {
   const { backEnds = NO_BACK_ENDS, diskBus, networkBus } = options;
   const [first] = PCI_DISKS.keys();
@@ -247,7 +262,10 @@ function pciDevices(options: BoardOptions): ((slot: Slot, index: number) => PciD
     const make = PCI_NETWORKS.get(network.bus ?? networkBus ?? firstNetwork);
     return make ? [(slot: Slot, index: number) => make(slot, network, number, index)] : [];
   });
-  return [...disks, ...folders, ...networks];
+  const cards = (options.cards ?? []).map((card, number) => (slot: Slot, index: number) => {
+    return new HypervisorCard(slot, card, number, index);
+  });
+  return [...disks, ...folders, ...networks, ...cards];
 }
 
 /** The PCI bus: the host bridge is device 0, the others follow. */
@@ -262,9 +280,17 @@ function createPci(
   pci.plug(0, hostBridge);
   for (const [index, make] of plugged.entries()) {
     const device = add(make(slot, index));
-    pci.plug(index + 1, device.function);
+    pci.plug(index + 1, device.function, device);
   }
   return pci;
+}
+
+/** What answers at `start` of another's offsets. */
+function from(start: number, rest: BusHandler): BusHandler {
+  return {
+    read: (offset, width, from) => rest.read(start + offset, width, from),
+    write: (offset, width, value, from) => rest.write(start + offset, width, value, from),
+  };
 }
 
 /** `rest`, but for byte accesses at offset `at`, which are `byte`'s. */

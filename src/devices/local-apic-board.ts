@@ -6,7 +6,7 @@ import { ApicBus } from './apic-bus.ts';
 import { type Board, type BoardOptions, restoring } from './board.ts';
 import type { Device, Slot } from './device.ts';
 import { LOCAL_APIC_BASE } from './local-apic.ts';
-import { createLocalApics } from './local-apics.ts';
+import { createLocalApics, NO_INTERRUPTS } from './local-apics.ts';
 
 export function createLocalApicBoard(options: Omit<BoardOptions, 'console' | 'backEnds'>): Board {
   const { clock, memory, log } = options;
@@ -29,7 +29,7 @@ export function createLocalApicBoard(options: Omit<BoardOptions, 'console' | 'ba
     bus,
     tscs: options.tscs,
     apicIds: options.apicIds,
-    external: { output: false, acknowledge: () => -1 },
+    external: NO_INTERRUPTS,
     physicalAddressBits: options.physicalAddressBits,
   });
   const devices: Device[] = [...apics];
@@ -41,6 +41,7 @@ export function createLocalApicBoard(options: Omit<BoardOptions, 'console' | 'ba
       devices.push(device);
     },
     edge() {},
+    unplug() {},
     description: {
       processors: apics.map(({ id }, uid) => ({ uid, apicId: id })),
       localApicAddress: LOCAL_APIC_BASE,

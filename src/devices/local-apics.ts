@@ -8,6 +8,9 @@ import { LocalApic } from './local-apic.ts';
 
 const REGISTERS = 0x1000;
 
+/** A board without 8259s. */
+export const NO_INTERRUPTS: ExternalInterrupts = { output: false, acknowledge: () => -1 };
+
 export interface LocalApicsOptions {
   slot: Slot;
   bus: ApicBus;

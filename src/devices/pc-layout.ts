@@ -35,6 +35,11 @@ export const PCI_WINDOW = 0x40000;
 /** The same for ports, from `PCI_PORTS` on. */
 export const PCI_PORTS = 0xc000;
 export const PCI_PORTS_WINDOW = 0x40;
+/** The same for the cards of hypervisors, behind the others. */
+export const CARD_MEMORY = 0xe1000000;
+export const CARD_MEMORY_WINDOW = 0x1000000;
+export const CARD_PORTS = 0xd000;
+export const CARD_PORTS_WINDOW = 0x100;
 export const PCI_IO = [
   { start: 0x0000, end: PCI_ADDRESS_PORT - 1 },
   { start: PCI_DATA_PORT + 4, end: 0xffff },
@@ -63,7 +68,8 @@ export const MAX_DISKS = 31;
  * sockets, and the log says nothing of it.
  */
 export const EMPTY_SOCKETS: readonly [name: string, port: number, size: number][] = [
-  ['dma-1', 0x00, 0x20],
+  ['dma-1', 0x00, 0x10],
+  ['dma-1-again', 0x10, 0x10],
   ['super-io-1', 0x2e, 2],
   ['super-io-2', 0x4e, 2],
   ['post-code', 0x80, 0x10],

@@ -128,6 +128,43 @@ test('a reset puts BARs back where firmware had them', () => {
   assert.equal(mmio.find(0xe5000010), undefined);
 });
 
+test('what is unplugged is gone until a reset, and comes to rest', () => {
+  const { bus, config, mmio, one } = setUp();
+  let resets = 0;
+  const two = new PciFunction(setUp().slot, 'two', { vendor: 1, device: 2, revision: 0, class: 0x010000 });
+  two.attach();
+  bus.plug(3, two, { name: 'two', reset: () => void resets++ });
+  const vendor = (device: number) => {
+    config(device, 0);
+    return bus.data.read(0, 2);
+  };
+  one.setInterrupt(true);
+  bus.unplug(code => code === 0x020000);
+  assert.deepEqual([vendor(2), vendor(3), resets], [0xffff, 1, 0]);
+  assert.equal(mmio.find(0xe0000010), undefined);
+  config(2, 4);
+  bus.data.write(0, 2, 2);
+  assert.equal(mmio.find(0xe0000010), undefined, 'nobody hears what is written to it');
+  bus.unplug(() => true);
+  bus.unplug(() => true);
+  assert.deepEqual([vendor(3), resets], [0xffff, 1]);
+  bus.reset();
+  assert.deepEqual([vendor(2), vendor(3)], [0x1234, 1]);
+  assert.equal(mmio.find(0xe0000010)?.offset, 0x10);
+});
+
+test('a BAR without a handler is a place, and nothing answers there', () => {
+  const { slot, mmio } = setUp();
+  const card = new PciFunction(slot, 'card', { vendor: 1, device: 2, revision: 0, class: 0xff8000 });
+  card.addBar(1, 1 << 24, 0xe1000000, undefined);
+  card.attach();
+  card.writeConfig(0x14, 4, 0xffffffff);
+  assert.equal(card.readConfig(0x14, 4), 0xff000000);
+  card.writeConfig(0x14, 4, 0xe2000000);
+  assert.equal(card.readConfig(0x14, 4), 0xe2000000);
+  assert.equal(mmio.find(0xe2000000), undefined);
+});
+
 test('capabilities form a list that ends', () => {
   const one = new PciFunction(setUp().slot, 'caps', { vendor: 1, device: 2, revision: 0, class: 0 });
   const a = one.addCapability(9, new Uint8Array(5), new Uint8Array(5));

@@ -4,6 +4,7 @@
  * top of RAM or of another device finds the BAR not answering.
  */
 import type { BusHandler, UniformHandler, Width } from '../memory/bus.ts';
+import type { PciIdentity } from '../paravirt/pci-card.ts';
 import type { State, States } from '../state/state.ts';
 import type { Device, InterruptLine, Slot } from './device.ts';
 
@@ -39,16 +40,6 @@ const BAR_COUNT = 6;
 /** Where a BAR answers that does not. */
 const NOWHERE = -1;
 
-export interface PciIdentity {
-  vendor: number;
-  device: number;
-  revision: number;
-  /** Base class, subclass and programming interface, 24 bits. */
-  class: number;
-  subsystemVendor?: number;
-  subsystem?: number;
-}
-
 /** Watches a capability's bytes in configuration space. */
 export interface CapabilityHooks {
   /** Called before bytes of the capability are read, to bring `config` up to date. */
@@ -67,7 +58,8 @@ export interface PciPlace {
 interface Bar {
   readonly kind: 'memory' | 'ports';
   readonly size: number;
-  readonly handler: BusHandler;
+  /** Undefined: addresses where the function itself answers nothing. */
+  readonly handler: BusHandler | undefined;
   /** Takes the BAR away from where it answers. */
   unmap: () => void;
 }
@@ -137,8 +129,9 @@ export class PciFunction {
   /**
    * Adds a 32-bit memory BAR. @param size a power of two, at least 16
    * @param address where firmware put it
+   * @param handler undefined: nothing answers there
    */
-  addBar(index: number, size: number, address: number, handler: BusHandler): void {
+  addBar(index: number, size: number, address: number, handler: BusHandler | undefined): void {
     if (size < 16 || size & (size - 1) || address % size) throw new Error(`${this.name}: bad BAR ${index}`);
     this.#bars[index] = { kind: 'memory', size, handler, unmap: () => {} };
     this.#allow(BARS + 4 * index, -size, 4);
@@ -184,6 +177,13 @@ export class PciFunction {
   reset(): void {
     this.#state.initialise();
     this.#updateLine();
+    this.#updateBars();
+  }
+
+  /** Taken off the bus: no BAR answers, and the pin is quiet. */
+  detach(): void {
+    this.setInterrupt(false);
+    store(this.config, COMMAND, 2, 0);
     this.#updateBars();
   }
 
@@ -275,6 +275,7 @@ export class PciFunction {
 
   #map(index: number, address: number): void {
     const bar = this.#bars[index]!;
+    if (!bar.handler) return;
     const claim = bar.kind === 'memory' ? this.#slot.mmio : this.#slot.ports;
     bar.unmap = claim(`${this.name} BAR ${index}`, address, bar.size, bar.handler);
   }
@@ -307,26 +308,44 @@ export class PciBus implements Device {
   /** Port 0xcfc, four bytes: the data. */
   readonly data: UniformHandler = {
     read: (offset, width) => {
-      const target = this.#target();
+      const target = this.#target;
       if (!target || (offset & 3) + width > 4) return width === 1 ? 0xff : width === 2 ? 0xffff : 0xffffffff;
       return target.readConfig((this.#state.address & 0xfc) + offset, width);
     },
     write: (offset, width, value) => {
-      if ((offset & 3) + width <= 4) this.#target()?.writeConfig((this.#state.address & 0xfc) + offset, width, value);
+      if ((offset & 3) + width <= 4) this.#target?.writeConfig((this.#state.address & 0xfc) + offset, width, value);
     },
   };
 
   readonly #functions: (PciFunction | undefined)[] = new Array(32).fill(undefined);
-  readonly #state: State<{ address: number }>;
+  /** Who has the function, if there is more of it. */
+  readonly #owners: (Device | undefined)[] = new Array(32).fill(undefined);
+  /** `unplugged`: a bit for each device that has been taken off. */
+  readonly #state: State<{ address: number; unplugged: number }>;
 
   constructor(states: States) {
-    this.#state = states.state(this.name, 1, () => ({ address: 0 }));
+    this.#state = states.state(this.name, 2, () => ({ address: 0, unplugged: 0 }));
   }
 
   /** @param device 0-31 */
-  plug(device: number, what: PciFunction): void {
+  plug(device: number, what: PciFunction, owner?: Device): void {
     if (this.#functions[device]) throw new Error(`PCI device ${device} is taken`);
     this.#functions[device] = what;
+    this.#owners[device] = owner;
+  }
+
+  /** Takes the devices with such class codes off the bus, until it is reset: they do nothing any more. */
+  unplug(matches: (classCode: number) => boolean): void {
+    for (const [device, each] of this.#functions.entries()) {
+      if (!each || this.#isUnplugged(device) || !matches(each.classCode)) continue;
+      this.#owners[device]?.reset();
+      each.detach();
+      this.#state.unplugged |= 1 << device;
+    }
+  }
+
+  #isUnplugged(device: number): boolean {
+    return ((this.#state.unplugged >>> device) & 1) !== 0;
   }
 
   reset(): void {
@@ -343,8 +362,9 @@ export class PciBus implements Device {
   }
 
   /** Bit 31 enables; bits 23-16 are the bus, 15-11 the device, 10-8 the function. */
-  #target(): PciFunction | undefined {
+  get #target(): PciFunction | undefined {
     if (this.#state.address >= 0 || this.#state.address & 0x00ff0700) return undefined;
-    return this.#functions[(this.#state.address >> 11) & 31];
+    const device = (this.#state.address >> 11) & 31;
+    return this.#isUnplugged(device) ? undefined : this.#functions[device];
   }
 }

@@ -14,8 +14,9 @@ export class Sockets {
     this.#bus = bus;
   }
 
-  /** Leaves `[start, start + size)` empty for now. */
+  /** Leaves `[start, start + size)` empty for now, unless somebody sits at its start. */
   leave(name: string, start: number, size: number): void {
+    if (this.#bus.find(start)) return;
     this.#empty.set(start, { end: start + size, remove: this.#bus.map(name, start, size, emptySocket) });
   }
 

@@ -9,10 +9,11 @@ import { pcMemoryMap } from '../boot/e820.ts';
 import type { EntryState } from '../boot/entry.ts';
 import { DISK_IMAGE, type KernelImage } from '../boot/image.ts';
 import { ImageError } from '../boot/image-error.ts';
-import { isRealMode, loadKernel, shortestWay } from '../boot/load.ts';
+import { type BootEntry, isRealMode, loadKernel, shortestWay } from '../boot/load.ts';
 import type { Board } from '../devices/board.ts';
+import type { GuestMemory } from '../memory/memory.ts';
 import { ownMember } from '../own-member.ts';
-import type { HypervisorContext, Paravirt } from '../paravirt/operations.ts';
+import type { BootRequest, HypervisorContext, Paravirt } from '../paravirt/operations.ts';
 import type { Processor, RegisterName, SegmentName } from '../paravirt/processor.ts';
 import type { StateTree } from '../state/state.ts';
 import type { MachineOptions } from './options.ts';
@@ -32,24 +33,42 @@ export function placeGuest(
   context: HypervisorContext,
   board: Board | undefined,
 ): EntryState {
-  const { memory, log, clock, cpus, ports } = context;
+  const { memory, log } = context;
   const { initrd, modules, append, entry } = options;
-  const { load, devices } = table.boot;
+  const { load, firmwareRam } = table.boot;
   const terminal = image.mayBeLinux ? `console=${table.boot.console}` : '';
   const commandLine = options.commandLine ?? [terminal, append].filter(Boolean).join(' ');
-  if (typeof load === 'function') {
+  const request = { image, initrd, modules, commandLine, memory, log };
+  const natively = (without: readonly BootEntry[] = []) => {
+    if (entry && without.includes(entry))
+      throw new ImageError(`${table.name} enters no kernel by its ${entry} entry; leave out --entry, or name another`);
+    const found = { ...request, memory: firmwareRam?.(memory) ?? memory };
+    return placeNatively(table, context, board, found, entry ?? shortestWay(image, without));
+  };
+  if (typeof load !== 'function') return natively();
+  if (!firmwareRam) {
     if (image === DISK_IMAGE)
       throw new ImageError(`${table.name} has no BIOS, so it boots no disk; name a kernel with --kernel or --flavour`);
     if (entry) throw new ImageError(`${table.name} has an entry of its own; leave out which of the kernel's to take`);
     if (modules?.length && !table.boot.takesModules)
       throw new ImageError(`a kernel under ${table.name} takes no modules; leave out --module`);
-    return load({ image, initrd, modules, commandLine, memory, log }, context);
   }
+  return load({ ...request, natively }, context);
+}
+
+/** On a PC: firmware tables, a BIOS, and the kernel by the entry that was asked for. */
+function placeNatively(
+  table: Paravirt,
+  context: HypervisorContext,
+  board: Board | undefined,
+  { image, initrd, modules, commandLine, memory }: Omit<BootRequest, 'natively'>,
+  way: BootEntry,
+): EntryState {
   if (!board) throw new Error(`${table.name} has no board, so boot.load must place the kernel`);
-  const tables = buildAcpiTables(board.description, ACPI_ADDRESS, devices);
+  const { clock, cpus, ports } = context;
+  const tables = buildAcpiTables(board.description, ACPI_ADDRESS, table.boot.devices);
   memory.copyIn(tables.address, tables.bytes);
-  const { memoryMap, drives } = plugBios(board, context);
-  const way = entry ?? shortestWay(image);
+  const { memoryMap, drives } = plugBios(board, context, memory);
   const state = loadKernel(
     memory,
     image,
@@ -64,8 +83,12 @@ export function placeGuest(
   return state;
 }
 
-/** What the BIOS's traps call. @returns what it knows of the machine */
-function plugBios(board: Board, { memory, log, clock, console, ports, backEnds, kill, request }: HypervisorContext) {
+/** What the BIOS's traps call. @param memory as much as it finds @returns what it knows of the machine */
+function plugBios(
+  board: Board,
+  { log, clock, console, ports, backEnds, kill, request }: HypervisorContext,
+  memory: GuestMemory,
+) {
   const memoryMap = pcMemoryMap(memory.size);
   const drives = drivesOf(backEnds.disks);
   const states = board.slot;
@@ -84,10 +107,9 @@ export function placeNothing(
   board: Board | undefined,
   saved: StateTree,
 ): void {
-  if (typeof table.boot.load !== 'function') {
-    if (board) plugBios(board, context);
-    return;
-  }
+  const { load, firmwareRam } = table.boot;
+  const { memory } = context;
+  if (board && (typeof load !== 'function' || firmwareRam)) plugBios(board, context, firmwareRam?.(memory) ?? memory);
   table.boot.rebuild?.(context, name => ownMember(saved, name)?.value);
 }
 

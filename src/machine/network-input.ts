@@ -77,7 +77,7 @@ function createGate(network: Network, index: number, { clock, before, after, doo
   let waiting: { frame: Uint8Array; offload: Offload | undefined }[] = [];
   let waitingBytes = 0;
   let lost = 0;
-  let device: NetworkPort | undefined;
+  const cards: NetworkPort[] = [];
   const arrival = clock.timer(`network-input/${index}`, () => {
     const frames = waiting;
     waiting = [];
@@ -85,7 +85,8 @@ function createGate(network: Network, index: number, { clock, before, after, doo
     for (const { frame, offload } of frames) {
       received.frames++;
       received.bytes += frame.length;
-      device?.receive(frame, offload);
+      // Each keeps the array.
+      for (const [index, card] of cards.entries()) card.receive(index === 0 ? frame : frame.slice(), offload);
     }
   });
   const accept = (frame: Uint8Array, offload?: Offload) => {
@@ -108,7 +109,8 @@ function createGate(network: Network, index: number, { clock, before, after, doo
     ...(network.mac && { mac: network.mac }),
     offloads: network.offloads ?? false,
     connect(port) {
-      device = port;
+      // A guest that has several cards of one network (its own, and its hypervisor's) uses one of them.
+      if (cards.push(port) > 1) return;
       network.connect({ clock: time ?? clock, log: port.log, receive });
     },
     send(frame, offload) {
@@ -120,7 +122,7 @@ function createGate(network: Network, index: number, { clock, before, after, doo
   return {
     inside,
     accept,
-    connected: () => device !== undefined,
+    connected: () => cards.length > 0,
     statistics: (): NetworkStatistics => ({
       name: network.name,
       addresses: [...(network.guestAddresses ?? [])],

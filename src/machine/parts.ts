@@ -169,6 +169,7 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
     mmio,
     ports,
     edge: gsi => board?.edge(gsi),
+    unplug: matches => board?.unplug(matches),
     log,
     kill,
     request,
@@ -178,16 +179,18 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
   const apicIds = cpus.map(({ id }) => apicId(topology, id));
   const physicalAddressBits = PHYSICAL_ADDRESS_BITS;
   const common = { ports, mmio, clock, states, memory, log, tscs, apicIds, physicalAddressBits, kill, request };
-  const { platform } = table.boot;
-  const diskBuses = busesOf(table.boot.diskBuses, platform === 'pc' ? [...PCI_DISKS.keys()] : []);
+  const { platform, cards } = table.boot;
+  const isPartition = platform === 'partition';
+  const isPc = platform === 'pc' || isPartition;
+  const diskBuses = busesOf(table.boot.diskBuses, isPc ? [...PCI_DISKS.keys()] : []);
   checkBuses('disk', given.disks, diskBuses, table.name);
-  const networkBuses = busesOf(table.boot.networkBuses, platform === 'pc' ? [...PCI_NETWORKS.keys()] : []);
+  const networkBuses = busesOf(table.boot.networkBuses, isPc ? [...PCI_NETWORKS.keys()] : []);
   const wanted = given.networks.filter(({ optional = false }) => !optional);
   checkBuses('net', wanted, networkBuses, table.name);
   const [[diskBus], [networkBus]] = [diskBuses, networkBuses];
-  if (platform === 'pc') board = createPcBoard({ ...common, console, backEnds: given, diskBus, networkBus });
+  if (isPc) board = createPcBoard({ ...common, console, backEnds: given, diskBus, networkBus, cards, isPartition });
   else if (platform === 'local-apic') board = createLocalApicBoard(common);
-  if (platform === 'pc') core.mapDevice(VGA_WINDOW.start, VGA_WINDOW.end);
+  if (isPc) core.mapDevice(VGA_WINDOW.start, VGA_WINDOW.end);
   addDevices(board, options, table);
 
   const operations = new Counts();

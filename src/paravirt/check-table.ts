@@ -7,8 +7,10 @@ import { operations } from './operations.ts';
 /** Members of the groups that are no ops, with what they must be. */
 const VALUES: Readonly<Record<string, Readonly<Record<string, (value: unknown) => boolean>>>> = {
   boot: {
-    platform: value => value === 'pc' || value === 'local-apic' || value === 'none',
+    platform: value => ['pc', 'partition', 'local-apic', 'none'].includes(value as string),
     console: value => typeof value === 'string' && value !== '',
+    firmwareRam: value => value === undefined || typeof value === 'function',
+    cards: value => value === undefined || (Array.isArray(value) && value.every(isObject)),
     takesModules: value => value === undefined || typeof value === 'boolean',
     diskBuses: isListOfNames,
     networkBuses: isListOfNames,

@@ -47,6 +47,7 @@ export function tableOf(module: HypervisorModule): Paravirt {
     mmio: new Bus('mmio', log),
     ports: new Bus('port', log),
     edge() {},
+    unplug() {},
     log,
     kill() {},
     request() {},
@@ -83,7 +84,8 @@ export function compare(table: Paravirt, base: Paravirt): Comparison {
 function answerOf(value: unknown): OperationDifference['answer'] {
   if (value === native) return 'native';
   if (value === nothing) return 'nothing';
-  if (Array.isArray(value)) return value.join(', ');
+  if (Array.isArray(value)) return value.map(each => (typeof each === 'string' ? each : each.name)).join(', ');
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
   return typeof value === 'number' || typeof value === 'string' ? value : 'function';
 }
 

@@ -5,7 +5,9 @@
  * An op that one hypervisor alone needs does not enter these tables: Xen's mmu_update lives behind `cpu.hypercall`.
  */
 
+import type { EntryState } from '../boot/entry.ts';
 import type { KernelImage } from '../boot/image.ts';
+import type { BootEntry } from '../boot/load.ts';
 import type { BootModule } from '../boot/placement.ts';
 import type { BackEnds } from '../host/back-ends.ts';
 import type { Clock } from '../host/clock.ts';
@@ -16,6 +18,7 @@ import type { GuestMemory } from '../memory/memory.ts';
 import type { Data, States } from '../state/state.ts';
 import type { FastPaths } from './fast-paths.ts';
 import { type OpsOf, operation, type QuestionsOf } from './operation.ts';
+import type { PciCard } from './pci-card.ts';
 import type { Processor, RegisterName } from './processor.ts';
 
 /** CPUID's answer (SDM 2A, CPUID): four unsigned 32-bit registers. */
@@ -58,6 +61,8 @@ export interface HypercallConvention {
 export type Platform =
   /** A PC: 8259s, 8254, CMOS, I/O APIC, local APIC, UART, PCI, ACPI. */
   | 'pc'
+  /** A part of a PC: I/O APIC, local APICs, UART, PCI, the power-management timer. No 8259s, 8254, HPET, CMOS, keyboard controller. */
+  | 'partition'
   /** Local APIC only (PVH). */
   | 'local-apic'
   /** No emulated device at all. */
@@ -72,6 +77,12 @@ export interface BootRequest {
   commandLine: string;
   memory: GuestMemory;
   log: Log;
+  /**
+   * Does what bare hardware does: firmware tables, a BIOS, and the kernel by the entry that was asked for. Only for a table
+   * with `boot.firmwareRam`.
+   * @param without entries that there are not
+   */
+  natively(without?: readonly BootEntry[]): EntryState;
 }
 
 /** What a hypervisor may use to build devices of its own. */
@@ -90,6 +101,11 @@ export interface HypervisorContext extends States {
   ports: Bus;
   /** An edge on an interrupt line of the board, by its global system interrupt; no line, no edge. */
   edge(gsi: number): void;
+  /**
+   * Takes devices off the board's PCI bus until the machine's reset.
+   * @param matches is told each device's class code, 24 bits
+   */
+  unplug(matches: (classCode: number) => boolean): void;
   log: Log;
   kill(reason: string): void;
   /** @param reason with a crash: what the guest said of it */
@@ -186,6 +202,13 @@ export interface BootOps extends OpsOf<typeof operations.boot> {
   platform: Platform;
   /** The console the kernel is told to use: `console=` on the default command line. */
   console: string;
+  /**
+   * Its own `load` boots by `request.natively`: disks, BIOS and every entry of a kernel are there as on bare hardware, with as much
+   * of `memory` as this says.
+   */
+  firmwareRam?(memory: GuestMemory): GuestMemory;
+  /** Cards of its own on the board's PCI bus, behind the board's. */
+  cards?: readonly PciCard[];
   /** Its own `load` hands the kernel the modules of the request. */
   takesModules?: boolean;
   /**

@@ -4,7 +4,7 @@
  */
 
 import { parseKernel } from '../../src/boot/image.ts';
-import { type FakeContext, FakeProcessor, fakeContext } from '../../src/conformance/fake-processor.ts';
+import { type FakeContext, FakeProcessor, fakeContext, noFirmware } from '../../src/conformance/fake-processor.ts';
 import { tinyKernel } from '../../src/conformance/tiny-elf.ts';
 import { type Board, createPcBoard } from '../../src/devices/board.ts';
 import { createLocalApicBoard } from '../../src/devices/local-apic-board.ts';
@@ -110,7 +110,10 @@ export async function fakeMachine(module: HypervisorModule): Promise<FakeMachine
   const { load } = table.boot;
   if (typeof load === 'function') {
     const { memory, log } = cpu;
-    const entry = load({ image: await kernel, initrd: undefined, commandLine: '', memory, log }, context);
+    const entry = load(
+      { image: await kernel, initrd: undefined, natively: noFirmware, commandLine: '', memory, log },
+      context,
+    );
     for (const [name, value] of Object.entries(entry.registers)) cpu.set(name as RegisterName, value);
     for (const [name, value] of Object.entries(entry.segments)) cpu.setSegment(name as SegmentName, value);
   }

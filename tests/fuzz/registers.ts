@@ -4,6 +4,7 @@
  */
 
 import { parseKernel } from '../../src/boot/image.ts';
+import { noFirmware } from '../../src/conformance/fake-processor.ts';
 import { tinyKernel } from '../../src/conformance/tiny-elf.ts';
 import { nativeMsrs } from '../../src/engine/x86/msrs.ts';
 import { STATE, STATE_SIZE } from '../../src/engine/x86/state.ts';
@@ -67,7 +68,10 @@ async function makeMachine(name: string) {
   const { cpu, memory } = engine;
   const { load } = parts.table.boot;
   if (typeof load === 'function')
-    load({ image: await kernel, initrd: undefined, commandLine: '', memory, log: parts.log }, parts.context);
+    load(
+      { image: await kernel, initrd: undefined, natively: noFirmware, commandLine: '', memory, log: parts.log },
+      parts.context,
+    );
   const registers = cpu.bytes.slice(STATE, STATE + STATE_SIZE);
   const ram = memory.bytes.slice();
   const states = parts.states.save();

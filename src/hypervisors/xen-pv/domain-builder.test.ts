@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ImageError, type KernelImage, parseKernel } from '../../boot/image.ts';
-import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
+import { FakeProcessor, fakeContext, noFirmware } from '../../conformance/fake-processor.ts';
 import { KERNEL_ADDRESS, tinyKernel } from '../../conformance/tiny-elf.ts';
 import { abi64 } from './abi64.ts';
 import { buildDomain, refusesImage } from './domain-builder.ts';
@@ -14,6 +14,7 @@ async function build(change: (image: KernelImage) => KernelImage = image => imag
   const request = {
     image: change(await kernel),
     initrd,
+    natively: noFirmware,
     commandLine: 'quiet root=x',
     memory: cpu.memory,
     log: cpu.log,

@@ -4,7 +4,7 @@
  */
 
 import { parseKernel } from '../../boot/image.ts';
-import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
+import { FakeProcessor, fakeContext, noFirmware } from '../../conformance/fake-processor.ts';
 import { tinyKernel } from '../../conformance/tiny-elf.ts';
 import type { Exception, RegisterName, SegmentName } from '../../paravirt/processor.ts';
 import { PTE_P, PTE_RW, PTE_US } from '../../x86/paging.ts';
@@ -88,7 +88,14 @@ export async function createFakeGuest(processors = 1): Promise<FakeGuest> {
   const others = Array.from({ length: processors - 1 }, (_, i) => new WalkingProcessor({ id: i + 1, memory, clock }));
   const context = fakeContext(cpu, ...others);
   const { pv, entry } = buildDomain(
-    { image: await kernel, initrd: undefined, commandLine: 'test', memory: cpu.memory, log: cpu.log },
+    {
+      image: await kernel,
+      initrd: undefined,
+      natively: noFirmware,
+      commandLine: 'test',
+      memory: cpu.memory,
+      log: cpu.log,
+    },
     context,
   );
   for (const [name, value] of Object.entries(entry.registers)) cpu.set(name as RegisterName, value);

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { parseKernel } from '../../boot/image.ts';
-import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
+import { FakeProcessor, fakeContext, noFirmware } from '../../conformance/fake-processor.ts';
 import { tinyKernel } from '../../conformance/tiny-elf.ts';
 import type { Disk } from '../../host/disk.ts';
 import { xenPvh } from './index.ts';
@@ -28,7 +28,10 @@ export async function boot(disks: readonly Disk[] = [], processors = 1) {
   const table = xenPvh.make(context);
   const op = <F>(value: F) => value as Extract<F, (...rest: never[]) => unknown>;
   const { memory, log } = context;
-  const entry = op(table.boot.load)({ image: await kernel, initrd: undefined, commandLine: 'x', memory, log }, context);
+  const entry = op(table.boot.load)(
+    { image: await kernel, initrd: undefined, natively: noFirmware, commandLine: 'x', memory, log },
+    context,
+  );
   const call = (number: number, ...args: (number | bigint)[]): number => {
     cpu.set('rax', BigInt(number));
     for (const [index, register] of (['rdi', 'rsi', 'rdx', 'r10', 'r8'] as const).entries())

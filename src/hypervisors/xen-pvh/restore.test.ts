@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeStoreClient } from '../../../tests/fake-store-client.ts';
 import { parseKernel } from '../../boot/image.ts';
-import { FakeProcessor, fakeContext } from '../../conformance/fake-processor.ts';
+import { FakeProcessor, fakeContext, noFirmware } from '../../conformance/fake-processor.ts';
 import { tinyKernel } from '../../conformance/tiny-elf.ts';
 import type { Disk } from '../../host/disk.ts';
 import { DOMID_SELF } from '../xen/constants.ts';
@@ -46,7 +46,10 @@ async function boot() {
   const domain = () => slot.domain;
   const cpuOps = createCpu(context, slot);
   const { load } = createBoot(context, slot);
-  (load as Op<typeof load>)({ image: await kernel, initrd: undefined, commandLine: 'x', memory, log }, context);
+  (load as Op<typeof load>)(
+    { image: await kernel, initrd: undefined, natively: noFirmware, commandLine: 'x', memory, log },
+    context,
+  );
   const call = (number: number, ...values: (number | bigint)[]): number => {
     cpu.set('rax', BigInt(number));
     for (const [index, register] of (['rdi', 'rsi', 'rdx', 'r10', 'r8'] as const).entries())
