@@ -13,6 +13,11 @@ import { type CommandResult, polyvisor } from './command.ts';
 /** Of a PC's keyboard controller and what is plugged into it. */
 const KEYBOARD = /input: AT Translated Set 2 keyboard/;
 
+const XEN_PV = {
+  dmesg: [/Hypervisor detected: Xen PV/, /Booting kernel on Xen$/m, /Xen version: 4\.17/, /Using FIFO-based ABI/],
+  clocksource: /^xen$/,
+};
+
 /** What the guest must say about where it runs: lines of dmesg and the clock source it chose. */
 const EXPECTED: Readonly<Record<string, { dmesg: RegExp[]; clocksource: RegExp }>> = {
   bare: { dmesg: [/Booting paravirtualized kernel on bare hardware/, KEYBOARD], clocksource: /^tsc/ },
@@ -31,8 +36,18 @@ const EXPECTED: Readonly<Record<string, { dmesg: RegExp[]; clocksource: RegExp }
   },
   // Debian's kernels are too new for VMI: they find bare hardware.
   vmi: { dmesg: [/Booting paravirtualized kernel on bare hardware/], clocksource: /^tsc/ },
-  'xen-pv': {
-    dmesg: [/Hypervisor detected: Xen PV/, /Booting kernel on Xen$/m, /Xen version: 4\.17/, /Using FIFO-based ABI/],
+  'xen-pv': XEN_PV,
+  'xen-on-bare': XEN_PV,
+  'xen-on-kvm': XEN_PV,
+  'xen-on-hyperv': XEN_PV,
+  'xen-hvm': {
+    dmesg: [
+      /Hypervisor detected: Xen HVM/,
+      /Booting paravirtualized kernel on Xen HVM/,
+      /Xen version 4\.17/,
+      /Using FIFO-based ABI/,
+      KEYBOARD,
+    ],
     clocksource: /^xen$/,
   },
   'xen-pvh': {

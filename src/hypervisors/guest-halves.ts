@@ -21,5 +21,7 @@ export const guestHalves: ReadonlyMap<string, GuestHalf> = new Map(
     'xen-on-hyperv': xenPvHalf,
     vmi: vmiHalf,
     acrn: bareHalf,
+    jailhouse: bareHalf,
+    'xen-hvm': xenPvhHalf,
   }),
 );

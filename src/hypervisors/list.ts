@@ -6,9 +6,11 @@ import { makeUnder } from '../paravirt/under.ts';
 import { acrn } from './acrn/index.ts';
 import { bare } from './bare/index.ts';
 import { hyperv } from './hyperv/index.ts';
+import { jailhouse } from './jailhouse/index.ts';
 import { kvm } from './kvm/index.ts';
 import { vmi } from './vmi/index.ts';
 import { vmware } from './vmware/index.ts';
+import { xenHvm } from './xen-hvm/index.ts';
 import { xenOn } from './xen-on/index.ts';
 import { xenPv } from './xen-pv/index.ts';
 import { xenPvh } from './xen-pvh/index.ts';
@@ -36,6 +38,8 @@ export const hypervisors: readonly HypervisorModule[] = [
   xenPv,
   vmi,
   acrn,
+  jailhouse,
+  xenHvm,
   over(xenOn, bare),
   over(xenOn, kvm),
   over(xenOn, hyperv),

@@ -20,7 +20,7 @@ export function createBoot(_context: HypervisorContext, slot: DomainSlot<PvhDoma
       slot.built = pvh;
       const rsdp = buildDomain(pvh);
       const { memoryMap } = pvh.domain.state;
-      return loadPvh(guestRam(pvh.domain), image, { initrd, modules, commandLine, rsdp, memoryMap });
+      return loadPvh(guestRam(context.memory), image, { initrd, modules, commandLine, rsdp, memoryMap });
     },
     rebuild(context) {
       slot.built = new PvhDomain(context);

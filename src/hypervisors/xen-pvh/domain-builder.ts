@@ -17,15 +17,18 @@ import {
   HVM_PARAM_STORE_EVTCHN,
   HVM_PARAM_STORE_PFN,
 } from './hvm-op.ts';
-import type { PvhDomain } from './pvh-domain.ts';
+import { type PvhDomain, RESERVED_FRAMES } from './pvh-domain.ts';
 
 /** The local APIC's pin for NMI: nothing is connected, but firmware tables have to name one. */
 const NMI_PIN = 1;
 
-/** Guest RAM without the hypervisor's own pages at its end: what a kernel and its initrd may be put into. */
-export function guestRam(domain: Domain): GuestMemory {
-  const { memory } = domain;
-  const ram = new GuestMemory(memory.bytes.buffer, memory.origin, domain.pages * PAGE_SIZE);
+/** RAM without the hypervisor's own pages at its end: what a kernel and its initrd may be put into. */
+export function guestRam(memory: GuestMemory): GuestMemory {
+  const ram = new GuestMemory(
+    memory.bytes.buffer,
+    memory.origin,
+    Math.max(0, memory.size - RESERVED_FRAMES * PAGE_SIZE),
+  );
   ram.onWrite = (address, length) => memory.onWrite(address, length);
   return ram;
 }
@@ -62,7 +65,14 @@ export function buildDomain(pvh: PvhDomain): number {
     { ...acpi, type: E820_ACPI },
     { address: end, size: domain.memory.size - end, type: E820_RESERVED },
   ];
-  // PVH guests start with upcalls open: they have no use for the mask.
+  startDomain(pvh);
+  return acpi.address;
+}
+
+/** Time, rings and the parameters that lead to them: what a domain has whose memory map stands. */
+export function startDomain(pvh: PvhDomain): void {
+  const { domain } = pvh;
+  // Such guests start with upcalls open: they have no use for the mask.
   for (const vcpu of domain.vcpus) {
     vcpu.upcallMask = false;
     vcpu.time.updateRecord(true);
@@ -73,5 +83,4 @@ export function buildDomain(pvh: PvhDomain): number {
   pvh.state.parameters.set(HVM_PARAM_STORE_EVTCHN, BigInt(domain.state.xenstorePort));
   pvh.state.parameters.set(HVM_PARAM_CONSOLE_PFN, BigInt(domain.consoleRing.address >>> PAGE_SHIFT));
   pvh.state.parameters.set(HVM_PARAM_CONSOLE_EVTCHN, BigInt(domain.state.consolePort));
-  return acpi.address;
 }

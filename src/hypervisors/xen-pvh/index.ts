@@ -4,7 +4,7 @@
  * the disks.
  */
 import { derive } from '../../paravirt/derive.ts';
-import type { HypervisorModule } from '../../paravirt/operations.ts';
+import type { HypervisorContext, HypervisorModule, Paravirt } from '../../paravirt/operations.ts';
 import { bareTable } from '../bare/index.ts';
 import { DomainSlot } from '../xen/domain-slot.ts';
 import { requestShutdown } from '../xen/toolstack.ts';
@@ -24,19 +24,26 @@ export const xenPvh: HypervisorModule = {
   title,
   guestHalf: { option: 'CONFIG_XEN_PVH', symbols: ['xen_pvh_init', 'xen_prepare_pvh'] },
   options: { [HVM_FEP]: 'instructions after UD2 and the letters "xen" are executed, as tests of emulation want it' },
-  make(context, base = bareTable, options?) {
-    const slot = new DomainSlot<PvhDomain>();
-    return derive(base, {
-      name,
-      title,
-      boot: createBoot(context, slot),
-      cpu: createCpu(context, slot),
-      irq: createIrq(context, slot, options?.has(HVM_FEP) ?? false),
-      time: createTime(context, slot),
-      smp: createSmp(context, slot),
-      requestShutdown: () => slot.built !== undefined && requestShutdown(slot.built.domain),
-      restoring: () => slot.built?.restoring(),
-      restored: () => slot.built?.restored(),
-    });
-  },
+  make: (context, base = bareTable, options?) => pvhTable(context, new DomainSlot<PvhDomain>(), base, options),
 };
+
+/** @param slot takes the domain that `boot.load` builds: another kind of guest with hardware's page tables may bring a `load` of its own */
+export function pvhTable(
+  context: HypervisorContext,
+  slot: DomainSlot<PvhDomain>,
+  base: Paravirt,
+  options?: ReadonlySet<string>,
+): Paravirt {
+  return derive(base, {
+    name,
+    title,
+    boot: createBoot(context, slot),
+    cpu: createCpu(context, slot),
+    irq: createIrq(context, slot, options?.has(HVM_FEP) ?? false),
+    time: createTime(context, slot),
+    smp: createSmp(context, slot),
+    requestShutdown: () => slot.built !== undefined && requestShutdown(slot.built.domain),
+    restoring: () => slot.built?.restoring(),
+    restored: () => slot.built?.restored(),
+  });
+}

@@ -40,7 +40,7 @@ const VMCALL_LENGTH = 3;
 /**
  * Pages kept from the guest's RAM: the shared frames, and the ACPI tables. 1 MiB, so that RAM ends at a round number.
  */
-const RESERVED_FRAMES = 256;
+export const RESERVED_FRAMES = 256;
 
 interface PvhState {
   /** HVMOP_set_param's values, by HVM_PARAM_ number. */
