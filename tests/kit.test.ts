@@ -26,6 +26,8 @@ const NAMES: Readonly<Record<string, string>> = {
   vmware: 'VMware',
   hyperv: 'Hyper-V',
   'xen-pvh': 'Xen PVH',
+  'xen-hvm': 'Xen HVM',
+  acrn: 'ACRN',
   'xen-pv': 'Xen PV',
   'xen-on-bare': 'Xen PV',
   'xen-on-kvm': 'Xen PV',
@@ -47,6 +49,8 @@ const USES: Readonly<Record<string, readonly string[]>> = {
   vmware: ['native_clock', 'vmware_steal_clock'],
   hyperv: ['hyperv_end', 'hyperv_send_ipi', 'hyperv_clock', 'hyperv_flush_tlb', 'hyperv_set_timer', 'hyperv_yield'],
   'xen-pvh': ['xen_console_ring', 'xen_hvm_flush_tlb', 'xen_send_ipi', 'xen_clock', 'xen_set_timer', 'xen_hvm_start'],
+  'xen-hvm': ['xen_console_ring', 'xen_hvm_flush_tlb', 'xen_send_ipi', 'xen_clock', 'xen_set_timer', 'xen_hvm_start'],
+  acrn: ['native_clock', 'native_end', 'native_send_ipi'],
   'xen-pv': ['xen_console_ring', 'xen_pv_flush_tlb', 'xen_pv_enable', 'xen_send_ipi', 'xen_set_timer', 'xen_pv_start'],
 };
 
@@ -84,6 +88,28 @@ describe('the kit', { skip: missingTools() ?? false }, () => {
       for (const name_ of USES[name.replace(/^xen-on-.*/, 'xen-pv')]!)
         assert.ok(used.includes(name_), `${name_} in ${used}`);
     });
+
+  test('the example as a cell of Jailhouse, three processors', async () => {
+    let text = '';
+    const machine = await createMachine({
+      kernel: readFileSync(example),
+      hypervisor: 'jailhouse',
+      cpus: 3,
+      memory: 64 << 20,
+      append: 'a b',
+      console: {
+        onInput: () => {},
+        write(data) {
+          text += new TextDecoder('latin1').decode(data);
+          // A cell cannot switch itself off.
+          if (WELL.test(text)) machine.stop();
+        },
+      },
+    });
+    assert.deepEqual(await machine.run({ timeout: TIMEOUT }), { kind: 'stopped' }, text);
+    assert.match(text, /example: on Jailhouse, entered by Linux, 63 MiB, .*a b"/, text);
+    assert.match(text, /example: 3 of 3 processors execute/);
+  });
 
   for (const entry of ['pvh', 'multiboot', 'linux'] as const)
     test(`the example by its entry for ${entry}`, async () => {

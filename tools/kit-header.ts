@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { CONSOLE_OUT } from '../src/devices/xen/console-ring.ts';
+import { JAILHOUSE_SETUP } from '../src/hypervisors/jailhouse/setup-data.ts';
 import { findHypervisor } from '../src/hypervisors/list.ts';
 import { layout64 } from '../src/hypervisors/xen/shared-info.ts';
 import { REGISTERS_64 } from '../src/hypervisors/xen-pvh/initialise.ts';
@@ -63,6 +64,17 @@ const PARTS: readonly Part[] = [
       { file: 'hypervisors/hyperv/reference-time.ts', names: /^(SCALE|OFFSET)$/, prefix: 'HV_REFERENCE_TSC_' },
     ],
   },
+  { title: 'ACRN', hypervisors: [], sources: [{ file: 'hypervisors/acrn/cpu.ts', names: /^ACRN_CPUID_/ }] },
+  {
+    title: 'Jailhouse',
+    hypervisors: ['jailhouse'],
+    sources: [
+      { file: 'hypervisors/jailhouse/cpu.ts', names: /^JAILHOUSE_CPUID_/ },
+      { file: 'hypervisors/jailhouse/setup-data.ts', names: /^SETUP_JAILHOUSE$/ },
+    ],
+    more: () =>
+      Object.entries(JAILHOUSE_SETUP).map(([name, offset]) => define(`JAILHOUSE_SETUP_${name.toUpperCase()}`, offset)),
+  },
   {
     title: 'Xen',
     hypervisors: ['xen-pv', 'xen-pvh'],
@@ -107,7 +119,7 @@ const PARTS: readonly Part[] = [
 /** The header, whole. */
 export function kitHeader(): string {
   return `/*
- * Numbers and structures of the interfaces of KVM, VMware, Hyper-V and Xen, by the names that their specifications give them,
+ * Numbers and structures of the interfaces of hypervisors, by the names that their specifications give them,
  * for 64-bit guests. Made from Polyvisor's tables by npm run docs: do not edit.
  */
 #pragma once

@@ -171,7 +171,7 @@ static void check_interrupts(void) {
   }
 }
 
-/* The clock goes on, and the wall clock with it: this is not 1970. */
+/* The clock goes on, and the wall clock with it: this is not 1970, unless there is no clock on the wall. */
 static void check_clocks(void) {
   uint64_t clock = pv_ops.time.clock(), wall = pv_ops.time.wall_clock();
   for (unsigned i = 0; i < 1000; i++) {
@@ -179,7 +179,8 @@ static void check_clocks(void) {
     check(now >= clock, "the clock went back");
     clock = now;
   }
-  check(wall / 1000000000 > 1500000000, "the wall clock is wrong");
+  bool has_none = PV_OP_NAME(time.wall_clock)[0] == 'n' && PV_OP_NAME(time.wall_clock)[1] == 'o'; /* no_wall_clock: a cell */
+  check(has_none || wall / 1000000000 > 1500000000, "the wall clock is wrong");
   check(pv_ops.time.wall_clock() + 1000000000 >= wall, "the wall clock went back");
 }
 

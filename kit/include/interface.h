@@ -1,5 +1,5 @@
 /*
- * Numbers and structures of the interfaces of KVM, VMware, Hyper-V and Xen, by the names that their specifications give them,
+ * Numbers and structures of the interfaces of hypervisors, by the names that their specifications give them,
  * for 64-bit guests. Made from Polyvisor's tables by npm run docs: do not edit.
  */
 #pragma once
@@ -157,6 +157,37 @@
 #define HV_STIMER_DIRECT_MODE 0x1000
 #define HV_REFERENCE_TSC_SCALE 0x8
 #define HV_REFERENCE_TSC_OFFSET 0x10
+
+/* ACRN */
+
+#define ACRN_CPUID_SIGNATURE 0x40000000
+#define ACRN_CPUID_FEATURES 0x40000001
+#define ACRN_CPUID_TIMING_INFO 0x40000010
+
+/* Jailhouse */
+
+#define JAILHOUSE_HC_DISABLE 0x0
+#define JAILHOUSE_HC_CELL_CREATE 0x1
+#define JAILHOUSE_HC_CELL_START 0x2
+#define JAILHOUSE_HC_CELL_SET_LOADABLE 0x3
+#define JAILHOUSE_HC_CELL_DESTROY 0x4
+#define JAILHOUSE_HC_HYPERVISOR_GET_INFO 0x5
+#define JAILHOUSE_HC_CELL_GET_STATE 0x6
+#define JAILHOUSE_HC_CPU_GET_INFO 0x7
+#define JAILHOUSE_HC_DEBUG_CONSOLE_PUTC 0x8
+#define JAILHOUSE_CPUID_SIGNATURE 0x40000000
+#define JAILHOUSE_CPUID_FEATURES 0x40000001
+#define SETUP_JAILHOUSE 0x6
+#define JAILHOUSE_SETUP_VERSION 0x0
+#define JAILHOUSE_SETUP_COMPATIBLE_VERSION 0x2
+#define JAILHOUSE_SETUP_PM_TIMER_ADDRESS 0x4
+#define JAILHOUSE_SETUP_NUM_CPUS 0x6
+#define JAILHOUSE_SETUP_PCI_MMCONFIG_BASE 0x8
+#define JAILHOUSE_SETUP_TSC_KHZ 0x10
+#define JAILHOUSE_SETUP_APIC_KHZ 0x14
+#define JAILHOUSE_SETUP_STANDARD_IOAPIC 0x18
+#define JAILHOUSE_SETUP_CPU_IDS 0x19
+#define JAILHOUSE_SETUP_FLAGS 0x118
 
 /* Xen */
 

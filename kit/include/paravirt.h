@@ -34,6 +34,7 @@ struct pv_boot_info {
   const char *entry; /* "PVH", "multiboot", "Linux" or "Xen PV": how the kernel was entered; null if by itself */
   char command_line[1024];
   uint64_t rsdp; /* the ACPI root pointer's physical address; 0: look for it */
+  uint64_t boot_params; /* of Linux's, by the entry of that name; 0: none. A Jailhouse cell is described there */
   unsigned ranges, modules;
   struct pv_range range[PV_MAX_RANGES];
   struct pv_module module[PV_MAX_MODULES];
@@ -102,7 +103,7 @@ struct pv_ops {
 
 extern struct pv_ops pv_ops;
 extern struct pv_ops pv_native;
-/* Who is underneath: "bare hardware", "KVM", "VMware", "Hyper-V", "Xen PVH", "Xen HVM" or "Xen PV". */
+/* Who is underneath: "bare hardware", "KVM", "VMware", "Hyper-V", "Xen PVH", "Xen HVM", "Xen PV", "ACRN" or "Jailhouse". */
 extern const char *pv_name;
 
 /* The name of the function that an operation of pv_ops is: PV_OP_NAME(time.clock). */

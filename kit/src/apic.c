@@ -47,6 +47,7 @@ void pv_apic_init(void) {
   is_x2apic = base & 1 << 10;
   has_deadline = cpuid(1, 0).ecx & 1 << 24;
   /* The 8259s' interrupts would come as exceptions: all of them are masked. */
+  if (pv_is_cell()) return;
   outb(0x21, 0xff);
   outb(0xa1, 0xff);
 }

@@ -55,6 +55,7 @@ static void from_multiboot(const uint8_t *at) {
 static void from_linux(const uint8_t *at) {
   take_words(physical(load32(at + 0x228)));
   info.rsdp = load64(at + 0x70);
+  info.boot_params = (uint64_t)at;
   add_module(load32(at + 0x218), load32(at + 0x21c));
   for (uint32_t i = 0; i < at[0x1e8]; i++) {
     const uint8_t *entry = at + 0x2d0 + 20 * i;

@@ -2,7 +2,8 @@
 #include "internal.h"
 
 /* The first that is there counts. A hypervisor that also answers as another, as many do as Hyper-V, stands before that one. */
-static const struct pv_hypervisor *const hypervisors[] = {&pv_xen_pv, &pv_xen_hvm, &pv_kvm, &pv_vmware, &pv_hyperv};
+static const struct pv_hypervisor *const hypervisors[] = {&pv_xen_pv, &pv_xen_hvm, &pv_kvm,  &pv_vmware,
+                                                       &pv_hyperv, &pv_acrn,   &pv_jailhouse};
 
 struct pv_ops pv_ops, pv_native;
 const char *pv_op_names[sizeof(struct pv_ops) / sizeof(void *)];

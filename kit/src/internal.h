@@ -11,7 +11,7 @@ struct pv_hypervisor {
   void (*init_cpu)(void); /* on each processor, with its own pv_this_cpu(); may be null */
 };
 
-extern const struct pv_hypervisor pv_kvm, pv_vmware, pv_hyperv, pv_xen_hvm, pv_xen_pv;
+extern const struct pv_hypervisor pv_kvm, pv_vmware, pv_hyperv, pv_acrn, pv_jailhouse, pv_xen_hvm, pv_xen_pv;
 /* The entry that was taken is Xen's own: nothing privileged can be executed. */
 extern struct start_info *pv_xen_start_info;
 extern bool pv_is_pvh;
@@ -42,6 +42,15 @@ unsigned pv_acpi_init(uint64_t rsdp);
 /* Switches the machine off, if ACPI says how. */
 void pv_acpi_power_off(void);
 extern unsigned pv_cpu_count;
+
+/* ---- jailhouse.c: asked before anything else is touched, for what is not a cell's ends it ------------------------------- */
+
+/* @param boot_params Linux's, or 0. @returns true if this is a cell that says what it has */
+bool pv_find_cell(uint64_t boot_params);
+bool pv_is_cell(void);
+bool pv_cell_has_uart(void);
+/* Fills pv_cpus behind the first. @returns how many processors there are */
+unsigned pv_cell_processors(void);
 
 /* ---- interrupts.c ----------------------------------------------------------------------------------------------------- */
 

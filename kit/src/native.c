@@ -166,10 +166,11 @@ void pv_native_init(const struct pv_boot_info *boot) {
   if (pv_xen_start_info) return; /* nothing native can be done there */
 
   native_disable();
-  if (has_uart()) PV_SET(boot.console_write, native_console_write);
-  if (has_cmos()) PV_SET(time.wall_clock, native_wall_clock);
+  bool is_cell = pv_find_cell(boot->boot_params);
+  if ((!is_cell || pv_cell_has_uart()) && has_uart()) PV_SET(boot.console_write, native_console_write);
+  if (!is_cell && has_cmos()) PV_SET(time.wall_clock, native_wall_clock);
   pv_apic_init();
-  pv_cpu_count = pv_acpi_init(boot->rsdp);
+  pv_cpu_count = is_cell ? pv_cell_processors() : pv_acpi_init(boot->rsdp);
   pv_native = pv_ops;
   if (pv_ops.boot.console_write == no_console_write) pv_native.boot.console_write = 0;
   if (pv_ops.time.wall_clock == no_wall_clock) pv_native.time.wall_clock = 0;
