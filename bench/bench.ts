@@ -10,6 +10,10 @@ export interface Settings {
   hypervisor: string;
   /** Part of the names of the devices to be measured; empty for all. */
   device: string;
+  /** Those that benchmarks go through which measure hypervisor after hypervisor. */
+  hypervisors: readonly string[];
+  /** Numbers of processors that `smp` measures. */
+  cpus: readonly number[];
   /** RAM of every guest, in MiB. */
   memory: number;
   /** Seconds a guest may take to boot, and for one run of one workload. */

@@ -82,12 +82,12 @@ const theirName = ({ name }: DeviceCase) => `qemu-tcg: ${name}`;
 
 function contestants(context: BenchContext, images: Images, cases: readonly Compared[]): [Command, string][] {
   const all: [Command, string][] = cases.map(({ name, hypervisor, plugged }) => [
-    polyvisorWithCounters(images, { ...context, hypervisor }, plugged),
+    polyvisorWithCounters(images, { ...context, hypervisor }, { plugged }),
     name,
   ]);
   if (!hasQemu(context)) return all;
   for (const peer of new Set(cases.map(each => each.peer)))
-    all.push([qemu(images, context, peer.qemu), theirName(peer)]);
+    all.push([qemu(images, context, { devices: peer.qemu }), theirName(peer)]);
   return all;
 }
 

@@ -6,11 +6,14 @@ import { ask, difference } from './counters.ts';
 import { processorSeconds, residentBesideRam } from './host-use.ts';
 import type { CpuProfile } from './profile.ts';
 
-export interface Run {
+export interface Duration {
   /** Host's time between the marks on the console. */
   seconds: number;
   /** How long the machine's threads ran meanwhile; undefined where the host does not tell. */
   processorSeconds?: number;
+}
+
+export interface Run extends Duration {
   output: string;
   /** What the guest's kernel had to say meanwhile, such as that it got no time. */
   kernel: string[];
@@ -22,15 +25,18 @@ export interface Run {
 const KERNEL_LINE = /^\[ *\d+\.\d{6}\] .*\n/gm;
 
 /** The seconds to compare: see Settings.time. */
-export function timeOf({ seconds, processorSeconds }: Run, time: Settings['time']): number {
+export function timeOf({ seconds, processorSeconds }: Duration, time: Settings['time']): number {
   return time === 'processor' ? (processorSeconds ?? seconds) : seconds;
 }
 
 export class BenchGuest {
+  /** From the start of the process until it took the name of a workload. */
+  readonly bootTime: Duration;
   readonly #console: ProcessConsole;
   readonly #limit: number;
 
-  private constructor(console: ProcessConsole, limit: number) {
+  private constructor(console: ProcessConsole, limit: number, bootTime: Duration) {
+    this.bootTime = bootTime;
     this.#console = console;
     this.#limit = limit;
   }
@@ -42,13 +48,13 @@ export class BenchGuest {
   static async boot(command: Command, limit: number): Promise<BenchGuest> {
     const console = new ProcessConsole(command);
     try {
-      const { match } = await console.waitFor(/@ready\r?\n|Kernel panic - .*\n/, limit);
+      const { match, seconds } = await console.waitFor(/@ready\r?\n|Kernel panic - .*\n/, limit);
       if (!match[0].startsWith('@ready')) throw new Error(`${command.name}: ${match[0].trim()}`);
+      return new BenchGuest(console, limit, { seconds, processorSeconds: processorSeconds(console.child.pid!) });
     } catch (error) {
       await console.stop();
       throw error;
     }
-    return new BenchGuest(console, limit);
   }
 
   /** @throws Error when it ends with another status than 0, or not in time: the guest is of no use then. */

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
-import { findHypervisor } from '../src/index.ts';
+import { findHypervisor, hypervisors } from '../src/index.ts';
 import {
   type Bench,
   type BenchContext,
@@ -19,19 +19,21 @@ import { network } from './network.ts';
 import { paravirt } from './paravirt.ts';
 import { plot } from './plot.ts';
 import { formatTable } from './report.ts';
+import { smp } from './smp.ts';
 import { soak } from './soak.ts';
 import { work } from './work.ts';
 import { findWorkloads } from './workloads.ts';
 
 /** All there are; a new one is a file and a line here. */
-const benches: readonly Bench[] = [boot, work, paravirt, network, disk, soak];
+const benches: readonly Bench[] = [boot, work, paravirt, smp, network, disk, soak];
 
 const ENGINES = ['jit', 'interpreter', 'both'];
 const OPTIONS = {
   runs: { type: 'string', default: '3' },
   peers: { type: 'string', default: 'qemu' },
   engine: { type: 'string' },
-  hypervisor: { type: 'string', default: 'bare' },
+  hypervisor: { type: 'string' },
+  cpus: { type: 'string', default: '1,2,4' },
   device: { type: 'string', default: '' },
   memory: { type: 'string', default: '256' },
   limit: { type: 'string', default: '600' },
@@ -53,7 +55,8 @@ Options
   --runs N           how often everything is measured; medians are shown (3)
   --peers NAMES      who is measured beside us: ${PEERS.join(',')}, or none (qemu)
   --engine NAME      our engine: jit or interpreter (what polyvisor run takes)
-  --hypervisor NAME  whose guest interface our guest gets (bare)
+  --hypervisor NAME  whose guest interface our guest gets (bare; paravirt and smp go through all)
+  --cpus N,N,...     numbers of processors that smp measures (1,2,4)
   --device TEXT      network and disk: only devices with this in their names, as vmxnet3 or xen-pv
   --memory MIB       RAM of every guest (256)
   --limit SECONDS    for a boot, and for one run of a workload (600)
@@ -98,7 +101,11 @@ const number = (name: 'runs' | 'memory' | 'limit' | 'minutes') => {
 const peers = values.peers === 'none' ? [] : values.peers.split(',');
 for (const peer of peers) if (!PEERS.includes(peer as PeerName)) usage(`--peers: no ${peer}`);
 if (values.engine !== undefined && !ENGINES.includes(values.engine)) usage(`--engine: no ${values.engine}`);
-if (!findHypervisor(values.hypervisor)) usage(`--hypervisor: no ${values.hypervisor}`);
+if (values.hypervisor !== undefined && !findHypervisor(values.hypervisor))
+  usage(`--hypervisor: no ${values.hypervisor}`);
+const processors = values.cpus.split(',').map(Number);
+if (!processors.every(count => Number.isInteger(count) && count > 0))
+  usage(`--cpus: ${values.cpus} is no list of numbers`);
 const names = new Set(benches.map(({ name }) => name));
 const only = positionals.filter(name => !names.has(name));
 const workloads = findWorkloads().filter(({ group }) => group !== 'devices');
@@ -109,7 +116,12 @@ const settings: Settings = {
   runs: Math.ceil(number('runs')),
   peers: peers as PeerName[],
   engine: values.engine,
-  hypervisor: values.hypervisor,
+  hypervisor: values.hypervisor ?? 'bare',
+  hypervisors:
+    values.hypervisor === undefined
+      ? hypervisors.filter(({ isRelative }) => !isRelative).map(({ name }) => name)
+      : [values.hypervisor],
+  cpus: [...new Set(processors)].sort((a, b) => a - b),
   device: values.device,
   memory: number('memory'),
   limit: number('limit'),

@@ -5,7 +5,6 @@
 import { join } from 'node:path';
 import { cacheFolder, withWorkFolder } from '../src/host/node/cache.ts';
 import { ensureGuest } from '../src/host/node/guest.ts';
-import { hypervisors } from '../src/index.ts';
 import { type Bench, type BenchContext, median, type Settings, type Table } from './bench.ts';
 import { BenchGuest, type Run, timeOf } from './guest.ts';
 import { makeImages } from './images.ts';
@@ -48,7 +47,7 @@ async function measure(context: BenchContext, folder: string) {
   const images = makeImages(guest, build);
 
   const costs: Costs = {};
-  for (const { name: hypervisor } of hypervisors) {
+  for (const hypervisor of context.hypervisors) {
     progress(`booting on ${hypervisor}`);
     let machine: BenchGuest | undefined;
     try {

@@ -29,9 +29,9 @@ export function polyvisor({ kernel, initrd }: Images, { memory, hypervisor, engi
 export function polyvisorWithCounters(
   images: Images,
   { memory, hypervisor, engine }: Pick<Settings, 'memory' | 'hypervisor' | 'engine'>,
-  plugged: Plugged = {},
+  { plugged = {}, cpus = 1 }: { plugged?: Plugged; cpus?: number } = {},
 ): Command {
-  const options = JSON.stringify({ ...images, memory: memory << 20, hypervisor, engine, plugged });
+  const options = JSON.stringify({ ...images, memory: memory << 20, hypervisor, engine, plugged, cpus });
   const args = [sibling('machine-process.js'), options];
   return { name: OURS, command: join(root, 'bin/guest-node'), args, answers: true };
 }
@@ -47,12 +47,24 @@ export function hasQemu({ peers, note }: BenchContext): boolean {
   return status === 0;
 }
 
+/** How TCG runs several processors: in turn on one thread, or each on a thread of its own. */
+export type TcgThreads = 'single' | 'multi';
+
 /**
  * TCG and nothing else: no default devices, no firmware menu to wait for, the console on standard output.
- * @param devices words for what the guest has besides
+ * @param guest.devices words for what the guest has besides
+ * @param guest.processors left out: one, and TCG's threads as they are by default
  */
-export function qemu({ kernel, initrd }: Images, { memory }: Settings, devices: readonly string[] = []): Command {
-  const machine = ['-accel', 'tcg', '-m', `${memory}`, '-nodefaults', '-display', 'none', '-no-reboot'];
+export function qemu(
+  { kernel, initrd }: Images,
+  { memory }: Settings,
+  guest: { devices?: readonly string[]; processors?: { cpus: number; thread: TcgThreads } } = {},
+): Command {
+  const { devices = [], processors } = guest;
+  const accelerator = processors
+    ? ['-accel', `tcg,thread=${processors.thread}`, '-smp', `${processors.cpus}`]
+    : ['-accel', 'tcg'];
+  const machine = [...accelerator, '-m', `${memory}`, '-nodefaults', '-display', 'none', '-no-reboot'];
   const system = ['-kernel', kernel, '-initrd', initrd, '-append', 'console=ttyS0'];
   return { name: 'qemu-tcg', command: QEMU, args: [...machine, '-serial', 'stdio', ...system, ...devices] };
 }

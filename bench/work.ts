@@ -21,6 +21,7 @@ const TITLES = {
   programs: 'C programs',
   costs: 'costs of the system',
   devices: 'devices',
+  smp: 'several processors',
 } as const;
 
 /** After the last workload, in ms, until the process's memory is looked at. */
@@ -116,10 +117,11 @@ async function runOnce(
   }
 }
 
-/** The workloads asked for, by name or group; without any, all but the costs, which `paravirt` shows. Devices have benchmarks of their own. */
+/** The workloads asked for, by name or group; without any, all but those that `paravirt` and `smp` show. Devices have benchmarks of their own. */
 function chosen({ only, note }: BenchContext): Workload[] {
-  const asked = ({ name, group }: Workload) =>
-    group !== 'devices' && (only.length === 0 ? group !== 'costs' : only.includes(name) || only.includes(group));
+  const usual = ({ group }: Workload) => group === 'shell' || group === 'programs';
+  const named = ({ name, group }: Workload) => group !== 'devices' && (only.includes(name) || only.includes(group));
+  const asked = only.length === 0 ? usual : named;
   const workloads = findWorkloads().filter(asked);
   if (hasCompiler()) return workloads;
   note('gcc is not installed: no C programs (apt-get install gcc)');

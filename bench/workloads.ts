@@ -12,7 +12,7 @@ import { sampleText } from './sample-text.ts';
 export interface Workload {
   name: string;
   title: string;
-  group: 'shell' | 'programs' | 'costs' | 'devices';
+  group: 'shell' | 'programs' | 'costs' | 'smp' | 'devices';
   source: string;
 }
 
@@ -21,6 +21,7 @@ const FOLDERS = {
   programs: 'guests/bench',
   costs: 'guests/bench/costs',
   devices: 'guests/bench/devices',
+  smp: 'guests/bench/smp',
 } as const;
 
 /** All there are. */

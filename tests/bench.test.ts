@@ -13,6 +13,7 @@ import { plot } from '../bench/plot.ts';
 import { formatTable, timeTables } from '../bench/report.ts';
 import { root } from '../bench/root.ts';
 import { sampleText } from '../bench/sample-text.ts';
+import { compare } from '../bench/smp.ts';
 import { findWorkloads, hasCompiler, makeWorkloads, runNatively, type Workload } from '../bench/workloads.ts';
 
 /** What bench/driver.sh does, with a console of its own that ends its lines like a serial port's. */
@@ -121,6 +122,30 @@ test('the sample text is always the same', () => {
   assert.match(text.slice(0, 200), /^\d+( [a-z]+)+\n/);
 });
 
+test('several processors: who is ahead with each number, and what idle ones cost', () => {
+  const result = (name: string, isPeer: boolean, one: number, four: number) => {
+    const times = (boot: number) => ({ boot: [boot], sieve: [boot, 9, boot] });
+    return { name, isPeer, times: new Map([1, 4].map(count => [count, times(count === 1 ? one : four)])) };
+  };
+  const results = [result('ours', false, 2, 3), result('slower', false, 3, 3), result('tcg', true, 3, 2)];
+  const { tables, notes } = compare(results, [1, 4]);
+  const [one, four, cost] = tables.map(formatTable);
+  assert.match(
+    one!,
+    /with 1 processor;.*\n +ours +slower +tcg +ahead\n +boot +2\.000 +3\.000 +3\.000 +ours, 1\.50 x\n +sieve/,
+  );
+  assert.match(four!, /with 4 processors;[\s\S]* boot +3\.000 +3\.000 +2\.000 +tcg, 1\.50 x\n/);
+  assert.match(cost!, / ours +1\.50 x +1\.50 x +- +- +- +1\.50 x\n +slower +1\.00 x/);
+  assert.deepEqual(
+    notes.map(note => note.replace(/;.*/, '')),
+    [
+      'ours: the boot takes 1.50 times as long with 4 processors as with one',
+      'ours: the work of one thread takes 1.50 times as long with 4 processors as with one',
+    ],
+  );
+  assert.equal(compare(results, [4]).tables.length, 1);
+});
+
 test('every workload has a title; programs compile and say the same twice', { skip: !native && 'needs gcc' }, () => {
   const workloads = findWorkloads();
   for (const { name, title } of workloads) assert.ok(title.length > 10, name);
@@ -134,8 +159,15 @@ test('every workload has a title; programs compile and say the same twice', { sk
   );
   const folder = mkdtempSync(join(tmpdir(), 'bench-'));
   try {
-    makeWorkloads([...programs, ...devices], folder, 'amd64');
+    const shared = workloads.filter(({ group }) => group === 'smp');
+    assert.ok(shared.length >= 4);
+    makeWorkloads([...programs, ...shared], folder, 'amd64');
     const small = programs.filter(({ name }) => ['simd-float', 'n-body'].includes(name));
+    for (const program of shared) {
+      const { output } = runNatively(program, folder)!;
+      assert.match(output, /^(operations 0x[0-9a-f]{8}\n)?[0-9a-f]{8}\n$/);
+      assert.equal(runNatively(program, folder)!.output, output, 'whatever thread comes first');
+    }
     for (const program of small) {
       const { output } = runNatively(program, folder)!;
       assert.match(output, /^[0-9a-f]{8}\n$/);
