@@ -234,7 +234,7 @@ function connectProcessor(
   const { cpu } = vcpu;
   const apic = board?.localApics[processor.id];
   processor.interrupts = apic;
-  const questions = bindQuestions(table, processor, operations, tallies);
+  const questions = bindQuestions(table, processor, operations, tallies, exits);
   const interrupts = new Interrupts({
     vcpu,
     processor,
@@ -245,19 +245,13 @@ function connectProcessor(
   });
   const { ports, mmio } = context;
   const answerers = { table, questions, processor, cpu, ports, mmio, apic, exits, tallies };
-  const { hypercall, halt } = questions;
-  const [hypercalls, halts] = [exits.of('hypercall'), exits.of('halt')];
+  const { halt } = questions;
+  const halts = exits.of('halt');
   const environment: EngineEnvironment = {
     ...questions,
     ...busQuestions(answerers),
     ...msrQuestions(answerers),
     ...cpuidQuestion(answerers, topology),
-    hypercall:
-      hypercall &&
-      (() => {
-        hypercalls.value++;
-        return hypercall();
-      }),
     halt() {
       halts.value++;
       if (halt) halt();

@@ -12,10 +12,10 @@ import { createTallies } from './tallies.ts';
 const title = 'a hypervisor of this test';
 
 function setUp(table = bareTable) {
-  const counts = new Counts();
+  const [counts, exits] = [new Counts(), new Counts()];
   const tallies = createTallies(table.cpu, {});
   const cpu = new FakeProcessor();
-  return { cpu, counts, tallies, questions: bindQuestions(table, cpu, counts, tallies) };
+  return { cpu, counts, exits, tallies, questions: bindQuestions(table, cpu, counts, tallies, exits) };
 }
 
 test('bare hardware is asked nothing', () => {
@@ -37,7 +37,7 @@ test('a function is called with the processor and what it is told, and counted a
       halt: () => {},
     },
   });
-  const { cpu, counts, tallies, questions } = setUp(table);
+  const { cpu, counts, exits, tallies, questions } = setUp(table);
   cpu.set('rax', 3n);
   questions.hypercall?.();
   questions.softwareInterrupt?.(0x80, 7n);
@@ -46,6 +46,20 @@ test('a function is called with the processor and what it is told, and counted a
   assert.deepEqual(seen, [cpu, [cpu, 0x80, 7n]]);
   assert.deepEqual(counts.named(), { 'cpu.hypercall': 1, 'irq.softwareInterrupt': 1, 'irq.halt': 1 });
   assert.deepEqual(tallies.named().hypercalls, { TOY_CALL: 1 });
+  assert.deepEqual(exits.named(), { hypercall: 1 });
+});
+
+test('a SYSCALL is counted as a hypercall of its processor where it is one', () => {
+  const table = derive(bareTable, {
+    name: 'toy',
+    title,
+    cpu: { syscall: () => {}, convention: { number: cpu => (cpu.cpl === 0 ? 5 : undefined), registers: () => [] } },
+  });
+  const { cpu, exits, questions } = setUp(table);
+  questions.syscall?.();
+  cpu.cpl = 3;
+  questions.syscall?.();
+  assert.deepEqual(exits.named(), { hypercall: 1 });
 });
 
 test('nothing is a constant, and is not counted', () => {

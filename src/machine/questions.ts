@@ -24,8 +24,16 @@ export type Tallies = ReturnType<typeof createTallies>;
 /**
  * The ops of `table` as `processor` asks them. An op that is native is no question: whoever would ask does what hardware
  * does. One that is `nothing` is a constant. A function is called with the processor, counted as its line says.
+ * @param exits of the processor: hypercalls are counted there, by whichever instruction they come
  */
-export function bindQuestions(table: Paravirt, processor: Processor, counts: Counts, tallies: Tallies): Questions {
+export function bindQuestions(
+  table: Paravirt,
+  processor: Processor,
+  counts: Counts,
+  tallies: Tallies,
+  exits: Counts,
+): Questions {
+  const hypercalls = exits.of('hypercall');
   const questions: Record<string, AnyFunction> = {};
   for (const [group, lines] of Object.entries(operations))
     for (const [name, line] of Object.entries(lines as Readonly<Record<string, AnyOperation>>)) {
@@ -39,7 +47,7 @@ export function bindQuestions(table: Paravirt, processor: Processor, counts: Cou
         const isCall = line.noted === 'call';
         questions[name] = (...told) => {
           count.value++;
-          if (isCall) tallies.hypercall(processor);
+          if (isCall && tallies.hypercall(processor)) hypercalls.value++;
           return op(processor, ...told);
         };
       }

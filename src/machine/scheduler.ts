@@ -226,14 +226,18 @@ export class Scheduler {
     if (this.#time.following) state.waiting[index] ??= this.#clock.now();
     state.queue.push({ index, at, executed: 0 });
   }
-  /** True if the processor can execute; one that is halted, and is not to be any longer, goes on. */
+  /** True if the processor can execute; one that is halted, and is not to be any longer, goes on. One that is held waits from then on. */
   #isReady(index: number): boolean {
     const { vcpu, interrupts } = this.#processors[index]!;
     if (vcpu.halted) {
       if (vcpu.waitsForStart || !interrupts.awakens) return false;
       vcpu.halted = false;
     }
-    return this.#state.held[index] === 0 || this.#state.held[index]! <= this.#clock.now();
+    if (this.#state.held[index] === 0) return true;
+    const now = this.#clock.now();
+    if (this.#state.held[index]! <= now) return true;
+    this.#state.waiting[index] ??= now;
+    return false;
   }
 
   /** The first of the queue that can still execute gets the turn. */
@@ -271,7 +275,11 @@ export class Scheduler {
   #tellWaited(index: number): void {
     const state = this.#state;
     const since = state.waiting[index];
-    if (since !== undefined) this.addWaited(index, this.#clock.now() - since);
+    if (since !== undefined) {
+      const now = this.#clock.now();
+      // By the virtual clock others have their turns beside it, not before: it has waited for its release alone.
+      this.addWaited(index, (this.#time.following ? now : Math.min(now, state.held[index]!)) - since);
+    }
     state.waiting[index] = undefined;
     if (state.untold[index]! < TOLD_WAIT) return;
     this.#processors[index]!.questions.resumed?.(state.untold[index]!);
@@ -308,7 +316,6 @@ export class Scheduler {
   }
   #hold(index: number, duration: number): void {
     this.#state.held[index] = Math.ceil(this.#clock.now()) + duration;
-    if (!this.#processors[index]!.vcpu.halted) this.addWaited(index, duration);
     this.#awaitRelease();
   }
   #awaitRelease(): void {

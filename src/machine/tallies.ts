@@ -41,10 +41,12 @@ export function createTallies(
   const msr = (index: number) => msrs[index]?.name ?? native[index]?.name ?? hexadecimal(index);
   return {
     ...tallies,
-    /** A hypercall, or what came the same way, is about to be made. */
-    hypercall(cpu: Processor): void {
+    /** A hypercall, or what came the same way, is about to be made. @returns whether it is a hypercall */
+    hypercall(cpu: Processor): boolean {
       const number = convention ? convention.number(cpu) : Number(BigInt.asUintN(32, cpu.get('rax')));
-      if (number !== undefined) calls.add(number);
+      if (number === undefined) return false;
+      calls.add(number);
+      return true;
     },
     /** @param elsewhere hypercalls that were counted elsewhere, by number */
     named(elsewhere: Iterable<readonly [number: number, count: number]> = []) {
