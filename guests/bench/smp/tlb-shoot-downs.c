@@ -1,7 +1,7 @@
 /* Four threads map four pages, write to them and unmap them, again and again: all processors must forget them. */
 #include "../threads.h"
 
-enum { PAGE = 4096, PAGES = 4, THREADS = 4, ROUNDS = 2500 };
+enum { PAGE = 4096, PAGES = 4, THREADS = 4, ROUNDS = 500 };
 static uint32_t sums[THREADS];
 
 static void churn(int number) {
