@@ -12,7 +12,9 @@ let disk: string;
 before(() => {
   folder = mkdtempSync(join(tmpdir(), 'polyvisor-hvm-'));
   disk = join(folder, 'disk');
-  writeFileSync(disk, Buffer.concat([Buffer.from(MARK), Buffer.alloc(1 << 20)]));
+  const content = Buffer.alloc(1 << 20);
+  content.write(MARK);
+  writeFileSync(disk, content);
 });
 after(() => rmSync(folder, { recursive: true, force: true }));
 
