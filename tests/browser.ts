@@ -72,15 +72,19 @@ export class Browser implements TestBrowser {
         stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
       },
     );
-    let text = '';
+    let pieces: string[] = [];
     (this.#child.stdio[4] as Readable).setEncoding('utf8').on('data', (piece: string) => {
-      text += piece;
+      pieces.push(piece);
+      // A snapshot comes in a thousand pieces: only the new one is looked at.
+      if (!piece.includes('\0')) return;
+      let text = pieces.join('');
       for (let end = text.indexOf('\0'); end >= 0; end = text.indexOf('\0')) {
         const answer = JSON.parse(text.slice(0, end)) as Answer;
         text = text.slice(end + 1);
         if (answer.id !== undefined) this.#waiting.get(answer.id)?.(answer);
         else if (answer.method) this.#events.get(answer.method)?.();
       }
+      pieces = [text];
     });
   }
 
