@@ -1,34 +1,86 @@
 /** What a process has taken of the host, from Linux's /proc: processor time, and memory beside its guest's RAM. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 const MEBIBYTE = 1 << 20;
 /** By how much the mapping that holds guest RAM may exceed it, for tables and caches beside it. */
 const SLACK = 512 * MEBIBYTE;
 
 /**
- * Resident bytes of process `pid` without those of its guest's RAM; undefined where there is no /proc. RAM is inside that of
- * the mappings large enough which holds most (others are but reserved): what it holds beyond RAM counts as ours.
+ * Resident bytes of process `pid` without those of its guest's RAM; undefined where there is no /proc.
  * @param ram bytes
  */
 export function residentBesideRam(pid: number, ram: number): number | undefined {
+  const memory = memoryOf(pid, ram);
+  return memory && memory.resident - memory.inRam;
+}
+
+interface ProcessMemory {
+  /** Bytes; of `proportional`, each page that several processes have is divided among them. */
+  resident: number;
+  proportional: number;
+  /** Resident bytes of the guest's RAM. */
+  inRam: number;
+}
+
+/**
+ * RAM is inside that of the mappings large enough which holds most (others are but reserved): what it holds beyond RAM counts as
+ * ours.
+ */
+function memoryOf(pid: number, ram: number): ProcessMemory | undefined {
   let text: string;
   try {
     text = readFileSync(`/proc/${pid}/smaps`, 'latin1');
   } catch {
     return undefined;
   }
-  let total = 0;
-  let inRam = 0;
+  const memory = { resident: 0, proportional: 0, inRam: 0 };
   let size = 0;
   for (const line of text.split('\n')) {
-    const [, name, kibibytes] = /^(Size|Rss): +(\d+) kB/.exec(line) ?? [];
-    if (name === 'Size') size = Number(kibibytes) * 1024;
+    const [, name, kibibytes] = /^(Size|Rss|Pss): +(\d+) kB/.exec(line) ?? [];
+    const bytes = Number(kibibytes) * 1024;
+    if (name === 'Size') size = bytes;
+    if (name === 'Pss') memory.proportional += bytes;
     if (name !== 'Rss') continue;
-    const resident = Number(kibibytes) * 1024;
-    total += resident;
-    if (size >= ram && size < ram + SLACK) inRam = Math.max(inRam, Math.min(resident, ram));
+    memory.resident += bytes;
+    if (size >= ram && size < ram + SLACK) memory.inRam = Math.max(memory.inRam, Math.min(bytes, ram));
   }
-  return total - inRam;
+  return memory;
+}
+
+/**
+ * Bytes beside the guest's RAM of the one process that has it, and of all that came of process `pid`; undefined where there is no /proc
+ * or none of them has RAM.
+ * @param ram bytes
+ */
+export function familyBesideRam(pid: number, ram: number): { own: number; all: number } | undefined {
+  const members = familyOf(pid).flatMap(member => memoryOf(member, ram) ?? []);
+  const [first] = members.sort((one, other) => other.inRam - one.inRam);
+  if (!first?.inRam) return undefined;
+  const all = members.reduce((sum, { proportional }) => sum + proportional, 0) - first.inRam;
+  return { own: first.resident - first.inRam, all };
+}
+
+/** Process `pid` and those that it has started, and so on. */
+function familyOf(pid: number): number[] {
+  const parents = new Map<number, number>();
+  for (const name of readdirSync('/proc')) {
+    const fields = /^\d+$/.test(name) ? statOf(Number(name)) : undefined;
+    // The fourth is the parent.
+    if (fields) parents.set(Number(name), Number(fields[4 - 3]));
+  }
+  const family = [pid];
+  for (const member of family) for (const [child, parent] of parents) if (parent === member) family.push(child);
+  return family;
+}
+
+/** The fields of /proc/PID/stat from the third on, which is after the name, that may hold anything (proc_pid_stat(5)). */
+function statOf(pid: number): string[] | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return text.slice(text.lastIndexOf(')') + 2).split(' ');
+  } catch {
+    return undefined;
+  }
 }
 
 /** Linux counts processor time in this many ticks a second for everybody who asks (USER_HZ). */
@@ -36,14 +88,9 @@ const TICKS = 100;
 
 /** Seconds all threads of process `pid` have run, to a hundredth; undefined where there is no /proc. */
 export function processorSeconds(pid: number): number | undefined {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // After the name, which may hold anything, fields 3 and on; 14 and 15 are utime and stime (proc_pid_stat(5)).
-    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    return (Number(fields[14 - 3]) + Number(fields[15 - 3])) / TICKS;
-  } catch {
-    return undefined;
-  }
+  const fields = statOf(pid);
+  // 14 and 15 are utime and stime.
+  return fields && (Number(fields[14 - 3]) + Number(fields[15 - 3])) / TICKS;
 }
 
 export function mebibytes(bytes: number): string {

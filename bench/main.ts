@@ -14,6 +14,7 @@ import {
   TIMES,
 } from './bench.ts';
 import { boot } from './boot.ts';
+import { browser } from './browser.ts';
 import { disk } from './disk.ts';
 import { network } from './network.ts';
 import { paravirt } from './paravirt.ts';
@@ -25,7 +26,7 @@ import { work } from './work.ts';
 import { findWorkloads } from './workloads.ts';
 
 /** All there are; a new one is a file and a line here. */
-const benches: readonly Bench[] = [boot, work, paravirt, smp, network, disk, soak];
+const benches: readonly Bench[] = [boot, work, paravirt, smp, network, disk, soak, browser];
 
 const ENGINES = ['jit', 'interpreter', 'both'];
 const OPTIONS = {

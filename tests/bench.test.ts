@@ -8,7 +8,7 @@ import { geometricMean, median, type Row, speedAgainst } from '../bench/bench.ts
 import { difference } from '../bench/counters.ts';
 import { hexadecimal, randomNumbers } from '../bench/devices.ts';
 import { BenchGuest } from '../bench/guest.ts';
-import { processorSeconds, residentBesideRam } from '../bench/host-use.ts';
+import { familyBesideRam, processorSeconds, residentBesideRam } from '../bench/host-use.ts';
 import { plot } from '../bench/plot.ts';
 import { formatTable, timeTables } from '../bench/report.ts';
 import { root } from '../bench/root.ts';
@@ -90,6 +90,13 @@ test('what a process takes of the host', { skip: process.platform !== 'linux' &&
   assert.ok(processorSeconds(process.pid)! > 0);
   const all = residentBesideRam(process.pid, 2 ** 52)!; // No mapping is that large: nothing is taken for RAM.
   assert.ok(Math.abs(all - process.memoryUsage().rss) < 64 << 20, `${all} bytes`);
+  assert.equal(familyBesideRam(process.pid, 2 ** 52), undefined, 'there is no guest');
+  const ram = 64 << 20;
+  const filled = Buffer.alloc(ram, 1);
+  const family = familyBesideRam(process.pid, ram);
+  assert.ok(family && filled[0] === 1);
+  assert.ok(Math.abs(family.own + ram - process.memoryUsage().rss) < 32 << 20, `${family.own} bytes`);
+  assert.ok(family.all > 0 && family.all < family.own + ram);
 });
 
 const native = process.platform === 'linux' && process.arch === 'x64' && hasCompiler();

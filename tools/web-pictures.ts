@@ -6,22 +6,22 @@ import { listen } from '../src/cli/web.ts';
 import { createSite } from '../src/cli/web-site.ts';
 import { ensureGuest } from '../src/host/node/index.ts';
 import { Browser, findChromium, type Screen } from '../tests/browser.ts';
+import { PageMachines } from '../tests/page-machines.ts';
 import { root } from '../tests/sources.ts';
 
 interface Picture {
-  /** With the virtual clock and an end after so many instructions: the same picture every time. */
   query: string;
   screen: Screen;
 }
 
 const PICTURES: Readonly<Record<string, Picture>> = {
-  web: { query: 'hypervisor=hyperv&until=300', screen: { width: 1280, height: 860 } },
-  'web-dark': { query: 'hypervisor=kvm&beside=hyperv&until=150', screen: { width: 1280, height: 1240, dark: true } },
-  'web-phone': { query: 'hypervisor=kvm&until=150', screen: { width: 390, height: 1180 } },
+  web: { query: 'hypervisor=hyperv', screen: { width: 1280, height: 860 } },
+  'web-dark': { query: 'hypervisor=kvm&beside=hyperv', screen: { width: 1280, height: 1240, dark: true } },
+  'web-phone': { query: 'hypervisor=kvm', screen: { width: 390, height: 1180 } },
 };
-
-/** In milliseconds: the host may be busy. */
-const LIMIT = 400_000;
+/** What is typed at each prompt. */
+const COMMAND =
+  'clear; dmesg | tail -n 14; echo "$(uname -sr), clock: $(cat /sys/devices/system/clocksource/*/current_clocksource)"';
 
 const program = findChromium();
 if (!program) throw new Error('needs chromium');
@@ -31,20 +31,20 @@ const name = `Debian ${guest.release}`;
 const server = await listen(createSite([{ name, kernel: guest.kernel, initrd: guest.initrd }]), 0);
 const browser = await Browser.start(program);
 
-async function until(expression: string): Promise<void> {
-  const start = Date.now();
-  while (!(await browser.evaluate(expression))) {
-    if (Date.now() - start > LIMIT) throw new Error(`not within ${LIMIT / 1000} s: ${expression}`);
-    await new Promise(resolve => setTimeout(resolve, 500));
-  }
-}
+const page = new PageMachines(browser);
 
 try {
   for (const [file, { query, screen }] of Object.entries(PICTURES)) {
     if (wanted.length > 0 && !wanted.includes(file)) continue;
     const { port } = server.address() as AddressInfo;
-    await browser.open(`http://127.0.0.1:${port}/?${query}&clock=virtual&boot=1`, screen);
-    await until(`polyvisor.machines[0] && polyvisor.machines.every(({ activity }) => activity === 'paused')`);
+    await browser.open(`http://127.0.0.1:${port}/?${query}&boot=1`, screen);
+    const parameters = new URLSearchParams(query);
+    for (const hypervisor of ['hypervisor', 'beside'].flatMap(name => parameters.get(name) ?? [])) {
+      await page.prompt(hypervisor);
+      await page.answer(hypervisor, COMMAND, `${guest.release}, clock: ${hypervisor}`);
+    }
+    // What has been written is drawn with the next frame.
+    await browser.evaluate('new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))');
     await browser.evaluate(`document.documentElement.style.overflow = 'hidden'`); // No scroll bar in the picture.
     writeFileSync(join(root, `docs/${file}.png`), await browser.picture());
     process.stdout.write(`docs/${file}.png\n`);
