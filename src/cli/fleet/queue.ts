@@ -1,12 +1,13 @@
 /**
- * The queue between `matrix --queue` and its workers: BullMQ on a Redis server. BullMQ is no dependency of this package: who wants a
- * fleet installs it beside. These are the parts of its interface that are used (docs.bullmq.io).
+ * The queue between `matrix --queue` and its workers: BullMQ on a Redis server. BullMQ is an optional peer of this package: who wants
+ * a fleet installs it beside. These are the parts of its interface that are used (docs.bullmq.io).
  */
 import { createHash } from 'node:crypto';
 import { visibleLine } from '../../matrix/escape.ts';
 import { status } from '../exit-status.ts';
 import { Failure } from '../failure.ts';
 import { packageVersion } from '../version.ts';
+import { loadPeer } from './peer.ts';
 
 export interface Job {
   readonly id?: string | undefined;
@@ -98,19 +99,7 @@ export function parseQueue(text: string): { options: Record<string, unknown>; na
 const withoutPassword = (text: string) => text.replace(/:[^:@/]*@/, ':…@');
 
 /** @throws Failure where it is not installed */
-export async function loadBull(): Promise<Bull> {
-  // Not a constant, so that neither compiler nor bundler looks for it.
-  const name: string = 'bullmq';
-  try {
-    return (await import(name)) as Bull;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
-    throw new Failure(
-      '--queue: needs the package bullmq, which is not installed: npm install bullmq@5',
-      status.unavailable,
-    );
-  }
-}
+export const loadBull = async (): Promise<Bull> => (await loadPeer('--queue', 'bullmq', 5)) as Bull;
 
 /** The server has answered, or the reason is said. @throws Failure */
 export async function connected<T extends Connected>(connection: T, name: string): Promise<T> {
