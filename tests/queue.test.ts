@@ -4,21 +4,20 @@
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { tinyKernel } from '../src/conformance/tiny-elf.ts';
 import type { CellResult, MatrixReport } from '../src/matrix/result.ts';
-import { polyvisor, program, root } from './command.ts';
+import { polyvisor, program } from './command.ts';
+import { startS3rver, without } from './s3rver.ts';
 
 const missing =
   spawnSync('redis-server', ['--version']).status !== 0
     ? 'there is no redis-server here: apt install redis-server'
-    : existsSync(join(root, 'node_modules/bullmq'))
-      ? false
-      : 'bullmq is not installed: npm install --no-save bullmq@5';
+    : without('bullmq');
 
 const folder = mkdtempSync(join(tmpdir(), 'polyvisor-queue-'));
 const store = join(folder, 'store');
@@ -204,6 +203,32 @@ describe('a fleet', { skip: missing, timeout: 500_000 }, () => {
     assert.match(said, /run \w+ is cancelled/);
     const keys = execFileSync('redis-cli', ['-p', `${port}`, 'keys', '*'], { encoding: 'utf8' });
     assert.doesNotMatch(keys, /polyvisor:run:|:[0-9a-f]{10}-\d+$/m, 'nothing waits any more');
+  });
+
+  test('a bucket is the store', { skip: without('aws4fetch', 's3rver') }, async () => {
+    const server = await startS3rver(join(folder, 's3'), 'fleet');
+    endings.push(() => void server.close());
+    const place = ['--queue', address, '--store', 's3://fleet/run'];
+    const env = { ...process.env, ...server.env };
+    const child = spawn(program, ['worker', '--jobs', '2', ...place], { stdio: 'ignore', env });
+    endings.push(() => void child.kill('SIGKILL'));
+    const words = [
+      'matrix',
+      kernel('bucket', 12292),
+      '-H',
+      'bare,kvm',
+      '--initrd',
+      empty,
+      '--until',
+      'ok',
+      '--memory',
+      '16M',
+    ];
+    const { status, stdout, stderr } = await polyvisor([...words, ...place], { env: server.env });
+    assert.match(stdout, /2 of 2 cells passed/, stderr);
+    assert.equal(status, 0);
+    child.kill('SIGINT');
+    assert.equal(await new Promise(resolve => child.once('exit', resolve)), 0);
   });
 
   test('a worker of another version is refused', async () => {

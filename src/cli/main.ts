@@ -225,7 +225,10 @@ function addMatrix(program: Command, finish: Finish): Command {
     .option('--history <file>', 'append the run to FILE, a line of JSON; the HTML report shows the runs before')
     .option('--trace <folder>', "write every crossing of the hypervisors' interfaces to FOLDER, a file a cell")
     .option('--queue <address>', 'have "polyvisor worker" run the cells, by a Redis server: redis://HOST[:PORT]')
-    .option('--store <folder>', 'with --queue: a folder that all machines see, for kernels and results')
+    .option(
+      '--store <place>',
+      'with --queue: a folder that all machines see, or s3://BUCKET[/PREFIX], for kernels and results',
+    )
     .option('--priority <number>', 'with --queue: 1 goes first', '100')
     .option('--resume <run>', 'with --queue: collect an earlier run of the same cells')
     .addOption(debugOption())
@@ -281,7 +284,7 @@ function addWorker(program: Command, finish: Finish): void {
     .command('worker')
     .description('run the cells of "matrix --queue", until Ctrl-C')
     .requiredOption('--queue <address>', 'a Redis server: redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or rediss:')
-    .option('--store <folder>', 'the folder that all machines see, for kernels and results')
+    .option('--store <place>', 'a folder that all machines see, or s3://BUCKET[/PREFIX], for kernels and results')
     .option('-j, --jobs <number>', 'cells at a time (default: one a core)')
     .option('--lease <seconds>', 'when a worker that is not heard of is taken for lost', '30')
     .addOption(debugOption())

@@ -156,7 +156,9 @@ function parseQueueOptions({
     return undefined;
   }
   if (store === undefined)
-    throw new Failure('--queue: name with --store the folder that this machine shares with the workers');
+    throw new Failure(
+      '--queue: name with --store the folder, or the bucket (s3://…), that this machine shares with the workers',
+    );
   if (trace !== undefined) throw new Failure('--trace: traces are written where a cell runs; leave out --queue');
   if (bisect !== undefined || shard !== undefined)
     throw new Failure(`--${bisect === undefined ? 'shard' : 'bisect'}: does not go with --queue`);

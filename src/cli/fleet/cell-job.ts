@@ -41,28 +41,33 @@ export const isCellAnswer = (value: unknown): value is CellAnswer => isAnswerSha
 export const isCellNews = (value: unknown): value is CellNews => isNewsShape(value);
 
 /** Puts the files of the cells into the store, each once. @throws Failure */
-export function jobsOf(run: string, specs: readonly CellSpec[], store: Store): CellJob[] {
+export async function jobsOf(run: string, specs: readonly CellSpec[], store: Store): Promise<CellJob[]> {
   const known = new Map<string, string>();
-  const keep = (path: string) => {
-    const name = known.get(path) ?? store.put(readInput(path));
+  const keep = async (path: string) => {
+    const name = known.get(path) ?? (await store.put(readInput(path)));
     known.set(path, name);
     return name;
   };
-  return specs.map(spec => {
+  const jobs: CellJob[] = [];
+  for (const spec of specs) {
     const files: CellJob['files'] = {};
-    for (const file of FILES) if (spec[file] !== undefined) files[file] = keep(spec[file]);
-    return { run, spec, files };
-  });
+    for (const file of FILES) if (spec[file] !== undefined) files[file] = await keep(spec[file]);
+    jobs.push({ run, spec, files });
+  }
+  return jobs;
 }
 
 /** The cell as it runs here, its files written by `write`. */
-export function specHere({ spec, files }: CellJob, write: (digest: string, name: string) => string): CellSpec {
+export async function specHere(
+  { spec, files }: CellJob,
+  write: (digest: string, name: string) => Promise<string>,
+): Promise<CellSpec> {
   const here: CellSpec = { ...spec, traceFile: undefined };
   for (const file of FILES) {
     const name = files[file];
     if (name === undefined) continue;
     // A hypervisor's kind is told by the end of its name.
-    here[file] = write(name, basename(spec[file] ?? ''));
+    here[file] = await write(name, basename(spec[file] ?? ''));
   }
   return here;
 }

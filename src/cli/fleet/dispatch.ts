@@ -34,7 +34,7 @@ import { openStore, type Store } from './store.ts';
 export interface QueueOptions {
   /** The server's address. */
   queue: string;
-  /** The folder that all machines see. */
+  /** The folder or bucket that all machines see. */
   store: string;
   /** From 1, which goes first. */
   priority: number;
@@ -70,14 +70,14 @@ export async function runCellsInQueue(
   events: CellEvents,
 ): Promise<QueueRunner> {
   const { name, options: connection } = parseQueue(options.queue);
-  const store = openStore(options.store);
+  const store = await openStore(options.store);
   const bull = await loadBull();
   const queue = await openQueue(bull, connection, name);
   try {
     const client = await queue.client;
     const run = options.resume ?? newRun();
     const found = await client.get(runKey(run));
-    const jobs = jobsOf(run, specs, store);
+    const jobs = await jobsOf(run, specs, store);
     const plan = planOf(jobs);
     if (options.resume !== undefined) checkResumed(run, found, plan);
     const note: RunNote = { version: packageVersion(), plan };
@@ -176,7 +176,7 @@ class Dispatch {
 
   /** @throws Failure where the run is left or cancelled */
   async collect(): Promise<CellResult[]> {
-    const { queue, name } = this.#setup;
+    const { queue, name, options } = this.#setup;
     const since = performance.now();
     for (let told = false; this.#pending.size > 0; ) {
       if (this.#over) throw this.#over;
@@ -187,7 +187,7 @@ class Dispatch {
         told = true;
         if ((await patiently(name, () => queue.getWorkersCount())) === 0)
           process.stderr.write(
-            `polyvisor: no worker is at the queue: "polyvisor worker --queue ${name} --store FOLDER" is one\n`,
+            `polyvisor: no worker is at the queue: "polyvisor worker --queue ${name} --store ${options.store}" is one\n`,
           );
       }
       await new Promise<void>(resolve => {
@@ -213,7 +213,7 @@ class Dispatch {
     if (job.finishedOn === undefined) return;
     const tries = await (await this.#setup.queue.client).lrange(triesKey(this.#id(index)), 0, -1);
     if (job.failedReason !== undefined) return this.end(index, this.#failed(index, job.failedReason, tries));
-    const result = this.#resultOf(index, job.returnvalue);
+    const result = await this.#resultOf(index, job.returnvalue);
     if (result) return this.end(index, { ...result, workers: tries.length > 0 ? tries : [worker(job)] });
     const losses = (this.#losses.get(index) ?? 0) + 1;
     this.#losses.set(index, losses);
@@ -223,9 +223,9 @@ class Dispatch {
     await this.add([index]);
   }
 
-  #resultOf(index: number, answer: unknown): CellResult | undefined {
+  async #resultOf(index: number, answer: unknown): Promise<CellResult | undefined> {
     const { store, jobs } = this.#setup;
-    const bytes = isCellAnswer(answer) ? store.get(answer.result) : undefined;
+    const bytes = isCellAnswer(answer) ? await store.get(answer.result) : undefined;
     if (!bytes) return undefined;
     const result: unknown = JSON.parse(bytes.toString('utf8'));
     const { kernel, hypervisor } = jobs[index]!.spec;

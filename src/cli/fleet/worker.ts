@@ -41,17 +41,18 @@ export interface WorkerOptions {
 const MOST_LOSSES = 2;
 /** Between two messages about a cell, and two questions whether its run is cancelled, in ms. */
 const NEWS_INTERVAL = 1000;
+const OUR_TROUBLE: ReadonlySet<number> = new Set([status.output, status.noInput, status.unavailable]);
 const RUNS = runKey('*');
 
 /** @returns the exit status. @throws Failure */
 export async function worker(options: WorkerOptions): Promise<number> {
   const { name, options: connection } = parseQueue(options.queue);
   if (options.store === undefined)
-    throw new Failure('--store: name the folder that this machine shares with the others');
+    throw new Failure('--store: name the folder, or the bucket (s3://…), that this machine shares with the others');
   const jobs = options.jobs === undefined ? availableParallelism() : parseJobs(options.jobs);
   const lease = Number(options.lease);
   if (!(lease >= 1 && lease <= 3600)) throw new Failure(`--lease ${options.lease}: seconds, from 1 to 3600`);
-  const store = openStore(options.store);
+  const store = await openStore(options.store);
   const bull = await loadBull();
 
   const settings = { connection: { ...connection, maxRetriesPerRequest: null } };
@@ -63,7 +64,7 @@ export async function worker(options: WorkerOptions): Promise<number> {
   const processes = startCellProcesses(jobs);
   const folder = withFile(tmpdir(), status.output, () => mkdtempSync(join(tmpdir(), 'polyvisor-worker-')));
   const self = `${hostname()}:${process.pid}`;
-  const site: Site = { self, folder, store, processes, client };
+  const site: Site = { self, folder, files: new Map(), store, processes, client };
   try {
     return await new Promise<number>((resolve, reject) => {
       const bullWorker = new bull.Worker(
@@ -99,14 +100,16 @@ export async function worker(options: WorkerOptions): Promise<number> {
 interface Site {
   self: string;
   folder: string;
+  /** What has been fetched into `folder`, or is being fetched, by its path. */
+  files: Map<string, Promise<void>>;
   store: Store;
   processes: CellProcesses;
   client: Redis;
 }
 
-/** Something that is this machine's: room, memory, files that cannot be written. */
+/** Something that is this machine's: room, memory, files that cannot be written, a store that it does not reach. */
 function isOurTrouble(error: unknown): boolean {
-  if (error instanceof Failure) return error.status === status.output || error.status === status.noInput;
+  if (error instanceof Failure) return OUR_TROUBLE.has(error.status);
   return isHostError(error) || hostLimit(error) !== undefined;
 }
 
@@ -130,7 +133,7 @@ async function runJob(job: Job, site: Site, Unrecoverable: new (message: string)
   await client.rpush(tries, self);
   await client.expire(tries, KEPT);
   await job.updateProgress({ worker: self });
-  const spec = specHere(data, (digest, name) => fileHere(digest, name, site, Unrecoverable));
+  const spec = await specHere(data, (digest, name) => fileHere(digest, name, site, Unrecoverable));
 
   let progress: object | undefined;
   let told: object | undefined;
@@ -150,28 +153,39 @@ async function runJob(job: Job, site: Site, Unrecoverable: new (message: string)
   }, NEWS_INTERVAL);
   try {
     const [result] = (await runner.results) as [CellResult];
-    return { result: store.put(Buffer.from(JSON.stringify(result))), worker: self };
+    return { result: await store.put(Buffer.from(JSON.stringify(result))), worker: self };
   } finally {
     clearInterval(timer);
   }
 }
 
 /** The file of that digest in this worker's folder, fetched the first time. @throws Failure, Unrecoverable */
-function fileHere(
+async function fileHere(
   digest: string,
   name: string,
-  { folder, store }: Site,
+  { folder, files, store }: Site,
   Unrecoverable: new (message: string) => Error,
-): string {
+): Promise<string> {
   // A hypervisor from a file is imported once a name and process: each has its own.
   const file = join(folder, digest, name.replaceAll(/[^\w.+-]/g, '_') || 'file');
-  withFile(folder, status.output, () => {
-    if (mkdirSync(join(folder, digest), { recursive: true }) === undefined) return;
-    const bytes = store.get(digest);
-    if (!bytes) throw new Unrecoverable(`the store has no ${digest}: is it the folder that the others have?`);
-    writeFileSync(`${file}.part`, bytes);
-    renameSync(`${file}.part`, file);
-  });
+  const fetched = async () => {
+    const bytes = await store.get(digest);
+    if (!bytes) throw new Unrecoverable(`the store has no ${digest}: is it the one that the others have?`);
+    withFile(folder, status.output, () => {
+      mkdirSync(join(folder, digest), { recursive: true });
+      writeFileSync(`${file}.part`, bytes);
+      renameSync(`${file}.part`, file);
+    });
+  };
+  // Two cells at a time may need the same file.
+  const known = files.get(file) ?? fetched();
+  files.set(file, known);
+  try {
+    await known;
+  } catch (error) {
+    files.delete(file);
+    throw error;
+  }
   return file;
 }
 
