@@ -130,7 +130,7 @@ export function examineGuest({ hypervisor: name, architecture, release, options 
     const times: { text: string; time: number }[] = [];
 
     before(async () => {
-      const words = ['run', '-H', name, '--arch', architecture, ...options, '--timeout', '240'];
+      const words = ['run', '-H', name, '--cold', '--arch', architecture, ...options, '--timeout', '240'];
       result = await polyvisor([...words, '--exec', `${scriptOf(commands)}\nexit 42`], {
         limit: 300,
         onOutput: (text, time) => void times.push({ text, time }),

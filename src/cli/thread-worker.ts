@@ -107,6 +107,8 @@ async function make(options: ThreadOptions): Promise<Made> {
     crossings = [];
   };
   const kept = warm?.kept && (await unpackKept(warm.kept, warm.decoded));
+  // As large as the guest: nothing that stays may hold on to it.
+  if (warm) warm.kept = warm.decoded = undefined;
   const snapshot = kept ?? (restore === undefined ? undefined : await readSnapshot(restore));
   let type = (_data: Uint8Array) => {};
   const wanted = typeof save?.when === 'object' && 'text' in save.when ? createTextWatch(save.when.text) : undefined;
@@ -252,6 +254,7 @@ async function runWarm(made: Made, limits: RunLimits | undefined, resume: () => 
     const exit = await machine.run(limits);
     if (exit.kind !== 'stopped' || !made.ready() || made.stopped) return exit;
     await keep(keepAs, machine.snapshot({ learns: true }));
+    collectGarbage();
   }
   resume();
   const exit = await machine.run(limits);
