@@ -85,7 +85,7 @@ export interface ProcessorStatistics {
   turns: number;
   /** Interrupts and messages that processors have sent to it, by its local APIC, a hypercall or an event channel. */
   ipis: number;
-  /** As in `Statistics`, its own. */
+  /** As in `Statistics`, its own, without hypercalls that were answered within translated code (paravirt/fast-paths.ts). */
   exits: Record<string, number>;
 }
 
@@ -101,7 +101,7 @@ export interface Statistics {
   haltedTime: number;
   /** Host time in nanoseconds that the host took while the guest wanted to execute, as far as that was noticed. */
   stolenTime: number;
-  /** Counts of what left translated code: 'port in', 'port out', 'mmio read', 'msr read', 'cpuid', 'hypercall', … */
+  /** Counts of what left translated code: 'port in', 'port out', 'mmio read', 'msr read', 'cpuid', 'hypercall' (wherever it was answered), … */
   exits: Record<string, number>;
   /** Counts of ops of the waist that were functions, by `group.op`. */
   operations: Record<string, number>;
