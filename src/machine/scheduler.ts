@@ -261,6 +261,8 @@ export class Scheduler {
   #give(index: number): void {
     const before = this.#processors[this.#state.last]!;
     const { processor, vcpu, questions, activity } = this.#processors[index]!;
+    // Before anybody reads the clock, which goes by it.
+    this.#state.from = vcpu.instructions;
     activity.turns++;
     this.#seen = this.#clock.now();
     if (before.processor !== processor) {
@@ -269,7 +271,6 @@ export class Scheduler {
       questions.scheduledIn?.();
     }
     this.#state.last = index;
-    this.#state.from = vcpu.instructions;
     this.#tellWaited(index);
   }
   #tellWaited(index: number): void {
