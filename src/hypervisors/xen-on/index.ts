@@ -26,7 +26,7 @@ export const xenOn: HypervisorModule = {
       boot: createBoot(context, shim, xen, base),
       irq: createIrq(context, shim, xen),
       time: createTime(context, xen, base),
-      smp: createSmp(context, shim, base),
+      smp: createSmp(context, shim, xen, base),
     });
   },
 };

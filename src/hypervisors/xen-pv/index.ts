@@ -42,7 +42,7 @@ export const xenPv: HypervisorModule = {
       mmu: createMmu(context, slot),
       irq: createIrq(context, slot),
       time: createTime(context, slot),
-      smp: createSmp(context),
+      smp: createSmp(context, slot),
       skip: {
         'an interrupt for some processors reaches these and no others':
           'processors send one another events, which have no vectors: see the tests in its folder and in xen-pvh',

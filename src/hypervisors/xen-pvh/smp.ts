@@ -4,16 +4,17 @@
  */
 import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
-import { RUNSTATE_running } from '../xen/constants.ts';
 import type { DomainSlot } from '../xen/domain-slot.ts';
+import { createTurns } from '../xen/turns.ts';
 import type { PvhDomain } from './pvh-domain.ts';
 
 export function createSmp(_context: HypervisorContext, slot: DomainSlot<PvhDomain>): Group<'smp'> {
   return {
+    ...createTurns(cpu => slot.built?.of(cpu)),
     startUp(cpu) {
       const vcpu = slot.domain.of(cpu);
       vcpu.state.initialised = true;
-      vcpu.time.setRunstate(RUNSTATE_running);
+      vcpu.time.setRunning();
       // The start itself is as in hardware.
       return false;
     },

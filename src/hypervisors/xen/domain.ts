@@ -303,8 +303,8 @@ export class Vcpu {
 
   /** VCPUOP_up, or a start-up message of the local APIC: it executes, from the registers it has. */
   start(): void {
-    this.time.setRunstate(RUNSTATE_running);
     this.cpu.start();
+    this.time.setRunning();
   }
 
   /** VCPUOP_down, or HLT with interrupts closed: it executes nothing more. With the last one the domain ends. */
@@ -342,7 +342,7 @@ export class Vcpu {
     this.state.polling = undefined;
     this.pollTimeout.off();
     if (!this.cpu.started) return;
-    this.time.setRunstate(RUNSTATE_running);
     this.cpu.wake();
+    this.time.setRunning();
   }
 }

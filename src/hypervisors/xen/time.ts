@@ -38,6 +38,8 @@ const vcpu_runstate_info = structure({
   offline: 'u64',
 });
 
+const wantsToRun = (runstate: number) => runstate === RUNSTATE_running || runstate === RUNSTATE_runnable;
+
 interface TimeState {
   /** What the record was last written with, in TSC ticks and nanoseconds. */
   recorded: { tsc: bigint; time: number } | undefined;
@@ -45,7 +47,7 @@ interface TimeState {
   runstateSince: number;
   /** Nanoseconds spent in each runstate before the current one began. */
   spent: number[];
-  /** Nanoseconds that the host took while the guest was running, and that do not stand in `spent` yet. */
+  /** Nanoseconds that the processor was kept from executing, and that do not stand in `spent` yet. */
   stolen: number;
   runstateArea: { address: bigint; width: 32 | 64 } | undefined;
   timeArea: bigint | undefined;
@@ -133,28 +135,39 @@ export class VcpuTime {
     this.#writeRunstate();
   }
 
-  /** Adds the time since the last change to the present runstate: what the host took of it was spent runnable. */
+  /**
+   * Enters RUNSTATE_running, or RUNSTATE_runnable while others have the turn: other processors look for that (Linux's
+   * vcpu_is_preempted).
+   */
+  setRunning(): void {
+    this.setRunstate(this.#vcpu.cpu.running ? RUNSTATE_running : RUNSTATE_runnable);
+  }
+
+  /** Adds the time since the last change to the present runstate. */
   #settle(): void {
     const state = this.#state;
     const now = this.now;
     const before = state.spent[RUNSTATE_runnable]!;
     state.spent = this.#spentAt(now);
-    if (state.runstate === RUNSTATE_running) state.stolen -= state.spent[RUNSTATE_runnable]! - before;
+    if (wantsToRun(state.runstate)) state.stolen -= state.spent[RUNSTATE_runnable]! - before;
     state.runstateSince = now;
   }
 
-  /** Nanoseconds spent in each runstate until `now`. */
+  /**
+   * Nanoseconds spent in each runstate until `now`. Processors that take turns execute side by side as far as time goes: of the
+   * time in which one is running or runnable, only what it was kept from executing (`stolen`) was spent runnable.
+   */
   #spentAt(now: number): number[] {
     const { spent, runstate, runstateSince, stolen } = this.#state;
     const passed = now - runstateSince;
-    const taken = runstate === RUNSTATE_running ? Math.min(stolen, passed) : 0;
+    const taken = wantsToRun(runstate) ? Math.min(stolen, passed) : 0;
     const all = [...spent];
-    all[runstate]! += passed - taken;
+    all[wantsToRun(runstate) ? RUNSTATE_running : runstate]! += passed - taken;
     all[RUNSTATE_runnable]! += taken;
     return all;
   }
 
-  /** The host took so much from the guest: as if the processor had been runnable, and has started to run again. */
+  /** The host or the schedule took so much from the guest: the processor has been runnable for so long. */
   stolen(nanoseconds: number): void {
     this.#state.stolen += nanoseconds;
     this.#settle();
