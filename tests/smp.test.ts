@@ -56,7 +56,7 @@ test('a summary says what each processor did', async () => {
 });
 
 test('a run that hangs says where each processor is', async () => {
-  const words = ['-H', 'bare', '--cpus', '2', '--clock', 'virtual', '--timeout', '10', '--exec', 'sleep 100000'];
+  const words = ['-H', 'bare', '--cpus', '2', '--clock', 'virtual', '--timeout', '15', '--exec', 'sleep 100000'];
   const { stderr } = await polyvisor(['run', ...words]);
   assert.match(stderr, /the time limit has passed/);
   assert.equal(stderr.match(/^ rip [0-9a-f]{16} <\w+/gm)?.length, 2, stderr);
