@@ -16,13 +16,16 @@ function changed(file) {
   return stat ? stat.mtimeMs : 0;
 }
 
-/** The newest change of a TypeScript file in `folder`. */
-function newest(folder) {
-  let time = changed(folder);
-  if (time === 0) return 0;
+/**
+ * The newest change of a TypeScript file in `folder`, or of a folder there, for a file may have been removed. Packing puts other files
+ * into the examples' folders, which are no change: whoever starts meanwhile would compile, and say so.
+ */
+function newest(folder, folderCounts = path.basename(folder) !== 'examples') {
+  if (changed(folder) === 0) return 0;
+  let time = folderCounts ? changed(folder) : 0;
   for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
     const file = path.join(folder, entry.name);
-    if (entry.isDirectory()) time = Math.max(time, newest(file));
+    if (entry.isDirectory()) time = Math.max(time, newest(file, folderCounts));
     else if (entry.name.endsWith('.ts')) time = Math.max(time, changed(file));
   }
   return time;
