@@ -9,6 +9,7 @@ import { makeElf } from '../src/boot/testing.ts';
 import { tinyProgram } from '../src/conformance/tiny-elf.ts';
 import { assembled } from './assembled.ts';
 import { type CommandResult, polyvisor } from './command.ts';
+import { complaintsOf } from './smp-complaints.ts';
 
 /** Of a PC's keyboard controller and what is plugged into it. */
 const KEYBOARD = /input: AT Translated Set 2 keyboard/;
@@ -88,6 +89,7 @@ const decoded = (file: Uint8Array) =>
 
 const sections = (program: (code: readonly number[]) => Uint8Array, md5Length: number) => ({
   release: 'uname -r',
+  processors: 'nproc',
   dmesg: 'dmesg',
   clocksource: 'cat /sys/devices/system/clocksource/clocksource0/current_clocksource',
   forks: 'i=0; while [ $i -lt 300 ]; do /bin/busybox true || exit; i=$((i + 1)); done; echo $i',
@@ -115,13 +117,16 @@ export interface GuestCase {
   architecture: 'amd64' | 'i386';
   /** What `uname -r` prints. */
   release: RegExp;
+  /** How many processors; 1 if left out. */
+  cpus?: number;
   /** More options of `polyvisor run`. */
   options?: readonly string[];
 }
 
 /** Boots Debian's guest of `architecture` and looks at what it did with the list. */
-export function examineGuest({ hypervisor: name, architecture, release, options = [] }: GuestCase): void {
-  describe(`Debian ${[architecture, ...options].join(' ')} under ${name}`, () => {
+export function examineGuest({ hypervisor: name, architecture, release, cpus = 1, options = [] }: GuestCase): void {
+  const several = cpus > 1 ? ['--cpus', `${cpus}`] : [];
+  describe(`Debian ${[architecture, ...several, ...options].join(' ')} under ${name}`, () => {
     // So long that what computes it is translated.
     const md5Length = 16 * MEBIBYTE;
     const commands = sections(architecture === 'i386' ? tinyProgram32 : tinyProgram, md5Length);
@@ -130,7 +135,7 @@ export function examineGuest({ hypervisor: name, architecture, release, options 
     const times: { text: string; time: number }[] = [];
 
     before(async () => {
-      const words = ['run', '-H', name, '--cold', '--arch', architecture, ...options, '--timeout', '240'];
+      const words = ['run', '-H', name, '--cold', '--arch', architecture, ...several, ...options, '--timeout', '240'];
       result = await polyvisor([...words, '--exec', `${scriptOf(commands)}\nexit 42`], {
         limit: 300,
         onOutput: (text, time) => void times.push({ text, time }),
@@ -145,6 +150,11 @@ export function examineGuest({ hypervisor: name, architecture, release, options 
       assert.equal(result.status, 42, result.stderr);
       assert.deepEqual(Object.keys(found), Object.keys(commands));
       assert.match(found.release, release);
+    });
+
+    test(cpus === 1 ? 'has one processor' : `has ${cpus} processors, of which the kernel says nothing bad`, () => {
+      assert.equal(found.processors, `${cpus}`);
+      assert.deepEqual(complaintsOf(found.dmesg), []);
     });
 
     test('finds this hypervisor and its clock', () => {
