@@ -5,6 +5,7 @@
 import type { BoardDescription } from '../devices/description.ts';
 import type { Aml } from './aml.ts';
 import * as aml from './aml.ts';
+import { seal, TableWriter } from './table-writer.ts';
 
 export interface AcpiTables {
   /** Where the block must be put: the address that the tables were made for, also that of the RSDP. */
@@ -67,49 +68,8 @@ export function buildAcpiTables(board: BoardDescription, address: number, others
   return { address, bytes };
 }
 
-/** Little-endian fields, written one after the other. */
-class Writer {
-  readonly #bytes: number[] = [];
-
-  u8(...values: number[]): this {
-    this.#bytes.push(...values);
-    return this;
-  }
-  u16(value: number): this {
-    return this.u8(value & 0xff, (value >> 8) & 0xff);
-  }
-  u32(value: number): this {
-    return this.u16(value & 0xffff).u16((value >>> 16) & 0xffff);
-  }
-  u64(value: number): this {
-    return this.u32(value % 2 ** 32).u32(Math.floor(value / 2 ** 32));
-  }
-  text(text: string, size: number): this {
-    for (let i = 0; i < size; i++) this.u8(i < text.length ? text.charCodeAt(i) : 0x20);
-    return this;
-  }
-  zeros(count: number): this {
-    for (let i = 0; i < count; i++) this.u8(0);
-    return this;
-  }
-  /** A generic address structure (5.2.3.2) naming an I/O port. */
-  port(port: number, bits: 8 | 16 | 32): this {
-    return this.u8(1, bits, 0, bits === 8 ? 1 : bits === 16 ? 2 : 3).u64(port);
-  }
-  done(): Uint8Array {
-    return Uint8Array.from(this.#bytes);
-  }
-}
-
-/** Makes the bytes sum up to 0, by the one at `at`. */
-function seal(bytes: Uint8Array, at: number, length = bytes.length): Uint8Array {
-  bytes[at] = 0;
-  bytes[at] = -bytes.subarray(0, length).reduce((sum, byte) => sum + byte, 0) & 0xff;
-  return bytes;
-}
-
 function table(signature: string, revision: number, body: Uint8Array): Uint8Array {
-  const header = new Writer()
+  const header = new TableWriter()
     .text(signature, 4)
     .u32(HEADER_SIZE + body.length)
     .u8(revision, 0)
@@ -127,7 +87,7 @@ function table(signature: string, revision: number, body: Uint8Array): Uint8Arra
 
 /** 5.2.5.3. Two checksums: one over the first 20 bytes, one over all. */
 function buildRsdp(xsdt: number): Uint8Array {
-  const bytes = new Writer()
+  const bytes = new TableWriter()
     .text('RSD PTR ', 8)
     .u8(0)
     .text(OEM_ID, 6)
@@ -142,14 +102,14 @@ function buildRsdp(xsdt: number): Uint8Array {
 }
 
 function buildXsdt(tables: readonly number[]): Uint8Array {
-  const writer = new Writer();
+  const writer = new TableWriter();
   for (const address of tables) writer.u64(address);
   return writer.done();
 }
 
 /** 5.2.10: a signature, a length, and words that the guest may write. */
 function buildFacs(): Uint8Array {
-  return new Writer().text('FACS', 4).u32(64).zeros(24).u8(2).zeros(31).done();
+  return new TableWriter().text('FACS', 4).u32(64).zeros(24).u8(2).zeros(31).done();
 }
 
 /**
@@ -171,7 +131,7 @@ function buildFadt(board: BoardDescription, facs: number, dsdt: number): Uint8Ar
     (board.keyboard ? KEYBOARD_CONTROLLER : 0) |
     NO_VGA |
     (board.rtc ? 0 : NO_RTC);
-  const w = new Writer();
+  const w = new TableWriter();
   const noPort = () => w.zeros(12);
   const port = (at: number | undefined, bits: 8 | 16 | 32) => (at === undefined ? noPort() : w.port(at, bits));
 
@@ -211,7 +171,7 @@ function buildFadt(board: BoardDescription, facs: number, dsdt: number): Uint8Ar
 
 /** 5.2.12: local APICs, I/O APICs, the ISA lines that are not as ISA has them, and where NMI arrives. */
 function buildMadt(board: BoardDescription): Uint8Array {
-  const w = new Writer().u32(board.localApicAddress).u32(board.pic ? 1 : 0);
+  const w = new TableWriter().u32(board.localApicAddress).u32(board.pic ? 1 : 0);
   for (const { uid, apicId } of board.processors) w.u8(0, 8, uid, apicId).u32(1);
   for (const { id, address, firstGsi } of board.ioApics) w.u8(1, 12, id, 0).u32(address).u32(firstGsi);
   for (const { irq, gsi, level, activeLow } of board.overrides) {
@@ -224,7 +184,7 @@ function buildMadt(board: BoardDescription): Uint8Array {
 
 /** IA-PC HPET specification 1.0a, 3.2.4. */
 function buildHpet(hpet: { id: number; address: number }): Uint8Array {
-  return new Writer().u32(hpet.id).u8(0, 64, 0, 0).u64(hpet.address).u8(0).u16(0).u8(0).done();
+  return new TableWriter().u32(hpet.id).u8(0, 64, 0, 0).u64(hpet.address).u8(0).u16(0).u8(0).done();
 }
 
 function buildDsdt(board: BoardDescription, others: readonly string[]): Aml {

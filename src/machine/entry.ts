@@ -10,16 +10,17 @@ import type { EntryState } from '../boot/entry.ts';
 import { DISK_IMAGE, type KernelImage } from '../boot/image.ts';
 import { ImageError } from '../boot/image-error.ts';
 import { type BootEntry, isRealMode, loadKernel, shortestWay } from '../boot/load.ts';
+import { buildMpTable } from '../boot/mp-table.ts';
 import type { Board } from '../devices/board.ts';
 import type { GuestMemory } from '../memory/memory.ts';
 import { ownMember } from '../own-member.ts';
 import type { BootRequest, HypervisorContext, Paravirt } from '../paravirt/operations.ts';
-import type { Processor, RegisterName, SegmentName } from '../paravirt/processor.ts';
 import type { StateTree } from '../state/state.ts';
 import type { MachineOptions } from './options.ts';
 
-/** Where firmware tables go: below 1 MiB, where guests look for the root pointer. */
+/** Where firmware tables go: below 1 MiB, where guests look for the root pointer, and for the other tables' (in the BIOS's ROM). */
 const ACPI_ADDRESS = 0xe0000;
+const MP_ADDRESS = 0xf0000;
 
 /**
  * Places the kernel and what it is started with. A hypervisor with its own `boot.load` does all of it; otherwise the guest
@@ -69,6 +70,8 @@ function placeNatively(
   const tables = buildAcpiTables(board.description, ACPI_ADDRESS, table.boot.devices);
   memory.copyIn(tables.address, tables.bytes);
   const { memoryMap, drives } = plugBios(board, context, memory);
+  const mpTable = buildMpTable(board.description, MP_ADDRESS);
+  if (mpTable) memory.copyIn(MP_ADDRESS, mpTable);
   const state = loadKernel(
     memory,
     image,
@@ -111,20 +114,4 @@ export function placeNothing(
   const { memory } = context;
   if (board && (typeof load !== 'function' || firmwareRam)) plugBios(board, context, firmwareRam?.(memory) ?? memory);
   table.boot.rebuild?.(context, name => ownMember(saved, name)?.value);
-}
-
-/** EFER and CR4 come before CR0, so that paging is turned on in one step. */
-const CONTROL_FIRST: readonly RegisterName[] = ['efer', 'cr4', 'cr3', 'cr0'];
-
-/** Sets a processor's registers as a loader wants them. CS comes after the other segments: it decides the mode. */
-export function enter(processor: Processor, { registers, segments }: EntryState): void {
-  const set = (name: RegisterName) => {
-    const value = registers[name];
-    if (value !== undefined) processor.set(name, value);
-  };
-  CONTROL_FIRST.forEach(set);
-  for (const name of Object.keys(segments) as SegmentName[])
-    if (name !== 'cs') processor.setSegment(name, segments[name]!);
-  if (segments.cs) processor.setSegment('cs', segments.cs);
-  for (const name of Object.keys(registers) as RegisterName[]) if (!CONTROL_FIRST.includes(name)) set(name);
 }
