@@ -14,12 +14,24 @@ import { createMachine } from '../src/machine/machine.ts';
 import type { MachineOptions } from '../src/machine/options.ts';
 
 const sources = fileURLToPath(new URL('../../guests/vmi/', import.meta.url));
-const FILES = ['entry.S', 'main.c', 'console.c', 'vmi.c', 'traps.c', 'processor.c', 'page-tables.c', 'time.c'];
+const FILES = [
+  'entry.S',
+  'main.c',
+  'console.c',
+  'vmi.c',
+  'traps.c',
+  'processor.c',
+  'page-tables.c',
+  'time.c',
+  'second.c',
+];
 /** A kernel: no library, addresses at 3 GiB, general registers only; arguments in registers, as VMI has them. */
 const FLAGS =
   '-m32 -O2 -ffreestanding -fno-pic -no-pie -mregparm=3 -mgeneral-regs-only -fno-stack-protector ' +
   '-fcf-protection=none -fno-asynchronous-unwind-tables -nostdlib -static -Wl,--build-id=none -Wl,--no-warn-rwx-segments';
 const CHECKS = 107;
+/** What the second processor has of them, besides. */
+const SECOND_CHECKS = 11;
 /** Seconds; a run takes about two on an idle machine. */
 const TIMEOUT = 120;
 
@@ -84,6 +96,14 @@ describe('a guest that knows VMI', { skip: compiler ? false : 'gcc is not instal
         assert.doesNotMatch(text, /FAILED/);
         assert.match(text, /^VMI: Found Polyvisor VMI, API version 3\.0, ROM version 1\.0$/m);
         assert.match(text, new RegExp(`^checks: ${CHECKS}, failed: 0\n$`, 'm'), text);
+        assert.deepEqual(exit, { kind: 'power-off' });
+      });
+
+    for (const engine of ['jit', 'interpreter'] as const)
+      test(`${name}, ${engine}: a second processor`, async () => {
+        const { exit, text } = await run(name, { engine, cpus: 2, append: 'second=1' });
+        assert.doesNotMatch(text, /FAILED/);
+        assert.match(text, new RegExp(`^checks: ${CHECKS + SECOND_CHECKS}, failed: 0\n$`, 'm'), text);
         assert.deepEqual(exit, { kind: 'power-off' });
       });
 

@@ -138,6 +138,7 @@ extern volatile u32 fixup, fixed_up;
 int read_faults(const volatile u32 *address, u32 *value);
 int vmcall_faults(void);
 u64 gate(u32 vector, u32 privilege);
+u32 interrupt_table(void);
 
 /* The checks */
 void check_processor(void);
@@ -147,6 +148,19 @@ void check_time(void);
 void check_user(void);
 void check_ports(void);
 void lethal(u32 which);
+
+/* In which another processor is to start. */
+struct vmi_ap_state {
+  u32 cr0, cr2, cr3, cr4;
+  u64 efer;
+  u32 eip, eflags, eax, ebx, ecx, edx, esp, ebp, esi, edi;
+  u16 cs, ss, ds, es, fs, gs, ldtr, gdtr_limit;
+  u32 gdtr_base, idtr_base;
+  u16 idtr_limit;
+};
+/* One like the first's own, at an entry and a stack that are others' still. */
+struct vmi_ap_state ap_state(void);
+void check_second(void);
 
 static inline u8 in(u16 port) {
   u8 value;

@@ -1,6 +1,6 @@
 /*
  * An i386 kernel that knows VMI as Linux 2.6.21 to 2.6.36 did. It looks for the ROM, has its own code patched with what the ROM
- * answers, checks every call, and turns itself off by one. With `lethal=N` it makes one of the calls that end a guest, with
+ * answers, checks every call, and turns itself off by one. With `second=1` it starts another processor, with `lethal=N` it makes one of the calls that end a guest, with
  * `reboot` it reboots at the end. Without a ROM it says so and halts.
  */
 #include "guest.h"
@@ -49,16 +49,7 @@ void check_user(void) {
   check("an IRET that faults does so in the kernel", last_vector == 13 && fixed_up == (u32)return_site);
 }
 
-struct vmi_ap_state {
-  u32 cr0, cr2, cr3, cr4;
-  u64 efer;
-  u32 eip, eflags, eax, ebx, ecx, edx, esp, ebp, esi, edi;
-  u16 cs, ss, ds, es, fs, gs, ldtr, gdtr_limit;
-  u32 gdtr_base, idtr_base;
-  u16 idtr_limit;
-};
-
-static struct vmi_ap_state ap_state(void) {
+struct vmi_ap_state ap_state(void) {
   struct vmi_ap_state state = {0};
   state.cr0 = 0x80050023;
   state.cr3 = vmi(VMI_GetCR3, 0, 0, 0);
@@ -130,6 +121,7 @@ void main(void) {
   struct vmi_ap_state state = ap_state();
   vmi(VMI_SetInitialAPState, (u32)&state, 0, 0);
   check("SetInitialAPState", 1);
+  if (option("second", 0)) check_second();
   check("no call spoils a register", spoiled == 0);
   print("checks: %d, failed: %d\n", checks, failed);
   if (option("reboot", 0)) vmi(VMI_Reboot, 1, 0, 0);

@@ -90,7 +90,8 @@ static void check_lazy(void) {
   map(1, page_a, P_RW);
   int deferred = table[1] == 0;
   vmi(VMI_SetLazyMode, 0, 0, 0);
-  check("lazy mode defers an update", deferred);
+  /* With several processors none is: the ROM's code does not know whose mode it would be. */
+  check("lazy mode defers an update", deferred == !option("second", 0));
   check("its end makes it", table[1] != 0 && reads(1, 'a'));
   map(1, 0, 0);
   vmi(VMI_InvalPage, WINDOW + PAGE, 0, 0);

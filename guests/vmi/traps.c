@@ -9,6 +9,8 @@ volatile u32 user_flag;
 volatile u32 fixup, fixed_up;
 static u64 idt[256];
 
+u32 interrupt_table(void) { return (u32)idt; }
+
 u64 gate(u32 vector, u32 privilege) {
   u32 address = (u32)vectors + 16 * vector;
   return (u64)((address & 0xffff0000) | 0x8e00 | privilege << 13) << 32 | KERNEL_CS << 16 | (address & 0xffff);

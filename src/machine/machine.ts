@@ -3,6 +3,8 @@
  * folder: options.ts, this file, parts.ts (what is plugged into what), questions.ts and interrupts.ts (what a processor asks),
  * entry.ts (how the guest starts), run.ts (the loop).
  */
+
+import { enter } from '../boot/entry.ts';
 import { DISK_IMAGE, parseKernel } from '../boot/image.ts';
 import { compareTiers } from '../compare-tiers.ts';
 import { coreFile } from '../debug/core-file.ts';
@@ -16,7 +18,7 @@ import { sumOf } from './counts.ts';
 import { DEBUG_REGISTERS } from './debug-registers.ts';
 import { DebugTarget } from './debug-target.ts';
 import { describe } from './describe.ts';
-import { enter, placeGuest } from './entry.ts';
+import { placeGuest } from './entry.ts';
 import {
   checkSnapshotOptions,
   hypervisorModule,

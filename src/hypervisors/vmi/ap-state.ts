@@ -34,6 +34,9 @@ const AP_STATE = {
 /** Its size, as far as it is used. */
 export const AP_STATE_SIZE = 0x5c;
 
+/** What a null selector loads (SDM 3A 3.4.2). */
+const NULL: Segment = { selector: 0, base: 0n, limit: 0, attributes: 0 };
+
 /** The hidden part of a segment register, from the descriptor. */
 function segmentOf(selector: number, { low, high }: { low: number; high: number }): Segment {
   const limit = (high & 0xf0000) | (low & 0xffff);
@@ -60,10 +63,13 @@ export function parseApState(cpu: Processor, bytes: Uint8Array): EntryState | st
   if (!(cr0! & BigInt(CR0_PE))) return `CR0 ${hex(cr0!)} is real mode`;
   if (cr0! & BigInt(CR0_PG) && !cpu.memory.has(Number(cr3! & ~31n), 32)) return `CR3 ${hex(cr3!)} is not RAM`;
 
-  const segments: EntryState['segments'] = {};
+  const segments: EntryState['segments'] = { ldtr: NULL };
   const load = (name: SegmentName, offset: number, fits: (high: number) => boolean): string | undefined => {
     const selector = view.getUint16(offset, true);
-    if (selector < 4 && name !== 'cs' && name !== 'ss') return undefined; // null
+    if (selector < 4 && name !== 'cs' && name !== 'ss') {
+      segments[name] = { ...NULL, selector };
+      return undefined;
+    }
     const descriptor = readDescriptor(cpu, selector, gdtBase!, Number(gdtLimit));
     if (!descriptor || !fits(descriptor.high)) return `${name} ${hex(selector)} is no such segment`;
     segments[name] = segmentOf(selector, descriptor);

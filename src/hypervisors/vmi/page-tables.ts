@@ -80,11 +80,14 @@ export function createPageTables(context: HypervisorContext, shared: SharedPage)
     return undefined;
   }
 
-  /** Takes note of where the guest has mapped its low memory: updates are queued by their offset in it. */
+  /**
+   * Takes note of where the guest has mapped its low memory: updates are queued by their offset in it. The ROM's code cannot tell
+   * on which processor it runs, so with several, whose lazy modes are their own, it is told of no mapping: it queues nothing.
+   */
   function setLowMemory(linear: number, physical: number, size: number): void {
     lowMemory.physical = physical;
     lowMemory.size = Math.max(0, Math.min(size, memory.size - physical));
-    shared.setMapping(linear, lowMemory.size);
+    shared.setMapping(linear, context.cpus.length > 1 ? 0 : lowMemory.size);
   }
 
   return {

@@ -1,8 +1,8 @@
 /**
- * SetInitialAPState: how another processor is to start, instead of in real mode, at the start-up IPI that follows. The
- * state is read, checked and kept; starting a processor is for a machine with several.
+ * SetInitialAPState: how another processor is to start, instead of in real mode, at the start-up IPI that follows. Without it
+ * a processor starts as on bare hardware.
  */
-import type { EntryState } from '../../boot/entry.ts';
+import { type EntryState, enter } from '../../boot/entry.ts';
 import type { Group } from '../../paravirt/group.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import { perProcessor } from '../../paravirt/per-processor.ts';
@@ -14,13 +14,20 @@ export function createSmp(context: HypervisorContext, { calls }: PluggedRom): Gr
   /** By APIC id, which is the processor's id. */
   const states = perProcessor(context, 'vmi/initial-state', 1, () => ({ entry: undefined as EntryState | undefined }));
   return {
-    maximum: 1,
+    // The vector is ignored. The state is for one start: a processor that goes off and comes back gets another.
+    startUp(cpu) {
+      const { entry } = states[cpu.id]!;
+      if (!entry) return false;
+      states[cpu.id]!.entry = undefined;
+      enter(cpu, entry);
+      cpu.start();
+      return true;
+    },
     hypercalls: calls.serve({
       SetInitialAPState: {
         name: 'SetInitialAPState',
         arguments: ['state', 'apicId'],
-        status: 'partly',
-        note: 'the state is checked and kept; machines have one processor',
+        status: 'done',
         run(call: Call) {
           const { cpu, eax: address, edx: id } = call;
           const bytes = cpu.read(BigInt(address), AP_STATE_SIZE);

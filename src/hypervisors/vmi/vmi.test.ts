@@ -260,7 +260,23 @@ describe("another processor's state", () => {
     assert.equal(state.registers.gdtBase, BigInt(GDT));
     assert.deepEqual(state.segments.cs, { selector: 0x60, base: 0n, limit: 0xffffffff, attributes: 0xc09b00 });
     assert.equal(state.segments.fs?.base, 0x12340000n);
-    assert.equal(state.segments.gs, undefined);
+    assert.deepEqual(state.segments.gs, { selector: 0, base: 0n, limit: 0, attributes: 0 });
+  });
+
+  test('is what the processor starts in, once; otherwise it starts natively', () => {
+    const { cpu, table, call, memory } = withGdt();
+    const { startUp } = table.smp;
+    assert.ok(typeof startUp === 'function');
+    assert.equal(startUp(cpu, 0x99), false, 'no state');
+    memory.copyIn(0x3000, stateBytes());
+    call('SetInitialAPState', 0x3000, 0);
+    memory.fill(0x3000, 0x5c);
+    cpu.stop();
+    assert.equal(startUp(cpu, 0x99), true);
+    assert.equal(cpu.started, true);
+    assert.equal(cpu.get('rip'), 0xc0101234n);
+    assert.equal(cpu.segment('ss').selector, 0x68);
+    assert.equal(startUp(cpu, 0x99), false, 'a state is for one start');
   });
 
   test('must be one that a processor can be in', () => {
