@@ -5,7 +5,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { polyvisor } from './command.ts';
-import { complaintsOf } from './smp-complaints.ts';
+
+/** What a kernel says when processors, or their clocks, do not do what it expects. */
+const COMPLAINTS =
+  /warp|soft lockup|hard LOCKUP|rcu.*stall|Call Trace|BUG:|WARNING:|do_boot_cpu failed|Failed to|can't|CPU\d failed/i;
 
 /** Forks and pipes on all processors at once; the sums that come out of the pipes. */
 const LOAD = `
@@ -45,6 +48,7 @@ for (const hypervisor of ['xen-pv', 'xen-pvh'])
       assert.match(shown, /Switched to clocksource xen/);
       for (const name of ['timer', 'resched', 'callfuncsingle'])
         for (const [cpu, count] of interrupts(shown, name).entries()) assert.ok(count > 0, `${name}${cpu}: ${count}`);
-      assert.deepEqual(complaintsOf(shown), []);
+      const complaints = shown.split('\n').filter(line => COMPLAINTS.test(line));
+      assert.deepEqual(complaints, []);
     });
   });

@@ -7,7 +7,10 @@ import { describe, test } from 'node:test';
 import { ensureGuest } from '../src/host/node/index.ts';
 import { createMachine } from '../src/index.ts';
 import { polyvisor } from './command.ts';
-import { complaintsOf } from './smp-complaints.ts';
+
+/** What a kernel says when processors, or their clocks, do not do what it expects. */
+const COMPLAINTS =
+  /warp|unsynchronized|TSC unstable|soft lockup|hard LOCKUP|rcu.*stall|Call Trace|BUG:|WARNING:|Firmware Bug|APIC ID mismatch|do_boot_cpu failed/i;
 
 async function boot(words: readonly string[], command: string) {
   const result = await polyvisor(['run', '--clock', 'virtual', '--timeout', '150', ...words, '--exec', command]);
@@ -20,7 +23,10 @@ test('bare, four processors: all are there, and the kernel complains of nothing'
   assert.match(shown, /^4\n/);
   assert.match(shown, /smp: Brought up 1 node, 4 CPUs/);
   assert.match(shown, /Switched to clocksource tsc/);
-  assert.deepEqual(complaintsOf(shown), []);
+  assert.deepEqual(
+    shown.split('\n').filter(line => COMPLAINTS.test(line)),
+    [],
+  );
 });
 
 test('a processor is taken off and comes back', async () => {
