@@ -63,28 +63,35 @@ export interface Deadlines {
   reached(): void;
 }
 
+/** What is known of a host's clock. */
+export interface HostView {
+  /** The host's time at which guest time was, or would have been, 0. */
+  start: number;
+  /** Host time of the latest look at the host's clock, how many instructions had been executed, and its finest step. */
+  seen: number;
+  seenAt: number;
+  grain: number;
+  /** Host time at the latest reading. */
+  readAt: number;
+  /** Nanoseconds an instruction has taken lately, RATE at most. */
+  pace: number;
+  /** Host time and instructions when the present slice began. */
+  slice: number;
+  sliceAt: number;
+  /** The host's two clocks at the last look at the wall clock. */
+  looked: number;
+  wall: bigint;
+}
+
 export class HostTime {
   readonly #host: Pick<HostClock, 'now' | 'wall'>;
   readonly #instructions: () => number;
   readonly #deadlines: Deadlines;
   readonly #state: State<{ latest: number; at: number; close: number; stolen: number }>;
-  // What follows is about this host and no state: a restored machine has another one.
-  /** The host's time at which guest time was, or would have been, 0. */
-  #start: number;
-  /** Host time of the latest look at the host's clock, how many instructions had been executed, and its finest step. */
-  #seen = 0;
-  #seenAt: number;
-  #grain = 0;
-  /** Host time at the latest reading. */
-  #readAt = 0;
-  /** Nanoseconds an instruction has taken lately, RATE at most. */
-  #pace = 10;
-  /** Host time and instructions when the present slice began. */
-  #slice = 0;
-  #sliceAt: number;
-  /** The host's two clocks at the last look at the wall clock. */
-  #looked: number;
-  #wall: bigint;
+  /** This host, of which nothing is state: a restored machine has another one. */
+  #here: HostView;
+  /** It stands still until `goOn`. */
+  #isHeld = false;
 
   /** @param instructions executed so far, by all processors */
   constructor(
@@ -105,12 +112,16 @@ export class HostTime {
       /** Nanoseconds that the host took, and that nobody has been told of. */
       stolen: 0,
     }));
-    this.#start = this.#looked = host.now();
-    this.#wall = host.wall();
-    this.#seenAt = this.#sliceAt = instructions();
+    const now = host.now();
+    const at = instructions();
+    this.#here = {
+      ...{ start: now, seen: 0, seenAt: at, grain: 0, readAt: 0, pace: 10, slice: 0, sliceAt: at, looked: now },
+      wall: host.wall(),
+    };
   }
 
   now = (): number => {
+    if (this.#isHeld) return this.#state.latest;
     const at = this.#instructions();
     const state = this.#state;
     const executed = at - state.at;
@@ -136,8 +147,8 @@ export class HostTime {
     const { next } = this.#deadlines;
     const waiting = latest < next;
     const wanted = Math.min(host, latest + most, waiting ? next : Number.POSITIVE_INFINITY);
-    const now = Math.max(wanted, latest + this.#least(at - state.at, host - this.#readAt));
-    this.#readAt = host;
+    const now = Math.max(wanted, latest + this.#least(at - state.at, host - this.#here.readAt));
+    this.#here.readAt = host;
     state.latest = now;
     state.at = at;
     if (waiting && now >= next) this.#deadlines.reached();
@@ -153,12 +164,12 @@ export class HostTime {
 
   /** Host time since the start. Where the host's clock has not moved since the last look, what it would say is guessed. */
   #hostTime(at: number): number {
-    const now = this.#host.now() - this.#start;
-    const step = now - this.#seen;
-    if (step === 0) return now + Math.min(this.#grain, this.#pace * Math.max(0, at - this.#seenAt));
-    if (step > 0 && (step < this.#grain || this.#grain === 0)) this.#grain = step;
-    this.#seen = now;
-    this.#seenAt = at;
+    const now = this.#host.now() - this.#here.start;
+    const step = now - this.#here.seen;
+    if (step === 0) return now + Math.min(this.#here.grain, this.#here.pace * Math.max(0, at - this.#here.seenAt));
+    if (step > 0 && (step < this.#here.grain || this.#here.grain === 0)) this.#here.grain = step;
+    this.#here.seen = now;
+    this.#here.seenAt = at;
     return now;
   }
 
@@ -172,17 +183,18 @@ export class HostTime {
     this.#begin(host, at);
     const { latest } = this.#state;
     const left = this.#deadlines.next - latest;
-    return Math.max(SHORTEST_SLICE, Math.ceil(left / (host - latest >= left ? RATE : this.#pace)));
+    return Math.max(SHORTEST_SLICE, Math.ceil(left / (host - latest >= left ? RATE : this.#here.pace)));
   }
 
   /** Accounts for what has been executed since the last call. */
   #begin(host: number, at: number): void {
-    const executed = at - this.#sliceAt;
-    const took = host - this.#slice;
-    if (executed >= SHORTEST_SLICE) this.#pace += (Math.min(Math.max(took / executed, 1), RATE) - this.#pace) / 4;
+    const executed = at - this.#here.sliceAt;
+    const took = host - this.#here.slice;
+    if (executed >= SHORTEST_SLICE)
+      this.#here.pace += (Math.min(Math.max(took / executed, 1), RATE) - this.#here.pace) / 4;
     if (executed > 0 && took - executed * RATE > SLACK) this.#state.stolen += took - executed * RATE;
-    this.#slice = host;
-    this.#sliceAt = at;
+    this.#here.slice = host;
+    this.#here.sliceAt = at;
     this.#lookForSleep();
   }
 
@@ -209,25 +221,38 @@ export class HostTime {
    */
   #lookForSleep(): void {
     const before = this.#host.now();
-    const passed = before - this.#looked;
+    const passed = before - this.#here.looked;
     if (passed >= 0 && passed < LOOK_EVERY) return;
     const wall = this.#host.wall();
     // Held up between the two clocks: what they say does not fit together.
     if (this.#host.now() - before > SLACK) return;
-    const slept = Number(wall - this.#wall) - passed;
-    if (slept > SLEPT) this.#start -= slept;
-    this.#looked = before;
-    this.#wall = wall;
+    const slept = Number(wall - this.#here.wall) - passed;
+    if (slept > SLEPT) this.#here.start -= slept;
+    this.#here.looked = before;
+    this.#here.wall = wall;
+  }
+
+  /** For a machine that goes on in the middle of a run that is repeated: on the host as it was seen then. */
+  get here(): HostView {
+    return { ...this.#here };
+  }
+  /** Guest time stands still while such a machine is put together: nobody's reading is part of the run. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+  goOn(here: HostView): void {
+    this.#here = { ...here };
+    this.#isHeld = false;
   }
 
   /** The state has been restored: guest time goes on from its latest reading, on this host. */
   restored(): void {
     const now = this.#host.now();
     const { latest } = this.#state;
-    this.#start = now - latest;
-    this.#looked = now;
-    this.#wall = this.#host.wall();
-    this.#seen = this.#slice = this.#readAt = latest;
-    this.#state.at = this.#seenAt = this.#sliceAt = this.#instructions();
+    this.#here.start = now - latest;
+    this.#here.looked = now;
+    this.#here.wall = this.#host.wall();
+    this.#here.seen = this.#here.slice = this.#here.readAt = latest;
+    this.#state.at = this.#here.seenAt = this.#here.sliceAt = this.#instructions();
   }
 }

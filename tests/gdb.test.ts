@@ -1,8 +1,10 @@
 /** Debian's gdb and Debian's kernel: `run --gdb` stops at a function of the kernel, shows where, steps, and goes on. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseKernel } from '../src/boot/image.ts';
 import { readKallsyms } from '../src/boot/kallsyms.ts';
@@ -100,42 +102,71 @@ test('gdb: a breakpoint in the kernel, registers, memory, steps, threads, Ctrl-C
   await withGdb(gdb, ['-H', 'kvm', '--cpus', '2', '--clock', 'virtual', '--exec', 'while :; do :; done'], debug);
 });
 
-test('gdb goes back: from a function of the kernel to what a variable was written by, by steps, and to the beginning', {
-  skip: hasGdb ? false : 'there is no gdb here',
-}, async () => {
+/** What gdb does in a guest that can go back. */
+async function goBack(gdb: ReturnType<typeof startGdb>, where: string): Promise<void> {
   const guest = await ensureGuest({ architecture: 'amd64' });
   const { elf } = await parseKernel(readFileSync(guest.kernel));
   const symbols = readKallsyms(elf!.bytes, true);
   const addressOf = (name: string) => `0x${symbols.find(symbol => symbol.name === name)!.address.toString(16)}`;
+  for (const line of ['set pagination off', 'set confirm off', 'set tcp connect-timeout 20']) await gdb.ask(line);
+  await gdb.ask(`target remote ${where}`);
+  const rip = async () => BigInt(/= (0x[0-9a-f]+)/.exec(await gdb.ask('p/x $rip'))![1]!);
+  const variable = `*(char **)${addressOf('saved_command_line')}`;
+  const read = async () => BigInt(/= (0x[0-9a-f]+)/.exec(await gdb.ask(`p/x ${variable}`))![1]!);
+  // Written in setup_command_line, between these two.
+  await gdb.ask(`break *${addressOf('setup_per_cpu_areas')}`);
+  assert.match(await gdb.ask('continue'), /Breakpoint 1, 0x/);
+  const written = await read();
+  assert.notEqual(written, 0n);
+  await gdb.ask('delete');
+  await gdb.ask(`watch ${variable}`);
+  assert.match(await gdb.ask('reverse-continue'), /Old value = .*0x[0-9a-f]+.*\n.*New value = .*0x0/);
+  const writer = await rip();
+  assert.equal(await read(), 0n, 'before the write');
+  await gdb.ask('delete');
+  await gdb.ask('stepi');
+  assert.equal(await read(), written);
+  await gdb.ask('reverse-stepi');
+  assert.equal(await rip(), writer);
+  await gdb.ask(`break *${addressOf('start_kernel')}`);
+  assert.match(await gdb.ask('reverse-continue'), /Breakpoint 3, 0x/);
+  assert.equal(await rip(), BigInt(addressOf('start_kernel')));
+  assert.match(await gdb.ask('reverse-continue'), /No more reverse-execution history/);
+}
+
+test('gdb goes back: from a function of the kernel to what a variable was written by, by steps, and to the beginning', {
+  skip: hasGdb ? false : 'there is no gdb here',
+}, async () => {
   const gdb = startGdb();
-  async function debug(where: string): Promise<void> {
-    for (const line of ['set pagination off', 'set confirm off', 'set tcp connect-timeout 20']) await gdb.ask(line);
-    await gdb.ask(`target remote ${where}`);
-    const rip = async () => BigInt(/= (0x[0-9a-f]+)/.exec(await gdb.ask('p/x $rip'))![1]!);
-    const variable = `*(char **)${addressOf('saved_command_line')}`;
-    const read = async () => BigInt(/= (0x[0-9a-f]+)/.exec(await gdb.ask(`p/x ${variable}`))![1]!);
-    // Written in setup_command_line, between these two.
-    await gdb.ask(`break *${addressOf('setup_per_cpu_areas')}`);
-    assert.match(await gdb.ask('continue'), /Breakpoint 1, 0x/);
-    const written = await read();
-    assert.notEqual(written, 0n);
-    await gdb.ask('delete');
-    await gdb.ask(`watch ${variable}`);
-    assert.match(await gdb.ask('reverse-continue'), /Old value = .*0x[0-9a-f]+.*\n.*New value = .*0x0/);
-    const writer = await rip();
-    assert.equal(await read(), 0n, 'before the write');
-    await gdb.ask('delete');
-    await gdb.ask('stepi');
-    assert.equal(await read(), written);
-    await gdb.ask('reverse-stepi');
-    assert.equal(await rip(), writer);
-    await gdb.ask(`break *${addressOf('start_kernel')}`);
-    assert.match(await gdb.ask('reverse-continue'), /Breakpoint 3, 0x/);
-    assert.equal(await rip(), BigInt(addressOf('start_kernel')));
-    assert.match(await gdb.ask('reverse-continue'), /No more reverse-execution history/);
+  await withGdb(gdb, ['-H', 'kvm', '--clock', 'virtual', '--net', 'none'], async where => {
+    await goBack(gdb, where);
     await gdb.ask('kill');
+  });
+});
+
+test('gdb goes back in a recording on the host’s clock with a network, which ends as it did and cannot be changed', {
+  skip: hasGdb ? false : 'there is no gdb here',
+}, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'polyvisor-'));
+  const recording = join(folder, 'recording');
+  try {
+    const words = ['-H', 'kvm', '--cpus', '2', '--timeout', '4', '--record', recording];
+    assert.equal((await polyvisor(['run', ...words])).status, 124);
+    const gdb = startGdb();
+    await withGdb(gdb, ['--replay', recording], async where => {
+      await goBack(gdb, where);
+      await gdb.ask('delete');
+      assert.match(await gdb.ask('p $rax = 1'), /[Cc]ould not write register/);
+      assert.match(await gdb.ask('continue'), /the recording has ended; it can go back/);
+      const rip = await gdb.ask('p/x $rip');
+      await gdb.ask('reverse-stepi');
+      await gdb.ask('stepi');
+      assert.equal(await gdb.ask('p/x $rip'), rip.replace('$1', '$2'));
+      await gdb.ask('kill');
+    });
+  } finally {
+    rmSync(folder, { recursive: true });
   }
-  await withGdb(gdb, ['-H', 'kvm', '--clock', 'virtual', '--net', 'none'], debug);
 });
 
 test('what cannot go back says why', { skip: hasGdb ? false : 'there is no gdb here' }, async () => {

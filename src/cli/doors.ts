@@ -1,6 +1,6 @@
 /** Machines with a door (replay/door.ts): one that is recorded, and one that repeats a recording. */
 import { createMachine, type MachineOptions } from '../index.ts';
-import { Player, Recorder } from '../replay/door.ts';
+import { Recorder } from '../replay/door.ts';
 import { type Recording, type RecordingHeader, recordedNetwork, silentNetwork } from '../replay/recording.ts';
 import { arrange } from '../x86/topology.ts';
 import type { RecordingFile } from './recording-file.ts';
@@ -31,10 +31,8 @@ export async function recorded(
   return { ...rest, snapshot, door: new Recorder(file.add) };
 }
 
-/** The machine of a recording. @param options what is the host's */
-export function replayed(options: MachineOptions, { header, snapshot, journal }: Recording) {
+/** The machine of a recording, without a door. @param options what is the host's */
+export function replayed(options: MachineOptions, { header, snapshot }: Recording): MachineOptions {
   const { kernel, initrd, append, commandLine, modules, entry, ...rest } = options;
-  const player = new Player(journal);
-  const networks = header.networks.map(silentNetwork);
-  return { player, options: { ...rest, snapshot, backEnds: { networks }, door: player } satisfies MachineOptions };
+  return { ...rest, snapshot, backEnds: { networks: header.networks.map(silentNetwork) } };
 }

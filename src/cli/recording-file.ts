@@ -104,7 +104,6 @@ const FOR_THE_FIRST_TIME = [
     'net',
     'forward',
     'netDump',
-    'gdb',
   ] as const),
 ];
 

@@ -23,7 +23,7 @@ import { VIRTUAL_EPOCH } from '../machine/time.ts';
 import { createTimeline, whyNoTimeline } from '../machine/timeline.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { isA, reasonOf } from '../plugins/guard.ts';
-import type { Player } from '../replay/door.ts';
+import { Player } from '../replay/door.ts';
 import { createBatch } from './batch.ts';
 import { openDisk } from './disks.ts';
 import { recorded, replayed } from './doors.ts';
@@ -147,9 +147,16 @@ async function make(options: ThreadOptions): Promise<Made> {
     onLog: line => send({ kind: 'log', line }),
   };
   if (file) plan = await recorded(plan, file, exec);
-  const player = recording && replayed(plan, recording);
-  const whyNoHistory = trace ? 'a trace has every crossing once: no --trace' : whyNoTimeline(plan);
-  machine = await (gdb && whyNoHistory === undefined ? createTimeline(plan) : createMachine(player?.options ?? plan));
+  if (recording) plan = replayed(plan, recording);
+  const whyNoHistory = trace
+    ? 'a trace has every crossing once: no --trace'
+    : recording
+      ? undefined
+      : whyNoTimeline(plan);
+  const goesBack = gdb && whyNoHistory === undefined;
+  const player = recording && !goesBack ? new Player(recording.journal) : undefined;
+  if (player) plan = { ...plan, door: player };
+  machine = await (goesBack ? createTimeline(plan, recording?.journal) : createMachine(plan));
   preferThisThread();
   // The kernel's file and what came out of it: all that counts is in the guest's memory now.
   if (!kept) collectGarbage();
@@ -180,7 +187,7 @@ async function make(options: ThreadOptions): Promise<Made> {
     resume,
     keepAs: ready && warm?.name,
     file,
-    player: player?.player,
+    player,
     ready: () => ready?.seen ?? false,
     over: () => ended?.seen ?? false,
     plugin: isFile ? name : undefined,
@@ -223,7 +230,7 @@ async function saveAsAsked(machine: Machine, file: string, what: 'save' | 'dump'
 /** Runs to the end, and on the way takes the snapshot of --save when its time has come. */
 async function runAndSave(made: Made, limits: RunLimits | undefined): Promise<Exit> {
   const { machine, runner, save, seen, player } = made;
-  if (player) return runReplay(made, player, limits);
+  if (player && runner === machine) return runReplay(made, player, limits);
   if (!save || save.when === 'asked') return runner.run(limits);
   const { file, when } = save;
   const left = 'instructions' in when ? when.instructions - machine.instructions : Number.POSITIVE_INFINITY;

@@ -146,7 +146,7 @@ export class Debugger {
       const exit: Exit = this.#interrupted
         ? { kind: 'stopped' }
         : await this.#goOn({ ...limits, instructions: last - this.#machine.instructions });
-      if (exit.kind !== 'stopped') {
+      if (exit.kind !== 'stopped' || this.#target.history?.isOver) {
         this.#ended = exit;
         // Who can go back sees how it came to this.
         if (!this.#client || !this.#target.history) continue;
@@ -205,6 +205,7 @@ export class Debugger {
 }
 
 function describeEnd(exit: Exit): string {
+  if (exit.kind === 'stopped') return 'the recording has ended';
   const reason = 'reason' in exit && exit.reason ? `: ${exit.reason}` : '';
   return `the guest has ended (${exit.kind}${reason})`;
 }

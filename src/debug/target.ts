@@ -30,6 +30,8 @@ export type StopReason =
 export interface History {
   /** The history begins with the next call of `run`; without, nothing is kept of it. */
   keep(on: boolean): void;
+  /** The run is a recording's, and that has ended. */
+  readonly isOver: boolean;
   /**
    * Takes the last instruction back; or all that were executed since the last stop, which is a breakpoint before its instruction, or a watched access
    * that is about to be made. `takeStop` then says which.

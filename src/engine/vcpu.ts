@@ -55,6 +55,8 @@ export interface LoopState {
   boundary: boolean;
   /** ATTENTION: something may be pending. */
   attention: boolean;
+  /** It has given the rest of its turn away. */
+  paused: boolean;
   /** Instructions. */
   executed: number;
   /** Faults in a row that a hypervisor has dealt with, and the instructions executed before them. */
@@ -209,15 +211,17 @@ export class Vcpu {
       halted: this.halted,
       boundary: this.#boundary,
       attention: this.cpu.get32(state.ATTENTION) !== 0,
+      paused: this.paused,
       executed: this.budget.executed,
       handled: this.#handled,
       handledAt: this.#handledAt,
     };
   }
-  set loop({ halted, boundary, attention, executed, handled, handledAt }: LoopState) {
+  set loop({ halted, boundary, attention, paused, executed, handled, handledAt }: LoopState) {
     if (this.halted !== halted) this.halted = halted;
     this.#boundary = boundary;
     this.cpu.set32(state.ATTENTION, attention ? 1 : 0);
+    this.paused = paused;
     this.budget.executed = executed;
     this.#handled = handled;
     this.#handledAt = handledAt;

@@ -70,8 +70,20 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     const time = clock.now();
     return { instructions: engine.core.instructions, time, isDue: clock.next <= time };
   };
-  door?.connect({ type: parts.input.accept, request: wish, frame: parts.network.accept }, () => loop.nudge(), place);
-  if (writes) restoreSnapshot(parts, snapshot, host, writes);
+  door?.connect({
+    inputs: { type: parts.input.accept, request: wish, frame: parts.network.accept },
+    onInput: () => loop.nudge(),
+    place,
+    get host() {
+      return { turned: loop.turned, time: parts.time.following?.here };
+    },
+    set host({ turned, time }) {
+      loop.turned = turned;
+      if (time) parts.time.following?.goOn(time);
+    },
+  });
+  if (door?.goesOn) parts.time.following?.hold();
+  if (writes) restoreSnapshot(parts, snapshot, door?.goesOn ? undefined : host, writes);
   else enter(processors[0].processor, placeGuest(image, options, table, context, board));
   return { machine: control(parts, loop, code, snapshot !== undefined, door?.inputs.request ?? wish), engine };
 }

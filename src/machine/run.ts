@@ -1,4 +1,5 @@
 /** The loop: timers that are due, the guest, and what is to be done when it stops. */
+import type { Vcpu } from '../engine/vcpu.ts';
 import type { Exit } from '../exits.ts';
 import type { HostClock, Sleep } from '../host/clock.ts';
 import type { Door } from '../replay/door.ts';
@@ -35,6 +36,8 @@ export class RunLoop {
   haltedTime = 0;
   /** What the host took while the guest wanted to execute, in nanoseconds. */
   stolenTime = 0;
+  /** Host time in nanoseconds when the event loop last had a turn. */
+  turned = 0;
 
   constructor(parts: Parts, host: HostClock, stopwatch: HostClock = host, door?: Door) {
     this.#parts = parts;
@@ -65,30 +68,35 @@ export class RunLoop {
     const { core, ending, time, network } = this.#parts;
     const host = this.#host;
     const door = this.#door;
-    const started = host.now();
-    const deadline = started + timeout * 1e9;
+    let isInMidst = door?.midst !== undefined;
+    if (!isInMidst) this.turned = host.now();
+    // A run that is repeated has the clock of the recorded one, which tells nobody how long the repetition takes.
+    const deadline = door?.repeats ? Number.POSITIVE_INFINITY : this.turned + timeout * 1e9;
     const last = core.instructions + instructions;
-    let turned = started;
     this.#stopping = false;
     for (;;) {
       if (door?.isOver) return this.#finish({ kind: 'stopped' });
-      network.outside?.run();
-      door?.deliver();
-      time.clock.run();
-      if (ending.exit) return this.#finish(ending.exit);
-      if (door ? door.stops(this.#stopping) : this.#stopping) return this.#finish({ kind: 'stopped' });
+      if (!isInMidst) {
+        network.outside?.run();
+        door?.deliver();
+        time.clock.run();
+        if (ending.exit) return this.#finish(ending.exit);
+        if (door ? door.stops(this.#stopping) : this.#stopping) return this.#finish({ kind: 'stopped' });
+      }
+      isInMidst = false;
 
       const why = this.#runGuest(last);
       if (ending.exit) return this.#finish(ending.exit);
-      if (core.instructions >= last || core.breakpoints.stop) return this.#finish({ kind: 'stopped' });
+      if (why === 'paused' || core.instructions >= last || core.breakpoints.stop)
+        return this.#finish({ kind: 'stopped' });
 
       if (why === 'halt' && !(await this.#idle())) return this.#finish({ kind: 'dead-halt' });
 
       const now = host.now();
       if (now > deadline) return this.#finish({ kind: 'timeout' });
-      if (now - turned > (this.#awaits ? NETWORK_TURN_EVERY : TURN_EVERY)) {
+      if (now - this.turned > (this.#awaits ? NETWORK_TURN_EVERY : TURN_EVERY)) {
         await host.turn();
-        turned = host.now();
+        this.turned = host.now();
       }
     }
   }
@@ -101,8 +109,13 @@ export class RunLoop {
 
   /** Executes instructions until the next timer is due, a slice is over, or the guest needs something. */
   #runGuest(last: number) {
-    const { core, time, network, scheduler, ending } = this.#parts;
+    const { core, time, network, scheduler } = this.#parts;
     const { clock, virtual, following } = time;
+    const door = this.#door;
+    if (door?.midst) {
+      const { vcpu } = scheduler.again();
+      return this.#repeat(vcpu, door, last, vcpu.instructions === door.midst.instructions);
+    }
     const before = scheduler.latest;
     const next = scheduler.next();
     const longest = network.awaits ? HOST_SLICE : VIRTUAL_SLICE;
@@ -111,18 +124,37 @@ export class RunLoop {
     if (!next) return 'halt';
     const { vcpu } = next;
     const most = scheduler.instructionsFor(slice);
-    const left = last - core.instructions;
-    const wanted = vcpu.instructions + Math.ceil(Math.min(most, left));
-    const recorded = this.#door?.endOfSlice(vcpu);
-    const until = recorded ?? wanted;
+    const left = door?.repeats ? Number.POSITIVE_INFINITY : last - core.instructions;
+    const until = vcpu.instructions + Math.ceil(Math.min(most, left));
+    const isNothing = until <= vcpu.instructions;
+    door?.startSlice(vcpu);
+    if (door?.midst && !isNothing) return this.#repeat(vcpu, door, last, false);
     // No timer of the host's waits for a certain instruction, so that a slice may end a little before.
-    const exactly = virtual !== undefined || left <= most || recorded !== undefined;
-    let why = wanted > vcpu.instructions ? vcpu.run(until, exactly) : 'budget';
-    // Where an exit that was asked for comes depends on the tier: the recorded one may have come later.
-    while (recorded !== undefined && why === 'attention' && vcpu.instructions < until && !ending.exit)
-      why = vcpu.run(until, exactly);
-    this.#door?.ran(vcpu);
+    const exactly = virtual !== undefined || left <= most;
+    const why = isNothing ? 'budget' : vcpu.run(until, exactly);
+    door?.ran(vcpu);
     // Others may be able to execute though this one is halted.
+    return core.vcpus.length > 1 ? 'budget' : why;
+  }
+
+  /**
+   * Repeats a slice, or what is left of it: up to its end, or less far where the run is to stop.
+   * @param wasAtEnd the run was stopped at the slice's last instruction
+   */
+  #repeat(vcpu: Vcpu, door: Door, last: number, wasAtEnd: boolean) {
+    const { core, ending } = this.#parts;
+    const { breakpoints } = core;
+    const end = door.midst!;
+    const until = Math.min(end.instructions, vcpu.instructions + last - core.instructions);
+    let why = vcpu.halted ? 'halt' : 'budget';
+    // What comes after the last instruction is part of the slice: a debugger's stop may have come before it.
+    if (!wasAtEnd || Number(vcpu.cpu.rip & 0xffffffffn) !== end.rip)
+      // Where an exit that was asked for comes depends on the tier: the recorded one may have come later.
+      do why = vcpu.run(until);
+      while (why === 'attention' && vcpu.instructions < until && !ending.exit && !breakpoints.stop);
+    const isStopped = breakpoints.stop !== undefined || core.instructions >= last || this.#stopping;
+    if (isStopped && !ending.exit) return 'paused';
+    door.ran(vcpu);
     return core.vcpus.length > 1 ? 'budget' : why;
   }
 

@@ -136,10 +136,15 @@ export class Scheduler {
       this.#beginRound();
       if (!this.#take()) return undefined;
     }
-    const chosen = this.#processors[state.turn!.index]!;
+    return this.again();
+  }
+  /** Whoever has the turn goes on with it. */
+  again(): ProcessorParts {
+    const chosen = this.#processors[this.#state.turn!.index]!;
+    if (this.#processors.length === 1) return chosen;
     // A machine that was restored has its first processor there.
     this.#core.switchTo(chosen.vcpu);
-    chosen.vcpu.cpu.set32(fields.PAUSE_ENDS, state.share > 1 ? 1 : 0);
+    chosen.vcpu.cpu.set32(fields.PAUSE_ENDS, this.#state.share > 1 ? 1 : 0);
     return chosen;
   }
 

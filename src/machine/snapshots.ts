@@ -29,7 +29,8 @@ export function takeSnapshot(parts: Parts, code: string, like?: Snapshot): Snaps
     processors: vcpus.length,
     clock: time.virtual ? 'virtual' : 'host',
     instructions: core.instructions,
-    guestTime: time.clock.now(),
+    // No reading, which would be part of what the guest's time becomes.
+    guestTime: time.following?.latest ?? time.clock.now(),
     code,
     disks: context.backEnds.disks.map(referenceTo),
   };
@@ -78,7 +79,7 @@ export function noteWrites(memory: GuestMemory): Writes {
 /**
  * Lets a machine that was put together like the snapshot's go on from it.
  * @param writes all that has been written to its memory so far
- * @param host the clock that guest time follows: then the guest finds the wall's time when it asks for it
+ * @param host the clock that guest time follows: then the guest finds the wall's time when it asks for it. Without, time goes on as it was
  * @throws SnapshotError naming the first thing that does not fit
  */
 export function restoreSnapshot(parts: Parts, snapshot: Snapshot, host: HostClock | undefined, writes: Writes): void {
@@ -99,8 +100,10 @@ export function restoreSnapshot(parts: Parts, snapshot: Snapshot, host: HostCloc
     // Before whoever asks what time it is.
     for (const [index, vcpu] of vcpus.entries())
       restoreProcessor(vcpu, snapshot.processors[index], `processor ${index}`);
-    time.following?.restored();
-    if (host) time.clock.setWall(host.wall());
+    if (host) {
+      time.following?.restored();
+      time.clock.setWall(host.wall());
+    }
     time.clock.restored();
     board?.restored();
     table.restored?.();

@@ -1,7 +1,7 @@
 /**
  * A machine that can go back. It keeps snapshots of itself in memory while it runs, and what it is given from outside (replay/input-log.ts).
  * To go back is to make a machine of the last snapshot before, and to execute from there: on the virtual clock it does the same again,
- * to the instruction. A place is a number of instructions, executed by all processors.
+ * to the instruction, and so does a recorded run on either clock. A place is a number of instructions, executed by all processors.
  *
  * Console output and input belong to the run, not to a machine: what has been shown is not shown again, and what is typed while the machine is in
  * its past comes when it has arrived where it had been.
@@ -12,7 +12,8 @@ import type { Exit } from '../exits.ts';
 import { backEndsOf } from '../host/back-ends.ts';
 import type { Console } from '../host/console.ts';
 import { portableClock } from '../host/portable-clock.ts';
-import { InputLog, type LogDoor } from '../replay/input-log.ts';
+import { type PastDoor, Player } from '../replay/door.ts';
+import { InputLog } from '../replay/input-log.ts';
 import type { MemoryPiece } from '../snapshot/memory-pages.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
 import type { Assembled } from './compare-machines.ts';
@@ -41,8 +42,9 @@ const TURN_EVERY = 8_000_000;
 interface Kept {
   readonly instructions: number;
   readonly snapshot: Snapshot;
-  /** Inputs that had been given, and bytes of the console that had been written. */
-  readonly delivered: number;
+  /** Makes the door of a machine that goes on here. */
+  readonly door: () => PastDoor;
+  /** Bytes of the console that had been written. */
   readonly written: number;
   /** Bytes of memory that it does not share with the one before. */
   own: number;
@@ -55,7 +57,7 @@ function ownBytes(snapshot: Snapshot, other: Snapshot | undefined): number {
 }
 
 interface Present extends Assembled {
-  readonly door: LogDoor;
+  readonly door: PastDoor;
   readonly target: Target;
   readonly screen: Screen;
 }
@@ -88,11 +90,14 @@ export function whyNoTimeline(options: MachineOptions): string | undefined {
   return undefined;
 }
 
-/** @throws as `createMachine`; Error where `whyNoTimeline` has something to say */
-export async function createTimeline(options: MachineOptions): Promise<Machine> {
-  const reason = whyNoTimeline(options);
+/**
+ * @param journal of a recording, whose machine `options` make: the run is that one
+ * @throws as `createMachine`; Error where `whyNoTimeline` has something to say
+ */
+export async function createTimeline(options: MachineOptions, journal?: Uint8Array): Promise<Machine> {
+  const reason = journal ? undefined : whyNoTimeline(options);
   if (reason !== undefined) throw new Error(`no history: ${reason}`);
-  const timeline = new Timeline(options);
+  const timeline = new Timeline(options, journal);
   await timeline.start(options);
   return timeline.control();
 }
@@ -100,6 +105,7 @@ export async function createTimeline(options: MachineOptions): Promise<Machine> 
 class Timeline implements History {
   readonly #options: MachineOptions;
   readonly #log = new InputLog();
+  readonly #journal: Uint8Array | undefined;
   readonly #kept: Kept[] = [];
   #now!: Present;
   /** How the guest has ended, where it stands now. */
@@ -126,7 +132,8 @@ class Timeline implements History {
   /** The stop of a way back. */
   #stop: StopReason | undefined;
 
-  constructor(options: MachineOptions) {
+  constructor(options: MachineOptions, journal: Uint8Array | undefined) {
+    this.#journal = journal;
     const { kernel, initrd, append, commandLine, modules, entry, ...rest } = options;
     // What has been translated is there again after a way back.
     this.#options = { ...rest, library: options.library ?? new RegionLibrary(SAVED_LIMIT) };
@@ -137,7 +144,9 @@ class Timeline implements History {
     const first = options.snapshot ?? (await assemble({ ...silent, engine: 'interpreter' })).machine.snapshot();
     this.#first = first;
     const { instructions } = first.header;
-    await this.#make({ instructions, snapshot: first, delivered: 0, written: 0, own: 0 });
+    const journal = this.#journal;
+    const door = () => (journal ? new Player(journal) : this.#log.door(0));
+    await this.#make({ instructions, snapshot: first, door, written: 0, own: 0 });
   }
 
   /** The machine as the embedder sees it: whichever one it is now. */
@@ -164,7 +173,9 @@ class Timeline implements History {
   }
   #target(): Target {
     const current = () => this.#now.target;
-    const changed = (done: boolean) => {
+    const change = (how: () => boolean) => {
+      // What is repeated would not be any more.
+      const done = !this.#journal && how();
       if (done) this.#isChanged = true;
       return done;
     };
@@ -185,9 +196,9 @@ class Timeline implements History {
         return stop;
       },
       readRegister: (processor, register) => current().readRegister(processor, register),
-      writeRegister: (processor, register, value) => changed(current().writeRegister(processor, register, value)),
+      writeRegister: (processor, register, value) => change(() => current().writeRegister(processor, register, value)),
       readMemory: (processor, address, length) => current().readMemory(processor, address, length),
-      writeMemory: (processor, address, bytes) => changed(current().writeMemory(processor, address, bytes)),
+      writeMemory: (processor, address, bytes) => change(() => current().writeMemory(processor, address, bytes)),
       setBreakpoints: (addresses, watchpoints) => {
         this.#addresses = addresses;
         this.#watchpoints = watchpoints;
@@ -205,8 +216,8 @@ class Timeline implements History {
     };
   }
 
-  async #make({ snapshot, delivered, written }: Kept): Promise<void> {
-    const door = this.#log.door(delivered);
+  async #make({ snapshot, door: makeDoor, written }: Kept): Promise<void> {
+    const door = makeDoor();
     const screen = new Screen(written, (data, from) => this.#show(data, from));
     const { console: outside } = this.#options;
     const console: Console = {
@@ -223,8 +234,11 @@ class Timeline implements History {
       this.#options.onLog?.(line);
     };
     const made = await assemble({ ...this.#options, console, onLog, snapshot, door });
+    door.assembled();
     (this.#now as Present | undefined)?.engine.core.close();
     this.#now = { ...made, door, screen, target: made.machine.debug() };
+    // Interrupts come when they came.
+    made.engine.core.breakpoints.holdsInterrupts = false;
     this.#ended = undefined;
   }
   #show(data: Uint8Array, from: number): void {
@@ -270,7 +284,7 @@ class Timeline implements History {
     const most = door.next > here ? Math.min(until, door.next) : until;
     const exit = await machine.run({ instructions: most - here, timeout: (deadline - portableClock.now()) / 1e9 });
     this.#log.known = Math.max(this.#log.known, machine.instructions);
-    if (exit.kind !== 'stopped' && exit.kind !== 'timeout') this.#ended = exit;
+    if (door.isOver || (exit.kind !== 'stopped' && exit.kind !== 'timeout')) this.#ended = exit;
     return exit;
   }
 
@@ -278,6 +292,9 @@ class Timeline implements History {
 
   keep(on: boolean): void {
     this.#isKept = on;
+  }
+  get isOver(): boolean {
+    return this.#now.door.isOver;
   }
   #keepIfDue(): void {
     if (!this.#isKept) {
@@ -291,8 +308,7 @@ class Timeline implements History {
   #begin(): void {
     this.#isChanged = false;
     this.#kept.length = 0;
-    this.#log.clear();
-    this.#now.door.delivered = 0;
+    this.#now.door.begin();
     this.#log.known = this.#instructions;
     this.#shown = this.#now.screen.written;
     this.#keepHere();
@@ -305,7 +321,7 @@ class Timeline implements History {
     if (before?.instructions !== instructions) {
       const snapshot = machine.snapshot({ like: before?.snapshot ?? this.#first });
       const own = ownBytes(snapshot, before?.snapshot);
-      const kept = { instructions, snapshot, delivered: door.delivered, written: screen.written, own };
+      const kept = { instructions, snapshot, door: door.here(), written: screen.written, own };
       this.#kept.splice(before ? this.#kept.indexOf(before) + 1 : 0, 0, kept);
       this.#thinOut();
     }

@@ -5,6 +5,7 @@
  */
 import type { HostClock } from '../host/clock.ts';
 import type { Offload } from '../host/network.ts';
+import type { HostView } from '../host-time.ts';
 import {
   Divergence,
   END,
@@ -36,6 +37,24 @@ export interface Place {
   readonly isDue: boolean;
 }
 
+/** What a machine knows of its host, besides its states: whoever repeats a run from its middle on gives it the same again. */
+export interface HostSide {
+  /** Host time in nanoseconds when the event loop last had a turn. */
+  turned: number;
+  /** Undefined on the virtual clock. */
+  time: HostView | undefined;
+}
+
+/** What a door may look at in its machine. */
+export interface Behind {
+  readonly inputs: Inputs;
+  /** Something waits for `deliver`. */
+  onInput(): void;
+  /** Where the run is. */
+  place(): Place;
+  host: HostSide;
+}
+
 /** A processor, as far as its slices are told by it. */
 interface Executing {
   readonly index: number;
@@ -43,11 +62,19 @@ interface Executing {
   readonly cpu: { readonly rip: bigint };
 }
 
+/** Where a slice ends that is repeated. */
+export interface SliceEnd {
+  readonly processor: number;
+  /** Executed by this processor. */
+  readonly instructions: number;
+  /** The low half of RIP. */
+  readonly rip: number;
+}
+
 export interface Door {
   /** The host's clock as the machine is to read it. */
   clock(host: HostClock): HostClock;
-  /** @param onInput called when something waits for `deliver`; @param place where the run is */
-  connect(inputs: Inputs, onInput: () => void, place: () => Place): void;
+  connect(machine: Behind): void;
   readonly inputs: Inputs;
   /** Hands over what has come. */
   deliver(): void;
@@ -55,16 +82,34 @@ export interface Door {
   stops(wanted: boolean): boolean;
   flag(value: boolean): boolean;
   seed(value: bigint): bigint;
-  /** Where the slice ends that is about to begin, in instructions of the processor; undefined: wherever it does. */
-  endOfSlice(vcpu: Executing): number | undefined;
+  /** A slice is about to begin. */
+  startSlice(vcpu: Executing): void;
   /** The slice has ended. */
   ran(vcpu: Executing): void;
+  /** The end of the slice that is repeated, while the run is in the midst of it. It may be stopped there, and goes on there. */
+  readonly midst: SliceEnd | undefined;
+  /** What comes has been recorded: a run that is stopped waits in the midst of a slice, and is no run that ends. */
+  readonly repeats: boolean;
+  /** The machine goes on in the middle of its run: what is read while it is put together is no part of it. */
+  readonly goesOn: boolean;
   /** The run has ended, and not by `stops`. */
   ended(kind: string): void;
   /** True if nothing is recorded any more. */
   readonly isOver: boolean;
   /** Guest time in nanoseconds up to which a halt may last on the virtual clock: something comes then. Infinity if nothing does. */
   readonly wakesAt: number;
+}
+
+/** The door of a machine that can go back (machine/timeline.ts): what it has given can be given again, by another one. */
+export interface PastDoor extends Door {
+  /** Instructions at which the next input comes that is known; Infinity if there is none, or the run stops for it by itself. */
+  readonly next: number;
+  /** @returns what makes the door of a machine that goes on from a snapshot that is taken here */
+  here(): () => PastDoor;
+  /** The machine has been put together. */
+  assembled(): void;
+  /** The history begins here: what was before counts no more. */
+  begin(): void;
 }
 
 const TYPED = 0;
@@ -83,9 +128,11 @@ export class Recorder implements Door {
   readonly #slices: number[] = [];
   #now = 0;
   #waiting: { input: number; bytes: Uint8Array }[] = [];
-  #inputs: Inputs | undefined;
-  #onInput = () => {};
+  #machine: Behind | undefined;
   readonly isOver = false;
+  readonly midst = undefined;
+  readonly repeats = false;
+  readonly goesOn = false;
   readonly wakesAt = Number.POSITIVE_INFINITY;
 
   /** @param deliver gets what is recorded, in pieces */
@@ -114,9 +161,8 @@ export class Recorder implements Door {
       sleep: nanoseconds => host.sleep(nanoseconds),
     };
   }
-  connect(inputs: Inputs, onInput: () => void): void {
-    this.#inputs = inputs;
-    this.#onInput = onInput;
+  connect(machine: Behind): void {
+    this.#machine = machine;
   }
   readonly inputs: Inputs = {
     type: data => this.#put(TYPED, data.slice()),
@@ -125,7 +171,7 @@ export class Recorder implements Door {
   };
   #put(input: number, bytes: Uint8Array): void {
     this.#waiting.push({ input, bytes });
-    this.#onInput();
+    this.#machine?.onInput();
   }
   deliver(): void {
     // What these bring about waits for the next time.
@@ -133,7 +179,7 @@ export class Recorder implements Door {
       this.#writer.kind(INPUT);
       this.#writer.count(input);
       this.#writer.raw(bytes);
-      give(this.#inputs!, input, bytes);
+      give(this.#machine!.inputs, input, bytes);
     }
   }
   stops(wanted: boolean): boolean {
@@ -150,7 +196,7 @@ export class Recorder implements Door {
     this.#writer.u64(BigInt.asUintN(64, value));
     return value;
   }
-  endOfSlice(): undefined {
+  startSlice(): void {
     this.#writer = this.#within;
   }
   ran({ index, instructions, cpu }: Executing): void {
@@ -170,19 +216,44 @@ export class Recorder implements Door {
   }
 }
 
-export class Player implements Door {
+/** Where a player is in a journal, and what it keeps besides. */
+interface Position {
+  readonly at: number;
+  readonly now: number;
+  readonly slices: readonly number[];
+  readonly executed: number;
+  readonly end: SliceEnd | undefined;
+  readonly seeds: readonly bigint[];
+  readonly host: HostSide;
+}
+export class Player implements Door, PastDoor {
+  readonly #journal: Uint8Array;
   readonly #reader: JournalReader;
   readonly #slices: number[] = [];
   #now = 0;
-  #inputs: Inputs | undefined;
+  #machine: Behind | undefined;
   /** Where the present slice ends. */
-  #end = { instructions: 0, rip: 0 };
+  #end: SliceEnd | undefined;
   /** All processors' instructions up to the last slice, for people. */
   #executed = 0;
+  readonly #seeds: bigint[] = [];
+  /** Until its machine has been put together: where that goes on. */
+  #from: Position | undefined;
   readonly wakesAt = Number.POSITIVE_INFINITY;
+  readonly next = Number.POSITIVE_INFINITY;
+  readonly repeats = true;
 
-  constructor(journal: Uint8Array) {
+  constructor(journal: Uint8Array, from?: Position) {
+    this.#journal = journal;
     this.#reader = new JournalReader(journal);
+    this.#from = from;
+    if (!from) return;
+    this.#reader.at = from.at;
+    this.#now = from.now;
+    this.#slices.push(...from.slices);
+    this.#executed = from.executed;
+    this.#end = from.end;
+    this.#seeds.push(...from.seeds);
   }
 
   /** @throws Divergence if the machine does something else now than the one that was recorded */
@@ -200,12 +271,13 @@ export class Player implements Door {
   clock(host: HostClock): HostClock {
     return {
       now: () => {
-        // Whoever adds up what the run has taken.
-        if (this.isOver) return this.#now;
+        // Whoever adds up what the run has taken, too.
+        if (this.isOver || this.#from) return this.#now;
         this.#expect(NOW);
         return (this.#now += this.#reader.count());
       },
       wall: () => {
+        if (this.#from) return 0n;
         this.#expect(WALL);
         return this.#reader.u64();
       },
@@ -214,9 +286,25 @@ export class Player implements Door {
       sleep: () => ({ over: host.turn(), wake() {} }),
     };
   }
-  connect(inputs: Inputs): void {
-    this.#inputs = inputs;
+  connect(machine: Behind): void {
+    this.#machine = machine;
   }
+  assembled(): void {
+    if (this.#from) this.#machine!.host = this.#from.host;
+    this.#from = undefined;
+  }
+  get goesOn(): boolean {
+    return this.#from !== undefined;
+  }
+  here(): () => PastDoor {
+    const slices = [...this.#slices];
+    const seeds = [...this.#seeds];
+    const host = this.#machine!.host;
+    const at = this.#reader.at;
+    const from = { at, now: this.#now, slices, executed: this.#executed, end: this.#end, seeds, host };
+    return () => new Player(this.#journal, from);
+  }
+  begin(): void {}
   /** Nobody outside has a say. */
   readonly inputs: Inputs = { type() {}, request() {}, frame() {} };
   deliver(): void {
@@ -225,12 +313,14 @@ export class Player implements Door {
       const input = this.#reader.count();
       const bytes = this.#reader.raw();
       if (input >= FRAME && bytes.length < FRAME_HEAD) this.#differ('is damaged: a frame is too short');
-      give(this.#inputs!, input, bytes);
+      give(this.#machine!.inputs, input, bytes);
     }
   }
-  stops(wanted: boolean): boolean {
-    if (this.#reader.next !== END) return wanted;
-    this.ended('stopped');
+  /** Whoever wants to stop the run does so in the midst of a slice: its end here is the recorded one's. */
+  stops(): boolean {
+    if (this.#reader.next !== END) return false;
+    const kind = this.#readEnd();
+    if (kind !== 'stopped' && kind !== 'timeout') this.#differ(`ends with ${kind}, and the machine goes on`);
     return true;
   }
   flag(): boolean {
@@ -238,22 +328,30 @@ export class Player implements Door {
     return this.#reader.count() !== 0;
   }
   seed(): bigint {
+    // Each processor's, in order.
+    if (this.#from) return this.#from.seeds[this.#drawn++] ?? 0n;
     this.#expect(SEED);
-    return this.#reader.u64();
+    const seed = this.#reader.u64();
+    this.#seeds.push(seed);
+    return seed;
   }
-  endOfSlice({ index, instructions }: Executing): number {
+  #drawn = 0;
+  startSlice({ index, instructions }: Executing): void {
     this.#expect(SLICE);
     const processor = this.#reader.count();
     const end = (this.#slices[index] ?? 0) + this.#reader.count();
-    this.#end = { instructions: end, rip: this.#reader.u32() };
+    this.#end = { processor, instructions: end, rip: this.#reader.u32() };
     if (processor !== index)
       this.#differ(`gives the turn to processor ${processor}, the machine to processor ${index}`);
     if (end < instructions)
       this.#differ(`has a slice up to instruction ${end} of processor ${index}, which is at ${instructions}`);
-    return end;
+  }
+  get midst(): SliceEnd | undefined {
+    return this.#end;
   }
   ran({ index, instructions, cpu }: Executing): void {
-    const { instructions: end, rip } = this.#end;
+    const { instructions: end, rip } = this.#end!;
+    this.#end = undefined;
     const here = Number(cpu.rip & 0xffffffffn);
     if (instructions !== end)
       this.#differ(`goes on to instruction ${end} of processor ${index}, the machine stops at ${instructions}`);
@@ -264,13 +362,16 @@ export class Player implements Door {
     this.#executed += instructions - (this.#slices[index] ?? 0);
     this.#slices[index] = instructions;
   }
-  ended(kind: string): void {
+  #readEnd(): string {
     this.#expect(END);
-    const recorded = new TextDecoder().decode(this.#reader.raw());
+    return new TextDecoder().decode(this.#reader.raw());
+  }
+  ended(kind: string): void {
+    const recorded = this.#readEnd();
     if (recorded !== kind) this.#differ(`ends with ${recorded}, the machine with ${kind}`);
   }
   get isOver(): boolean {
-    return this.#reader.next === 0;
+    return this.#reader.next === 0 && this.#end === undefined;
   }
 }
 

@@ -3,7 +3,7 @@
  * same again. Slices and readings of clocks are not in it, for on the virtual clock the guest does not notice them.
  */
 import type { HostClock } from '../host/clock.ts';
-import type { Door, Inputs, Place } from './door.ts';
+import type { Behind, Inputs, PastDoor, Place } from './door.ts';
 import { Divergence } from './journal.ts';
 
 interface Entry {
@@ -41,24 +41,32 @@ export class InputLog {
   }
 }
 
-export class LogDoor implements Door {
+export class LogDoor implements PastDoor {
   readonly #log: InputLog;
   /** Inputs that this machine has been given. */
   delivered: number;
-  #inputs: Inputs | undefined;
-  #onInput = () => {};
-  #place: () => Place = () => ({ instructions: 0, time: 0, isDue: false });
+  #machine: Behind | undefined;
   readonly isOver = false;
+  readonly midst = undefined;
+  readonly repeats = false;
+  readonly goesOn = false;
 
   constructor(log: InputLog, delivered: number) {
     this.#log = log;
     this.delivered = delivered;
   }
 
-  connect(inputs: Inputs, onInput: () => void, place: () => Place): void {
-    this.#inputs = inputs;
-    this.#onInput = onInput;
-    this.#place = place;
+  connect(machine: Behind): void {
+    this.#machine = machine;
+  }
+  assembled(): void {}
+  here(): () => LogDoor {
+    const { delivered } = this;
+    return () => this.#log.door(delivered);
+  }
+  begin(): void {
+    this.#log.clear();
+    this.delivered = 0;
   }
   readonly inputs: Inputs = {
     type: data => this.#put(inputs => inputs.type(data)),
@@ -67,11 +75,11 @@ export class LogDoor implements Door {
   };
   #put(give: Entry['give']): void {
     this.#log.put(give);
-    this.#onInput();
+    this.#machine?.onInput();
   }
   /** @throws Divergence if the machine has come by a place at which it was given something */
   deliver(): void {
-    const place = this.#place();
+    const place = this.#machine!.place();
     if (place.instructions >= this.#log.known && !this.#log.at(this.delivered)) this.#log.take(place);
     for (let entry = this.#log.at(this.delivered); entry; entry = this.#log.at(this.delivered)) {
       const order = compare(entry.place, place);
@@ -79,16 +87,15 @@ export class LogDoor implements Door {
       if (order < 0)
         throw new Divergence(`the run does not repeat: input came at instruction ${entry.place.instructions}`);
       this.delivered++;
-      entry.give(this.#inputs!);
+      entry.give(this.#machine!.inputs);
     }
   }
-  /** Instructions at which the next input comes that is known; Infinity if there is none. */
   get next(): number {
     return this.#log.at(this.delivered)?.place.instructions ?? Number.POSITIVE_INFINITY;
   }
   get wakesAt(): number {
     const next = this.#log.at(this.delivered)?.place;
-    return next?.instructions === this.#place().instructions ? next.time : Number.POSITIVE_INFINITY;
+    return next?.instructions === this.#machine!.place().instructions ? next.time : Number.POSITIVE_INFINITY;
   }
   clock(host: HostClock): HostClock {
     return host;
@@ -102,7 +109,7 @@ export class LogDoor implements Door {
   seed(value: bigint): bigint {
     return value;
   }
-  endOfSlice(): undefined {}
+  startSlice(): void {}
   ran(): void {}
   ended(): void {}
 }

@@ -5,6 +5,7 @@ import { tinyKernel } from '../conformance/tiny-elf.ts';
 import { portableClock } from '../host/portable-clock.ts';
 import { assemble } from '../machine/machine.ts';
 import type { MachineOptions } from '../machine/options.ts';
+import { createTimeline } from '../machine/timeline.ts';
 import { type Door, Player, Recorder } from './door.ts';
 
 const MEMORY = 16 << 20;
@@ -28,23 +29,29 @@ interface Outcome {
   instructions: number;
 }
 
-async function run(options: Partial<MachineOptions>, door: Door): Promise<Outcome> {
+/** @param pause between two that are typed, in ms */
+async function run(options: Partial<MachineOptions>, door: Door, pause = 40): Promise<Outcome> {
   const { machine, engine } = await assemble({ memory: MEMORY, ...options, door });
   if (door instanceof Recorder)
-    for (const [index, text] of ['a', 'bc', 'd', 'q'].entries()) setTimeout(() => machine.type(text), 40 * (index + 1));
+    for (const [index, text] of ['a', 'bc', 'd', 'q'].entries())
+      setTimeout(() => machine.type(text), pause * (index + 1));
   const exit = await machine.run();
   const reason = 'reason' in exit ? exit.reason : undefined;
   return { kind: exit.kind, reason, answers: engine.memory.copyOut(ANSWERS, 12), instructions: machine.instructions };
 }
+async function record(clock: MachineOptions['clock'], pause?: number) {
+  const first = await assemble({ memory: MEMORY, kernel: KERNEL, engine: 'interpreter', clock });
+  const options: Partial<MachineOptions> = { clock, snapshot: first.machine.snapshot() };
+  const pieces: Uint8Array[] = [];
+  const recorded = await run(options, new Recorder(bytes => pieces.push(bytes)), pause);
+  return { options, recorded, journal: Buffer.concat(pieces) };
+}
+
 for (const clock of ['virtual', portableClock] as const)
   test(`${clock === 'virtual' ? 'virtual' : "a host's"} clock: what was typed, read and drawn comes again`, async () => {
-    const first = await assemble({ memory: MEMORY, kernel: KERNEL, engine: 'interpreter', clock });
-    const options = { clock, snapshot: first.machine.snapshot() };
-    const pieces: Uint8Array[] = [];
-    const recorded = await run(options, new Recorder(bytes => pieces.push(bytes)));
+    const { options, recorded, journal } = await record(clock);
     assert.equal(recorded.kind, 'dead-halt', recorded.reason);
     assert.notEqual(recorded.answers[8], 0);
-    const journal = Buffer.concat(pieces);
     for (const engine of ['interpreter', 'jit'] as const)
       assert.deepEqual(await run({ ...options, engine }, new Player(journal)), recorded, engine);
     const changed = Uint8Array.from(journal);
@@ -54,4 +61,53 @@ for (const clock of ['virtual', portableClock] as const)
     if (other.kind === 'killed') assert.match(other.reason ?? '', /recording/);
     const short = await run(options, new Player(journal.subarray(0, journal.length >> 1)));
     assert.ok(short.kind === 'stopped' || /cut short|differs/.test(short.reason ?? ''), short.reason);
+  });
+
+for (const clock of ['virtual', portableClock] as const)
+  test(`${clock === 'virtual' ? 'virtual' : "a host's"} clock: a recording goes back to any place, and from there to its end`, async () => {
+    const { options, recorded, journal } = await record(clock, 0);
+    const machine = await createTimeline({ memory: MEMORY, ...options }, journal);
+    const target = machine.debug();
+    const history = target.history!;
+    const here = () => [machine.instructions, machine.describe(), ...target.readMemory(0, BigInt(ANSWERS), 12)];
+    history.keep(true);
+    // What has been typed is added up there: five letters.
+    const watched = [{ kind: 'write', address: BigInt(ANSWERS + 8), length: 1 }] as const;
+    target.setBreakpoints(new Set(), watched);
+    const places: unknown[][] = [];
+    const stops: number[] = [];
+    for (let letters = 0; letters < 5; letters++) {
+      assert.equal((await machine.run()).kind, 'stopped');
+      assert.equal(target.takeStop()?.kind, 'watchpoint');
+      stops.push(machine.instructions);
+      for (let steps = 0; steps < 3; steps++) {
+        places.push(here());
+        await machine.run({ instructions: 1 });
+      }
+    }
+    const isEnd = async () => {
+      target.setBreakpoints(new Set(), []);
+      assert.equal((await machine.run()).kind, recorded.kind);
+      assert.ok(history.isOver);
+      assert.equal(machine.instructions, recorded.instructions);
+      assert.deepEqual(target.readMemory(0, BigInt(ANSWERS), 12), recorded.answers);
+    };
+    await isEnd();
+    const rip = target.registers.findIndex(({ name }) => name === 'rip');
+    assert.equal(target.writeRegister(0, rip, new Uint8Array(8)), false, 'what is repeated is not changed');
+    target.setBreakpoints(new Set(), watched);
+    for (const stop of stops.reverse()) {
+      assert.equal(await history.back('continue'), 'stopped');
+      assert.equal(machine.instructions, stop - 1);
+      for (let steps = 1; steps <= 3; steps++) await machine.run({ instructions: 1 });
+      const next = places.pop();
+      assert.deepEqual(here(), next);
+      for (let steps = 1; steps <= 2; steps++) {
+        assert.equal(await history.back('step'), 'stopped');
+        assert.deepEqual(here(), places.pop());
+      }
+      await history.back('step');
+    }
+    assert.equal(await history.back('continue'), 'beginning');
+    await isEnd();
   });
