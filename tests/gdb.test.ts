@@ -150,8 +150,10 @@ test('gdb goes back in a recording on the host’s clock with a network, which e
   const folder = mkdtempSync(join(tmpdir(), 'polyvisor-'));
   const recording = join(folder, 'recording');
   try {
-    const words = ['-H', 'kvm', '--cpus', '2', '--timeout', '4', '--record', recording];
-    assert.equal((await polyvisor(['run', ...words])).status, 124);
+    const recorded = await polyvisor(['run', '-H', 'kvm', '--cpus', '2', '--record', recording], {
+      signal: { after: 'Brought up', name: 'SIGTERM' },
+    });
+    assert.equal(recorded.status, 143, recorded.stderr);
     const gdb = startGdb();
     await withGdb(gdb, ['--replay', recording], async where => {
       await goBack(gdb, where);

@@ -29,10 +29,11 @@ interface Outcome {
   instructions: number;
 }
 
-/** @param pause between two that are typed, in ms */
+/** @param pause between two that are typed, in ms; 0: two letters are typed before the run */
 async function run(options: Partial<MachineOptions>, door: Door, pause = 40): Promise<Outcome> {
   const { machine, engine } = await assemble({ memory: MEMORY, ...options, door });
-  if (door instanceof Recorder)
+  if (door instanceof Recorder && pause === 0) machine.type('aq');
+  else if (door instanceof Recorder)
     for (const [index, text] of ['a', 'bc', 'd', 'q'].entries())
       setTimeout(() => machine.type(text), pause * (index + 1));
   const exit = await machine.run();
@@ -71,12 +72,12 @@ for (const clock of ['virtual', portableClock] as const)
     const history = target.history!;
     const here = () => [machine.instructions, machine.describe(), ...target.readMemory(0, BigInt(ANSWERS), 12)];
     history.keep(true);
-    // What has been typed is added up there: five letters.
+    // What has been typed is added up there.
     const watched = [{ kind: 'write', address: BigInt(ANSWERS + 8), length: 1 }] as const;
     target.setBreakpoints(new Set(), watched);
     const places: unknown[][] = [];
     const stops: number[] = [];
-    for (let letters = 0; letters < 5; letters++) {
+    for (let letters = 0; letters < 2; letters++) {
       assert.equal((await machine.run()).kind, 'stopped');
       assert.equal(target.takeStop()?.kind, 'watchpoint');
       stops.push(machine.instructions);
