@@ -29,7 +29,24 @@ export { type DebugClient, type DebugConnection, Debugger, serveDebugger } from 
 export type { History, StopReason, Target, TargetRegister, WatchedAccess } from './debug/target.ts';
 
 // A machine at rest.
-export { type Door, type Inputs, type Place, Player, Recorder } from './replay/door.ts';
+export {
+  type Behind,
+  type Door,
+  type HostSide,
+  type Inputs,
+  type PastDoor,
+  type Place,
+  Player,
+  Recorder,
+  type SliceEnd,
+} from './replay/door.ts';
+export type { HostView } from './host-time.ts';
+export {
+  type ComparisonLimits,
+  type ComparisonResult,
+  compareRecordings,
+  type RecordedRun,
+} from './machine/compare-recordings.ts';
 export { Snapshot } from './snapshot/snapshot.ts';
 export { SnapshotError } from './snapshot/snapshot-error.ts';
 

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { tinyKernel } from '../src/conformance/tiny-elf.ts';
 import { polyvisor } from './command.ts';
 
 const NETWORK = ['--net', 'user,host=loopback'];
@@ -67,6 +68,35 @@ test('a session with network traffic on the host’s clock is replayed three tim
     assert.deepEqual([given.status, /so --memory cannot be given/.test(given.stderr)], [64, true]);
   } finally {
     server.close();
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('two recordings of one kernel are compared: alike, or the instruction at which they differ', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'polyvisor-'));
+  const at = (name: string) => join(folder, name);
+  try {
+    // mov ebx, 7; mov eax, 40000000h; cpuid; hlt
+    const code = [0xbb, 7, 0, 0, 0, 0xb8, 0, 0, 0, 0x40, 0x0f, 0xa2, 0xf4];
+    writeFileSync(at('kernel'), tinyKernel(code));
+    for (const name of ['bare', 'kvm']) {
+      const words = ['--net', 'none', '--clock', 'virtual', '--record', at(name)];
+      assert.equal((await polyvisor(['run', '-H', name, '-k', at('kernel'), ...words])).status, 123);
+    }
+    const compare = (...words: string[]) => polyvisor(['replay', '--compare', ...words]);
+    const differ = await compare(at('bare'), at('kvm'));
+    assert.match(
+      differ.stdout,
+      /^differ after instruction 2: R[A-D]X is 0x[0-9a-f]+ in bare, 0x[0-9a-f]+ in kvm.*\nboth were at 0x[0-9a-f]+ before\n$/,
+    );
+    assert.deepEqual([differ.status, differ.stderr], [1, '']);
+    const alike = await compare(at('kvm'), at('kvm'));
+    assert.deepEqual([alike.status, alike.stdout], [0, 'alike up to instruction 4: in both it ends (dead-halt)\n']);
+    const none = await compare(at('kvm'), at('kernel'));
+    assert.deepEqual([none.status, /cannot replay .*kernel: it is no recording/.test(none.stderr)], [65, true]);
+    assert.equal((await compare(at('kvm'))).status, 64);
+    assert.match((await polyvisor(['replay', at('kvm')])).stderr, /"polyvisor run --replay /);
+  } finally {
     rmSync(folder, { recursive: true });
   }
 });

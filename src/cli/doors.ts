@@ -4,6 +4,7 @@ import { Recorder } from '../replay/door.ts';
 import { type Recording, type RecordingHeader, recordedNetwork, silentNetwork } from '../replay/recording.ts';
 import { arrange } from '../x86/topology.ts';
 import type { RecordingFile } from './recording-file.ts';
+import { packageVersion } from './version.ts';
 
 /**
  * The machine of `options`, to be made of a snapshot of itself before its first instruction: so a recording has all that a replay needs.
@@ -26,6 +27,8 @@ export async function recorded(
     schedule: options.schedule ?? 'fair',
     networks,
     ...(exec !== undefined && { exec }),
+    engine: options.engine === 'interpreter' ? 'interpreter' : 'jit',
+    version: packageVersion(),
   };
   file.begin(header, snapshot);
   return { ...rest, snapshot, door: new Recorder(file.add) };

@@ -16,6 +16,7 @@ import type { ListOptions } from './list.ts';
 import type { ReportOutputs } from './matrix-output.ts';
 import type { MatrixOptions } from './matrix-settings.ts';
 import { print } from './output.ts';
+import type { ReplayOptions } from './replay.ts';
 import { parseSeeds } from './seeds.ts';
 import type { RunOptions } from './settings.ts';
 import type { TraceDiffOptions, TraceShowOptions } from './trace.ts';
@@ -67,6 +68,7 @@ function createProgram(words: readonly string[], finish: Finish): Command {
     .exitOverride();
   addRun(program, words, finish);
   const matrix = addMatrix(program, finish);
+  addReplay(program, finish);
   addBisect(program, finish);
   addWorker(program, finish);
   addList(program);
@@ -349,6 +351,22 @@ function addConform(program: Command, finish: Finish): void {
     .action(async (hypervisor: string, options: { json?: string }) => {
       const { conform } = await import('./conform.ts');
       finish(await conform(hypervisor, options));
+    });
+}
+
+function addReplay(program: Command, finish: Finish): void {
+  program
+    .command('replay')
+    .usage('--compare [options] <old> <new>')
+    .description('say where two recordings of one kernel differ first, and how; ends with 1 where they do')
+    .argument('<recording...>', 'what "run --record" wrote')
+    .option('--compare', 'repeat both side by side, each in the tier that it was recorded in')
+    .option('--until <text>', 'compare up to where both consoles have shown TEXT')
+    .option('-d, --disk <file,ro>', 'a disk that the machines had; may be given more than once', collect)
+    .addOption(debugOption())
+    .action(async (files: string[], options: ReplayOptions) => {
+      const { replay } = await import('./replay.ts');
+      finish(await replay(files, options));
     });
 }
 

@@ -10,7 +10,7 @@ export function showProgress(stream: NodeJS.WriteStream = process.stderr) {
     open = false;
   };
   return {
-    report({ step, text, fraction }: GuestProgress): void {
+    report({ step, text, fraction }: Pick<GuestProgress, 'text' | 'fraction'> & { step?: string }): void {
       if (!stream.isTTY || step === 'note') {
         endLine();
         if (text !== last) stream.write(`polyvisor: ${text}\n`);

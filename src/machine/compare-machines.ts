@@ -3,6 +3,8 @@
  * first difference ends its run and says where it lies. Both must repeat exactly, so they count instructions for time.
  */
 import type { Engine } from '../engine/engine.ts';
+import type { Vcpu } from '../engine/vcpu.ts';
+import { findDifference } from '../engine/x86/registers.ts';
 import type { Exit } from '../exits.ts';
 import { machineOf } from './controls.ts';
 import type { Machine, RunLimits } from './options.ts';
@@ -77,4 +79,42 @@ export function compareMachines(reference: Assembled, subject: Assembled, { what
     describe: () => machine.describe(),
     log: machine.log,
   });
+}
+
+/**
+ * What differs between two machines: registers, whose turn it is, RAM; undefined if nothing does.
+ * @param are what they are, after a value: `interpreted`, `translated`
+ */
+export const differenceOf =
+  (are: readonly [string, string]): Comparison['difference'] =>
+  (first, second, ram) => {
+    const many = first.core.vcpus.length > 1;
+    for (const [index, one] of first.core.vcpus.entries()) {
+      const found = compareProcessors(one, second.core.vcpus[index]!, are);
+      if (found) return many ? `processor ${index}: ${found}` : found;
+    }
+    if (first.core.running.index !== second.core.running.index)
+      return `processor ${first.core.running.index} has the turn ${are[0]}, ${second.core.running.index} ${are[1]}`;
+    return ram ? compareMemory(first, second, are) : undefined;
+  };
+
+const hex = (value: bigint | number) => `0x${value.toString(16)}`;
+const differ = (name: string, p: bigint | number, q: bigint | number, [one, other]: readonly [string, string]) =>
+  `${name} is ${hex(p)} ${one}, ${hex(q)} ${other}`;
+
+function compareProcessors(first: Vcpu, second: Vcpu, are: readonly [string, string]): string | undefined {
+  const [x, y] = [first.cpu, second.cpu];
+  const where = ` (rip ${hex(x.rip)}, ${hex(y.rip)})`;
+  if (first.instructions !== second.instructions)
+    return `${differ('instructions', first.instructions, second.instructions, are)}${where}`;
+  const found = findDifference(x, y);
+  return found && `${differ(found.name, ...found.values, are)}${where}`;
+}
+
+function compareMemory(first: Engine, second: Engine, are: readonly [string, string]): string | undefined {
+  const [p, q] = [first.memory.bytes, second.memory.bytes];
+  const words = (bytes: Uint8Array) => new BigUint64Array(bytes.buffer, bytes.byteOffset, bytes.length / 8);
+  const [v, w] = [words(p), words(q)];
+  for (let i = 0; i < v.length; i++) if (v[i] !== w[i]) return differ(`RAM at ${hex(i * 8)}`, v[i]!, w[i]!, are);
+  return undefined;
 }

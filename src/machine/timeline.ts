@@ -7,6 +7,7 @@
  * its past comes when it has arrived where it had been.
  */
 import type { History, StopReason, Target } from '../debug/target.ts';
+import type { Engine } from '../engine/engine.ts';
 import { RegionLibrary, SAVED_LIMIT } from '../engine/jit/library.ts';
 import type { Exit } from '../exits.ts';
 import { backEndsOf } from '../host/back-ends.ts';
@@ -95,11 +96,20 @@ export function whyNoTimeline(options: MachineOptions): string | undefined {
  * @throws as `createMachine`; Error where `whyNoTimeline` has something to say
  */
 export async function createTimeline(options: MachineOptions, journal?: Uint8Array): Promise<Machine> {
+  return (await assembleTimeline(options, journal)).machine;
+}
+
+/** The same, for those who look inside. */
+export async function assembleTimeline(options: MachineOptions, journal?: Uint8Array): Promise<AssembledTimeline> {
   const reason = journal ? undefined : whyNoTimeline(options);
   if (reason !== undefined) throw new Error(`no history: ${reason}`);
   const timeline = new Timeline(options, journal);
   await timeline.start(options);
-  return timeline.control();
+  return { machine: timeline.control(), timeline };
+}
+export interface AssembledTimeline {
+  readonly machine: Machine;
+  readonly timeline: Pick<Timeline, 'keep' | 'goTo' | 'isOver' | 'engine' | 'written'>;
 }
 
 class Timeline implements History {
@@ -296,6 +306,14 @@ class Timeline implements History {
   get isOver(): boolean {
     return this.#now.door.isOver;
   }
+  /** Of the machine as it is now. */
+  get engine(): Engine {
+    return this.#now.engine;
+  }
+  /** Bytes that the guest has written to its console up to here. */
+  get written(): number {
+    return this.#now.screen.written;
+  }
   #keepIfDue(): void {
     if (!this.#isKept) {
       this.#kept.length = 0;
@@ -352,6 +370,17 @@ class Timeline implements History {
   }
 
   // ── the way back ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * The machine stands at a place that it has come by, or comes by.
+   * @throws Error if the history begins later, or the run does not repeat
+   */
+  async goTo(instructions: number): Promise<void> {
+    this.#keepIfDue();
+    const first = this.#kept[0]?.instructions ?? Number.POSITIVE_INFINITY;
+    if (instructions < first) throw new Error(`the history begins at instruction ${first}, not at ${instructions}`);
+    await this.#goTo(instructions);
+  }
 
   async back(how: 'step' | 'continue'): Promise<'stopped' | 'beginning' | 'interrupted'> {
     this.#stopping = false;

@@ -31,6 +31,9 @@ export interface RecordingHeader {
   networks: RecordedNetwork[];
   /** The command of --exec. */
   exec?: string;
+  /** Which tier executed, and which version of Polyvisor recorded it: for people, and to compare. */
+  engine?: 'jit' | 'interpreter';
+  version?: string;
 }
 
 export interface Recording {
@@ -136,7 +139,8 @@ function isHeader(value: unknown): value is RecordingHeader {
   return (
     [cpus, sockets, cores, threads].every(isCount) &&
     (value.schedule === 'fair' || isCount(value.schedule)) &&
-    (value.exec === undefined || typeof value.exec === 'string') &&
+    [value.exec, value.version].every(text => text === undefined || typeof text === 'string') &&
+    [undefined, 'jit', 'interpreter'].includes(value.engine as undefined) &&
     value.networks.every(isNetwork)
   );
 }
