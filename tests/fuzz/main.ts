@@ -8,30 +8,42 @@ import { fuzzers } from './list.ts';
 
 const SECONDS = 30;
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  strict: true,
-  options: { seed: { type: 'string' }, seconds: { type: 'string' }, count: { type: 'string' } },
-});
+const OPTIONS = {
+  seed: { type: 'string' },
+  seconds: { type: 'string' },
+  count: { type: 'string' },
+  help: { type: 'boolean' },
+} as const;
+
+const { values, positionals } = (() => {
+  try {
+    return parseArgs({ allowPositionals: true, options: OPTIONS });
+  } catch (error) {
+    return usage((error as Error).message);
+  }
+})();
 const [name, ...words] = positionals;
 const chosen = name === 'all' ? fuzzers : fuzzers.filter(fuzzer => fuzzer.name === name);
-if (chosen.length === 0) {
-  if (name !== undefined) console.error(`there is no fuzzer "${name}"\n`);
+if (values.help || chosen.length === 0) {
+  if (name !== undefined && chosen.length === 0) usage(`there is no fuzzer "${name}"`);
   console.log('npm run fuzz -- NAME|all [--seed N] [--seconds S | --count N] [WORD...]\n');
   const width = Math.max(...fuzzers.map(fuzzer => fuzzer.name.length));
   for (const { name, description, words } of fuzzers)
     console.log(`  ${name.padEnd(width)}  ${description}${words ? `; words: ${words}` : ''}`);
-  process.exit(name === undefined ? 0 : 64);
+  process.exit(0);
+}
+
+function usage(problem: string): never {
+  console.error(`fuzz: ${problem}; npm run fuzz lists what there is`);
+  process.exit(64);
 }
 
 const number = (option: 'seed' | 'seconds' | 'count'): number | undefined => {
   const text = values[option];
   if (text === undefined) return undefined;
   const value = Number(text);
-  if (!Number.isFinite(value) || value < 0 || (option !== 'seconds' && !Number.isInteger(value))) {
-    console.error(`--${option} ${text}: a number is wanted`);
-    process.exit(64);
-  }
+  if (!Number.isFinite(value) || value < 0 || (option !== 'seconds' && !Number.isInteger(value)))
+    usage(`--${option} ${text}: a number is wanted`);
   return value;
 };
 const count = number('count');
