@@ -69,18 +69,11 @@ import {
 import type { TimeStampCounter } from './apic-timer.ts';
 import { ApicTimer } from './apic-timer.ts';
 import type { Device } from './device.ts';
+import type { ExternalInterrupts } from './pic-8259.ts';
 import { VectorSet } from './vector-set.ts';
 
 /** Where the registers stand after reset (SDM 3A 11.4.1). */
 export const LOCAL_APIC_BASE = 0xfee00000;
-
-/** The 8259s, as far as the processor sees them. */
-export interface ExternalInterrupts {
-  /** The INTR line. */
-  readonly output: boolean;
-  /** INTA. @returns the vector */
-  acknowledge(): number;
-}
 
 /** What the APIC does to its processor, besides raising maskable interrupts. Set by the machine. */
 export interface ProcessorPins {

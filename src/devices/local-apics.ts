@@ -3,8 +3,8 @@ import type { BusHandler } from '../memory/bus.ts';
 import type { ApicBus } from './apic-bus.ts';
 import type { TimeStampCounter } from './apic-timer.ts';
 import type { Slot } from './device.ts';
-import type { ExternalInterrupts } from './local-apic.ts';
 import { LocalApic } from './local-apic.ts';
+import type { ExternalInterrupts } from './pic-8259.ts';
 
 const REGISTERS = 0x1000;
 

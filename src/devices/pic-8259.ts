@@ -192,6 +192,14 @@ class Chip implements ByteRegisters {
   }
 }
 
+/** The 8259s, as far as the processor sees them. */
+export interface ExternalInterrupts {
+  /** The INTR line. */
+  readonly output: boolean;
+  /** INTA. @returns the vector */
+  acknowledge(): number;
+}
+
 export class Pic8259 implements Device {
   readonly name = 'pic-8259';
   /** Ports 0x20 and 0x21 of a PC: inputs IRQ0-7. */

@@ -3,11 +3,27 @@
  * from these, is the engine's own, or means nothing between two instructions.
  */
 import { checkedCopy, type Data } from '../state/state.ts';
-import type { LoopState, Vcpu } from './vcpu.ts';
+import type { Vcpu } from './vcpu.ts';
 import { updateWatching } from './x86/control.ts';
 import { ELEMENTS, readElement, writeElement } from './x86/registers.ts';
 
 const KEPT = ELEMENTS.filter(({ role }) => role === 'architecture');
+
+/** What a processor's loop keeps besides the fields of its state. */
+export interface LoopState {
+  halted: boolean;
+  /** Something may be delivered before the next instruction. */
+  boundary: boolean;
+  /** ATTENTION: something may be pending. */
+  attention: boolean;
+  /** It has given the rest of its turn away. */
+  paused: boolean;
+  /** Instructions. */
+  executed: number;
+  /** Faults in a row that a hypervisor has dealt with, and the instructions executed before them. */
+  handled: number;
+  handledAt: number;
+}
 
 interface SavedProcessor {
   readonly [name: string]: Data;

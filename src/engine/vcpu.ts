@@ -15,6 +15,7 @@ import { GuestDebug } from './guest-debug.ts';
 import { cellsOf } from './hypervisor-paths.ts';
 import { REGION_LIMIT } from './layout.ts';
 import * as record from './record.ts';
+import type { LoopState } from './saved-processor.ts';
 import { StopRecord } from './stop-record.ts';
 import { ACCESS_PROBE, ACCESS_QUIET } from './x86/access.ts';
 import { noteDebugException } from './x86/control.ts';
@@ -47,22 +48,6 @@ export interface EngineEnvironment extends Environment {
 }
 
 export type RunExit = 'budget' | 'halt' | 'attention';
-
-/** What a processor's loop keeps besides the fields of its state. */
-export interface LoopState {
-  halted: boolean;
-  /** Something may be delivered before the next instruction. */
-  boundary: boolean;
-  /** ATTENTION: something may be pending. */
-  attention: boolean;
-  /** It has given the rest of its turn away. */
-  paused: boolean;
-  /** Instructions. */
-  executed: number;
-  /** Faults in a row that a hypervisor has dealt with, and the instructions executed before them. */
-  handled: number;
-  handledAt: number;
-}
 
 /** Instructions after which the JIT is asked for what has been translated meanwhile. */
 const POLL_INSTRUCTIONS = 16_000;
