@@ -226,6 +226,22 @@ describe('bad input', { timeout }, () => {
     assert.match(cell('bare', 'hangs').reason, /its time was up in its entry, before it printed anything/);
   });
 
+  test('a red cell leaves its recording, and the command that repeats it; a green one none', async () => {
+    const recordings = path('recordings');
+    const kernels = ['crashes', 'hangs', 'lives'].map(path);
+    const limit = ['--limit', '20M', '--record-failures', recordings];
+    const { stdout, cell } = await matrix([...kernels, '-H', 'bare', ...small, ...limit]);
+    assert.deepEqual(readdirSync(recordings).sort(), ['crashes-bare.recording', 'hangs-bare.recording']);
+    const { recording, repeat } = cell('bare', 'crashes');
+    assert.equal(recording, join(recordings, 'crashes-bare.recording'));
+    assert.equal(repeat, `polyvisor run --replay ${recording}`);
+    assert.ok(stdout.includes(`once more: ${repeat}\n`), stdout);
+    assert.equal(cell('bare', 'lives').repeat, undefined);
+    assert.equal((await polyvisor(['run', '--replay', recording!])).status, 121);
+    const hangs = await polyvisor(['run', '--replay', cell('bare', 'hangs').recording!]);
+    assert.match(hangs.stderr, /the recording ends at instruction 20000000;/);
+  });
+
   /** Kernels under `bare`, one after the other, the first of which has begun: processes are there before they have a cell. */
   async function begun(kernels: readonly string[]) {
     let running!: ReturnType<typeof matrix>;

@@ -7,6 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { tinyKernel } from '../src/conformance/tiny-elf.ts';
+import { nodeCompression } from '../src/host/node/compression.ts';
+import { decodeRecording, encodeFront, encodePiece } from '../src/replay/recording.ts';
 import { polyvisor } from './command.ts';
 
 const NETWORK = ['--net', 'user,host=loopback'];
@@ -68,6 +70,51 @@ test('a session with network traffic on the host’s clock is replayed three tim
     assert.deepEqual([given.status, /so --memory cannot be given/.test(given.stderr)], [64, true]);
   } finally {
     server.close();
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('recordings that are cut short or tell nonsense, and a disk that is full, end with a line', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'polyvisor-'));
+  const at = (name: string) => join(folder, name);
+  try {
+    writeFileSync(at('kernel'), tinyKernel([0x0f, 0x31, 0x40, 0xf4])); // rdtsc; inc eax; hlt
+    const record = (file: string) => polyvisor(['run', '-k', at('kernel'), '--net', 'none', '--record', file]);
+    const full = await record('/dev/full');
+    assert.deepEqual(
+      [full.status, full.stderr],
+      [74, 'polyvisor: --record /dev/full: the disk is full: free some space and try again\n'],
+    );
+    assert.equal((await record(at('good'))).status, 123);
+    const good = readFileSync(at('good'));
+    const front = 20 + good.readUInt32LE(12) + good.readUInt32LE(16);
+    writeFileSync(at('empty'), good.subarray(0, front));
+    const empty = await polyvisor(['run', '--replay', at('empty')]);
+    assert.equal(empty.status, 65);
+    assert.match(
+      empty.stderr,
+      /^polyvisor: cannot replay .*empty: .*after instruction 0: the recording has nothing more, the machine asks for a .*\n$/,
+    );
+    // As if the only slice, of three instructions, had been one of two.
+    const { journal, header, snapshot } = await decodeRecording(good, nodeCompression);
+    const changed = journal.slice();
+    const place = changed.findIndex(
+      (byte, index) => byte === 3 && changed[index + 1] === 0 && changed[index + 2] === 3,
+    );
+    assert.ok(place > 0);
+    changed[place + 2] = 2;
+    const [other, piece] = [
+      await encodeFront({ ...header, version: '0.0.1' }, snapshot, nodeCompression),
+      await encodePiece(changed, nodeCompression),
+    ];
+    writeFileSync(at('other'), Buffer.concat([other, piece]));
+    const differs = await polyvisor(['run', '--replay', at('other')]);
+    assert.equal(differs.status, 122);
+    assert.match(
+      differs.stderr,
+      /the replay differs from the recording after instruction 0: the recording is at …[0-9a-f]+ at instruction 2 of processor 0, the machine at 0x[0-9a-f]+ \(recorded by version 0\.0\.1; this is /,
+    );
+  } finally {
     rmSync(folder, { recursive: true });
   }
 });

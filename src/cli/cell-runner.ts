@@ -7,6 +7,7 @@ import { availableParallelism } from 'node:os';
 import { type CellResult, cellWithoutBoot, PHASES, type Phase } from '../matrix/result.ts';
 import type { CellProgress, CellSpec } from './cell.ts';
 import { type CellOrder, isCellMessage } from './cell-messages.ts';
+import { forgetRecordings, withRecording } from './cell-recording.ts';
 import { afterItsTime } from './patience.ts';
 
 /** What is watched while cells run; all calls come in order for a cell. */
@@ -191,13 +192,15 @@ export function runCells(
   /** First boots that are under way, and who waits for one of them to end. */
   let booting = 0;
   const idle: (() => void)[] = [];
-  const end = (index: number, result: CellResult) => {
+  const end = (index: number, ended: CellResult) => {
+    const result = ready[index] ? ended : withRecording(specs[index]!, ended);
     results[index] = result;
     events.ended(index, result);
   };
   const boot = async (index: number): Promise<void> => {
     if (ready[index]) return end(index, ready[index]);
     if (runner.stopped === undefined) events.started(index);
+    forgetRecordings(specs[index]!);
     booting++;
     const result = await one(index);
     booting--;

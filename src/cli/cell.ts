@@ -32,6 +32,7 @@ import { judge } from '../matrix/verdict.ts';
 import { userNetwork } from '../net/user-network.ts';
 import { PluginError } from '../plugins/guard.ts';
 import type { Topology } from '../x86/topology.ts';
+import { type CellRecording, recordCell, SECOND_BOOT } from './cell-recording.ts';
 import { createConsoleWatch } from './console-watch.ts';
 import { createDecisions } from './decisions.ts';
 import { afterItsTime } from './patience.ts';
@@ -69,6 +70,8 @@ export interface CellSpec {
   limit: number | undefined;
   engine: 'jit' | 'interpreter' | undefined;
   traceFile: string | undefined;
+  /** Where the cell is recorded; the file stays if it is red. */
+  recordingFile: string | undefined;
 }
 
 /** What the machines of a process share. */
@@ -211,6 +214,7 @@ async function boot(
   const decisions = createDecisions();
   const started = performance.now();
   let machine: Machine | undefined;
+  let recording: CellRecording | undefined;
   const now = (): Cost =>
     machine
       ? {
@@ -239,7 +243,7 @@ async function boot(
   const kernel = readFileSync(spec.kernelFile);
   const archive = spec.initrdFile === undefined ? undefined : readFileSync(spec.initrdFile);
   try {
-    machine = await createMachine({
+    recording = await recordCell(spec, {
       kernel,
       initrd: archive && joinArchives(archive, ...(await ownModules(spec)), commandArchive(spec.script)),
       append: [commandParameters(true), spec.append].filter(Boolean).join(' '),
@@ -256,6 +260,7 @@ async function boot(
       engine: spec.engine,
       ...workshop,
     });
+    machine = await createMachine(recording.options);
     if (trace) {
       const { kernel: name, hypervisor, clock } = spec;
       trace.begin(machine, { hypervisor, kernel: name, clock }, symbolsFor(await parseKernel(kernel), undefined));
@@ -284,7 +289,7 @@ async function boot(
       ...reader.signs,
     });
     const bad = verdict.verdict !== 'passed' && verdict.verdict !== 'failed';
-    return {
+    return await recording.end({
       kernel: spec.kernel,
       hypervisor: spec.hypervisor,
       ...verdict,
@@ -299,7 +304,7 @@ async function boot(
       console: reader.excerpt.text,
       consoleBytes: watch.bytes,
       ...(bad && { state: annotate(machine.describe(), symbolsFor(await parseKernel(kernel), undefined)) }),
-    };
+    });
   } finally {
     decisions.finish();
     trace?.close();
@@ -322,7 +327,7 @@ async function checkReset(
 ): Promise<CellResult> {
   const started = performance.now();
   const watch = createConsoleWatch();
-  const machine = await createMachine({
+  const plan: MachineOptions = {
     kernel: readFileSync(spec.kernelFile),
     initrd: spec.initrdFile === undefined ? undefined : readFileSync(spec.initrdFile),
     append: [spec.append, 'quiet rdinit=/bin/reboot -- -f'].filter(Boolean).join(' '),
@@ -334,7 +339,9 @@ async function checkReset(
     console: { write: watch.write, onInput() {} },
     engine: spec.engine,
     ...workshop,
-  });
+  };
+  const recording = await recordCell(spec, plan, SECOND_BOOT);
+  const machine = await createMachine(recording.options);
   const cost = (): Cost => ({
     hostTime: (performance.now() - started) / 1000,
     guestTime: machine.statistics.guestTime / 1e9,
@@ -354,9 +361,9 @@ async function checkReset(
   clearInterval(timer);
   const passed = exit.kind === 'reset';
   result.tests.push({ name: 'reboot', outcome: passed ? 'passed' : 'failed', ...cost() });
-  if (passed) return result;
+  if (passed) return recording.end(result);
   result.verdict = 'failed';
   result.reason = `reboot: the guest did not reset the machine; it ended by ${late ? 'timeout' : exit.kind}`;
   result.tests.at(-1)!.note = result.reason;
-  return result;
+  return recording.end(result);
 }

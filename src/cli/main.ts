@@ -225,6 +225,10 @@ function addMatrix(program: Command, finish: Finish): Command {
     .option('--html <file>', 'write the report to FILE, a page by itself')
     .option('--markdown', 'print the report as Markdown')
     .option('--history <file>', 'append the run to FILE, a line of JSON; the HTML report shows the runs before')
+    .option(
+      '--record-failures <folder>',
+      'leave a recording of each red cell in FOLDER, and the command that repeats it',
+    )
     .option('--trace <folder>', "write every crossing of the hypervisors' interfaces to FOLDER, a file a cell")
     .option('--queue <address>', 'have "polyvisor worker" run the cells, by a Redis server: redis://HOST[:PORT]')
     .option(

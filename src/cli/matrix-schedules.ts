@@ -32,7 +32,7 @@ export function withSeeds(
   const all = Array.from({ length: seeds.last - seeds.first + 1 }, (_, index) => seeds.first + index);
   return {
     runs: cells.flatMap(cell =>
-      cell.ready ? cell : all.map(schedule => ({ ...cell, spec: { ...cell.spec, schedule } })),
+      cell.ready ? cell : all.map(schedule => ({ ...cell, spec: under(cell.spec, schedule) })),
     ),
     fold(results) {
       let next = 0;
@@ -43,6 +43,12 @@ export function withSeeds(
       });
     },
   };
+}
+
+/** Each has a recording of its own. */
+function under(spec: CellSpec, schedule: number): CellSpec {
+  const { recordingFile } = spec;
+  return { ...spec, schedule, recordingFile: recordingFile && `${recordingFile}-${schedule}` };
 }
 
 /** Options that decide what a cell does, by their names; those of the clock and of the schedule apart. */

@@ -40,6 +40,7 @@ export interface MatrixOptions {
   shard?: string;
   bisect?: string;
   trace?: string;
+  recordFailures?: string;
   queue?: string;
   store?: string;
   priority: string;
@@ -86,8 +87,9 @@ export interface MatrixSettings {
   shard: Share | undefined;
   /** The name of the hypervisor that is the control; it is the last of `hypervisors`. */
   bisect: string | undefined;
-  /** A folder. */
+  /** Folders. */
   trace: string | undefined;
+  recordFailures: string | undefined;
   /** Undefined: the cells run here. */
   queue: QueueOptions | undefined;
 }
@@ -134,6 +136,7 @@ export function parseMatrixSettings(options: MatrixOptions): MatrixSettings {
     history,
     shard: options.shard === undefined ? undefined : parseShard(options.shard),
     trace,
+    recordFailures: options.recordFailures,
     queue: parseQueueOptions(options),
   };
 }
@@ -147,6 +150,7 @@ function parseQueueOptions({
   priority,
   resume,
   trace,
+  recordFailures,
   bisect,
   shard,
 }: MatrixOptions): QueueOptions | undefined {
@@ -160,6 +164,8 @@ function parseQueueOptions({
       '--queue: name with --store the folder, or the bucket (s3://…), that this machine shares with the workers',
     );
   if (trace !== undefined) throw new Failure('--trace: traces are written where a cell runs; leave out --queue');
+  if (recordFailures !== undefined)
+    throw new Failure('--record-failures: recordings are written where a cell runs; leave out --queue');
   if (bisect !== undefined || shard !== undefined)
     throw new Failure(`--${bisect === undefined ? 'shard' : 'bisect'}: does not go with --queue`);
   const number = Number(priority);

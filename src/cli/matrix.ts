@@ -41,7 +41,8 @@ export async function matrix(words: readonly string[], options: MatrixOptions): 
   const { baseline, trace } = settings;
   checkOutputs(settings);
   const earlier = readHistory(settings.history);
-  if (trace) withFile(trace, status.output, () => mkdirSync(trace, { recursive: true }));
+  for (const folder of [settings.recordFailures, trace])
+    if (folder !== undefined) withFile(folder, status.output, () => mkdirSync(folder, { recursive: true }));
   const before = baseline === undefined ? undefined : readReport(baseline, `--baseline ${baseline}`);
   const script = settings.test === undefined ? undefined : readScript(settings.test);
   const most = Math.max(1, words.length) * settings.hypervisors.length;
@@ -131,15 +132,17 @@ function sayToBisect(report: MatrixReport, control: string): number {
 
 export function specOf(
   kernel: MatrixKernel,
-  { name: hypervisor, file }: MatrixHypervisor,
+  { name: hypervisor, file: hypervisorFile }: MatrixHypervisor,
   settings: MatrixSettings,
   script: string | undefined,
 ): CellSpec {
-  const { until, append, memory, cpus, schedule, clock, timeout, limit, engine, trace } = settings;
+  const { until, append, memory, cpus, schedule, clock, timeout, limit, engine, trace, recordFailures } = settings;
+  const file = (folder: string | undefined, ending: string) =>
+    folder && join(folder, `${kernel.name}-${hypervisor}${ending}`.replaceAll(/[^\w.+-]+/g, '_'));
   return {
     kernel: kernel.name,
     hypervisor,
-    hypervisorFile: file,
+    hypervisorFile,
     kernelFile: kernel.file,
     initrdFile: kernel.initrd,
     modulesFolder: kernel.modulesFolder,
@@ -154,7 +157,8 @@ export function specOf(
     timeout,
     limit,
     engine,
-    traceFile: trace && join(trace, `${kernel.name}-${hypervisor}.trace`.replaceAll(/[^\w.+-]+/g, '_')),
+    traceFile: file(trace, '.trace'),
+    recordingFile: file(recordFailures, '.recording'),
   };
 }
 

@@ -17,6 +17,8 @@ import type { RunOptions } from './settings.ts';
 
 /** Bytes of the journal that are compressed at once. */
 const PIECE = 1 << 20;
+/** How often what there is is written, in ms. */
+const FLUSH_EVERY = 1000;
 
 /** A recording that is being written. */
 export class RecordingFile {
@@ -27,6 +29,7 @@ export class RecordingFile {
   #last: Promise<unknown> = Promise.resolve();
   #failure: Failure | undefined;
   readonly #onFailure: () => void;
+  #timer: NodeJS.Timeout | undefined;
 
   /** @param onFailure something could not be written: `close` says what. @throws Failure */
   constructor(name: string, onFailure: () => void) {
@@ -34,8 +37,13 @@ export class RecordingFile {
     this.#onFailure = onFailure;
     this.#descriptor = withFile(`--record ${name}`, status.output, () => openSync(name, 'w', 0o600));
   }
-  begin(header: RecordingHeader, snapshot: Snapshot): void {
+  /** @param flush has what is recorded handed over: what is in the file is there whatever becomes of the process */
+  begin(header: RecordingHeader, snapshot: Snapshot, flush: () => void): void {
     this.#then(() => encodeFront(header, snapshot, nodeCompression));
+    this.#timer = setInterval(() => {
+      flush();
+      this.flush();
+    }, FLUSH_EVERY).unref();
   }
   add = (bytes: Uint8Array): void => {
     this.#pieces.push(bytes);
@@ -62,6 +70,7 @@ export class RecordingFile {
   }
   /** Everything has been written. @throws Failure if it could not be */
   async close(): Promise<void> {
+    clearInterval(this.#timer);
     this.flush();
     await this.#last;
     closeSync(this.#descriptor);
@@ -73,8 +82,12 @@ export class RecordingFile {
 export async function readRecording(file: string): Promise<Recording> {
   const bytes = withFile(`--replay ${file}`, status.noInput, () => readFileSync(file));
   return decodeRecording(bytes, nodeCompression).catch(error => {
-    throw error instanceof SnapshotError ? new Failure(`cannot replay ${file}: ${error.message}`, status.image) : error;
+    throw error instanceof SnapshotError ? replayFailure(file, error) : error;
   });
+}
+
+export function replayFailure(file: string, error: Error): Failure {
+  return new Failure(`cannot replay ${file}: ${error.message}`, status.image);
 }
 
 /** Options that are for a machine that runs for the first time. */
@@ -134,6 +147,6 @@ export function replayedOptions(options: RunOptions, isGiven: (option: keyof Run
     };
   } catch (error) {
     if (!(error instanceof SnapshotError)) throw error;
-    throw new Failure(`cannot replay ${replay}: ${error.message}`, status.image);
+    throw replayFailure(replay, error);
   }
 }

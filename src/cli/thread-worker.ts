@@ -24,6 +24,7 @@ import { createTimeline, whyNoTimeline } from '../machine/timeline.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { isA, reasonOf } from '../plugins/guard.ts';
 import { Player } from '../replay/door.ts';
+import { Divergence } from '../replay/journal.ts';
 import { createBatch } from './batch.ts';
 import { openDisk } from './disks.ts';
 import { recorded, replayed } from './doors.ts';
@@ -31,7 +32,7 @@ import { status } from './exit-status.ts';
 import { Failure, withFileLater } from './failure.ts';
 import { openFolders } from './folders.ts';
 import { openNetworks } from './networks.ts';
-import { RecordingFile, readRecording } from './recording-file.ts';
+import { RecordingFile, readRecording, replayFailure } from './recording-file.ts';
 import { readSnapshot, snapshotFailure, writeSnapshot, writeWhole } from './snapshot-file.ts';
 import { createTextWatch } from './text-watch.ts';
 import {
@@ -44,6 +45,7 @@ import {
   type ToThread,
 } from './thread-messages.ts';
 import { type DebugOption, parseHypervisor, type SaveOption } from './values.ts';
+import { packageVersion } from './version.ts';
 import { keep, keepDecoded, resumption, unpackKept } from './warm-start.ts';
 import { createWatch } from './watch.ts';
 
@@ -79,6 +81,8 @@ interface Made {
   file: RecordingFile | undefined;
   /** What is replayed comes from there. */
   player: Player | undefined;
+  /** The version of Polyvisor that recorded it. */
+  recordedBy: string | undefined;
   /** It was kept, and its command has ended. */
   over(): boolean;
   /** The file that the hypervisor comes from. */
@@ -188,6 +192,7 @@ async function make(options: ThreadOptions): Promise<Made> {
     keepAs: ready && warm?.name,
     file,
     player,
+    recordedBy: recording?.header.version ?? 'unknown',
     ready: () => ready?.seen ?? false,
     over: () => ended?.seen ?? false,
     plugin: isFile ? name : undefined,
@@ -249,6 +254,15 @@ async function runAndSave(made: Made, limits: RunLimits | undefined): Promise<Ex
 async function runReplay(made: Made, player: Player, limits: RunLimits | undefined): Promise<Exit> {
   for (;;) {
     const exit = await made.machine.run(limits);
+    if (player.isOver && exit.kind === 'stopped') {
+      const line = `the recording ends at instruction ${made.machine.instructions}; --gdb PORT lets a debugger look at it`;
+      send({ kind: 'notice', line });
+    }
+    if (player.hasDiverged && made.recordedBy !== packageVersion() && 'reason' in exit)
+      return {
+        ...exit,
+        reason: `${exit.reason} (recorded by version ${made.recordedBy}; this is ${packageVersion()})`,
+      };
     if (exit.kind !== 'stopped' || made.stopped || player.isOver) return exit;
   }
 }
@@ -304,10 +318,12 @@ async function obey(made: Made, message: ToThread): Promise<void> {
 /** @returns undefined where the machine could not be made, which has been said then */
 async function begin(options: ThreadOptions): Promise<Made | undefined> {
   try {
+    const { restore, replay } = options;
     const made = await make(options).catch(error => {
-      throw options.restore !== undefined && isA(error, SnapshotError)
-        ? snapshotFailure(options.restore, error)
-        : error;
+      if (restore !== undefined && isA(error, SnapshotError)) throw snapshotFailure(restore, error);
+      if (replay !== undefined && (isA(error, SnapshotError) || isA(error, Divergence)))
+        throw replayFailure(replay, error);
+      throw error;
     });
     send({ kind: 'ready', state: stateOf(made.machine) });
     return made;

@@ -17,4 +17,13 @@ export interface Disk {
   /** The range reads as zeros from now on; may free space on the host. */
   discard(offset: number, length: number): void;
   close(): void;
+  /** Of a disk in memory that begins alike each time: it can be recorded, though it is written to. */
+  readonly memory?: DiskMemory;
+}
+
+export interface DiskMemory {
+  /** At its beginning there is this text; all else is zeros. */
+  readonly label: string;
+  /** What it has now: the same array as before, where nobody has written since. Whoever asks does not change it. */
+  contents: Uint8Array;
 }

@@ -197,7 +197,7 @@ export function checkSnapshotOptions(options: MachineOptions): void {
   if (!options.door) return;
   const { disks, folders } = backEndsOf(options);
   if (!options.snapshot) throw new Error('a machine with a door goes on from a snapshot');
-  if (folders.length > 0 || disks.some(({ readOnly }) => !readOnly))
+  if (folders.length > 0 || disks.some(({ readOnly, memory }) => !readOnly && !memory))
     throw new Error('what is recorded has no folders, and no disk that can be written to');
 }
 

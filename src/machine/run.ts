@@ -87,8 +87,9 @@ export class RunLoop {
 
       const why = this.#runGuest(last);
       if (ending.exit) return this.#finish(ending.exit);
-      if (why === 'paused' || core.instructions >= last || core.breakpoints.stop)
-        return this.#finish({ kind: 'stopped' });
+      if (why === 'paused') return this.#finish({ kind: 'stopped' });
+      const isReached = core.instructions >= last || core.breakpoints.stop !== undefined;
+      if (door ? door.stops(isReached) : isReached) return this.#finish({ kind: 'stopped' });
 
       if (why === 'halt' && !(await this.#idle())) return this.#finish({ kind: 'dead-halt' });
 

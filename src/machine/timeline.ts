@@ -12,6 +12,7 @@ import { RegionLibrary, SAVED_LIMIT } from '../engine/jit/library.ts';
 import type { Exit } from '../exits.ts';
 import { backEndsOf } from '../host/back-ends.ts';
 import type { Console } from '../host/console.ts';
+import type { DiskMemory } from '../host/disk.ts';
 import { portableClock } from '../host/portable-clock.ts';
 import { type PastDoor, Player } from '../replay/door.ts';
 import { InputLog } from '../replay/input-log.ts';
@@ -47,6 +48,8 @@ interface Kept {
   readonly door: () => PastDoor;
   /** Bytes of the console that had been written. */
   readonly written: number;
+  /** What disks in memory had. */
+  readonly disks: readonly Uint8Array[];
   /** Bytes of memory that it does not share with the one before. */
   own: number;
 }
@@ -84,7 +87,7 @@ export function whyNoTimeline(options: MachineOptions): string | undefined {
   if ((options.clock ?? 'virtual') !== 'virtual') return 'guest time follows the host: --clock virtual';
   if (networks.length > 0) return 'what comes from a network does not come again: --net none';
   if (folders.length > 0) return 'folders of the host change meanwhile: no --share, no --root';
-  const disk = disks.find(({ readOnly }) => !readOnly);
+  const disk = disks.find(({ readOnly, memory }) => !readOnly && !memory);
   if (disk) return `what is written to the disk ${disk.name} stays there: --disk …,ro`;
   if (options.engine === 'both') return 'there are two machines: no --engine both';
   if (options.door) return 'what enters is recorded or replayed already';
@@ -156,7 +159,7 @@ class Timeline implements History {
     const { instructions } = first.header;
     const journal = this.#journal;
     const door = () => (journal ? new Player(journal) : this.#log.door(0));
-    await this.#make({ instructions, snapshot: first, door, written: 0, own: 0 });
+    await this.#make({ instructions, snapshot: first, door, written: 0, disks: this.#contents, own: 0 });
   }
 
   /** The machine as the embedder sees it: whichever one it is now. */
@@ -226,7 +229,15 @@ class Timeline implements History {
     };
   }
 
-  async #make({ snapshot, door: makeDoor, written }: Kept): Promise<void> {
+  get #memories(): DiskMemory[] {
+    return backEndsOf(this.#options).disks.flatMap(({ memory }) => memory ?? []);
+  }
+  get #contents(): Uint8Array[] {
+    return this.#memories.map(({ contents }) => contents);
+  }
+
+  async #make({ snapshot, door: makeDoor, written, disks }: Kept): Promise<void> {
+    for (const [index, memory] of this.#memories.entries()) memory.contents = disks[index]!;
     const door = makeDoor();
     const screen = new Screen(written, (data, from) => this.#show(data, from));
     const { console: outside } = this.#options;
@@ -339,7 +350,8 @@ class Timeline implements History {
     if (before?.instructions !== instructions) {
       const snapshot = machine.snapshot({ like: before?.snapshot ?? this.#first });
       const own = ownBytes(snapshot, before?.snapshot);
-      const kept = { instructions, snapshot, door: door.here(), written: screen.written, own };
+      const disks = this.#contents;
+      const kept = { instructions, snapshot, door: door.here(), written: screen.written, disks, own };
       this.#kept.splice(before ? this.#kept.indexOf(before) + 1 : 0, 0, kept);
       this.#thinOut();
     }

@@ -72,6 +72,7 @@ const cell: Members<CellResult> = {
   changes: optional(listOf(shape(change))),
   schedules: optional(listOf(shape(scheduleRun))),
   repeat: optional(text),
+  recording: optional(text),
   shard: optional(number),
   workers: optional(listOf(text)),
 };

@@ -143,8 +143,10 @@ export interface CellResult {
   changes?: Change[];
   /** With --schedules: each of them. All else is of the first that is red, or else of the first. */
   schedules?: ScheduleRun[];
-  /** With --schedules: the command, for a shell, that repeats the first that is red. */
+  /** The command, for a shell, that repeats it: a recording's, or with --schedules the first that is red. */
   repeat?: string;
+  /** With --record-failures: the recording that it has left. */
+  recording?: string;
   /** In a merged report: the number of the shard that ran it. */
   shard?: number;
   /** In a run through a queue: the workers that have begun it, the one whose result this is last. */

@@ -26,7 +26,7 @@ export function foldSchedules(runs: readonly SeededResult[], command: (seed: num
   }));
   if (red.length === 0) return { ...result, schedules };
   const reason = `schedule ${seed}: ${result.reason}; ${describeRed(red, runs.length)}`;
-  return { ...result, reason, schedules, repeat: command(seed) };
+  return { ...result, reason, schedules, repeat: result.repeat ?? command(seed) };
 }
 
 /** Seeds of the runs that went wrong, in order. */

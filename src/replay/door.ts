@@ -209,6 +209,10 @@ export class Recorder implements Door {
     this.#within.flush();
     for (const bytes of this.#held.splice(0)) this.#writer.bytes(bytes);
   }
+  /** Hands over what has been recorded so far: from a timer, not from within the machine. */
+  flush(): void {
+    this.#journal.flush();
+  }
   ended(kind: string): void {
     this.#writer.kind(END);
     this.#writer.raw(new TextEncoder().encode(kind));
@@ -242,6 +246,8 @@ export class Player implements Door, PastDoor {
   readonly wakesAt = Number.POSITIVE_INFINITY;
   readonly next = Number.POSITIVE_INFINITY;
   readonly repeats = true;
+  /** The machine has done something else than the one that was recorded. */
+  hasDiverged = false;
 
   constructor(journal: Uint8Array, from?: Position) {
     this.#journal = journal;
@@ -264,6 +270,7 @@ export class Player implements Door, PastDoor {
     this.#reader.kind();
   }
   #differ(how: string): never {
+    this.hasDiverged = true;
     throw new Divergence(
       `the replay differs from the recording after instruction ${this.#executed}: the recording ${how}`,
     );

@@ -13,6 +13,8 @@ const HEADER_LIMIT = 1 << 20;
 /** Of a piece of the journal: its length, and as it is stored. */
 const PIECE_HEAD = 8;
 const PIECE_LIMIT = 1 << 26;
+/** Of a disk in memory. */
+const DISK_LIMIT = 1 << 26;
 
 /** A network as the guest sees it. */
 export interface RecordedNetwork {
@@ -24,11 +26,21 @@ export interface RecordedNetwork {
   mac?: string;
 }
 
+/** A disk in memory, zeros but for the label at its beginning. */
+export interface RecordedDisk {
+  name: string;
+  /** Bytes. */
+  size: number;
+  label: string;
+}
+
 /** What the snapshot does not say of the machine. */
 export interface RecordingHeader {
   cpus: Topology;
   schedule: number | 'fair';
   networks: RecordedNetwork[];
+  /** Disks in memory, after those that the machine is given. */
+  disks?: RecordedDisk[];
   /** The command of --exec. */
   exec?: string;
   /** Which tier executed, and which version of Polyvisor recorded it: for people, and to compare. */
@@ -141,7 +153,21 @@ function isHeader(value: unknown): value is RecordingHeader {
     (value.schedule === 'fair' || isCount(value.schedule)) &&
     [value.exec, value.version].every(text => text === undefined || typeof text === 'string') &&
     [undefined, 'jit', 'interpreter'].includes(value.engine as undefined) &&
-    value.networks.every(isNetwork)
+    value.networks.every(isNetwork) &&
+    (value.disks === undefined ||
+      (Array.isArray(value.disks) && value.disks.length <= 256 && value.disks.every(isDisk)))
+  );
+}
+
+function isDisk(value: unknown): boolean {
+  if (!isObject(value)) return false;
+  const { name, size, label } = value;
+  return (
+    [name, label].every(text => typeof text === 'string' && text.length <= 4096) &&
+    isCount(size) &&
+    (size as number) % 512 === 0 &&
+    (size as number) >= 3 * (label as string).length &&
+    (size as number) <= DISK_LIMIT
   );
 }
 

@@ -6,7 +6,9 @@ import { portableClock } from '../host/portable-clock.ts';
 import { assemble } from '../machine/machine.ts';
 import type { MachineOptions } from '../machine/options.ts';
 import { createTimeline } from '../machine/timeline.ts';
+import { SnapshotError } from '../snapshot/snapshot-error.ts';
 import { type Door, Player, Recorder } from './door.ts';
+import { Divergence } from './journal.ts';
 
 const MEMORY = 16 << 20;
 const ANSWERS = 0x800000;
@@ -63,6 +65,37 @@ for (const clock of ['virtual', portableClock] as const)
     const short = await run(options, new Player(journal.subarray(0, journal.length >> 1)));
     assert.ok(short.kind === 'stopped' || /cut short|differs/.test(short.reason ?? ''), short.reason);
   });
+
+test('whatever a journal says, the run ends with a reason', async () => {
+  const { options, journal } = await record(portableClock, 0);
+  let seed = 20;
+  const random = (below: number) => {
+    seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
+    return (seed >>> 8) % below;
+  };
+  const kinds = new Map<string, number>();
+  for (let round = 0; round < 30; round++) {
+    const changed = Uint8Array.from(journal.subarray(0, 1 + random(4000)));
+    for (let count = random(4); count >= 0; count--) changed[random(changed.length)] = random(256);
+    let how: string;
+    try {
+      const { machine } = await assemble({
+        memory: MEMORY,
+        ...options,
+        engine: 'interpreter',
+        door: new Player(changed),
+      });
+      const exit = await machine.run({ instructions: 1_000_000 });
+      how = exit.kind;
+      if (exit.kind === 'killed') assert.match(exit.reason, /recording/);
+    } catch (error) {
+      assert.ok(error instanceof Divergence || error instanceof SnapshotError, String(error));
+      how = 'refused';
+    }
+    kinds.set(how, (kinds.get(how) ?? 0) + 1);
+  }
+  assert.ok(kinds.get('killed')! > 5, JSON.stringify([...kinds]));
+});
 
 for (const clock of ['virtual', portableClock] as const)
   test(`${clock === 'virtual' ? 'virtual' : "a host's"} clock: a recording goes back to any place, and from there to its end`, async () => {

@@ -62,7 +62,7 @@ export async function specHere(
   { spec, files }: CellJob,
   write: (digest: string, name: string) => Promise<string>,
 ): Promise<CellSpec> {
-  const here: CellSpec = { ...spec, traceFile: undefined };
+  const here: CellSpec = { ...spec, traceFile: undefined, recordingFile: undefined };
   for (const file of FILES) {
     const name = files[file];
     if (name === undefined) continue;
