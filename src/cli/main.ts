@@ -5,6 +5,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { ImageError } from '../boot/image-error.ts';
 import { visibleLine } from '../matrix/escape.ts';
+import { CPU_MODELS, DEFAULT_CPU_MODEL } from '../x86/cpu-models.ts';
 import type { BisectOptions } from './bisect.ts';
 import { status, statusHelp } from './exit-status.ts';
 import { Failure, hostLimit, isHostError } from './failure.ts';
@@ -117,6 +118,7 @@ function addRunLike(command: Command, words: readonly string[], finish: Finish, 
     .option('-a, --append <text>', "more words for the kernel's command line")
     .option('--command-line <text>', "the kernel's whole command line, instead")
     .option('-m, --memory <size>', 'RAM, such as 512M or 1G', '256M')
+    .option('--cpu <model>', `what kind of processors: ${CPU_MODELS.join(' or ')}`, DEFAULT_CPU_MODEL)
     .option('--cpus <number[,sockets=,cores=,threads=]>', 'processors, 1 to 64, and how they are arranged', '1')
     .option(
       '--schedule <fair|seed|first-last>',

@@ -111,6 +111,7 @@ const FOR_THE_FIRST_TIME = [
     'save',
     'record',
     'memory',
+    'cpu',
     'cpus',
     'schedule',
     'clock',

@@ -15,6 +15,7 @@ const FOR_A_START = {
   commandLine: '--command-line',
   exec: '--exec',
   share: '--share',
+  cpu: '--cpu',
   root: '--root',
   modules: '--modules',
   trace: '--trace',

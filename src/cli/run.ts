@@ -86,7 +86,7 @@ async function prepare(
   warm: WarmOptions | undefined,
   onLoaded: () => void,
 ) {
-  const { hypervisor, entry, memory, cpus, schedule, clock, engine, gdb, verbose, net, save, restore } = settings;
+  const { hypervisor, entry, memory, cpu, cpus, schedule, clock, engine, gdb, verbose, net, save, restore } = settings;
   const { record, replay, exec } = settings;
   const { archive, channel, isTerminal, ...files } = await planFiles(settings);
   const images: Images =
@@ -129,6 +129,7 @@ async function prepare(
         commandLine,
         entry,
         memory,
+        cpu,
         cpus,
         schedule,
         engine,

@@ -4,6 +4,7 @@ import { MAX_DISKS } from '../devices/pc-layout.ts';
 import type { GuestKernel, GuestOptions } from '../host/node/guest.ts';
 import type { HypervisorModule } from '../index.ts';
 import type { ScheduleOption } from '../machine/schedule.ts';
+import { CPU_MODELS, type CpuModel } from '../x86/cpu-models.ts';
 import type { Topology } from '../x86/topology.ts';
 import { Failure } from './failure.ts';
 import {
@@ -49,6 +50,7 @@ export interface RunOptions {
   append?: string;
   commandLine?: string;
   memory: string;
+  cpu: string;
   cpus: string;
   schedule: string;
   disk?: string[];
@@ -100,6 +102,7 @@ export interface Settings {
   commandLine: string | undefined;
   /** Bytes. */
   memory: number;
+  cpu: CpuModel;
   cpus: Topology;
   schedule: ScheduleOption;
   disks: DiskOption[];
@@ -167,6 +170,7 @@ export function parseSettings(options: RunOptions): Settings {
     append: options.append,
     commandLine: options.commandLine,
     memory: parseMemory(options.memory),
+    cpu: oneOf('--cpu', CPU_MODELS)(options.cpu),
     cpus: parseCpus(options.cpus),
     schedule: parseSchedule(options.schedule),
     disks,

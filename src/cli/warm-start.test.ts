@@ -4,7 +4,16 @@ import { parseSettings, type RunOptions } from './settings.ts';
 import { isUsual } from './warm-start.ts';
 
 const OPTIONS: RunOptions = {
-  ...{ hypervisor: 'kvm', arch: 'amd64', memory: '256M', cpus: '1', schedule: 'fair', clock: 'host', exec: 'true' },
+  ...{
+    hypervisor: 'kvm',
+    arch: 'amd64',
+    memory: '256M',
+    cpu: 'x86-64-v3',
+    cpus: '1',
+    schedule: 'fair',
+    clock: 'host',
+    exec: 'true',
+  },
 };
 const usual = (more: Partial<RunOptions>) => isUsual(parseSettings({ ...OPTIONS, ...more }));
 

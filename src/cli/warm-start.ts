@@ -46,8 +46,8 @@ export async function warmStart(settings: Settings): Promise<WarmOptions | undef
   if (guestDigest(settings.guest) === undefined) await fetchGuest(settings.guest);
   const guest = guestDigest(settings.guest);
   if (guest === undefined) return undefined;
-  const { hypervisor, memory, cpus, net } = settings;
-  const visible = [guest, typeof hypervisor === 'object' && hypervisor.name, memory, cpus, net.kind];
+  const { hypervisor, memory, cpu, cpus, net } = settings;
+  const visible = [guest, typeof hypervisor === 'object' && hypervisor.name, memory, cpu, cpus, net.kind];
   const name = createHash('sha256').update(JSON.stringify(visible)).digest('hex').slice(0, 32);
   return { name, kept: cache.load(name), decoded: cache.load(decodedName(name)), command: exec };
 }

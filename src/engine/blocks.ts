@@ -63,6 +63,8 @@ function fileOf(spec: OperandSpec | undefined): File {
 }
 const REGISTER_FILES = forms.map(form => fileOf(form.operands.find(spec => 'GZVPSCD'.includes(spec.place))));
 const RM_FILES = forms.map(form => fileOf(form.operands[form.memory]));
+/** VEX.vvvv names a vector register, or a general one. */
+const VECTOR_FILES = forms.map(form => (form.operands.some(spec => spec.place === 'H') ? 'vector' : 'general'));
 
 function registerByte(file: File, number: number, rex: boolean): number {
   switch (file) {
@@ -463,7 +465,7 @@ export class Blocks {
     let displacement = ins.displacement;
     if (ins.isMemory && form.operands[form.memory]!.place !== 'O') {
       if (ins.base >= 0) base = ins.base * 8;
-      if (ins.indexRegister >= 0) {
+      if (ins.indexRegister >= 0 && !form.row.vectorIndex) {
         index = ins.indexRegister * 8;
         scale = ins.scale;
       }
@@ -518,10 +520,10 @@ export class Blocks {
     this.#head(out, handler, at, position, ins.length);
     bytes[out + record.SEGMENT] = wide ? addedSegment(ins) : ins.segment;
     bytes[out + record.REGISTER] = registerByte(REGISTER_FILES[form.index]!, ins.reg, ins.rex);
-    bytes[out + record.VECTOR] = ins.vector * 8;
+    bytes[out + record.VECTOR] = registerByte(VECTOR_FILES[form.index]!, ins.vector, false);
     bytes[out + record.BASE] = base;
-    bytes[out + record.INDEX] = index;
-    bytes[out + record.SCALE] = scale;
+    bytes[out + record.INDEX] = form.row.vectorIndex ? ins.indexRegister * 16 : index;
+    bytes[out + record.SCALE] = form.row.vectorIndex ? ins.scale : scale;
     let immediate = ins.immediate;
     if (form.immediates.length === 2) displacement = Number(ins.immediate2);
     if (form.immediates[0]?.place === 'J') immediate += BigInt(at + ins.length);

@@ -5,6 +5,7 @@
 import type { ArtifactCache } from '../host/artifact-cache.ts';
 import { GuestMemory, NOTES_A_PAGE } from '../memory/memory.ts';
 import type { FastPaths } from '../paravirt/fast-paths.ts';
+import { CPU_COMPONENTS, type CpuModel, DEFAULT_CPU_MODEL } from '../x86/cpu-models.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../x86/paging.ts';
 import { CS, DS, ES, SS } from '../x86/segments.ts';
 import { Blocks, type CodeSource } from './blocks.ts';
@@ -29,6 +30,8 @@ export interface CoreOptions {
   jit: boolean;
   /** Processors: 1 (default) to MAXIMUM_PROCESSORS. The first one runs after a reset, the others wait to be started. */
   processors?: number;
+  /** Default: DEFAULT_CPU_MODEL. */
+  cpu?: CpuModel | undefined;
   /** Default: on the guest's own thread. */
   translator?: TranslatorFactory | undefined;
   /** Default: one of its own for what is saved, if that is possible. */
@@ -98,7 +101,11 @@ export class Core {
       this.#setVisitsMask(VISITS_STEP - 1);
       this.jit = this.#createJit(wasmMemory, wide.module.helpers, options);
     }
-    for (const vcpu of this.vcpus) vcpu.reset();
+    const components = BigInt(CPU_COMPONENTS[options.cpu ?? DEFAULT_CPU_MODEL]);
+    for (const vcpu of this.vcpus) {
+      vcpu.cpu.set64(state.XCR0_SUPPORTED, components);
+      vcpu.reset();
+    }
   }
   /** Drops what has been decoded and translated: `blocks` then has what is executed from now on. Never while a processor is inside WebAssembly. */
   startAfresh(): void {

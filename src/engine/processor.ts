@@ -148,6 +148,9 @@ export class EngineProcessor implements Processor {
         cpu.tlb.flushAll();
         cpu.updateMode();
         return;
+      case 'xcr0':
+        cpu.set64(state.XCR0, value);
+        return cpu.updateUnits();
       case 'dr7':
         return setDebug(cpu, 7, value);
       default:

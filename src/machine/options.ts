@@ -15,6 +15,7 @@ import { findHypervisor } from '../hypervisors/list.ts';
 import type { HypervisorModule, Paravirt } from '../paravirt/operations.ts';
 import type { Door } from '../replay/door.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
+import type { CpuModel } from '../x86/cpu-models.ts';
 import { arrange, type Topology } from '../x86/topology.ts';
 import type { NetworkStatistics } from './network-input.ts';
 import { LARGEST_SEED, type ScheduleOption } from './schedule.ts';
@@ -42,6 +43,8 @@ export interface MachineOptions {
   entry?: BootEntry;
   /** RAM in bytes, a multiple of 4096. Default 256 MiB. */
   memory?: number;
+  /** What kind its processors are: those of `x86-64-v3` have AVX2, FMA and F16C besides. Default x86-64-v2; a snapshot has its own. */
+  cpu?: CpuModel;
   /** Processors: their number, or how they are arranged. Default 1. */
   cpus?: number | Partial<Topology>;
   /** How several processors take turns: `fair` (default), or the seed of a schedule that is drawn (schedule.ts). */

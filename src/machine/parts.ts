@@ -92,6 +92,7 @@ export function createEngine(options: MachineOptions): Engine {
   return new Engine(ramSize, {
     jit: options.engine !== 'interpreter',
     processors: processorCount(options),
+    cpu: options.cpu,
     translator: options.translator,
     library: options.library,
     libraryName: codeName(options),

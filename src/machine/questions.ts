@@ -141,6 +141,8 @@ export function cpuidQuestion({ questions, processor, cpu, apic, exits }: Answer
       apicId: apicId(topology, processor.id),
       topology,
       osxsave: (cpu.get32(state.CR4) & CR4_OSXSAVE) !== 0,
+      components: cpu.get32(state.XCR0_SUPPORTED),
+      xcr0: cpu.get32(state.XCR0),
       apic: apic?.enabled ?? false,
     });
   return {

@@ -10,7 +10,17 @@ import type { Crossing } from '../paravirt/trace.ts';
 export interface RemoteOptions
   extends Pick<
     MachineOptions,
-    'kernel' | 'initrd' | 'append' | 'commandLine' | 'modules' | 'entry' | 'memory' | 'cpus' | 'schedule' | 'engine'
+    | 'kernel'
+    | 'initrd'
+    | 'append'
+    | 'commandLine'
+    | 'modules'
+    | 'entry'
+    | 'memory'
+    | 'cpu'
+    | 'cpus'
+    | 'schedule'
+    | 'engine'
   > {
   /** A name of the list; default: the snapshot's, or `bare`. */
   hypervisor?: string;

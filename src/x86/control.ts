@@ -30,6 +30,11 @@ export const CR4_OSXSAVE = 1 << 18;
 export const CR4_SMEP = 1 << 20;
 export const CR4_SMAP = 1 << 21;
 
+/** State components, as XCR0 and XSAVE number them (SDM 1, 13.1). */
+export const XSTATE_X87 = 1 << 0;
+export const XSTATE_SSE = 1 << 1;
+export const XSTATE_AVX = 1 << 2;
+
 export const EFER_SCE = 1 << 0;
 export const EFER_LME = 1 << 8;
 export const EFER_LMA = 1 << 10;

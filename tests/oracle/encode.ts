@@ -114,6 +114,7 @@ function aim({ row, random: r }: Situation): number {
   if (/^cmpxchg/.test(name) && r.once(2)) return STAMPS_SIZE - 0x80 + 8 * r.below(16);
   if ((/^(verr|verw|lar|lsl|arpl)$/.test(name) || row.operands.startsWith('Sw,')) && !r.once(4))
     return r.pick(PLACES.selector);
+  if (row.vectorIndex && !r.once(12)) return 0x1000 + r.below(0x1000);
   const kinds = sizeLetters(row);
   if (!r.once(3)) {
     if (row.unit === 'x87') {
@@ -125,7 +126,8 @@ function aim({ row, random: r }: Situation): number {
     if (kinds.includes('ss')) return r.pick(PLACES.single);
     if (kinds.includes('sd')) return r.pick(PLACES.double);
   }
-  const aligned = row.unit === 'sse' && !row.unaligned ? !r.once(8) : r.once(2);
+  const needsAlignment = (row.unit === 'sse' || row.unit === 'avx') && !row.unaligned;
+  const aligned = needsAlignment ? !r.once(8) : r.once(2);
   let offset: number;
   switch (r.below(12)) {
     // At the borders: before the first page, between the two, into the read-only page, past it.
@@ -142,7 +144,7 @@ function aim({ row, random: r }: Situation): number {
     default:
       offset = STAMPS_SIZE + r.below(0x1e00 - STAMPS_SIZE);
   }
-  return aligned ? offset & ~15 : offset;
+  return aligned ? offset & (kinds.includes('qq') && !r.once(4) ? ~31 : ~15) : offset;
 }
 
 const register = (initial: DataView, n: number): bigint => initial.getBigUint64(GPR + 8 * n, true);
@@ -176,9 +178,10 @@ function encode16(s: Situation, offset: number, override: number | undefined): M
 function encode32(s: Situation, offset: number, override: number | undefined, bits: number): MemoryOperand | undefined {
   const { mode, random: r, initial } = s;
   const registers = mode === 64 ? 16 : 8;
+  const isGather = s.row.vectorIndex === true;
   const linear = BigInt(DATA + offset);
   const rip = initial.getBigUint64(RIP, true);
-  if (r.once(8)) {
+  if (r.once(isGather ? 40 : 8)) {
     // No register: RIP-relative in 64-bit mode, absolute elsewhere.
     const base = segmentBase(initial, mode, override ?? DS);
     const target = BigInt.asIntN(bits, linear - base - (mode === 64 ? rip : 0n));
@@ -193,7 +196,7 @@ function encode32(s: Situation, offset: number, override: number | undefined, bi
       relative: mode === 64,
     };
   }
-  const withSib = r.once(2);
+  const withSib = isGather || r.once(2);
   const baseRegister = r.below(registers);
   if (!withSib && (baseRegister & 7) === 4) return undefined;
   const noBase = withSib && r.once(8);
@@ -204,7 +207,7 @@ function encode32(s: Situation, offset: number, override: number | undefined, bi
   const usesStack = base === 4 || base === 5;
   const segment = segmentBase(initial, mode, override ?? (usesStack ? SS : DS));
   let sum = base === undefined ? 0n : register(initial, base);
-  if (index !== 4) sum += register(initial, index) << BigInt(scale);
+  if (index !== 4 && !isGather) sum += register(initial, index) << BigInt(scale);
   const displacement = BigInt.asIntN(bits, linear - segment - sum);
   if (displacement !== BigInt.asIntN(32, displacement)) return undefined;
   const small = Number(displacement);
@@ -306,7 +309,8 @@ function putImmediates(
         break;
       }
       default:
-        if (letter.startsWith('O')) {
+        if (letter.startsWith('L')) out.put(r.below(256), 1);
+        else if (letter.startsWith('O')) {
           const base = segmentBase(initial, s.mode, override ?? DS);
           out.put(BigInt(DATA + aim(s)) - base, addressBits / 8);
         } else if (/^([IJ]|A[a-z])/.test(letter)) throw new Error(`${row.name}: no encoding known for ${letter}`);
@@ -330,11 +334,14 @@ function withVex(
   const out = new Bytes();
   out.list.push(...prefixes);
   const map = row.opcode >> 8 === 0x0f38 ? 2 : row.opcode >> 8 === 0x0f3a ? 3 : 1;
-  const hasRegister = letters(row).some(letter => letter.startsWith('B'));
+  const hasRegister = letters(row).some(letter => /^[BH]/.test(letter));
   const register = hasRegister ? r.below(16) : r.once(40) ? r.below(16) : 0;
-  const l = row.vex!.l === undefined || r.once(40) ? r.below(2) : row.vex!.l;
+  // AES and PCLMULQDQ on 256 bits are features of their own, which the processor may have.
+  const mayDiffer = !/^v(aes|pclmul)/.test(row.name);
+  const l = row.vex!.l === undefined || (mayDiffer && r.once(40)) ? r.below(2) : row.vex!.l;
   const pp = ['none', '66', 'f3', 'f2'].indexOf(row.prefix ?? 'none');
-  const w = mode === 64 ? rex >> 3 : r.below(2);
+  const given = row.vex!.w;
+  const w = given === undefined ? (mode === 64 ? rex >> 3 : r.below(2)) : r.once(40) ? 1 - given : given;
   const last = ((register ^ 15) << 3) | (l << 2) | pp;
   if (map === 1 && w === 0 && (rex & 3) === 0 && r.once(2)) out.list.push(0xc5, (~rex & 4 ? 0x80 : 0) | last);
   else out.list.push(0xc4, ((~rex & 7) << 5) | map, (w << 7) | last);
@@ -361,7 +368,7 @@ function withVex(
 export function encode(s: Situation): Encoded | undefined {
   const { row, mode, random: r } = s;
   const all = letters(row);
-  const vector = row.unit === 'sse' || row.unit === 'mmx';
+  const vector = row.unit === 'sse' || row.unit === 'mmx' || row.unit === 'avx';
   const form = r.pick(forms(row));
   const modrm = hasModrm(row);
   const memory = modrm && form === 'memory' && row.modrm === undefined;

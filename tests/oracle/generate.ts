@@ -119,7 +119,7 @@ for (let queue = tasks.slice(); queue.length; ) {
       const serial = task.serial++;
       const { bytes, view } = images[batch.length]!;
       const seed = seedOf(task.key, task.mode, serial);
-      makeInitial(bytes, view, task.mode, seed);
+      makeInitial(bytes, view, task.mode, seed, task.row);
       random.seed(seed ^ 0x5bd1e995);
       const encoded = encode({ row: task.row, mode: task.mode, initial: view, random });
       if (!encoded) continue;

@@ -34,6 +34,7 @@ import {
   WINDOW,
   X87,
   XMM,
+  YMM_HIGH,
 } from './layout.ts';
 import { RETIRED } from './vectors.ts';
 
@@ -221,7 +222,8 @@ export class OracleGuest {
     cpu.set64(state.EFER, 0xd01n); // SCE, LME, LMA, NXE
     cpu.set64(state.CR3, BigInt(ROOT));
     cpu.set64(state.CR0, 0x80050033n);
-    cpu.set64(state.XCR0, 3n);
+    cpu.set64(state.XCR0, 7n);
+    cpu.set64(state.XCR0_SUPPORTED, 7n);
     cpu.set64(state.GDT_BASE, HIGH + BigInt(GDT_AT));
     cpu.set32(state.GDT_LIMIT, GDT_ENTRIES * 8 - 1);
     cpu.set64(state.LDT_BASE, HIGH + BigInt(LDT_AT));
@@ -308,6 +310,7 @@ export class OracleGuest {
     const { bytes } = cpu;
     bytes.set(image.subarray(GPR, GPR + 128), STATE + state.GPR);
     bytes.set(image.subarray(XMM, XMM + 256), STATE + state.XMM);
+    bytes.set(image.subarray(YMM_HIGH, YMM_HIGH + 256), STATE + state.YMM_HIGH);
     for (let i = 0; i < 8; i++)
       bytes.set(image.subarray(X87 + 16 * i, X87 + 16 * i + 10), STATE + state.FPU_REGISTERS + 16 * i);
     cpu.set16(state.FPU_CONTROL, view.getUint16(FCW, true));
@@ -349,6 +352,7 @@ export class OracleGuest {
     const { bytes } = cpu;
     image.set(bytes.subarray(STATE + state.GPR, STATE + state.GPR + 128), GPR);
     image.set(bytes.subarray(STATE + state.XMM, STATE + state.XMM + 256), XMM);
+    image.set(bytes.subarray(STATE + state.YMM_HIGH, STATE + state.YMM_HIGH + 256), YMM_HIGH);
     for (let i = 0; i < 8; i++) {
       const at = STATE + state.FPU_REGISTERS + 16 * i;
       image.set(bytes.subarray(at, at + 10), X87 + 16 * i);

@@ -31,6 +31,9 @@
 #define PAGE 4096
 #define SEGMENTS 16
 #define RUN_BYTES 1024
+#define FX_XMM 416
+#define FX (FX_XMM + 256)
+#define XSAVE_YMM 576 /* where the standard format has them: CPUID leaf 0xd, 2 */
 
 struct setup {
   uint64_t window;                    /* linear address of page 0 of the window */
@@ -50,7 +53,7 @@ struct test {
   uint64_t rip, rflags;
   uint64_t gpr[16];                   /* in the manual's order: RAX RCX RDX RBX RSP RBP RSI RDI R8-R15 */
   uint64_t fs_base, gs_base;          /* where FS and GS hold a null selector */
-  uint8_t fx[416];                    /* FXSAVE64 image up to XMM15 */
+  uint8_t fx[FX];                     /* FXSAVE64 image up to XMM15, and the upper halves of YMM0 to YMM15 */
   uint32_t run_bytes;                 /* how much of `runs` is used: where this case's memory is not setup.memory */
   uint8_t runs[RUN_BYTES];            /* {u16 offset, u16 length, bytes}, any number of them */
 };
@@ -67,7 +70,7 @@ struct outcome {
   uint16_t cs, ss, ds, es, fs, gs;
   uint32_t rounds;
   uint64_t fs_base, gs_base;
-  uint8_t fx[416];
+  uint8_t fx[FX];
   uint32_t run_bytes;                 /* memory that the instruction changed, in the same form */
   uint8_t runs[RUN_BYTES];
 };
@@ -185,8 +188,9 @@ static void enter(const struct test *t, struct sigcontext *frame) {
   registers[SIGCONTEXT_FLAGS] = t->rflags | (t->flags & FLAG_NO_STEP ? 0 : 0x100);
   frame->cs = t->cs;
   frame->ss = t->ss;
-  memcpy(state, t->fx, sizeof t->fx);
-  state[64] |= 3; /* XSTATE_BV: x87 and SSE are here */
+  memcpy(state, t->fx, FX_XMM);
+  memcpy((uint8_t *)state + XSAVE_YMM, t->fx + FX_XMM, FX - FX_XMM);
+  state[64] |= 7; /* XSTATE_BV: x87, SSE and AVX are here */
   put_selectors(t);
   rounds = 0;
   call3(__NR_setitimer, ITIMER_PROF, &PATIENCE, 0);
@@ -244,7 +248,10 @@ static void collect(const struct test *t, const struct sigcontext *frame) {
   o->gs = selector_gs();
   __asm__ volatile("rdfsbase %0" : "=r"(o->fs_base));
   __asm__ volatile("rdgsbase %0" : "=r"(o->gs_base));
-  memcpy(o->fx, (const void *)frame->fpstate, sizeof o->fx);
+  const uint64_t *state = (const uint64_t *)frame->fpstate;
+  memcpy(o->fx, state, FX_XMM);
+  if (state[64] & 4) memcpy(o->fx + FX_XMM, (const uint8_t *)state + XSAVE_YMM, FX - FX_XMM);
+  else memset(o->fx + FX_XMM, 0, FX - FX_XMM);
   o->rounds = rounds;
   list_changes(o);
 }

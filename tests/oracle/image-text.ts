@@ -1,5 +1,21 @@
 /** Names the parts of an image that two images differ in, for reports. */
-import { DATA, FCW, FLAGS, FSBASE, FSW, FTW, GPR, GSBASE, MEMORY, MXCSR, RIP, SELECTORS, X87, XMM } from './layout.ts';
+import {
+  DATA,
+  FCW,
+  FLAGS,
+  FSBASE,
+  FSW,
+  FTW,
+  GPR,
+  GSBASE,
+  MEMORY,
+  MXCSR,
+  RIP,
+  SELECTORS,
+  X87,
+  XMM,
+  YMM_HIGH,
+} from './layout.ts';
 
 const GENERAL = [
   'rax',
@@ -20,7 +36,7 @@ const GENERAL = [
   'r15',
 ];
 
-/** Everything before the memory: name, offset, length in bytes. */
+/** Everything but the memory: name, offset, length in bytes. */
 export const FIELDS: readonly (readonly [string, number, number])[] = [
   ...GENERAL.map((name, i) => [name, GPR + 8 * i, 8] as const),
   ['rip', RIP, 8],
@@ -34,6 +50,7 @@ export const FIELDS: readonly (readonly [string, number, number])[] = [
   ['ftw', FTW, 1],
   ...Array.from({ length: 8 }, (_, i) => [`fpr${i}`, X87 + 16 * i, 10] as const),
   ...Array.from({ length: 16 }, (_, i) => [`xmm${i}`, XMM + 16 * i, 16] as const),
+  ...Array.from({ length: 16 }, (_, i) => [`ymm${i}h`, YMM_HIGH + 16 * i, 16] as const),
 ];
 
 /** The number in `length` little-endian bytes, in hexadecimal. */
@@ -64,6 +81,6 @@ export function differences(before: Uint8Array, expected: Uint8Array, actual: Ui
         });
   };
   for (const [field, at, length] of FIELDS) compare(field, at, length);
-  for (let at = MEMORY; at < expected.length; at += 16) compare(`[${(DATA + at - MEMORY).toString(16)}]`, at, 16);
+  for (let at = MEMORY; at < YMM_HIGH; at += 16) compare(`[${(DATA + at - MEMORY).toString(16)}]`, at, 16);
   return found;
 }

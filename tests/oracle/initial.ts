@@ -3,6 +3,7 @@
  * corner values, an x87 and SSE in every rounding mode, memory full of operands. Changing anything here changes what all
  * stored vectors mean: make them anew with `npm run vectors -- --all`.
  */
+import type { Row } from '../../src/engine/x86/instructions/row.ts';
 import {
   baseOf,
   CODE,
@@ -43,6 +44,7 @@ import {
   XMM,
   XMM_STAMPS,
   XSAVE_IMAGES,
+  YMM_HIGH,
 } from './layout.ts';
 import { Random } from './random.ts';
 import { putDecimal, putDouble, putExtended, putInteger, putSingle, putVector } from './values.ts';
@@ -353,8 +355,20 @@ function putFloatingPoint(r: Random, view: DataView): void {
 
 const random = new Random(0);
 
-/** Fills `image` (IMAGE_SIZE bytes; `view` of the same) with the state that `mode` and `seed` stand for. */
-export function makeInitial(image: Uint8Array, view: DataView, mode: Mode, seed: number): void {
+/** For a gather: in all registers small numbers, which as indices stay in the window and as masks have either sign. */
+function putIndices(r: Random, view: DataView, bits: 32 | 64): void {
+  for (const file of [XMM, YMM_HIGH])
+    for (let at = file; at < file + 256; at += bits / 8) {
+      const index = r.below(0x600) - 0x300;
+      if (bits === 64) view.setBigInt64(at, BigInt(index), true);
+      else view.setInt32(at, index, true);
+    }
+}
+
+/**
+ * Fills `image` (IMAGE_SIZE bytes; `view` of the same) with the state that `mode` and `seed` stand for, for an instruction of `row`.
+ */
+export function makeInitial(image: Uint8Array, view: DataView, mode: Mode, seed: number, row?: Row): void {
   const r = random;
   r.seed(seed);
   image.fill(0, 0, MEMORY);
@@ -370,6 +384,8 @@ export function makeInitial(image: Uint8Array, view: DataView, mode: Mode, seed:
   putFloatingPoint(r, view);
   image.copyWithin(MEMORY + XMM_STAMPS, XMM, XMM + 256);
   image.copyWithin(MEMORY + GPR_STAMPS, GPR, GPR + 128);
+  for (let at = YMM_HIGH; at < YMM_HIGH + 256; at += 16) putVector(r, view, at);
+  if (row?.vectorIndex) putIndices(r, view, /^vp?gatherq/.test(row.name) ? 64 : 32);
 }
 
 /** Room for one image. */

@@ -108,7 +108,9 @@ export const X87 = 0x0d0;
 export const XMM = 0x150;
 /** The data pages. */
 export const MEMORY = 0x300;
-export const IMAGE_SIZE = MEMORY + DATA_SIZE;
+/** Bits 255-128 of YMM0 to YMM15. */
+export const YMM_HIGH = MEMORY + DATA_SIZE;
+export const IMAGE_SIZE = YMM_HIGH + 256;
 
 export const ES = 0;
 export const CS = 1;

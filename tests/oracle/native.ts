@@ -31,6 +31,7 @@ import {
   WINDOW,
   X87,
   XMM,
+  YMM_HIGH,
 } from './layout.ts';
 import { RETIRED } from './vectors.ts';
 
@@ -76,12 +77,14 @@ const COMPILER_FLAGS = [
 
 const SEGMENTS = 16;
 const SETUP_SIZE = 8 + SEGMENTS * 16 + DATA_SIZE;
-const FX_SIZE = 416;
+/** FXSAVE's image up to XMM15, and the upper halves of the YMM registers. */
+const FX_SIZE = 416 + 256;
+const FX_YMM = 416;
 const RUN_BYTES = 1024;
-const TEST_SIZE = 1640;
+const TEST_SIZE = 1896;
 const TEST_FX = 192;
 const TEST_RUNS = TEST_FX + FX_SIZE;
-const OUTCOME_SIZE = 1640;
+const OUTCOME_SIZE = 1896;
 const OUTCOME_FX = 192;
 const BATCH = 4096;
 const FLAG_NO_STEP = 1;
@@ -167,6 +170,7 @@ function putTest(view: DataView, bytes: Uint8Array, at: number, test: NativeCase
     bytes.set(initial.subarray(register, register + 10), fx + 32 + 16 * i);
   }
   bytes.set(initial.subarray(XMM, XMM + 256), fx + 160);
+  bytes.set(initial.subarray(YMM_HIGH, YMM_HIGH + 256), fx + FX_YMM);
   putRuns(view, bytes, at + TEST_RUNS, initial);
 }
 
@@ -203,6 +207,7 @@ function takeOutcome(view: DataView, bytes: Uint8Array, at: number, test: Native
   const top = (status >> 11) & 7;
   for (let i = 0; i < 8; i++) final.set(bytes.subarray(fx + 32 + 16 * i, fx + 42 + 16 * i), X87 + 16 * ((top + i) & 7));
   final.set(bytes.subarray(fx + 160, fx + 416), XMM);
+  final.set(bytes.subarray(fx + FX_YMM, fx + FX_SIZE), YMM_HIGH);
   const used = view.getUint32(fx + FX_SIZE, true);
   for (let run = fx + FX_SIZE + 4, end = run + used; run < end; ) {
     const offset = view.getUint16(run, true);

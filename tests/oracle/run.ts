@@ -45,7 +45,7 @@ export function runCase(
   test: Case,
   tier: Tier = 'interpreter',
 ): Mismatch | 'not run' | undefined {
-  makeInitial(initial.bytes, initial.view, test.mode, seedOf(rowKey(row), test.mode, test.serial));
+  makeInitial(initial.bytes, initial.view, test.mode, seedOf(rowKey(row), test.mode, test.serial), row);
   actual.bytes.set(initial.bytes);
   expected.bytes.set(initial.bytes);
   if (test.vector === RETIRED) advance(expected.view, test.mode, test.code.length);

@@ -45,9 +45,15 @@ export interface Case {
   changes: Uint8Array;
 }
 
+/** Of general registers VEX.L and VEX.W tell nothing apart. */
+function vexKey({ vex, unit }: Row): string {
+  if (!vex) return '';
+  return unit ? `vex${vex.l ?? ''}${vex.w === undefined ? '' : `w${vex.w}`}.` : 'vex.';
+}
+
 /** What tells a row apart from all others: `sub 29 Ev,Gv`, `movss f3:0f10 V,W` … */
 export function rowKey(row: Row): string {
-  const opcode = `${row.vex ? 'vex.' : ''}${row.prefix ? `${row.prefix}:` : ''}${row.opcode.toString(16).padStart(2, '0')}`;
+  const opcode = `${vexKey(row)}${row.prefix ? `${row.prefix}:` : ''}${row.opcode.toString(16).padStart(2, '0')}`;
   const extension =
     row.modrm !== undefined ? ` ${row.modrm.toString(16)}` : row.group !== undefined ? ` /${row.group}` : '';
   const form = row.form ? ` ${row.form}` : '';

@@ -7,7 +7,7 @@ import { Builder } from '../x86/builder.ts';
 import type { Form } from '../x86/decode.ts';
 import { lacksVex } from '../x86/instructions/bits.ts';
 import { checkPrivilege } from '../x86/instructions/privilege.ts';
-import type { ListMeaning } from '../x86/instructions/row.ts';
+import { type ListMeaning, UNITS } from '../x86/instructions/row.ts';
 import { raiseWaiting, switchToMmx } from '../x86/instructions/vector.ts';
 import type { Paging } from '../x86/paging.ts';
 import type { PureIndices } from '../x86/pure-functions.ts';
@@ -74,7 +74,7 @@ function check(b: Builder, { row }: Form, wide: boolean): void {
   if (row.vex && !wide) b.raiseIf(lacksVex(b), UD);
   checkPrivilege(b, row);
   if (row.unit) {
-    const trap = b.state32(state.UNIT_TRAP + 4 * ['x87', 'mmx', 'sse'].indexOf(row.unit));
+    const trap = b.state32(state.UNIT_TRAP + 4 * UNITS.indexOf(row.unit));
     b.when(trap, () => b.tier.raise(b, trap, undefined));
   }
   if (row.unit === 'mmx') raiseWaiting(b);

@@ -88,6 +88,47 @@ export class InterpreterMemory implements Memory {
       () => b.put(STORES[bits]!, hostAddress(b, entry, address), value),
     );
   }
+  loadPair(b: Builder, address: Value): readonly [Value, Value] {
+    const entry = entryOf(b, address);
+    const lanes = [0, 16].map(offset => ({ offset, loaded: b.unset('v128') }));
+    b.aside(
+      misses(b, entry, address, 32, TLB_READ),
+      () => {
+        for (const { offset, loaded } of lanes) loaded.set(this.#slowLane(b, b.add(address, offset), 0));
+      },
+      () => {
+        for (const { offset, loaded } of lanes)
+          loaded.set(b.fetch('v128.load', hostAddress(b, entry, address), offset));
+      },
+    );
+    return [lanes[0]!.loaded.last(), lanes[1]!.loaded.last()];
+  }
+  /** 128 bits by the slow path. */
+  #slowLane(b: Builder, address: Value, how: number): Value {
+    this.record.save(b);
+    b.drop(b.called(this.#functions.slowLoad, 'i64', address, 16, how));
+    this.faultIfSet(b);
+    return b.state(state.SLOW_VECTOR, 128);
+  }
+  storePair(b: Builder, address: Value, values: readonly [Value, Value]): void {
+    const entry = entryOf(b, address);
+    b.aside(
+      misses(b, entry, address, 32, TLB_WRITE),
+      () => {
+        const places = [address, b.add(address, 16)] as const;
+        // Both may be written, or nothing is.
+        for (const place of places) b.drop(this.#slowLane(b, place, LOAD_FOR_WRITE));
+        values.forEach((value, i) => {
+          b.setState(state.SLOW_VECTOR, value, 128);
+          b.perform(this.#functions.slowStore, places[i]!, 16, 0n, 0);
+          this.faultIfSet(b);
+        });
+      },
+      () => {
+        for (const [i, value] of values.entries()) b.put('v128.store', hostAddress(b, entry, address), value, 16 * i);
+      },
+    );
+  }
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value {
     const all = () => {
       // For a debugger that watches: it stops after this instruction.

@@ -5,6 +5,7 @@ import { RECORD_SIZE } from '../layout.ts';
 import * as record from '../record.ts';
 import { type Builder, LOADS, STORES, type Value } from '../x86/builder.ts';
 import type { Operand } from '../x86/instructions/row.ts';
+import { zero } from '../x86/instructions/vector.ts';
 import {
   BaseOperand,
   GeneralRegister,
@@ -26,6 +27,7 @@ interface File {
 }
 const GENERAL: File = { offset: state.GPR, place: 'gpr' };
 const XMM: File = { offset: state.XMM, place: 'xmm' };
+const UPPER: File = { offset: state.YMM_HIGH, place: 'ymm' };
 const MMX: File = { offset: state.FPU_REGISTERS, place: 'x87' };
 
 export function operandOf(
@@ -39,9 +41,11 @@ export function operandOf(
   const values = memory.record;
   const bits = operandBits(spec, operandSize, addressSize);
   const writes = (form.row.writes ?? [0]).includes(index);
-  const aligned = bits === 128 && (spec.place === 'W' || spec.place === 'M') && !form.row.unaligned;
-  const register = (field: number, file: File) => new RecordRegister(b, memory, field, file, bits);
-  const memoryOperand = () => recordMemory(b, memory, bits, { writes, aligned });
+  const aligned = bits >= 128 && (spec.place === 'W' || spec.place === 'M') && !form.row.unaligned;
+  const clears = form.row.unit === 'avx';
+  const register = (field: number, file: File) => new RecordRegister(b, memory, field, file, bits, clears);
+  const vectorIndex = form.row.vectorIndex === true;
+  const memoryOperand = () => recordMemory(b, memory, bits, { writes, aligned, vectorIndex });
   const immediate = () => values.field(b, record.IMMEDIATE, 64);
   const overridden = (offset: () => Value) => {
     const where = () => memory.overridden(b, offset(), bits / 8, writes);
@@ -67,6 +71,12 @@ export function operandOf(
       return register(record.REGISTER, GENERAL);
     case 'B':
       return register(record.VECTOR, GENERAL);
+    case 'H':
+      return register(record.VECTOR, XMM);
+    case 'L':
+      return register(record.IMMEDIATE, XMM);
+    case 'T':
+      return register(record.INDEX, XMM);
     case 'V':
       return register(record.REGISTER, XMM);
     case 'P':
@@ -117,11 +127,12 @@ function recordMemory(
   b: Builder,
   memory: InterpreterMemory,
   bits: number,
-  { writes, aligned }: { writes: boolean; aligned: boolean },
+  { writes, aligned, vectorIndex }: { writes: boolean; aligned: boolean; vectorIndex: boolean },
 ): Operand {
   const { wide, record: values } = memory;
   const offset = () => {
-    const scaled = b.shl(values.register(b, record.INDEX), values.field(b, record.SCALE, 8));
+    // A gather adds its indices and scales them itself.
+    const scaled = vectorIndex ? 0n : b.shl(values.register(b, record.INDEX), values.field(b, record.SCALE, 8));
     const sum = b.add(b.add(values.register(b, record.BASE), scaled), values.displacement(b));
     return wide ? sum : b.zx(sum, 32);
   };
@@ -131,6 +142,7 @@ function recordMemory(
     writes,
     aligned,
     offset,
+    scale: () => values.field(b, record.SCALE, 8),
     ...(wide
       ? { element: (bytes: Value) => elementOf(b, memory, offset(), bytes) }
       : {
@@ -165,8 +177,11 @@ class RecordRegister extends BaseOperand {
   readonly #memory: InterpreterMemory;
   readonly #field: number;
   readonly #file: File;
-  constructor(b: Builder, memory: InterpreterMemory, field: number, file: File, bits: number) {
+  /** What is written to an XMM register clears the upper half of the YMM register. */
+  readonly #clears: boolean;
+  constructor(b: Builder, memory: InterpreterMemory, field: number, file: File, bits: number, clears: boolean) {
     super(bits);
+    this.#clears = clears;
     this.#b = b;
     this.#memory = memory;
     this.#field = field;
@@ -187,6 +202,18 @@ class RecordRegister extends BaseOperand {
     b.putState(STORES[extends32 ? 64 : this.bits]!, offset, stored, this.#inFile(), place);
     // An MMX register is the significand of an x87 register, whose exponent becomes all ones (SDM 1, 9.2).
     if (this.#file === MMX) b.putState('i32.store16', offset + 8, 0xffff, this.#inFile(), 'x87 exponents');
+    if (this.#file === XMM && this.#clears) this.#putUpper(zero(b));
+  }
+  #putUpper(value: Value): void {
+    this.#b.putState('v128.store', UPPER.offset, value, this.#inFile(), UPPER.place);
+  }
+  override lanes(): readonly [Value, Value] {
+    const lane = ({ offset, place }: File) => this.#b.fetchState('v128.load', offset, this.#inFile(), place);
+    return [lane(XMM), lane(UPPER)];
+  }
+  override setLanes([lower, upper]: readonly [Value, Value]): void {
+    this.#b.putState('v128.store', XMM.offset, lower, this.#inFile(), XMM.place);
+    this.#putUpper(upper);
   }
   override number(): Value {
     const b = this.#b;

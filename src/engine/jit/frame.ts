@@ -9,6 +9,7 @@ import { type Layout, TLB_EXECUTE } from '../layout.ts';
 import { ACCESS_EXECUTE, ACCESS_QUIET } from '../x86/access.ts';
 import type { Builder, Value } from '../x86/builder.ts';
 import { lacksVex } from '../x86/instructions/bits.ts';
+import { UNITS } from '../x86/instructions/row.ts';
 import { state } from '../x86/state.ts';
 import { entryOffset, hostAddress } from '../x86/tlb-entry.ts';
 import type { CodePage, Region } from './region.ts';
@@ -49,7 +50,6 @@ export interface FrameFunctions {
 
 /** The function's parameter: 0 if the jump cache led here. */
 const FROM_INTERPRETER = 0;
-const UNITS = ['x87', 'mmx', 'sse'] as const;
 
 /** A linear address, which wraps outside 64-bit mode. */
 const wrapped = (b: Builder, wide: boolean, linear: Value) => (wide ? linear : b.zx(linear, 32));

@@ -69,7 +69,7 @@ export class RegionMemory implements Memory {
     if (i.ripRelative) return this.sized(b, b.add(this.#base.last(), BigInt(offset + i.length + i.displacement)));
     let sum: Value | undefined;
     if (i.base >= 0) sum = this.#registers.whole(b, i.base);
-    if (i.indexRegister >= 0) {
+    if (i.indexRegister >= 0 && !i.form!.row.vectorIndex) {
       const index = this.#registers.whole(b, i.indexRegister);
       const scaled = i.scale ? b.shl(index, i.scale) : index;
       sum = sum ? b.add(sum, scaled) : scaled;
@@ -140,6 +140,20 @@ export class RegionMemory implements Memory {
     const host =
       known?.address === address && known.bits >= bits ? known.host : this.#translate(b, address, bits, TLB_WRITE);
     b.put(STORES[bits]!, host, value);
+  }
+  loadPair(b: Builder, address: Value): readonly [Value, Value] {
+    const host = this.#translate(b, address, 256, TLB_READ);
+    const lane = (offset: number) => {
+      const loaded = b.unset('v128');
+      loaded.set(b.fetch('v128.load', host, offset));
+      return loaded.last();
+    };
+    return [lane(0), lane(16)];
+  }
+  storePair(b: Builder, address: Value, [lower, upper]: readonly [Value, Value]): void {
+    const host = this.#translate(b, address, 256, TLB_WRITE);
+    b.put('v128.store', host, lower);
+    b.put('v128.store', host, upper, 16);
   }
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value {
     // FS and GS need not be flat: the interpreter does without bulk moves there, too.

@@ -4,6 +4,7 @@
 
 import type { Builder, Value } from '../x86/builder.ts';
 import type { Lanes, Operand } from '../x86/instructions/row.ts';
+import { zero } from '../x86/instructions/vector.ts';
 import {
   BaseOperand,
   GeneralRegister,
@@ -29,8 +30,10 @@ export function operandOf(
   const { row, immediates } = i.form!;
   const bits = operandBits(spec, i.operandSize, i.addressSize);
   const writes = row.writes ? row.writes.includes(index) : index === 0;
-  const aligned = bits === 128 && (spec.place === 'W' || spec.place === 'M') && !row.unaligned;
-  const memoryOperand = () => instructionMemory(b, memory, bits, writes, aligned);
+  const aligned = bits >= 128 && (spec.place === 'W' || spec.place === 'M') && !row.unaligned;
+  const clears = row.unit === 'avx';
+  const vector = (number: number) => new XmmRegister(b, registers, number, bits, clears);
+  const memoryOperand = () => instructionMemory(b, memory, bits, writes, aligned, i.scale);
   const general = (number: number) =>
     new GeneralRegister(b, number, bits, bits === 8 && !i.rex && number >= 4 && number < 8);
   const inSegment = (at: () => Value, written: boolean) =>
@@ -48,11 +51,17 @@ export function operandOf(
     case 'B':
       return general(i.vector);
     case 'W':
-      return i.isMemory ? memoryOperand() : new XmmRegister(b, registers, i.rm, bits);
+      return i.isMemory ? memoryOperand() : vector(i.rm);
     case 'U':
-      return new XmmRegister(b, registers, i.rm, bits);
+      return vector(i.rm);
     case 'V':
-      return new XmmRegister(b, registers, i.reg, bits);
+      return vector(i.reg);
+    case 'H':
+      return vector(i.vector);
+    case 'L':
+      return vector(Number(i.immediate) >> 4);
+    case 'T':
+      return vector(i.indexRegister);
     case 'Q':
       return i.isMemory ? memoryOperand() : new MmxRegister(b, i.rm & 7, bits);
     case 'N':
@@ -91,13 +100,21 @@ export function operandOf(
 }
 
 /** Memory by the instruction's ModRM byte. */
-function instructionMemory(b: Builder, memory: RegionMemory, bits: number, writes: boolean, aligned: boolean): Operand {
+function instructionMemory(
+  b: Builder,
+  memory: RegionMemory,
+  bits: number,
+  writes: boolean,
+  aligned: boolean,
+  scale: number,
+): Operand {
   const offset = () => memory.effective(b);
   const inSegment = (at: Value) => memory.inSegment(b, at, bits);
   return new MemoryOperand(b, bits, () => inSegment(offset()), {
     writes,
     aligned,
     offset,
+    scale: () => b.const(scale),
     element: bytes => inSegment(memory.sized(b, b.add(offset(), bytes))),
     ...(memory.wide ? {} : { displaced: (bytes: Value) => inSegment(b.zx(b.add(offset(), bytes), 32)) }),
   });
@@ -108,8 +125,11 @@ class XmmRegister extends BaseOperand {
   readonly #b: Builder;
   readonly #registers: RegionRegisters;
   readonly #number: number;
-  constructor(b: Builder, registers: RegionRegisters, number: number, bits: number) {
+  /** What is written to an XMM register clears the upper half of the YMM register. */
+  readonly #clears: boolean;
+  constructor(b: Builder, registers: RegionRegisters, number: number, bits: number, clears: boolean) {
     super(bits);
+    this.#clears = clears;
     this.#b = b;
     this.#registers = registers;
     this.#number = number;
@@ -119,6 +139,18 @@ class XmmRegister extends BaseOperand {
   }
   override set(value: Value): void {
     this.#b.setState(state.XMM + 16 * this.#number, value, this.bits);
+    if (this.#clears) this.#setUpper(zero(this.#b));
+  }
+  #setUpper(value: Value): void {
+    this.#b.setState(state.YMM_HIGH + 16 * this.#number, value, 128);
+  }
+  override lanes(): readonly [Value, Value] {
+    const lane = (file: number) => this.#b.state(file + 16 * this.#number, 128);
+    return [lane(state.XMM), lane(state.YMM_HIGH)];
+  }
+  override setLanes([lower, upper]: readonly [Value, Value]): void {
+    this.#b.setState(state.XMM + 16 * this.#number, lower, 128);
+    this.#setUpper(upper);
   }
   override isDenormalFree(lanes: Lanes): boolean {
     return this.#registers.isDenormalFree(this.#number, lanes);

@@ -110,6 +110,12 @@ export class JitTier implements Tier {
   store(b: Builder, address: Value, bits: number, value: Value): void {
     this.memory.store(b, address, bits, value);
   }
+  loadPair(b: Builder, address: Value): readonly [Value, Value] {
+    return this.memory.loadPair(b, address);
+  }
+  storePair(b: Builder, address: Value, values: readonly [Value, Value]): void {
+    this.memory.storePair(b, address, values);
+  }
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value {
     return this.memory.bulk(b, kind, bytes, to, from, count);
   }

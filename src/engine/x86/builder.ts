@@ -22,6 +22,8 @@ export type { FlagSource, Tier } from './tier.ts';
 
 export class Builder extends ProcessorCode {
   readonly tier: Tier;
+  /** The lane of 128 bits that an instruction on 256 is at: 1 or 2, else 0 (FLOAT_LANE). */
+  floatLane: 0 | 1 | 2 = 0;
 
   constructor(body: Body, tier: Tier) {
     super(body, tier);
@@ -63,7 +65,7 @@ export class Builder extends ProcessorCode {
     values.forEach((value, i) => this.setState(state.ARGUMENT + 8 * i, value));
     // A helper may change anything: what was read before the call is saved.
     this.saveReads();
-    this.tier.helper(this, name);
+    this.#inLane(() => this.tier.helper(this, name));
     return this.state(state.RESULT);
   }
   /** The value of function `name` (pure-functions.ts). */
@@ -75,10 +77,18 @@ export class Builder extends ProcessorCode {
    * answer.
    */
   checkedFloat(name: string, x: Value, y: Value): Value {
-    return this.tier.checkedFloat(this, name, x, y);
+    return this.#inLane(() => this.tier.checkedFloat(this, name, x, y));
+  }
+  /** A call that has to know the lane. */
+  #inLane<Result>(call: () => Result): Result {
+    if (this.floatLane) this.setState32(state.FLOAT_LANE, this.floatLane);
+    const result = call();
+    if (this.floatLane) this.setState32(state.FLOAT_LANE, 0);
+    return result;
   }
   leaveAfterDenormal(): void {
-    this.tier.leaveAfterDenormal?.(this);
+    // Of single lanes nothing is remembered (avx-lanes.ts).
+    if (!this.floatLane) this.tier.leaveAfterDenormal?.(this);
   }
   /** The next instruction's offset in CS: what CALL pushes. */
   nextOffset(): Value {

@@ -4,12 +4,13 @@
  * the operation would set. Otherwise it calls the helper of its name (sse-float.ts), which computes in software.
  *
  * A function takes two v128 (SQRT takes its operand twice) and gives one. All lanes count: a scalar stands in each of
- * them. CMPxx has its predicate in ARGUMENT[0], as its helper has. Afterwards, FAULT is set if the guest has to take an
+ * them. CMPxx has its predicate in ARGUMENT[0], as its helper has, FMA has a third operand in VECTOR[2]. Afterwards, FAULT is set if the guest has to take an
  * exception, and FLOAT_DENORMAL if an operand was denormal or the result that small.
  */
 import type { Value } from '../../wasm/expressions.ts';
 import { Body, type Module } from '../../wasm/module.ts';
 import { ProcessorCode } from './code.ts';
+import { HOLDS_IF_EQUAL, HOLDS_IF_GREATER, HOLDS_IF_LESS, HOLDS_IF_UNORDERED, SIGNALS } from './float-predicates.ts';
 import {
   DOUBLE,
   everyLane,
@@ -20,7 +21,8 @@ import {
   SINGLE,
   smallestNormal,
 } from './instructions/float-check.ts';
-import { choose } from './instructions/vector.ts';
+import { bytes, choose } from './instructions/vector.ts';
+import { FUSED_NEGATES_PRODUCT, FUSED_SUBTRACTS_EVEN, FUSED_SUBTRACTS_ODD } from './sse-float/fused-signs.ts';
 import { state } from './state.ts';
 
 /** MXCSR's exception flags (SDM 1, figure 10-3). */
@@ -200,26 +202,135 @@ const selection = (name: string, operation: string): Operation => ({
   answer: (_l, result) => result,
 });
 
-/** CMPxx: predicates 1 and 2 and their opposites take any NaN to be invalid, the others signalling ones. */
+/** A bit of one of the predicates' tables. */
+const predicateBit = ({ b }: Lanes, table: number) =>
+  b.and(b.shr(b.i32(table), b.narrow(b.state(state.ARGUMENT, 8))), 1);
+
+/** x + y as the nearest number and what is left of it, exactly (Knuth's TwoSum). */
+function twoSum(b: ProcessorCode, x: Value, y: Value): { sum: Value; rest: Value } {
+  const op = (name: string, p: Value, q: Value) => b.wasm(`f64x2.${name}`, p, q);
+  const sum = op('add', x, y);
+  const part = op('sub', sum, x);
+  return { sum, rest: op('add', op('sub', x, op('sub', sum, part)), op('sub', y, part)) };
+}
+/**
+ * x + y rounded to odd: of the two neighbours of a sum that is no number of 53 bits, the one whose last bit is set. Rounding that to fewer
+ * bits is as rounding the exact sum (S. Boldo, G. Melquiond, "Emulation of a FMA and correctly rounded sums", 2008).
+ */
+function oddSum(b: ProcessorCode, x: Value, y: Value): { sum: Value; isExact: Value } {
+  const { sum, rest } = twoSum(b, x, y);
+  const one = everyLane(b, DOUBLE, 1n);
+  const isExact = b.wasm('f64x2.eq', rest, everyLane(b, DOUBLE, 0n));
+  const isOdd = b.wasm('i64x2.eq', b.wasm('v128.and', sum, one), one);
+  // Away from zero where the rest has the sum's sign, else towards it.
+  const step = b.wasm('v128.or', b.wasm('i64x2.shr_s', b.wasm('v128.xor', sum, rest), b.i32(63)), one);
+  const moved = b.wasm('v128.andnot', step, b.wasm('v128.or', isExact, isOdd));
+  return { sum: b.wasm('i64x2.add', sum, moved), isExact };
+}
+
+/** x * y + z of numbers, and in which lanes it is exact: of singles by way of doubles, which hold their products. */
+function fusedSingles(b: ProcessorCode, x: Value, y: Value, z: Value): { result: Value; isExact: Value } {
+  const upper = (v: Value) => choose(b, v, v, 4, [2, 3, 2, 3]);
+  const wide = (v: Value) => b.wasm('f64x2.promote_low_f32x4', v);
+  const half = (p: Value, q: Value, r: Value) => {
+    const { sum, isExact } = oddSum(b, b.wasm('f64x2.mul', wide(p), wide(q)), wide(r));
+    const result = b.wasm('f32x4.demote_f64x2_zero', sum);
+    return { result, isExact: b.wasm('v128.and', isExact, b.wasm('f64x2.eq', wide(result), sum)) };
+  };
+  const [low, high] = [half(x, y, z), half(upper(x), upper(y), upper(z))];
+  return {
+    result: choose(b, low.result, high.result, 8, [0, 2]),
+    isExact: choose(b, low.isExact, high.isExact, 4, [0, 2, 4, 6]),
+  };
+}
+
+/** The same of doubles: Dekker's product, in halves of 26 bits, and its sum with z as Boldo and Melquiond have it. */
+function fusedDoubles(b: ProcessorCode, x: Value, y: Value, z: Value): { result: Value; isExact: Value } {
+  const op = (name: string, p: Value, q: Value) => b.wasm(`f64x2.${name}`, p, q);
+  const zero = everyLane(b, DOUBLE, 0n);
+  const split = (v: Value) => {
+    const scaled = op('mul', v, everyLane(b, DOUBLE, SPLITTER));
+    const high = op('sub', scaled, op('sub', scaled, v));
+    return { high, low: op('sub', v, high) };
+  };
+  const product = op('mul', x, y);
+  const [p, q] = [split(x), split(y)];
+  const known = op('sub', op('mul', p.high, q.high), product);
+  const mixed = op('add', op('add', known, op('mul', p.high, q.low)), op('mul', p.low, q.high));
+  const rest = op('add', mixed, op('mul', p.low, q.low));
+  const t = twoSum(b, z, rest);
+  const v = twoSum(b, product, t.sum);
+  const below = oddSum(b, t.rest, v.rest);
+  const noProduct = b.wasm('v128.or', op('eq', x, zero), op('eq', y, zero));
+  return {
+    result: b.wasm('v128.bitselect', op('add', product, z), op('add', v.sum, below.sum), noProduct),
+    isExact: b.wasm('v128.or', noProduct, op('eq', below.sum, zero)),
+  };
+}
+/** 2^27 + 1. */
+const SPLITTER = 0x41a0000002000000n;
+
+/** FMA: the third operand is in VECTOR[2], FUSED_ bits in ARGUMENT[0]. */
+function fusedBody(format: Format, helper: number, id: number): Body {
+  const b = new ProcessorCode(new Body(['v128', 'v128'], ['v128']));
+  const l = new Lanes(b, format);
+  const how = b.narrow(b.state(state.ARGUMENT, 8));
+  const sign = 1n << BigInt(format.bits - 1);
+  const negated = (bit: number) => everyLane(b, format, b.select(b.and(how, bit), b.const(sign), b.const(0)));
+  const odds = bytes(b, i => ((i / (format.bits / 8)) & 1 ? 0xff : 0));
+  const addendSigns = b.wasm('v128.bitselect', negated(FUSED_SUBTRACTS_ODD), negated(FUSED_SUBTRACTS_EVEN), odds);
+  const x = b.wasm('v128.xor', l.x, negated(FUSED_NEGATES_PRODUCT));
+  const z = b.wasm('v128.xor', b.state(state.VECTOR + 32, 128), addendSigns);
+  const { result, isExact } = format.bits === 64 ? fusedDoubles(b, x, l.y, z) : fusedSingles(b, x, l.y, z);
+  const { check } = l;
+  // Of doubles no part may be lost to either end of the exponents.
+  const near = (v: Value) => {
+    const magnitude = l.float('abs', v);
+    const inside = l.and(
+      l.float('lt', magnitude, everyLane(b, format, 0x5df0000000000000n)),
+      l.float('gt', magnitude, everyLane(b, format, 0x21f0000000000000n)),
+    );
+    return l.or(inside, check.isZero(v));
+  };
+  const isFactor = (v: Value) => (format.bits === 64 ? near(v) : check.isOrdinary(v));
+  const isAddend = l.and(
+    check.isOrdinary(z),
+    format.bits === 64 ? check.isBelow(z, everyLane(b, format, 0x7e70000000000000n)) : check.isFinite(z),
+  );
+  const silent = check.isSilent(result, l.and(check.isZero(result), isExact));
+  const lanes = check.holds(isFactor(x), isFactor(l.y), isAddend, silent);
+  const mxcsr = b.state32(state.MXCSR);
+  const nearest = b.no(b.and(mxcsr, ROUNDING));
+  const quiet = b.either(roundingIsSilent(b), b.both(nearest, l.integer('all_true', isExact)));
+  b.when(b.both(lanes, quiet), () => b.answer(result));
+  b.setState(state.VECTOR, l.x, 128);
+  b.setState(state.VECTOR + 16, l.y, 128);
+  b.when(b.invoke(helper, 'i32', id), () => b.answer(l.x));
+  b.answer(b.state(state.VECTOR + 48, 128));
+  return b.complete();
+}
+
+/** CMPxx: some predicates take any NaN to be invalid, the others signalling ones. */
 const comparison: Operation = {
   name: 'cmp',
   ordinaryFlags: IE,
   result(l) {
-    const { b, x, y, format } = l;
-    const predicate = b.narrow(b.state(state.ARGUMENT, 8));
-    const bit = (n: number) => b.and(b.shr(predicate, n), 1);
-    const lessOrEqual = b.select(bit(0), eitherNan(l), l.float('le', x, y));
-    const straight = b.select(bit(1), lessOrEqual, b.select(bit(0), l.float('lt', x, y), l.float('eq', x, y)));
-    return b.wasm('v128.xor', straight, b.select(bit(2), everyLane(b, format, -1n), everyLane(b, format, 0n)));
+    const { b, x, y } = l;
+    const holding = (table: number, relation: Value) =>
+      l.and(relation, b.wasm('i32x4.splat', b.sub(0, predicateBit(l, table))));
+    return l.or(
+      holding(HOLDS_IF_LESS, l.float('lt', x, y)),
+      holding(HOLDS_IF_EQUAL, l.float('eq', x, y)),
+      holding(HOLDS_IF_GREATER, l.float('gt', x, y)),
+      holding(HOLDS_IF_UNORDERED, eitherNan(l)),
+    );
   },
   flags(l) {
     const { b } = l;
-    const kind = b.and(b.narrow(b.state(state.ARGUMENT, 8)), 3);
-    const signals = b.ltu(b.sub(kind, 1), 2);
     return either(
       b,
       l.flagged(l.or(l.isSignalling(l.x), l.isSignalling(l.y)), IE),
-      b.both(signals, l.flagged(eitherNan(l), IE)),
+      b.both(predicateBit(l, SIGNALS), l.flagged(eitherNan(l), IE)),
       denormalFlag(l),
     );
   },
@@ -305,10 +416,22 @@ function checkedFloatBody(operation: Operation, format: Format, helper: number, 
   return b.complete();
 }
 
-const FUNCTIONS = OPERATIONS.flatMap(operation => [SINGLE, DOUBLE].map(format => ({ operation, format })));
-const nameOf = ({ name }: Operation, format: Format) => `${name}p${format.bits === 64 ? 'd' : 's'}`;
-/** Names of the functions: `addps`, `addpd`, … in the order of their numbers. */
-export const CHECKED_FLOATS: readonly string[] = FUNCTIONS.map(({ operation, format }) => nameOf(operation, format));
+/** The functions by name: `addps`, `addpd`, … `fmapd`. */
+const FUNCTIONS: ReadonlyMap<string, (helper: number, id: number) => Body> = new Map(
+  [SINGLE, DOUBLE].flatMap(format => {
+    const named = (name: string) => `${name}p${format.bits === 64 ? 'd' : 's'}`;
+    const bodies = OPERATIONS.map(
+      operation =>
+        [
+          named(operation.name),
+          (helper: number, id: number) => checkedFloatBody(operation, format, helper, id),
+        ] as const,
+    );
+    return [...bodies, [named('fma'), (helper: number, id: number) => fusedBody(format, helper, id)] as const];
+  }),
+);
+/** Names of the functions, in the order of their numbers. */
+export const CHECKED_FLOATS: readonly string[] = [...FUNCTIONS.keys()];
 
 /**
  * Adds the functions to the interpreter's module, and one that chooses among them by number, for translated code:
@@ -319,9 +442,7 @@ export function defineCheckedFloats(
   helper: number,
   number: (name: string) => number,
 ): readonly number[] {
-  const functions = FUNCTIONS.map(({ operation, format }) =>
-    module.function(checkedFloatBody(operation, format, helper, number(nameOf(operation, format)))),
-  );
+  const functions = [...FUNCTIONS].map(([name, body]) => module.function(body(helper, number(name))));
   const b = new ProcessorCode(new Body(['i32', 'v128', 'v128'], ['v128']));
   const [which, x, y] = b.parameters(3);
   const [last, ...others] = functions.map(fn => () => b.answer(b.invoke(fn, 'v128', x, y))).reverse();

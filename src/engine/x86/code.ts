@@ -45,7 +45,7 @@ export class ProcessorCode extends Code {
 
   /** A field of the state, zero-extended. `bits` 128 gives a v128. */
   state(offset: number, bits = 64): Value {
-    if (this.registers.vector && placeOf(offset) === 'xmm')
+    if (this.registers.vector && isVector(offset))
       return lowBits(this, this.registers.vector(this, (offset - state.XMM) / 16), bits);
     const value = this.fetchState(LOADS[bits]!, offset);
     value.width = Math.min(bits, 64);
@@ -53,7 +53,7 @@ export class ProcessorCode extends Code {
   }
   setState(offset: number, value: Operand, bits = 64): void {
     const whole = this.operand(value, bits === 128 ? 'v128' : 'i64');
-    if (this.registers.setVector && placeOf(offset) === 'xmm') {
+    if (this.registers.setVector && isVector(offset)) {
       const index = (offset - state.XMM) / 16;
       const register = bits === 128 ? whole : withLowBits(this, this.state(offset, 128), whole, bits);
       return this.registers.setVector(this, index, register);
@@ -214,10 +214,13 @@ export class ProcessorCode extends Code {
   }
 }
 
+/** An XMM register, or the upper half of a YMM register. */
+const isVector = (offset: number): boolean => offset >= state.XMM && offset < state.YMM_HIGH + 256;
+
 /** Register files are one place each, because a record's bytes may name any register of them. */
 function placeOf(offset: number): Place {
   if (offset < state.ZERO) return 'gpr';
-  if (offset >= state.XMM && offset < state.XMM + 256) return 'xmm';
+  if (isVector(offset)) return offset < state.YMM_HIGH ? 'xmm' : 'ymm';
   if (offset >= state.FPU_REGISTERS && offset < state.FPU_REGISTERS + 128) return 'x87';
   return offset;
 }

@@ -247,6 +247,8 @@ function afterFlags(cpu: Cpu): void {
 }
 
 export const controlHelpers: Record<string, Helper> = {
+  /** After XSETBV. */
+  update_units: cpu => cpu.updateUnits(),
   /** Those that are no field of the state. */
   read_control: cpu => {
     if (cpu.argument32(0) !== 8) cpu.raise(vectors.UD);

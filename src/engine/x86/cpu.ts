@@ -5,7 +5,18 @@
 
 import type { GuestMemory } from '../../memory/memory.ts';
 import type { Questions } from '../../paravirt/operations.ts';
-import { CR0_AM, CR0_EM, CR0_PE, CR0_TS, CR4_OSFXSR, CR4_SMAP, EFER_LMA } from '../../x86/control.ts';
+import {
+  CR0_AM,
+  CR0_EM,
+  CR0_PE,
+  CR0_TS,
+  CR4_OSFXSR,
+  CR4_OSXSAVE,
+  CR4_SMAP,
+  EFER_LMA,
+  XSTATE_AVX,
+  XSTATE_SSE,
+} from '../../x86/control.ts';
 import {
   DESCRIPTOR_CODE,
   DESCRIPTOR_DB,
@@ -29,6 +40,9 @@ import type { Tlb } from './tlb.ts';
 const CODE = DESCRIPTOR_P | DESCRIPTOR_S | DESCRIPTOR_CODE;
 const DATA_MASK = CODE | DESCRIPTOR_EXPAND_DOWN | DESCRIPTOR_WRITABLE;
 const DATA = DESCRIPTOR_P | DESCRIPTOR_S | DESCRIPTOR_WRITABLE;
+
+/** What XCR0 must have for AVX. */
+const YMM = XSTATE_SSE | XSTATE_AVX;
 
 /** What leaves a helper when the guest faults. One object: nothing is allocated, no stack is recorded. */
 export const FAULT = Symbol('guest fault');
@@ -425,7 +439,7 @@ export class Cpu {
     const big = (this.get32(state.SEGMENT_ATTRIBUTES + 4 * SS) & DESCRIPTOR_DB) !== 0;
     this.set64(state.STACK_MASK, long ? 0xffffffffffffffffn : big ? 0xffffffffn : 0xffffn);
   }
-  /** Which instructions CR0 and CR4 forbid (SDM 3A 2.5). */
+  /** Which instructions CR0, CR4 and XCR0 forbid (SDM 3A 2.5; SDM 2A 2.4.4). */
   updateUnits(): void {
     const cr0 = this.get32(state.CR0);
     const em = cr0 & CR0_EM;
@@ -433,6 +447,8 @@ export class Cpu {
     this.set32(state.UNIT_TRAP, em || ts ? vectors.NM : 0);
     this.set32(state.UNIT_TRAP + 4, em ? vectors.UD : ts ? vectors.NM : 0);
     this.set32(state.UNIT_TRAP + 8, em || !(this.get32(state.CR4) & CR4_OSFXSR) ? vectors.UD : ts ? vectors.NM : 0);
+    const avx = this.get32(state.CR4) & CR4_OSXSAVE && (this.get32(state.XCR0) & YMM) === YMM;
+    this.set32(state.UNIT_TRAP + 12, avx ? (ts ? vectors.NM : 0) : vectors.UD);
   }
 }
 

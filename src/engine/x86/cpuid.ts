@@ -6,6 +6,7 @@
  * not speculate, and ARCH_CAPABILITIES says so truthfully: no retpolines, no mitigations.
  */
 import type { CpuidResult } from '../../paravirt/operations.ts';
+import { XSTATE_AVX } from '../../x86/control.ts';
 import { coreBits, type Topology, threadBits } from '../../x86/topology.ts';
 import type { Feature } from './instructions/row.ts';
 
@@ -17,7 +18,10 @@ interface Bit {
 }
 const bit = (leaf: number, register: Register, n: number): Bit => ({ leaf, register, bit: n });
 
-/** Where CPUID says that a feature is there. All of these are offered. */
+/** Leaf 0xd, subleaf 1, as a leaf of its own. */
+const LEAF_D_1 = 0xd_0000_0001;
+
+/** Where CPUID says that a feature is there. All of these are offered, those on YMM registers not by every machine. */
 const FEATURES: Partial<Record<Feature, Bit>> = {
   fpu: bit(1, 'edx', 0),
   cx8: bit(1, 'edx', 8),
@@ -48,12 +52,20 @@ const FEATURES: Partial<Record<Feature, Bit>> = {
   smap: bit(7, 'ebx', 20),
   clflushopt: bit(7, 'ebx', 23),
   sha: bit(7, 'ebx', 29),
+  xsaveopt: bit(LEAF_D_1, 'eax', 0),
+  xsavec: bit(LEAF_D_1, 'eax', 1),
+  fma: bit(1, 'ecx', 12),
+  avx: bit(1, 'ecx', 28),
+  f16c: bit(1, 'ecx', 29),
+  avx2: bit(7, 'ebx', 5),
   lahf_lm: bit(0x80000001, 'ecx', 0),
   lzcnt: bit(0x80000001, 'ecx', 5),
   '3dnowprefetch': bit(0x80000001, 'ecx', 8),
   syscall: bit(0x80000001, 'edx', 11),
   rdtscp: bit(0x80000001, 'edx', 27),
 };
+/** Those on YMM registers: offered where XCR0 may have AVX's bit. Elsewhere no kernel can set it, and they raise #UD. */
+const YMM_FEATURES: ReadonlySet<string> = new Set<Feature>(['avx', 'avx2', 'fma', 'f16c']);
 /** What is offered without having instructions of its own. */
 const QUALITIES: readonly Bit[] = [
   bit(1, 'edx', 1), // VME
@@ -71,6 +83,7 @@ const QUALITIES: readonly Bit[] = [
   bit(1, 'edx', 17), // PSE-36
   bit(1, 'ecx', 21), // x2APIC
   bit(1, 'ecx', 24), // TSC deadline
+  bit(LEAF_D_1, 'eax', 2), // XGETBV with ECX = 1
   bit(7, 'ebx', 1), // IA32_TSC_ADJUST
   bit(7, 'ebx', 7), // SMEP
   bit(7, 'ebx', 9), // ERMS
@@ -106,6 +119,9 @@ export interface CpuidInputs {
   topology: Topology;
   /** CR4.OSXSAVE. */
   osxsave: boolean;
+  /** The bits that XCR0 may have, and those that it has. */
+  components: number;
+  xcr0: number;
   /** The local APIC is there and on (IA32_APIC_BASE bit 11). */
   apic: boolean;
 }
@@ -113,19 +129,21 @@ export interface CpuidInputs {
 function text(from: string, at: number): number {
   return [0, 1, 2, 3].reduce((word, i) => word | (from.charCodeAt(at + i) << (8 * i)), 0) >>> 0;
 }
-function bits(leaf: number): CpuidResult {
+function bits(leaf: number, ymm: boolean): CpuidResult {
   const result = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
-  for (const found of [...Object.values(FEATURES), ...QUALITIES])
+  const features = Object.entries(FEATURES).filter(([name]) => ymm || !YMM_FEATURES.has(name));
+  for (const found of [...features.map(([, place]) => place), ...QUALITIES])
     if (found.leaf === leaf) result[found.register] = (result[found.register] | (1 << found.bit)) >>> 0;
   return result;
 }
-const LEAF_1 = bits(1);
-const LEAF_7 = bits(7);
-const LEAF_80000001 = bits(0x80000001);
-const LEAF_80000007 = bits(0x80000007);
-/** FXSAVE's area and the XSAVE header. */
+const LEAF_1 = [bits(1, false), bits(1, true)] as const;
+const LEAF_7 = [bits(7, false), bits(7, true)] as const;
+const LEAF_80000001 = bits(0x80000001, true);
+const LEAF_80000007 = bits(0x80000007, true);
+const XSAVE_FEATURES = bits(LEAF_D_1, true);
+/** FXSAVE's area and the XSAVE header, where AVX's component then stands. */
 const XSAVE_SIZE = 576;
-const XSTATE_X87_SSE = 3;
+const YMM_SIZE = 256;
 
 /** Of a socket. */
 const logicalProcessors = ({ cores, threads }: Topology): number => cores * threads;
@@ -144,26 +162,35 @@ function extendedTopology(subleaf: number, { topology, apicId }: CpuidInputs): C
   }
 }
 
+/** Leaf 0xd (SDM 1, 13.2): sizes of what is enabled and of what there may be, then the components. Compacted, AVX's has the same place. */
+function extendedStates(subleaf: number, { components, xcr0 }: CpuidInputs): CpuidResult {
+  const sizeOf = (some: number) => XSAVE_SIZE + (some & XSTATE_AVX ? YMM_SIZE : 0);
+  if (subleaf === 0) return { eax: components, ebx: sizeOf(xcr0), ecx: sizeOf(components), edx: 0 };
+  if (subleaf === 1) return { ...XSAVE_FEATURES, ebx: sizeOf(xcr0) };
+  const isThere = subleaf === 2 && components & XSTATE_AVX;
+  return { eax: isThere ? YMM_SIZE : 0, ebx: isThere ? XSAVE_SIZE : 0, ecx: 0, edx: 0 };
+}
+
 export function cpuid(leaf: number, subleaf: number, inputs: CpuidInputs): CpuidResult {
   const none = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+  const ymm = inputs.components & XSTATE_AVX ? 1 : 0;
   switch (leaf) {
     case 0:
       return { eax: 0xd, ebx: text(VENDOR, 0), edx: text(VENDOR, 4), ecx: text(VENDOR, 8) };
     case 1: {
-      const ecx = (LEAF_1.ecx | (inputs.osxsave ? 1 << 27 : 0)) >>> 0;
-      const edx = LEAF_1.edx & (inputs.apic ? -1 : ~APIC);
+      const ecx = (LEAF_1[ymm].ecx | (inputs.osxsave ? 1 << 27 : 0)) >>> 0;
+      const edx = LEAF_1[ymm].edx & (inputs.apic ? -1 : ~APIC);
       const logical = logicalProcessors(inputs.topology);
       // CLFLUSH line of 8 quadwords.
       const ebx = ((inputs.apicId << 24) | (logical << 16) | (8 << 8)) >>> 0;
       return { eax: SIGNATURE, ebx, ecx, edx: (edx | (logical > 1 ? HTT : 0)) >>> 0 };
     }
     case 7:
-      return subleaf === 0 ? LEAF_7 : none;
+      return subleaf === 0 ? LEAF_7[ymm] : none;
     case 0xb:
       return inputs.topology.cpus > 1 ? extendedTopology(subleaf, inputs) : none;
     case 0xd:
-      if (subleaf === 0) return { eax: XSTATE_X87_SSE, ebx: XSAVE_SIZE, ecx: XSAVE_SIZE, edx: 0 };
-      return none;
+      return extendedStates(subleaf, inputs);
     case 0x80000000:
       return { eax: 0x80000008, ebx: text(VENDOR, 0), edx: text(VENDOR, 4), ecx: text(VENDOR, 8) };
     case 0x80000001:
@@ -171,7 +198,7 @@ export function cpuid(leaf: number, subleaf: number, inputs: CpuidInputs): Cpuid
         eax: SIGNATURE,
         ebx: 0,
         ecx: isCmpLegacy(inputs.topology) ? (LEAF_80000001.ecx | CMP_LEGACY) >>> 0 : LEAF_80000001.ecx,
-        edx: (LEAF_80000001.edx | (LEAF_1.edx & REPEATED & (inputs.apic ? -1 : ~APIC))) >>> 0,
+        edx: (LEAF_80000001.edx | (LEAF_1[ymm].edx & REPEATED & (inputs.apic ? -1 : ~APIC))) >>> 0,
       };
     case 0x80000002:
     case 0x80000003:

@@ -33,11 +33,11 @@ export const forms: readonly Form[] = rows.map((row, index): Form => {
     operands,
     memory: memoryOperand(operands),
     modrm: hasModrm(row),
-    immediates: operands.filter(spec => ['I', 'J', 'A'].includes(spec.place)),
+    immediates: operands.filter(spec => ['I', 'J', 'A', 'L'].includes(spec.place)),
     operandSized: depends.operandSize,
     addressSized: depends.addressSize,
     ignoresMod: operands.some(spec => spec.place === 'C' || spec.place === 'D'),
-    takesVexRegister: operands.some(spec => spec.place === 'B'),
+    takesVexRegister: operands.some(spec => spec.place === 'B' || spec.place === 'H'),
     withRexW: undefined,
   };
 });
@@ -57,7 +57,7 @@ export type Cell = Form | (Form | undefined)[] | undefined;
 /** The classes of prefixes, by their number. */
 const PREFIXES = ['none', '66', 'f3', 'f2'] as const;
 
-/** The table for 64-bit code, or for all other code. A key is map * 256 + opcode byte: see `keyOf`. */
+/** The table for 64-bit code, or for all other code. A key is map * 256 + opcode byte: see `keysOf`. */
 export interface Lookup {
   /** By key * 4 + class of prefixes; VEX.pp numbers them alike. */
   cells: Cell[];
@@ -65,15 +65,25 @@ export interface Lookup {
   modrm: Uint8Array;
 }
 
-/** Maps are 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A; and of VEX, VEX_MAPS + VEX.mmmmm. */
-export const VEX_MAPS = 3;
-const MAPS = VEX_MAPS + 4;
+/** Maps are 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A; and those of VEX, for each L and W. */
+const LEGACY_MAPS = 4;
+const MAPS = LEGACY_MAPS + 3 * 4;
+/** The map of an opcode after VEX with such an mmmmm, L and W; -1 if there is none. */
+export function vexMap(mmmmm: number, l: number, w: number): number {
+  return mmmmm >= 1 && mmmmm <= 3 ? LEGACY_MAPS + (mmmmm - 1) * 4 + l * 2 + w : -1;
+}
 
-/** The key of an opcode. */
-function keyOf({ opcode, vex }: Row): number {
+/** 0F 3A, whose instructions have an immediate byte. */
+export const isVexMap3 = (map: number): boolean => map >= vexMap(3, 0, 0);
+
+/** The keys of an opcode: several where VEX.L or VEX.W does not matter. */
+function keysOf({ opcode, vex }: Row): number[] {
   const before = opcode >> 8;
   const map = before === 0x0f38 ? 2 : before === 0x0f3a ? 3 : before === 0x0f ? 1 : 0;
-  return (map + (vex ? VEX_MAPS : 0)) * 256 + (opcode & 0xff);
+  const key = (of: number) => of * 256 + (opcode & 0xff);
+  if (!vex) return [key(map)];
+  const both = (bit: 0 | 1 | undefined) => (bit === undefined ? [0, 1] : [bit]);
+  return both(vex.l).flatMap(l => both(vex.w).map(w => key(vexMap(map, l, w))));
 }
 
 /** A form that an opcode may mean, and what decides that: worked out once, because the table is made at every start. */
@@ -97,13 +107,13 @@ function candidatesOf(long: boolean): Map<number, Candidate[]> {
       (row.group !== undefined ? 2 : 0) +
       (row.form ? 1 : 0);
     const candidate = { form, only: row.form ?? formOf(form), points };
-    const start = keyOf(row);
     const count = form.operands.some(spec => spec.place === 'Z') ? 8 : 1;
-    for (let i = 0; i < count; i++) {
-      const list = candidates.get(start + i);
-      if (list) list.push(candidate);
-      else candidates.set(start + i, [candidate]);
-    }
+    for (const start of keysOf(row))
+      for (let i = 0; i < count; i++) {
+        const list = candidates.get(start + i);
+        if (list) list.push(candidate);
+        else candidates.set(start + i, [candidate]);
+      }
   }
   return candidates;
 }

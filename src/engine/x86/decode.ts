@@ -3,7 +3,7 @@
  * object, because a boot decodes half a million instructions.
  */
 import { CS, DS, ES, FS, GS, SS } from '../../x86/segments.ts';
-import { EXCHANGE, type Form, LEGACY, LONG, VEX_MAPS } from './decode-table.ts';
+import { EXCHANGE, type Form, isVexMap3, LEGACY, LONG, vexMap } from './decode-table.ts';
 import { immediateBytes, type OperandSpec } from './operands.ts';
 
 export { type Form, forms } from './decode-table.ts';
@@ -74,7 +74,6 @@ let modrm = 0;
 /** VEX was there: its pp, L and vvvv. */
 let vex = false;
 let vexPrefix = 0;
-let vexL = 0;
 let vexRegister = 0;
 /** A prefix stood before VEX that makes it #UD; vvvv is 1111b. */
 let vexed = false;
@@ -99,7 +98,7 @@ export function decode(
   if (!readPrefixes() || !readOpcode()) return short;
   const form = readForm();
   if (form === 'short') return short;
-  if (!form) return 'undefined';
+  if (!form) return vex && !readRest(into) ? short : 'undefined';
   const operandSize = operandSizeOf(form, code);
   const addressSize = long ? (address67 ? 32 : 64) : (code === 16) !== address67 ? 16 : 32;
   into.form = form;
@@ -131,7 +130,7 @@ export function decode(
   }
   into.length = at - start;
   if (form.row.registers && !form.row.registers.includes(into.reg)) return 'undefined';
-  if (vex && !takesVex(form)) return 'undefined';
+  if (vex && !takesVex(form, into)) return 'undefined';
   // LOCK only where the row allows it and the destination is memory (SDM 2A, LOCK).
   if (lock && !(form.row.lock && into.isMemory)) return 'undefined';
   return into.length;
@@ -227,25 +226,42 @@ function readVex(): boolean {
   const extension = ((first ^ 0xe0) >> 5) & (three ? 7 : 4);
   vexed = operand66 || repeat !== 0 || rex !== 0 || lock;
   rex = (long ? extension : 0) | (three && second & 0x80 ? 8 : 0);
-  map = VEX_MAPS + (three ? first & 31 : 1);
+  map = vexMap(three ? first & 31 : 1, (second >> 2) & 1, three ? second >> 7 : 0);
   vexPrefix = second & 3;
-  vexL = (second >> 2) & 1;
   vexRegister = ((second >> 3) ^ 15) & (long ? 15 : 7);
   unusedRegister = (second & 0x78) === 0x78;
   opcode = bytes[at++]!;
   return true;
 }
-/** VEX fits the form: no prefix that it replaces was there, L is the form's, and vvvv is free unless it names a register. */
-function takesVex({ row, takesVexRegister }: Form): boolean {
-  if (vexed || (row.vex!.l !== undefined && row.vex!.l !== vexL)) return false;
-  return takesVexRegister || unusedRegister;
+/**
+ * VEX fits the form: no prefix that it replaces was there, vvvv is free unless it names a register, and a gather has a SIB byte and
+ * three registers.
+ */
+function takesVex({ row, takesVexRegister }: Form, { addressSize, indexRegister, reg, vector }: Instruction): boolean {
+  if (vexed || !(takesVexRegister || unusedRegister)) return false;
+  if (!row.vectorIndex) return true;
+  if (addressSize === 16 || indexRegister < 0) return false;
+  return indexRegister !== reg && indexRegister !== vector && reg !== vector;
+}
+
+/** What follows an opcode that VEX makes undefined: the processor has fetched it before it raises #UD. VZEROUPPER's has no ModRM byte. */
+function readRest(into: Instruction): boolean {
+  const key = map * 256 + opcode;
+  if (map < 0 || opcode === 0x77) return true;
+  if (!(long ? LONG : LEGACY).modrm[key]) {
+    if (at >= limit) return false;
+    modrm = bytes[at++]!;
+  }
+  into.addressSize = long ? (address67 ? 32 : 64) : 32;
+  if (modrm < 0xc0 && !readMemory(into, false)) return false;
+  return !isVexMap3(map) || at < limit;
 }
 
 /** The form that prefixes, opcode and ModRM byte name. */
 function readForm(): Form | undefined | 'short' {
   const lookup = long ? LONG : LEGACY;
   const key = map * 256 + opcode;
-  if (vex && (map === VEX_MAPS || map > VEX_MAPS + 3)) return undefined;
+  if (map < 0) return undefined;
   const cell = lookup.cells[key * 4 + (vex ? vexPrefix : repeat || (operand66 ? 1 : 0))];
   let form: Form | undefined;
   modrm = 0;
@@ -280,7 +296,7 @@ function readOperands(form: Form, into: Instruction): boolean {
     return true;
   }
   into.isMemory = true;
-  return into.addressSize === 16 ? readMemory16(into) : readMemory(into);
+  return into.addressSize === 16 ? readMemory16(into) : readMemory(into, form.row.vectorIndex === true);
 }
 
 /** 16-bit addressing (SDM 2A, table 2-1). */
@@ -303,7 +319,8 @@ function readMemory16(into: Instruction): boolean {
 }
 
 /** 32-bit and 64-bit addressing, with a SIB byte (SDM 2A, tables 2-2 and 2-3). */
-function readMemory(into: Instruction): boolean {
+/** @param vectorIndex the index is a vector register: any may be */
+function readMemory(into: Instruction, vectorIndex: boolean): boolean {
   const mod = modrm >> 6;
   let base = modrm & 7;
   let wideDisplacement = mod === 2;
@@ -312,7 +329,7 @@ function readMemory(into: Instruction): boolean {
     const sib = bytes[at++]!;
     base = sib & 7;
     const index = ((sib >> 3) & 7) | ((rex & 2) << 2);
-    if (index !== 4) {
+    if (index !== 4 || vectorIndex) {
       into.indexRegister = index;
       into.scale = sib >> 6;
     }
@@ -353,6 +370,7 @@ function readAbsolute(into: Instruction): boolean {
 
 /** An immediate of `size` bytes, sign-extended where its letter says so. */
 function immediateAt(spec: OperandSpec, size: number): bigint {
+  if (spec.place === 'L') return BigInt(bytes[at]! & (long ? 0xf0 : 0x70));
   if (size === 1) return BigInt(spec.size === 'b' && spec.place === 'I' ? bytes[at]! : (bytes[at]! << 24) >> 24);
   if (size === 2) return BigInt(spec.size === 'w' ? word(at) : (word(at) << 16) >> 16);
   if (spec.place === 'A') {

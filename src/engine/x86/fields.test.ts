@@ -26,7 +26,7 @@ test('no two fields overlap, and each is aligned to its size', () => {
 test('what a record names by one byte stands where a byte reaches it', () => {
   for (const name of ['GPR', 'ZERO', 'SCRATCH', 'SEGMENT_BASE', 'PAGE'] as const)
     assert.ok(OFFSETS[name] + strideOf(FIELDS[name]) * ((FIELDS[name] as Field).count ?? 1) <= 0x100, name);
-  assert.deepEqual([OFFSETS.GPR, OFFSETS.XMM], [0, 0x100]);
+  assert.deepEqual([OFFSETS.GPR, OFFSETS.XMM, OFFSETS.YMM_HIGH], [0, 0x100, 0x200]);
 });
 
 test('a section that is too small for its fields is refused', () => {
@@ -53,10 +53,11 @@ test('every register of the waist is one element, but for those that are more th
   assert.deepEqual(Object.keys(WAIST).sort(), REGISTERS.filter(name => !elsewhere.includes(name)).sort());
 });
 
-test('a reset gives every field its value, and leaves the engine what is its own', () => {
+test('a reset gives every field its value, and leaves the engine what is its own, and what the processor is', () => {
   const { cpu } = new Engine(RAM, { jit: false });
-  const kept = new Map(ELEMENTS.filter(({ role }) => role === 'engine').map(e => [e.name, readElement(cpu, e)]));
-  for (const element of ELEMENTS) if (element.role !== 'engine') writeElement(cpu, element, 0x5an);
+  const stays = ({ role, survivesReset }: (typeof ELEMENTS)[number]) => role === 'engine' || survivesReset;
+  const kept = new Map(ELEMENTS.filter(stays).map(e => [e.name, readElement(cpu, e)]));
+  for (const element of ELEMENTS) if (!stays(element)) writeElement(cpu, element, 0x5an);
   resetFields(cpu);
   for (const element of ELEMENTS)
     assert.equal(readElement(cpu, element), kept.get(element.name) ?? element.initial, element.name);

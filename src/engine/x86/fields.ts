@@ -29,6 +29,8 @@ export interface Field {
   readonly initial?: bigint | readonly bigint[];
   /** What the waist calls it (paravirt/processor.ts), or each element of it. */
   readonly waist?: RegisterName | readonly (RegisterName | undefined)[];
+  /** A reset leaves it alone, too: it says what the processor is, not what it has done. */
+  readonly survivesReset?: true;
   /** An INIT leaves it alone, as it leaves all MSRs and units of floating point (SDM 3A table 9-1). */
   readonly survivesInit?: true;
   /** Part of the lazy form of RFLAGS: compared and shown as RFLAGS only. */
@@ -84,10 +86,12 @@ const recordFields = rows({
   CR2: { type: 'u64', role: 'architecture', manual: 'SDM 3A 2.5', waist: 'cr2' },
 });
 
-/** A decoded record names these by one byte and 256. */
+/** A decoded record names these by one byte and 256, or 512. */
 // biome-ignore format: a table
 const vectorFields = rows({
   XMM: { type: 'v128', count: 16, role: 'architecture', survivesInit: true, manual: 'SDM 1, 10.2.2' },
+  /** Bits 255-128 of YMM0 to YMM15, 256 bytes after the XMM register that is the lower half. */
+  YMM_HIGH: { type: 'v128', count: 16, role: 'architecture', survivesInit: true, manual: 'SDM 1, 14.1.1' },
 });
 
 // biome-ignore format: a table
@@ -118,6 +122,10 @@ const otherFields = rows({
   TSC_OFFSET: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 3B 18.17.3' },
   EFER: { type: 'u64', role: 'architecture', manual: 'SDM 4, IA32_EFER', waist: 'efer' },
   XCR0: { type: 'u64', role: 'architecture', survivesInit: true, manual: 'SDM 3A 2.6', waist: 'xcr0', initial: 1n },
+  /** The bits that XCR0 may have. CPUID offers AVX where SSE's and AVX's are among them (cpuid.ts). */
+  XCR0_SUPPORTED: {
+    type: 'u64', role: 'architecture', survivesInit: true, survivesReset: true, manual: 'SDM 1, 13.2', initial: 3n,
+  },
   DR: {
     type: 'u64', count: 6, role: 'architecture', manual: 'SDM 3B 17.2',
     names: ['DR0', 'DR1', 'DR2', 'DR3', 'DR6', 'DR7'], waist: ['dr0', 'dr1', 'dr2', 'dr3', 'dr6', 'dr7'],
@@ -193,7 +201,7 @@ const otherFields = rows({
   // Derived from the above.
 
   /** Not 0: an instruction of that unit raises #NM (7) or #UD (6) first. */
-  UNIT_TRAP: { type: 'u32', count: 3, role: 'derived', names: ['x87', 'MMX', 'SSE'] },
+  UNIT_TRAP: { type: 'u32', count: 4, role: 'derived', names: ['x87', 'MMX', 'SSE', 'AVX'] },
   /** Not 0: data breakpoints are armed, or a debugger watches memory (bits: control.ts), so no access may take the fast path. */
   WATCHING: { type: 'u32', role: 'derived' },
   /** Bit n: segment n (ES to GS) is flat (Cpu.noteSegment), so that translated 32-bit code may use it unchecked. */
@@ -252,18 +260,24 @@ const otherFields = rows({
   FPU_WRITES: { type: 'u32', role: 'scratch' },
   /** Not 0: the last operation of checked-floats.ts met or made a denormal number. */
   FLOAT_DENORMAL: { type: 'u32', role: 'scratch' },
+  /**
+   * Which lane of 128 bits a float instruction on 256 is at (1 or 2, else 0), and the exceptions that the first one has found: both
+   * lanes raise theirs together (sse-float/unit.ts).
+   */
+  FLOAT_LANE: { type: 'u32', role: 'scratch' },
+  FLOAT_PENDING: { type: 'u32', role: 'scratch' },
   /** Between two regions of translated code only: what the flags follow from, with FLAG_RESULT (lazy-flags.ts). */
   FLAG_KIND: { type: 'u32', role: 'scratch' },
   FLAG_X: { type: 'u64', role: 'scratch' },
   /** Where helpers put, or find, an image that goes to or comes from memory (FNSTENV, FNSAVE, FXSAVE …). */
-  FPU_IMAGE: { type: 'u8', count: 512, role: 'scratch', align: 16 },
+  FPU_IMAGE: { type: 'u8', count: 768, role: 'scratch', align: 16 },
 });
 
 /** The sections of the state, in the order in which they stand; [from, to) in bytes. */
 const SECTIONS: readonly { from: number; to: number; fields: Rows }[] = [
   { from: 0, to: 0x100, fields: recordFields },
-  { from: 0x100, to: 0x200, fields: vectorFields },
-  { from: 0x200, to: 0x1800, fields: otherFields },
+  { from: 0x100, to: 0x300, fields: vectorFields },
+  { from: 0x300, to: 0x1a00, fields: otherFields },
 ];
 
 export const FIELDS = { ...recordFields, ...vectorFields, ...otherFields };

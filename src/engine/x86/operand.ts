@@ -21,6 +21,12 @@ export abstract class BaseOperand implements Operand {
   set(_value: Value): void {
     impossible();
   }
+  lanes(): readonly [Value, Value] {
+    return impossible();
+  }
+  setLanes(_values: readonly [Value, Value]): void {
+    impossible();
+  }
   address(): Value {
     return impossible();
   }
@@ -52,6 +58,9 @@ export abstract class BaseOperand implements Operand {
     return false;
   }
   setDenormalFree(_lanes: Lanes): void {}
+  scale(): Value {
+    return impossible();
+  }
   number(): Value {
     return impossible();
   }
@@ -138,13 +147,17 @@ export class MemoryOperand extends BaseOperand {
   override addressForWrite(): Value {
     return this.#how.forWrite ? this.#how.forWrite() : this.address();
   }
+  override scale(): Value {
+    return this.#how.scale ? this.#how.scale() : super.scale();
+  }
   override element(bytes: Value): Value {
     return this.#how.element ? this.#how.element(bytes) : super.element(bytes);
   }
   #checked(): Value {
     const b = this.#b;
     // Alignment comes before the segment's limit.
-    if (this.#how.aligned) b.raiseIf(b.no(b.eqz(b.and(this.uncheckedAddress(), b.const(15)))), GP, 0);
+    const mask = b.const(this.bits / 8 - 1);
+    if (this.#how.aligned) b.raiseIf(b.no(b.eqz(b.and(this.uncheckedAddress(), mask))), GP, 0);
     return this.address();
   }
   override get(): Value {
@@ -159,6 +172,12 @@ export class MemoryOperand extends BaseOperand {
   }
   override set(value: Value): void {
     this.#b.store(this.#checked(), this.bits, value);
+  }
+  override lanes(): readonly [Value, Value] {
+    return this.#b.tier.loadPair(this.#b, this.#checked());
+  }
+  override setLanes(values: readonly [Value, Value]): void {
+    this.#b.tier.storePair(this.#b, this.#checked(), values);
   }
   override offset(): Value {
     return this.#how.offset ? this.#how.offset() : super.offset();
@@ -181,13 +200,15 @@ export class MemoryOperand extends BaseOperand {
 export interface MemoryTraits {
   /** The row writes it: a load asks for write permission. */
   writes: boolean;
-  /** Must be 16-byte aligned. */
+  /** Must be aligned to its size. */
   aligned: boolean;
   /** The offset in the segment. */
   offset?: () => Value;
   /** The linear address without a check of the segment, or with one for writing; default: the address. */
   unchecked?: () => Value;
   forWrite?: () => Value;
+  /** Memory by ModRM: log2 of the scale. */
+  scale?: () => Value;
   /** Memory by ModRM: the linear address of a bit string's element. */
   element?: (bytes: Value) => Value;
   /** The linear address `bytes` further on in the segment; default: the address plus `bytes`. */

@@ -10,8 +10,12 @@ export type Place =
   /** General register by ModRM.reg (G) or by the opcode's low bits (Z). */
   | 'G'
   | 'Z'
-  /** General register by VEX.vvvv. */
+  /** General register by VEX.vvvv; vector register by VEX.vvvv (H), or by an immediate's upper half (L). */
   | 'B'
+  | 'H'
+  | 'L'
+  /** The vector register that a SIB byte names as index: a letter of our own. */
+  | 'T'
   /** Vector registers: xmm by reg (V), by rm or memory (W), by rm (U); mmx: P, Q, N. */
   | 'V'
   | 'W'
@@ -68,7 +72,7 @@ export function parseOperands(row: Row): OperandSpec[] {
     const letter = text[0]!;
     const size = text.slice(1);
     if (letter === 'F' || (letter === 'S' && size !== 'w')) return { place: 'size', size, fixed: 0 };
-    if (!'EMRGBZVWUPQNSCDIJAOXY'.includes(letter)) throw new Error(`${row.name}: no operand ${text}`);
+    if (!'EMRGBHLTZVWUPQNSCDIJAOXY'.includes(letter)) throw new Error(`${row.name}: no operand ${text}`);
     return { place: letter as Place, size, fixed: 0 };
   });
 }
@@ -89,6 +93,8 @@ export function operandBits(spec: OperandSpec, operandSize: number, addressSize:
     case 'x':
     case 'dq':
       return 128;
+    case 'qq':
+      return 256;
     case 'bs':
     case 'v':
     case 'p':
@@ -107,6 +113,7 @@ export function operandBits(spec: OperandSpec, operandSize: number, addressSize:
 
 /** Bytes an immediate takes in the instruction. */
 export function immediateBytes(spec: OperandSpec, operandSize: number): number {
+  if (spec.place === 'L') return 1;
   switch (spec.size) {
     case 'b':
     case 'bs':

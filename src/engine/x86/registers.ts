@@ -20,6 +20,7 @@ export interface Element {
   readonly initial: bigint;
   readonly lazy: boolean;
   readonly survivesInit: boolean;
+  readonly survivesReset: boolean;
   readonly waist: RegisterName | undefined;
 }
 
@@ -35,6 +36,7 @@ function elementsOf(name: FieldName, field: Field): Element[] {
     initial: typeof initial === 'bigint' ? initial : initial[i]!,
     lazy: field.lazy ?? false,
     survivesInit: field.survivesInit ?? false,
+    survivesReset: field.survivesReset ?? false,
     waist: typeof waist === 'string' ? waist : waist?.[i],
   }));
 }
@@ -89,9 +91,10 @@ export function writeElement(cpu: Cpu, { type, offset }: Element, value: bigint)
   }
 }
 
-/** Gives every field but the engine's own its value after a reset. What is derived has to be computed then. */
+/** Gives every field but the engine's own, and what survives a reset, its value after a reset. What is derived has to be computed then. */
 export function resetFields(cpu: Cpu): void {
-  for (const element of ELEMENTS) if (element.role !== 'engine') writeElement(cpu, element, element.initial);
+  for (const element of ELEMENTS)
+    if (element.role !== 'engine' && !element.survivesReset) writeElement(cpu, element, element.initial);
 }
 
 const RDX = 2;

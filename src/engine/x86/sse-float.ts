@@ -13,12 +13,16 @@ import { approximateHelpers } from './sse-float/approximate.ts';
 import { arithmeticHelpers } from './sse-float/arithmetic.ts';
 import { compareHelpers } from './sse-float/compare.ts';
 import { convertHelpers } from './sse-float/convert.ts';
+import { fusedHelpers } from './sse-float/fused.ts';
+import { raisePending } from './sse-float/unit.ts';
 
 export * as lanes from './sse-float/lanes.ts';
 
 export const sseFloatHelpers: Record<string, Helper> = {
+  float_pending: raisePending,
   ...arithmeticHelpers,
   ...compareHelpers,
   ...convertHelpers,
   ...approximateHelpers,
+  ...fusedHelpers,
 };

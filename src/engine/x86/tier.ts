@@ -27,7 +27,7 @@ export interface FlagSource {
 export interface Registers {
   gpr(b: ProcessorCode, index: number, bits: number, high: boolean): Value;
   setGpr(b: ProcessorCode, index: number, bits: number, high: boolean, value: Value): void;
-  /** XMM registers, whole, where they do not stand in the state. */
+  /** XMM registers and, by numbers from 16 on, upper halves of YMM registers, whole, where they do not stand in the state. */
   vector?(b: ProcessorCode, index: number): Value;
   setVector?(b: ProcessorCode, index: number, value: Value): void;
   setFlags(b: ProcessorCode, source: FlagSource): void;
@@ -59,6 +59,9 @@ export interface Memory {
    */
   loadAs?(b: Builder, address: Value, bits: number, type: 'f32' | 'f64' | 'v128'): Value;
   store(b: Builder, address: Value, bits: number, value: Value, stack: boolean): void;
+  /** 256 bits as two v128, the lower first; a store that faults has written nothing. */
+  loadPair(b: Builder, address: Value): readonly [Value, Value];
+  storePair(b: Builder, address: Value, values: readonly [Value, Value]): void;
   /** Moves or fills up to `count` elements of `bytes` upwards at once. The number done; 0: do one by one. */
   bulk(b: Builder, kind: 'movs' | 'stos', bytes: number, to: Value, from: Value, count: Value): Value;
 }

@@ -11,7 +11,7 @@ export type Lanes = 'f32x4' | 'f64x2' | 'f32' | 'f64';
 /** An operand as a meaning sees it. */
 export interface Operand {
   readonly kind: 'register' | 'memory' | 'immediate';
-  /** 8, 16, 32, 64 or 128. */
+  /** 8, 16, 32, 64, 128 or 256. */
   readonly bits: number;
   /**
    * The value: i64, zero-extended (immediates: sign-extended to `bits`, then zero-extended), or v128 for 128 bits. For
@@ -24,16 +24,21 @@ export interface Operand {
   getAs(type: 'f32' | 'f64' | 'v128'): Value | undefined;
   /**
    * Stores: general registers as the architecture does (32 bits clear the upper half); vector registers only the low
-   * `bits`, the rest stays.
+   * `bits`, the rest stays, but for the upper half of a YMM register that a row of unit 'avx' clears.
    */
   set(value: Value): void;
+  /** Of 256 bits: the two lanes, the lower first. */
+  lanes(): readonly [Value, Value];
+  setLanes(values: readonly [Value, Value]): void;
   /** Memory operands: the linear address, segment limits checked for `bits`. */
   address(): Value;
   /** Memory operands: the linear address, whatever the segment's limit and rights are (INVLPG). */
   uncheckedAddress(): Value;
   /** Memory operands of rows that write only in some cases: the linear address, the segment's rights checked for that. */
   addressForWrite(): Value;
-  /** Bit strings: the linear address of the element `bytes` (i64, signed) further on, wrapped to the address size. */
+  /** Memory operands with an index: log2 of its scale. */
+  scale(): Value;
+  /** Bit strings and gathers: the linear address of the element `bytes` (i64, signed) further on, wrapped to the address size. */
   element(bytes: Value): Value;
   /** Memory and string operands: the offset in the segment, as LEA gives it, not truncated to the operand size. */
   offset(): Value;
@@ -101,8 +106,18 @@ export type Feature =
   | 'monitor'
   | 'pclmulqdq'
   | 'aes'
+  | 'avx'
+  | 'avx2'
+  | 'fma'
+  | 'f16c'
+  | 'xsaveopt'
+  | 'xsavec'
   | 'sha'
   | '3dnowprefetch';
+
+/** In the order of their traps (state.UNIT_TRAP). */
+export const UNITS = ['x87', 'mmx', 'sse', 'avx'] as const;
+export type Unit = (typeof UNITS)[number];
 
 export interface Row {
   /** The mnemonic, lower case, e.g. 'sub'. */
@@ -114,10 +129,12 @@ export interface Row {
    */
   prefix?: 'none' | '66' | 'f3' | 'f2';
   /**
-   * Encoded with VEX (SDM 2A 2.3): `prefix` is then VEX.pp, and the opcode's escape bytes are VEX.mmmmm. `l`: VEX.L, where any
-   * other is #UD.
+   * Encoded with VEX (SDM 2A 2.3): `prefix` is then VEX.pp, and the opcode's escape bytes are VEX.mmmmm. `l`, `w`: VEX.L and VEX.W,
+   * where any other is another row or #UD.
    */
-  vex?: { readonly l?: 0 | 1 };
+  vex?: { readonly l?: 0 | 1; readonly w?: 0 | 1 };
+  /** The memory operand's index is a vector register, which the operand T names (SDM 2A 2.3.12). */
+  vectorIndex?: true;
   /** ModRM.reg, for groups. */
   group?: number;
   /** A whole ModRM byte, for x87 and system rows such as 0F 01 C1. */
@@ -126,9 +143,9 @@ export interface Row {
   form?: 'register' | 'memory';
   /**
    * The manual's letters, comma separated (SDM 2 appendix A.2). Addressing: E G M R B I J O X Y Z S C D A. Registers by
-   * name: AL CL DX rAX. Vectors: V W U (xmm), P Q N (mmx). Sizes: b w d q v z y p x (= 128 bits), ss sd for the low
+   * name: AL CL DX rAX. Vectors: V W U H L (xmm, ymm), P Q N (mmx). Sizes: b w d q v z y p x (= 128 bits) qq (= 256), ss sd for the low
    * lane of an xmm register or memory. Letters of our own: F gives the operand size and is no operand (as S does where
-   * the register is fixed); BX is XLAT's table; DI is MASKMOV's DS:[rDI].
+   * the register is fixed); BX is XLAT's table; DI is MASKMOV's DS:[rDI]; T is a gather's index.
    */
   operands: string;
   /** Which operands are written, by index; default [0]. An operand that is read too is read for writing. */
@@ -150,9 +167,12 @@ export interface Row {
   /** May carry LOCK when its destination is memory. All else with LOCK is #UD. */
   lock?: true;
   feature?: Feature;
-  /** Which unit: checks of CR0.EM, CR0.TS, CR4.OSFXSR (SDM 3A 2.5, tables); 'mmx' also switches the x87 to MMX. */
-  unit?: 'x87' | 'mmx' | 'sse';
-  /** 128-bit memory operands need not be aligned. */
+  /**
+   * Which unit: checks of CR0.EM, CR0.TS, CR4.OSFXSR (SDM 3A 2.5, tables), XCR0; 'mmx' also switches the x87 to MMX. What 'avx' writes to
+   * an XMM register clears the upper half of the YMM register.
+   */
+  unit?: Unit;
+  /** 128- and 256-bit memory operands need not be aligned. */
   unaligned?: true;
   /** Ends a block: control transfers, and whatever changes how following code runs. */
   ends?: true;

@@ -1,5 +1,6 @@
 /** Floating-point comparisons of SSE and SSE2 (SDM 1, 5.5.1.3 and 5.6.1.3). */
 import type { Builder, Value } from '../builder.ts';
+import { HOLDS_IF_EQUAL, HOLDS_IF_GREATER, HOLDS_IF_LESS, SSE_PREDICATES } from '../float-predicates.ts';
 import { state } from '../state.ts';
 import {
   DOUBLE,
@@ -14,25 +15,37 @@ import {
 } from './float-check.ts';
 import { selected } from './float-fast.ts';
 import type { Meaning, Row } from './row.ts';
+import { known } from './vector.ts';
 import { f2, f3, none, reads, row, sse, sse2, x66 } from './vector-columns.ts';
 
-/**
- * CMPxx: predicates 0 EQ, 1 LT, 2 LE, 3 UNORD; with bit 2 their opposites (SDM 2A, table 3-1). Higher bits of the
- * immediate are ignored. Without NaNs, UNORD is never.
- */
+/** x and y, which are no NaNs, are in one of the relations for which a predicate (i32) holds. */
+function related(b: Builder, format: Format, x: Value, y: Value, predicate: Value): Value {
+  const is = (operation: string) => b.wasm(`${format.shape}.${operation}`, x, y);
+  const relations: [number, string][] = [
+    [HOLDS_IF_LESS, 'lt'],
+    [HOLDS_IF_EQUAL, 'eq'],
+    [HOLDS_IF_GREATER, 'gt'],
+  ];
+  const number = known(predicate);
+  if (number !== undefined) {
+    const held = relations.reduce((bits, [holds], i) => bits | (((holds >>> number) & 1) << i), 0);
+    const operation = ['', 'lt', 'eq', 'le', 'gt', 'ne', 'ge', ''][held]!;
+    return operation ? is(operation) : everyLane(b, format, held ? -1n : 0n);
+  }
+  const chosen = relations.map(([holds, operation]) => {
+    const bit = b.both(b.shr(b.i32(holds), predicate), b.i32(1));
+    return b.wasm('v128.and', is(operation), b.wasm('i32x4.splat', b.sub(b.i32(0), bit)));
+  });
+  return chosen.reduce((some, more) => b.wasm('v128.or', some, more));
+}
+
+/** CMPxx. Higher bits of the immediate than those of `predicates` are ignored. */
 const compare =
-  (format: Format, packed: boolean): Meaning =>
+  (format: Format, packed: boolean, predicates: number): Meaning =>
   (b, dst, src, immediate) => {
-    const predicate = b.narrow(immediate.get());
-    b.setState(state.ARGUMENT, immediate.get());
-    const bit = (n: number) => b.both(b.shr(predicate, b.i32(n)), b.i32(1));
-    const result = (x: Value, y: Value) => {
-      const is = (operation: string) => b.wasm(`${format.shape}.${operation}`, x, y);
-      const never = everyLane(b, format, 0n);
-      const lessOrEqual = b.select(bit(0), never, is('le'));
-      const straight = b.select(bit(1), lessOrEqual, b.select(bit(0), is('lt'), is('eq')));
-      return b.wasm('v128.xor', straight, b.select(bit(2), everyLane(b, format, -1n), never));
-    };
+    const number = b.and(immediate.get(), b.const(predicates));
+    b.setState(state.ARGUMENT, number);
+    const result = (x: Value, y: Value) => related(b, format, x, y, b.narrow(number));
     selected(b, format, packed, [dst, src!], { name: 'cmp', result, leavesNumbers: false });
   };
 
@@ -71,11 +84,20 @@ const compareToFlags =
     setComparison(b, flags.get());
   };
 
+/** @param predicates the bits of the immediate that count */
+export function compareRows(predicates: number): Row[] {
+  const packed = (format: Format) => compare(format, true, predicates);
+  const scalar = (format: Format) => compare(format, false, predicates);
+  return [
+    row('cmpps', 0x0fc2, 'Vx,Wx,Ib', packed(SINGLE), none, sse),
+    row('cmppd', 0x0fc2, 'Vx,Wx,Ib', packed(DOUBLE), x66, sse2),
+    ...scalarSource(row('cmpss', 0x0fc2, 'Vss,Wss,Ib', scalar(SINGLE), f3, sse)),
+    ...scalarSource(row('cmpsd', 0x0fc2, 'Vsd,Wsd,Ib', scalar(DOUBLE), f2, sse2)),
+  ];
+}
+
 export const floatCompareRows: Row[] = [
-  row('cmpps', 0x0fc2, 'Vx,Wx,Ib', compare(SINGLE, true), none, sse),
-  row('cmppd', 0x0fc2, 'Vx,Wx,Ib', compare(DOUBLE, true), x66, sse2),
-  ...scalarSource(row('cmpss', 0x0fc2, 'Vss,Wss,Ib', compare(SINGLE, false), f3, sse)),
-  ...scalarSource(row('cmpsd', 0x0fc2, 'Vsd,Wsd,Ib', compare(DOUBLE, false), f2, sse2)),
+  ...compareRows(SSE_PREDICATES),
   ...scalarSource(row('ucomiss', 0x0f2e, 'Vss,Wss', compareToFlags('ucomiss', SINGLE), none, sse, reads)),
   ...scalarSource(row('ucomisd', 0x0f2e, 'Vsd,Wsd', compareToFlags('ucomisd', DOUBLE), x66, sse2, reads)),
   ...scalarSource(row('comiss', 0x0f2f, 'Vss,Wss', compareToFlags('comiss', SINGLE), none, sse, reads)),

@@ -217,12 +217,13 @@ function storeMasked(b: Builder, memory: Operand, data: Value, control: Value): 
   const merged = b.wasm('v128.bitselect', data, wide ? old : extended(b, old), chosen);
   b.store(address, memory.bits, wide ? merged : low(b, merged));
 }
-/** With no byte to be stored MASKMOVDQU does not look at memory; MASKMOVQ does (both may: SDM 2B). */
+/** With no byte to be stored MASKMOVDQU does not look at memory; MASKMOVQ and VMASKMOVDQU do (all may: SDM 2B). */
 const maskmovdqu: Meaning = (b, memory, src, control) => {
   const mask = control.get();
   const data = src.get();
   b.when(b.wasm('i8x16.bitmask', mask), () => storeMasked(b, memory, data, mask));
 };
+export const vmaskmovdqu: Meaning = (b, memory, src, control) => storeMasked(b, memory, src.get(), control.get());
 const maskmovq: Meaning = (b, memory, src, control) => {
   switchToMmx(b);
   storeMasked(b, memory, extended(b, src.get()), extended(b, control.get()));

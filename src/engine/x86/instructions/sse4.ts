@@ -26,16 +26,19 @@ import { f2, f3, memory, reads, register, row, sse41, sse42, unaligned, x66 } fr
 
 // ── blending ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Chosen by the sign bits of XMM0's lanes. */
+/** x, or y in the lanes whose sign bit is set in the mask. */
+export function blendByMask(b: Builder, shape: string, bits: number, x: Value, y: Value, mask: Value): Value {
+  return b.wasm('v128.bitselect', y, x, b.wasm(`${shape}.shr_s`, mask, b.i32(bits - 1)));
+}
+/** The mask is XMM0. */
 const blendByXmm0 =
   (shape: string, bits: number): Meaning =>
   (b, dst, src) => {
     const y = src.get();
-    const chosen = b.wasm(`${shape}.shr_s`, b.state(state.XMM, 128), b.i32(bits - 1));
-    dst.set(b.wasm('v128.bitselect', y, dst.get(), chosen));
+    dst.set(blendByMask(b, shape, bits, dst.get(), y, b.state(state.XMM, 128)));
   };
 /** Chosen by the bits of an immediate. */
-const blendByImmediate =
+export const blendByImmediate =
   (size: 2 | 4 | 8): Meaning =>
   (b, dst, src, immediate) => {
     const y = src.get();

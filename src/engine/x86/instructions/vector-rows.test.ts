@@ -29,10 +29,26 @@ const MNEMONICS: Partial<Record<Feature, string>> = {
   movbe: 'movbe',
   fxsr: 'fxsave fxrstor',
   xsave: 'xsave xrstor xgetbv xsetbv',
+  xsaveopt: 'xsaveopt',
+  xsavec: 'xsavec',
   aes: 'aesenc aesenclast aesdec aesdeclast aesimc aeskeygenassist',
   sha: 'sha1rnds4 sha1nexte sha1msg1 sha1msg2 sha256rnds2 sha256msg1 sha256msg2',
   pclmulqdq: 'pclmulqdq',
+  avx: `vbroadcastss vbroadcastsd vbroadcastf128 vextractf128 vinsertf128 vmaskmovps vmaskmovpd vpermilps vpermilpd vperm2f128
+    vtestps vtestpd vzeroall vzeroupper vblendvps vblendvpd vpblendvb`,
+  avx2: `vbroadcasti128 vpbroadcastb vpbroadcastw vpbroadcastd vpbroadcastq vextracti128 vinserti128 vpmaskmovd vpmaskmovq vperm2i128
+    vpermd vpermps vpermq vpermpd vpblendd vpsllvd vpsllvq vpsrlvd vpsrlvq vpsravd vpgatherdd vpgatherdq vpgatherqd vpgatherqq
+    vgatherdps vgatherdpd vgatherqps vgatherqpd`,
+  fma: ['fmadd', 'fmsub', 'fnmadd', 'fnmsub', 'fmaddsub', 'fmsubadd']
+    .flatMap(name => ['132', '213', '231'].flatMap(order => ['ps', 'pd'].map(form => `v${name}${order}${form}`)))
+    .concat(['fmadd', 'fmsub', 'fnmadd', 'fnmsub'].flatMap(name => [`v${name}132ss`, `v${name}213sd`, `v${name}231ss`]))
+    .join(' '),
+  f16c: 'vcvtph2ps vcvtps2ph',
 };
+
+/** Of SSE to SSE4.2, AES and PCLMULQDQ without a form under VEX, or with one that has another name (SDM 1, table 14-10). */
+const WITHOUT_VEX =
+  /^(.*pi2.*|cvtt?p[sd]2pi|movnt[qi]|[lms]fence|pshufw|maskmovq|movq2dq|movdq2q|crc32|blendvp[sd]|pblendvb)$/;
 
 test('every mnemonic of x86-64-v2, AES and SHA has a row of its feature', () => {
   const byFeature = rowsByFeature(vectorRows);
@@ -44,6 +60,24 @@ test('every mnemonic of x86-64-v2, AES and SHA has a row of its feature', () => 
       feature,
     );
   }
+});
+
+test('what works on XMM registers has a form under VEX, and one on 256 bits where it has several lanes', () => {
+  const named = new Set(vectorRows.filter(({ unit }) => unit === 'avx').map(({ name }) => name));
+  const wide = new Set(vectorRows.filter(({ unit, vex }) => unit === 'avx' && vex?.l === 1).map(({ name }) => name));
+  const legacy = vectorRows.filter(({ unit, name }) => unit === 'sse' && !WITHOUT_VEX.test(name) && !/^sha/.test(name));
+  assert.deepEqual(
+    legacy.filter(({ name }) => !named.has(`v${name}`)).map(({ name }) => name),
+    [],
+  );
+  assert.ok(legacy.length > 250);
+  const oneLane =
+    /s[sd]$|si$|si2|[sd]2s[sd]|^(mov[dq]|mov[lh].*|.*mxcsr|p?extr.*|pinsr.|insertps|aes.*|pclmulqdq|pcmp.str.|phminposuw|dppd|maskmovdqu|extractps)$/;
+  const narrow = legacy.filter(({ name }) => !wide.has(`v${name}`)).map(({ name }) => name);
+  assert.deepEqual(
+    narrow.filter(name => !oneLane.test(name)),
+    [],
+  );
 });
 
 test('what SSE, SSE2 and SSSE3 gave to both register files has both rows', () => {
@@ -65,8 +99,13 @@ function encodings(row: Row): string[] {
   const only = letters.includes('M') ? 'memory' : letters.some(l => l === 'U' || l === 'N') ? 'register' : undefined;
   const forms = row.form || only ? [row.form ?? only] : ['register', 'memory'];
   const prefixes = row.prefix ? [row.prefix] : ['none', '66'];
+  const both = (bit: 0 | 1 | undefined) => (bit === undefined ? [0, 1] : [bit]);
+  const { vex } = row;
+  const widths = vex ? both(vex.l).flatMap(l => both(vex.w).map(w => `vex${l}w${w}`)) : ['legacy'];
   return forms.flatMap(form =>
-    prefixes.map(prefix => [row.opcode.toString(16), prefix, row.group, row.modrm, form].join(' ')),
+    prefixes.flatMap(prefix =>
+      widths.map(width => [width, row.opcode.toString(16), prefix, row.group, row.modrm, form].join(' ')),
+    ),
   );
 }
 

@@ -1,6 +1,8 @@
 /** All rows of MMX, SSE to SSE4.2 and what came with them, and by which CPUID feature each is offered. */
+import { avxRows } from './avx.ts';
 import { cryptoRows } from './crypto.ts';
 import { extendedStateRows } from './extended-state.ts';
+import { fusedRows } from './fma.ts';
 import type { Feature, Row } from './row.ts';
 import { shaRows } from './sha.ts';
 import { floatArithmeticRows } from './sse-arithmetic.ts';
@@ -25,6 +27,8 @@ export const vectorRows: readonly Row[] = [
   ...cryptoRows,
   ...shaRows,
   ...extendedStateRows,
+  ...avxRows,
+  ...fusedRows,
 ];
 
 /** The rows that each CPUID feature promises: what CPUID offers must have rows, and rows a feature that CPUID knows. */

@@ -1,7 +1,14 @@
-/** The three encodings (SDM 1, 4.2.2 and 8.2), in memory and taken apart. Stores expect a value already rounded. */
+/** The encodings (SDM 1, 4.2.2 and 8.2), in memory and taken apart. Stores expect a value already rounded. */
 import type { Environment } from './environment.ts';
 import { normalize } from './significand.ts';
 import { FINITE, QUIET, SIGNALLING, setFinite, setInfinity, setZero, UNSUPPORTED, type Value, ZERO } from './value.ts';
+
+/** Half precision; a denormal one is not marked as such: nothing raises DE for it. */
+export function loadFloat16(view: DataView, address: number, value: Value): void {
+  const bits = view.getUint16(address, true);
+  load(value, bits >>> 15 ? 1 : 0, (bits >>> 10) & 0x1f, 0x1f, 15, (bits << 21) >>> 0, 0);
+  value.denormal = false;
+}
 
 export function loadFloat32(view: DataView, address: number, value: Value): void {
   const bits = view.getUint32(address, true);
@@ -58,6 +65,12 @@ export function loadFloatX80(view: DataView, address: number, value: Value): voi
 function biasedExponent(value: Value, minExponent: number, max: number): number {
   if (value.kind === FINITE) return value.exponent < minExponent ? 0 : value.exponent - minExponent + 1;
   return value.kind === ZERO ? 0 : max;
+}
+
+export function storeFloat16(view: DataView, address: number, value: Value): void {
+  const biased = biasedExponent(value, -14, 0x1f);
+  const high = biased === 0 && value.kind === FINITE ? value.high >>> Math.min(-14 - value.exponent, 31) : value.high;
+  view.setUint16(address, (value.sign << 15) | (biased << 10) | ((high & 0x7fffffff) >>> 21), true);
 }
 
 export function storeFloat32(view: DataView, address: number, value: Value): void {

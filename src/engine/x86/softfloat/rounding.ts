@@ -10,6 +10,7 @@ export interface Format {
   readonly maxExponent: number;
 }
 
+export const FLOAT16: Format = { precision: 11, minExponent: -14, maxExponent: 15 };
 export const FLOAT32: Format = { precision: 24, minExponent: -126, maxExponent: 127 };
 export const FLOAT64: Format = { precision: 53, minExponent: -1022, maxExponent: 1023 };
 export const FLOATX80: Format = { precision: 64, minExponent: -16382, maxExponent: 16383 };

@@ -3,7 +3,8 @@
  * instructions' own pages): minimum and maximum, predicates, rounding to whole numbers, conversions between formats.
  * Pure but for the exceptions, which go to the environment.
  */
-import { compare, EQUAL, GREATER, LESS, UNORDERED } from '../softfloat/compare.ts';
+import { HOLDS_IF_EQUAL, HOLDS_IF_GREATER, HOLDS_IF_LESS, HOLDS_IF_UNORDERED, SIGNALS } from '../float-predicates.ts';
+import { compare, EQUAL, GREATER, LESS } from '../softfloat/compare.ts';
 import type { Environment } from '../softfloat/environment.ts';
 import { answerUnaryNan, raiseDenormal } from '../softfloat/operands.ts';
 import { roundToIntegral } from '../softfloat/rounding.ts';
@@ -20,16 +21,14 @@ export function maximum(a: Value, b: Value, out: Value, environment: Environment
   copy(compare(a, b, true, environment) === GREATER ? a : b, out);
 }
 
-/** CMPPS's eight predicates: EQ LT LE UNORD NEQ NLT NLE ORD (SDM 2A, table 3-1). LT, LE and their opposites signal. */
+/** CMPPS and its kin, by the number of the predicate. */
 export function predicate(a: Value, b: Value, code: number, environment: Environment): boolean {
-  const kind = code & 3;
-  const relation = compare(a, b, kind === 1 || kind === 2, environment);
-  let holds: boolean;
-  if (kind === 0) holds = relation === EQUAL;
-  else if (kind === 1) holds = relation === LESS;
-  else if (kind === 2) holds = relation === LESS || relation === EQUAL;
-  else holds = relation === UNORDERED;
-  return holds !== ((code & 4) !== 0);
+  const relation = compare(a, b, ((SIGNALS >>> code) & 1) !== 0, environment);
+  let holds = HOLDS_IF_UNORDERED;
+  if (relation === LESS) holds = HOLDS_IF_LESS;
+  else if (relation === EQUAL) holds = HOLDS_IF_EQUAL;
+  else if (relation === GREATER) holds = HOLDS_IF_GREATER;
+  return ((holds >>> code) & 1) !== 0;
 }
 
 /** A format becomes another: rounding follows. */

@@ -37,8 +37,13 @@ export interface Lane {
 export const SINGLE: Lane = { bytes: 4, format: FLOAT32, load: loadFloat32, store: storeFloat32 };
 export const DOUBLE: Lane = { bytes: 8, format: FLOAT64, load: loadFloat64, store: storeFloat64 };
 
+/** The lane of an instruction on 256 bits: the exceptions of the first one wait for those of the second. 0: there are no lanes. */
+let part = 0;
+
 /** Sets the environment as MXCSR says, with no exceptions yet. */
 export function begin(view: DataView): void {
+  part = view.getUint32(STATE + state.FLOAT_LANE, true);
+  if (part) view.setUint32(STATE + state.FLOAT_LANE, 0, true);
   const mxcsr = view.getUint32(STATE + state.MXCSR, true);
   environment.rounding = (mxcsr >>> ROUNDING_SHIFT) & 3;
   environment.masks = (mxcsr >>> MASKS_SHIFT) & 0x3f;
@@ -55,15 +60,34 @@ export function loadLane(view: DataView, address: number, lane: Lane, value: Val
 
 /** When what was found in the operands is unmasked, faults before anything is rounded. */
 export function checkOperands(cpu: Cpu): void {
+  if (part === 1) return;
+  takePending(cpu.view);
   if ((environment.flags & ~environment.masks & BEFORE_COMPUTATION) === 0) return;
   // What other lanes found in rounding does not count then.
   environment.flags &= BEFORE_COMPUTATION;
   finish(cpu);
 }
 
+/** Adds what the first lane has found. */
+function takePending(view: DataView): void {
+  if (part !== 2) return;
+  environment.flags |= view.getUint32(STATE + state.FLOAT_PENDING, true);
+  view.setUint32(STATE + state.FLOAT_PENDING, 0, true);
+}
+
+/** Raises what the first lane has found, where the second one had no need of this. */
+export function raisePending(cpu: Cpu): void {
+  begin(cpu.view);
+  part = 2;
+  checkOperands(cpu);
+  finish(cpu);
+}
+
 /** Notes the exceptions in MXCSR, and faults if one is not masked. */
 export function finish(cpu: Cpu): void {
   const { view } = cpu;
+  if (part === 1) return view.setUint32(STATE + state.FLOAT_PENDING, environment.flags, true);
+  takePending(view);
   const { flags, masks } = environment;
   if (flags === 0) return;
   view.setUint32(STATE + state.MXCSR, view.getUint32(STATE + state.MXCSR, true) | flags, true);
