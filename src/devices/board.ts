@@ -31,6 +31,7 @@ import * as at from './pc-layout.ts';
 import { PciBus, PciFunction } from './pci.ts';
 import { PCI_DISKS, type PciDevice, virtioAt } from './pci-disks.ts';
 import { PCI_NETWORKS } from './pci-networks.ts';
+import { PCI_SERVICES } from './pci-services.ts';
 import { Pic8259 } from './pic-8259.ts';
 import { Pit8254 } from './pit-8254.ts';
 import { ResetControl } from './reset-control.ts';
@@ -48,11 +49,13 @@ export interface BoardOptions {
   memory: GuestMemory;
   log: Log;
   console: Console;
+  /** 64 random bits a call. Default: a board without a source of entropy. */
+  random?: (() => bigint) | undefined;
   /** One for each processor. As many local APICs are made. */
   tscs: readonly TimeStampCounter[];
-  /** All of the machine's: those that name no bus of the board's are not the board's to serve. */
   /** Of the processors, in their order. Default: 0, 1, 2 … */
   apicIds?: readonly number[];
+  /** All of the machine's: those that name no bus of the board's are not the board's to serve. */
   backEnds?: BackEnds;
   /** The bus of disks that name none. Default: the first of PCI_DISKS. */
   diskBus?: string | undefined;
@@ -246,9 +249,12 @@ function createSlot(
   };
 }
 
-/** What makes each of the PCI devices, given its place: disks, then shared folders, network cards, and cards of the hypervisor's. */
+/**
+ * What makes each of the PCI devices, given its place: disks, then shared folders, network cards, cards of the hypervisor's, and what
+ * every PC has, as far as there is room.
+ */
 function pciDevices(options: BoardOptions): ((slot: Slot, index: number) => PciDevice)[] {
-  const { backEnds = NO_BACK_ENDS, diskBus, networkBus } = options;
+  const { backEnds = NO_BACK_ENDS, diskBus, networkBus, random, isPartition = false } = options;
   const [first] = PCI_DISKS.keys();
   const disks = backEnds.disks.flatMap(disk => {
     const make = PCI_DISKS.get(disk.bus ?? diskBus ?? first);
@@ -265,7 +271,10 @@ function pciDevices(options: BoardOptions): ((slot: Slot, index: number) => PciD
   const cards = (options.cards ?? []).map((card, number) => (slot: Slot, index: number) => {
     return new HypervisorCard(slot, card, number, index);
   });
-  return [...disks, ...folders, ...networks, ...cards];
+  const chosen = [...disks, ...folders, ...networks, ...cards];
+  if (!random || isPartition) return chosen;
+  const services = PCI_SERVICES.map(make => (slot: Slot, index: number) => make(slot, { random }, index));
+  return [...chosen, ...services.slice(0, Math.max(0, at.MAX_DISKS - chosen.length))];
 }
 
 /** The PCI bus: the host bridge is device 0, the others follow. */

@@ -33,7 +33,7 @@ import { Interrupts } from './interrupts.ts';
 import { createNetworkInput, type NetworkInput } from './network-input.ts';
 import { type MachineOptions, memorySize, processorCount, scheduleOption, topologyOf } from './options.ts';
 import { bindQuestions, busQuestions, cpuidQuestion, msrQuestions, type Tallies } from './questions.ts';
-import { createRandom, randomSeed } from './random.ts';
+import { createBoardRandom, createRandom, randomSeed } from './random.ts';
 import { createSchedule } from './schedule.ts';
 import { Scheduler } from './scheduler.ts';
 import { createTallies } from './tallies.ts';
@@ -189,8 +189,14 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
   const wanted = given.networks.filter(({ optional = false }) => !optional);
   checkBuses('net', wanted, networkBuses, table.name);
   const [[diskBus], [networkBus]] = [diskBuses, networkBuses];
-  if (isPc) board = createPcBoard({ ...common, console, backEnds: given, diskBus, networkBus, cards, isPartition });
-  else if (platform === 'local-apic') board = createLocalApicBoard(common);
+  const seeds = cpus.map(() => {
+    const seed = host === undefined ? 0n : randomSeed();
+    return door ? door.seed(seed) : seed;
+  });
+  if (isPc) {
+    const random = createBoardRandom(states, seeds[0]!);
+    board = createPcBoard({ ...common, console, backEnds: given, diskBus, networkBus, cards, isPartition, random });
+  } else if (platform === 'local-apic') board = createLocalApicBoard(common);
   if (isPc) core.mapDevice(VGA_WINDOW.start, VGA_WINDOW.end);
   addDevices(board, options, table);
 
@@ -200,8 +206,7 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
   if (table.fastPaths) core.installPaths(table.fastPaths);
   const shared = { ...machine, context, table, board, operations, tallies };
   const processors = cpus.map((processor, index) => {
-    const seed = host === undefined ? 0n : randomSeed();
-    return connectProcessor(shared, core.vcpus[index]!, processor, tscs[index]!, door ? door.seed(seed) : seed);
+    return connectProcessor(shared, core.vcpus[index]!, processor, tscs[index]!, seeds[index]!);
   });
   scheduler.connect(processors, time);
   return { ...shared, processors };

@@ -105,7 +105,7 @@ export async function fakeMachine(module: HypervisorModule): Promise<FakeMachine
     request: context.request as (what: 'power-off' | 'reset') => void,
   };
   if (table.boot.platform === 'pc')
-    board = createPcBoard({ ...common, console: context.console, backEnds: context.backEnds });
+    board = createPcBoard({ ...common, console: context.console, backEnds: context.backEnds, random: () => 1n });
   else if (table.boot.platform === 'local-apic') board = createLocalApicBoard(common);
   const { load } = table.boot;
   if (typeof load === 'function') {

@@ -21,6 +21,7 @@ const SLICES: ReadonlyMap<string, number> = new Map([
   ['registers', 100],
   ['reports', 100],
   ['snapshots', 150],
+  ['virtio-devices', 300],
   ['virtqueues', 40],
   ['xen-rings', 200],
   ['vmbus', 250],

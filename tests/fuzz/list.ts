@@ -10,6 +10,7 @@ import { processor } from './processor.ts';
 import { registers } from './registers.ts';
 import { reports } from './reports.ts';
 import { snapshots } from './snapshots.ts';
+import { virtioDevices } from './virtio-devices.ts';
 import { virtqueues } from './virtqueues.ts';
 import { vmbus } from './vmbus.ts';
 import { xenPvHypercalls, xenPvhHypercalls } from './xen-hypercalls.ts';
@@ -27,6 +28,7 @@ export const fuzzers: readonly Fuzzer[] = [
   registers,
   reports,
   snapshots,
+  virtioDevices,
   virtqueues,
   xenPvhHypercalls,
   xenPvHypercalls,

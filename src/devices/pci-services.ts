@@ -1,0 +1,18 @@
+/** The devices on the PCI bus that a PC has whatever stands behind its other ones on the host. */
+import type { Slot } from './device.ts';
+import { type PciDevice, virtioAt } from './pci-disks.ts';
+import { VirtioRng } from './virtio/virtio-rng.ts';
+
+/** What the machine gives them besides their slot. */
+export interface ServiceParts {
+  /** 64 random bits a call: a sequence that a machine with the virtual clock repeats. */
+  random(): bigint;
+}
+
+/** @param index its place on the bus, behind the other devices */
+export type PciService = (slot: Slot, parts: ServiceParts, index: number) => PciDevice;
+
+/** In the order in which they are left out where the bus is full: the last one first. */
+export const PCI_SERVICES: readonly PciService[] = [
+  (slot, { random }, index) => virtioAt(slot, new VirtioRng(slot, random), index),
+];
