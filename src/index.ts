@@ -7,7 +7,7 @@
 // A machine and how it ends.
 export type { Exit } from './exits.ts';
 export { createMachine } from './machine/machine.ts';
-export type { Machine, MachineOptions, RunLimits, Statistics } from './machine/options.ts';
+export type { Machine, MachineOptions, MachineRequest, RunLimits, Statistics } from './machine/options.ts';
 export type { BootEntry, BootModule } from './boot/load.ts';
 export type { ScheduleOption } from './machine/schedule.ts';
 export type { NetworkStatistics } from './machine/network-input.ts';

@@ -1,6 +1,6 @@
 /**
- * The host asks the default guest to switch itself off, each hypervisor by its own means, and what runs there ends in its own
- * way first.
+ * The host asks the default guest for memory, which it hands over and gets back, and to switch itself off, each hypervisor by its own
+ * means; what runs there ends in its own way first.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -15,13 +15,33 @@ const HYPERVISORS = ['bare', 'hyperv', 'xen-pvh', 'xen-pv'] as const;
 const program = (deaf: boolean) =>
   `${deaf ? 'killall acpid 2>/dev/null; ' : ''}sh -c 'trap "echo fare\\"\\"well; exit 0" TERM; echo re""ady; while :; do sleep 0.1; done'\n`;
 
-describe('a guest that is asked to switch itself off does so', () => {
+/** Waits until so many KiB are free, and says the word. */
+const wait = (comparison: '-lt' | '-gt', kilobytes: number, word: string) =>
+  `until [ $(awk '/MemFree/ { print $2 }' /proc/meminfo) ${comparison} ${kilobytes} ]; do sleep 0.1; done; echo "" ${word}\n`;
+
+const MIB = 2 ** 20;
+
+describe('a guest that is asked for memory, and to switch itself off, does so', () => {
   for (const hypervisor of HYPERVISORS)
     test(hypervisor, { timeout: 200_000 }, async () => {
       const guest = await ensureGuest();
       let text = '';
       const waits = [
-        { after: '~ # ', act: () => machine.type(program(hypervisor !== 'bare')) },
+        {
+          after: '~ # ',
+          act() {
+            machine.request({ memory: 128 * MIB });
+            machine.type(wait('-lt', 100_000, 'less'));
+          },
+        },
+        {
+          after: '\n less',
+          act() {
+            machine.request({ memory: 256 * MIB });
+            machine.type(wait('-gt', 140_000, 'more'));
+          },
+        },
+        { after: '\n more', act: () => machine.type(program(hypervisor !== 'bare')) },
         { after: 'ready\r\n', act: () => machine.request('shutdown') },
       ];
       const machine = await createMachine({

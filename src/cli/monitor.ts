@@ -5,6 +5,7 @@ import { visible } from '../matrix/escape.ts';
 import { nearest } from './nearest.ts';
 import { describeCounters } from './report.ts';
 import type { ThreadMachine } from './thread.ts';
+import { parseMemory } from './values.ts';
 
 const COMMANDS = {
   registers: 'the processor: registers, pending interrupts, the last instructions',
@@ -13,6 +14,7 @@ const COMMANDS = {
   save: 'FILE: write a snapshot, for "run --restore FILE"',
   log: 'what the guest asked for that is not there',
   shutdown: 'ask the guest to switch itself off, and let it go on',
+  memory: 'SIZE: ask the guest to make do with so much RAM (512M, 1G), and let it go on',
   continue: 'let the guest go on (so does an empty line)',
   quit: 'switch the machine off',
   help: 'this list',
@@ -35,6 +37,13 @@ export async function monitor(machine: ThreadMachine): Promise<'continue' | 'qui
         machine.request('shutdown');
         return 'continue';
       }
+      if (command === 'memory') {
+        const mistake = requestMemory(machine, rest.join(' '));
+        if (mistake === undefined) return 'continue';
+        process.stdout.write(`${mistake}\n`);
+        lines.prompt();
+        continue;
+      }
       const text =
         command === 'save' || command === 'dump'
           ? await write(machine, command, rest.join(' '))
@@ -55,6 +64,16 @@ function commandNamed(word: string): Command | undefined {
   return fitting.length === 1 ? fitting[0] : undefined;
 }
 
+/** @returns what is wrong with the size */
+function requestMemory(machine: ThreadMachine, size: string): string | undefined {
+  try {
+    machine.request({ memory: parseMemory(size, 'memory') });
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
 async function write(machine: ThreadMachine, command: 'save' | 'dump', file: string): Promise<string> {
   if (file === '') return `${command} where: "${command} FILE"`;
   try {
@@ -66,7 +85,7 @@ async function write(machine: ThreadMachine, command: 'save' | 'dump', file: str
 }
 
 function answer(
-  command: Exclude<Command, 'continue' | 'quit' | 'save' | 'dump' | 'shutdown'>,
+  command: Exclude<Command, 'continue' | 'quit' | 'save' | 'dump' | 'shutdown' | 'memory'>,
   machine: ThreadMachine,
 ): string {
   switch (command) {

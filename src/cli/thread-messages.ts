@@ -3,7 +3,7 @@
 import { ImageError } from '../boot/image-error.ts';
 import type { Exit } from '../exits.ts';
 import { NoSuchBusError } from '../host/back-ends.ts';
-import type { Machine, MachineOptions, Statistics } from '../machine/options.ts';
+import type { Machine, MachineOptions, MachineRequest, Statistics } from '../machine/options.ts';
 import { type Check, listOf, number, oneOf, optional, shape, tableOf, text } from '../matrix/shape.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { isA, PluginError, reasonOf } from '../plugins/guard.ts';
@@ -60,7 +60,7 @@ export type ToThread =
   | { kind: 'make'; options: ThreadOptions }
   | { kind: 'run'; limits: Parameters<Machine['run']>[0] }
   | { kind: 'stop' }
-  | { kind: 'request'; what: 'shutdown' }
+  | { kind: 'request'; what: MachineRequest }
   | { kind: 'save' | 'dump'; file: string }
   | { kind: 'type'; data: Uint8Array }
   /** More of the command's input; none: that was all. */

@@ -16,13 +16,16 @@ const MAXIMUM_MEMORY = 3 * 2 ** 30;
 /** Linux does not get far with less. */
 const MINIMUM_MEMORY = 2 ** 20;
 
-/** RAM: `512M`, `1G`, `1.5G`; a number alone means MiB. @returns bytes, a multiple of 4096. */
-export function parseMemory(text: string): number {
+/**
+ * RAM: `512M`, `1G`, `1.5G`; a number alone means MiB.
+ * @param option whose value it is, for what is said of a mistake @returns bytes, a multiple of 4096
+ */
+export function parseMemory(text: string, option = '--memory'): number {
   const match = /^(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?$/i.exec(text.trim());
-  if (!match) throw new Failure(`--memory ${text}: not a size: try 512M or 1G`);
+  if (!match) throw new Failure(`${option} ${text}: not a size: try 512M or 1G`);
   const bytes = Number(match[1]) * UNITS.get(match[2].toUpperCase())!;
   if (bytes < MINIMUM_MEMORY || bytes > MAXIMUM_MEMORY)
-    throw new Failure(`--memory ${text}: between 1M and ${MAXIMUM_MEMORY / 2 ** 30}G`);
+    throw new Failure(`${option} ${text}: between 1M and ${MAXIMUM_MEMORY / 2 ** 30}G`);
   return Math.floor(bytes / PAGE_SIZE) * PAGE_SIZE;
 }
 

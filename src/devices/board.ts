@@ -94,6 +94,8 @@ export interface Board {
   /** Hands buffered console output on; the board does so by itself before a power-off or reset. */
   flush(): void;
   pressPowerButton(): void;
+  /** Asks the guest to make do with so many bytes of RAM, where a device can. */
+  requestMemory(bytes: number): void;
 }
 
 export function createPcBoard(options: BoardOptions): Board {
@@ -211,6 +213,7 @@ export function createPcBoard(options: BoardOptions): Board {
     ...restoring(devices),
     flush,
     pressPowerButton: () => pm.pressPowerButton(),
+    requestMemory: bytes => void devices.some(device => device.requestMemory?.(bytes)),
   };
   board.reset();
   return board;
@@ -250,8 +253,8 @@ function createSlot(
 }
 
 /**
- * What makes each of the PCI devices, given its place: disks, then shared folders, network cards, cards of the hypervisor's, and what
- * every PC has, as far as there is room.
+ * What makes each of the PCI devices, given its place: disks, then shared folders, network cards, cards of the hypervisor's. Where virtio is
+ * what guests look for first, the services follow, as far as there is room.
  */
 function pciDevices(options: BoardOptions): ((slot: Slot, index: number) => PciDevice)[] {
   const { backEnds = NO_BACK_ENDS, diskBus, networkBus, random, isPartition = false } = options;
@@ -272,7 +275,7 @@ function pciDevices(options: BoardOptions): ((slot: Slot, index: number) => PciD
     return new HypervisorCard(slot, card, number, index);
   });
   const chosen = [...disks, ...folders, ...networks, ...cards];
-  if (!random || isPartition) return chosen;
+  if (!random || isPartition || (diskBus ?? first) !== first) return chosen;
   const services = PCI_SERVICES.map(make => (slot: Slot, index: number) => make(slot, { random }, index));
   return [...chosen, ...services.slice(0, Math.max(0, at.MAX_DISKS - chosen.length))];
 }

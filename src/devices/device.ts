@@ -17,6 +17,8 @@ export interface Device {
   restoring?(): void;
   /** The states of all devices have been replaced: derives anew what `restoring` gave back. */
   restored?(): void;
+  /** The host wants the guest to make do with so many bytes of RAM. @returns false if this device cannot ask it to */
+  requestMemory?(bytes: number): boolean;
 }
 
 /** One interrupt wire. A level: a device that wants an edge lowers and raises it. */

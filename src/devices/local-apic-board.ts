@@ -57,5 +57,6 @@ export function createLocalApicBoard(options: Omit<BoardOptions, 'console' | 'ba
     ...restoring(devices),
     flush: () => {},
     pressPowerButton: () => {},
+    requestMemory: () => {},
   };
 }

@@ -5,12 +5,19 @@
 import type { Target } from '../debug/target.ts';
 import type { Exit } from '../exits.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
-import type { Machine, RunLimits, SnapshotOptions, Statistics } from './options.ts';
+import {
+  checkRequest,
+  type Machine,
+  type MachineRequest,
+  type RunLimits,
+  type SnapshotOptions,
+  type Statistics,
+} from './options.ts';
 
 export interface Controls {
   run(limits: RunLimits): Promise<Exit>;
   stop(): void;
-  request(what: 'shutdown'): void;
+  request(what: MachineRequest): void;
   type(data: Uint8Array): void;
   statistics(): Statistics;
   instructions(): number;
@@ -30,7 +37,10 @@ export function machineOf(controls: Controls): Machine {
   return {
     run: (limits = {}) => controls.run(limits),
     stop: () => controls.stop(),
-    request: what => controls.request(what),
+    request(what) {
+      checkRequest(what);
+      controls.request(what);
+    },
     type: text => controls.type(typeof text === 'string' ? new TextEncoder().encode(text) : text),
     get statistics() {
       return controls.statistics();

@@ -24,6 +24,7 @@ import {
   hypervisorModule,
   type Machine,
   type MachineOptions,
+  type MachineRequest,
   type ProcessorStatistics,
   type RunLimits,
   type Statistics,
@@ -60,9 +61,11 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
   const stopwatch = typeof options.clock === 'object' ? options.clock : portableClock;
   const loop = new RunLoop(parts, host ?? door?.clock(portableClock) ?? portableClock, stopwatch, door);
   const { table, context, board, processors } = parts;
-  const wish = () => {
+  const wish = (what: MachineRequest) => {
     if (engine.core.vcpus.every(({ halted }) => halted)) parts.time.following?.idle();
-    if (!table.requestShutdown?.()) board?.pressPowerButton();
+    if (what === 'shutdown') {
+      if (!table.requestShutdown?.()) board?.pressPowerButton();
+    } else if (!table.requestMemory?.(what.memory)) board?.requestMemory(what.memory);
     loop.wake();
   };
   const { clock } = parts.time;
@@ -89,7 +92,13 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
 }
 
 /** What the embedder sees. A function of its own, for nothing that outlives `assemble` may hold on to the images. */
-function control(parts: Parts, loop: RunLoop, code: string, restored: boolean, request: () => void): Machine {
+function control(
+  parts: Parts,
+  loop: RunLoop,
+  code: string,
+  restored: boolean,
+  request: (what: MachineRequest) => void,
+): Machine {
   const { core, input, log } = parts;
   let marks: ReadonlyMap<number, number> = new Map();
   return machineOf({
@@ -106,7 +115,7 @@ function control(parts: Parts, loop: RunLoop, code: string, restored: boolean, r
     learned: () => learnedSince(parts, marks),
     debug: () => new DebugTarget(parts),
     stop: () => loop.stop(),
-    request: () => request(),
+    request,
     type: input.type,
     statistics: () => statistics(parts, loop),
     instructions: () => core.instructions,

@@ -122,6 +122,16 @@ export interface Statistics {
   translation?: Record<string, number>;
 }
 
+/** What a guest can be asked for: */
+export type MachineRequest =
+  /** To switch itself off in an orderly way. Where the hypervisor has no way of its own, the power button is pressed. */
+  | 'shutdown'
+  /**
+   * To make do with so many bytes of RAM, as by a balloon. With as much as the machine has, or more, it gets all back. Where it
+   * cannot be asked, nothing happens.
+   */
+  | { readonly memory: number };
+
 /** What ends a call of `run` though the guest would go on. */
 export interface RunLimits {
   /** Seconds of host time; the exit is `timeout`. */
@@ -143,10 +153,11 @@ export interface Machine {
   /** Ends `run` at the next chance with `{ kind: 'stopped' }`. */
   stop(): void;
   /**
-   * Asks the guest to switch itself off in an orderly way: by the means of its hypervisor, or else by the power button. Whether
-   * and when it does so is the guest's affair.
+   * Asks the guest for something by the means of its hypervisor, or else by those of the board. Whether and when it does so is the
+   * guest's affair.
+   * @throws Error for an amount of memory that is none
    */
-  request(what: 'shutdown'): void;
+  request(what: MachineRequest): void;
   /** Types into the console. */
   type(text: string | Uint8Array): void;
   readonly statistics: Statistics;
@@ -188,6 +199,14 @@ export function memorySize({ snapshot, memory = snapshot?.header.memory ?? DEFAU
   if (!Number.isInteger(memory) || memory % 4096 || memory < LEAST_MEMORY || memory > MOST_MEMORY)
     throw new Error(`memory: ${memory} bytes is not a multiple of 4096 from 1 MiB to 3 GiB`);
   return memory;
+}
+
+/** @throws Error for a request that cannot be meant */
+export function checkRequest(what: MachineRequest): void {
+  if (what === 'shutdown') return;
+  const { memory } = what;
+  if (!Number.isSafeInteger(memory) || memory < LEAST_MEMORY)
+    throw new Error(`request: memory of ${memory} bytes is not a whole number of 1 MiB or more`);
 }
 
 /** What is for the start of a guest. */

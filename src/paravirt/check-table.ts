@@ -32,7 +32,7 @@ export function mistakeIn(table: Paravirt): string | undefined {
   if (typeof table.title !== 'string' || table.title.length <= 10 || table.title.includes('\n'))
     return 'its title is no line that says what it is';
   if (!isObject(table.skip)) return 'skip is missing';
-  for (const name of ['restoring', 'restored', 'requestShutdown'] as const)
+  for (const name of ['restoring', 'restored', 'requestShutdown', 'requestMemory'] as const)
     if (table[name] !== undefined && typeof table[name] !== 'function') return `${name} is no function`;
   if (table.fastPaths !== undefined && !isObject(table.fastPaths)) return 'fastPaths is no object';
   for (const [group, ops] of Object.entries(operations)) {

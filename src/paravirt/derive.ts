@@ -15,6 +15,7 @@ export type Differences = {
   restoring?(): void;
   restored?(): void;
   requestShutdown?(): boolean;
+  requestMemory?(bytes: number): boolean;
 } & { [Name in GroupName]?: Group<Name> };
 
 /**
@@ -48,6 +49,7 @@ export function derive(base: Paravirt, differences: Differences): Paravirt {
       differences.restored?.();
     },
     requestShutdown: () => differences.requestShutdown?.() || (base.requestShutdown?.() ?? false),
+    requestMemory: bytes => differences.requestMemory?.(bytes) || (base.requestMemory?.(bytes) ?? false),
     fastPaths: differences.fastPaths,
     skip: { ...base.skip, ...differences.skip },
   };

@@ -272,6 +272,11 @@ export interface Paravirt {
    * means. @returns false if the guest does not listen to those: a board's power button is pressed then
    */
   requestShutdown?(): boolean;
+  /**
+   * The host wants the guest to make do with `bytes` of RAM, as by a balloon; with as much as the machine has, or more, it gets all
+   * back. Asks it by this hypervisor's own means. @returns false if the guest does not listen to those: a board's device asks then
+   */
+  requestMemory?(bytes: number): boolean;
   /** Conformance cases that do not apply, with the reason. */
   skip: Readonly<Record<string, string>>;
 }

@@ -166,6 +166,13 @@ function guardTable(table: Paravirt, guard: Guard, kill: Kill): Paravirt {
           () => false,
           () => table.requestShutdown?.() === true,
         ),
+      requestMemory: bytes =>
+        guard.call(
+          kill,
+          'requestMemory',
+          () => false,
+          () => table.requestMemory?.(bytes) === true,
+        ),
     },
     (_index, msr) => guardMsr(msr, guard, kill),
   );

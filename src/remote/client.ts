@@ -1,7 +1,7 @@
 /** A machine in another thread, as its user sees it. `serveMachine` is at the other end. */
 import { ImageError } from '../boot/image-error.ts';
 import type { Exit } from '../exits.ts';
-import type { RunLimits, Statistics } from '../machine/options.ts';
+import type { MachineRequest, RunLimits, Statistics } from '../machine/options.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { SnapshotError } from '../snapshot/snapshot-error.ts';
 import type { FromRemote, RemoteOptions, Report, SentError, ToRemote } from './messages.ts';
@@ -21,7 +21,7 @@ export interface RemoteMachine {
   readonly statistics: Statistics;
   run(limits?: RunLimits): Promise<Exit>;
   stop(): void;
-  request(what: 'shutdown'): void;
+  request(what: MachineRequest): void;
   type(text: string | Uint8Array): void;
   /** A snapshot's file: `Snapshot.decode` reads it. @throws Error, later, if the guest has ended or cannot be told */
   snapshot(): Promise<Uint8Array<ArrayBuffer>>;

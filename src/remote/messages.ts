@@ -3,7 +3,7 @@
  * copy plain data, as `structuredClone` does.
  */
 import type { Exit } from '../exits.ts';
-import type { MachineOptions, RunLimits, Statistics } from '../machine/options.ts';
+import type { MachineOptions, MachineRequest, RunLimits, Statistics } from '../machine/options.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 
 /** What a machine is made of, as far as it can be sent. */
@@ -39,7 +39,7 @@ export type ToRemote =
   | { kind: 'make'; options: RemoteOptions }
   | { kind: 'run'; limits: RunLimits }
   | { kind: 'stop' }
-  | { kind: 'request'; what: 'shutdown' }
+  | { kind: 'request'; what: MachineRequest }
   | { kind: 'type'; data: Uint8Array }
   /** Answered by `snapshot` or `not-saved`; by `description`. */
   | { kind: 'snapshot' }

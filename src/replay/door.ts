@@ -6,6 +6,7 @@
 import type { HostClock } from '../host/clock.ts';
 import type { Offload } from '../host/network.ts';
 import type { HostView } from '../host-time.ts';
+import type { MachineRequest } from '../machine/options.ts';
 import {
   Divergence,
   END,
@@ -23,7 +24,7 @@ import {
 /** Who takes what comes from outside. */
 export interface Inputs {
   type(data: Uint8Array): void;
-  request(): void;
+  request(what: MachineRequest): void;
   frame(network: number, frame: Uint8Array, offload: Offload | undefined): void;
 }
 
@@ -166,7 +167,7 @@ export class Recorder implements Door {
   }
   readonly inputs: Inputs = {
     type: data => this.#put(TYPED, data.slice()),
-    request: () => this.#put(REQUEST, new Uint8Array(0)),
+    request: what => this.#put(REQUEST, packRequest(what)),
     frame: (network, frame, offload) => this.#put(FRAME + network, packFrame(frame, offload)),
   };
   #put(input: number, bytes: Uint8Array): void {
@@ -384,7 +385,7 @@ export class Player implements Door, PastDoor {
 
 function give(inputs: Inputs, input: number, bytes: Uint8Array): void {
   if (input === TYPED) inputs.type(bytes);
-  else if (input === REQUEST) inputs.request();
+  else if (input === REQUEST) inputs.request(unpackRequest(bytes));
   else {
     const view = new DataView(bytes.buffer, bytes.byteOffset);
     const [present, start, at, segment] = [0, 4, 8, 12].map(offset => view.getUint32(offset, true)) as [
@@ -394,6 +395,19 @@ function give(inputs: Inputs, input: number, bytes: Uint8Array): void {
     const offload = present ? { start: start!, at: at!, segment: segment! } : undefined;
     inputs.frame(input - FRAME, bytes.slice(FRAME_HEAD), offload);
   }
+}
+
+/** A request to switch off has no content; one for memory has the bytes, u64. */
+function packRequest(what: MachineRequest): Uint8Array {
+  if (what === 'shutdown') return new Uint8Array(0);
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(what.memory), true);
+  return bytes;
+}
+
+function unpackRequest(bytes: Uint8Array): MachineRequest {
+  if (bytes.length < 8) return 'shutdown';
+  return { memory: Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true)) };
 }
 
 function packFrame(frame: Uint8Array, offload: Offload | undefined): Uint8Array {

@@ -4,6 +4,7 @@
  * serves a driver that begins anew.
  */
 import { testSlot } from '../../src/devices/test-slot.ts';
+import { VirtioBalloon } from '../../src/devices/virtio/virtio-balloon.ts';
 import type { VirtioDevice } from '../../src/devices/virtio/virtio-pci.ts';
 import { VirtioRng } from '../../src/devices/virtio/virtio-rng.ts';
 import { VirtQueue } from '../../src/devices/virtio/virtqueue.ts';
@@ -37,6 +38,16 @@ const KINDS: Readonly<Record<string, Kind>> = {
     make: ({ slot }) => new VirtioRng(slot, () => 0x1234567890abcdefn),
     writes: [0],
     message: () => [],
+  },
+  balloon: {
+    make: ({ slot }) => new VirtioBalloon(slot),
+    writes: [],
+    message: (_, numbers) => numbers.map(number => number % (RAM / PAGE + 3)),
+    outside(device, [bytes, offset, value]) {
+      if (bytes % 2) device.requestMemory!(bytes * PAGE);
+      else device.configure!(offset, value);
+    },
+    anywhere: true,
   },
 };
 

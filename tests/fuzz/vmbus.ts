@@ -14,6 +14,8 @@ const RAM = 4 << 20;
 const PAGE = 4096;
 /** Pages for rings that are made later. */
 const REBUILT = 0x300;
+/** A page that nobody uses. */
+const DATA_FIRST = 0x380;
 /** Neighbouring pages that packets name. */
 const DATA_PAGES = 8;
 
@@ -27,6 +29,8 @@ type Step =
   /** The channel anew, in rings of these pages. */
   | { kind: 'rebuild'; channel: number; pages: readonly number[] }
   | { kind: 'drain'; channel: number }
+  /** The host wants the guest to make do with so many pages less. */
+  | { kind: 'memory'; pages: number }
   | { kind: 'wait'; time: number };
 
 const SMALL = [0, 1, 2, 3, 4, 7, 8, 16, 20, 31, 64, 4096, 0x10000, 0x7fffffff, 0x80000000, 0xfffffff8, 0xffffffff];
@@ -73,6 +77,16 @@ const BODIES: readonly ((random: Random) => Uint8Array)[] = [
       random.below(2),
       random.of([0xffffffff, 0, 1, number(random)]),
       random.of([0, 64, 6144, number(random)]),
+    ),
+  random =>
+    words(
+      random.of([1, 3, 5, 7, 7, 7, 9, random.below(16)]) | (random.below(4096) << 16),
+      number(random),
+      random.of([0x20000, 0x10000, 0, number(random)]),
+      random.of([2, 3, 4, 5, number(random)]),
+      ...Array.from({ length: random.of([0, 2, 4, 40]) }, () =>
+        random.of([DATA_FIRST, 1 << 8, 3 << 8, number(random)]),
+      ),
     ),
   random => {
     const body = new Uint8Array(28 + random.of([0, 8, 16, 40, 2060]));
@@ -163,6 +177,7 @@ function makeStep(random: Random): Step {
       return { kind: 'rebuild', channel, pages };
     }
     case 4:
+      if (random.below(4) === 0) return { kind: 'memory', pages: random.below(40) };
       return { kind: 'wait', time: random.of([1, 1e6, 1e8, 3e9]) };
     case 5:
     case 6:
@@ -241,6 +256,7 @@ function perform(world: World, step: Step, random: Random): void {
   const { memory, cpu } = driver;
   const channel: FakeChannel | undefined = 'channel' in step ? channels[step.channel % channels.length] : undefined;
   if (step.kind === 'wait') cpu.clock.advance(step.time);
+  else if (step.kind === 'memory') driver.table.requestMemory?.(RAM - step.pages * PAGE);
   else if (step.kind === 'message') {
     driver.post(step.words);
     for (let reads = 0; reads < 8 && driver.receive(); reads++);

@@ -90,8 +90,12 @@ export interface VirtioDevice {
   readonly features: bigint;
   /** The greatest size of each queue. */
   readonly queueSizes: readonly number[];
-  /** The device-specific configuration; the driver cannot write it. Its length never changes. */
+  /** The device-specific configuration. Its length never changes. */
   readonly configuration: Uint8Array;
+  /** The driver writes `value` to the 32-bit word at `offset` of the configuration. Default: it cannot write there. */
+  configure?(offset: number, value: number): void;
+  /** As a `Device`. */
+  requestMemory?(bytes: number): boolean;
   /** Hands in the transport, once, when the machine is built: for devices that do something unasked. */
   attach?(transport: VirtioTransport): void;
   /** The driver has accepted `features` and is about to start. */
@@ -192,6 +196,10 @@ export class VirtioPci implements Device {
     this.function.setInterrupt(false);
   }
 
+  requestMemory(bytes: number): boolean {
+    return this.#device.requestMemory?.(bytes) ?? false;
+  }
+
   // ---- Capabilities ----------------------------------------------------------------------------
 
   #addCapability(type: number, offset: number, length: number, multiplier?: number): void {
@@ -260,6 +268,8 @@ export class VirtioPci implements Device {
         return this.#writeCommon(within, width, value);
       case NOTIFY_AT:
         return this.#serve(within / NOTIFY_MULTIPLIER);
+      case DEVICE_AT:
+        if (width === 4 && within % 4 === 0) this.#device.configure?.(within, value >>> 0);
     }
   }
 

@@ -8,7 +8,10 @@ export function guidBytes(text: string): Uint8Array {
 }
 
 /** The kinds of our devices, for their instances' GUIDs. New ones go to the end: guests name devices by these. */
-const KINDS = ['scsi', 'network', 'shutdown', 'heartbeat', 'time-synchronization', 'key-value'] as const;
+const KINDS = [
+  ...(['scsi', 'network', 'shutdown', 'heartbeat', 'time-synchronization', 'key-value'] as const),
+  'dynamic-memory',
+] as const;
 
 /** The GUID of the `index`-th device of a kind: the same in every machine. The last six bytes are its own. */
 export function instanceGuid(kind: (typeof KINDS)[number], index = 0): string {

@@ -1,6 +1,7 @@
 /** The devices on the VMBus of a machine, in the order in which its guest hears of them. */
 import { macAddress } from '../../devices/pc-layout.ts';
 import type { VmbusDevice, VmbusDeviceFactory } from '../../devices/vmbus/channel.ts';
+import { DynamicMemory } from '../../devices/vmbus/dynamic-memory.ts';
 import { Netvsc } from '../../devices/vmbus/netvsc.ts';
 import { HeartbeatService, ShutdownService, TimeService } from '../../devices/vmbus/services.ts';
 import { Storvsc } from '../../devices/vmbus/storvsc.ts';
@@ -15,6 +16,11 @@ export function requestShutdown(devices: readonly VmbusDevice[]): boolean {
   return devices.some(device => device instanceof ShutdownService && device.request());
 }
 
+/** Asks the guest to make do with so much RAM. @returns true: a driver that comes later finds the wish, too */
+export function requestMemory(devices: readonly VmbusDevice[], bytes: number): boolean {
+  return devices.some(device => device instanceof DynamicMemory && device.request(bytes));
+}
+
 export function vmbusDevices({ backEnds }: HypervisorContext): VmbusDeviceFactory[] {
   const factories: VmbusDeviceFactory[] = [];
   const disks = onBus(backEnds.disks, VMBUS, VMBUS);
@@ -25,6 +31,7 @@ export function vmbusDevices({ backEnds }: HypervisorContext): VmbusDeviceFactor
     (host, channel) => new ShutdownService(host, channel),
     (host, channel) => new HeartbeatService(host, channel),
     (host, channel) => new TimeService(host, channel),
+    (host, channel) => new DynamicMemory(host, channel),
   );
   return factories;
 }

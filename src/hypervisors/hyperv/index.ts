@@ -8,7 +8,7 @@ import type { HypervisorModule } from '../../paravirt/operations.ts';
 import { bareTable } from '../bare/index.ts';
 import { createBoot } from './boot.ts';
 import { createCpu } from './cpu.ts';
-import { requestShutdown, vmbusDevices } from './devices.ts';
+import { requestMemory, requestShutdown, vmbusDevices } from './devices.ts';
 import { createIrq } from './irq.ts';
 import { createSynic } from './synic.ts';
 import { createTime } from './time.ts';
@@ -37,6 +37,7 @@ export const hyperv: HypervisorModule = {
       irq: createIrq(context, synic),
       time: createTime(context, synic),
       requestShutdown: () => requestShutdown(vmbus.devices),
+      requestMemory: bytes => requestMemory(vmbus.devices, bytes),
     });
   },
 };

@@ -8,7 +8,7 @@ import { derive } from '../../paravirt/derive.ts';
 import type { HypervisorModule } from '../../paravirt/operations.ts';
 import { bareTable } from '../bare/index.ts';
 import { DomainSlot } from '../xen/domain-slot.ts';
-import { requestShutdown } from '../xen/toolstack.ts';
+import { requestMemory, requestShutdown } from '../xen/toolstack.ts';
 import { createBoot } from './boot.ts';
 import { createCpu } from './cpu.ts';
 import { fastPaths } from './fast-paths.ts';
@@ -52,6 +52,7 @@ export const xenPv: HypervisorModule = {
         slot.built?.attach();
       },
       requestShutdown: () => slot.built !== undefined && requestShutdown(slot.built.domain),
+      requestMemory: bytes => slot.built !== undefined && requestMemory(slot.built.domain, bytes),
     });
   },
 };

@@ -7,7 +7,7 @@ import { derive } from '../../paravirt/derive.ts';
 import type { HypervisorContext, HypervisorModule, Paravirt } from '../../paravirt/operations.ts';
 import { bareTable } from '../bare/index.ts';
 import { DomainSlot } from '../xen/domain-slot.ts';
-import { requestShutdown } from '../xen/toolstack.ts';
+import { requestMemory, requestShutdown } from '../xen/toolstack.ts';
 import { createBoot } from './boot.ts';
 import { createCpu } from './cpu.ts';
 import { HVM_FEP } from './forced-emulation.ts';
@@ -43,6 +43,7 @@ export function pvhTable(
     time: createTime(context, slot),
     smp: createSmp(context, slot),
     requestShutdown: () => slot.built !== undefined && requestShutdown(slot.built.domain),
+    requestMemory: bytes => slot.built !== undefined && requestMemory(slot.built.domain, bytes),
     restoring: () => slot.built?.restoring(),
     restored: () => slot.built?.restored(),
   });

@@ -63,6 +63,13 @@ export function requestShutdown({ id, store }: Domain): boolean {
   return true;
 }
 
+/** What `xl mem-set` does: the guest's balloon driver watches the target, whenever it comes. @returns true */
+export function requestMemory({ id, store, pages }: Domain, bytes: number): boolean {
+  const kilobytes = Math.min(Math.floor(bytes / 1024), pages * 4);
+  store.write(0, `${homeOf(id)}/memory/target`, String(kilobytes));
+  return true;
+}
+
 /** What back ends of devices stand on. */
 function backendHost(domain: Domain, store: Xenstore): BackendHost {
   const { context, memory, grants, events, states } = domain;
