@@ -143,6 +143,8 @@ export type {
   UdpHandler,
   UdpSocket,
 } from './host/sockets.ts';
+export type { Vsock, VsockPrograms } from './host/vsock.ts';
+export { hostVsock } from './net/vsock.ts';
 export { createSwitch, type Switch, type SwitchPort } from './net/switch.ts';
 export { captured } from './net/pcapng.ts';
 export { userNetwork, type Forward, type UserNetworkOptions } from './net/user-network.ts';

@@ -153,6 +153,10 @@ function addRunLike(command: Command, words: readonly string[], finish: Finish, 
       collect,
     )
     .option('--net-dump <file>', 'write what passes the network to FILE, for Wireshark (pcapng)')
+    .option(
+      '--vsock <path[,cid=number]>',
+      'join the guest\'s vsock to UNIX sockets: PATH leads to the guest ("CONNECT PORT"), its port N of the host to PATH_N',
+    )
     .option('--clock <clock>', 'guest time: "host" follows the wall, "virtual" counts instructions', 'host')
     .option('--engine <engine>', '"jit", "interpreter", or "both" to run one against the other')
     .option('--gdb <[host:]port>', 'wait for gdb before the first instruction ("target remote HOST:PORT"); 0: any port')

@@ -118,6 +118,7 @@ const FOR_THE_FIRST_TIME = [
     'net',
     'forward',
     'netDump',
+    'vsock',
   ] as const),
 ];
 

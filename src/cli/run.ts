@@ -86,7 +86,8 @@ async function prepare(
   warm: WarmOptions | undefined,
   onLoaded: () => void,
 ) {
-  const { hypervisor, entry, memory, cpu, cpus, schedule, clock, engine, gdb, verbose, net, save, restore } = settings;
+  const { hypervisor, entry, memory, cpu, cpus, schedule, clock, engine, gdb, verbose, net, vsock, save, restore } =
+    settings;
   const { record, replay, exec } = settings;
   const { archive, channel, isTerminal, ...files } = await planFiles(settings);
   const images: Images =
@@ -137,6 +138,7 @@ async function prepare(
         clock,
         ...files,
         net,
+        vsock,
         save,
         restore,
         record,

@@ -19,6 +19,7 @@ const FOR_ONE_RUN = [
   ['trace', '--trace'],
   ['json', '--json'],
   ['netDump', '--net-dump'],
+  ['vsock', '--vsock'],
 ] as const;
 
 /**

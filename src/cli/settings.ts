@@ -32,7 +32,9 @@ import {
   parseSave,
   parseSchedule,
   parseSeconds,
+  parseVsock,
   type SaveOption,
+  type VsockOption,
 } from './values.ts';
 
 /** As commander hands them over: texts. */
@@ -63,6 +65,7 @@ export interface RunOptions {
   net?: string;
   forward?: string[];
   netDump?: string;
+  vsock?: string;
   clock: string;
   engine?: string;
   gdb?: string;
@@ -110,6 +113,7 @@ export interface Settings {
   /** The root to run in, with how. */
   rooted: RootSettings | undefined;
   net: NetOption;
+  vsock: VsockOption | undefined;
   clock: (typeof CLOCKS)[number];
   engine: (typeof ENGINES)[number] | undefined;
   gdb: DebugOption | undefined;
@@ -149,6 +153,9 @@ export function parseSettings(options: RunOptions): Settings {
   // Two machines cannot share a network, and a bus that is full takes none: the default one is for those who do not care.
   const noRoom = engine === 'both' || disks.length + shares.length >= MAX_DISKS;
   const net = parseNet(options.net ?? (noRoom ? 'none' : undefined), options.forward ?? [], options.netDump);
+  const vsock = options.vsock === undefined ? undefined : parseVsock(options.vsock);
+  if (engine === 'both' && vsock)
+    throw new Failure('--engine both: runs everything twice, and sends nothing twice: no --vsock');
   if (engine === 'both') checkBoth(clock, disks, shares.length > 0 || rooted !== undefined, net);
   if (options.save !== undefined) checkSave(engine, shares.length > 0 || rooted !== undefined);
   if (options.record !== undefined) checkRecord(options, disks, shares.length > 0 || rooted !== undefined);
@@ -177,6 +184,7 @@ export function parseSettings(options: RunOptions): Settings {
     shares,
     rooted,
     net,
+    vsock,
     clock,
     engine,
     gdb: options.gdb === undefined ? undefined : parseDebug(options.gdb),
@@ -219,10 +227,16 @@ function parseRooted({ root, init = false, cwd, env, user, exec, initrd }: RunOp
 }
 
 /** @throws Failure for machines whose outside does not come by one door, or cannot come again */
-function checkRecord({ engine, gdb, save }: RunOptions, disks: readonly DiskOption[], hasFolders: boolean): void {
+function checkRecord(
+  { engine, gdb, save, vsock }: RunOptions,
+  disks: readonly DiskOption[],
+  hasFolders: boolean,
+): void {
   const writable = disks.find(({ readOnly }) => !readOnly);
   if (writable)
     throw new Failure(`--record: a disk that has been written to is not there again: --disk ${writable.path},ro`);
+  if (vsock !== undefined)
+    throw new Failure('--record: what comes from programs of the host by --vsock is not recorded: leave it out');
   if (hasFolders)
     throw new Failure('--record: what is in folders of the host is not recorded: leave out --root and --share');
   if (engine === 'both' || gdb !== undefined || save !== undefined)

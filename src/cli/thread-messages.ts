@@ -11,7 +11,7 @@ import { status } from './exit-status.ts';
 import { Failure } from './failure.ts';
 import type { FolderOption } from './folder-options.ts';
 import type { NetOption } from './net-options.ts';
-import type { DebugOption, DiskOption, SaveOption } from './values.ts';
+import type { DebugOption, DiskOption, SaveOption, VsockOption } from './values.ts';
 import type { WarmOptions } from './warm-start.ts';
 
 /** What a machine is made of, as far as it can be sent. */
@@ -28,6 +28,7 @@ export interface ThreadOptions
   disks: readonly DiskOption[];
   folders: readonly FolderOption[];
   net: NetOption;
+  vsock: VsockOption | undefined;
   gdb: DebugOption | undefined;
   trace: boolean;
   save: SaveOption | undefined;

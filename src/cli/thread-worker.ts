@@ -31,7 +31,7 @@ import { recorded, replayed } from './doors.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFileLater } from './failure.ts';
 import { openFolders } from './folders.ts';
-import { openNetworks } from './networks.ts';
+import { openNetworks, openVsock } from './networks.ts';
 import { RecordingFile, readRecording, replayFailure } from './recording-file.ts';
 import { readSnapshot, snapshotFailure, writeSnapshot, writeWhole } from './snapshot-file.ts';
 import { createTextWatch } from './text-watch.ts';
@@ -92,7 +92,21 @@ interface Made {
 }
 
 async function make(options: ThreadOptions): Promise<Made> {
-  const { hypervisor: name, isFile, clock, disks, folders, net, gdb, trace, save, restore, warm, ...others } = options;
+  const {
+    hypervisor: name,
+    isFile,
+    clock,
+    disks,
+    folders,
+    net,
+    vsock,
+    gdb,
+    trace,
+    save,
+    restore,
+    warm,
+    ...others
+  } = options;
   const { record, replay, exec, ...rest } = others;
   const watch = createWatch(cells, name => send({ kind: 'operation', name }));
   const hypervisor = isFile
@@ -145,7 +159,7 @@ async function make(options: ThreadOptions): Promise<Made> {
     hypervisor: trace ? traced(hypervisor, note) : hypervisor,
     clock: clock === 'host' ? nodeClock : 'virtual',
     disks: disks.map(openDisk),
-    backEnds: { folders: opened.folders, networks: await openNetworks(net) },
+    backEnds: { folders: opened.folders, networks: await openNetworks(net), vsock: await openVsock(vsock) },
     console: { write, onInput: take => void (type = take) },
     ...(snapshot && { snapshot }),
     onLog: line => send({ kind: 'log', line }),

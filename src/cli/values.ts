@@ -108,6 +108,21 @@ export function parseDisk(text: string): DiskOption {
   return { path, readOnly, share, bus };
 }
 
+/** Where the host's programs find the guest's vsock, and by which number the guest knows itself. */
+export interface VsockOption {
+  path: string;
+  cid: number;
+}
+
+/** `PATH[,cid=NUMBER]`. */
+export function parseVsock(text: string): VsockOption {
+  const match = /^(.+?)(?:,cid=(\d{1,10}))?$/.exec(text);
+  const cid = Number(match?.[2] ?? 3);
+  if (!match || cid < 3 || cid > 2 ** 32 - 2)
+    throw new Failure(`--vsock ${text}: a path, and a guest's number from 3 to 4294967294: PATH[,cid=NUMBER]`);
+  return { path: match[1], cid };
+}
+
 /** When a snapshot is taken: once so many instructions have been executed, once the console has shown a text, or when asked. */
 export type SaveWhen = { instructions: number } | { text: string } | 'asked';
 

@@ -56,8 +56,10 @@ export async function warmStart(settings: Settings): Promise<WarmOptions | undef
 export function isUsual(settings: Settings): boolean {
   const { cold, kernel, initrd, modules, modulesFolder, guest, entry, append, commandLine, disks, shares, rooted } =
     settings;
-  const { hypervisor, schedule, net, clock, engine, gdb, save, restore, record, replay, trace, verbose } = settings;
+  const { hypervisor, schedule, net, vsock, clock, engine, gdb, save, restore, record, replay, trace, verbose } =
+    settings;
   const asked = [
+    vsock,
     kernel,
     initrd,
     modulesFolder,

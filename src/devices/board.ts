@@ -38,6 +38,7 @@ import { ResetControl } from './reset-control.ts';
 import { Sockets } from './sockets.ts';
 import { Uart16550 } from './uart-16550.ts';
 import { Virtio9p } from './virtio/virtio-9p.ts';
+import { VirtioVsock } from './virtio/virtio-vsock.ts';
 import { LineSwitch, Wire } from './wire.ts';
 
 export interface BoardOptions {
@@ -253,7 +254,7 @@ function createSlot(
 }
 
 /**
- * What makes each of the PCI devices, given its place: disks, then shared folders, network cards, cards of the hypervisor's. Where virtio is
+ * What makes each of the PCI devices, given its place: disks, then shared folders, network cards, a vsock, cards of the hypervisor's. Where virtio is
  * what guests look for first, the services follow, as far as there is room.
  */
 function pciDevices(options: BoardOptions): ((slot: Slot, index: number) => PciDevice)[] {
@@ -271,10 +272,12 @@ function pciDevices(options: BoardOptions): ((slot: Slot, index: number) => PciD
     const make = PCI_NETWORKS.get(network.bus ?? networkBus ?? firstNetwork);
     return make ? [(slot: Slot, index: number) => make(slot, network, number, index)] : [];
   });
+  const { vsock } = backEnds;
+  const sockets = vsock ? [(slot: Slot, index: number) => virtioAt(slot, new VirtioVsock(slot, vsock), index)] : [];
   const cards = (options.cards ?? []).map((card, number) => (slot: Slot, index: number) => {
     return new HypervisorCard(slot, card, number, index);
   });
-  const chosen = [...disks, ...folders, ...networks, ...cards];
+  const chosen = [...disks, ...folders, ...networks, ...sockets, ...cards];
   if (!random || isPartition || (diskBus ?? first) !== first) return chosen;
   const services = PCI_SERVICES.map(make => (slot: Slot, index: number) => make(slot, { random }, index));
   return [...chosen, ...services.slice(0, Math.max(0, at.MAX_DISKS - chosen.length))];

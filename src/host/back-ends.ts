@@ -5,6 +5,7 @@
 import type { Disk } from './disk.ts';
 import type { FileSystem } from './file-system.ts';
 import type { Network } from './network.ts';
+import type { Vsock } from './vsock.ts';
 
 /** A tree of files that a guest mounts. */
 export interface SharedFolder {
@@ -17,14 +18,16 @@ export interface BackEnds {
   readonly disks: readonly Disk[];
   readonly networks: readonly Network[];
   readonly folders: readonly SharedFolder[];
+  /** A machine has one at most. */
+  readonly vsock?: Vsock | undefined;
 }
 
 export const NO_BACK_ENDS: BackEnds = { disks: [], networks: [], folders: [] };
 
 /** All back ends that a machine's options name. */
 export function backEndsOf(options: { disks?: readonly Disk[]; backEnds?: Partial<BackEnds> }): BackEnds {
-  const { disks = [], networks = [], folders = [] } = options.backEnds ?? {};
-  return { disks: [...(options.disks ?? []), ...disks], networks, folders };
+  const { disks = [], networks = [], folders = [], vsock } = options.backEnds ?? {};
+  return { disks: [...(options.disks ?? []), ...disks], networks, folders, vsock };
 }
 
 /** A back end may say which bus it wants. */
@@ -40,9 +43,9 @@ export function onBus<T extends Plugged>(backEnds: readonly T[], bus: string, fi
 
 /** A back end that no bus of the machine takes. */
 export class NoSuchBusError extends Error {
-  readonly kind: 'disk' | 'net';
+  readonly kind: 'disk' | 'net' | 'vsock';
 
-  constructor(kind: 'disk' | 'net', message: string) {
+  constructor(kind: NoSuchBusError['kind'], message: string) {
     super(message);
     this.kind = kind;
   }

@@ -18,7 +18,7 @@ import { EngineProcessor } from '../engine/processor.ts';
 import type { Vcpu } from '../engine/vcpu.ts';
 import { describeExceptions } from '../engine/x86/exceptions.ts';
 import { nativeMsrs } from '../engine/x86/msrs.ts';
-import { backEndsOf, checkBuses } from '../host/back-ends.ts';
+import { backEndsOf, checkBuses, NoSuchBusError } from '../host/back-ends.ts';
 import type { HostClock } from '../host/clock.ts';
 import { createLog, type Log } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
@@ -149,8 +149,11 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
   const input = createConsoleInput(options.console, listener.onTyping, listener.onTyped, door);
   const { console } = input;
   const outside = backEndsOf(options);
-  const network = createNetworkInput(outside.networks, clock, listener.onTyping, listener.onTyped, door);
-  const given = { ...outside, networks: network.networks };
+  const links = [...outside.networks, ...(outside.vsock ? [outside.vsock] : [])];
+  const network = createNetworkInput(links, clock, listener.onTyping, listener.onTyped, door);
+  const networks = network.networks.slice(0, outside.networks.length);
+  const vsock = outside.vsock && { ...network.networks.at(-1)!, cid: outside.vsock.cid };
+  const given = { ...outside, networks, vsock };
   const ports = new Bus('port', log);
   const mmio = new Bus('mmio', log);
 
@@ -188,6 +191,7 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
   const networkBuses = busesOf(table.boot.networkBuses, isPc ? [...PCI_NETWORKS.keys()] : []);
   const wanted = given.networks.filter(({ optional = false }) => !optional);
   checkBuses('net', wanted, networkBuses, table.name);
+  if (vsock && !isPc) throw new NoSuchBusError('vsock', `${vsock.name}: ${table.name} has no bus for it`);
   const [[diskBus], [networkBus]] = [diskBuses, networkBuses];
   const seeds = cpus.map(() => {
     const seed = host === undefined ? 0n : randomSeed();

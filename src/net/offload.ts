@@ -129,6 +129,14 @@ export class FrameQueue {
     return this.#frames[this.#next];
   }
 
+  /** Puts another one, which is not longer, in the place of the first. */
+  replaceFirst(bytes: Uint8Array): void {
+    const first = this.#frames[this.#next];
+    if (!first) return;
+    this.#bytes += bytes.length - first.bytes.length;
+    this.#frames[this.#next] = { bytes, offload: undefined };
+  }
+
   /** Drops the first one. */
   shift(): void {
     const first = this.#frames[this.#next];

@@ -7,7 +7,11 @@ import { testSlot } from '../../src/devices/test-slot.ts';
 import { VirtioBalloon } from '../../src/devices/virtio/virtio-balloon.ts';
 import type { VirtioDevice } from '../../src/devices/virtio/virtio-pci.ts';
 import { VirtioRng } from '../../src/devices/virtio/virtio-rng.ts';
+import { VirtioVsock } from '../../src/devices/virtio/virtio-vsock.ts';
 import { VirtQueue } from '../../src/devices/virtio/virtqueue.ts';
+import type { TcpHandler, TcpSocket } from '../../src/host/sockets.ts';
+import type { VsockPrograms } from '../../src/host/vsock.ts';
+import { hostVsock } from '../../src/net/vsock.ts';
 import { caseFuzzer, type Fuzzer, type Random } from './fuzzer.ts';
 
 const PAGE = 4096;
@@ -19,6 +23,45 @@ const SIZE = 32;
 const STEPS = 150;
 
 type TestMachine = ReturnType<typeof testSlot>;
+
+/** Programs of the host's that do what numbers say: all within one case, since each begins anew. */
+function vsockFuzzPrograms(): VsockPrograms & { act(numbers: readonly number[]): void } {
+  let handlers: TcpHandler[] = [];
+  let accept: Parameters<VsockPrograms['attach']>[0] | undefined;
+  let pending = 0;
+  const socket: TcpSocket = {
+    write() {},
+    get pending() {
+      return pending;
+    },
+    end() {},
+    pause() {},
+    resume() {},
+    reset() {},
+  };
+  return {
+    open(_port, handler) {
+      handlers.push(handler);
+      return socket;
+    },
+    attach(given) {
+      accept = given;
+      handlers = [];
+      pending = 0;
+    },
+    close() {},
+    act([what, which, size]) {
+      const handler = handlers[which % Math.max(1, handlers.length)];
+      if (what % 8 === 0 && accept) handlers.push(accept(which % 8, socket, () => {}));
+      else if (what % 8 === 1) pending = size * 64;
+      else if (what % 8 === 2) handler?.connected?.();
+      else if (what % 8 === 3) handler?.ended();
+      else if (what % 8 === 4) handler?.drained();
+      else if (what % 16 === 5) handler?.closed(which % 2 ? 'reset' : undefined);
+      else handler?.data(new Uint8Array(size % 70_000));
+    },
+  };
+}
 
 /** One kind of device, and what its driver would say. */
 interface Kind {
@@ -32,6 +75,9 @@ interface Kind {
   /** It may write anywhere. */
   readonly anywhere?: boolean;
 }
+
+const CID = 3;
+const programs = vsockFuzzPrograms();
 
 const KINDS: Readonly<Record<string, Kind>> = {
   rng: {
@@ -48,6 +94,20 @@ const KINDS: Readonly<Record<string, Kind>> = {
       else device.configure!(offset, value);
     },
     anywhere: true,
+  },
+  vsock: {
+    make: ({ slot }) => new VirtioVsock(slot, hostVsock(programs, { cid: CID })),
+    writes: [0, 2],
+    // The header of a packet, most of them of this guest's for the host, and data.
+    message: (queue, [operation, source, destination, length, flags, room, dealt, odd]) =>
+      queue !== 1
+        ? []
+        : [
+            ...[odd % 19 === 0 ? source : CID, 0, odd % 23 === 0 ? source : 2, 0, source % 8, destination % 4],
+            ...[length % 41, ((operation % 8) << 16) | (odd % 29 === 0 ? 2 : 1), flags % 5, room, dealt],
+            ...Array(11).fill(odd),
+          ].slice(0, Math.max(11, 11 + Math.ceil((length % 41) / 4))),
+    outside: (_, numbers) => programs.act(numbers),
   },
 };
 

@@ -27,6 +27,7 @@ export const NETWORK_MODULES: readonly string[] = ['virtio_net', 'xen_netfront',
 export const WANTED_MODULES: readonly string[] = [
   // virtio: KVM and everybody who followed
   ...['virtio_pci', 'virtio_mmio', 'virtio_blk', 'virtio_console', 'virtio_scsi', 'virtio_rng', 'virtio_balloon'],
+  ...['vmw_vsock_virtio_transport'],
   // Xen
   ...['xen_blkfront', 'xenfs', 'xen_evtchn', 'xen_gntdev', 'xen_gntalloc', 'xen_privcmd'],
   // Hyper-V

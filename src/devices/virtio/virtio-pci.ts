@@ -95,6 +95,7 @@ export interface VirtioDevice {
   /** The driver writes `value` to the 32-bit word at `offset` of the configuration. Default: it cannot write there. */
   configure?(offset: number, value: number): void;
   /** As a `Device`. */
+  restored?(): void;
   requestMemory?(bytes: number): boolean;
   /** Hands in the transport, once, when the machine is built: for devices that do something unasked. */
   attach?(transport: VirtioTransport): void;
@@ -194,6 +195,10 @@ export class VirtioPci implements Device {
     for (const queue of this.#queues) queue.reset();
     for (const turn of this.#later) turn.off();
     this.function.setInterrupt(false);
+  }
+
+  restored(): void {
+    this.#device.restored?.();
   }
 
   requestMemory(bytes: number): boolean {

@@ -12,3 +12,4 @@ export { loadHypervisor } from './load-hypervisor.ts';
 export { nodeSockets } from './sockets.ts';
 export { joinSwitch } from './switch-socket.ts';
 export { workerTranslator } from './translator.ts';
+export { VsockInUseError, vsockPrograms } from './vsock-socket.ts';

@@ -36,7 +36,7 @@ function meaning(error: unknown): SocketError {
 export const nodeSockets: HostSockets = {
   connectTcp(address, port, handler) {
     const socket = createConnection({ host: address, port, allowHalfOpen: true });
-    return tcpSocket(socket, handler);
+    return streamSocket(socket, handler);
   },
 
   openUdp(version, handler) {
@@ -49,7 +49,7 @@ export const nodeSockets: HostSockets = {
     new Promise((resolve, reject) => {
       const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, socket => {
         let handler: TcpHandler | undefined;
-        const made = tcpSocket(socket, {
+        const made = streamSocket(socket, {
           data: bytes => handler?.data(bytes),
           ended: () => handler?.ended(),
           drained: () => handler?.drained(),
@@ -101,7 +101,12 @@ function cannotListen(protocol: string, address: string, port: number, error: Er
   return new ListenError(`${protocol} ${address.includes(':') ? `[${address}]` : address}:${port}: ${reason}`, why);
 }
 
-function tcpSocket(socket: Socket, handler: TcpHandler): TcpSocket {
+/** @param drop ends it at once. Default: as TCP's are ended, by a reset */
+export function streamSocket(
+  socket: Socket,
+  handler: TcpHandler,
+  drop = () => void socket.resetAndDestroy(),
+): TcpSocket {
   let failure: SocketError | undefined;
   let over = false;
   socket.setNoDelay(true);
@@ -129,7 +134,7 @@ function tcpSocket(socket: Socket, handler: TcpHandler): TcpSocket {
     resume: () => void socket.resume(),
     reset() {
       over = true;
-      socket.resetAndDestroy();
+      drop();
     },
   };
 }
