@@ -89,7 +89,7 @@ const BODIES: readonly ((random: Random) => Uint8Array)[] = [
       ),
     ),
   random => {
-    const body = new Uint8Array(28 + random.of([0, 8, 16, 40, 2060]));
+    const body = new Uint8Array(28 + random.of([0, 8, 16, 40, 2060, 2580]));
     body.set(words(1, body.length - 8, 3));
     new DataView(body.buffer).setUint16(12, random.below(6), true);
     body[25] = random.of([5, 5, 4, 3, 0]);

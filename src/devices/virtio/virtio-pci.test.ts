@@ -8,6 +8,7 @@ import { GuestMemory } from '../../memory/memory.ts';
 import { StateStore } from '../../state/state.ts';
 import type { Slot } from '../device.ts';
 import { ManualClock, RecordingLine } from '../manual-clock.ts';
+import { testSlot } from '../test-slot.ts';
 import { type VirtioDevice, VirtioPci, type VirtioTransport } from './virtio-pci.ts';
 
 /** The processor that asks. */
@@ -158,4 +159,20 @@ test('a changed configuration has another generation, and the driver is told', (
   assert.equal(read(0x2000, 1), 1);
   assert.equal(line.high, true);
   assert.equal(read(0x1000, 1), 2);
+});
+
+test('there is no structure without a byte: drivers take none', () => {
+  const machine = testSlot(RAM);
+  /** Lengths of the structures, by their types. */
+  const structures = (configuration: Uint8Array) => {
+    const device = Object.assign(new Bell(machine.memory), { name: `bell-${configuration.length}`, configuration });
+    const { function: card } = new VirtioPci(machine.slot, device, BAR + 0x40000 * configuration.length);
+    const found = new Map<number, number>();
+    for (let at = card.readConfig(0x34, 1); at !== 0; at = card.readConfig(at + 1, 1))
+      if (card.readConfig(at, 1) === 9) found.set(card.readConfig(at + 3, 1), card.readConfig(at + 12, 4));
+    return found;
+  };
+  assert.deepEqual([...structures(new Uint8Array(8)).keys()].sort(), [1, 2, 3, 4, 5]);
+  assert.equal(structures(new Uint8Array(12)).get(4), 12);
+  assert.equal(structures(new Uint8Array(0)).has(4), false);
 });

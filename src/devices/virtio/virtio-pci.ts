@@ -170,7 +170,9 @@ export class VirtioPci implements Device {
     this.function.addBar(MSI_X_BAR, MSI_X_BAR_SIZE, address + REGISTER_BAR_SIZE, this.#msiX);
     this.#addCapability(COMMON_CFG, COMMON_AT, COMMON_SIZE);
     this.#addCapability(ISR_CFG, ISR_AT, 1);
-    this.#addCapability(DEVICE_CFG, DEVICE_AT, device.configuration.length);
+    // A structure of no bytes would keep drivers off (Linux: virtio_pci_modern_dev.c, vp_modern_map_capability).
+    const { length } = device.configuration;
+    if (length > 0) this.#addCapability(DEVICE_CFG, DEVICE_AT, length);
     this.#addCapability(NOTIFY_CFG, NOTIFY_AT, NOTIFY_MULTIPLIER * this.#queues.length, NOTIFY_MULTIPLIER);
     this.#addConfigurationAccess(registers);
     this.function.attach();

@@ -2,6 +2,7 @@
 import { macAddress } from '../../devices/pc-layout.ts';
 import type { VmbusDevice, VmbusDeviceFactory } from '../../devices/vmbus/channel.ts';
 import { DynamicMemory } from '../../devices/vmbus/dynamic-memory.ts';
+import { KeyValueService } from '../../devices/vmbus/key-value.ts';
 import { Netvsc } from '../../devices/vmbus/netvsc.ts';
 import { HeartbeatService, ShutdownService, TimeService } from '../../devices/vmbus/services.ts';
 import { Storvsc } from '../../devices/vmbus/storvsc.ts';
@@ -31,6 +32,7 @@ export function vmbusDevices({ backEnds }: HypervisorContext): VmbusDeviceFactor
     (host, channel) => new ShutdownService(host, channel),
     (host, channel) => new HeartbeatService(host, channel),
     (host, channel) => new TimeService(host, channel),
+    (host, channel) => new KeyValueService(host, channel),
     (host, channel) => new DynamicMemory(host, channel),
   );
   return factories;

@@ -6,6 +6,7 @@ import { fakeDriver } from './fake-vmbus-driver.ts';
 const SHUTDOWN = '3160' + '0b0e' + '1352' + '3449' + '818b38d90ced39db';
 const HEARTBEAT = '394f1657' + '1591' + '784e' + 'ab55382f3bd5422d';
 const TIME = '30e62795' + 'aed0' + '7b49' + 'adcee80ab0175caf';
+const KEY_VALUE = 'e7f4a0a9' + '455a' + '964d' + 'b8278a841e8c03e6';
 const MILLISECOND = 1_000_000;
 
 function setUp(type: string, choose: (versions: number[][]) => number[][] | undefined = v => v) {
@@ -111,4 +112,39 @@ test('time: in the form that an older guest knows', () => {
   const { hear } = setUp(TIME, ([frame]) => [frame, [3, 0]]);
   const told = hear()!;
   assert.deepEqual([told.size, told.data.getUint8(24), told.view.getUint16(14, true)], [25, 1, 3]);
+});
+
+test('key and value: the host says what it is, and asks the guest the same until it has no more', () => {
+  const { cpu, hear, answer } = setUp(KEY_VALUE);
+  const text = (view: DataView, at: number, length: number) =>
+    Buffer.from(view.buffer, view.byteOffset + at, length).toString('utf16le');
+  const told: string[] = [];
+  for (let count = 0; count < 2; count++) {
+    const asked = hear()!;
+    assert.deepEqual([asked.type, asked.size, asked.data.getUint8(0), asked.data.getUint8(1)], [2, 2580, 1, 3]);
+    const [key, value] = [asked.data.getUint32(8, true), asked.data.getUint32(12, true)];
+    told.push(`${text(asked.data, 16, key)}=${text(asked.data, 528, value)}`);
+    // Whether the guest takes it is its affair.
+    if (count === 1) asked.view.setUint32(20, 0x80004005, true);
+    answer(asked);
+  }
+  assert.deepEqual(told, ['HostName\0=polyvisor\0', 'VirtualMachineName\0=polyvisor\0']);
+  for (const [index, name] of ['OSName', 'OSVersion'].entries()) {
+    const asked = hear()!;
+    assert.deepEqual([asked.data.getUint8(0), asked.data.getUint8(1), asked.data.getUint32(4, true)], [3, 2, index]);
+    const entry = Buffer.from(asked.data.buffer, asked.data.byteOffset + 8);
+    entry.writeUInt32LE(2 * name.length, 4);
+    entry.writeUInt32LE(0xffffffff, 8);
+    entry.write(name, 12, 'utf16le');
+    entry.write(`the ${index}th`, 524, 'utf16le');
+    answer(asked);
+  }
+  const last = hear()!;
+  last.view.setUint32(20, 0x80070103, true);
+  answer(last);
+  assert.equal(hear(), undefined);
+  assert.deepEqual(
+    cpu.log.lines.filter(line => line.includes('says')),
+    ['key-value: the guest says OSName: the 0th', 'key-value: the guest says OSVersion: the 1th'],
+  );
 });
