@@ -66,7 +66,8 @@ const REFUSALS: readonly { words: string[]; status: number; says: RegExp }[] = [
   { words: ['run', 'vmlinuz', 'initrd'], status: 64, says: /too many arguments/ },
   { words: ['shell', tinyKernelFile, '-k', text], status: 64, says: /tiny: and --kernel .*text: there is one kernel/ },
   { words: ['run', 'amd64', '--flavour', '686'], status: 64, says: /amd64: and --flavour 686/ },
-  { words: ['run', '--disk', `${text},format=qcow2`], status: 64, says: /only raw images/ },
+  { words: ['run', '--disk', `${text},format=vmdk`], status: 64, says: /raw and qcow2/ },
+  { words: ['run', '--disk', `${text},format=qcow2`], status: 65, says: /is no qcow2 image/ },
   { words: ['run', '--disk', text], status: 65, says: /sectors/ },
   {
     words: ['run', '--disk', disk, '--disk', `${disk},ro`],

@@ -28,17 +28,18 @@ test('seconds', () => {
 });
 
 test('disks', () => {
-  assert.deepEqual(parseDisk('a.img'), { path: 'a.img', readOnly: false, share: false, bus: undefined });
-  assert.deepEqual(parseDisk('/x/a.img,ro,format=raw'), {
-    path: '/x/a.img',
-    readOnly: true,
-    share: false,
-    bus: undefined,
-  });
-  assert.deepEqual(parseDisk('a,,b.img,ro'), { path: 'a,b.img', readOnly: true, share: false, bus: undefined });
+  const usual = { readOnly: false, share: false, bus: undefined, format: undefined, backingAnywhere: false };
+  assert.deepEqual(parseDisk('a.img'), { ...usual, path: 'a.img' });
+  assert.deepEqual(parseDisk('/x/a.img,ro,format=raw'), { ...usual, path: '/x/a.img', readOnly: true, format: 'raw' });
+  assert.deepEqual(parseDisk('a,,b.img,ro'), { ...usual, path: 'a,b.img', readOnly: true });
   assert.equal(parseDisk('a.img,bus=virtio').bus, 'virtio');
-  assert.deepEqual(parseDisk('a.img,share'), { path: 'a.img', readOnly: false, share: true, bus: undefined });
-  for (const text of ['', ',ro', 'a,format=qcow2', 'a,readonly']) assert.throws(() => parseDisk(text), /--disk/);
+  assert.deepEqual(parseDisk('a.img,share'), { ...usual, path: 'a.img', share: true });
+  assert.deepEqual(parseDisk('a,format=qcow2,backing=any'), {
+    ...usual,
+    ...{ path: 'a', format: 'qcow2', backingAnywhere: true },
+  });
+  for (const text of ['', ',ro', 'a,format=vmdk', 'a,readonly', 'a,backing=any', 'a,format=qcow2,backing=x'])
+    assert.throws(() => parseDisk(text), /--disk/);
 });
 
 test('the nearest name', () => {

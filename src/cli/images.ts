@@ -4,11 +4,11 @@ import { commandArchive, joinArchives, resumeArchive } from '../boot/exec-protoc
 import { modulesArchive } from '../boot/guest/initramfs.ts';
 import { ImageError } from '../boot/image-error.ts';
 import type { BootModule } from '../boot/load.ts';
-import { openDiskFile } from '../host/node/disk-file.ts';
 import { flavourWithFolders } from '../host/node/guest.ts';
 import { installedModules, readKernelModules } from '../host/node/kernel-modules.ts';
+import { openDisk } from './disks.ts';
 import { status } from './exit-status.ts';
-import { Failure, withFile, withFileLater } from './failure.ts';
+import { Failure, withFileLater } from './failure.ts';
 import { fetchGuest } from './fetch-guest.ts';
 import { readInput } from './input-file.ts';
 import type { Settings } from './settings.ts';
@@ -93,9 +93,9 @@ function bootsDisk(settings: ImageSettings): boolean {
     return true;
   }
   if (named || entry !== undefined || disks.length === 0) return false;
-  const [{ path }] = disks;
+  const [first] = disks;
   // Only looked at: whoever uses the disk opens it for itself.
-  const disk = withFile(path, status.noInput, () => openDiskFile(path, { readOnly: true, share: true }));
+  const disk = openDisk({ ...first, readOnly: true, share: true });
   try {
     return isBootable(disk);
   } finally {

@@ -126,8 +126,8 @@ function addRunLike(command: Command, words: readonly string[], finish: Finish, 
       'fair',
     )
     .option(
-      '-d, --disk <file[,ro][,share][,bus=name][,format=raw]>',
-      'a raw disk or CD image, booted if no kernel is named; may be given more than once',
+      '-d, --disk <file[,ro][,share][,bus=name][,format=raw|qcow2][,backing=any]>',
+      'a raw disk or CD image, or a qcow2 image, booted if no kernel is named; may be given more than once',
       collect,
     )
     .option(

@@ -53,7 +53,17 @@ export async function planFiles(settings: Settings): Promise<FilesPlan> {
     folders: all,
     disks:
       root.kind === 'disk'
-        ? [{ path: root.path, readOnly: root.readOnly, share: false, bus: undefined }, ...disks]
+        ? [
+            {
+              path: root.path,
+              readOnly: root.readOnly,
+              share: false,
+              bus: undefined,
+              format: undefined,
+              backingAnywhere: false,
+            },
+            ...disks,
+          ]
         : disks,
     archive: startArchive(mounts, run),
     channel: !init,

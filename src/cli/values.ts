@@ -86,26 +86,39 @@ export interface DiskOption {
   share: boolean;
   /** What it is plugged into; undefined: what the hypervisor's guests look at first. */
   bus: string | undefined;
+  /** undefined: raw, unless it looks like something else. */
+  format: DiskFormat | undefined;
+  /** The files under a qcow2 image may be anywhere. */
+  backingAnywhere: boolean;
 }
 
-/** `FILE[,ro][,share][,bus=NAME][,format=raw]`; a comma in the name is written twice. */
+const DISK_FORMATS = ['raw', 'qcow2'] as const;
+export type DiskFormat = (typeof DISK_FORMATS)[number];
+const DISK_HELP = 'FILE[,ro][,share][,bus=NAME][,format=raw|qcow2][,backing=any]';
+
+/** As DISK_HELP says; a comma in the name is written twice. */
 export function parseDisk(text: string): DiskOption {
   const [path, ...words] = text.split(/(?<!,),(?!,)/).map(part => part.replaceAll(',,', ','));
   if (!path) throw new Failure(`--disk ${text}: the name of a file comes first`);
   let readOnly = false;
   let share = false;
   let bus: string | undefined;
+  let format: DiskFormat | undefined;
+  let backingAnywhere = false;
   for (const word of words) {
     if (word === 'ro') readOnly = true;
     else if (word === 'rw') readOnly = false;
     else if (word === 'share') share = true;
     else if (word.startsWith('bus=')) bus = word.slice('bus='.length);
-    else if (word.startsWith('format=') && word !== 'format=raw')
-      throw new Failure(`--disk ${text}: only raw images: "qemu-img convert -O raw" makes one of others`);
-    else if (word !== 'format=raw')
-      throw new Failure(`--disk ${text}: unknown word "${word}": FILE[,ro][,share][,bus=NAME][,format=raw]`);
+    else if (word === 'backing=any') backingAnywhere = true;
+    else if (word.startsWith('format=')) {
+      format = DISK_FORMATS.find(name => word === `format=${name}`);
+      if (!format) throw new Failure(`--disk ${text}: raw and qcow2: "qemu-img convert -O qcow2" makes one of others`);
+    } else throw new Failure(`--disk ${text}: unknown word "${word}": ${DISK_HELP}`);
   }
-  return { path, readOnly, share, bus };
+  if (backingAnywhere && format !== 'qcow2')
+    throw new Failure(`--disk ${text}: backing= is for images that are above another: format=qcow2`);
+  return { path, readOnly, share, bus, format, backingAnywhere };
 }
 
 /** Where the host's programs find the guest's vsock, and by which number the guest knows itself. */

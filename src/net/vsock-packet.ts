@@ -70,3 +70,11 @@ export function vsockPacket({ data, ...packet }: VsockPacket): Uint8Array {
   bytes.set(data, VSOCK_HEADER);
   return bytes;
 }
+
+/** What is answered where nobody has the port, or the connection. */
+export function vsockReset({ sourceCid, destinationCid, source, destination }: VsockPacket): Uint8Array {
+  return vsockPacket({
+    ...{ sourceCid: destinationCid, destinationCid: sourceCid, source: destination, destination: source },
+    ...{ operation: VIRTIO_VSOCK_OP_RST, flags: 0, room: 0, dealt: 0, data: new Uint8Array(0) },
+  });
+}

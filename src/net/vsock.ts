@@ -20,6 +20,7 @@ import {
   VSOCK_MOST_DATA,
   type VsockPacket,
   vsockPacket,
+  vsockReset,
 } from './vsock-packet.ts';
 
 /** Connections at a time: each takes a file descriptor of the host's. */
@@ -89,14 +90,8 @@ class HostEnd {
     const isNew = operation === VIRTIO_VSOCK_OP_REQUEST && !found && destinationCid === VMADDR_CID_HOST;
     if (isNew) return this.#add(source, destination).open(packet, this.#programs);
     if (found && destinationCid === VMADDR_CID_HOST) return found.receive(packet);
-    if (operation !== VIRTIO_VSOCK_OP_RST) this.#reset(packet);
-  }
-
-  /** Nobody has that port, or that connection. */
-  #reset({ source, destination, destinationCid }: VsockPacket): void {
-    const ends = { sourceCid: destinationCid, destinationCid: this.#cid, source: destination, destination: source };
-    if (!Number.isSafeInteger(destinationCid)) return;
-    this.#post(vsockPacket({ ...ends, operation: VIRTIO_VSOCK_OP_RST, flags: 0, room: 0, dealt: 0, data: NOTHING }));
+    // Nobody has that port, or that connection.
+    if (operation !== VIRTIO_VSOCK_OP_RST && Number.isSafeInteger(destinationCid)) this.#post(vsockReset(packet));
   }
 
   #begin(port: number, socket: TcpSocket, connected: (port: number) => void): TcpHandler {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { NetworkPort } from '../../host/network.ts';
+import { parseVsockPacket, vsockPacket } from '../../net/vsock-packet.ts';
 import { testSlot } from '../test-slot.ts';
 import { virtioDriver } from './test-driver.ts';
 import { VirtioVsock } from './virtio-vsock.ts';
@@ -60,6 +61,18 @@ test('data for the driver is cut into its buffers, and waits for them', () => {
   driver.offer(0, [HEADER]);
   receive(packet(0));
   assert.equal(driver.used(0)[0].length, HEADER, 'one without data needs no more than its header');
+});
+
+test('without a driver, who wants a connection is refused', () => {
+  const { driver, receive, sent } = setUp();
+  driver.queues[0].reset();
+  receive(packet(3));
+  assert.deepEqual(sent, []);
+  const ends = { sourceCid: 2, destinationCid: 9, source: 5, destination: 6 };
+  const rest = { flags: 0, room: 1, dealt: 0, data: new Uint8Array(0) };
+  receive(vsockPacket({ ...ends, ...rest, operation: 1 }));
+  const { operation, source, sourceCid } = parseVsockPacket(sent[0])!;
+  assert.deepEqual([operation, source, sourceCid], [3, 6, 9]);
 });
 
 test('a buffer without room breaks the queue', () => {

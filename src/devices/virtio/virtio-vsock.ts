@@ -4,7 +4,13 @@
  */
 import type { Vsock } from '../../host/vsock.ts';
 import { FrameQueue } from '../../net/offload.ts';
-import { VSOCK_HEADER, VSOCK_MOST_DATA } from '../../net/vsock-packet.ts';
+import {
+  parseVsockPacket,
+  VIRTIO_VSOCK_OP_REQUEST,
+  VSOCK_HEADER,
+  VSOCK_MOST_DATA,
+  vsockReset,
+} from '../../net/vsock-packet.ts';
 import type { State } from '../../state/state.ts';
 import type { Slot } from '../device.ts';
 import { gather, scatter } from './chains.ts';
@@ -102,11 +108,17 @@ export class VirtioVsock implements VirtioDevice {
   #receive(packet: Uint8Array): void {
     const { transport } = this.#wiring;
     const queue = transport?.queue(RECEIVE_QUEUE);
-    if (!transport || !queue) return;
+    if (!transport || !queue) return this.#refuse(packet);
     if (!this.#waiting.put(packet))
       this.#slot.log.once('vsock-lost', 'vsock: a guest that does not take its packets: some are lost');
     this.#deliver(queue);
     transport.used(RECEIVE_QUEUE);
+  }
+
+  /** There is no driver: who wants a connection learns it at once. */
+  #refuse(bytes: Uint8Array): void {
+    const packet = parseVsockPacket(bytes);
+    if (packet?.operation === VIRTIO_VSOCK_OP_REQUEST) this.#vsock.send(vsockReset(packet));
   }
 
   /** Hands over what waits, as far as the driver has buffers. Data that is longer than a buffer becomes several packets. */

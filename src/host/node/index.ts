@@ -9,6 +9,7 @@ export { DiskInUseError } from './disk-lock.ts';
 export type { Guest, GuestOptions, GuestProgress } from './guest.ts';
 export { ensureGuest } from './guest.ts';
 export { loadHypervisor } from './load-hypervisor.ts';
+export { openQcow2File, type Qcow2FileOptions } from './qcow2-file.ts';
 export { nodeSockets } from './sockets.ts';
 export { joinSwitch } from './switch-socket.ts';
 export { workerTranslator } from './translator.ts';
