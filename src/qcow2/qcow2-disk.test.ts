@@ -187,6 +187,11 @@ describe('images that are refused', () => {
       change(new DataView(bytes.buffer));
       assert.throws(() => new Qcow2Disk(memoryImage(bytes)), reason);
     });
+  test('nothing counts the header: an error when it is written to', () => {
+    const image = memoryImage(emptyImage(SHAPE));
+    image.write(CLUSTER, new Uint8Array(8));
+    assert.throws(() => new Qcow2Disk(image).write(0, new Uint8Array(512)), /nothing counts its header/);
+  });
   test('a cluster that is none is an error when it is read', () => {
     const image = memoryImage(emptyImage(SHAPE));
     image.write(3 * CLUSTER, new Uint8Array(new BigUint64Array([0xffffffffffffff7fn]).buffer));

@@ -107,6 +107,7 @@ export class Refcounts {
   /** A block in place `at` of the table, where there is none. */
   #addBlock(at: number): void {
     if (at >= this.#entries) return this.#growTable(at + 1);
+    if (at === 0) throw new ImageError(`${this.#file.name} is damaged: nothing counts its header`);
     // Nothing counts the clusters of this block, so its first one is free.
     const first = at * this.#perBlock;
     const content = new Uint8Array(this.#cluster);

@@ -18,6 +18,7 @@ const SLICES: ReadonlyMap<string, number> = new Map([
   ['pci-rings', 300],
   ['plugins', 2000],
   ['processor', 300],
+  ['qcow2', 200],
   ['registers', 100],
   ['reports', 100],
   ['snapshots', 150],

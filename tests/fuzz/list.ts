@@ -7,6 +7,7 @@ import { nineP } from './nine-p.ts';
 import { pciRings } from './pci-rings.ts';
 import { plugins } from './plugins.ts';
 import { processor } from './processor.ts';
+import { qcow2 } from './qcow2.ts';
 import { registers } from './registers.ts';
 import { reports } from './reports.ts';
 import { snapshots } from './snapshots.ts';
@@ -25,6 +26,7 @@ export const fuzzers: readonly Fuzzer[] = [
   pciRings,
   plugins,
   processor,
+  qcow2,
   registers,
   reports,
   snapshots,
