@@ -13,31 +13,33 @@ export interface MemoryImage extends ImageFile {
 /** @param most bytes: a host's disk that is full then */
 export function memoryImage(start: Uint8Array, most = 1 << 26): MemoryImage {
   let bytes = start.slice();
+  let { length } = start;
   return {
     name: 'image',
     readOnly: false,
     writes: 0,
     failAfter: Number.POSITIVE_INFINITY,
     get size() {
-      return bytes.length;
+      return length;
     },
     read(offset, into) {
       into.fill(0);
-      if (offset < bytes.length) into.set(bytes.subarray(offset, offset + into.length));
+      if (offset < length) into.set(bytes.subarray(offset, Math.min(length, offset + into.length)));
     },
     write(offset, from) {
       if (this.writes++ >= this.failAfter) throw new Error('killed');
       if (offset + from.length > most) throw new Error('no space left on device');
       if (offset + from.length > bytes.length) {
-        const longer = new Uint8Array(offset + from.length);
+        const longer = new Uint8Array(2 * (offset + from.length));
         longer.set(bytes);
         bytes = longer;
       }
+      length = Math.max(length, offset + from.length);
       bytes.set(from, offset);
     },
     flush() {},
     close() {},
-    content: () => bytes.slice(),
+    content: () => bytes.slice(0, length),
   };
 }
 
