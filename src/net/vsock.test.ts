@@ -120,6 +120,14 @@ test('a program connects to the guest, which accepts or refuses', () => {
   assert.deepEqual([hear(), program.take()], [[], []]);
 });
 
+test('a program that comes before there is a machine is refused', () => {
+  const program = fakeSocket();
+  let accept!: Parameters<VsockPrograms['attach']>[0];
+  hostVsock({ open: () => program.socket, attach: given => void (accept = given), close() {} });
+  accept(7, program.socket, () => assert.fail());
+  assert.deepEqual(program.take(), ['pause', 'reset']);
+});
+
 test('the guest gets no more than it has room for, and the program waits', () => {
   const { say, hear, opened } = setUp();
   say(REQUEST, 1, 2, { room: 1000 });

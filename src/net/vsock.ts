@@ -68,6 +68,7 @@ class HostEnd {
   readonly #post: (packet: Uint8Array) => void;
   readonly #connections = new Map<string, Connection>();
   #begun = 0;
+  /** The machine's, once there is one. */
   log: Log | undefined;
 
   constructor(programs: VsockPrograms, cid: number, post: (packet: Uint8Array) => void) {
@@ -99,7 +100,11 @@ class HostEnd {
     do {
       own = FIRST_PORT + (this.#begun++ % FIRST_PORT);
     } while (this.#connections.has(keyOf(port, own)));
-    return this.#add(port, own).begin(socket, () => connected(own));
+    const connection = this.#add(port, own);
+    const handler = connection.begin(socket, () => connected(own));
+    // There is no machine yet that could be asked.
+    if (!this.log) connection.abandon();
+    return handler;
   }
 
   #add(guest: number, own: number): Connection {
