@@ -5,8 +5,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { hypervisors } from '../src/hypervisors/list.ts';
 import { createMachine } from '../src/machine/machine.ts';
@@ -17,6 +18,7 @@ import { buildKit, costsIn, kitFolder, missingTools } from './kit.ts';
 
 /** Seconds, for a run that takes one or, with Xen in between, ten on an idle machine. */
 const TIMEOUT = 300;
+const guests = fileURLToPath(new URL('../../guests/', import.meta.url));
 const WELL = /example: all is well/;
 
 /** What is underneath, as the kit says it. */
@@ -141,6 +143,51 @@ describe('the kit', { skip: missingTools() ?? false }, () => {
     }
   });
 
+  /** Compiles a file of the guests' with the README's options. @returns where the kernel is */
+  function buildWithKit(source: string, link: readonly string[]): string {
+    const output = join(built.folder, `${basename(source)}.elf`);
+    const flags =
+      '-std=c11 -O2 -Wall -Werror -ffreestanding -fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector -fcf-protection=none ' +
+      '-fno-asynchronous-unwind-tables -nostdlib -static -no-pie -Wl,--build-id=none -Wl,--no-warn-rwx-segments';
+    execFileSync('gcc', [...flags.split(' '), '-I', join(kitFolder, 'include'), '-o', output, source, ...link]);
+    return output;
+  }
+  const archive = () => join(built.folder, 'libparavirt.a');
+  const whole = () => ['-T', join(kitFolder, 'link.ld'), '-Wl,--whole-archive', archive(), '-Wl,--no-whole-archive'];
+  const probe = () => readFileSync(buildWithKit(join(guests, 'kit/probe.c'), whole()));
+  const PROBED = /^probe: 11 checks, 0 failed$/m;
+
+  for (const hypervisor of ['bare', 'kvm', 'hyperv', 'xen-pvh', 'xen-pv', 'vmi'])
+    test(`a kernel that asks more, on ${hypervisor}, four processors`, async () => {
+      const text = await run({ kernel: probe(), hypervisor, cpus: 4, memory: 64 << 20 });
+      assert.match(text, PROBED, text);
+    });
+
+  test('text that is none ends a kernel with a message', async () => {
+    const text = await run({ kernel: probe(), memory: 64 << 20, append: 'crash' });
+    assert.match(text, /half a line and .*paravirt: exception 14.*\n.*page fault on 700000000000\n.*nobody handles it/);
+  });
+
+  test('a kernel with an entry of its own links what it uses, and no entry of the kit’s', () => {
+    const source = join(built.folder, 'own.c');
+    writeFileSync(
+      source,
+      '#include <paravirt.h>\nvoid own_entry(void) { static struct pv_boot_info info; pv_init(&info); pv_print("%u", pv_ops.smp.count()); }\n',
+    );
+    const symbols = execFileSync('nm', [buildWithKit(source, ['-Wl,-e,own_entry', archive()])], { encoding: 'utf8' });
+    assert.match(symbols, / T pv_init$/m);
+    assert.doesNotMatch(symbols, / (pv_main|pvh_entry|multiboot_entry|pv_image_end)$/m);
+  });
+
+  const cxx = spawnSync('g++', ['--version']).status === 0;
+  test('C++ finds the functions of the library', { skip: cxx ? false : 'g++ is not installed' }, () => {
+    const source = join(built.folder, 'kernel.cc');
+    writeFileSync(source, '#include <paravirt.h>\nextern "C" void own_entry() { pv_init(nullptr); pv_print("x"); }\n');
+    const object = join(built.folder, 'kernel.o');
+    execFileSync('g++', ['-ffreestanding', '-I', join(kitFolder, 'include'), '-c', '-o', object, source]);
+    assert.match(execFileSync('nm', [object], { encoding: 'utf8' }), / U pv_print$/m);
+  });
+
   test("real Xen's shim, with the example as its PV guest, two processors", async () => {
     const kernel = (await packageFiles('xen-utils-4.17', 'usr/lib/xen-4.17/boot/')).get('xen-shim')!;
     const modules = [{ data: readFileSync(example), commandLine: 'example for the shim' }];
@@ -189,6 +236,16 @@ describe('the kit', { skip: missingTools() ?? false }, () => {
       assert.match(stdout, /example: 2 of 2 processors execute/);
       assert.match(stdout, WELL);
     });
+
+  test("QEMU's processor, whose timer counts down: a kernel that asks more", {
+    skip: qemu ? false : 'qemu-system-x86_64 is not installed',
+  }, () => {
+    const kernel = buildWithKit(join(guests, 'kit/probe.c'), whole());
+    const words = ['-accel', 'tcg', '-smp', '4', '-m', '64', '-nographic', '-no-reboot', '-nic', 'none'];
+    const options = { encoding: 'utf8', timeout: TIMEOUT * 1000, input: '' } as const;
+    const { stdout } = spawnSync('qemu-system-x86_64', ['-kernel', kernel, ...words], options);
+    assert.match(stdout.replaceAll('\r', ''), PROBED);
+  });
 
   test('real Xen on QEMU, with the example as its PVH dom0', {
     skip: qemu ? false : 'qemu-system-x86_64 is not installed',

@@ -7,6 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Masks of processors have a bit for each. */
 #define PV_MAX_CPUS 64
 
@@ -18,6 +22,7 @@
 
 /* ---- What the loader said --------------------------------------------------------------------------------------------- */
 
+/* Under Xen PV only the image and half a MiB behind it are mapped at the start, whatever RAM there is. */
 struct pv_range {
   uint64_t start, size;
   uint32_t type; /* as in the BIOS's E820: 1 is RAM */
@@ -80,6 +85,7 @@ struct pv_ops {
   struct {
     void (*enable)(void);
     void (*disable)(void);
+    bool (*is_open)(void); /* whether interrupts may come */
     void (*halt)(void); /* opens interrupts and waits for one, without a gap between the two */
     void (*end)(void);  /* of an interrupt: the kit calls it behind each handler */
     void (*send_ipi)(uint64_t cpus, uint8_t vector);
@@ -134,7 +140,24 @@ static inline uint64_t pv_rdtsc(void) {
   return (uint64_t)high << 32 | low;
 }
 
+/* Closes interrupts, for a lock that handlers take too. @returns what pv_restore takes */
+static inline bool pv_close(void) {
+  bool was_open = pv_ops.irq.is_open();
+  pv_ops.irq.disable();
+  return was_open;
+}
+static inline void pv_restore(bool was_open) {
+  if (was_open) pv_ops.irq.enable();
+}
+
 static inline void pv_pause(void) { __asm__ volatile("pause" : : : "memory"); }
 
-/* Text on the console; \n becomes \r\n where that matters. %s, %c, %u (unsigned), %lu, %x, %lx; a width, and - for left. */
+/*
+ * Text on the console, at once; any processor may call it, a handler too. \n becomes \r\n where that matters. %s, %c,
+ * %u (unsigned), %lu, %x, %lx; a width, and - for left.
+ */
 void pv_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#ifdef __cplusplus
+}
+#endif

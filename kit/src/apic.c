@@ -41,15 +41,27 @@ static void apic_write(unsigned offset, uint32_t value) {
 bool pv_has_apic(void) { return cpuid(1, 0).edx & 1 << 9; }
 
 void pv_apic_init(void) {
+  /* The 8259s' interrupts would come as exceptions: all of them are masked. */
+  if (!pv_is_cell()) {
+    outb(0x21, 0xff);
+    outb(0xa1, 0xff);
+  }
   if (!pv_has_apic()) return;
   uint64_t base = rdmsr(IA32_APIC_BASE);
   registers = (volatile uint8_t *)(base & 0xffffff000);
   is_x2apic = base & 1 << 10;
   has_deadline = cpuid(1, 0).ecx & 1 << 24;
-  /* The 8259s' interrupts would come as exceptions: all of them are masked. */
-  if (pv_is_cell()) return;
-  outb(0x21, 0xff);
-  outb(0xa1, 0xff);
+}
+
+/* Its count in 10 ms, by the clock. */
+static void measure_timer(void) {
+  apic_write(INITIAL_COUNT, ~0u);
+  uint64_t start = pv_ops.time.clock(), now;
+  do now = pv_ops.time.clock();
+  while (now - start < 10000000);
+  uint64_t counted = ~0u - apic_read(CURRENT_COUNT);
+  apic_write(INITIAL_COUNT, 0);
+  pv_known_apic_frequency = counted * 1000000000 / (now - start);
 }
 
 void pv_apic_init_cpu(void) {
@@ -58,6 +70,7 @@ void pv_apic_init_cpu(void) {
   apic_write(SPURIOUS, 0x100 | PV_SPURIOUS_VECTOR);
   apic_write(LVT_TIMER, LVT_MASKED | PV_TIMER_VECTOR);
   apic_write(DIVIDE, 0xb); /* by 1 */
+  if (!has_deadline && !pv_known_apic_frequency) measure_timer(); /* now, so that no timer waits for it */
 }
 
 uint32_t pv_apic_id(void) {
@@ -88,20 +101,11 @@ void native_send_ipi(uint64_t cpus, uint8_t vector) {
 
 /* ---- The timer -------------------------------------------------------------------------------------------------------- */
 
-static uint64_t counts_a_second(void) {
-  if (!pv_known_apic_frequency) {
-    apic_write(INITIAL_COUNT, ~0u);
-    uint64_t start = pv_ops.time.clock(), now;
-    do now = pv_ops.time.clock();
-    while (now - start < 10000000);
-    uint64_t counted = ~0u - apic_read(CURRENT_COUNT);
-    apic_write(INITIAL_COUNT, 0);
-    pv_known_apic_frequency = counted * 1000000000 / (now - start);
-  }
-  return pv_known_apic_frequency;
-}
+/* When each processor's timer is to ring, where it counts down; 0: not at all. */
+static uint64_t alarms[PV_MAX_CPUS];
 
 void native_set_timer(uint64_t at) {
+  alarms[pv_this_cpu()->id] = has_deadline ? 0 : at;
   uint64_t now = pv_ops.time.clock(), ahead = at > now ? at - now : 1;
   if (has_deadline) {
     apic_write(LVT_TIMER, (at ? LVT_TSC_DEADLINE : LVT_MASKED) | PV_TIMER_VECTOR);
@@ -111,11 +115,18 @@ void native_set_timer(uint64_t at) {
     wrmsr(IA32_TSC_DEADLINE, at ? pv_rdtsc() + ticks + 1 : 0);
     return;
   }
-  uint64_t frequency = counts_a_second();
-  uint64_t count = ahead > 1000000000 ? frequency : ahead * frequency / 1000000000 + 1;
+  /* What is more than a count away rings early, and is set again then. */
+  if (ahead > 1000000000) ahead = 1000000000;
+  uint64_t count = ahead * pv_known_apic_frequency / 1000000000 + 1;
   apic_write(LVT_TIMER, (at ? 0 : LVT_MASKED) | PV_TIMER_VECTOR);
-  /* What is more than a count away rings early: whoever set it looks at the clock. */
   apic_write(INITIAL_COUNT, at ? count > ~0u ? ~0u : count : 0);
+}
+
+bool pv_apic_timer_is_early(void) {
+  uint64_t at = alarms[pv_this_cpu()->id];
+  if (!at || pv_ops.time.clock() >= at) return false;
+  native_set_timer(at);
+  return true;
 }
 
 /* ---- Other processors ------------------------------------------------------------------------------------------------- */
@@ -135,6 +146,7 @@ bool native_start(unsigned id, void (*entry)(void), void *stack_top) {
   cpu->entry = entry;
   cpu->stack_top = stack_top;
   pv_starting = cpu;
+  pv_note_starter();
   command(cpu->apic_id, ICR_INIT);
   wait_for(10000000);
   for (unsigned attempt = 0; attempt < 2 && !cpu->online; attempt++) {

@@ -4,9 +4,6 @@
 /* The order is that of entry.S. */
 static const char *const kinds[] = {"PVH", "multiboot", "Linux", "Xen PV"};
 
-struct start_info *pv_xen_start_info;
-bool pv_is_pvh;
-
 static struct pv_boot_info info;
 
 static void *physical(uint64_t address) { return (void *)address; }
@@ -76,7 +73,6 @@ void pv_boot(uint32_t kind, uint64_t information) {
   if (kind == 1) from_multiboot(physical(information));
   if (kind == 2) from_linux(physical(information));
   if (kind == 3) from_xen_pv(physical(information));
-  pv_is_pvh = kind == 0;
   pv_init(&info);
   if (!info.ranges && pv_is_xen()) pv_xen_memory_map(&info); /* a PVH dom0 is told no other way */
   pv_main(&info);

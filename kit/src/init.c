@@ -11,10 +11,32 @@ const char *pv_name = "bare hardware";
 struct pv_cpu pv_cpus[PV_MAX_CPUS];
 unsigned pv_cpu_count = 1;
 bool pv_uses_vmmcall;
+/* Set by the entry of Xen PV (boot.c). */
+struct start_info *pv_xen_start_info;
+bool pv_is_pvh;
 
 static const struct pv_hypervisor *found;
 
 extern struct pv_cpu *pv_starting;
+
+/* What a processor that is started takes over from the one that starts it. */
+static struct {
+  uint64_t cr3, cr4, efer;
+} starter;
+
+#define IA32_EFER 0xc0000080
+
+void pv_note_starter(void) {
+  __asm__ volatile("mov %%cr3, %0" : "=r"(starter.cr3));
+  __asm__ volatile("mov %%cr4, %0" : "=r"(starter.cr4));
+  starter.efer = rdmsr(IA32_EFER);
+}
+
+static void become_like_starter(void) {
+  wrmsr(IA32_EFER, starter.efer);
+  __asm__ volatile("mov %0, %%cr4" : : "r"(starter.cr4));
+  __asm__ volatile("mov %0, %%cr3" : : "r"(starter.cr3) : "memory");
+}
 
 uint32_t pv_cpuid_base(const char *signature, uint32_t least_leaves) {
   for (uint32_t base = 0x40000000; base < 0x40010000; base += 0x100) {
@@ -43,6 +65,7 @@ void pv_init(const struct pv_boot_info *boot) {
   struct pv_cpuid vendor = cpuid(0, 0);
   pv_uses_vmmcall = vendor.ebx == 0x68747541 || vendor.ebx == 0x6f677948; /* "Auth", "Hygo" */
   pv_starting = &pv_cpus[0];
+  pv_is_pvh = boot->entry && boot->entry[0] == 'P' && boot->entry[1] == 'V' && boot->entry[2] == 'H' && !boot->entry[3];
   for (unsigned i = 0; i < PV_MAX_CPUS; i++) pv_cpus[i].self = &pv_cpus[i], pv_cpus[i].id = i;
   pv_native_init(boot);
   for (unsigned i = 0; is_hypervisor_at_all() && !found && i < sizeof hypervisors / sizeof *hypervisors; i++)
@@ -55,6 +78,7 @@ void pv_init(const struct pv_boot_info *boot) {
 }
 
 void pv_secondary(struct pv_cpu *cpu) {
+  if (!pv_xen_start_info) become_like_starter();
   init_cpu();
   cpu->entry();
   pv_ops.irq.disable();

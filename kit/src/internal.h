@@ -31,6 +31,8 @@ void native_flush_tlb(uint64_t cpus, const void *address);
 void native_send_ipi(uint64_t cpus, uint8_t vector);
 void native_end(void);
 void native_set_timer(uint64_t at);
+/* @returns true if the timer has rung before its time, which a short counter does: it is set again */
+bool pv_apic_timer_is_early(void);
 void native_halt(void);
 bool native_start(unsigned cpu, void (*entry)(void), void *stack_top);
 void pv_apic_init(void);     /* finds out how the local APIC is reached */
@@ -54,7 +56,7 @@ unsigned pv_cell_processors(void);
 
 /* ---- interrupts.c ----------------------------------------------------------------------------------------------------- */
 
-/* What the stubs of entry.S leave on the stack. */
+/* What the stubs of processor.S leave on the stack. */
 struct pv_frame {
   uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax;
   uint64_t vector, error, rip, cs, rflags, rsp, ss;
@@ -63,10 +65,17 @@ void pv_load_idt(void);
 void pv_interrupt(struct pv_frame *frame);
 /* Calls the handler of a vector, without an end of interrupt. */
 void pv_dispatch(uint8_t vector);
-/* Called on each processor but the first, from entry.S. */
+/* Called on each processor but the first, from processor.S. */
 void pv_secondary(struct pv_cpu *cpu) __attribute__((noreturn));
+/* Called by whoever starts another processor: the page tables and features of the one are the other's, too. */
+void pv_note_starter(void);
 void pv_boot(uint32_t entry, uint64_t information) __attribute__((noreturn));
 void pv_die(const char *what) __attribute__((noreturn));
+
+/* ---- print.c ---------------------------------------------------------------------------------------------------------- */
+
+/* Prints although whoever printed was interrupted for good. */
+void pv_print_anyway(void);
 
 /* ---- pvclock.c -------------------------------------------------------------------------------------------------------- */
 

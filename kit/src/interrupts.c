@@ -1,7 +1,7 @@
 /* Interrupts and exceptions: the table of descriptors, who handles what, and processors that begin. */
 #include "internal.h"
 
-_Static_assert(offsetof(struct pv_cpu, stack_top) == 32, "entry.S knows it");
+_Static_assert(offsetof(struct pv_cpu, stack_top) == 32, "processor.S knows it");
 
 extern uint8_t pv_stubs[];
 
@@ -37,6 +37,7 @@ void pv_dispatch(uint8_t vector) {
 }
 
 void pv_die(const char *what) {
+  pv_print_anyway();
   pv_print("paravirt: %s\n", what);
   pv_ops.irq.disable();
   for (;;) pv_ops.boot.power_off();
@@ -44,6 +45,7 @@ void pv_die(const char *what) {
 
 static void exception(const struct pv_frame *frame) {
   if (handlers[frame->vector]) return handlers[frame->vector]();
+  pv_print_anyway();
   pv_print("paravirt: exception %lu, error %lx, at %lx\n", frame->vector, frame->error, frame->rip);
   if (frame->vector == 14 && !pv_xen_start_info) {
     uint64_t address;
@@ -55,7 +57,7 @@ static void exception(const struct pv_frame *frame) {
 
 void pv_interrupt(struct pv_frame *frame) {
   if (frame->vector < 32) return exception(frame);
-  pv_dispatch(frame->vector);
+  if (frame->vector != PV_TIMER_VECTOR || !pv_apic_timer_is_early()) pv_dispatch(frame->vector);
   /* Events of Xen and the local APIC's spurious interrupts have no end. */
   if (frame->vector != PV_XEN_VECTOR && frame->vector != PV_SPURIOUS_VECTOR) pv_ops.irq.end();
 }

@@ -66,6 +66,7 @@ void native_flush_tlb(uint64_t cpus, const void *address) {
 
 static void native_enable(void) { __asm__ volatile("sti" : : : "memory"); }
 static void native_disable(void) { __asm__ volatile("cli" : : : "memory"); }
+static bool native_is_open(void) { return interrupts_open(); }
 void native_halt(void) { __asm__ volatile("sti; hlt" : : : "memory"); }
 
 /* ---- Time: the TSC, measured by the 8254, and the CMOS clock ---------------------------------------------------------- */
@@ -150,6 +151,7 @@ void pv_native_init(const struct pv_boot_info *boot) {
   PV_SET(mmu.flush_tlb, native_flush_tlb);
   PV_SET(irq.enable, native_enable);
   PV_SET(irq.disable, native_disable);
+  PV_SET(irq.is_open, native_is_open);
   PV_SET(irq.halt, native_halt);
   PV_SET(irq.end, native_end);
   PV_SET(irq.send_ipi, native_send_ipi);

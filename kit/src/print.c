@@ -4,13 +4,17 @@
 
 static char line[256];
 static size_t used;
-static uint32_t busy;
+/* The number of the processor that prints, and 1. */
+static uint32_t printer;
+
+static void flush(void) {
+  if (used) pv_ops.boot.console_write(line, used);
+  used = 0;
+}
 
 static void put(char c) {
   line[used++] = c;
-  if (c != '\n' && used < sizeof line) return;
-  pv_ops.boot.console_write(line, used);
-  used = 0;
+  if (used == sizeof line) flush();
 }
 
 static void pad(size_t length, unsigned width) {
@@ -33,10 +37,21 @@ static void number(uint64_t value, unsigned base, unsigned width, bool left) {
   text(at, width, left);
 }
 
+void pv_print_anyway(void) {
+  flush();
+  __atomic_store_n(&printer, 0, __ATOMIC_RELEASE);
+}
+
 void pv_print(const char *format, ...) {
   va_list list;
-  /* A processor that is interrupted while it prints must not print from the handler. */
-  while (__atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE)) pv_pause();
+  /* Before the first is known to itself, it is the only one. */
+  uint32_t me = (pv_cpus[0].online ? pv_this_cpu()->id : 0) + 1, nobody = 0;
+  /* A handler may have interrupted its own processor within here: its text stands in the middle of the other then. */
+  bool nested = __atomic_load_n(&printer, __ATOMIC_ACQUIRE) == me;
+  while (!nested && !__atomic_compare_exchange_n(&printer, &nobody, me, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+    nobody = 0;
+    pv_pause();
+  }
   va_start(list, format);
   for (; *format; format++) {
     if (*format != '%') {
@@ -57,5 +72,6 @@ void pv_print(const char *format, ...) {
     }
   }
   va_end(list);
-  __atomic_store_n(&busy, 0, __ATOMIC_RELEASE);
+  flush();
+  if (!nested) __atomic_store_n(&printer, 0, __ATOMIC_RELEASE);
 }

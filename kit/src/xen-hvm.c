@@ -34,6 +34,7 @@ static bool xen_hvm_start(unsigned id, void (*entry)(void), void *stack_top) {
   cpu->entry = entry;
   cpu->stack_top = stack_top;
   pv_starting = cpu;
+  pv_note_starter();
   pv_xen_place_info(id, (uint64_t)pv_xen_infos >> 12);
   context = (struct vcpu_hvm_context){.mode = VCPU_HVM_MODE_64B};
   context.rip = (uint64_t)pv_secondary64;

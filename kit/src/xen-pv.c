@@ -22,6 +22,8 @@ static void xen_pv_enable(void) {
   if (*pv_xen_info(pv_this_cpu()->id)) CALL(xen_version, 0, 0, 0); /* any call has waiting events delivered */
 }
 
+static bool xen_pv_is_open(void) { return !*upcall_mask(); }
+
 static void xen_pv_halt(void) { CALL(sched_op, SCHEDOP_block, 0, 0); }
 
 static void xen_pv_flush_tlb(uint64_t cpus, const void *address) {
@@ -88,6 +90,7 @@ static void init(void) {
   pv_xen_init(console, pv_xen_start_info->console_evtchn);
   PV_SET(irq.enable, xen_pv_enable);
   PV_SET(irq.disable, xen_pv_disable);
+  PV_SET(irq.is_open, xen_pv_is_open);
   PV_SET(irq.halt, xen_pv_halt);
   PV_SET(mmu.flush_tlb, xen_pv_flush_tlb);
   PV_SET(smp.start, xen_pv_start);

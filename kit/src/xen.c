@@ -78,10 +78,18 @@ static void xen_power_off(void) {
 
 /* ---- Events ----------------------------------------------------------------------------------------------------------- */
 
+/* Bits of word `word` of the pending events that are this processor's; another's stand in the same word. */
+static uint64_t mine(unsigned word) {
+  uint64_t bits = 0;
+  const uint32_t ports[] = {channels[pv_this_cpu()->id].timer, channels[pv_this_cpu()->id].ipi};
+  for (unsigned i = 0; i < 2; i++)
+    if (ports[i] / 64 == word) bits |= 1ull << ports[i] % 64;
+  return bits;
+}
+
 static void handle(uint32_t port) {
   unsigned me = pv_this_cpu()->id;
-  if (port == channels[me].timer) pv_dispatch(PV_TIMER_VECTOR);
-  if (port != channels[me].ipi) return;
+  if (port == channels[me].timer) return pv_dispatch(PV_TIMER_VECTOR);
   for (unsigned word = 0; word < 4; word++)
     for (uint64_t set = __atomic_exchange_n(&channels[me].vectors[word], 0, __ATOMIC_ACQUIRE); set; set &= set - 1)
       pv_dispatch(64 * word + __builtin_ctzll(set));
@@ -95,7 +103,7 @@ void pv_xen_upcall(void) {
     uint64_t selected = __atomic_exchange_n((volatile uint64_t *)(info + XEN_PENDING_SEL), 0, __ATOMIC_ACQ_REL);
     for (; selected; selected &= selected - 1) {
       unsigned word = __builtin_ctzll(selected);
-      for (uint64_t set = pending[word] & ~masked[word]; set; set &= set - 1) {
+      for (uint64_t set = pending[word] & ~masked[word] & mine(word); set; set &= set - 1) {
         unsigned bit = __builtin_ctzll(set);
         __atomic_fetch_and(&pending[word], ~(1ull << bit), __ATOMIC_ACQ_REL);
         handle(64 * word + bit);

@@ -42,11 +42,17 @@ export function judge(outcome: Outcome): { verdict: Verdict; reason: string } {
     case 'reset':
       return { verdict: 'reset', reason: `it reset itself in ${where(phase, current)}` };
     case 'power-off':
-      return { verdict: 'ended', reason: `it powered off in ${where(phase, current)}` };
+      return {
+        verdict: 'ended',
+        reason: `it powered off in ${where(phase, current)}${phase === 'test' ? '' : OWN_KERNEL}`,
+      };
     case 'stopped':
       return { verdict: 'died', reason: `it was stopped in ${where(phase, current)}` };
   }
 }
+
+/** For whoever tries a kernel that starts no init. */
+const OWN_KERNEL = ', and no test had begun; a kernel that runs none passes by a text that it prints: --until TEXT';
 
 /** What an exit is when it should have been another. */
 const AFTER_TEST: Readonly<Partial<Record<Exit['kind'], Verdict>>> = {
