@@ -12,6 +12,7 @@ import type { RegisterName } from '../paravirt/processor.ts';
 const CORE = 'org.gnu.gdb.i386.core';
 const SSE = 'org.gnu.gdb.i386.sse';
 const SEGMENTS = 'org.gnu.gdb.i386.segments';
+const AVX = 'org.gnu.gdb.i386.avx';
 /** No feature of gdb's own: it shows what is here all the same. */
 const SYSTEM = 'polyvisor.i386.system';
 
@@ -102,6 +103,9 @@ const fpuControl: DebugRegister[] = [
 
 const vectors = Array.from({ length: 16 }, (_, i) => fromState(SSE, `xmm${i}`, `XMM${i}`, 128, 'vec128'));
 
+/** gdb puts the YMM registers together itself. */
+const upperHalves = Array.from({ length: 16 }, (_, i) => fromState(AVX, `ymm${i}h`, `YMM_HIGH${i}`, 128, 'uint128'));
+
 export const DEBUG_REGISTERS: readonly DebugRegister[] = [
   ...general,
   rip,
@@ -113,6 +117,7 @@ export const DEBUG_REGISTERS: readonly DebugRegister[] = [
   fromState(SSE, 'mxcsr', 'MXCSR', 32, 'i386_mxcsr'),
   fromState(SEGMENTS, 'fs_base', 'FS SEGMENT_BASE', 64, 'int64'),
   fromState(SEGMENTS, 'gs_base', 'GS SEGMENT_BASE', 64, 'int64'),
+  ...upperHalves,
   fromState(SYSTEM, 'k_gs_base', 'KERNEL_GS_BASE', 64, 'int64'),
   ...['CR0', 'CR2', 'CR3', 'CR4'].map(name => fromState(SYSTEM, name.toLowerCase(), name, 64, 'int64')),
   fromWaist(SYSTEM, 'cr8', 'cr8', 64, 'int64'),

@@ -1,6 +1,6 @@
 /**
- * The processor we are: an AMD-like x86-64-v2, with what the table holds of v3, and nothing else (AMD APM 3 appendix E, SDM 2A CPUID).
- * Rows of a feature that is not offered here are not in the decoder: they raise #UD.
+ * The processor we are: an AMD-like x86-64-v3 or v2 (x86/cpu-models.ts), with what the table holds besides, and nothing else (AMD APM 3
+ * appendix E, SDM 2A CPUID). Rows of a feature that is not offered here are not in the decoder: they raise #UD.
  *
  * The vendor decides what Linux does: as AMD we need no page-table isolation and are called by VMMCALL. An interpreter does
  * not speculate, and ARCH_CAPABILITIES says so truthfully: no retpolines, no mitigations.

@@ -57,14 +57,6 @@ export type Cell = Form | (Form | undefined)[] | undefined;
 /** The classes of prefixes, by their number. */
 const PREFIXES = ['none', '66', 'f3', 'f2'] as const;
 
-/** The table for 64-bit code, or for all other code. A key is map * 256 + opcode byte: see `keysOf`. */
-export interface Lookup {
-  /** By key * 4 + class of prefixes; VEX.pp numbers them alike. */
-  cells: Cell[];
-  /** By key: 1 if a ModRM byte follows. */
-  modrm: Uint8Array;
-}
-
 /** Maps are 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A; and those of VEX, for each L and W. */
 const LEGACY_MAPS = 4;
 const MAPS = LEGACY_MAPS + 3 * 4;
@@ -160,23 +152,35 @@ function cellOf(candidates: readonly Candidate[], needsModrm: boolean): Cell {
   return cell;
 }
 
-function build(long: boolean): Lookup {
-  const cells: Cell[] = new Array(MAPS * 256 * PREFIXES.length);
-  const modrm = new Uint8Array(MAPS * 256);
-  for (const [key, list] of candidatesOf(long)) {
-    const needsModrm = list.some(({ form }) => form.modrm);
-    modrm[key] = needsModrm ? 1 : 0;
-    const anyPrefix = list.every(({ form }) => form.row.prefix === undefined);
-    PREFIXES.forEach((prefix, index) => {
-      const fitting = list.filter(({ form: { row } }) => row.prefix === undefined || row.prefix === prefix);
-      cells[key * 4 + index] = anyPrefix && index > 0 ? cells[key * 4] : cellOf(fitting, needsModrm);
-    });
+/** The table for 64-bit code, or for all other code. A key is map * 256 + opcode byte: see `keysOf`. */
+export class Lookup {
+  /** By key: 1 if a ModRM byte follows. */
+  readonly modrm = new Uint8Array(MAPS * 256);
+  /** By key * 4 + class of prefixes; null: not made yet, since a guest uses a tenth of them, and every start would make all. */
+  readonly #cells: (Cell | null)[] = new Array(MAPS * 256 * PREFIXES.length).fill(null);
+  readonly #candidates: Map<number, Candidate[]>;
+
+  constructor(long: boolean) {
+    this.#candidates = candidatesOf(long);
+    for (const [key, list] of this.#candidates) if (list.some(({ form }) => form.modrm)) this.modrm[key] = 1;
   }
-  return { cells, modrm };
+  /** @param prefix the class of prefixes; VEX.pp numbers them alike */
+  cell(key: number, prefix: number): Cell {
+    const known = this.#cells[key * 4 + prefix];
+    return known === null ? this.#make(key, prefix) : known;
+  }
+  #make(key: number, prefix: number): Cell {
+    const list = this.#candidates.get(key) ?? [];
+    const name = PREFIXES[prefix];
+    const fitting = list.filter(({ form: { row } }) => row.prefix === undefined || row.prefix === name);
+    const cell = list.length ? cellOf(fitting, this.modrm[key] === 1) : undefined;
+    this.#cells[key * 4 + prefix] = cell;
+    return cell;
+  }
 }
 
-export const LONG = build(true);
-export const LEGACY = build(false);
+export const LONG = new Lookup(true);
+export const LEGACY = new Lookup(false);
 
 /** What NOP's opcode is with REX.B. */
 export const EXCHANGE = forms.find(form => form.row.opcode === 0x90 && form.row.name === 'xchg')!;

@@ -262,7 +262,7 @@ function readForm(): Form | undefined | 'short' {
   const lookup = long ? LONG : LEGACY;
   const key = map * 256 + opcode;
   if (map < 0) return undefined;
-  const cell = lookup.cells[key * 4 + (vex ? vexPrefix : repeat || (operand66 ? 1 : 0))];
+  const cell = lookup.cell(key, vex ? vexPrefix : repeat || (operand66 ? 1 : 0));
   let form: Form | undefined;
   modrm = 0;
   if (lookup.modrm[key]) {
