@@ -86,6 +86,18 @@ test('layers: whiteouts remove, opaque directories begin anew, files replace', a
   assert.equal(read('d'), 'now a file');
 });
 
+test('an archive that is cut off, or whose sizes are not true, is refused', async () => {
+  const whole = await packTar([file('a', 'x'.repeat(2000)), file('b', 'y'.repeat(600))]);
+  const refused = async (bytes: Uint8Array, reason: RegExp) =>
+    assert.rejects(unpackInto(new MemoryFileSystem(), bytes, false), reason);
+  for (const length of [512, 1024, 2560 + 1024])
+    await refused(whole.slice(0, length), /damaged: it is cut off in "[ab]"/);
+  await refused(whole.slice(0, 2570), /damaged: it is cut off/);
+  const lying = whole.slice();
+  lying.set(new TextEncoder().encode('77777777777\0'), 124);
+  await refused(lying, /cut off in "a", of 8589934591 bytes/);
+});
+
 test('what is damaged is refused, or unpacked: nothing else', async () => {
   const random = createRandom(3n);
   const original = await packTar([file('a/b', 'x'.repeat(2000)), other('l', 'symlink', 'a'), file('l/c')]);

@@ -24,6 +24,8 @@ import type { MemoryFileSystem } from './memory-file-system.ts';
 /** What the layers of an image say of those below (OCI image specification, layer.md): a file's removal, a directory's emptying. */
 const WHITEOUT = '.wh.';
 const OPAQUE = '.wh..wh..opq';
+/** Archives consist of blocks of so many bytes (tar(5)). */
+const BLOCK = 512;
 /** Symbolic links on the way to a directory, as in Linux. */
 const MOST_LINKS = 40;
 
@@ -57,7 +59,11 @@ export async function unpackInto(files: MemoryFileSystem, bytes: Uint8Array, isL
   const tar = compressionOf(bytes) ? await decompress(bytes) : bytes;
   let entries: Entry[];
   try {
-    entries = (await unpackTar(tar)).map(({ header, data }) => ({
+    const unpacked = await unpackTar(tar);
+    const short = unpacked.find(({ header, data }) => data && data.length < header.size);
+    if (short || tar.length % BLOCK !== 0)
+      throw new Error(`it is cut off${short ? ` in "${short.header.name}", of ${short.header.size} bytes` : ''}`);
+    entries = unpacked.map(({ header, data }) => ({
       name: header.name,
       type: header.type ?? 'file',
       mode: header.mode ?? 0o644,

@@ -142,6 +142,32 @@ test('a link in place of what was found is not followed, nor is anything done to
   assert.ok(statSync(join(outside, 'target')).mtimeMs > 10_000);
 });
 
+test('a folder that vanishes while it is in use: errors, and nothing else', () => {
+  const folder = makeFolder();
+  mkdirSync(join(folder, 'inner'));
+  writeFileSync(join(folder, 'inner/file'), 'content');
+  const { client, root } = connect(openFolder(folder));
+  const inner = client.walk(root, 'inner');
+  const file = client.walk(inner, 'file');
+  const open = client.open(client.walk(file), 2);
+  rmSync(folder, { recursive: true });
+  assert.deepEqual(
+    client.list(root).map(({ name }) => name),
+    ['.', '..'],
+  );
+  for (const work of [
+    () => client.walk(root, 'inner'),
+    () => client.walk(inner, 'file'),
+    () => client.create(root, 'new'),
+    () => client.mkdir(inner, 'new'),
+    () => client.open(client.walk(file)),
+    () => client.unlink(inner, 'file'),
+  ])
+    refuses(ENOENT, work);
+  // What is open goes on.
+  assert.equal(new TextDecoder().decode(client.read(open, 0, 100)), 'content');
+});
+
 test('deep trees and many open files take few descriptors', () => {
   const folder = makeFolder();
   const { client, root, server } = connect(openFolder(folder));
