@@ -37,9 +37,21 @@ describe('typed input', () => {
     input.push(bytes('x'));
     mock.timers.tick(60_000);
     assert.equal(sent(), '', 'one that has said nothing at all is not');
-    input.output('login: ');
-    mock.timers.tick(6000);
+    input.output('Continue? ');
+    mock.timers.tick(4000);
+    assert.equal(sent(), '', 'that is no prompt');
+    mock.timers.tick(2000);
     assert.equal(sent(), 'x');
+  });
+
+  test('a login and a password are asked for by prompts, too', () => {
+    for (const prompt of ['debian login: ', 'Password: ']) {
+      const { input, sent } = setUp();
+      input.push(bytes('root\n'));
+      input.output(prompt);
+      mock.timers.tick(200);
+      assert.equal(sent(), 'root\n');
+    }
   });
 
   test('the end is typed whenever the guest waits, until it has understood', () => {

@@ -3,8 +3,8 @@
  * kernel has opened it is lost, and what reaches it before the shell asks is echoed twice.
  */
 
-/** The end of an unfinished line that looks like a shell's or a boot loader's prompt. */
-const PROMPT = /[#$>%] ?$/;
+/** The end of an unfinished line that looks like a shell's, a boot loader's or a login's prompt. */
+const PROMPT = /(?:[#$>%]|(?:login|assword):) ?$/;
 /**
  * How long a guest must have been silent to be taken to be waiting, in milliseconds: after a prompt, after other text in an
  * unfinished line, and at the beginning of one, where a kernel may be busy with something long.
