@@ -35,8 +35,15 @@ export function createDecisions() {
     machine?.stop();
   };
   const later = (milliseconds: number, work: () => void) => void timers.push(setTimeout(work, milliseconds));
+  /** Takes signals instead of us, each once: whoever sends one again means us. */
+  let taker: ((signal: (typeof SIGNALS)[number]) => void) | undefined;
+  const handedOver = new Set<NodeJS.Signals>();
   const onSignal = (signal: NodeJS.Signals) => {
     const known = SIGNALS.find(name => name === signal)!;
+    if (taker && !handedOver.has(signal)) {
+      handedOver.add(signal);
+      return taker(known);
+    }
     if (decision === known) process.exit(130); // Asked twice: not even the machine is waited for.
     decide(known);
   };
@@ -60,6 +67,8 @@ export function createDecisions() {
     get signal() {
       return decision === 'SIGPIPE' ? decision : SIGNALS.find(name => name === decision);
     },
+    /** Signals are for `take` from now on, or for us again. */
+    handOver: (take: typeof taker) => void (taker = take),
     stopIn: (milliseconds: number) => later(milliseconds, () => decide('grace')),
     /** A panicked kernel spins for ever; one that halts or prints goes on living. */
     suspectPanic(stillBelieved: () => string | undefined) {

@@ -2,6 +2,7 @@
  * The terminal's side of a run: what the guest prints goes where it belongs, what is typed reaches the guest or us, and
  * whatever ends the run (the guest, a key, a signal, the time limit, a panic) ends it once.
  */
+import { constants } from 'node:os';
 import { commandParameters, OutputParser } from '../boot/exec-protocol.ts';
 import { createTerminalConsole } from '../host/node/console-terminal.ts';
 import type { Console, Exit } from '../index.ts';
@@ -54,7 +55,7 @@ export function createSession(options: SessionOptions): Session {
   const command = exec !== undefined || options.channel;
   const interactive = terminal.interactive && (!command || isTerminal);
   const decisions = createDecisions();
-  const streams = options.channel ? createStreams(() => decisions.stopIn(POWER_OFF_GRACE)) : undefined;
+  const streams = options.channel ? createStreams(decisions) : undefined;
 
   const parser =
     exec === undefined || streams
@@ -132,8 +133,13 @@ export function createSession(options: SessionOptions): Session {
   };
 }
 
-/** Standard input, output and error as the channel's. @param onEnd called when the command has ended */
-function createStreams(onEnd: () => void): ChannelUser & { readonly ended: number | undefined } {
+/** Standard input, output and error as the channel's, and the signals that the command is to hear of. */
+function createStreams({
+  stopIn,
+  handOver,
+}: Pick<ReturnType<typeof createDecisions>, 'stopIn' | 'handOver'>): ChannelUser & {
+  readonly ended: number | undefined;
+} {
   const { stdin } = process;
   let ended: number | undefined;
   let wanted: ((data?: Uint8Array) => void) | undefined;
@@ -147,7 +153,8 @@ function createStreams(onEnd: () => void): ChannelUser & { readonly ended: numbe
     output: (stream, data) => void process[stream].write(data),
     status(value) {
       ended = value;
-      onEnd();
+      handOver(undefined);
+      stopIn(POWER_OFF_GRACE);
     },
     wantsInput(take) {
       // Nobody types: what is not a terminal is read to its end.
@@ -156,6 +163,9 @@ function createStreams(onEnd: () => void): ChannelUser & { readonly ended: numbe
       if (!listening) stdin.on('data', give).once('end', () => give());
       listening = true;
       stdin.resume();
+    },
+    takesSignals(send) {
+      if (ended === undefined) handOver(name => send(constants.signals[name]));
     },
     get ended() {
       return ended;

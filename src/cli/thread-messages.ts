@@ -65,7 +65,9 @@ export type ToThread =
   | { kind: 'save' | 'dump'; file: string }
   | { kind: 'type'; data: Uint8Array }
   /** More of the command's input; none: that was all. */
-  | { kind: 'input'; data: Uint8Array | undefined };
+  | { kind: 'input'; data: Uint8Array | undefined }
+  /** A signal for the command, by its number. */
+  | { kind: 'signal'; number: number };
 
 /** How the machine stands: sent at the start, now and then, and at the end of a run. */
 export interface State {
@@ -96,6 +98,7 @@ export type FromThread =
   | { kind: 'output'; stream: 'stdout' | 'stderr'; data: Uint8Array }
   | { kind: 'status'; status: number }
   | { kind: 'wants-input' }
+  | { kind: 'takes-signals' }
   | { kind: 'log'; line: string }
   /** For the person, whether they want to know much or not. */
   | { kind: 'notice'; line: string }
@@ -177,6 +180,7 @@ const MESSAGES = new Map<unknown, Check>([
   ['output', shape({ stream: oneOf(['stdout', 'stderr']), data: value => value instanceof Uint8Array })],
   ['status', shape({ status: number })],
   ['wants-input', shape({})],
+  ['takes-signals', shape({})],
   ['log', shape({ line: text })],
   ['notice', shape({ line: text })],
   ['trace', shape({ crossings: listOf(shape({ instructions: number, crossing })) })],

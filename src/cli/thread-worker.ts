@@ -67,6 +67,8 @@ interface Made {
   type(data: Uint8Array): void;
   /** Gives the command's input to the channel. */
   give(data: Uint8Array | undefined): void;
+  /** Sends the command a signal. */
+  signal(number: number): void;
   flush(): void;
   save: SaveOption | undefined;
   /** The text at which a snapshot is to be taken has been shown. */
@@ -145,6 +147,7 @@ async function make(options: ThreadOptions): Promise<Made> {
     output: (stream: 'stdout' | 'stderr', data: Uint8Array) => send({ kind: 'output', stream, data }),
     status: (value: number) => send({ kind: 'status', status: value }),
     wantsInput: () => send({ kind: 'wants-input' }),
+    takesSignals: () => send({ kind: 'takes-signals' }),
   };
   // On the virtual clock, what a guest sees is the same in every run: times, too.
   const now = () => (clock === 'host' ? nodeClock.wall() : VIRTUAL_EPOCH);
@@ -185,6 +188,10 @@ async function make(options: ThreadOptions): Promise<Made> {
     // Wakes a guest that is halted: an interrupt waits for it.
     type(new Uint8Array(0));
   };
+  const signal = (number: number) => {
+    opened.channel?.signal(number);
+    type(new Uint8Array(0));
+  };
   const debugged = gdb && (await debuggedBy(machine, gdb, whyNoHistory));
   const runner = debugged ?? machine;
   const resume =
@@ -199,6 +206,7 @@ async function make(options: ThreadOptions): Promise<Made> {
     runner,
     type: data => type(data),
     give,
+    signal,
     flush,
     save,
     seen: () => wanted?.seen ?? false,
@@ -302,6 +310,7 @@ async function runWarm(made: Made, limits: RunLimits | undefined, resume: () => 
 /** Does what the main thread asks of a machine. */
 async function obey(made: Made, message: ToThread): Promise<void> {
   const { machine, runner, type, give, flush } = made;
+  if (message.kind === 'signal') return made.signal(message.number);
   if (message.kind === 'type') return type(message.data);
   if (message.kind === 'input') return give(message.data);
   if (message.kind === 'stop') {

@@ -33,6 +33,8 @@ export interface ChannelUser {
   status(value: number): void;
   /** More input is wanted: `give` is called once for it, without data if there is none any more. */
   wantsInput(give: (data?: Uint8Array) => void): void;
+  /** The command can be sent signals (by their numbers) from now on. */
+  takesSignals(send: (number: number) => void): void;
 }
 
 export interface ThreadSurroundings {
@@ -135,6 +137,8 @@ export function createMachineInThread(
           return channel?.status(message.status);
         case 'wants-input':
           return channel?.wantsInput(data => send({ kind: 'input', data }));
+        case 'takes-signals':
+          return channel?.takesSignals(number => send({ kind: 'signal', number }));
         case 'log':
           log.push(message.line);
           return onLog(message.line);

@@ -10,6 +10,7 @@ function setUp() {
     output: (stream, data) => void heard.push(`${stream} ${String.fromCharCode(...data)}`),
     status: value => void heard.push(`status ${value}`),
     wantsInput: () => void heard.push('wants input'),
+    takesSignals: () => void heard.push('takes signals'),
   });
   const server = new NinePServer(channel);
   const client = new Client(server);
@@ -52,6 +53,23 @@ test('input is waited for, ends where nothing more has come yet, and cannot be o
   read(stdin, 903);
   assert.deepEqual(answers, ['one', '', 'twothree', '']);
   assert.throws(open, /errno 6/);
+});
+
+test('signals come one at an opening, and wait until they are asked for', () => {
+  const { channel, client, root, heard, read, answers } = setUp();
+  const open = () => client.open(client.walk(root, 'signals'));
+  let signals = open();
+  assert.deepEqual(heard, ['takes signals']);
+  read(signals, 900);
+  channel.give(bytes('input is no signal'));
+  assert.deepEqual(answers, []);
+  channel.signal(2);
+  read(signals, 901);
+  channel.signal(15);
+  assert.deepEqual(answers, ['2\n', '']);
+  signals = open();
+  for (const expected of ['1', '5', '\n', ''])
+    assert.equal(new TextDecoder().decode(client.read(signals, 0, 1)), expected);
 });
 
 test('a read that is given up takes no input', () => {

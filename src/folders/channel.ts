@@ -1,7 +1,7 @@
 /**
  * Files through which a guest's /init and whoever runs the guest talk: what is written to `stdout` and `stderr` goes out, what
- * goes in is read from `stdin`, and `status` takes the number with which a command ended. To the guest it is a folder like any
- * other.
+ * goes in is read from `stdin`, `status` takes the number with which a command ended, and from `signals` come the numbers of those
+ * that it is to get, a line at each opening. To the guest it is a folder like any other.
  *
  * A client of 9P reads a file until it has all it asked for, or an end. So `stdin` ends wherever nothing more has come yet; the
  * next time that it is opened, reading waits for more. When all of it has been read, it cannot be opened any more.
@@ -17,6 +17,8 @@ export interface ChannelEnds {
   status(value: number): void;
   /** Less than a few pieces are left: more may be given. Called again only after `give`. */
   wantsInput(): void;
+  /** The guest waits for signals from now on. */
+  takesSignals?(): void;
 }
 
 export class Channel extends MemoryFileSystem {
@@ -25,12 +27,13 @@ export class Channel extends MemoryFileSystem {
   readonly #input: Uint8Array[] = [];
   #inputEnded = false;
   #wanted = false;
+  readonly #signals: number[] = [];
   #waiting: (() => void)[] = [];
 
   constructor(ends: ChannelEnds) {
     super({ limit: 1 << 20, now: () => 0n });
     this.#ends = ends;
-    for (const name of ['stdin', 'stdout', 'stderr', 'status'])
+    for (const name of ['stdin', 'stdout', 'stderr', 'status', 'signals'])
       this.#names.set(this.create(this.root, byteString(name), { mode: S_IFREG | 0o600, uid: 0, gid: 0 }), name);
   }
 
@@ -39,6 +42,16 @@ export class Channel extends MemoryFileSystem {
     this.#wanted = false;
     if (data) this.#input.push(data);
     else this.#inputEnded = true;
+    this.#wake();
+  }
+
+  /** @param number of a signal for the command, as Linux has it */
+  signal(number: number): void {
+    this.#signals.push(number);
+    this.#wake();
+  }
+
+  #wake(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const again of waiting) again();
@@ -48,6 +61,8 @@ export class Channel extends MemoryFileSystem {
     switch (this.#names.get(file)) {
       case 'stdin':
         return this.#openInput();
+      case 'signals':
+        return this.#openSignals();
       case 'stdout':
         return this.#openOutput(data => this.#ends.output('stdout', data));
       case 'stderr':
@@ -68,6 +83,30 @@ export class Channel extends MemoryFileSystem {
       write(_offset, from) {
         take(from.slice());
         return from.length;
+      },
+      sync() {},
+      close() {},
+    };
+  }
+
+  /** One signal, when there is one, and an end. */
+  #openSignals(): OpenFile {
+    this.#ends.takesSignals?.();
+    let line: Uint8Array | undefined;
+    return {
+      read: (_offset, into) => {
+        const number = line ? undefined : this.#signals.shift();
+        if (number !== undefined) line = new TextEncoder().encode(`${number}\n`);
+        if (!line) return undefined;
+        // A shell reads a byte at a time.
+        const piece = line.subarray(0, into.length);
+        into.set(piece);
+        line = line.subarray(piece.length);
+        return piece.length;
+      },
+      onReadable: again => void this.#waiting.push(again),
+      write() {
+        throw new FileError('EBADF');
       },
       sync() {},
       close() {},

@@ -118,11 +118,22 @@ cp /bin/busybox /polyvisor/enter ${SYSROOT}/run/.polyvisor/
 read -r level rest </proc/sys/kernel/printk
 echo 1 >/proc/sys/kernel/printk
 enter="chroot ${SYSROOT} /run/.polyvisor/busybox sh /run/.polyvisor/enter"
+${SIGNALS}
 ${isTerminal ? ON_TERMINAL : WITH_STREAMS}
 echo $level >/proc/sys/kernel/printk
 echo $status >${CHANNEL}/status
 `;
 }
+
+/** What the host wants the command to hear of, it and its children hear of: they are a group, whose number it leaves behind. */
+const SIGNALS = `(
+  while read -r signal <${CHANNEL}/signals; do
+    until read -r group <${SYSROOT}/run/.polyvisor/group; do
+      sleep 0.1
+    done
+    kill -$signal -$group
+  done
+) 2>/dev/null &`;
 
 const ON_TERMINAL = `[ "$LINES" ] && [ "$COLUMNS" ] && stty rows $LINES cols $COLUMNS
 setsid cttyhack $enter
@@ -198,7 +209,8 @@ function enterScript({ run, cwd, environment, user }: RootRun): string {
         ? run.words.map(quoted).join(' ')
         : '';
   const [name, group = ''] = user.split(':');
-  return `busybox=/run/.polyvisor/busybox
+  return `echo $$ >/run/.polyvisor/group
+busybox=/run/.polyvisor/busybox
 shell="$busybox sh"
 [ -x /bin/sh ] && shell=/bin/sh
 user=${quoted(name)} group=${quoted(group)}
