@@ -37,7 +37,7 @@ describe('roots', () => {
     busybox = new Uint8Array(found!.data as Uint8Array);
   });
 
-  test('a folder: written to, with a user of its own and what only the guest knows of its files', {
+  test('a folder: written to, with a user of its own and what only the guest knows of its files; the command hears of signals', {
     timeout: 400_000,
   }, async () => {
     const root = join(folder, 'folder');
@@ -48,10 +48,15 @@ describe('roots', () => {
     writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0::/:/bin/sh\nme:x:1234:55::/home/me:/bin/sh\n');
     const command =
       'cd /tmp && busybox mknod null c 1 3 && busybox chown 7:8 null && busybox stat -c "%F %t:%T %u:%g" null && busybox id';
-    const made = await run(['-H', 'kvm', '--root', root, '--exec', command]);
+    const waiting = `trap 'echo caught; exit 3' TERM; echo ready; while :; do busybox sleep 0.1; done`;
+    const made = await polyvisor(
+      ['run', '--timeout', '240', '-H', 'kvm', '--root', root, '--exec', `${command}\n${waiting}`],
+      { limit: 300, signal: { after: 'ready', name: 'SIGTERM' } },
+    );
+    assert.equal(made.status, 3, made.stderr);
     assert.equal(
       made.stdout.replace(/ groups=.*/, ''),
-      'character special file 1:3 7:8\nuid=0(root) gid=0\n',
+      'character special file 1:3 7:8\nuid=0(root) gid=0\nready\ncaught\n',
       made.stderr,
     );
     assert.ok(readdirSync(join(root, 'tmp')).includes('null'), 'the host has it');
@@ -67,6 +72,39 @@ describe('roots', () => {
     ]);
     assert.match(found.stdout, /^character special file 1:3 7:8\n1234\n\/home\/me\n$/, found.stderr);
     assert.deepEqual(readdirSync(join(root, 'bin')).sort(), ['busybox', 'sh']);
+  });
+
+  test('a matrix runs a test in a root, and what a cell changes is gone with it', { timeout: 400_000 }, async () => {
+    const root = join(folder, 'matrix');
+    mkdirSync(join(root, 'bin'), { recursive: true });
+    writeFileSync(join(root, 'bin/busybox'), busybox, { mode: 0o755 });
+    symlinkSync('busybox', join(root, 'bin/sh'));
+    const script = join(folder, 'script');
+    writeFileSync(
+      script,
+      'echo "$WHO in $PWD"; busybox test -e /changed && exit 3; echo x >/changed\nbusybox grep -q xen /proc/cmdline /sys/hypervisor/type && exit 4; echo to stderr >&2\n',
+    );
+    const report = join(folder, 'matrix.json');
+    const { status, stderr } = await polyvisor(
+      [
+        ...['matrix', '-H', 'kvm,xen-pv', '--root', root, '--env', 'WHO=me', '--cwd', '/bin'],
+        ...['--test', script, '--json', report],
+      ],
+      { limit: 300 },
+    );
+    assert.equal(status, 1, stderr);
+    const { cells } = JSON.parse(readFileSync(report, 'utf8'));
+    assert.deepEqual(
+      cells.map(({ verdict, reason }: { verdict: string; reason: string }) => [verdict, reason]),
+      [
+        ['passed', ''],
+        ['failed', 'the test ended with status 4'],
+      ],
+      stderr,
+    );
+    assert.match(cells[0].console, /^me in \/bin$[\s\S]*^to stderr$/m);
+    assert.deepEqual(cells[0].found.clocksource, 'kvm-clock');
+    assert.deepEqual(readdirSync(root), ['bin']);
   });
 
   test('an archive: its own init is the first process', { timeout: 400_000 }, async () => {

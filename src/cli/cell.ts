@@ -33,6 +33,7 @@ import { userNetwork } from '../net/user-network.ts';
 import { PluginError } from '../plugins/guard.ts';
 import type { Topology } from '../x86/topology.ts';
 import { type CellRecording, recordCell, SECOND_BOOT } from './cell-recording.ts';
+import { type CellRoot, openCellRoot } from './cell-root.ts';
 import { createConsoleWatch } from './console-watch.ts';
 import { createDecisions } from './decisions.ts';
 import { afterItsTime } from './patience.ts';
@@ -56,6 +57,8 @@ export interface CellSpec {
   script: string;
   /** The script is the built-in test, with a disk and a second boot that ends in a reset. */
   builtIn: boolean;
+  /** The root in which it runs; undefined: the default guest's. */
+  root: CellRoot | undefined;
   /** Instead of a test: the cell has passed when its console shows this. */
   until: string | undefined;
   append: string;
@@ -156,7 +159,8 @@ function createReader(
   const signs = { seen: false, flooded: false };
   /** Every line of the kernel's, and of what else is not the test's. */
   const onConsole = (bytes: Uint8Array) => {
-    excerpt.add(bytes);
+    // A script in a root of its own says its facts on the console: its output comes elsewhere.
+    excerpt.add(spec.root ? new TextEncoder().encode(tests.feed(bytes)) : bytes);
     for (const [index, piece] of decoder.decode(bytes, { stream: true }).split('\n').entries()) {
       if (index > 0) {
         const text = line.replaceAll('\r', '');
@@ -174,21 +178,44 @@ function createReader(
     console: onConsole,
     output: bytes => excerpt.add(new TextEncoder().encode(tests.feed(bytes))),
   });
+  /** What came through the channel of a root. */
+  const channel = { started: false, status: undefined as number | undefined };
+  const onTest = () => {
+    if (!channel.started) phases.enter('test');
+    channel.started = true;
+  };
   return {
     excerpt,
     watch,
     finder,
     tests,
     phases,
-    parser,
     signs,
     report,
+    /** What the test ended with. */
+    get status(): number | undefined {
+      return spec.root ? channel.status : parser.status;
+    },
+    ends: {
+      output(_stream: 'stdout' | 'stderr', data: Uint8Array) {
+        onTest();
+        excerpt.add(data);
+      },
+      status(value: number) {
+        onTest();
+        channel.status = value;
+        phases.enter('power-off');
+        decisions.stopIn(POWER_OFF_GRACE);
+      },
+      wantsInput() {},
+    },
     write(data: Uint8Array): void {
       watch.write(data);
       if (watch.bytes > CONSOLE_LIMIT) {
         signs.flooded = true;
         return stop();
       }
+      if (spec.root) return onConsole(data);
       const { started: before, status } = parser;
       parser.feed(data);
       if (!before && parser.started) phases.enter('test');
@@ -239,13 +266,16 @@ async function boot(
     stolen: () => (machine?.statistics.stolenTime ?? 0) / 1e9,
   };
   const reader = createReader(spec, module, clocks, decisions, onProgress, () => machine?.stop());
-  const { watch, phases, tests, parser } = reader;
+  const { watch, phases, tests } = reader;
   const kernel = readFileSync(spec.kernelFile);
   const archive = spec.initrdFile === undefined ? undefined : readFileSync(spec.initrdFile);
+  const rootTime = () => (spec.clock === 'host' ? nodeClock.wall() : VIRTUAL_EPOCH);
+  const root = spec.root && (await openCellRoot(spec.root, reader.ends, rootTime));
+  const last = root?.archive ?? commandArchive(spec.script);
   try {
     recording = await recordCell(spec, {
       kernel,
-      initrd: archive && joinArchives(archive, ...(await ownModules(spec)), commandArchive(spec.script)),
+      initrd: archive && joinArchives(archive, ...(await ownModules(spec)), last),
       append: [commandParameters(true), spec.append].filter(Boolean).join(' '),
       memory: spec.memory,
       cpus: spec.cpus,
@@ -257,6 +287,7 @@ async function boot(
         disks: [createMemoryDisk('matrix', DISK_SIZE, DISK_LABEL)],
         backEnds: { networks: [await userNetwork({ sockets: testSockets(), hostLoopback: true, optional: true })] },
       }),
+      ...(root && { disks: root.disks, backEnds: { folders: root.folders } }),
       engine: spec.engine,
       ...workshop,
     });
@@ -283,7 +314,7 @@ async function boot(
     const verdict = judge({
       exit,
       phase: phases.phase,
-      status: parser.status,
+      status: reader.status,
       tests: tests.results,
       current: tests.current,
       ...reader.signs,

@@ -18,6 +18,10 @@ test('sizes of memory', () => {
   assert.equal(parseMemory('2049K'), 2048 * 1024);
   for (const text of ['', 'lots', '-1', '0', '512T', '4G', '1K', '5 5M', '0x10M', 'NaN'])
     assert.throws(() => parseMemory(text), /--memory/);
+  assert.throws(
+    () => parseMemory('4G'),
+    /--memory 4G: at most 3G: .* one WebAssembly memory, whose addresses have 32 bits/,
+  );
 });
 
 test('seconds', () => {

@@ -1,11 +1,12 @@
-/** The default guest, with its making shown on the terminal. */
+/** The default guest, and roots of Debian's packages, with their making shown on the terminal. */
 import { fork } from 'node:child_process';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { cachedDebianRoot, type DebianRoot } from '../host/node/debian-root.ts';
 import { cachedGuest, type Guest } from '../host/node/guest.ts';
 import { status } from './exit-status.ts';
 import { Failure } from './failure.ts';
-import type { GuestFailure, GuestMessage, GuestOrder } from './guest-process.ts';
+import type { GuestFailure, GuestMessage, GuestOrder, RootOrder } from './guest-process.ts';
 import { showProgress } from './progress.ts';
 
 const PROGRAM = fileURLToPath(new URL('./guest-process.js', import.meta.url));
@@ -16,17 +17,32 @@ const GRACE = 5000;
 /** @throws Failure when it cannot be had, with what to do instead. */
 export async function fetchGuest(order: GuestOrder = {}): Promise<Guest> {
   const present = order.refresh ? undefined : cachedGuest(order);
+  return present ?? (await makeShown<Guest>(order, 'the default guest'));
+}
+
+/** @throws Failure when it cannot be had, with what to do instead. */
+export async function fetchRoot(order: Omit<RootOrder, 'program'>): Promise<DebianRoot> {
+  const present = order.refresh ? undefined : cachedDebianRoot(order);
   if (present) return present;
+  const program = [process.execPath, ...process.execArgv, process.argv[1]!];
+  return makeShown<DebianRoot>({ ...order, program }, 'the Debian root');
+}
+
+async function makeShown<T>(order: GuestOrder | RootOrder, what: string): Promise<T> {
   const progress = showProgress();
   try {
-    return await makeGuest(order, progress.report);
+    return await make<T>(order, what, progress.report);
   } finally {
     progress.done();
   }
 }
 
 /** In a process of its own, which signals that end ours end first, so that nothing half made stays. */
-function makeGuest(order: GuestOrder, report: ReturnType<typeof showProgress>['report']): Promise<Guest> {
+function make<T>(
+  order: GuestOrder | RootOrder,
+  what: string,
+  report: ReturnType<typeof showProgress>['report'],
+): Promise<T> {
   const child = fork(PROGRAM, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
   let signalled: NodeJS.Signals | undefined;
   const onSignal = (signal: NodeJS.Signals) => {
@@ -37,15 +53,14 @@ function makeGuest(order: GuestOrder, report: ReturnType<typeof showProgress>['r
   for (const signal of SIGNALS) process.on(signal, onSignal);
   const failed = (signal: NodeJS.Signals | null, code: number | null) => {
     const ended = signalled ?? SIGNALS.find(name => name === signal);
-    if (ended)
-      return new Failure(`ended by ${ended} while the default guest was being made`, 128 + constants.signals[ended]);
+    if (ended) return new Failure(`ended by ${ended} while ${what} was being made`, 128 + constants.signals[ended]);
     const how = signal ? `by ${signal}` : `with status ${code}`;
-    return new Failure(`the process that makes the default guest was ended ${how}`, status.unavailable);
+    return new Failure(`the process that makes ${what} was ended ${how}`, status.unavailable);
   };
-  return new Promise<Guest>((resolve, reject) => {
-    child.on('message', (message: GuestMessage) => {
+  return new Promise<T>((resolve, reject) => {
+    child.on('message', (message: GuestMessage<T>) => {
       if ('progress' in message) return report(message.progress);
-      if ('guest' in message) resolve(message.guest);
+      if ('made' in message) resolve(message.made);
       else reject(errorOf(message.failure));
       child.disconnect();
     });

@@ -23,7 +23,9 @@ export type RootOption =
   | { kind: 'folder'; path: string; readOnly: boolean }
   | { kind: 'tar'; path: string }
   | { kind: 'oci'; path: string }
-  | { kind: 'disk'; path: string; readOnly: boolean };
+  /** A root of Debian's packages in the cache, with these besides what every one has. */
+  | { kind: 'debian'; packages: string[] }
+  | { kind: 'disk'; path: string; readOnly: boolean; layer: boolean };
 
 /** How a root is used. */
 export interface RootSettings {
@@ -34,6 +36,11 @@ export interface RootSettings {
   environment: ReadonlyMap<string, string>;
   /** A name or number, or two of them. */
   user: string | undefined;
+}
+
+/** Whether a guest with such a root mounts folders: all do but those that start an init on a disk. */
+export function mountsFolders({ root, init }: Pick<RootSettings, 'root' | 'init'>): boolean {
+  return !(init && (root.kind === 'disk' || root.kind === 'debian'));
 }
 
 /** The tag of the root's folder. */
@@ -68,18 +75,39 @@ export function parseShares(texts: readonly string[]): FolderOption[] {
 
 const TAR = /\.(?:tar(?:\.(?:gz|xz|zst|lz4))?|tgz|txz|tzst)$/i;
 
-/** `host`, `oci:PATH`, or a folder, an archive or a disk image, by what is there. */
+/** `debian`, or `debian:PACKAGES`. */
+const DEBIAN = /^debian(?::(.*))?$/;
+
+/** `host`, `debian`, `oci:PATH`, or a folder, an archive or a disk image, by what is there. */
 export function parseRoot(text: string): RootOption {
   if (text === 'host') return { kind: 'host' };
+  const debian = DEBIAN.exec(text);
+  if (debian) return { kind: 'debian', packages: parsePackages(`--root ${text}`, debian[1]) };
   if (text.startsWith('oci:')) return { kind: 'oci', path: text.slice('oci:'.length) };
   const [path, ...words] = splitWords(text);
-  if (!path) throw new Failure('--root: host, a folder, an archive, oci:PATH or a disk image');
-  const stranger = words.find(word => word !== 'ro' && word !== 'rw');
-  if (stranger !== undefined) throw new Failure(`--root ${text}: unknown word "${stranger}": PATH[,ro]`);
+  if (!path) throw new Failure('--root: host, debian, a folder, an archive, oci:PATH or a disk image');
+  const stranger = words.find(word => !['ro', 'rw', 'layer'].includes(word));
+  if (stranger !== undefined)
+    throw new Failure(`--root ${text}: unknown word "${stranger}": FOLDER[,ro] or IMAGE[,ro|,layer]`);
   const readOnly = words.includes('ro');
+  const layer = words.includes('layer');
   const found = withFile(`--root ${path}`, status.noInput, () => statSync(path));
-  if (found.isDirectory()) return { kind: 'folder', path: resolve(path), readOnly };
-  return TAR.test(path) ? { kind: 'tar', path } : { kind: 'disk', path, readOnly };
+  // Above a folder that is not written to, there always is a layer.
+  if (found.isDirectory()) return { kind: 'folder', path: resolve(path), readOnly: readOnly || layer };
+  if (layer && readOnly) throw new Failure(`--root ${text}: "ro" is not written to, "layer" is: give one of them`);
+  return TAR.test(path) ? { kind: 'tar', path } : { kind: 'disk', path, readOnly, layer };
+}
+
+/** `python3,gcc`. @param option for messages. @throws Failure for what is no name of a package (Debian Policy 5.6.1) */
+export function parsePackages(option: string, text = ''): string[] {
+  const names = text
+    .split(',')
+    .map(name => name.trim())
+    .filter(name => name !== '');
+  const stranger = names.find(name => !/^[a-z0-9][a-z0-9+.-]+$/.test(name));
+  if (stranger !== undefined)
+    throw new Failure(`${option}: "${stranger}" is no name of a Debian package: names and commas, such as python3,gcc`);
+  return names;
 }
 
 /** `NAME=VALUE`, or `NAME` for the value that it has here. */

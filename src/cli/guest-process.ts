@@ -1,11 +1,15 @@
 /**
- * A process that makes the default guest for its parent and ends. Unpacking a kernel's package takes half a gigabyte for a moment;
+ * A process that makes the default guest, or a root, for its parent and ends. Unpacking a kernel's package takes half a gigabyte for a moment;
  * in the process that goes on to run the guest, much of it would stay.
  */
 import { ImageError } from '../boot/image-error.ts';
+import { type DebianRoot, type DebianRootOptions, ensureDebianRoot } from '../host/node/debian-root.ts';
 import { ensureGuest, type Guest, type GuestOptions, type GuestProgress } from '../host/node/guest.ts';
+import { installBy } from './install-root.ts';
 
 export type GuestOrder = Omit<GuestOptions, 'progress'>;
+/** @see installBy for the program */
+export type RootOrder = Omit<DebianRootOptions, 'progress'> & { program: readonly string[] };
 
 /** An error as it crosses: what it says, what the host calls it, and whether it is about an image. */
 export interface GuestFailure {
@@ -16,7 +20,10 @@ export interface GuestFailure {
   image: boolean;
 }
 
-export type GuestMessage = { progress: GuestProgress } | { guest: Guest } | { failure: GuestFailure };
+export type GuestMessage<T = Guest | DebianRoot> =
+  | { progress: GuestProgress }
+  | { made: T }
+  | { failure: GuestFailure };
 
 const send = (message: GuestMessage) =>
   new Promise<void>(resolve => {
@@ -31,11 +38,16 @@ process.on('disconnect', () => {
   process.kill(process.pid, 'SIGTERM');
 });
 
-process.once('message', async (order: GuestOrder) => {
+const progress = (progress: GuestProgress) => void send({ progress });
+
+process.once('message', async (order: GuestOrder | RootOrder) => {
   try {
-    const guest = await ensureGuest({ ...order, progress: progress => void send({ progress }) });
+    const made =
+      'program' in order
+        ? await ensureDebianRoot({ ...order, progress }, installBy(order.program))
+        : await ensureGuest({ ...order, progress });
     answered = true;
-    await send({ guest });
+    await send({ made });
   } catch (error) {
     const { code, syscall } = (error ?? {}) as NodeJS.ErrnoException;
     const { message, stack } = error instanceof Error ? error : new Error(String(error));

@@ -10,6 +10,7 @@ import { openDisk } from './disks.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFileLater } from './failure.ts';
 import { fetchGuest } from './fetch-guest.ts';
+import { mountsFolders } from './folder-options.ts';
 import { readInput } from './input-file.ts';
 import type { Settings } from './settings.ts';
 
@@ -32,7 +33,8 @@ export interface Images {
  */
 export async function loadImages(settings: ImageSettings, start: Uint8Array | undefined): Promise<Images> {
   const { kernel, guestDisk, initrd, exec, modules, rooted, modulesFolder } = settings;
-  const kind = start && kernel === undefined ? withFolders(settings.guest) : settings.guest;
+  const mounts = settings.shares.length > 0 || (rooted !== undefined && mountsFolders(rooted));
+  const kind = mounts && kernel === undefined ? withFolders(settings.guest) : settings.guest;
   if (bootsDisk(settings))
     return { name: settings.disks[0]?.path ?? '', kernel: undefined, initrd: undefined, modules: [], ownGuest: false };
   // A kernel without an initial RAM disk is one that brings its own; --exec needs the default guest's shell in any case.
@@ -73,6 +75,7 @@ type ImageSettings = Pick<
   | 'append'
   | 'commandLine'
   | 'rooted'
+  | 'shares'
   | 'modulesFolder'
 > & {
   /** The command of --exec comes later (warm-start.ts). */

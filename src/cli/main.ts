@@ -10,7 +10,7 @@ import type { BisectOptions } from './bisect.ts';
 import { status, statusHelp } from './exit-status.ts';
 import { Failure, hostLimit, isHostError } from './failure.ts';
 import type { WorkerOptions } from './fleet/worker.ts';
-import type { GuestCommandOptions } from './guest.ts';
+import type { GuestCommandOptions, RootCommandOptions } from './guest.ts';
 import { startGuestThread } from './guest-thread.ts';
 import { qemuHint, withSuggestion } from './hints.ts';
 import type { ListOptions } from './list.ts';
@@ -73,12 +73,13 @@ function createProgram(words: readonly string[], finish: Finish): Command {
   addBisect(program, finish);
   addWorker(program, finish);
   addList(program);
-  addGuest(program);
+  const guest = addGuest(program);
   addConform(program, finish);
   addWeb(program, finish);
   const trace = addTrace(program, finish);
 
-  for (const command of [program, ...program.commands, ...matrix.commands, ...trace.commands]) {
+  const inner = [matrix, guest, trace].flatMap(({ commands }) => commands);
+  for (const command of [program, ...program.commands, ...inner]) {
     if (command !== program) command.copyInheritedSettings(program);
     command.showSuggestionAfterError(false);
     command.configureOutput({ outputError: (text, write) => write(withSuggestion(command, text)) });
@@ -126,7 +127,7 @@ function addRunLike(command: Command, words: readonly string[], finish: Finish, 
       'fair',
     )
     .option(
-      '-d, --disk <file[,ro][,share][,bus=name][,format=raw|qcow2][,backing=any]>',
+      '-d, --disk <file[,ro][,layer][,share][,bus=name][,format=raw|qcow2][,backing=any]>',
       'a raw disk or CD image, or a qcow2 image, booted if no kernel is named; may be given more than once',
       collect,
     )
@@ -137,7 +138,7 @@ function addRunLike(command: Command, words: readonly string[], finish: Finish, 
     )
     .option(
       '--root <root>',
-      'run in another root: "host", a folder[,ro], FILE.tar[.gz|.xz|.zst], oci:PATH, or a disk image[,ro]',
+      'run in another root: "host", "debian[:packages]", a folder[,ro], FILE.tar[.gz|.xz|.zst], oci:PATH, or a disk image[,ro|,layer]',
     )
     .option('--init', "with --root: start the root's own init")
     .option('--cwd <path>', 'with --root: where the command starts (with "host": here)')
@@ -204,6 +205,14 @@ function addMatrix(program: Command, finish: Finish): Command {
     )
     .option('-H, --hypervisor <list>', 'names and files with one, separated by commas (default: all)')
     .option('-i, --initrd <file>', "initial RAM disk instead of the default guest's")
+    .option(
+      '--root <root>',
+      'what "run --root" takes: --test runs in it; what a cell changes in it is gone with the cell',
+    )
+    .option('--init', "with --root: start the root's own init; then --until says what it is to come to")
+    .option('--cwd <path>', 'with --root: where the test starts')
+    .option('--env <name[=value]>', 'with --root: a variable for the test; may be given more than once', collect)
+    .option('--user <name[:group]>', 'with --root: who runs the test')
     .option('-a, --append <text>', "more words for the kernels' command lines")
     .option('-m, --memory <size>', 'RAM of each cell', '256M')
     .option('--cpus <number[,sockets=,cores=,threads=]>', 'processors of each cell', '1')
@@ -321,9 +330,10 @@ function addList(program: Command): void {
     });
 }
 
-function addGuest(program: Command): void {
-  program
+function addGuest(program: Command): Command {
+  const guest = program
     .command('guest')
+    .usage('[options]\n       polyvisor guest debian [options]')
     .description("fetch Debian's kernel and make the default guest of it, or look for a newer one")
     .option('--arch <architecture>', 'amd64 or i386', 'amd64')
     .option('--flavour <name>', `which of Debian's kernels: ${FLAVOURS}`)
@@ -334,6 +344,19 @@ function addGuest(program: Command): void {
       const { guestCommand } = await import('./guest.ts');
       await guestCommand(options);
     });
+  guest
+    .command('debian')
+    .description("make a root of Debian's packages, for --root debian; or look for newer ones")
+    .option('--packages <names>', 'what it has besides a small system with systemd, such as python3,gcc')
+    .option('--arch <architecture>', 'amd64 or i386', 'amd64')
+    .option('--cached', 'ask the archives only if there is none in the cache')
+    .option('--json [file]', 'print what was made as JSON, or write it to FILE')
+    .addOption(debugOption())
+    .action(async (options: RootCommandOptions) => {
+      const { rootCommand } = await import('./guest.ts');
+      await rootCommand(options);
+    });
+  return guest;
 }
 
 function addWeb(program: Command, finish: Finish): void {

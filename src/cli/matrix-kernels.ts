@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { type KernelImage, parseKernel } from '../boot/image.ts';
 import { ImageError } from '../boot/image-error.ts';
-import { GUEST_KERNELS, type Guest, guestKernel } from '../host/node/guest.ts';
+import { flavourWithFolders, GUEST_KERNELS, type Guest, type GuestKernel, guestKernel } from '../host/node/guest.ts';
 import type { KernelInfo } from '../matrix/result.ts';
 import { Failure } from './failure.ts';
 import { fetchGuest } from './fetch-guest.ts';
@@ -26,19 +26,34 @@ export interface MatrixKernel extends KernelInfo {
 /**
  * @param words files, source trees, or Debian's kernels by flavour (`686-pae`) or package; the default guest's when there are none
  * @param initrd instead of the default guest's
+ * @param mounts they mount folders of the host's
  */
-export async function findKernels(words: readonly string[], initrd: string | undefined): Promise<MatrixKernel[]> {
+export async function findKernels(
+  words: readonly string[],
+  initrd: string | undefined,
+  mounts = false,
+): Promise<MatrixKernel[]> {
   if (initrd !== undefined) readInput(initrd);
   const kernels: MatrixKernel[] = [];
-  for (const word of words.length > 0 ? words : [GUEST_KERNELS.amd64[0].flavour]) {
+  const usual = mounts ? flavourWithFolders('amd64') : GUEST_KERNELS.amd64[0].flavour;
+  for (const word of words.length > 0 ? words : [usual]) {
     const tree = kernelTree(word);
     const debian = statSync(word, { throwIfNoEntry: false }) ? undefined : guestKernel(word);
+    if (mounts && debian) checkMounts(debian);
     const guest = debian && (await fetchGuest(debian));
     const modulesFolder = tree?.hasModules && initrd === undefined ? word : undefined;
     const file = guest?.kernel ?? tree?.kernel ?? word;
     kernels.push({ word, modulesFolder, ...(await findKernel(file, guest, initrd, kernels)) });
   }
   return kernels;
+}
+
+/** @throws Failure for one of Debian's that has no 9P */
+function checkMounts({ architecture, flavour }: GuestKernel): void {
+  if (/(?:^|-)cloud-/.test(flavour))
+    throw new Failure(
+      `${flavour}: Debian's kernels for clouds have no 9P, by which roots are shared: ${flavourWithFolders(architecture)}`,
+    );
 }
 
 async function findKernel(

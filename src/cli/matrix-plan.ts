@@ -19,10 +19,14 @@ export function describeHypervisors(columns: readonly MatrixHypervisor[]) {
  * limit, where reports go.
  */
 export function settingsDigest(settings: MatrixSettings): string {
-  const { initrd, test, until, append, memory, cpus, schedule, seeds, clock, limit, engine } = settings;
+  const { initrd, test, until, append, memory, cpus, schedule, seeds, clock, limit, engine, rooted } = settings;
   const files = [initrd, test].map(digestOf);
   return digest(
-    JSON.stringify({ files, options: [until, append, memory, cpus, seeds ?? schedule, clock, limit, engine] }),
+    JSON.stringify({
+      files,
+      options: [until, append, memory, cpus, seeds ?? schedule, clock, limit, engine],
+      ...(rooted && { root: { ...rooted, environment: [...rooted.environment] } }),
+    }),
   );
 }
 

@@ -53,3 +53,20 @@ test('a control, beside what is tested', () => {
   assert.throws(() => parse({ hypervisor: 'bare', bisect: 'bare' }), /--bisect bare: is the control/);
   assert.throws(() => parse({ bisect: 'bare', shard: '1/2' }), /--bisect: a shard/);
 });
+
+test('a root, with what runs in it', () => {
+  const parse = (more: object) => parseMatrixSettings({ ...options, ...more });
+  assert.equal(parse({ test: 'file' }).rooted, undefined);
+  const { rooted } = parse({ root: 'host', test: 'file', cwd: '/srv', env: ['A=b'], user: 'me' });
+  assert.deepEqual(rooted, {
+    ...{ root: { kind: 'host' }, init: false, cwd: '/srv', user: 'me', environment: new Map([['A', 'b']]) },
+  });
+  const debian = parse({ root: 'debian:python3,gcc', init: true, until: 'login:' }).rooted;
+  assert.deepEqual([debian?.root, debian?.init], [{ kind: 'debian', packages: ['python3', 'gcc'] }, true]);
+  for (const wrong of [{}, { init: true }, { until: 'login:' }, { init: true, test: 'file' }])
+    assert.throws(() => parse({ root: 'host', ...wrong }), /--root: --test FILE is what runs in it/);
+  assert.throws(() => parse({ root: 'debian:a/b', test: 'file' }), /"a\/b" is no name of a Debian package/);
+  assert.throws(() => parse({ root: 'host', test: 'file', recordFailures: 'x' }), /leave out --root/);
+  assert.throws(() => parse({ test: 'file', cwd: '/' }), /--cwd: is for a root of its own/);
+  assert.throws(() => parse({ root: 'host', test: 'file', initrd: 'file' }), /give no --initrd/);
+});

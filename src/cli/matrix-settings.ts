@@ -10,14 +10,20 @@ import type { Topology } from '../x86/topology.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
 import type { QueueOptions } from './fleet/dispatch.ts';
+import type { RootSettings } from './folder-options.ts';
 import { parseSchedules, type Seeds } from './seeds.ts';
-import { CLOCKS, ENGINES } from './settings.ts';
+import { CLOCKS, ENGINES, parseRooted } from './settings.ts';
 import { isFileName, oneOf, parseCpus, parseHypervisor, parseMemory, parseSchedule, parseSeconds } from './values.ts';
 
 /** As commander hands them over: texts. */
 export interface MatrixOptions {
   hypervisor?: string;
   initrd?: string;
+  root?: string;
+  init?: boolean;
+  cwd?: string;
+  env?: string[];
+  user?: string;
   test?: string;
   until?: string;
   append?: string;
@@ -59,6 +65,8 @@ export interface MatrixHypervisor {
 export interface MatrixSettings {
   hypervisors: MatrixHypervisor[];
   initrd: string | undefined;
+  /** The root in which the test runs, with how. */
+  rooted: RootSettings | undefined;
   test: string | undefined;
   until: string | undefined;
   append: string;
@@ -115,6 +123,7 @@ export function parseMatrixSettings(options: MatrixOptions): MatrixSettings {
     hypervisors: control ? [...tested, control] : columns,
     bisect: control?.name,
     initrd,
+    rooted: parseMatrixRoot(options),
     test,
     until,
     append,
@@ -139,6 +148,19 @@ export function parseMatrixSettings(options: MatrixOptions): MatrixSettings {
     recordFailures: options.recordFailures,
     queue: parseQueueOptions(options),
   };
+}
+
+/** @throws Failure where there is nothing to run in the root, or the root is somewhere else */
+function parseMatrixRoot(options: MatrixOptions): RootSettings | undefined {
+  const rooted = parseRooted({ ...options, exec: undefined });
+  if (!rooted) return undefined;
+  const { test, until, queue, recordFailures } = options;
+  if (rooted.init !== (until !== undefined) || rooted.init === (test !== undefined))
+    throw new Failure('--root: --test FILE is what runs in it; or --init --until TEXT, what its own init comes to');
+  if (recordFailures !== undefined)
+    throw new Failure('--record-failures: what is in folders of the host is not recorded: leave out --root');
+  if (queue !== undefined) throw new Failure('--root: is on this machine, and the workers of --queue are elsewhere');
+  return rooted;
 }
 
 /** Jobs with higher numbers wait for those with lower ones (BullMQ takes numbers up to 2^21). */

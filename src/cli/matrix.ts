@@ -13,10 +13,12 @@ import { builtInTest, wrapScript } from '../matrix/test-script.ts';
 import { tableOf } from '../paravirt/compare.ts';
 import { sayIfCacheIsNotUsed } from './cache-trust.ts';
 import type { CellSpec } from './cell.ts';
+import { type CellRoot, planCellRoot } from './cell-root.ts';
 import { type CellProcesses, type CellRunner, runCells, startCellProcesses } from './cell-runner.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFile } from './failure.ts';
 import { type QueueRunner, runCellsInQueue } from './fleet/dispatch.ts';
+import { mountsFolders, type RootSettings } from './folder-options.ts';
 import { readInput } from './input-file.ts';
 import { findKernels, type MatrixKernel } from './matrix-kernels.ts';
 import { checkOutputs, readHistory, readReport, writeReports } from './matrix-output.ts';
@@ -64,10 +66,16 @@ async function runMatrix(
   processes: CellProcesses,
 ): Promise<number> {
   const { baseline, shard } = settings;
-  const kernels = await findKernels(words, settings.initrd);
-  const all = kernels.flatMap(kernel =>
-    settings.hypervisors.map(hypervisor => specOf(kernel, hypervisor, settings, script)),
+  const kernels = await findKernels(
+    words,
+    settings.initrd,
+    settings.rooted !== undefined && mountsFolders(settings.rooted),
   );
+  const all: CellSpec[] = [];
+  for (const kernel of kernels) {
+    const root = settings.rooted && (await cellRoot(kernel, settings.rooted, script));
+    all.push(...settings.hypervisors.map(hypervisor => specOf(kernel, hypervisor, settings, script, root)));
+  }
   const judged = await judgeImages(kernels, settings);
   const known = costsOf(all, judged, settings, before);
   const share = shard ? dealCells(known, shard.count)[shard.index - 1]! : [...all.keys()];
@@ -130,11 +138,18 @@ function sayToBisect(report: MatrixReport, control: string): number {
   return { good: status.ok, bad: status.cells, skip: status.bisectSkip }[word];
 }
 
+/** A 32-bit kernel runs no 64-bit programs. */
+function cellRoot({ image }: MatrixKernel, rooted: RootSettings, script: string | undefined): Promise<CellRoot> {
+  const architecture = image?.bits === 32 ? 'i386' : 'amd64';
+  return planCellRoot(rooted, script === undefined ? undefined : wrapScript(script), architecture);
+}
+
 export function specOf(
   kernel: MatrixKernel,
   { name: hypervisor, file: hypervisorFile }: MatrixHypervisor,
   settings: MatrixSettings,
   script: string | undefined,
+  root?: CellRoot,
 ): CellSpec {
   const { until, append, memory, cpus, schedule, clock, timeout, limit, engine, trace, recordFailures } = settings;
   const file = (folder: string | undefined, ending: string) =>
@@ -148,6 +163,7 @@ export function specOf(
     modulesFolder: kernel.modulesFolder,
     script: script === undefined ? builtInTest(cpus.cpus > 1) : wrapScript(script),
     builtIn: script === undefined && until === undefined,
+    root,
     until,
     append,
     memory,

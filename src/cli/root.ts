@@ -3,9 +3,11 @@ import process from 'node:process';
 import { type MountedFolder, type RootRun, SYSROOT, startArchive } from '../boot/guest/start-script.ts';
 import { ImageError } from '../boot/image-error.ts';
 import { CHANNEL_TAG } from '../folders/channel.ts';
+import type { GuestArchitecture } from '../host/node/guest.ts';
 import { type ContainerImage, readContainerImage } from '../host/node/oci.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFileLater } from './failure.ts';
+import { fetchRoot } from './fetch-guest.ts';
 import { type FolderOption, ROOT_TAG, type RootSettings } from './folder-options.ts';
 import type { Settings } from './settings.ts';
 import type { DiskOption } from './values.ts';
@@ -28,8 +30,11 @@ const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** Debian's names of architectures, and Go's. */
 const GO_NAMES = { amd64: 'amd64', i386: '386' } as const;
 
-/** @throws Failure */
-export async function planFiles(settings: Settings): Promise<FilesPlan> {
+/** @param hasTerminal the command may have this process's terminal. @throws Failure */
+export async function planFiles(
+  settings: Pick<Settings, 'shares' | 'rooted' | 'disks' | 'exec' | 'guest'>,
+  hasTerminal = Boolean(process.stdin.isTTY && process.stdout.isTTY),
+): Promise<FilesPlan> {
   const { shares, rooted, disks, exec, guest } = settings;
   const mounted = shares.map(({ tag, source }): MountedFolder => {
     const where = rooted ? `${SYSROOT}${MOUNT_POINT}/${tag}` : `${MOUNT_POINT}/${tag}`;
@@ -40,9 +45,10 @@ export async function planFiles(settings: Settings): Promise<FilesPlan> {
     return { folders: shares, disks, archive, channel: false, isTerminal: false };
   }
   const { root, init } = rooted;
-  const isTerminal = !init && Boolean(process.stdin.isTTY && process.stdout.isTTY);
+  const isTerminal = !init && hasTerminal;
   const image = root.kind === 'oci' ? await readImage(root.path, GO_NAMES[guest.architecture ?? 'amd64']) : undefined;
   const source = rootSource(rooted, image);
+  const disk = await rootDisk(root, guest.architecture);
   const all: FolderOption[] = [...(source ? [{ tag: ROOT_TAG, source }] : []), ...shares];
   const mounts: MountedFolder[] = source
     ? [{ tag: ROOT_TAG, where: SYSROOT, isOurs: true, readOnly: false }, ...mounted]
@@ -51,24 +57,20 @@ export async function planFiles(settings: Settings): Promise<FilesPlan> {
   const run = { ...whatToRun(rooted, exec, image), isTerminal };
   return {
     folders: all,
-    disks:
-      root.kind === 'disk'
-        ? [
-            {
-              path: root.path,
-              readOnly: root.readOnly,
-              share: false,
-              bus: undefined,
-              format: undefined,
-              backingAnywhere: false,
-            },
-            ...disks,
-          ]
-        : disks,
+    disks: disk ? [disk, ...disks] : disks,
     archive: startArchive(mounts, run),
     channel: !init,
     isTerminal,
   };
+}
+
+/** The disk that the root is on, for those that are on one. */
+async function rootDisk(root: RootSettings['root'], architecture: GuestArchitecture | undefined) {
+  const others = { share: false, bus: undefined, format: undefined, backingAnywhere: false };
+  if (root.kind === 'disk') return { path: root.path, readOnly: root.readOnly, layer: root.layer, ...others };
+  if (root.kind !== 'debian') return undefined;
+  const { image } = await fetchRoot({ packages: root.packages, ...(architecture && { architecture }) });
+  return { path: image, readOnly: false, layer: true, ...others };
 }
 
 async function readImage(path: string, architecture: string): Promise<ContainerImage> {
@@ -93,6 +95,7 @@ function rootSource({ root }: RootSettings, image: ContainerImage | undefined): 
     case 'oci':
       return { kind: 'image', path: root.path, layers: image!.layers };
     case 'disk':
+    case 'debian':
       return undefined;
   }
 }
@@ -116,7 +119,7 @@ function whatToRun(
   else if (image && image.words.length > 0) run = { kind: 'words', words: image.words };
   else run = { kind: 'words', words: ['sh', '-l'] };
   return {
-    isDisk: root.kind === 'disk',
+    isDisk: root.kind === 'disk' || root.kind === 'debian',
     readOnly: root.kind === 'disk' && root.readOnly,
     run,
     cwd: rooted.cwd ?? image?.cwd ?? (root.kind === 'host' ? process.cwd() : '/'),

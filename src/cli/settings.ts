@@ -204,7 +204,18 @@ export function parseSettings(options: RunOptions): Settings {
 }
 
 /** --root, with the options that are for it alone. */
-function parseRooted({ root, init = false, cwd, env, user, exec, initrd }: RunOptions): RootSettings | undefined {
+export function parseRooted({
+  root,
+  init = false,
+  cwd,
+  env,
+  user,
+  exec,
+  initrd,
+}: Partial<Record<'root' | 'cwd' | 'user' | 'exec' | 'initrd', string | undefined>> & {
+  init?: boolean;
+  env?: string[];
+}): RootSettings | undefined {
   if (root === undefined) {
     const given = Object.entries({ '--init': init || undefined, '--cwd': cwd, '--env': env, '--user': user });
     const alone = given.find(([, value]) => value !== undefined);

@@ -24,8 +24,11 @@ export function parseMemory(text: string, option = '--memory'): number {
   const match = /^(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?$/i.exec(text.trim());
   if (!match) throw new Failure(`${option} ${text}: not a size: try 512M or 1G`);
   const bytes = Number(match[1]) * UNITS.get(match[2].toUpperCase())!;
-  if (bytes < MINIMUM_MEMORY || bytes > MAXIMUM_MEMORY)
-    throw new Failure(`${option} ${text}: between 1M and ${MAXIMUM_MEMORY / 2 ** 30}G`);
+  if (bytes > MAXIMUM_MEMORY)
+    throw new Failure(
+      `${option} ${text}: at most ${MAXIMUM_MEMORY / 2 ** 30}G: the guest's RAM and its translations share one WebAssembly memory, whose addresses have 32 bits`,
+    );
+  if (bytes < MINIMUM_MEMORY) throw new Failure(`${option} ${text}: between 1M and ${MAXIMUM_MEMORY / 2 ** 30}G`);
   return Math.floor(bytes / PAGE_SIZE) * PAGE_SIZE;
 }
 
@@ -90,11 +93,13 @@ export interface DiskOption {
   format: DiskFormat | undefined;
   /** The files under a qcow2 image may be anywhere. */
   backingAnywhere: boolean;
+  /** The image is not written to: what the guest writes is in memory, and gone at the end. */
+  layer?: boolean;
 }
 
 const DISK_FORMATS = ['raw', 'qcow2'] as const;
 export type DiskFormat = (typeof DISK_FORMATS)[number];
-const DISK_HELP = 'FILE[,ro][,share][,bus=NAME][,format=raw|qcow2][,backing=any]';
+const DISK_HELP = 'FILE[,ro][,layer][,share][,bus=NAME][,format=raw|qcow2][,backing=any]';
 
 /** As DISK_HELP says; a comma in the name is written twice. */
 export function parseDisk(text: string): DiskOption {
@@ -102,6 +107,7 @@ export function parseDisk(text: string): DiskOption {
   if (!path) throw new Failure(`--disk ${text}: the name of a file comes first`);
   let readOnly = false;
   let share = false;
+  let layer = false;
   let bus: string | undefined;
   let format: DiskFormat | undefined;
   let backingAnywhere = false;
@@ -109,6 +115,7 @@ export function parseDisk(text: string): DiskOption {
     if (word === 'ro') readOnly = true;
     else if (word === 'rw') readOnly = false;
     else if (word === 'share') share = true;
+    else if (word === 'layer') layer = true;
     else if (word.startsWith('bus=')) bus = word.slice('bus='.length);
     else if (word === 'backing=any') backingAnywhere = true;
     else if (word.startsWith('format=')) {
@@ -118,7 +125,8 @@ export function parseDisk(text: string): DiskOption {
   }
   if (backingAnywhere && format !== 'qcow2')
     throw new Failure(`--disk ${text}: backing= is for images that are above another: format=qcow2`);
-  return { path, readOnly, share, bus, format, backingAnywhere };
+  if (layer && readOnly) throw new Failure(`--disk ${text}: "ro" is not written to, "layer" is: give one of them`);
+  return { path, readOnly, share, bus, format, backingAnywhere, ...(layer && { layer }) };
 }
 
 /** Where the host's programs find the guest's vsock, and by which number the guest knows itself. */

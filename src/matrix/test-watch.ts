@@ -76,7 +76,8 @@ export function createTestWatch({ now, epoch, stolen, fact }: TestWatchOptions):
       let own = '';
       for (const [index, piece] of decoder.decode(bytes, { stream: true }).split('\n').entries()) {
         if (index > 0) {
-          if (line.startsWith(SEPARATOR)) word(line.slice(1));
+          // A console that is a terminal puts a carriage return before the line's end.
+          if (line.startsWith(SEPARATOR)) word(line.slice(1).replace(/\r$/, ''));
           else if (current?.name !== 'console') own += `${line}\n`;
           else if (current.text.length <= CONSOLE_LINES) current.text.push(line);
           line = '';

@@ -18,7 +18,7 @@ const AR_HEADER = 60;
 
 /** The package's regular files whose path `wanted` accepts. @throws ImageError when the package is damaged. */
 export async function readDeb(bytes: Uint8Array, wanted: (path: string) => boolean): Promise<PackageFile[]> {
-  const [name, packed] = findData(bytes);
+  const [name, packed] = debMember(bytes, 'data.tar');
   const tar = name === 'data.tar' ? packed : await decompress(packed);
   const clean = (path: string) => path.replace(/^(\.?\/)+/, '');
   try {
@@ -37,8 +37,11 @@ export async function readDeb(bytes: Uint8Array, wanted: (path: string) => boole
   }
 }
 
-/** The name and contents of the member data.tar, data.tar.xz, … */
-function findData(bytes: Uint8Array): [name: string, data: Uint8Array] {
+/**
+ * The name and contents of the member whose name begins so: for `data.tar` also data.tar.xz, …
+ * @throws ImageError where there is none
+ */
+export function debMember(bytes: Uint8Array, beginning: string): [name: string, data: Uint8Array] {
   const text = (start: number, length: number) =>
     new TextDecoder('latin1').decode(bytes.subarray(start, start + length));
   if (text(0, AR_MAGIC.length) !== AR_MAGIC) throw new ImageError('not a Debian package');
@@ -48,8 +51,8 @@ function findData(bytes: Uint8Array): [name: string, data: Uint8Array] {
     const size = Number.parseInt(text(at + 48, 10), 10);
     const start = at + AR_HEADER;
     if (!(size >= 0) || start + size > bytes.length) break;
-    if (name.startsWith('data.tar')) return [name, bytes.subarray(start, start + size)];
+    if (name.startsWith(beginning)) return [name, bytes.subarray(start, start + size)];
     at = start + size + (size & 1);
   }
-  throw new ImageError('the Debian package is cut off or damaged: it has no data.tar; fetch it again');
+  throw new ImageError(`the Debian package is cut off or damaged: it has no ${beginning}; fetch it again`);
 }

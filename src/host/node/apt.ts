@@ -4,7 +4,7 @@
  * configuration says about archives, keys and proxies holds.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, statfsSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, statfsSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import process from 'node:process';
 import type { Readable } from 'node:stream';
@@ -31,6 +31,27 @@ export interface Apt {
   names(prefix: string): Promise<string[]>;
   /** Downloads the package, checked by apt, and returns the file's path. */
   download(name: string, version: string, onProgress?: (fraction: number) => void): Promise<string>;
+  /**
+   * What it takes to have `wanted` on a machine with nothing on it, in the order in which apt would unpack it. Names, or apt's
+   * patterns (apt-patterns(7)). @throws ImageError for a name that the archives do not have, or what cannot be together
+   */
+  plan(wanted: readonly string[]): Promise<PlannedPackage[]>;
+  /**
+   * Downloads all of a plan, but for the files that are in `present` (paths of packages, by the names that apt gives them).
+   * @returns paths by these names
+   */
+  fetch(
+    wanted: readonly string[],
+    present: ReadonlyMap<string, string>,
+    onProgress?: (fraction: number) => void,
+  ): Promise<Map<string, string>>;
+}
+
+export interface PlannedPackage {
+  name: string;
+  version: string;
+  /** The name of its file. */
+  file: string;
 }
 
 /**
@@ -62,6 +83,15 @@ export function createApt(folder: string, architecture: string, onInterrupt: (st
   onInterrupt(() => stopRunning());
   /** What the last update complained about. */
   let complaint: string | undefined;
+
+  /** Installing asks what is there already: nothing. apt puts its locks beside that file. */
+  function install(words: readonly string[], onProgress?: (fraction: number) => void): Promise<Outcome> {
+    const status = join(state, 'status');
+    writeFileSync(status, '');
+    const archives = join(cache, 'archives');
+    const more = ['-o', `Dir::State::status=${status}`, '-o', `Dir::Cache::archives=${archives}`];
+    return run('apt-get', [...more, '-q', '-y', '--no-install-recommends', ...words], onProgress);
+  }
 
   async function run(
     program: 'apt-get' | 'apt-cache',
@@ -141,6 +171,38 @@ export function createApt(folder: string, architecture: string, onInterrupt: (st
         throw new ImageError(`apt could not download ${name} (${reason}); check the network and try again, ${INSTEAD}`);
       }
       return join(downloads, file);
+    },
+
+    async plan(wanted) {
+      const { code, output, errors } = await install(['--simulate', 'install', ...wanted]);
+      // Inst libc6 (2.36-9 Debian:12.15/stable [amd64])
+      const planned = [...output.matchAll(/^Inst (\S+) \((\S+) .*\[(\w+)\]\)/gm)].map(
+        ([, name, version, its]): PlannedPackage => ({
+          name: name!,
+          version: version!,
+          file: `${name}_${version!.replaceAll(':', '%3a')}_${its}.deb`,
+        }),
+      );
+      if (code === 0 && planned.length > 0) return planned;
+      const unknown = /^E: Unable to locate package (\S+)/m.exec(errors)?.[1];
+      const why = unknown
+        ? `they have no ${unknown}`
+        : (/^E: .*/m.exec(errors)?.[0] ?? complaint ?? 'they have nothing');
+      throw new ImageError(
+        `apt's archives here make no root for ${architecture}: ${why}; check the names and the network`,
+      );
+    },
+
+    async fetch(wanted, present, onProgress) {
+      const archives = join(cache, 'archives');
+      for (const [file, path] of present) copyFileSync(path, join(archives, file));
+      const { code, output, errors } = await install(['--download-only', 'install', ...wanted], onProgress);
+      if (code !== 0) {
+        const reason = /^(?:Err:|E: ).*/m.exec(`${errors}\n${output}`)?.[0] ?? `apt-get ended with ${code}`;
+        throw new ImageError(`apt could not download the packages (${reason}); check the network and try again`);
+      }
+      const files = readdirSync(archives).filter(name => name.endsWith('.deb'));
+      return new Map(files.map(file => [file, join(archives, file)]));
     },
   };
 }

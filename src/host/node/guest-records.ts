@@ -31,7 +31,7 @@ export interface GuestRecord extends Omit<Guest, 'kernel' | 'kernelSize' | 'init
 const isText = (value: unknown): value is string => typeof value === 'string';
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
 
-const isPackageRecord = (value: unknown): value is PackageRecord =>
+export const isPackageRecord = (value: unknown): value is PackageRecord =>
   isObject(value) &&
   isText(value.name) &&
   isText(value.version) &&

@@ -91,7 +91,7 @@ export interface Guest {
 
 /** What is being done; `fraction` is how much of it, where that is known. */
 export interface GuestProgress {
-  step: 'lists' | 'kernel' | 'busybox' | 'build' | 'note';
+  step: 'lists' | 'kernel' | 'busybox' | 'packages' | 'build' | 'note';
   text: string;
   fraction?: number;
 }
