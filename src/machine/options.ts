@@ -43,7 +43,7 @@ export interface MachineOptions {
   entry?: BootEntry;
   /** RAM in bytes, a multiple of 4096. Default 256 MiB. */
   memory?: number;
-  /** What kind its processors are: those of `x86-64-v3` have AVX2, FMA and F16C besides. Default x86-64-v2; a snapshot has its own. */
+  /** What kind its processors are: those of `x86-64-v3` have AVX2, FMA and F16C besides. Default x86-64-v3; a snapshot has its own. */
   cpu?: CpuModel;
   /** Processors: their number, or how they are arranged. Default 1. */
   cpus?: number | Partial<Topology>;

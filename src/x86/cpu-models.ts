@@ -10,4 +10,4 @@ export const CPU_COMPONENTS = {
 } as const;
 export type CpuModel = keyof typeof CPU_COMPONENTS;
 export const CPU_MODELS = Object.keys(CPU_COMPONENTS) as readonly CpuModel[];
-export const DEFAULT_CPU_MODEL: CpuModel = 'x86-64-v2';
+export const DEFAULT_CPU_MODEL: CpuModel = 'x86-64-v3';
