@@ -130,8 +130,11 @@ function isSound(frame: Buffer): boolean {
   return sum(ip.subarray(header), sum(ip.subarray(12, 20)) + 6 + ip.length - header) === 0xffff;
 }
 
-for (const name of ['kvm', 'xen-pv'])
-  test(`a server in a guest under ${name} answers through --forward`, { timeout: 400_000 }, async () => {
+for (const [name, guest] of [
+  ['kvm', ''],
+  ['xen-pv', '[::]:'],
+] as const)
+  test(`a server in a guest under ${name} answers through --forward to ${guest}80`, { timeout: 400_000 }, async () => {
     const port = await freePort();
     let asked = false;
     let page = '';
@@ -141,7 +144,7 @@ for (const name of ['kvm', 'xen-pv'])
       }).on('error', () => {});
     const script = `mkdir /www && yes served | head -n 5000 >/www/page && httpd -h /www && echo ready
 for try in $(seq 100); do [ -e /tmp/seen ] && break; netstat -tn | grep -q ':80 .*\\(TIME_WAIT\\|CLOSE\\|LAST\\|FIN\\)' && sleep 2 && break; sleep 0.1; done`;
-    const words = ['run', '-H', name, '--forward', `${port}:80`, '--timeout', '240', '--exec', script];
+    const words = ['run', '-H', name, '--forward', `${port}:${guest}80`, '--timeout', '240', '--exec', script];
     const result = await polyvisor(words, {
       limit: 300,
       onOutput: text => {
@@ -173,6 +176,8 @@ test('what cannot be meant', async () => {
     [['--forward', '80'], /--forward 80: \[tcp:/],
     [['--forward', 'localhost:80:80'], /no address/],
     [['--forward', '80:70000'], /1 to 65535/],
+    [['--forward', '8080:[::1]:80'], /\[::1\] is no address of the network's: 10\.0\.2\.0\/24, \[fd00:10:0:2::\]\/64/],
+    [['--forward', '8080:10.0.2.2:80'], /10\.0\.2\.2 is no address of the network's/],
     [['--net', 'none', '--forward', '8080:80'], /needs --net user/],
     [['--net', 'none', '--net-dump', '/tmp/x'], /nothing to write/],
     [['--engine', 'both', '--clock', 'virtual', '--net', 'user'], /--net none/],

@@ -149,7 +149,7 @@ function addRunLike(command: Command, words: readonly string[], finish: Finish, 
       'user[,restrict][,host=loopback], switch=NAME, each with [,bus=name], or none (default: user)',
     )
     .option(
-      '--forward <[tcp:|udp:][address:]hostport:guestport>',
+      '--forward <[tcp:|udp:][address:]hostport:[guest:]guestport>',
       'a port of the host that leads to the guest; may be given more than once',
       collect,
     )

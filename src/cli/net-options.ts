@@ -1,5 +1,6 @@
 /** `--net` and `--forward`: what a network is made of. */
 import { parseIpv4, parseIpv6 } from '../net/addresses.ts';
+import { isOnLink, ON_LINK } from '../net/station.ts';
 import type { Forward } from '../net/user-network.ts';
 import { Failure } from './failure.ts';
 
@@ -54,7 +55,8 @@ export function parseNet(given: string | undefined, forwards: readonly string[],
   return { kind };
 }
 
-const FORWARD_HELP = '[tcp:|udp:][ADDRESS:]HOSTPORT:GUESTPORT, such as 8080:80, or udp:[::1]:5353:53';
+const FORWARD_HELP =
+  '[tcp:|udp:][ADDRESS:]HOSTPORT:[GUEST:]GUESTPORT, such as 8080:80, udp:[::1]:5353:53, or [::1]:8080:[::]:80';
 
 function parseForwards(texts: readonly string[]): Forward[] {
   const forwards = texts.map(parseForward);
@@ -67,15 +69,24 @@ function parseForwards(texts: readonly string[]): Forward[] {
   return forwards;
 }
 
-/** The host's own loopback address, unless another is named: whoever wants others to reach the guest says so. */
+/**
+ * The host's own loopback address, unless another is named: whoever wants others to reach the guest says so. The guest's address is DHCP's
+ * first one, unless another is named.
+ */
 function parseForward(text: string): Forward {
-  const match = /^(?:(tcp|udp):)?(?:(\[[^\]]*\]|[^:[\]]+):)?(\d{1,5}):(\d{1,5})$/.exec(text);
+  const match = /^(?:(tcp|udp):)?(?:(\[[^\]]*\]|[^:[\]]+):)?(\d{1,5}):(?:(\[[^\]]*\]|[^:[\]]+):)?(\d{1,5})$/.exec(text);
   if (!match) throw new Failure(`--forward ${text}: ${FORWARD_HELP}`);
-  const [, protocol = 'tcp', named = '127.0.0.1', port, guestPort] = match;
+  const [, protocol = 'tcp', named = '127.0.0.1', port, guestName, guestPort] = match;
   const address = named.startsWith('[') ? named.slice(1, -1) : named;
   if (!(named.startsWith('[') ? parseIpv6(address) : parseIpv4(address)))
     throw new Failure(`--forward ${text}: ${named} is no address: ${FORWARD_HELP}`);
+  const guest = guestName?.replace(/^\[|\]$/g, '');
+  const guestAddress = guest === undefined ? undefined : (guestName!.startsWith('[') ? parseIpv6 : parseIpv4)(guest);
+  if (guest !== undefined && guest !== '::' && !(guestAddress && isOnLink(guestAddress)))
+    throw new Failure(
+      `--forward ${text}: ${guestName} is no address of the network's: ${ON_LINK}, or [::] for the guest's own`,
+    );
   for (const number of [port, guestPort])
     if (Number(number) < 1 || Number(number) > 65535) throw new Failure(`--forward ${text}: ports are from 1 to 65535`);
-  return { protocol: protocol as 'tcp' | 'udp', address, port: Number(port), guestPort: Number(guestPort) };
+  return { protocol: protocol as 'tcp' | 'udp', address, port: Number(port), guest, guestPort: Number(guestPort) };
 }

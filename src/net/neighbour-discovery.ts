@@ -33,6 +33,24 @@ export function receiveNeighbourDiscovery(station: Station, packet: Packet, hasR
     answerSolicitation(station, source, payload.subarray(8, 24));
 }
 
+/** Asks who has an address of the link: whoever has it answers from there. */
+export function solicitNeighbour(station: Station, target: Uint8Array): void {
+  const message = new Uint8Array(32);
+  message[0] = NEIGHBOUR_SOLICITATION;
+  message.set(target, 8);
+  message.set([SOURCE_LINK_ADDRESS, 1, ...GATEWAY_MAC], 24);
+  // The group of all whose addresses end alike (RFC 4291, 2.7.1).
+  const group = Uint8Array.of(0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, ...target.subarray(13));
+  sendIcmp6(station, LINK_LOCAL6, group, message, HOPS);
+}
+
+/** The address that a card with this MAC address makes of the network's prefix (RFC 4291, appendix A). */
+export function ownAddress(mac: Uint8Array): Uint8Array {
+  const address = PREFIX.slice();
+  address.set([mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]], 8);
+  return address;
+}
+
 /** A guest that asks whether an address of ours is free (RFC 4862) has no address yet: everybody hears the answer. */
 function answerSolicitation(station: Station, source: Uint8Array, target: Uint8Array): void {
   if (!isOurs(target)) return;

@@ -54,6 +54,15 @@ export interface Station {
   outside(destination: Uint8Array): string | undefined;
 }
 
+/** True for an address that a guest can have. */
+export function isOnLink(address: Uint8Array): boolean {
+  const onLink = samePrefix(address, NETWORK, NETWORK_BITS) || samePrefix(address, PREFIX, PREFIX_BITS);
+  return onLink && !isOurs(address);
+}
+
+/** The network's addresses, for people. */
+export const ON_LINK = `${formatAddress(NETWORK)}/${NETWORK_BITS}, [${formatAddress(PREFIX)}]/${PREFIX_BITS}`;
+
 /** Addresses of ours, which answer to ARP, neighbour solicitations and pings. */
 export function isOurs(address: Uint8Array): boolean {
   return [GATEWAY, NAME_SERVER, GATEWAY6, NAME_SERVER6, LINK_LOCAL6].some(ours => equal(ours, address));
@@ -61,6 +70,11 @@ export function isOurs(address: Uint8Array): boolean {
 
 export function isGateway(address: Uint8Array): boolean {
   return [GATEWAY, GATEWAY6, LINK_LOCAL6].some(ours => equal(ours, address));
+}
+
+/** The gateway's address, as a guest with this one sees it. */
+export function gatewayOf(guest: Uint8Array): Uint8Array {
+  return guest.length === 4 ? GATEWAY : GATEWAY6;
 }
 
 export function isNameServer(address: Uint8Array): boolean {

@@ -2,7 +2,7 @@
 import type { HostSockets, Listener, UdpSocket } from '../host/sockets.ts';
 import { formatAddress, parseAddress } from './addresses.ts';
 import type { Packet } from './packet.ts';
-import { GATEWAY, GATEWAY6, isGateway, refusalOf, type Station } from './station.ts';
+import { GATEWAY, GATEWAY6, gatewayOf, isGateway, refusalOf, type Station } from './station.ts';
 import { type Datagram, sendDatagram } from './udp.ts';
 
 /** Ports of guests at a time: each takes a file descriptor of the host's. */
@@ -108,17 +108,22 @@ export class UdpFlows {
     if (oldest) this.#station.schedule(oldest.used + IDLE);
   }
 
-  /** What is sent to `address` and `port` of the host goes to the guest's port. @throws ListenError, later */
+  /**
+   * What is sent to `address` and `port` of the host goes to the guest's port, as long as it is known where that is.
+   * @throws ListenError, later
+   */
   async forward(
     sockets: HostSockets,
     address: string,
     port: number,
-    guest: { address: Uint8Array; port: number },
+    guest: { address: () => Uint8Array | undefined; port: number },
   ): Promise<Listener> {
     const socket = await sockets.listenUdp(address, port, {
       message: (bytes, peer, peerPort) => {
-        const from = { address: GATEWAY, port: this.#portFor(forward, peer, peerPort) };
-        sendDatagram(this.#station, from, guest, bytes);
+        const address = guest.address();
+        if (!address) return;
+        const from = { address: gatewayOf(address), port: this.#portFor(forward, peer, peerPort) };
+        sendDatagram(this.#station, from, { address, port: guest.port }, bytes);
       },
       failed: () => {},
     });

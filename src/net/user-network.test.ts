@@ -137,11 +137,12 @@ async function setUp(options: Partial<UserNetworkOptions> = {}) {
     sequence = 100,
     acknowledgment = 0,
     text = '',
+    by = GUEST,
   ) => {
     const ports = { source: from, destination: to };
     const payload = [Buffer.from(text, 'latin1')];
     const { frame, offload } = segmentFrame(
-      route(destination),
+      route(destination, by),
       ports,
       { flags, sequence, acknowledgment, window: 65535, payload },
       0,
@@ -505,6 +506,47 @@ test('forwarded ports', async () => {
   assert.equal(destination, 53);
   udp(GATEWAY, 53, source, 'a');
   assert.deepEqual(datagrams.log, ['127.0.0.1 777 a']);
+});
+
+test('forwarded ports lead to an IPv6 address that is named, or to whichever the guest has', async () => {
+  const forwards = [
+    { protocol: 'tcp', address: '::1', port: 8080, guest: '::', guestPort: 80 },
+    { protocol: 'udp', address: '::1', port: 5353, guest: 'fd00:10:0:2::77', guestPort: 53 },
+  ] as const;
+  const { udp, tcp, answers, sockets } = await setUp({ forwards });
+  const [listener, datagrams] = sockets.listeners;
+  // The guest has used an IPv4 address alone: what it makes of its MAC address is asked for.
+  listener.accept!(Sockets.socket([]));
+  const [solicitation] = answers().map(frame => parseIpv6Packet(frame.subarray(ETHERNET_HEADER))!);
+  const own = parseAddress('fd00:10:0:2:5054:ff:fe01:203')!;
+  assert.deepEqual([solicitation.payload[0], solicitation.payload.subarray(8, 24)], [135, own]);
+  assert.equal(formatAddress(solicitation.destination), 'ff02::1:ff01:203');
+  // It answers from another one that it prefers: that is where the next goes.
+  const used = parseAddress('fd00:10:0:2::99')!;
+  const gateway = parseAddress('fd00:10:0:2::2')!;
+  udp(gateway, 1, 9, 'x', used);
+  answers();
+  const log: string[] = [];
+  listener.accept!(Sockets.socket(log));
+  const syn = answers()
+    .map(frame => parseIpv6Packet(frame.subarray(ETHERNET_HEADER))!)
+    .find(({ destination }) => formatAddress(destination) === formatAddress(used))!;
+  const { source, sequence } = parseSegment(syn, false)!;
+  assert.equal(formatAddress(syn.source), formatAddress(gateway));
+  tcp(gateway, 80, source, SYN | ACK, 500, (sequence + 1) | 0, '', used);
+  assert.deepEqual(log, ['pause', 'resume']);
+  // One that is named, too, once it is known.
+  datagrams.handler!.message(Buffer.from('q'), '::1', 777);
+  assert.equal(parseIpv6Packet(answers()[0].subarray(ETHERNET_HEADER))!.payload[0], 135);
+  const named = parseAddress('fd00:10:0:2::77')!;
+  udp(gateway, 1, 9, 'x', named);
+  answers();
+  datagrams.handler!.message(Buffer.from('q'), '::1', 777);
+  const asked = parseIpv6Packet(answers()[0].subarray(ETHERNET_HEADER))!;
+  const { source: from, destination } = parseDatagram(asked, false)!;
+  assert.deepEqual([formatAddress(asked.destination), destination], ['fd00:10:0:2::77', 53]);
+  udp(gateway, 53, from, 'a', named);
+  assert.deepEqual(datagrams.log, ['::1 777 a']);
 });
 
 test('fragments are put together, in any order, and never beyond bounds', async () => {

@@ -6,13 +6,13 @@
 import type { Timer } from '../host/clock.ts';
 import type { Log } from '../host/log.ts';
 import type { Network, NetworkPort, Offload } from '../host/network.ts';
-import type { HostSockets, Listener } from '../host/sockets.ts';
-import { equal, formatAddress, samePrefix } from './addresses.ts';
+import type { HostSockets, Listener, TcpHandler, TcpSocket } from '../host/sockets.ts';
+import { equal, formatAddress, parseAddress, samePrefix } from './addresses.ts';
 import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT, DhcpServer } from './dhcp.ts';
 import { DNS_PORT, formatAnswer, malformed, parseQuery } from './dns.ts';
 import { dnsStream } from './dns-stream.ts';
 import { receiveEcho6, receiveIcmp, sendUnreachable } from './icmp.ts';
-import { receiveNeighbourDiscovery } from './neighbour-discovery.ts';
+import { ownAddress, receiveNeighbourDiscovery, solicitNeighbour } from './neighbour-discovery.ts';
 import {
   ETHERNET_HEADER,
   ETHERTYPE_ARP,
@@ -35,6 +35,7 @@ import {
   FIRST_GUEST,
   GATEWAY,
   GATEWAY_MAC,
+  gatewayOf,
   hostAddress,
   isGateway,
   isNameServer,
@@ -57,6 +58,8 @@ export interface Forward {
   /** Of the host. */
   readonly address: string;
   readonly port: number;
+  /** Of the guest, on the network; `::` stands for whichever IPv6 address it has there. Default: the one that DHCP gives first. */
+  readonly guest?: string | undefined;
   readonly guestPort: number;
 }
 
@@ -135,15 +138,30 @@ class Gateway implements Station {
   }
 
   /** @throws ListenError, later */
-  async forward({ protocol, address, port, guestPort }: Forward): Promise<void> {
-    const guest = { address: FIRST_GUEST, port: guestPort };
-    if (protocol === 'udp') await this.#udp.forward(this.sockets, address, port, guest);
-    else
-      this.#listeners.push(
-        await this.sockets.listenTcp(address, port, socket =>
-          this.#tcp.forward(socket, GATEWAY, FIRST_GUEST, guestPort),
-        ),
-      );
+  async forward({ protocol, address, port, guest: named, guestPort }: Forward): Promise<void> {
+    const guest = () => (named === '::' ? this.#guest6() : named === undefined ? FIRST_GUEST : parseAddress(named));
+    if (protocol === 'udp') {
+      await this.#udp.forward(this.sockets, address, port, { address: guest, port: guestPort });
+      return;
+    }
+    const accept = (socket: TcpSocket): TcpHandler => {
+      const to = guest();
+      if (to) return this.#tcp.forward(socket, gatewayOf(to), to, guestPort);
+      // Nobody is there yet.
+      socket.reset();
+      return { data() {}, ended() {}, drained() {}, closed() {} };
+    };
+    this.#listeners.push(await this.sockets.listenTcp(address, port, accept));
+  }
+
+  /** The guest's IPv6 address: one that it has used, or else what it makes of its MAC address. */
+  #guest6(): Uint8Array | undefined {
+    for (const text of this.#neighbours.keys()) {
+      const address = parseAddress(text)!;
+      if (samePrefix(address, PREFIX, PREFIX_BITS)) return address;
+    }
+    const [mac] = this.#neighbours.values();
+    return mac && ownAddress(mac);
   }
 
   // ---- The network's side ----------------------------------------------------------------------
@@ -281,6 +299,7 @@ class Gateway implements Station {
     const toMac = multicastMac(destination) ?? this.#neighbours.get(formatAddress(destination));
     if (toMac) return { fromMac: GATEWAY_MAC, toMac, source, destination };
     if (destination.length === 4) this.send(arpFrame(1, GATEWAY, new Uint8Array(6), destination));
+    else if (samePrefix(destination, PREFIX, PREFIX_BITS)) solicitNeighbour(this, destination);
     return undefined;
   }
 
