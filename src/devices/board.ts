@@ -270,7 +270,7 @@ function pciDevices(options: BoardOptions): ((slot: Slot, index: number) => PciD
   const [firstNetwork] = PCI_NETWORKS.keys();
   const networks = backEnds.networks.flatMap((network, number) => {
     const make = PCI_NETWORKS.get(network.bus ?? networkBus ?? firstNetwork);
-    return make ? [(slot: Slot, index: number) => make(slot, network, number, index)] : [];
+    return make ? [(slot: Slot, index: number) => make(slot, network, number, index, options.tscs.length)] : [];
   });
   const { vsock } = backEnds;
   const sockets = vsock ? [(slot: Slot, index: number) => virtioAt(slot, new VirtioVsock(slot, vsock), index)] : [];

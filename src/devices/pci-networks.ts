@@ -7,8 +7,8 @@ import { type PciDevice, placeOf, virtioAt } from './pci-disks.ts';
 import { VirtioNet } from './virtio/virtio-net.ts';
 import { Vmxnet3 } from './vmxnet3/vmxnet3.ts';
 
-/** @param number which network of the board it is @param index its place on the bus */
-export type PciNetwork = (slot: Slot, network: Network, number: number, index: number) => PciDevice;
+/** @param number which network of the board it is @param index its place on the bus @param processors of the machine */
+export type PciNetwork = (slot: Slot, network: Network, number: number, index: number, processors: number) => PciDevice;
 
 /** The first is for networks that do not say. */
 export const PCI_NETWORKS: ReadonlyMap<string, PciNetwork> = new Map<string, PciNetwork>([
@@ -17,8 +17,9 @@ export const PCI_NETWORKS: ReadonlyMap<string, PciNetwork> = new Map<string, Pci
   ['vmxnet3', vmxnet3],
 ]);
 
-function virtioNetwork(slot: Slot, network: Network, number: number, index: number): PciDevice {
-  return virtioAt(slot, new VirtioNet(slot, network, `${number}`, at.macAddress(number, network.mac)), index);
+function virtioNetwork(slot: Slot, network: Network, number: number, index: number, processors: number): PciDevice {
+  const mac = at.macAddress(number, network.mac);
+  return virtioAt(slot, new VirtioNet(slot, network, `${number}`, mac, processors), index);
 }
 
 function vmxnet3(slot: Slot, network: Network, number: number, index: number): PciDevice {

@@ -19,6 +19,8 @@ import { caseFuzzer, type Fuzzer, type Random } from './fuzzer.ts';
 const PAGE = 4096;
 const PAGES = 128;
 const STEPS = 120;
+/** Pairs of queues of the virtio card. */
+const PAIRS = 2;
 /** Pages from here on may be read alone. */
 const READ_ONLY = 64;
 const PORT = 5;
@@ -211,13 +213,14 @@ function virtio(surroundings: Surroundings): (numbers: readonly number[]) => voi
     kill() {},
     request() {},
   } as ConstructorParameters<typeof VirtioNet>[0];
-  const card = new VirtioNet(slot, network, '0', Uint8Array.of(2, 0, 0, 0, 0, 1));
+  const card = new VirtioNet(slot, network, '0', Uint8Array.of(2, 0, 0, 0, 0, 1), PAIRS);
   /** Of queue n: descriptors in page 3 n + 1, available and used rings in the next two. */
   const queues = card.queueSizes.map(
     (maximum, index) => new VirtQueue(slot, `queue/${index}`, memory, Math.min(maximum, SIZE)),
   );
   const watched = watch(surroundings, page => page < READ_ONLY);
-  const produced = [0, 0, 0];
+  const produced = queues.map(() => 0);
+  const control = 2 * PAIRS;
   const start = (features: number) => {
     for (const [index, queue] of queues.entries()) {
       queue.reset();
@@ -238,15 +241,16 @@ function virtio(surroundings: Surroundings): (numbers: readonly number[]) => voi
   });
   start(0);
   return ([what, a, b, c, d, e, f, g]) => {
-    const index = what % 16 === 0 ? 2 : what % 4 === 0 ? 0 : 1;
+    const index = what % 16 === 0 ? control : what % 4 === 0 ? 2 * (g % PAIRS) : 2 * (g % PAIRS) + 1;
+    const isReceive = index !== control && index % 2 === 0;
     const first = (3 * index + 1) * PAGE;
     if (a % 61 === 0 || queues[index].broken !== undefined) start(b);
     const count = 1 + (a % 4);
     const head = b % SIZE;
     for (let piece = 0; piece < count; piece++) {
       const at = first + ((head + piece) % SIZE) * 16;
-      const isWritable = index === 0 || (index === 2 && piece === count - 1);
-      const page = (isWritable ? 12 : READ_ONLY) + ((c + piece) % 50);
+      const isWritable = isReceive || (index === control && piece === count - 1);
+      const page = (isWritable ? 16 : READ_ONLY) + ((c + piece) % 46);
       // No descriptor says that a page may be written to which may not: it would be no mistake to do so then.
       const wrong = queues[index].state.indirect ? 1 : 5;
       memory.write32(at, page * PAGE + (piece === 0 ? 0 : e & 0xff));
@@ -254,12 +258,12 @@ function virtio(surroundings: Surroundings): (numbers: readonly number[]) => voi
       memory.write32(at + 8, f & 1 ? 12 + (g % 1515) : f & 0x1fff);
       memory.write16(at + 12, (piece < count - 1 ? 1 : 0) | (isWritable ? 2 : 0) | (d % 53 === 0 ? d & wrong : 0));
       memory.write16(at + 14, d % 59 === 0 ? g & 0xffff : (head + piece + 1) % SIZE);
-      if (piece > 0 || index === 0) continue;
+      if (piece > 0 || isReceive) continue;
       memory.write32(page * PAGE, (d & 0x1ff) | ((g & 0xfff) << 16));
       memory.write32(page * PAGE + 4, (d & 0x7ff) | ((e & 63) << 16));
       memory.write32(page * PAGE + 8, 16 | (f << 16));
       writeFrame(memory, page * PAGE + 12, g);
-      if (index === 2) memory.write32(page * PAGE, (a % 6) | ((b & 3) << 8) | (c << 16));
+      if (index === control) memory.write32(page * PAGE, (a % 6) | ((b & 3) << 8) | (c << 16));
     }
     const place = 4 * (g % 700);
     if (what % 29 === 0 && place % 16 !== 12) memory.write32(first + place, e);

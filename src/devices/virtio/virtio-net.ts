@@ -1,11 +1,11 @@
 /**
- * The virtio network card (Virtual I/O Device specification 1.2, 5.1): one pair of queues and the control queue. Checksums and
- * the cutting of TCP are left undone wherever the driver and the network allow it.
+ * The virtio network card (Virtual I/O Device specification 1.2, 5.1): a pair of queues for each processor and the control queue.
+ * Checksums and the cutting of TCP are left undone wherever the driver and the network allow it.
  */
 import type { Network, Offload } from '../../host/network.ts';
 import type { GuestMemory } from '../../memory/memory.ts';
 import { complete, FrameQueue, sendTo } from '../../net/offload.ts';
-import { ETHERTYPE_IPV6, word } from '../../net/packet.ts';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, PROTOCOL_TCP, PROTOCOL_UDP, word } from '../../net/packet.ts';
 import type { State } from '../../state/state.ts';
 import type { Slot } from '../device.ts';
 import { gather, scatter } from './chains.ts';
@@ -25,6 +25,7 @@ export const VIRTIO_NET_F_MRG_RXBUF = 15;
 export const VIRTIO_NET_F_STATUS = 16;
 export const VIRTIO_NET_F_CTRL_VQ = 17;
 export const VIRTIO_NET_F_CTRL_RX = 18;
+export const VIRTIO_NET_F_MQ = 22;
 export const VIRTIO_NET_F_CTRL_MAC_ADDR = 23;
 
 const FEATURES = [
@@ -34,8 +35,12 @@ const FEATURES = [
   ...[VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_MAC_ADDR],
 ];
 
-const RECEIVE_QUEUE = 0;
-const TRANSMIT_QUEUE = 1;
+/** Pairs of queues: the first of pair n is queue 2 n, for what is received; the other one is for what is sent. Then the control queue. */
+const MOST_PAIRS = 16;
+/** Of a driver that knows one pair alone. */
+const FIRST_CONTROL_QUEUE = 2;
+/** Flows are told apart by so many values of a hash. */
+const FLOWS = 256;
 
 /** `struct virtio_net_hdr_v1` (5.1.6): flags, gso_type, hdr_len, gso_size, csum_start, csum_offset, num_buffers. */
 const HEADER = 12;
@@ -59,6 +64,8 @@ const CTRL_RX = 0;
 const CTRL_MAC = 1;
 const CTRL_MAC_TABLE_SET = 0;
 const CTRL_MAC_ADDR_SET = 1;
+const CTRL_MQ = 4;
+const CTRL_MQ_VQ_PAIRS_SET = 0;
 const CTRL_GUEST_OFFLOADS = 5;
 const CTRL_OK = 0;
 const CTRL_ERR = 1;
@@ -66,28 +73,45 @@ const CTRL_ERR = 1;
 /** What a driver may switch off later: what it takes undone. */
 const GUEST_OFFLOADS = bits([VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6]);
 
+const initial = (mac: Uint8Array) => ({
+  mac: mac.slice(),
+  mergeable: false,
+  offloads: 0n,
+  lost: 0,
+  /** The driver knows of several pairs, and how many it uses. */
+  multiqueue: false,
+  pairs: 1,
+  /** For each flow, the pair on which the guest has sent its latest frame: what is received goes there (5.1.6.5.5). */
+  steering: new Uint8Array(FLOWS),
+});
+
 export class VirtioNet implements VirtioDevice {
   readonly name: string;
   readonly type = 1;
   /** Network, Ethernet. */
   readonly pciClass = 0x020000;
-  readonly features = bits(FEATURES);
-  readonly queueSizes = [VIRTQUEUE_MAX_SIZE, VIRTQUEUE_MAX_SIZE, 64];
+  readonly features: bigint;
+  readonly queueSizes: readonly number[];
 
   readonly #network: Network;
   readonly #memory: GuestMemory;
-  readonly #waiting = new FrameQueue(WAITING_BYTES);
+  /** What the driver has no buffers for yet, by pair. */
+  readonly #waiting: readonly FrameQueue[];
   readonly #wiring: { transport?: VirtioTransport } = {};
-  readonly #state: State<{ mac: Uint8Array; mergeable: boolean; offloads: bigint; lost: number }>;
+  readonly #state: State<ReturnType<typeof initial>>;
   readonly #header = new Uint8Array(HEADER);
   readonly #headerView = new DataView(this.#header.buffer);
 
-  /** @param mac six bytes, what the driver finds */
-  constructor(slot: Slot, network: Network, id: string, mac: Uint8Array) {
+  /** @param mac six bytes, what the driver finds @param processors a pair of queues for each, as far as they go */
+  constructor(slot: Slot, network: Network, id: string, mac: Uint8Array, processors = 1) {
     this.name = `virtio-net-${id}`;
     this.#network = network;
     this.#memory = slot.memory;
-    this.#state = slot.state(this.name, 1, () => ({ mac: mac.slice(), mergeable: false, offloads: 0n, lost: 0 }));
+    const pairs = Math.min(processors, MOST_PAIRS);
+    this.features = bits(pairs > 1 ? [...FEATURES, VIRTIO_NET_F_MQ] : FEATURES);
+    this.queueSizes = [...Array<number>(2 * pairs).fill(VIRTQUEUE_MAX_SIZE), 64];
+    this.#waiting = Array.from({ length: pairs }, () => new FrameQueue(WAITING_BYTES));
+    this.#state = slot.state(this.name, 2, () => initial(mac));
     network.connect({
       clock: slot.clock,
       log: slot.log,
@@ -101,7 +125,7 @@ export class VirtioNet implements VirtioDevice {
     bytes.set(this.#state.mac);
     const view = new DataView(bytes.buffer);
     view.setUint16(6, STATUS_LINK_UP, true);
-    view.setUint16(8, 1, true);
+    view.setUint16(8, this.#waiting.length, true);
     view.setUint16(10, MTU, true);
     return bytes;
   }
@@ -113,37 +137,42 @@ export class VirtioNet implements VirtioDevice {
   start(features: bigint): void {
     this.#state.mergeable = (features & bit(VIRTIO_NET_F_MRG_RXBUF)) !== 0n;
     this.#state.offloads = features & GUEST_OFFLOADS;
-    this.#waiting.clear();
+    this.#state.multiqueue = (features & bit(VIRTIO_NET_F_MQ)) !== 0n;
+    this.#state.pairs = 1;
+    this.#state.steering.fill(0);
+    for (const waiting of this.#waiting) waiting.clear();
   }
 
   serve(index: number, queue: VirtQueue): boolean {
-    if (index === RECEIVE_QUEUE) {
-      this.#deliver(queue);
-      return false;
-    }
-    return index === TRANSMIT_QUEUE ? this.#transmit(queue) : this.#control(queue);
+    const control = this.#state.multiqueue ? 2 * this.#waiting.length : FIRST_CONTROL_QUEUE;
+    if (index === control) return this.#control(queue);
+    if (index > control) return false;
+    if (index % 2) return this.#transmit(queue, index >> 1);
+    this.#deliver(queue, index >> 1);
+    return false;
   }
 
   // ---- Out of the guest ------------------------------------------------------------------------
 
-  #transmit(queue: VirtQueue): boolean {
+  #transmit(queue: VirtQueue, pair: number): boolean {
     for (let frames = 0; frames < TURN_FRAMES; frames++) {
       const chain = queue.pop();
       if (!chain) return false;
-      this.#send(chain);
+      this.#send(chain, pair);
       queue.push(chain.head, 0);
     }
     return true;
   }
 
   /** What makes no sense is lost, as a frame that a wire has garbled. */
-  #send(chain: Chain): void {
+  #send(chain: Chain, pair: number): void {
     const length = chain.readableLength - HEADER;
     if (length < 14 || length > LARGEST_FRAME) return;
     gather(this.#memory, chain, 0, this.#header);
     const view = this.#headerView;
     const frame = new Uint8Array(length);
     gather(this.#memory, chain, HEADER, frame);
+    if (this.#state.pairs > 1) this.#state.steering[flowOf(frame)] = pair;
     const kind = view.getUint8(1) & ~GSO_ECN;
     if (!(view.getUint8(0) & HDR_F_NEEDS_CSUM)) {
       if (kind === GSO_NONE && length <= MTU + 14) this.#network.send(frame);
@@ -163,15 +192,19 @@ export class VirtioNet implements VirtioDevice {
 
   #receive(frame: Uint8Array, offload: Offload | undefined): void {
     const { transport } = this.#wiring;
-    const queue = transport?.queue(RECEIVE_QUEUE);
+    const { pairs, steering } = this.#state;
+    // A driver has buffers in the queues that it uses; the first pair is always one of them.
+    const wanted = pairs > 1 ? steering[flowOf(frame)]! % pairs : 0;
+    const pair = transport?.queue(2 * wanted) ? wanted : 0;
+    const queue = transport?.queue(2 * pair);
     if (!transport || !queue) return;
     const frames = this.#takes(frame, offload)
       ? [{ frame, offload }]
       : complete(frame, offload).map(each => ({ frame: each }));
     for (const each of frames)
-      if (!this.#waiting.put(each.frame, 'offload' in each ? each.offload : undefined)) this.#state.lost++;
-    this.#deliver(queue);
-    transport.used(RECEIVE_QUEUE);
+      if (!this.#waiting[pair]!.put(each.frame, 'offload' in each ? each.offload : undefined)) this.#state.lost++;
+    this.#deliver(queue, pair);
+    transport.used(2 * pair);
   }
 
   /** The driver takes what is left undone in the frame. */
@@ -184,12 +217,13 @@ export class VirtioNet implements VirtioDevice {
   }
 
   /** Hands over what waits, as far as the driver has buffers. */
-  #deliver(queue: VirtQueue): void {
-    for (let next = this.#waiting.first; next; next = this.#waiting.first) {
+  #deliver(queue: VirtQueue, pair: number): void {
+    const waiting = this.#waiting[pair]!;
+    for (let next = waiting.first; next; next = waiting.first) {
       const { bytes, offload } = next;
       const header = this.#headerFor(bytes, offload);
       if (this.#state.mergeable ? !this.#fillMany(queue, header, bytes) : !this.#fillOne(queue, header, bytes)) return;
-      this.#waiting.shift();
+      waiting.shift();
     }
   }
 
@@ -279,6 +313,9 @@ export class VirtioNet implements VirtioDevice {
         if (command !== CTRL_MAC_ADDR_SET || chain.readableLength !== 8) return CTRL_ERR;
         this.#state.mac.set(bytes.subarray(2, 8));
         return CTRL_OK;
+      case CTRL_MQ:
+        if (command !== CTRL_MQ_VQ_PAIRS_SET || chain.readableLength !== 4) return CTRL_ERR;
+        return this.#usePairs(bytes[2]! | (bytes[3]! << 8)) ? CTRL_OK : CTRL_ERR;
       case CTRL_GUEST_OFFLOADS: {
         if (command !== 0 || chain.readableLength !== 10) return CTRL_ERR;
         const wanted = new DataView(bytes.buffer).getBigUint64(2, true);
@@ -289,6 +326,33 @@ export class VirtioNet implements VirtioDevice {
     }
     return CTRL_ERR;
   }
+
+  /** The driver uses so many pairs: what waits in the others comes by the first. @returns false if there are not so many */
+  #usePairs(pairs: number): boolean {
+    if (!this.#state.multiqueue || pairs < 1 || pairs > this.#waiting.length) return false;
+    this.#state.pairs = pairs;
+    const [first] = this.#waiting;
+    for (const waiting of this.#waiting.slice(pairs))
+      for (let next = waiting.first; next; next = waiting.first) {
+        if (!first!.put(next.bytes, next.offload)) this.#state.lost++;
+        waiting.shift();
+      }
+    return true;
+  }
+}
+
+/** A number below FLOWS that frames of one flow have in common, in both directions: addresses and ports, in whatever order. */
+function flowOf(frame: Uint8Array): number {
+  const isSix = isIpv6(frame);
+  if (!isSix && word(frame, 12) !== ETHERTYPE_IPV4) return 0;
+  const [addresses, length] = isSix ? [22, 32] : [26, 8];
+  const protocol = frame[isSix ? 20 : 23];
+  const ports = isSix ? 54 : 14 + (frame[14]! & 15) * 4;
+  let sum = 0;
+  for (let at = addresses; at < addresses + length; at++) sum += frame[at] ?? 0;
+  if (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP)
+    for (let at = ports; at < ports + 4; at++) sum += (frame[at] ?? 0) * (at % 2 === ports % 2 ? 31 : 1);
+  return sum % FLOWS;
 }
 
 /** Where byte `offset` of a chain's writable part is, two bytes of which lie together; -1 if they do not. */
