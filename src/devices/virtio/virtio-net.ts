@@ -4,8 +4,9 @@
  */
 import type { Network, Offload } from '../../host/network.ts';
 import type { GuestMemory } from '../../memory/memory.ts';
+import { FLOWS, flowOf } from '../../net/flow.ts';
 import { complete, FrameQueue, sendTo } from '../../net/offload.ts';
-import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, PROTOCOL_TCP, PROTOCOL_UDP, word } from '../../net/packet.ts';
+import { ETHERTYPE_IPV6, word } from '../../net/packet.ts';
 import type { State } from '../../state/state.ts';
 import type { Slot } from '../device.ts';
 import { gather, scatter } from './chains.ts';
@@ -39,8 +40,6 @@ const FEATURES = [
 const MOST_PAIRS = 16;
 /** Of a driver that knows one pair alone. */
 const FIRST_CONTROL_QUEUE = 2;
-/** Flows are told apart by so many values of a hash. */
-const FLOWS = 256;
 
 /** `struct virtio_net_hdr_v1` (5.1.6): flags, gso_type, hdr_len, gso_size, csum_start, csum_offset, num_buffers. */
 const HEADER = 12;
@@ -339,20 +338,6 @@ export class VirtioNet implements VirtioDevice {
       }
     return true;
   }
-}
-
-/** A number below FLOWS that frames of one flow have in common, in both directions: addresses and ports, in whatever order. */
-function flowOf(frame: Uint8Array): number {
-  const isSix = isIpv6(frame);
-  if (!isSix && word(frame, 12) !== ETHERTYPE_IPV4) return 0;
-  const [addresses, length] = isSix ? [22, 32] : [26, 8];
-  const protocol = frame[isSix ? 20 : 23];
-  const ports = isSix ? 54 : 14 + (frame[14]! & 15) * 4;
-  let sum = 0;
-  for (let at = addresses; at < addresses + length; at++) sum += frame[at] ?? 0;
-  if (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP)
-    for (let at = ports; at < ports + 4; at++) sum += (frame[at] ?? 0) * (at % 2 === ports % 2 ? 31 : 1);
-  return sum % FLOWS;
 }
 
 /** Where byte `offset` of a chain's writable part is, two bytes of which lie together; -1 if they do not. */

@@ -1,5 +1,5 @@
 /**
- * The two rings of a Xen network interface (public/io/netif.h, ring.h). All that is in them is the guest's word: a slot is
+ * The two rings of one queue of a Xen network interface (public/io/netif.h, ring.h). All that is in them is the guest's word: a slot is
  * copied out once and then checked, and a front end that breaks the protocol is not listened to any more.
  */
 import type { Network, Offload } from '../../host/network.ts';
@@ -76,11 +76,12 @@ export class NetworkRing {
   readonly #waiting = new FrameQueue(WAITING_BYTES);
   readonly #state: State<RingState>;
 
-  constructor(host: BackendHost, network: Network, name: string) {
+  /** @param name of the back end @param index which of its queues it is */
+  constructor(host: BackendHost, network: Network, name: string, index: number) {
     this.#host = host;
     this.#network = network;
     this.#name = name;
-    this.#state = host.state(`${name}/rings`, 1, () => ({
+    this.#state = host.state(index === 0 ? `${name}/rings` : `${name}/rings/${index}`, 1, () => ({
       tx: undefined,
       rx: undefined,
       port: 0,
@@ -89,11 +90,6 @@ export class NetworkRing {
       takes: { pieces: false, checksum4: false, checksum6: false, segments4: false, segments6: false },
       broken: false,
     }));
-    network.connect({
-      clock: host.clock,
-      log: host.log,
-      receive: (frame, offload) => this.#receive(frame, offload),
-    });
   }
 
   /** Maps the rings and binds `port`; false if the guest granted no such things. */
@@ -234,7 +230,8 @@ export class NetworkRing {
 
   // ---- Into the guest --------------------------------------------------------------------------
 
-  #receive(frame: Uint8Array, offload: Offload | undefined): void {
+  /** A frame for the guest. */
+  receive(frame: Uint8Array, offload: Offload | undefined): void {
     const { rx, broken } = this.#state;
     if (!rx || broken) return;
     if (this.#takes(frame, offload)) this.#waiting.put(frame, offload);
