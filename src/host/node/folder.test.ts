@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   lstatSync,
@@ -166,6 +167,39 @@ test('a folder that vanishes while it is in use: errors, and nothing else', () =
     refuses(ENOENT, work);
   // What is open goes on.
   assert.equal(new TextDecoder().decode(client.read(open, 0, 100)), 'content');
+});
+
+/** In a process of somebody who may not: what `refuses` asks for there. */
+const AS_NOBODY = `
+import { openFolder } from '${new URL('./folder.js', import.meta.url)}';
+import { connect } from '${new URL('../../../tests/file-system-cases.js', import.meta.url)}';
+const { client, root } = connect(openFolder(process.argv[1]));
+const tried = [() => client.open(client.walk(root, 'secret')), () => client.walk(client.walk(root, 'closed'), 'file'), () => client.create(root, 'new')];
+for (const work of tried) {
+  try {
+    work();
+    console.log('done');
+  } catch (error) {
+    console.log(error.errno ?? error.message);
+  }
+}
+console.log(client.list(root).length);
+`;
+const NOBODY = 65534;
+const mayBecomeAnother = process.getuid?.() === 0;
+
+test('what the host forbids is forbidden to the guest, whoever it is there', {
+  skip: !mayBecomeAnother && 'only root can be somebody else',
+}, () => {
+  const folder = makeFolder();
+  for (const path of [all, folder]) chmodSync(path, 0o755);
+  mkdirSync(join(folder, 'closed'), { mode: 0o700 });
+  for (const [name, path] of Object.entries({ file: 'closed/file', secret: 'secret' }))
+    writeFileSync(join(folder, path), name, { mode: 0o600 });
+  const said = execFileSync(process.execPath, ['--input-type=module', '-e', AS_NOBODY, folder], {
+    ...{ uid: NOBODY, gid: NOBODY, encoding: 'utf8' },
+  });
+  assert.equal(said, '13\n13\n13\n4\n');
 });
 
 test('deep trees and many open files take few descriptors', () => {
