@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
+  appendFileSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -17,7 +18,10 @@ import { after, before, describe, test } from 'node:test';
 import { gzipSync } from 'fflate';
 import { packTar } from 'modern-tar';
 import { readCpio } from '../src/boot/cpio.ts';
-import { polyvisor } from './command.ts';
+import { type RootPackage, writeRoot } from '../src/boot/debian/root-archive.ts';
+import { makeWholeDeb } from '../src/boot/guest/testing.ts';
+import { installBy } from '../src/cli/install-root.ts';
+import { polyvisor, program } from './command.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'polyvisor-roots-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -26,6 +30,41 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 const env = { ...process.env, PATH: `${process.env.PATH}:/sbin:/usr/sbin` };
 const run = (words: readonly string[], input = '') =>
   polyvisor(['run', '--timeout', '240', ...words], { limit: 300, input });
+
+/**
+ * As much of a Debian as the making of a root asks of one: e2fsprogs and the shell as they are here, and a dpkg that says what it is told.
+ * (Busybox's shell would run its own dpkg.)
+ */
+async function smallPackages(busybox: Uint8Array): Promise<RootPackage[]> {
+  const found = (name: string) => execFileSync('sh', ['-c', `command -v ${name}`], { env, encoding: 'utf8' }).trim();
+  const mke2fs = found('mke2fs');
+  const libraries = execFileSync('ldd', [mke2fs, '/bin/sh'], { env, encoding: 'utf8' }).match(/\/\S+\.so[\d.]*/g) ?? [];
+  const links = ['cat', 'ls', 'rm', 'chmod'].map((name): [string, readonly [string]] => [`./bin/${name}`, ['busybox']]);
+  const about = (name: string) => ({ control: `Package: ${name}\nVersion: 1\nArchitecture: amd64\nDescription: x\n` });
+  const packages = {
+    busybox: await makeWholeDeb(about('busybox'), {
+      './bin/busybox': busybox,
+      './bin/sh': readFileSync('/bin/sh'),
+      ...Object.fromEntries(links),
+    }),
+    e2fsprogs: await makeWholeDeb(about('e2fsprogs'), {
+      './sbin/mke2fs': readFileSync(mke2fs),
+      './etc/mke2fs.conf': readFileSync('/etc/mke2fs.conf'),
+      ...Object.fromEntries(libraries.map(path => [`.${path}`, readFileSync(path)])),
+    }),
+    dpkg: await makeWholeDeb(
+      {
+        ...about('dpkg'),
+        preinst: '#!/bin/sh\necho "$1 of $DPKG_MAINTSCRIPT_PACKAGE" >/prepared\n',
+      },
+      {
+        './usr/bin/dpkg':
+          '#!/bin/sh\nfor last; do :; done\nfor name in a b c; do echo "Setting up $name (1) ..."; done\necho $last >/configured\n',
+      },
+    ),
+  };
+  return Object.entries(packages).map(([file, bytes]) => ({ file, read: () => bytes }));
+}
 
 describe('roots', () => {
   let guest = { kernel: '', initrd: '', release: '' };
@@ -142,6 +181,39 @@ describe('roots', () => {
     const { stdout, stderr, status } = await run(words, 'input\n');
     assert.deepEqual([stdout, status], ['input\nbin dev lost+found proc run sys\n', 4], stderr);
     assert.equal(Buffer.compare(readFileSync(image), before), 0);
+  });
+
+  test('a guest makes a root of packages, and runs stand on it with a layer of their own', {
+    timeout: 400_000,
+    skip: noDisks,
+  }, async () => {
+    const place = join(folder, 'debian');
+    mkdirSync(place);
+    const [image, archive, tools] = ['root.img', 'root.tar', 'tools.tar'].map(name => join(place, name));
+    writeFileSync(archive!, '');
+    await writeRoot(await smallPackages(busybox), 'amd64', {
+      root: piece => appendFileSync(archive!, piece),
+      tools: whole => writeFileSync(tools!, whole),
+      md5: () => '0'.repeat(32),
+      progress: () => {},
+    });
+    writeFileSync(image!, '');
+    truncateSync(image!, 64 << 20);
+    const steps: string[] = [];
+    await installBy([program])(
+      { image: image!, archive: archive!, tools: tools!, count: 3 },
+      'amd64',
+      ({ text, fraction }) => steps.push(`${text}${fraction === undefined ? '' : ` ${fraction}`}`),
+      () => {},
+    );
+    assert.ok(steps.includes('Making the file system in a guest'), steps.join('\n'));
+    assert.ok(steps.includes('Configuring the packages 1'), steps.join('\n'));
+    const before = readFileSync(image!);
+    const command =
+      'cat /etc/hostname /prepared /configured; ls -d /bin /polyvisor* /usr/sbin/policy-rc.d; echo x >/new; cat /new';
+    const { stdout, stderr, status } = await run(['-H', 'xen-pvh', '--root', `${image},layer`, '--exec', command]);
+    assert.deepEqual([stdout, status], ['debian\ninstall of dpkg\n-a\n/bin\nx\n', 0], stderr);
+    assert.equal(Buffer.compare(readFileSync(image!), before), 0, 'the image is as it was');
   });
 
   test('a kernel with modules of its own', { timeout: 400_000 }, async () => {
