@@ -5,25 +5,29 @@ import type { Header } from '../snapshot/header.ts';
 import { Snapshot } from '../snapshot/snapshot.ts';
 import { SnapshotError } from '../snapshot/snapshot-error.ts';
 import { status } from './exit-status.ts';
-import { Failure, withFile } from './failure.ts';
+import { Failure, withFile, withFileLater } from './failure.ts';
 
 /** More than a header and what stands before it. */
 const FRONT = (1 << 20) + 64;
 
 /** @returns the file's size in bytes. @throws Failure: then there is no file, or the one that was there before */
 export async function writeSnapshot(snapshot: Snapshot, file: string): Promise<number> {
-  return writeWhole(file, await snapshot.pieces(nodeCompression));
+  return writeWhole(file, snapshot.pieces(nodeCompression));
 }
 
 /** @returns the file's size in bytes. @throws Failure: then there is no file, or the one that was there before */
-export function writeWhole(file: string, pieces: readonly Uint8Array[]): number {
+export function writeWhole(file: string, pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<number> {
   // Beside the file, for a name can only be given to it on the same file system.
   const work = `${file}.${process.pid}.part`;
-  return withFile(file, status.output, () => {
+  return withFileLater(file, status.output, async () => {
+    let size = 0;
     try {
       const descriptor = openSync(work, 'w', 0o600);
       try {
-        for (const piece of pieces) for (let at = 0; at < piece.length; ) at += writeSync(descriptor, piece, at);
+        for await (const piece of pieces) {
+          for (let at = 0; at < piece.length; ) at += writeSync(descriptor, piece, at);
+          size += piece.length;
+        }
         fsyncSync(descriptor);
       } finally {
         closeSync(descriptor);
@@ -33,7 +37,7 @@ export function writeWhole(file: string, pieces: readonly Uint8Array[]): number 
       rmSync(work, { force: true });
       throw error;
     }
-    return pieces.reduce((sum, { length }) => sum + length, 0);
+    return size;
   });
 }
 

@@ -246,7 +246,7 @@ async function debuggedBy(
 async function saveAsAsked(machine: Machine, file: string, what: 'save' | 'dump'): Promise<void> {
   try {
     const { instructions } = machine;
-    const size = what === 'dump' ? writeWhole(file, machine.core()) : await writeSnapshot(machine.snapshot(), file);
+    const size = await (what === 'dump' ? writeWhole(file, machine.core()) : writeSnapshot(machine.snapshot(), file));
     send({ kind: 'saved', saved: { file, size, instructions } });
   } catch (error) {
     const reason = isA(error, Failure) ? error : new Failure(reasonOf(error), status.output);
@@ -296,7 +296,7 @@ async function runWarm(made: Made, limits: RunLimits | undefined, resume: () => 
   if (keepAs !== undefined) {
     const exit = await machine.run(limits);
     if (exit.kind !== 'stopped' || !made.ready() || made.stopped) return exit;
-    await keep(keepAs, machine.snapshot({ learns: true }));
+    await keep(keepAs, machine.snapshot({ learns: true, passing: true }));
     collectGarbage();
   }
   resume();

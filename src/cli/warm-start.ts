@@ -7,9 +7,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { commandMark, startMark } from '../boot/exec-protocol.ts';
 import { canBeTyped, resumeMessage } from '../boot/guest/resume-program.ts';
-import type { ArtifactCache } from '../host/artifact-cache.ts';
 import { noCompression } from '../host/compression.ts';
-import { guestCache } from '../host/node/artifact-cache.ts';
+import { type FileCache, guestCache } from '../host/node/artifact-cache.ts';
 import { nodeClock } from '../host/node/clock.ts';
 import { guestDigest } from '../host/node/guest.ts';
 import { Snapshot } from '../snapshot/snapshot.ts';
@@ -33,7 +32,7 @@ const LONGEST_COMMAND = 1 << 15;
 const program = fileURLToPath(new URL('./thread-worker.js', import.meta.url));
 
 /** Undefined where nothing is kept. */
-export const warmCache = (): ArtifactCache | undefined => guestCache(program);
+export const warmCache = (): FileCache | undefined => guestCache(program);
 
 /** @returns undefined for what boots cold. @throws Failure where there is no default guest, and none can be had */
 export async function warmStart(settings: Settings): Promise<WarmOptions | undefined> {
@@ -95,7 +94,7 @@ const decodedName = (name: string) => `${name}-decoded`;
 
 /** Keeps a guest that waits, at once: it is too large to hold on to while its command runs. */
 export async function keep(name: string, snapshot: Snapshot): Promise<void> {
-  warmCache()?.save(name, ...(await snapshot.pieces(noCompression)));
+  await warmCache()?.saveParts(name, snapshot.pieces(noCompression));
 }
 
 export function keepDecoded(name: string, decoded: Uint8Array): void {

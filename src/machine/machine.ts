@@ -103,8 +103,8 @@ function control(
   let marks: ReadonlyMap<number, number> = new Map();
   return machineOf({
     run: limits => (restored ? runRestored(parts, loop, limits) : loop.run(limits)),
-    snapshot: ({ learns = false, like } = {}) => {
-      const snapshot = takeSnapshot(parts, code, like);
+    snapshot: ({ learns = false, like, passing = false } = {}) => {
+      const snapshot = takeSnapshot(parts, code, like, passing);
       if (learns) {
         core.startAfresh();
         marks = marksOf(snapshot.memory);

@@ -145,6 +145,8 @@ export interface SnapshotOptions {
   learns?: boolean;
   /** A snapshot of the same memory at another time: pages that are alike are shared with it, not copied. */
   like?: Snapshot | undefined;
+  /** Its memory is the machine's, and not copied: it is to be used before the machine runs on. */
+  passing?: boolean;
 }
 
 export interface Machine {

@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { tinyKernel } from '../conformance/tiny-elf.ts';
+import { noCompression } from '../host/compression.ts';
 import type { Disk } from '../host/disk.ts';
 import { portableCompression } from '../host/portable-compression.ts';
+import { pagesOf } from '../snapshot/memory-pages.ts';
 import { Snapshot } from '../snapshot/snapshot.ts';
 import { SnapshotError } from '../snapshot/snapshot-error.ts';
 import { assemble } from './machine.ts';
@@ -75,6 +77,19 @@ test('machines made of one snapshot share nothing', async () => {
   const forks = await Promise.all(Array.from({ length: 5 }, () => machine({ snapshot })));
   for (const fork of forks) await fork.machine.run({ instructions: 1000 });
   for (const fork of forks) assert.deepEqual(await endOf(fork), expected);
+});
+
+test('a passing snapshot, whose memory is not copied, is written like another', async () => {
+  const first = await started();
+  await first.machine.run({ instructions: 10_000 });
+  const passing = await Snapshot.decode(
+    await first.machine.snapshot({ passing: true }).encode(noCompression),
+    noCompression,
+  );
+  const copied = first.machine.snapshot();
+  const expected = await endOf(await machine({ snapshot: copied }));
+  assert.deepEqual(await endOf(await machine({ snapshot: passing })), expected);
+  assert.deepEqual(pagesOf(passing.memory), pagesOf(copied.memory));
 });
 
 test('with another random seed the forks differ', async () => {

@@ -5,7 +5,7 @@ import type { Disk } from '../host/disk.ts';
 import type { GuestMemory } from '../memory/memory.ts';
 import { digestOf } from '../snapshot/disk-digest.ts';
 import type { DiskReference, Header } from '../snapshot/header.ts';
-import { gatherChanged, gatherPages, type MemoryPiece, markOf, PAGE } from '../snapshot/memory-pages.ts';
+import { gatherChanged, gatherPages, type MemoryPiece, markOf, PAGE, viewPages } from '../snapshot/memory-pages.ts';
 import { Snapshot } from '../snapshot/snapshot.ts';
 import { SnapshotError } from '../snapshot/snapshot-error.ts';
 import { placeNothing } from './entry.ts';
@@ -14,9 +14,10 @@ import type { Parts } from './parts.ts';
 /**
  * @param code the name of the machine's translated code in a cache
  * @param like another one, to share pages with
+ * @param passing its pages stay where they are
  * @throws Error where there is nothing that could go on, or from within what the guest asks
  */
-export function takeSnapshot(parts: Parts, code: string, like?: Snapshot): Snapshot {
+export function takeSnapshot(parts: Parts, code: string, like?: Snapshot, passing = false): Snapshot {
   const { core, states, time, table, context, board, ending } = parts;
   const { vcpus } = core;
   if (ending.exit) throw new Error(`no snapshot: the guest has ended (${ending.exit.kind})`);
@@ -36,7 +37,8 @@ export function takeSnapshot(parts: Parts, code: string, like?: Snapshot): Snaps
   };
   const knowledge = { states: states.save(), processors: vcpus.map(saveProcessor) };
   const { bytes } = context.memory;
-  return new Snapshot(header, knowledge, like ? gatherChanged(bytes, like.memory) : gatherPages(bytes));
+  const gather = passing ? viewPages : gatherPages;
+  return new Snapshot(header, knowledge, like ? gatherChanged(bytes, like.memory) : gather(bytes));
 }
 
 function referenceTo(disk: Disk): DiskReference {

@@ -43,6 +43,22 @@ export function gatherPages(ram: Uint8Array): MemoryPiece[] {
   return pieces;
 }
 
+/** As `gatherPages`, but the pages stay where they are: pieces are views of `ram`, each of pages that follow one another. */
+export function viewPages(ram: Uint8Array): MemoryPiece[] {
+  const words = new Int32Array(ram.buffer, ram.byteOffset, ram.length / 4);
+  const pieces: MemoryPiece[] = [];
+  const pages = ram.length / PAGE;
+  for (let first = 0; first < pages; ) {
+    let count = 0;
+    while (count < PIECE && first + count < pages && !isEmpty(words, first + count)) count++;
+    const bytes = ram.subarray(first * PAGE, (first + count) * PAGE);
+    if (count > 0) pieces.push({ runs: [[first, count]], bytes });
+    // The next one is empty, or begins another piece.
+    first += count < PIECE ? count + 1 : count;
+  }
+  return pieces;
+}
+
 /**
  * As `gatherPages`, but a page that is as in `like` is shared with it. Each of the others is a piece by itself, to be given back when nobody has it
  * any more.
@@ -73,7 +89,7 @@ function isEqual(words: Int32Array, page: number, bytes: Uint8Array): boolean {
 }
 
 /** The pages by their numbers. */
-function pagesOf(pieces: readonly MemoryPiece[]): Map<number, Uint8Array> {
+export function pagesOf(pieces: readonly MemoryPiece[]): Map<number, Uint8Array> {
   const pages = new Map<number, Uint8Array>();
   for (const { runs, bytes } of pieces) {
     let from = 0;
@@ -126,20 +142,28 @@ function isEmpty(words: Int32Array, page: number): boolean {
   return true;
 }
 
-/** A piece as it is stored: u32 count of runs, u32 first page and u32 count of each, the pages. */
-export function packPiece({ runs, bytes }: MemoryPiece): Uint8Array {
-  const packed = new Uint8Array(4 + 8 * runs.length + bytes.length);
+/** What stands before a piece's pages as it is stored: u32 count of runs, u32 first page and u32 count of each. */
+export function runsOf({ runs }: MemoryPiece): Uint8Array {
+  const packed = new Uint8Array(4 + 8 * runs.length);
   const view = new DataView(packed.buffer);
   view.setUint32(0, runs.length, true);
   for (const [index, [first, count]] of runs.entries()) {
     view.setUint32(4 + 8 * index, first, true);
     view.setUint32(8 + 8 * index, count, true);
   }
-  packed.set(bytes, 4 + 8 * runs.length);
   return packed;
 }
 
-/** The most bytes that `packPiece` makes. */
+/** A piece as it is stored. */
+export function packPiece(piece: MemoryPiece): Uint8Array {
+  const runs = runsOf(piece);
+  const packed = new Uint8Array(runs.length + piece.bytes.length);
+  packed.set(runs);
+  packed.set(piece.bytes, runs.length);
+  return packed;
+}
+
+/** The most bytes that a piece has as it is stored. */
 export const PACKED_PIECE_LIMIT = 4 + PIECE * (8 + PAGE);
 
 /** @throws SnapshotError */

@@ -2,12 +2,12 @@
  * A machine at rest: what it is made of, what it knows, and its memory. `machine.snapshot()` makes one, any number of
  * machines can be made of it (`MachineOptions.snapshot`), and it can be written to a file: docs/snapshot-format.md.
  */
-import type { Compression } from '../host/compression.ts';
+import { type Compression, noCompression } from '../host/compression.ts';
 import { portableCompression } from '../host/portable-compression.ts';
 import type { Data, StateTree } from '../state/state.ts';
 import { decodeData, encodeData } from './data.ts';
 import { type Header, parseHeader } from './header.ts';
-import { checkPages, type MemoryPiece, PACKED_PIECE_LIMIT, packPiece, unpackPiece } from './memory-pages.ts';
+import { checkPages, type MemoryPiece, PACKED_PIECE_LIMIT, packPiece, runsOf, unpackPiece } from './memory-pages.ts';
 import { SnapshotError } from './snapshot-error.ts';
 
 const MAGIC = new TextEncoder().encode('PVSNAP\r\n');
@@ -22,6 +22,8 @@ const STATES = 1;
 const MEMORY = 2;
 /** Of a part: kind, bytes of its content, bytes as it is stored. */
 const PART_HEAD = 12;
+/** Pieces of memory that are compressed at a time. */
+const AT_ONCE = 8;
 
 /** What all processors and devices know. */
 export interface Knowledge {
@@ -50,23 +52,31 @@ export class Snapshot implements Knowledge {
 
   /** As a file has it. */
   async encode(compression: Compression = portableCompression): Promise<Uint8Array<ArrayBuffer>> {
-    return joined(await this.pieces(compression));
+    const pieces: Uint8Array[] = [];
+    for await (const piece of this.pieces(compression)) pieces.push(piece);
+    return joined(pieces);
   }
 
-  /** The same, in pieces. */
-  async pieces(compression: Compression): Promise<Uint8Array[]> {
+  /** The same, piece by piece: memory is packed as they are asked for, so that little is held at a time. */
+  async *pieces(compression: Compression): AsyncGenerator<Uint8Array> {
     const header = new TextEncoder().encode(JSON.stringify(this.header));
     const knowledge = encodeData({ states: this.states, processors: [...this.processors] } as unknown as Data);
-    const parts = await Promise.all([
-      encodePart(STATES, knowledge, compression),
-      ...this.memory.map(piece => encodePart(MEMORY, packPiece(piece), compression)),
-    ]);
     const front = new Uint8Array(MAGIC.length + 8);
     front.set(MAGIC);
     const view = new DataView(front.buffer);
     view.setUint32(MAGIC.length, FORMAT, true);
     view.setUint32(MAGIC.length + 4, header.length, true);
-    return [front, header, ...parts.flat(), partHead(END, 0, 0)];
+    yield front;
+    yield header;
+    const underWay = [encodePart(STATES, knowledge, compression)];
+    for (const piece of this.memory) {
+      // Nothing of it is copied.
+      const isAsItIs = compression === noCompression;
+      underWay.push(isAsItIs ? Promise.resolve(partAsItIs(piece)) : encodePart(MEMORY, packPiece(piece), compression));
+      if (underWay.length > (isAsItIs ? 0 : AT_ONCE)) yield* await underWay.shift()!;
+    }
+    for (const part of underWay) yield* await part;
+    yield partHead(END, 0, 0);
   }
 
   /** @throws SnapshotError for anything that `encode` of this version did not make */
@@ -131,6 +141,12 @@ function splitParts(bytes: Uint8Array, from: number): Part[] {
 async function encodePart(kind: number, content: Uint8Array, compression: Compression): Promise<Uint8Array[]> {
   const stored = await compression.deflate(content);
   return [partHead(kind, content.length, stored.length), stored];
+}
+
+function partAsItIs(piece: MemoryPiece): Uint8Array[] {
+  const runs = runsOf(piece);
+  const length = runs.length + piece.bytes.length;
+  return [partHead(MEMORY, length, length), runs, piece.bytes];
 }
 
 function partHead(kind: number, length: number, stored: number): Uint8Array {

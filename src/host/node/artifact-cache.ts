@@ -30,6 +30,12 @@ const FILES = 24;
 /** The same for guests that have booted, which have some tens of megabytes, and two files each. */
 const GUESTS = { versions: 2, files: 16 } as const;
 
+/** One that takes large files, too. */
+export interface FileCache extends ArtifactCache {
+  /** As `save`, of what is made while it is written. */
+  saveParts(name: string, parts: AsyncIterable<Uint8Array>): Promise<void>;
+}
+
 const digest = (data: Uint8Array) => createHash('sha256').update(data).digest();
 
 /** Hash of all code in the folders, under which its artifacts are valid. */
@@ -57,7 +63,7 @@ export function createArtifactCache(
   cache: string,
   code: readonly string[] | (() => string),
   { room, versions: most, files }: Shelf = { room: 'engine', versions: VERSIONS, files: FILES },
-): ArtifactCache {
+): FileCache {
   const versions = join(cache, room);
   let folder: string | undefined;
   let trusted: boolean | undefined;
@@ -82,33 +88,74 @@ export function createArtifactCache(
       }
     },
     save(name, ...pieces) {
-      let work: string | undefined;
-      try {
-        const file = fileOf(name);
-        mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-        // Renamed into place, so that nobody reads half of it.
-        work = `${file}.${process.pid}`;
-        writePieces(work, pieces);
-        renameSync(work, file);
-        forget(dirname(file), files);
-        forget(versions, most);
-      } catch {
-        // A full or read-only disk: it will be made again next time.
-        if (work !== undefined) removeQuietly(work);
-      }
+      const writing = begin(name);
+      for (const piece of pieces) writing?.add(piece);
+      writing?.end();
+    },
+    async saveParts(name, parts) {
+      const writing = begin(name);
+      for await (const part of parts) if (!writing?.add(part)) break;
+      writing?.end();
     },
   };
+
+  /** Begins a file; undefined where that cannot be. */
+  function begin(name: string): Writing | undefined {
+    try {
+      const file = fileOf(name);
+      mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+      return new Writing(file, () => {
+        forget(dirname(file), files);
+        forget(versions, most);
+      });
+    } catch {
+      return undefined; // A read-only disk: it will be made again next time.
+    }
+  }
 }
 
-function writePieces(file: string, pieces: readonly Uint8Array[]): void {
-  const hash = createHash('sha256');
-  for (const piece of pieces) hash.update(piece);
-  const descriptor = openSync(file, 'w');
-  try {
-    for (const piece of [hash.digest(), ...pieces])
-      for (let at = 0; at < piece.length; ) at += writeSync(descriptor, piece, at);
-  } finally {
-    closeSync(descriptor);
+/** A file that is being written: renamed into place at its end, so that nobody reads half of it. */
+class Writing {
+  readonly #file: string;
+  readonly #work: string;
+  readonly #onDone: () => void;
+  readonly #descriptor: number;
+  readonly #hash = createHash('sha256');
+  #failed = false;
+
+  /** @throws Error if the file cannot be begun */
+  constructor(file: string, onDone: () => void) {
+    this.#file = file;
+    this.#onDone = onDone;
+    this.#work = `${file}.${process.pid}`;
+    this.#descriptor = openSync(this.#work, 'w');
+    // The digest comes last, and stands first.
+    this.#write(new Uint8Array(DIGEST_LENGTH));
+  }
+  /** @returns false if it is in vain */
+  add(piece: Uint8Array): boolean {
+    this.#hash.update(piece);
+    return this.#write(piece);
+  }
+  #write(piece: Uint8Array, position: number | null = null): boolean {
+    try {
+      for (let at = 0; at < piece.length && !this.#failed; )
+        at += writeSync(this.#descriptor, piece, at, piece.length - at, position === null ? null : position + at);
+    } catch {
+      this.#failed = true; // A full disk.
+    }
+    return !this.#failed;
+  }
+  end(): void {
+    this.#write(this.#hash.digest(), 0);
+    try {
+      closeSync(this.#descriptor);
+      if (this.#failed) return removeQuietly(this.#work);
+      renameSync(this.#work, this.#file);
+      this.#onDone();
+    } catch {
+      removeQuietly(this.#work);
+    }
   }
 }
 
@@ -136,7 +183,7 @@ export const diskCache: ArtifactCache = createArtifactCache(cacheFolder(), ['eng
  * program. The bundle's files name each other by what is in them, so that one of them tells all. Undefined where the program runs
  * file by file.
  */
-export function guestCache(program: string): ArtifactCache | undefined {
+export function guestCache(program: string): FileCache | undefined {
   if (!isBundled) return undefined;
   const version = () => createHash('sha256').update(readFileSync(program)).digest('hex').slice(0, 32);
   return createArtifactCache(cacheFolder(), version, { room: 'warm', ...GUESTS });
