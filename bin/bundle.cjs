@@ -33,6 +33,9 @@ exports.bundle = function bundle(root) {
     platform: 'node',
     target: 'node20',
     packages: 'external',
+    // Names stay, for what is said of a mistake.
+    minifyWhitespace: true,
+    minifySyntax: true,
     entryNames: '[name]',
     outdir: folder,
     metafile: true,

@@ -1,13 +1,14 @@
 /** Debian's gdb and Debian's kernel: `run --gdb` stops at a function of the kernel, shows where, steps, and goes on. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseKernel } from '../src/boot/image.ts';
 import { readKallsyms } from '../src/boot/kallsyms.ts';
+import { tinyKernel } from '../src/conformance/tiny-elf.ts';
 import { ensureGuest } from '../src/host/node/index.ts';
 import { polyvisor } from './command.ts';
 
@@ -43,12 +44,14 @@ async function withGdb(
   gdb: ReturnType<typeof startGdb>,
   words: readonly string[],
   debug: (where: string) => Promise<void>,
+  onOutput = (_text: string) => {},
 ): Promise<void> {
   let said = '';
   let session: Promise<void> | undefined;
   let failure: unknown;
   const result = await polyvisor(['run', ...words, '--gdb', '0', '--timeout', '150'], {
     limit: 170,
+    onOutput,
     onError(text) {
       said += text;
       const [, where] = /target remote (127\.0\.0\.1:\d+)/.exec(said) ?? [];
@@ -90,8 +93,8 @@ test('gdb: a breakpoint in the kernel, registers, memory, steps, threads, Ctrl-C
     await gdb.ask('stepi');
     assert.equal(await rip(), second, length);
     const threads = await gdb.ask('info threads');
-    assert.match(threads, /processor 0/);
-    assert.match(threads, /processor 1/);
+    for (const processor of [0, 1, 2, 3])
+      assert.match(threads, new RegExp(`Thread ${processor + 1} .*processor ${processor}`));
     assert.match(await gdb.ask('monitor ops'), /irq\./);
     await gdb.ask('delete');
     setTimeout(() => gdb.child.kill('SIGINT'), 3000);
@@ -99,7 +102,7 @@ test('gdb: a breakpoint in the kernel, registers, memory, steps, threads, Ctrl-C
     assert.match(await gdb.ask('p $rip'), /= \(/);
     await gdb.ask('kill');
   }
-  await withGdb(gdb, ['-H', 'kvm', '--cpus', '2', '--clock', 'virtual', '--exec', 'while :; do :; done'], debug);
+  await withGdb(gdb, ['-H', 'kvm', '--cpus', '4', '--clock', 'virtual', '--exec', 'while :; do :; done'], debug);
 });
 
 /** What gdb does in a guest that can go back. */
@@ -179,6 +182,50 @@ test('what cannot go back says why', { skip: hasGdb ? false : 'there is no gdb h
     assert.match(await gdb.ask('reverse-stepi'), /needs a run that repeats: .*: --net none\n/);
     await gdb.ask('kill');
   });
+});
+
+test('gdb comes to a guest that hangs with interrupts off, and sees where', {
+  skip: hasGdb ? false : 'there is no gdb here',
+}, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'polyvisor-'));
+  const kernel = join(folder, 'kernel');
+  // mov ebx, 7; mov dx, 0x3f8; mov al, '!'; out dx, al; cli; jmp to itself
+  writeFileSync(kernel, tinyKernel([0xbb, 7, 0, 0, 0, 0x66, 0xba, 0xf8, 0x03, 0xb0, 0x21, 0xee, 0xfa, 0xeb, 0xfe]));
+  let onOutput = () => {};
+  const output = new Promise<void>(resolve => {
+    onOutput = resolve;
+  });
+  try {
+    const gdb = startGdb();
+    await withGdb(
+      gdb,
+      ['-k', kernel, '--net', 'none'],
+      async where => {
+        const [address, port] = where.split(':') as [string, string];
+        // Somebody else lets it go on, and leaves.
+        await new Promise<void>((resolve, reject) => {
+          const socket = connect(Number(port), address, () => socket.write('$D#44'));
+          socket
+            .on('error', reject)
+            .on('close', () => resolve())
+            .once('data', () => socket.end());
+        });
+        await output;
+        for (const line of ['set pagination off', 'set confirm off', 'set architecture i386:x86-64'])
+          await gdb.ask(line);
+        assert.match(await gdb.ask(`target remote ${where}`), /Remote debugging using/);
+        assert.match(await gdb.ask('x/i $rip'), /jmp\s+0x10000d\n/);
+        assert.match(await gdb.ask('p $rbx'), /= 7\n/);
+        assert.doesNotMatch(await gdb.ask('p $eflags'), /IF/);
+        await gdb.ask('stepi');
+        assert.match(await gdb.ask('p/x $rip'), /= 0x10000d\n/);
+        await gdb.ask('kill');
+      },
+      onOutput,
+    );
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('a port that is taken is said, with status 75; so is what is no port, with 64', async () => {
