@@ -1,6 +1,7 @@
 /** `polyvisor run`: one machine on this terminal, from the files named to the exit status. */
 import { formatSize, ImageError } from '../boot/image-error.ts';
 import { annotate, kernelSymbols, parseSystemMap } from '../boot/symbols.ts';
+import type { OpenArtifact } from '../host/node/artifact-cache.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../host/node/collect-garbage.ts';
 import { cachedGuest } from '../host/node/guest.ts';
 import { visibleLine } from '../matrix/escape.ts';
@@ -42,20 +43,21 @@ export async function run(
   if (json) checkOutput(json);
   const trace = settings.trace === undefined ? undefined : openTraceFile(settings.trace);
   try {
-    const warm = await warmStart(settings);
+    const { warm, artifact } = (await warmStart(settings)) ?? {};
     // From when there is nothing more that waits for a file: until then a signal ends the process by itself.
     let stopListening = () => {};
     const onLoaded = () => {
       stopListening();
       stopListening = endBySignals();
     };
-    const { machine, session, kernelFile, isWarm } = await prepare(settings, thread, trace, warm, onLoaded).catch(
-      error => {
+    const { machine, session, kernelFile, isWarm } = await prepare(settings, thread, trace, warm, onLoaded, artifact)
+      .catch(error => {
         if (!warm?.kept) throw error;
+        void thread.worker.terminate();
         // What is kept is of no use, whatever is wrong with it: it is made anew.
-        return prepare(settings, startGuestThread(), trace, { ...warm, kept: undefined }, onLoaded);
-      },
-    );
+        return prepare(settings, startGuestThread(), trace, { ...warm, kept: undefined, decoded: undefined }, onLoaded);
+      })
+      .finally(() => artifact?.close());
     // The kernel's file, above all, which is the other thread's now.
     if (!warm?.kept) collectGarbage();
     stopListening(); // From here on the session listens.
@@ -85,6 +87,7 @@ async function prepare(
   trace: TraceFile | undefined,
   warm: WarmOptions | undefined,
   onLoaded: () => void,
+  artifact?: OpenArtifact,
 ) {
   const { hypervisor, entry, memory, cpu, cpus, schedule, clock, engine, gdb, verbose, net, vsock, save, restore } =
     settings;
@@ -117,7 +120,7 @@ async function prepare(
       ? words(session.parameters, settings.append)
       : undefined;
   const commandLine = settings.commandLine === undefined ? undefined : words(settings.commandLine, session.parameters);
-  const machine = await cannotBoot(images.name, () =>
+  const making = cannotBoot(images.name, () =>
     createMachineInThread(
       thread,
       {
@@ -149,6 +152,12 @@ async function prepare(
       { console, channel: session.channel, onLog, onNotice, onSaved, onCrossing: trace?.add },
     ),
   );
+  // The other thread makes a machine of it meanwhile, which executes nothing before it is told to.
+  if (artifact && !artifact.isSound()) {
+    making.catch(() => {});
+    throw new Error('the guest in the cache is damaged');
+  }
+  const machine = await making;
   if (trace) {
     const map = settings.symbols;
     const symbols = map === undefined ? undefined : readInput(map);

@@ -46,7 +46,7 @@ import {
 } from './thread-messages.ts';
 import { type DebugOption, parseHypervisor, type SaveOption } from './values.ts';
 import { packageVersion } from './version.ts';
-import { keep, keepDecoded, resumption, unpackKept } from './warm-start.ts';
+import { keep, keepDecoded, openKept, resumption } from './warm-start.ts';
 import { createWatch } from './watch.ts';
 
 /** How often a running machine's state is sent, in milliseconds. */
@@ -126,9 +126,9 @@ async function make(options: ThreadOptions): Promise<Made> {
     send({ kind: 'trace', crossings });
     crossings = [];
   };
-  const kept = warm?.kept && (await unpackKept(warm.kept, warm.decoded));
-  // As large as the guest: nothing that stays may hold on to it.
-  if (warm) warm.kept = warm.decoded = undefined;
+  const kept = warm?.kept && openKept(warm.kept, warm.decoded);
+  // Nothing that stays may hold on to it.
+  if (warm) warm.decoded = undefined;
   const snapshot = kept ?? (restore === undefined ? undefined : await readSnapshot(restore));
   let type = (_data: Uint8Array) => {};
   const wanted = typeof save?.when === 'object' && 'text' in save.when ? createTextWatch(save.when.text) : undefined;

@@ -66,7 +66,7 @@ export function createMachineInThread(
   worker.postMessage(
     { kind: 'make', options: { ...options, trace: onCrossing !== undefined } } satisfies ToThread,
     // Not copied, where nobody else has a use for them.
-    onCrossing ? [] : [options.kernel, options.initrd, options.warm?.kept].flatMap(whole),
+    onCrossing ? [] : [options.kernel, options.initrd, options.warm?.decoded].flatMap(whole),
   );
 
   return new Promise((resolve, reject) => {

@@ -4,14 +4,16 @@
  * name that it is kept under; what a kept guest cannot have boots cold.
  */
 import { createHash, randomBytes } from 'node:crypto';
+import { readSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { commandMark, startMark } from '../boot/exec-protocol.ts';
 import { canBeTyped, resumeMessage } from '../boot/guest/resume-program.ts';
 import { noCompression } from '../host/compression.ts';
-import { type FileCache, guestCache } from '../host/node/artifact-cache.ts';
+import { type FileCache, guestCache, type OpenArtifact } from '../host/node/artifact-cache.ts';
 import { nodeClock } from '../host/node/clock.ts';
 import { guestDigest } from '../host/node/guest.ts';
 import { Snapshot } from '../snapshot/snapshot.ts';
+import { SnapshotError } from '../snapshot/snapshot-error.ts';
 import { fetchGuest } from './fetch-guest.ts';
 import type { Settings } from './settings.ts';
 
@@ -19,11 +21,17 @@ import type { Settings } from './settings.ts';
 export interface WarmOptions {
   /** What the guest is kept under. */
   name: string;
-  /** The guest that is kept, as a snapshot that is not compressed; none: it is to be booted, and kept. */
-  kept: Uint8Array<ArrayBuffer> | undefined;
+  /** The guest that is kept, as a snapshot that is not compressed, in an open file; none: it is to be booted, and kept. */
+  kept: Omit<OpenArtifact, 'isSound' | 'close'> | undefined;
   /** What the engine decodes when it goes on: it does without, only slower. */
   decoded: Uint8Array<ArrayBuffer> | undefined;
   command: string;
+}
+
+export interface WarmStart {
+  readonly warm: WarmOptions;
+  /** The file of the guest that is kept. */
+  readonly artifact: OpenArtifact | undefined;
 }
 
 /** The longest command that is typed into a guest, in bytes: a console is slow. */
@@ -35,7 +43,7 @@ const program = fileURLToPath(new URL('./thread-worker.js', import.meta.url));
 export const warmCache = (): FileCache | undefined => guestCache(program);
 
 /** @returns undefined for what boots cold. @throws Failure where there is no default guest, and none can be had */
-export async function warmStart(settings: Settings): Promise<WarmOptions | undefined> {
+export async function warmStart(settings: Settings): Promise<WarmStart | undefined> {
   const { exec } = settings;
   if (exec === undefined || !isUsual(settings) || !canBeTyped(exec)) return undefined;
   if (new TextEncoder().encode(exec).length > LONGEST_COMMAND) return undefined;
@@ -48,7 +56,10 @@ export async function warmStart(settings: Settings): Promise<WarmOptions | undef
   const { hypervisor, memory, cpu, cpus, net } = settings;
   const visible = [guest, typeof hypervisor === 'object' && hypervisor.name, memory, cpu, cpus, net.kind];
   const name = createHash('sha256').update(JSON.stringify(visible)).digest('hex').slice(0, 32);
-  return { name, kept: cache.load(name), decoded: cache.load(decodedName(name)), command: exec };
+  const artifact = cache.open(name);
+  const decoded = artifact && cache.load(decodedName(name));
+  const kept = artifact && { descriptor: artifact.descriptor, start: artifact.start, size: artifact.size };
+  return { warm: { name, kept, decoded, command: exec }, artifact };
 }
 
 /** Nothing is asked for that a kept guest does not have, and nobody looks at its boot or counts its instructions. */
@@ -102,8 +113,23 @@ export function keepDecoded(name: string, decoded: Uint8Array): void {
 }
 
 /** @throws SnapshotError for one that was kept by a program that does not fit this one */
-export async function unpackKept(kept: Uint8Array, decoded: Uint8Array | undefined): Promise<Snapshot> {
-  const snapshot = await Snapshot.decode(kept, noCompression);
+export function openKept(
+  { descriptor, start, size }: NonNullable<WarmOptions['kept']>,
+  decoded: Uint8Array | undefined,
+): Snapshot {
+  const readInto = (target: Uint8Array, at: number) => {
+    for (let done = 0; done < target.length; ) {
+      const count = readSync(descriptor, target, done, target.length - done, start + at + done);
+      if (count === 0) throw new SnapshotError('it is cut short');
+      done += count;
+    }
+  };
+  const bytes = (at: number, length: number) => {
+    const read = new Uint8Array(length);
+    readInto(read, at);
+    return read;
+  };
+  const snapshot = Snapshot.from({ size, bytes, readInto });
   snapshot.decoded = decoded;
   return snapshot;
 }

@@ -6,7 +6,7 @@ import { noCompression } from '../host/compression.ts';
 import type { Disk } from '../host/disk.ts';
 import { portableCompression } from '../host/portable-compression.ts';
 import { pagesOf } from '../snapshot/memory-pages.ts';
-import { Snapshot } from '../snapshot/snapshot.ts';
+import { Snapshot, type SnapshotSource } from '../snapshot/snapshot.ts';
 import { SnapshotError } from '../snapshot/snapshot-error.ts';
 import { assemble } from './machine.ts';
 import type { MachineOptions } from './options.ts';
@@ -90,6 +90,24 @@ test('a passing snapshot, whose memory is not copied, is written like another', 
   const expected = await endOf(await machine({ snapshot: copied }));
   assert.deepEqual(await endOf(await machine({ snapshot: passing })), expected);
   assert.deepEqual(pagesOf(passing.memory), pagesOf(copied.memory));
+});
+
+test('a snapshot whose memory stays in its file makes the same machine; cut short, it is refused', async () => {
+  const first = await started();
+  await first.machine.run({ instructions: 10_000 });
+  for (const passing of [true, false]) {
+    const stored = await first.machine.snapshot({ passing }).encode(noCompression);
+    const source = (bytes: Uint8Array): SnapshotSource => ({
+      size: bytes.length,
+      bytes: (at, length) => bytes.slice(at, at + length),
+      readInto: (target, at) => target.set(bytes.subarray(at, at + target.length)),
+    });
+    const snapshot = Snapshot.from(source(stored));
+    const expected = await endOf(await machine({ snapshot: first.machine.snapshot() }));
+    assert.deepEqual(await endOf(await machine({ snapshot })), expected);
+    for (const length of [0, 7, 12, 200, stored.length >> 1, stored.length - 1])
+      assert.throws(() => Snapshot.from(source(stored.subarray(0, length))), SnapshotError, `${length} bytes`);
+  }
 });
 
 test('with another random seed the forks differ', async () => {

@@ -5,7 +5,15 @@ import type { Disk } from '../host/disk.ts';
 import type { GuestMemory } from '../memory/memory.ts';
 import { digestOf } from '../snapshot/disk-digest.ts';
 import type { DiskReference, Header } from '../snapshot/header.ts';
-import { gatherChanged, gatherPages, type MemoryPiece, markOf, PAGE, viewPages } from '../snapshot/memory-pages.ts';
+import {
+  gatherChanged,
+  gatherPages,
+  type MemoryPiece,
+  markOf,
+  PAGE,
+  type PageRun,
+  viewPages,
+} from '../snapshot/memory-pages.ts';
 import { Snapshot } from '../snapshot/snapshot.ts';
 import { SnapshotError } from '../snapshot/snapshot-error.ts';
 import { placeNothing } from './entry.ts';
@@ -117,7 +125,14 @@ export function restoreSnapshot(parts: Parts, snapshot: Snapshot, host: HostCloc
 
 /** Copies the pages into RAM that is all zeros: to read what nobody has written to would cost the host a fault a page. */
 function fillMemory(ram: Uint8Array, pieces: readonly MemoryPiece[]): void {
-  for (const { runs, bytes } of pieces) {
+  for (const piece of pieces) {
+    const { runs, readInto } = piece;
+    const [[page, length]] = runs as [PageRun];
+    if (readInto && runs.length === 1) {
+      readInto(ram.subarray(page * PAGE, (page + length) * PAGE));
+      continue;
+    }
+    const { bytes } = piece;
     let from = 0;
     for (const [first, count] of runs) {
       ram.set(bytes.subarray(from, from + count * PAGE), first * PAGE);

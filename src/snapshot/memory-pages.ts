@@ -13,6 +13,8 @@ export interface MemoryPiece {
   readonly runs: readonly PageRun[];
   /** The pages' contents, one after the other. */
   readonly bytes: Uint8Array;
+  /** The same, where they are elsewhere: fills what is as long, and makes no copy besides. */
+  readonly readInto?: (target: Uint8Array) => void;
 }
 
 /** Copies the pages out of `ram`, the whole of a guest's. */
@@ -168,6 +170,18 @@ export const PACKED_PIECE_LIMIT = 4 + PIECE * (8 + PAGE);
 
 /** @throws SnapshotError */
 export function unpackPiece(packed: Uint8Array): MemoryPiece {
+  const { runs, start } = readRuns(packed, packed.length);
+  return { runs, bytes: packed.subarray(start) };
+}
+
+/** The bytes that a list of runs has at most. */
+export const RUNS_LIMIT = 4 + 8 * PIECE;
+
+/**
+ * @param packed as much as there is of a piece as it is stored, up to RUNS_LIMIT
+ * @param length of the piece. @returns the runs, and where the pages begin. @throws SnapshotError
+ */
+export function readRuns(packed: Uint8Array, length: number): { runs: PageRun[]; start: number } {
   const view = new DataView(packed.buffer, packed.byteOffset, packed.length);
   const count = packed.length < 4 ? 0 : view.getUint32(0, true);
   const start = 4 + 8 * count;
@@ -176,8 +190,8 @@ export function unpackPiece(packed: Uint8Array): MemoryPiece {
     return [view.getUint32(4 + 8 * index, true), view.getUint32(8 + 8 * index, true)];
   });
   const pages = runs.reduce((sum, [, length]) => sum + length, 0);
-  if (start + pages * PAGE !== packed.length) throw new SnapshotError('it has fewer or more memory pages than it says');
-  return { runs, bytes: packed.subarray(start) };
+  if (start + pages * PAGE !== length) throw new SnapshotError('it has fewer or more memory pages than it says');
+  return { runs, start };
 }
 
 /** @throws SnapshotError if the pieces' pages are not in order, or not all in RAM of `size` bytes */

@@ -7,13 +7,24 @@ import { portableCompression } from '../host/portable-compression.ts';
 import type { Data, StateTree } from '../state/state.ts';
 import { decodeData, encodeData } from './data.ts';
 import { type Header, parseHeader } from './header.ts';
-import { checkPages, type MemoryPiece, PACKED_PIECE_LIMIT, packPiece, runsOf, unpackPiece } from './memory-pages.ts';
+import {
+  checkPages,
+  type MemoryPiece,
+  PACKED_PIECE_LIMIT,
+  packPiece,
+  RUNS_LIMIT,
+  readRuns,
+  runsOf,
+  unpackPiece,
+} from './memory-pages.ts';
 import { SnapshotError } from './snapshot-error.ts';
 
 const MAGIC = new TextEncoder().encode('PVSNAP\r\n');
 /** Of the container. What the states mean has versions of its own, by state. */
 export const FORMAT = 1;
 const HEADER_LIMIT = 1 << 20;
+/** More than a header and what stands before it. */
+const FRONT = HEADER_LIMIT + 64;
 const STATES_LIMIT = 1 << 28;
 
 /** Kinds of parts. */
@@ -82,21 +93,63 @@ export class Snapshot implements Knowledge {
   /** @throws SnapshotError for anything that `encode` of this version did not make */
   static async decode(bytes: Uint8Array, compression: Compression = portableCompression): Promise<Snapshot> {
     const { header, end } = readHeader(bytes);
-    const parts = splitParts(bytes, end);
-    if (parts.length === 0 || parts[0]!.kind !== STATES || parts.slice(1).some(({ kind }) => kind !== MEMORY))
-      throw new SnapshotError('its parts are not those of a snapshot');
-    const [states, ...memory] = await Promise.all(parts.map(part => decodePart(part, compression)));
-    const pieces = memory.map(unpackPiece);
-    checkPages(pieces, header.memory);
-    const known = decodeData(states!);
-    if (!isKnowledge(known, header.processors)) throw new SnapshotError('its states are not those of a machine');
-    return new Snapshot(header, known, pieces);
+    const source = sourceOf(bytes);
+    const [states, ...memory] = await Promise.all(
+      splitParts(source, end).map(part => decodePart(part, source, compression)),
+    );
+    return assembled(header, states!, memory.map(unpackPiece));
+  }
+
+  /**
+   * As `decode` of what is not compressed, but memory stays where it is, and is read when a machine is made of it: meanwhile nobody may change
+   * or close it. @throws SnapshotError
+   */
+  static from(source: SnapshotSource): Snapshot {
+    const { header, end } = readHeader(source.bytes(0, Math.min(source.size, FRONT)));
+    const [states, ...memory] = splitParts(source, end);
+    for (const { length, size } of [states!, ...memory])
+      if (length !== size) throw new SnapshotError(`it is damaged: ${size} bytes instead of ${length}`);
+    const pieces = memory.map(({ at, size }): MemoryPiece => {
+      const { runs, start } = readRuns(source.bytes(at, Math.min(size, RUNS_LIMIT)), size);
+      return {
+        runs,
+        get bytes() {
+          return source.bytes(at + start, size - start);
+        },
+        readInto: target => source.readInto(target, at + start),
+      };
+    });
+    return assembled(header, source.bytes(states!.at, states!.size), pieces);
   }
 
   /** What a snapshot says of itself, without the rest. @throws SnapshotError */
   static header(bytes: Uint8Array): Header {
     return readHeader(bytes).header;
   }
+}
+
+/** Where the bytes of a snapshot are: a file, above all. */
+export interface SnapshotSource {
+  /** Bytes. */
+  readonly size: number;
+  /** @param at and length lie within it */
+  bytes(at: number, length: number): Uint8Array;
+  /** Fills `target` with what is from `at` on. */
+  readInto(target: Uint8Array, at: number): void;
+}
+
+const sourceOf = (bytes: Uint8Array): SnapshotSource => ({
+  size: bytes.length,
+  bytes: (at, length) => bytes.subarray(at, at + length),
+  readInto: (target, at) => target.set(bytes.subarray(at, at + target.length)),
+});
+
+/** @throws SnapshotError */
+function assembled(header: Header, states: Uint8Array, pieces: readonly MemoryPiece[]): Snapshot {
+  checkPages(pieces, header.memory);
+  const known = decodeData(states);
+  if (!isKnowledge(known, header.processors)) throw new SnapshotError('its states are not those of a machine');
+  return new Snapshot(header, known, pieces);
 }
 
 function readHeader(bytes: Uint8Array): { header: Header; end: number } {
@@ -115,25 +168,32 @@ function readHeader(bytes: Uint8Array): { header: Header; end: number } {
 
 interface Part {
   kind: number;
+  /** Bytes of the content. */
   length: number;
-  stored: Uint8Array;
+  /** Where it is stored, and in how many bytes. */
+  at: number;
+  size: number;
 }
 
-function splitParts(bytes: Uint8Array, from: number): Part[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+/** @returns the parts, the states first. @throws SnapshotError */
+function splitParts(source: SnapshotSource, from: number): Part[] {
   const parts: Part[] = [];
   for (let at = from; ; ) {
-    if (at + PART_HEAD > bytes.length) throw new SnapshotError('it is cut short');
-    const [kind, length, size] = [0, 4, 8].map(offset => view.getUint32(at + offset, true)) as [number, number, number];
+    if (at + PART_HEAD > source.size) throw new SnapshotError('it is cut short');
+    const head = source.bytes(at, PART_HEAD);
+    const view = new DataView(head.buffer, head.byteOffset, PART_HEAD);
+    const [kind, length, size] = [0, 4, 8].map(offset => view.getUint32(offset, true)) as [number, number, number];
     at += PART_HEAD;
-    if (at + size > bytes.length) throw new SnapshotError('it is cut short');
+    if (at + size > source.size) throw new SnapshotError('it is cut short');
     if (length > (kind === STATES ? STATES_LIMIT : PACKED_PIECE_LIMIT))
       throw new SnapshotError(`a part of it has ${length} bytes, more than any has`);
     if (kind === END) {
-      if (at !== bytes.length || size > 0) throw new SnapshotError('there is more after its end');
+      if (at !== source.size || size > 0) throw new SnapshotError('there is more after its end');
+      if (parts.length === 0 || parts[0]!.kind !== STATES || parts.slice(1).some(({ kind }) => kind !== MEMORY))
+        throw new SnapshotError('its parts are not those of a snapshot');
       return parts;
     }
-    parts.push({ kind, length, stored: bytes.subarray(at, at + size) });
+    parts.push({ kind, length, at, size });
     at += size;
   }
 }
@@ -158,9 +218,13 @@ function partHead(kind: number, length: number, stored: number): Uint8Array {
   return head;
 }
 
-async function decodePart({ length, stored }: Part, compression: Compression): Promise<Uint8Array> {
+async function decodePart(
+  { length, at, size }: Part,
+  source: SnapshotSource,
+  compression: Compression,
+): Promise<Uint8Array> {
   try {
-    return await compression.inflate(stored, length);
+    return await compression.inflate(source.bytes(at, size), length);
   } catch (error) {
     throw new SnapshotError(`it is damaged: ${error instanceof Error ? error.message : String(error)}`);
   }

@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readSync,
   rmSync,
   statSync,
   utimesSync,
@@ -42,6 +43,28 @@ describe('the cache of artifacts', () => {
     assert.deepEqual(open().load('a'), data);
     assert.equal(open().load('b'), undefined);
     assert.deepEqual(readdirSync(join(cache, 'engine', versions()[0]!)), ['a']);
+  });
+
+  test('keeps what is made piece by piece, and opens it: damage shows when all of it is read', async () => {
+    const files = open();
+    assert.equal(files.open('a'), undefined);
+    async function* parts() {
+      for (const byte of data) yield Uint8Array.of(byte);
+    }
+    await files.saveParts('a', parts());
+    assert.deepEqual(files.load('a'), data);
+    const artifact = files.open('a')!;
+    const { descriptor, start, size } = artifact;
+    const read = new Uint8Array(size);
+    assert.equal(readSync(descriptor, read, 0, size, start), data.length);
+    assert.deepEqual([read, artifact.isSound()], [data, true]);
+    const file = join(cache, 'engine', versions()[0]!, 'a');
+    const whole = readFileSync(file);
+    for (const damaged of [whole.subarray(0, whole.length - 1), whole.subarray(0, 3), whole.map(byte => byte ^ 1)]) {
+      writeFileSync(file, damaged);
+      assert.equal(artifact.isSound(), false);
+    }
+    artifact.close();
   });
 
   test('knows nothing of what other code has made', () => {

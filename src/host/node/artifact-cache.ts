@@ -6,10 +6,12 @@
 import { createHash } from 'node:crypto';
 import {
   closeSync,
+  fstatSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -23,6 +25,8 @@ import { cacheFolder, distrust } from './cache.ts';
 import { compiledRoom, isBundled } from './package-files.ts';
 
 const DIGEST_LENGTH = 32;
+/** Bytes that are read at once. */
+const PIECE = 1 << 20;
 /** For how many versions of the code something is kept: the ones used last. */
 const VERSIONS = 4;
 /** How many files a version has: the ones used last. Those of a kernel have some megabytes. */
@@ -34,6 +38,19 @@ const GUESTS = { versions: 2, files: 16 } as const;
 export interface FileCache extends ArtifactCache {
   /** As `save`, of what is made while it is written. */
   saveParts(name: string, parts: AsyncIterable<Uint8Array>): Promise<void>;
+  /** What was saved under the name, to be read piece by piece; undefined as for `load`, but damage shows in `isSound` alone. */
+  open(name: string): OpenArtifact | undefined;
+}
+
+/** The file of an artifact, which nobody changes, though another one may take its name. */
+export interface OpenArtifact {
+  readonly descriptor: number;
+  /** Where in the file the artifact begins, and how many bytes it has. */
+  readonly start: number;
+  readonly size: number;
+  /** Reads all of it. */
+  isSound(): boolean;
+  close(): void;
 }
 
 const digest = (data: Uint8Array) => createHash('sha256').update(data).digest();
@@ -87,6 +104,22 @@ export function createArtifactCache(
         return undefined; // Not there, or not to be read: then it is made.
       }
     },
+    open(name) {
+      try {
+        const file = fileOf(name);
+        const descriptor = openSync(file, 'r');
+        utimesSync(file, new Date(), new Date());
+        return {
+          descriptor,
+          start: DIGEST_LENGTH,
+          size: Math.max(0, fstatSync(descriptor).size - DIGEST_LENGTH),
+          isSound: () => isSound(descriptor),
+          close: () => closeSync(descriptor),
+        };
+      } catch {
+        return undefined;
+      }
+    },
     save(name, ...pieces) {
       const writing = begin(name);
       for (const piece of pieces) writing?.add(piece);
@@ -111,6 +144,23 @@ export function createArtifactCache(
     } catch {
       return undefined; // A read-only disk: it will be made again next time.
     }
+  }
+}
+
+/** The file is the digest of its contents, and these. */
+function isSound(descriptor: number): boolean {
+  try {
+    const piece = Buffer.allocUnsafe(PIECE);
+    const hash = createHash('sha256');
+    const expected = Buffer.alloc(DIGEST_LENGTH);
+    let at = readSync(descriptor, expected, 0, DIGEST_LENGTH, 0);
+    for (let length = 1; length > 0; at += length) {
+      length = readSync(descriptor, piece, 0, PIECE, at);
+      hash.update(piece.subarray(0, length));
+    }
+    return hash.digest().equals(expected);
+  } catch {
+    return false;
   }
 }
 
