@@ -6,6 +6,8 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
+const { execFileSync } = require('node:child_process');
+const { pathToFileURL } = require('node:url');
 
 /** What stands for itself: the command, and the library, which files with hypervisors import. */
 const MAIN = ['dist/src/cli/main.js', 'dist/src/index.js'];
@@ -22,6 +24,13 @@ function programs(folder) {
   return found;
 }
 
+/** As artifact-cache.ts has it, which is no CommonJS. */
+function engineVersion(root) {
+  const file = pathToFileURL(path.join(root, 'dist/src/host/node/artifact-cache.js')).href;
+  const program = `import { engineVersion } from ${JSON.stringify(file)}; process.stdout.write(engineVersion());`;
+  return execFileSync(process.execPath, ['--input-type=module', '--eval', program], { encoding: 'utf8' });
+}
+
 exports.bundle = function bundle(root) {
   const folder = path.join(root, 'dist/bundle');
   const { metafile } = require('esbuild').buildSync({
@@ -33,6 +42,7 @@ exports.bundle = function bundle(root) {
     platform: 'node',
     target: 'node20',
     packages: 'external',
+    define: { 'globalThis.polyvisorEngineVersion': JSON.stringify(engineVersion(root)) },
     // Names stay, for what is said of a mistake.
     minifyWhitespace: true,
     minifySyntax: true,

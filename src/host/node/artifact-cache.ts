@@ -225,8 +225,12 @@ function forget(folder: string, keep: number): void {
   for (const name of byAge.slice(keep)) rmSync(join(folder, name), { recursive: true, force: true });
 }
 
+/** Of the code that makes what is in the room `engine`. The bundle has it written in (bin/bundle.cjs): a start does not read a hundred files for it. */
+export const engineVersion = (): string => versionOf(['engine', 'wasm', 'x86'].map(compiledRoom));
+const written = (globalThis as { polyvisorEngineVersion?: string }).polyvisorEngineVersion;
+
 /** For `MachineOptions.cache`: in the folder of cache.ts. */
-export const diskCache: ArtifactCache = createArtifactCache(cacheFolder(), ['engine', 'wasm', 'x86'].map(compiledRoom));
+export const diskCache: ArtifactCache = createArtifactCache(cacheFolder(), () => written ?? engineVersion());
 
 /**
  * Guests that have booted (cli/warm-start.ts): what they know is data of every room's, so that a version of it is one of the whole
