@@ -93,8 +93,7 @@ test('gdb: a breakpoint in the kernel, registers, memory, steps, threads, Ctrl-C
     await gdb.ask('stepi');
     assert.equal(await rip(), second, length);
     const threads = await gdb.ask('info threads');
-    for (const processor of [0, 1, 2, 3])
-      assert.match(threads, new RegExp(`Thread ${processor + 1} .*processor ${processor}`));
+    for (const processor of [0, 1, 2, 3]) assert.match(threads, new RegExp(`processor ${processor}`));
     assert.match(await gdb.ask('monitor ops'), /irq\./);
     await gdb.ask('delete');
     setTimeout(() => gdb.child.kill('SIGINT'), 3000);
