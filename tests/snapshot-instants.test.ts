@@ -19,8 +19,8 @@ import { assemble } from '../src/machine/machine.ts';
 
 const LONG = process.env.POLYVISOR_INSTANTS !== undefined;
 const INSTANTS = Number(process.env.POLYVISOR_INSTANTS ?? 2);
-/** Up to which instants are drawn: a boot to its prompt has about 1.3 G, of which the processors are started in the first half. */
-const LAST = LONG ? 2_000_000_000 : 700_000_000;
+/** Up to which instants are drawn: a boot to its prompt has about 1.3 G, and the processors are started in its first third. */
+const LAST = LONG ? 2_000_000_000 : 450_000_000;
 /** Instructions after each that are compared. */
 const RUN_ON = LONG ? 50_000_000 : 3_000_000;
 const SEED = Number(process.env.POLYVISOR_SEED ?? 20);
