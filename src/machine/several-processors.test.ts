@@ -1,8 +1,12 @@
 /** Machines with several processors, whose guests are a few instructions: starting, turns, time, and what all of them share. */
+
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { KERNEL_ADDRESS, tinyKernel } from '../conformance/tiny-elf.ts';
 import { portableClock } from '../host/portable-clock.ts';
+import { bareTable } from '../hypervisors/bare/index.ts';
+import { derive } from '../paravirt/derive.ts';
+import type { HypervisorModule } from '../paravirt/operations.ts';
 import { assemble } from './machine.ts';
 import type { MachineOptions } from './options.ts';
 
@@ -298,7 +302,12 @@ test('what cannot be is refused, and said', async () => {
   await assert.rejects(assemble({ kernel, cpus: 65 }), /65 is not a number from 1 to 64/);
   await assert.rejects(assemble({ kernel, cpus: { cpus: 6, sockets: 4 } }), /6 cannot be 4 sockets/);
   await assert.rejects(assemble({ kernel, schedule: -1 }), /-1 is neither "fair" nor a seed/);
-  await assert.rejects(assemble({ kernel, cpus: 2, hypervisor: 'vmi' }), /vmi has one processor here/);
+  const alone: HypervisorModule = {
+    name: 'alone',
+    title: 'one processor',
+    make: () => derive(bareTable, { name: 'alone', title: 'one processor', smp: { maximum: 1 } }),
+  };
+  await assert.rejects(assemble({ kernel, cpus: 2, hypervisor: alone }), /alone has one processor here/);
 });
 
 /** mov ecx, index; mov eax, value; xor edx, edx; wrmsr */
