@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Cpu } from './cpu.ts';
-import { STATE, state } from './state.ts';
+import { STATE, STATE_SIZE, state } from './state.ts';
 import { x87Helpers } from './x87.ts';
 
 class Raised extends Error {
@@ -18,7 +18,7 @@ class Raised extends Error {
 
 /** A unit after FNINIT, with short ways to use it. */
 function createUnit() {
-  const bytes = new Uint8Array(STATE + 0x1000);
+  const bytes = new Uint8Array(STATE + STATE_SIZE);
   const view = new DataView(bytes.buffer);
   const cpu = {
     view,
