@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { NetworkPort } from '../../host/network.ts';
 import { testSlot } from '../test-slot.ts';
-import { virtioDriver } from './test-driver.ts';
+import { virtioDriver } from './testing.ts';
 import { VIRTIO_NET_F_MQ, VIRTIO_NET_F_MRG_RXBUF, VirtioNet } from './virtio-net.ts';
 
 const HEADER = 12;

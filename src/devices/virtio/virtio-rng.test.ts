@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { testSlot } from '../test-slot.ts';
-import { virtioDriver } from './test-driver.ts';
+import { virtioDriver } from './testing.ts';
 import { VirtioRng } from './virtio-rng.ts';
 
 function setUp() {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { NetworkPort } from '../../host/network.ts';
 import { parseVsockPacket, vsockPacket } from '../../net/vsock-packet.ts';
 import { testSlot } from '../test-slot.ts';
-import { virtioDriver } from './test-driver.ts';
+import { virtioDriver } from './testing.ts';
 import { VirtioVsock } from './virtio-vsock.ts';
 
 const HEADER = 44;
