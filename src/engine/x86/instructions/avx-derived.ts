@@ -3,20 +3,15 @@
  * that it writes (the operand sees to that), memory need not be aligned but for MOVAPS and its kin, and most instructions read a first
  * source of their own.
  */
+
 import { VEX_PREDICATES } from '../float-predicates.ts';
 import { state } from '../state.ts';
 import { inLanes, type LaneTraits, narrowedInLanes, nonDestructive, type Share } from './avx-lanes.ts';
-import { cryptoRows } from './crypto.ts';
 import { extendedStateRows } from './extended-state.ts';
 import type { Meaning, Row } from './row.ts';
-import { floatArithmeticRows } from './sse-arithmetic.ts';
-import { compareRows, floatCompareRows } from './sse-compare.ts';
-import { floatConvertRows } from './sse-convert.ts';
-import { bitwiseRows, packedIntegerRows } from './sse-integer.ts';
-import { vectorMoveRows } from './sse-move.ts';
-import { vectorShiftRows } from './sse-shift.ts';
-import { shuffleRows, vmaskmovdqu } from './sse-shuffle.ts';
-import { sse4Rows } from './sse4.ts';
+import { compareRows } from './sse-compare.ts';
+import { sseRows } from './sse-rows.ts';
+import { vmaskmovdqu } from './sse-shuffle.ts';
 import { zero } from './vector.ts';
 
 const names =
@@ -156,19 +151,7 @@ function vexForms(row: Row): Row[] {
   return [narrow, { ...wide, ...wideForm(row) }];
 }
 
-const ROWS: readonly Row[] = [
-  ...vectorMoveRows,
-  ...packedIntegerRows,
-  ...bitwiseRows,
-  ...vectorShiftRows,
-  ...shuffleRows,
-  ...floatArithmeticRows,
-  ...floatCompareRows,
-  ...floatConvertRows,
-  ...sse4Rows,
-  ...cryptoRows,
-  ...extendedStateRows,
-];
+const ROWS: readonly Row[] = [...sseRows, ...extendedStateRows];
 
 export const derivedAvxRows: Row[] = [
   ...ROWS.filter(row => row.unit === 'sse' && row.prefix && !withoutVex(row)).flatMap(vexForms),

@@ -1,35 +1,13 @@
 /** All rows of MMX, SSE to SSE4.2 and what came with them, and by which CPUID feature each is offered. */
+
 import { avxRows } from './avx.ts';
-import { cryptoRows } from './crypto.ts';
 import { extendedStateRows } from './extended-state.ts';
 import { fusedRows } from './fma.ts';
 import type { Feature, Row } from './row.ts';
 import { shaRows } from './sha.ts';
-import { floatArithmeticRows } from './sse-arithmetic.ts';
-import { floatCompareRows } from './sse-compare.ts';
-import { floatConvertRows } from './sse-convert.ts';
-import { bitwiseRows, packedIntegerRows } from './sse-integer.ts';
-import { vectorMoveRows } from './sse-move.ts';
-import { vectorShiftRows } from './sse-shift.ts';
-import { shuffleRows } from './sse-shuffle.ts';
-import { sse4Rows } from './sse4.ts';
+import { sseRows } from './sse-rows.ts';
 
-export const vectorRows: readonly Row[] = [
-  ...vectorMoveRows,
-  ...packedIntegerRows,
-  ...bitwiseRows,
-  ...vectorShiftRows,
-  ...shuffleRows,
-  ...floatArithmeticRows,
-  ...floatCompareRows,
-  ...floatConvertRows,
-  ...sse4Rows,
-  ...cryptoRows,
-  ...shaRows,
-  ...extendedStateRows,
-  ...avxRows,
-  ...fusedRows,
-];
+export const vectorRows: readonly Row[] = [...sseRows, ...shaRows, ...extendedStateRows, ...avxRows, ...fusedRows];
 
 /** The rows that each CPUID feature promises: what CPUID offers must have rows, and rows a feature that CPUID knows. */
 export function rowsByFeature(rows: readonly Row[]): ReadonlyMap<Feature, readonly Row[]> {
