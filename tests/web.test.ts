@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { buildSync } from 'esbuild';
 import { listen } from '../src/cli/web.ts';
@@ -176,6 +177,17 @@ for (const { name, program, start, hypervisors, clock, clocksource } of process.
       await browser.evaluate(`(async () => polyvisor.restore(await ${page.of(second)}.snapshot()))()`);
       assert.equal(await browser.evaluate('polyvisor.machines.length'), 1);
       await page.answer(second, 'echo $A and after', 'before and after');
+    });
+
+    test('a page that is left keeps no machine for the way back', { timeout: LIMIT }, async () => {
+      // Browsers keep pages as they are, their workers' memory and all: this one starts anew then.
+      const at = await browser.evaluate<string>('window.isOld = true, location.href');
+      await browser.open(address, SCREEN);
+      await browser.evaluate('void setTimeout(() => history.back())');
+      const isAnew = `location.href === ${JSON.stringify(at)} && !window.isOld && globalThis.polyvisor !== undefined`;
+      // A page on its way to another does not answer.
+      for (const start = Date.now(); !(await browser.evaluate<boolean>(isAnew).catch(() => false)); await sleep(100))
+        assert.ok(Date.now() - start < LIMIT, 'the page does not start anew');
     });
   });
 

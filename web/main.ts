@@ -224,6 +224,11 @@ function listen(): void {
     document.body.classList.remove('dropping');
     void take([...(event.dataTransfer?.files ?? [])]);
   });
+  // A browser keeps a page that is left for the way back, workers and all: a machine's memory is too much for that.
+  addEventListener('pagehide', clear);
+  addEventListener('pageshow', ({ persisted }) => {
+    if (persisted) location.reload();
+  });
   addEventListener('keydown', event => {
     const more = byId<HTMLDetailsElement>('more');
     if (event.key !== 'Escape' || !more.open) return;
