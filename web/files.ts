@@ -23,39 +23,29 @@ export async function servedKernels(): Promise<ServedKernel[]> {
   }
 }
 
-const fetched = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
-
-/** @param progress hears how many bytes have come. @throws Error, later */
-export function fetchFile(path: string, progress: (bytes: number) => void): Promise<Uint8Array<ArrayBuffer>> {
-  let file = fetched.get(path);
-  if (!file) {
-    file = download(path, progress);
-    fetched.set(path, file);
-    file.catch(() => fetched.delete(path));
-  }
-  return file;
-}
-
-async function download(path: string, progress: (bytes: number) => void): Promise<Uint8Array<ArrayBuffer>> {
+/**
+ * A file beside the page. It is not kept: the browser does that, on its disk.
+ * @param progress hears how many bytes have come. @throws Error, later
+ */
+export async function fetchFile(path: string, progress: (bytes: number) => void): Promise<Uint8Array<ArrayBuffer>> {
   const response = await fetch(path);
   if (!response.ok || !response.body) throw new Error(`${path}: the server says ${response.status}`);
-  const pieces: Uint8Array[] = [];
-  let size = 0;
   const reader = response.body.getReader();
+  // The length is that of what was sent, which may have been compressed.
+  let all = new Uint8Array(Number(response.headers.get('content-length')));
+  let size = 0;
   for (;;) {
     const { done, value } = await reader.read();
-    if (done) break;
-    pieces.push(value);
+    if (done) return size === all.length ? all : all.slice(0, size);
+    if (size + value.length > all.length) {
+      const larger = new Uint8Array(2 * (size + value.length));
+      larger.set(all.subarray(0, size));
+      all = larger;
+    }
+    all.set(value, size);
     size += value.length;
     progress(size);
   }
-  const all = new Uint8Array(size);
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
-  }
-  return all;
 }
 
 export type FileKind = 'snapshot' | 'kernel' | 'initrd' | 'disk';

@@ -30,6 +30,12 @@ export interface PaneOptions {
 /** What it does: `held` is a pause that keeps it in step with another one. */
 export type Activity = 'starting' | 'running' | 'paused' | 'held' | 'ended';
 
+/** The buffers of a machine's images: a kernel and its RAM disk may stand in one. */
+function buffersOf({ kernel, initrd, snapshot }: RemoteOptions): ArrayBuffer[] {
+  const images = [kernel, initrd, snapshot].filter(image => image instanceof Uint8Array);
+  return [...new Set(images.map(({ buffer }) => buffer as ArrayBuffer))];
+}
+
 const NAMED: Record<Activity, string> = {
   starting: 'starting',
   running: 'running',
@@ -110,8 +116,11 @@ export class MachinePane {
     return this.#terminal.text();
   }
 
-  /** @throws ImageError, SnapshotError, Error, later: the pane says so, too */
-  async start(options: RemoteOptions): Promise<void> {
+  /**
+   * @param isLast nobody needs the images any more: they are handed over, and the page does not keep them
+   * @throws ImageError, SnapshotError, Error, later: the pane says so, too
+   */
+  async start(options: RemoteOptions, isLast = true): Promise<void> {
     const { scripts, disks, cable } = this.#options;
     const extras: Extras = {
       translator: scripts.translator,
@@ -128,7 +137,7 @@ export class MachinePane {
         console: data => this.#terminal.write(data),
         report: (statistics, crossings) => this.#take(statistics, crossings),
       },
-      cable ? [cable] : [],
+      [...(cable ? [cable] : []), ...(isLast ? buffersOf(options) : [])],
     );
     try {
       this.#machine = await Promise.race([made, failed]);

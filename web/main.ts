@@ -155,9 +155,9 @@ async function boot(): Promise<void> {
     open([settings.hypervisor, ...(settings.beside ? [settings.beside] : [])], settings);
     const { clock, memory, cpus } = settings;
     await Promise.all(
-      panes.map(pane => {
+      panes.map((pane, i) => {
         const append = `${pane.parameters} ${settings.append}`.trim();
-        return pane.start({ ...files, append, clock, memory: memory * 2 ** 20, cpus });
+        return pane.start({ ...files, append, clock, memory: memory * 2 ** 20, cpus }, i === panes.length - 1);
       }),
     );
   } catch (error) {
@@ -165,7 +165,7 @@ async function boot(): Promise<void> {
   }
 }
 
-/** @throws SnapshotError, later, for what is no snapshot */
+/** @param bytes handed over. @throws SnapshotError, later, for what is no snapshot */
 async function restore(bytes: Uint8Array): Promise<void> {
   const { hypervisor, memory, processors, clock } = Snapshot.header(bytes);
   const settings = { ...chosen(), hypervisor, beside: '', memory: memory / 2 ** 20, cpus: processors, clock, until: 0 };
@@ -264,7 +264,7 @@ Object.assign(globalThis, {
     get machines() {
       return panes;
     },
-    restore,
+    restore: (bytes: Uint8Array) => restore(bytes.slice()),
   },
 });
 
