@@ -244,3 +244,8 @@ export function errorMessage(tag: number, errno: number): Uint8Array<ArrayBuffer
   writer.u32(errno);
   return writer.finish(Tlerror + 1, tag);
 }
+
+/** A device number as the kernel packs it (new_encode_dev). */
+export function deviceNumber({ major, minor }: { major: number; minor: number }): number {
+  return (minor & 0xff) + ((major & 0xfff) << 8) + (minor & 0xfff00) * 2 ** 12;
+}

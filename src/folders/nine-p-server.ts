@@ -8,7 +8,6 @@
  * Fids name objects of the host's, so they are no part of a machine's states: after a restore the client's are unknown (EBADF).
  */
 import {
-  type Attributes,
   type ByteString,
   type Changes,
   type DirectoryEntry,
@@ -24,7 +23,7 @@ import {
 } from '../host/file-system.ts';
 import { ENTRY_COST, type Fid, FidTable } from './nine-p-fids.ts';
 import * as p9 from './nine-p-messages.ts';
-import { errorMessage, HEADER_SIZE, Reader, Writer } from './nine-p-messages.ts';
+import { deviceNumber, errorMessage, HEADER_SIZE, Reader, Writer } from './nine-p-messages.ts';
 
 /** The largest message, in bytes: Linux asks for at most 125 pages. */
 export const LARGEST_MESSAGE = 500 << 10;
@@ -595,8 +594,3 @@ const HANDLERS = new Map<number, Handler>([
   [p9.Tclunk, prototype.clunk],
   [p9.Tremove, prototype.remove],
 ]);
-
-/** A device number as the kernel packs it (new_encode_dev). */
-function deviceNumber({ major, minor }: Attributes): number {
-  return (minor & 0xff) + ((major & 0xfff) << 8) + (minor & 0xfff00) * 2 ** 12;
-}
