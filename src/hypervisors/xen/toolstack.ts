@@ -52,7 +52,7 @@ export function connectToolstack(domain: Domain): void {
   for (const [index, disk] of disks.entries()) connectDisk(host, disk, index);
   const now = () => context.clock.epoch + BigInt(Math.floor(context.clock.now()));
   for (const [index, folder] of folders.entries()) connectFolder(host, folder, index, now);
-  for (const [index, network] of networks.entries()) connectNetwork(host, network, index);
+  for (const [index, network] of networks.entries()) connectNetwork(host, network, index, domain.vcpus.length);
 }
 
 /** What `xl shutdown` does. @returns false if the guest has not said that it listens */
