@@ -15,9 +15,13 @@ export function residentBesideRam(pid: number, ram: number): number | undefined 
 }
 
 interface ProcessMemory {
-  /** Bytes; of `proportional`, each page that several processes have is divided among them. */
+  /**
+   * Bytes. Of `proportional`, each page that several processes have is divided among them; `own` are those that no other has, as
+   * browsers count them: a program's text, of which there is one for all its processes, is not in them.
+   */
   resident: number;
   proportional: number;
+  own: number;
   /** Resident bytes of the guest's RAM. */
   inRam: number;
 }
@@ -33,13 +37,14 @@ function memoryOf(pid: number, ram: number): ProcessMemory | undefined {
   } catch {
     return undefined;
   }
-  const memory = { resident: 0, proportional: 0, inRam: 0 };
+  const memory = { resident: 0, proportional: 0, own: 0, inRam: 0 };
   let size = 0;
   for (const line of text.split('\n')) {
-    const [, name, kibibytes] = /^(Size|Rss|Pss): +(\d+) kB/.exec(line) ?? [];
+    const [, name, kibibytes] = /^(Size|Rss|Pss|Private_Clean|Private_Dirty): +(\d+) kB/.exec(line) ?? [];
     const bytes = Number(kibibytes) * 1024;
     if (name === 'Size') size = bytes;
     if (name === 'Pss') memory.proportional += bytes;
+    if (name?.startsWith('Private')) memory.own += bytes;
     if (name !== 'Rss') continue;
     memory.resident += bytes;
     if (size >= ram && size < ram + SLACK) memory.inRam = Math.max(memory.inRam, Math.min(bytes, ram));
@@ -47,17 +52,25 @@ function memoryOf(pid: number, ram: number): ProcessMemory | undefined {
   return memory;
 }
 
+/** Bytes beside the guest's RAM. */
+export interface BesideRam {
+  /** Of the process that has it: what no other process has, and all that is resident. */
+  own: number;
+  resident: number;
+  /** Of all that came of one process. */
+  all: number;
+}
+
 /**
- * Bytes beside the guest's RAM of the one process that has it, and of all that came of process `pid`; undefined where there is no /proc
- * or none of them has RAM.
+ * What process `pid` and those it has started have beside a guest's RAM; undefined where there is no /proc or none of them has RAM.
  * @param ram bytes
  */
-export function familyBesideRam(pid: number, ram: number): { own: number; all: number } | undefined {
+export function familyBesideRam(pid: number, ram: number): BesideRam | undefined {
   const members = familyOf(pid).flatMap(member => memoryOf(member, ram) ?? []);
   const [first] = members.sort((one, other) => other.inRam - one.inRam);
   if (!first?.inRam) return undefined;
   const all = members.reduce((sum, { proportional }) => sum + proportional, 0) - first.inRam;
-  return { own: first.resident - first.inRam, all };
+  return { own: first.own - first.inRam, resident: first.resident - first.inRam, all };
 }
 
 /** Process `pid` and those that it has started, and so on. */
