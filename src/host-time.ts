@@ -186,6 +186,11 @@ export class HostTime {
     return Math.max(SHORTEST_SLICE, Math.ceil(left / (host - latest >= left ? RATE : this.#here.pace)));
   }
 
+  /** How many instructions have taken about so many nanoseconds lately. */
+  instructionsIn(nanoseconds: number): number {
+    return Math.ceil(nanoseconds / this.#here.pace);
+  }
+
   /** Accounts for what has been executed since the last call. */
   #begin(host: number, at: number): void {
     const executed = at - this.#here.sliceAt;

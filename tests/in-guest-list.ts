@@ -109,7 +109,7 @@ const sections = (program: (code: readonly number[]) => Uint8Array) => ({
   gzip: 'dd if=/bin/busybox of=/tmp/copy bs=5000 2>/dev/null && gzip -c /tmp/copy | gunzip -c | cmp - /bin/busybox && echo same',
   sleep: 'sleep 2; echo slept',
   complaints:
-    'dmesg | grep -iE "warning|bug:|oops|unchecked MSR|call trace|soft lockup|segfault at" | grep -v "program\\["',
+    'dmesg | grep -iE "warning|bug:|(^|[^l])oops|unchecked MSR|call trace|soft lockup|segfault at" | grep -v "program\\["',
 });
 
 /** The list for 64-bit guests: commands of a shell by name. */

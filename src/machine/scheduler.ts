@@ -37,6 +37,11 @@ const LONGEST_PAUSE = 3_200;
 const USEFUL_TURN = 500;
 /** No span is shorter, in nanoseconds, however soon the next timer is due; and nobody joins a round for less. */
 const LEAST_SPAN = 1_000;
+/**
+ * What a turn may take by a host's clock, in nanoseconds. Those who wait for theirs see the clock leap by as much, and guests compare
+ * clocks on one processor with ticks that another one counts (Linux: calibrate_delay_direct, to an eighth of 8 ms).
+ */
+const LONGEST_TURN = 100_000;
 /** Waiting is told to hypervisors when it has come to so many nanoseconds. */
 const TOLD_WAIT = 1_000_000;
 
@@ -315,10 +320,11 @@ export class Scheduler {
     state.span = ready.length > 1 ? this.#span() : Number.POSITIVE_INFINITY;
     for (const index of this.#schedule.order(ready, state.last)) this.#enqueue(index, 0);
   }
-  /** Rounds end where the next timer is due. */
+  /** Rounds end where the next timer is due, and before a slow host's turns have taken long. */
   #span(): number {
     const left = Math.ceil(this.#clock.next - this.#clock.now());
-    return Math.min(this.#schedule.span(), Math.max(left, LEAST_SPAN));
+    const quick = this.#time.following?.instructionsIn(LONGEST_TURN) ?? Number.POSITIVE_INFINITY;
+    return Math.min(this.#schedule.span(), Math.max(Math.min(left, quick), LEAST_SPAN));
   }
   #hold(index: number, duration: number): void {
     this.#state.held[index] = Math.ceil(this.#clock.now()) + duration;

@@ -131,6 +131,19 @@ describe('time', () => {
     );
   });
 
+  test('leaps by little for those who wait, however slow the host is', async () => {
+    let executed = () => 0;
+    // 40 ns an instruction.
+    const clock = { ...portableClock, wall: () => 0n, now: () => 40 * executed() };
+    const { machine } = await start(guest, { clock });
+    executed = () => machine.instructions;
+    assert.deepEqual(await machine.run({ instructions: 10_000_000 }), { kind: 'dead-halt' });
+    for (const { instructions, turns } of machine.statistics.processors) {
+      const turn = (40 * instructions) / turns;
+      assert.ok(turn > 20_000 && turn < 150_000, `${turn} ns a turn`);
+    }
+  });
+
   /** Each takes the lock, reads the time, and counts if it is less than the latest that anybody has read. */
   const ROUNDS = 2000;
   const checks = {
