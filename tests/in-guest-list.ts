@@ -130,10 +130,18 @@ export const ANSWERS = {
 } satisfies Partial<Record<keyof typeof LIST, string>>;
 
 /** The list as a shell's script. */
-const scriptOf = (commands: Readonly<Record<string, string>>) =>
+export const scriptOf = (commands: Readonly<Record<string, string>>) =>
   Object.entries(commands)
     .map(([name, command]) => `echo "=== ${name}"; ${command}`)
     .join('\n');
+
+/** What the commands of such a script have printed, by name. */
+export function resultsIn(output: string): Record<string, string> {
+  const parts = output.split(/^=== (\w+)\n/m).slice(1);
+  return Object.fromEntries(
+    parts.flatMap((part, index) => (index % 2 === 0 ? [[part, parts[index + 1]!.trim()]] : [])),
+  );
+}
 
 export interface GuestCase {
   hypervisor: string;
@@ -167,10 +175,7 @@ export function examineGuest({ hypervisor: name, architecture, release, cpus = 1
       });
       ({ stolenTime: stolen } = JSON.parse(readFileSync(summary, 'utf8')));
       rmSync(summary);
-      const parts = result.stdout.split(/^=== (\w+)\n/m).slice(1);
-      found = Object.fromEntries(
-        parts.flatMap((part, index) => (index % 2 === 0 ? [[part, parts[index + 1].trim()]] : [])),
-      );
+      found = resultsIn(result.stdout);
     });
 
     test('boots, runs the command and ends with its status', () => {
