@@ -103,7 +103,7 @@ class Guest {
     for (const [name, value] of Object.entries(entry.registers)) processor.set(name as RegisterName, value!);
     for (const [name, value] of Object.entries(entry.segments)) processor.setSegment(name as SegmentName, value!);
     processor.switchRoot(entry.registers.cr3!);
-    engine.vcpu.native = { exceptions: false, syscalls: false };
+    engine.vcpu.native = { exceptions: false, syscalls: false, speculation: false };
     engine.core.installPaths(fastPaths);
     this.#prepare();
     this.ram = engine.memory.bytes.slice();

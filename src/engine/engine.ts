@@ -6,7 +6,7 @@ import { Core, type CoreOptions } from './core.ts';
 import { deliver } from './faults.ts';
 import type { Jit } from './jit/jit.ts';
 import type { Layout } from './layout.ts';
-import type { EngineEnvironment, RunExit, Vcpu } from './vcpu.ts';
+import type { EngineEnvironment, NativeEvents, RunExit, Vcpu } from './vcpu.ts';
 import type { Cpu } from './x86/cpu.ts';
 import { describeExceptions } from './x86/exceptions.ts';
 import type { Tlb } from './x86/tlb.ts';
@@ -51,7 +51,7 @@ export class Engine {
   countDelivery(): void {
     this.vcpu.countDelivery();
   }
-  set native(events: { exceptions: boolean; syscalls: boolean }) {
+  set native(events: NativeEvents) {
     this.vcpu.native = events;
   }
   get halted(): boolean {

@@ -38,7 +38,7 @@ test('a path answers, or refuses and the op is asked; it counts what it answers,
   const cells = new Uint32Array(cpu.words.buffer, cellsOf(0), 2);
   cells[0] = 40;
   core.installPaths(paths);
-  vcpu.native = { exceptions: false, syscalls: false };
+  vcpu.native = { exceptions: false, syscalls: false, speculation: false };
   const call = (rax: bigint) => {
     cpu.setGpr(0, rax);
     cpu.rip = BigInt(CODE);

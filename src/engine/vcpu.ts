@@ -28,6 +28,7 @@ import {
   IDLE,
   INITIALISED,
   NATIVE_EXCEPTIONS,
+  NATIVE_SPECULATION,
   NATIVE_SYSCALLS,
   PATH_EXCEPTIONS,
   PATH_SYSCALLS,
@@ -59,6 +60,14 @@ const MOST_HANDLED = 64;
 const MOST_IDLE = 10_000;
 /** More instructions than any budget has. */
 const UNLIMITED = 0x3fffffff;
+
+/** What the engine may deal with alone. */
+export interface NativeEvents {
+  exceptions: boolean;
+  syscalls: boolean;
+  /** Writes of IA32_SPEC_CTRL and IA32_PRED_CMD. */
+  speculation: boolean;
+}
 
 export class Vcpu {
   readonly core: Core;
@@ -228,9 +237,10 @@ export class Vcpu {
     this.cpu.set32(state.DELIVERIES, this.deliveries + 1);
   }
   /** What `environment` does not want to see first. Until this is said it is asked about everything. */
-  set native(events: { exceptions: boolean; syscalls: boolean }) {
+  set native(events: NativeEvents) {
     const exceptions = events.exceptions ? NATIVE_EXCEPTIONS : 0;
-    this.cpu.set32(state.NATIVE, exceptions | (events.syscalls ? NATIVE_SYSCALLS : 0));
+    const speculation = events.speculation ? NATIVE_SPECULATION : 0;
+    this.cpu.set32(state.NATIVE, exceptions | (events.syscalls ? NATIVE_SYSCALLS : 0) | speculation);
   }
   /** Which events the hypervisor's fast paths are asked about before `environment` is: after `native`. */
   set paths(events: { exceptions: boolean; syscalls: boolean }) {

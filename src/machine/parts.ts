@@ -25,6 +25,7 @@ import { Bus } from '../memory/bus.ts';
 import { nothing } from '../paravirt/native.ts';
 import type { HypervisorContext, HypervisorModule, Paravirt, Questions } from '../paravirt/operations.ts';
 import { StateStore } from '../state/state.ts';
+import { IA32_PRED_CMD, IA32_SPEC_CTRL } from '../x86/msrs.ts';
 import { apicId, type Topology } from '../x86/topology.ts';
 import { Counts } from './counts.ts';
 import { Ending } from './ending.ts';
@@ -288,6 +289,7 @@ function connectProcessor(
   vcpu.native = {
     exceptions: !questions.exception && !questions.pageFault,
     syscalls: !questions.syscall,
+    speculation: !table.cpu.msrs[IA32_SPEC_CTRL] && !table.cpu.msrs[IA32_PRED_CMD],
   };
   if (core.paths) vcpu.paths = core.paths.answers;
   return { vcpu, processor, tsc, apic, questions, interrupts, activity: { exits, turns: 0, ran: 0 } };

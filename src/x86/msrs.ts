@@ -4,7 +4,11 @@ export const IA32_PLATFORM_ID = 0x17;
 export const IA32_APIC_BASE = 0x1b;
 export const IA32_TSC_ADJUST = 0x3b;
 export const IA32_SPEC_CTRL = 0x48;
+/** IBRS, STIBP, SSBD: the largest value there is. */
+export const SPEC_CTRL_MOST = 7n;
 export const IA32_PRED_CMD = 0x49;
+/** IBPB. */
+export const PRED_CMD_MOST = 1n;
 export const IA32_BIOS_SIGN_ID = 0x8b;
 export const IA32_MTRRCAP = 0xfe;
 export const IA32_ARCH_CAPABILITIES = 0x10a;

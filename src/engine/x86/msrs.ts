@@ -83,8 +83,8 @@ export const nativeMsrs: Readonly<Record<number, NativeMsr>> = {
   // A write of either adds to both what it adds to the counter (SDM 3B 18.17.3), and both start at 0: they are one.
   [msrs.IA32_TSC_ADJUST]: { name: 'IA32_TSC_ADJUST', read: cpu => cpu.get64(state.TSC_OFFSET), write: setTscOffset },
   [msrs.IA32_PLATFORM_ID]: readOnly('IA32_PLATFORM_ID', 0n),
-  [msrs.IA32_SPEC_CTRL]: field('IA32_SPEC_CTRL', state.IA32_SPEC_CTRL, value => value <= 7n),
-  [msrs.IA32_PRED_CMD]: { name: 'IA32_PRED_CMD', write: (_cpu, value) => value <= 1n },
+  [msrs.IA32_SPEC_CTRL]: field('IA32_SPEC_CTRL', state.IA32_SPEC_CTRL, value => value <= msrs.SPEC_CTRL_MOST),
+  [msrs.IA32_PRED_CMD]: { name: 'IA32_PRED_CMD', write: (_cpu, value) => value <= msrs.PRED_CMD_MOST },
   [msrs.IA32_BIOS_SIGN_ID]: constant('IA32_BIOS_SIGN_ID', 0n),
   [msrs.IA32_MTRRCAP]: readOnly('IA32_MTRRCAP', BigInt(VARIABLE_MTRRS) | 0x500n),
   [msrs.IA32_ARCH_CAPABILITIES]: readOnly('IA32_ARCH_CAPABILITIES', ARCH_CAPABILITIES),

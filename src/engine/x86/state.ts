@@ -34,6 +34,8 @@ export const NATIVE_SYSCALLS = 2;
 /** A hypervisor's fast path is asked first (hypervisor-paths.ts). */
 export const PATH_SYSCALLS = 4;
 export const PATH_EXCEPTIONS = 8;
+/** Writes of IA32_SPEC_CTRL and IA32_PRED_CMD, which hypervisors leave to the processor: kernels write them at each way in and out. */
+export const NATIVE_SPECULATION = 16;
 
 /** Absolute addresses of what hypervisors' fast paths have: cells for each processor, and counts (f64). */
 export const PATH_CELLS = 0x3000;

@@ -137,7 +137,7 @@ class Guest {
 
     // SYSRET and IRET leave the fast path to see whether an interrupt is due.
     cpu.set32(state.ATTENTION, fast ? 0 : 1);
-    engine.native = { exceptions: fast, syscalls: fast };
+    engine.native = { exceptions: fast, syscalls: fast, speculation: fast };
     const { functions } = cpu;
     if (!fast) cpu.functions = { ...functions, deliver: () => 0 };
     this.asked = 0;

@@ -3,10 +3,11 @@
  */
 
 import { AC, IF } from '../../../x86/flags.ts';
+import { IA32_PRED_CMD, IA32_SPEC_CTRL, PRED_CMD_MOST, SPEC_CTRL_MOST } from '../../../x86/msrs.ts';
 import { FS, GS } from '../../../x86/segments.ts';
 import { GP, UD } from '../../../x86/vectors.ts';
 import type { Builder, Value } from '../builder.ts';
-import { state } from '../state.ts';
+import { NATIVE_SPECULATION, state } from '../state.ts';
 import type { ListMeaning, Meaning, Operand, Row } from './row.ts';
 
 const helper =
@@ -67,6 +68,20 @@ const sti: Meaning = b =>
         b.setState(state.INTERRUPT_SHADOW, b.tier.next(b));
       }),
   );
+const writeMsr: Meaning = b => {
+  const index = b.gpr(1, 32);
+  const value = b.variable(b.or(b.gpr(0, 32), b.shl(b.gpr(2, 32), 32)));
+  const is = (number: number, most: bigint) => b.both(b.eq(index, BigInt(number)), b.leu(value.get(), most));
+  const speculates = b.either(is(IA32_SPEC_CTRL, SPEC_CTRL_MOST), is(IA32_PRED_CMD, PRED_CMD_MOST));
+  b.when(
+    b.both(b.flag(state.NATIVE, NATIVE_SPECULATION), speculates),
+    () => b.when(b.eq(index, BigInt(IA32_SPEC_CTRL)), () => b.setState(state.IA32_SPEC_CTRL, value.get())),
+    () => {
+      b.helper('wrmsr');
+      b.tier.attend(b);
+    },
+  );
+};
 const swapgs: Meaning = b => {
   const base = b.state(state.SEGMENT_BASE + 8 * GS);
   const other = b.state(state.KERNEL_GS_BASE);
@@ -385,7 +400,7 @@ export const systemRows: Row[] = [
     name: 'wrmsr',
     opcode: 0x0f30,
     operands: '',
-    meaning: changing('wrmsr'),
+    meaning: writeMsr,
     privileged: true,
     ends: true,
     untested: kernel,
