@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, truncateSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { resumeMessage, resumeProgram } from '../src/boot/guest/resume-program.ts';
 import { cacheFolder } from '../src/host/node/cache.ts';
 import { ensureGuest } from '../src/host/node/guest.ts';
 import { polyvisor } from './command.ts';
@@ -55,6 +56,37 @@ test('the second --exec goes on from the first one that booted: output, status, 
   assert.deepEqual([input, terminal, text], ['/dev/null', 'not a tty', ask]);
   assert.notEqual(uuid, other.stdout.split('\n')[1]);
   assert.ok(other.stdout.endsWith(`${long}\n`));
+});
+
+test('a guest that reads late what time it is adds what has passed', async () => {
+  // In a guest, for the program sets the clock. Its counter was 0 at that time, as if the guest had been kept when it was switched on.
+  const time = 2_000_000_000n * 1_000_000_000n;
+  const message = resumeMessage({
+    time,
+    tsc: 0n,
+    seed: new Uint8Array(32),
+    mark: '0123456789abcdef',
+    command: 'echo it',
+  });
+  const file = (name: string, bytes: Uint8Array) =>
+    `echo ${Buffer.from(bytes).toString('base64')} | base64 -d >/tmp/${name}; chmod +x /tmp/${name}`;
+  const starts = '#!/bin/sh\nexec /tmp/program 3<&0 4>/polyvisor/command 5>/polyvisor/mark 6</dev/urandom';
+  const { stdout, stderr } = await polyvisor([
+    ...['run', '-H', 'kvm', '--exec'],
+    [
+      file('program', resumeProgram()),
+      file('message', message),
+      file('starts', new TextEncoder().encode(starts)),
+      // It ends as a shell for its command, which stands where this one does.
+      'mount -t tmpfs none /polyvisor; ifconfig lo up; (nc -l -p 99 -e /tmp/starts & ); sleep 1',
+      'said=$(nc 127.0.0.1 99 </tmp/message | tail -n 1)',
+      'echo $(($(date +%s) - 2000000000)) $(cut -d. -f1 /proc/uptime) $(cat /polyvisor/mark) $said; umount /polyvisor',
+    ].join('\n'),
+  ]);
+  const [, date, uptime, ...rest] = /^(-?\d+) (\d+) (.*)$/m.exec(stdout) ?? assert.fail(stdout + stderr);
+  // Linux's clocks begin a moment after the counter.
+  assert.ok(Number(date) >= Number(uptime) && Number(date) < Number(uptime) + 10, `${date}, up for ${uptime} s`);
+  assert.deepEqual(rest, ['0123456789abcdef it']);
 });
 
 test('a kept guest that is damaged is booted again, and mended', async () => {

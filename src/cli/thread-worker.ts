@@ -197,7 +197,7 @@ async function make(options: ThreadOptions): Promise<Made> {
   const resume =
     warm &&
     (() => {
-      const { typed, shown } = resumption(warm.command);
+      const { typed, shown } = resumption(warm.command, machine!);
       output.add(shown);
       type(typed);
     });

@@ -10,8 +10,8 @@ import { commandMark, startMark } from '../boot/exec-protocol.ts';
 import { canBeTyped, resumeMessage } from '../boot/guest/resume-program.ts';
 import { noCompression } from '../host/compression.ts';
 import { type FileCache, guestCache, type OpenArtifact } from '../host/node/artifact-cache.ts';
-import { nodeClock } from '../host/node/clock.ts';
 import { guestDigest } from '../host/node/guest.ts';
+import type { Machine } from '../machine/options.ts';
 import { Snapshot } from '../snapshot/snapshot.ts';
 import { SnapshotError } from '../snapshot/snapshot-error.ts';
 import { fetchGuest } from './fetch-guest.ts';
@@ -135,8 +135,10 @@ export function openKept(
 }
 
 /** What is typed to a guest that waits, and what its console is said to have shown then. */
-export function resumption(command: string): { typed: Uint8Array; shown: Uint8Array } {
+export function resumption(command: string, machine: Machine): { typed: Uint8Array; shown: Uint8Array } {
   const seed = randomBytes(32);
-  const typed = resumeMessage({ time: nodeClock.wall(), seed, mark: commandMark(command), command });
+  // The counter starts with guest time, and Debian's kernels leave it alone.
+  const tsc = BigInt(Math.floor(machine.statistics.guestTime));
+  const typed = resumeMessage({ time: machine.epoch! + tsc, tsc, seed, mark: commandMark(command), command });
   return { typed, shown: new TextEncoder().encode(startMark(command)) };
 }

@@ -23,6 +23,8 @@ export interface Controls {
   instructions(): number;
   describe(): string;
   readonly log: readonly string[];
+  /** Default: this kind of machine has none. */
+  epoch?(): bigint | undefined;
   /** Default: this kind of machine cannot be told in one. */
   snapshot?(options?: SnapshotOptions): Snapshot;
   /** Default: this kind of machine cannot be told in one. */
@@ -50,6 +52,9 @@ export function machineOf(controls: Controls): Machine {
     },
     describe: () => controls.describe(),
     log: controls.log,
+    get epoch() {
+      return controls.epoch?.();
+    },
     snapshot(options) {
       if (!controls.snapshot) throw new Error('no snapshot of this kind of machine');
       return controls.snapshot(options);

@@ -121,6 +121,7 @@ function control(
     instructions: () => core.instructions,
     describe: () => describe(parts.processors),
     log: log.lines,
+    epoch: () => parts.time.clock.epoch,
   });
 }
 

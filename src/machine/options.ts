@@ -169,6 +169,11 @@ export interface Machine {
   describe(): string;
   readonly log: readonly string[];
   /**
+   * What the wall's clock shows at guest time 0, in nanoseconds since the Unix epoch: with guest time, it is what the guest finds in its
+   * board's clock or its hypervisor's. Undefined for machines that stand for another one, or for two.
+   */
+  readonly epoch: bigint | undefined;
+  /**
    * The machine as it is now: call it when `run` has returned, or from a timer while it runs, not from within a device or the
    * console. The guest does not notice.
    * @throws Error if the guest has ended, or this kind of machine cannot tell

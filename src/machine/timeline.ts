@@ -177,6 +177,7 @@ class Timeline implements History {
       type: data => current().type(data),
       statistics: () => current().statistics,
       instructions: () => current().instructions,
+      epoch: () => current().epoch,
       describe: () => current().describe(),
       log: this.#lines,
       snapshot: options => current().snapshot(options),

@@ -12,7 +12,13 @@ test('no message has the byte that a paravirtual console takes for a SysRq', () 
   for (let round = 0; round < 300; round++) {
     const seed = Uint8Array.from({ length: 32 }, (_, at) => (round === 0 ? at : below(256)));
     const command = 'x'.repeat(round < 30 ? round : 0xf00 + round);
-    const message = resumeMessage({ time: TIMES[round % 3]!, seed, mark: '0123456789abcdef', command });
+    const message = resumeMessage({
+      time: TIMES[round % 3]!,
+      tsc: TIMES[(round + 1) % 3]!,
+      seed,
+      mark: '0123456789abcdef',
+      command,
+    });
     assert.ok(!message.includes(SYSRQ), `round ${round}`);
   }
 });

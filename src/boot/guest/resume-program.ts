@@ -11,11 +11,15 @@ export const RESUME_FILES = '3<>/dev/console 4>/polyvisor/command 5>/polyvisor/m
 /** It says that it waits. */
 export const READY = '\x1epolyvisor ready\n';
 
-/** Where the parts of a message's head stand: a `struct timespec`, a `struct rand_pool_info`, the command's length, its mark, the key. */
+/**
+ * Where the parts of a message's head stand: a `struct timespec`, a `struct rand_pool_info`, the command's length, a time-stamp, its mark,
+ * the key.
+ */
 const SEED_BYTES = 32;
 const POOL = 16;
 const LENGTH = POOL + 8 + SEED_BYTES;
-const MARK = LENGTH + 8;
+const TSC = LENGTH + 8;
+const MARK = TSC + 8;
 const MARK_BYTES = 17;
 const KEY = MARK + 23;
 const HEAD = KEY + 1;
@@ -30,8 +34,12 @@ const SYSRQ = 0x0f;
 export const canBeTyped = (command: string): boolean => !command.includes(String.fromCharCode(SYSRQ));
 
 export interface Resumption {
-  /** The wall's clock: nanoseconds since the Unix epoch. */
+  /**
+   * The wall's clock, in nanoseconds since the Unix epoch, when the guest's time-stamp counter was `tsc`. On a busy host seconds pass
+   * until the guest reads this: it adds what its counter, of nanoseconds, has gone on by since.
+   */
   time: bigint;
+  tsc: bigint;
   /** Entropy, SEED_BYTES of it. */
   seed: Uint8Array;
   /** Of the command (exec-protocol.ts): sixteen digits. */
@@ -40,7 +48,7 @@ export interface Resumption {
 }
 
 /** What the program wants to read. */
-export function resumeMessage({ time, seed, mark, command }: Resumption): Uint8Array {
+export function resumeMessage({ time, tsc, seed, mark, command }: Resumption): Uint8Array {
   const text = new TextEncoder().encode(`${command}\n`);
   const message = new Uint8Array(HEAD + text.length);
   const view = new DataView(message.buffer);
@@ -50,6 +58,7 @@ export function resumeMessage({ time, seed, mark, command }: Resumption): Uint8A
   view.setInt32(POOL + 4, SEED_BYTES, true);
   message.set(seed.subarray(0, SEED_BYTES), POOL + 8);
   view.setBigUint64(LENGTH, BigInt(text.length), true);
+  view.setBigUint64(TSC, tsc, true);
   message.set(new TextEncoder().encode(`${mark}\n`), MARK);
   const head = message.subarray(0, HEAD);
   // The head has fewer bytes than there are keys, so that one is left. Zero becomes the key itself.
@@ -85,6 +94,10 @@ const PROGRAM = [
   '48 85 c0 7e <fail 48 01 c3 48 29 c5 75 <head', // until all of the head is there
   `41 8a 44 24 ${KEY.toString(16)} ${set('59', KEY)}`, // mov al, [r12 + KEY]; ecx = KEY
   'plain: 41 30 44 0c ff e2 <plain', // xor [r12 + rcx - 1], al; loop
+  `0f 31 48 c1 e2 20 48 09 d0 49 2b 44 24 ${TSC.toString(16)}`, // rdtsc; rax = edx:eax - [r12 + TSC]
+  '48 85 c0 79 <later 31 c0', // test rax, rax; jns; a counter that the guest has set back says nothing
+  `later: 49 03 44 24 08 31 d2 b9 ${u32(1_000_000_000)} 48 f7 f1`, // add rax, [r12 + 8]; rax, rdx = rax / a second
+  '49 01 04 24 49 89 54 24 08', // add [r12], rax; mov [r12 + 8], rdx
   `b8 ${u32(227)} 31 ff 4c 89 e6 ${SYSCALL}`, // clock_settime(CLOCK_REALTIME, r12)
   `${set(EAX, 16)} ${set(EDI, 6)} be ${u32(0x40085203)} 49 8d 54 24 ${POOL.toString(16)} ${SYSCALL}`, // ioctl(6, RNDADDENTROPY)
   `${set(EAX, 16)} ${set(EDI, 6)} be ${u32(0x5207)} 31 d2 ${SYSCALL}`, // ioctl(6, RNDRESEEDCRNG)
