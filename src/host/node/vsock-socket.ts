@@ -3,25 +3,21 @@
  * `CONNECT PORT\n` reaches port PORT of the guest's, and reads `OK HOSTPORT\n` when the guest has accepted; what the guest connects to as
  * port PORT of the host's is the socket at PATH_PORT.
  */
-import { rmSync } from 'node:fs';
-import { createConnection, createServer, type Server, type Socket } from 'node:net';
-import { dirname } from 'node:path';
+import { createConnection, type Socket } from 'node:net';
 import type { TcpHandler } from '../sockets.ts';
 import type { VsockPrograms } from '../vsock.ts';
 import { streamSocket } from './sockets.ts';
+import { listenAt, PathInUseError } from './unix-listener.ts';
 
 /** Bytes of the first line. */
 const LONGEST_LINE = 32;
 const LAST_PORT = 2 ** 32 - 2;
 
-/** Somebody listens at the path already. */
-export class VsockInUseError extends Error {
-  override name = 'VsockInUseError';
-}
+export { PathInUseError as VsockInUseError };
 
 /**
  * @param path where the host's programs connect to
- * @throws VsockInUseError, or Error for a path that cannot be listened at
+ * @throws PathInUseError, or Error for a path that cannot be listened at
  */
 export async function vsockPrograms(path: string): Promise<VsockPrograms> {
   type Accept = Parameters<VsockPrograms['attach']>[0];
@@ -35,42 +31,6 @@ export async function vsockPrograms(path: string): Promise<VsockPrograms> {
     attach: given => void (accept = given),
     close: () => void server.close(),
   };
-}
-
-async function listenAt(path: string, take: (socket: Socket) => void): Promise<Server> {
-  const tryIt = () =>
-    new Promise<Server | NodeJS.ErrnoException>(resolve => {
-      const server = createServer({ allowHalfOpen: true }, take);
-      server.once('error', resolve);
-      server.listen(path, () => {
-        server.off('error', resolve);
-        server.on('error', () => {}); // A connection that could not be accepted, for want of descriptors.
-        resolve(server);
-      });
-    });
-  let result = await tryIt();
-  // What a process that is gone has left behind.
-  if (!('listen' in result) && result.code === 'EADDRINUSE' && (await isStale(path))) {
-    rmSync(path, { force: true });
-    result = await tryIt();
-  }
-  if ('listen' in result) return result;
-  if (result.code === 'EADDRINUSE') throw new VsockInUseError(`${path}: another program uses it`);
-  // It is the same for a folder that is not there.
-  if (result.code === 'EACCES') throw new Error(`${dirname(path)} is not there, or you may not write to it`);
-  throw result;
-}
-
-/** True for a socket at which nobody listens. */
-function isStale(path: string): Promise<boolean> {
-  return new Promise(resolve => {
-    const socket = createConnection(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(false);
-    });
-    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'));
-  });
 }
 
 /** Reads the first line. Whoever sends another one is cut off. */
