@@ -14,6 +14,7 @@ export async function compareTiers(
     throw new Error('--engine both writes nothing twice: give disks as read-only');
   if (backEndsOf(options).networks.length > 0)
     throw new Error('--engine both sends nothing twice: give it no networks');
+  if (backEndsOf(options).serial) throw new Error('--engine both sends nothing twice: give it no second serial port');
   const shared: MachineOptions = { ...options, clock: 'virtual' };
   const translated = await assemble({ ...shared, engine: 'jit' });
   const interpreted = await assemble({

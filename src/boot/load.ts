@@ -36,8 +36,9 @@ export function loadKernel(
   options: LoadOptions,
   way: BootEntry = shortestWay(image),
   drives: readonly Drive[] = [],
+  serialPorts?: readonly number[],
 ): EntryState {
-  writeBiosImage(memory, drives);
+  writeBiosImage(memory, drives, serialPorts);
   if (options.modules?.length && way !== 'multiboot' && way !== 'pvh')
     throw new ImageError(`${image.description} takes no modules: only multiboot and PVH kernels do`);
   switch (way) {

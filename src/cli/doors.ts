@@ -1,6 +1,7 @@
 /** Machines with a door (replay/door.ts): one that is recorded, and one that repeats a recording. */
 
 import { backEndsOf } from '../host/back-ends.ts';
+import { MUTE } from '../host/console.ts';
 import { createMachine, type MachineOptions } from '../index.ts';
 import { createMemoryDisk } from '../matrix/memory-disk.ts';
 import { Recorder } from '../replay/door.ts';
@@ -21,7 +22,11 @@ export async function recorded(
   const { kernel, initrd, append, commandLine, modules, entry, ...rest } = options;
   const networks = (options.backEnds?.networks ?? []).map(recordedNetwork);
   const { console, onLog, translator, cache, ...silent } = options;
-  const backEnds = { ...options.backEnds, networks: networks.map(silentNetwork) };
+  const backEnds = {
+    ...options.backEnds,
+    networks: networks.map(silentNetwork),
+    ...(backEndsOf(options).serial && { serial: MUTE }),
+  };
   const first = await createMachine({ ...silent, backEnds, engine: 'interpreter' });
   const snapshot = first.snapshot();
   const cpus = arrange(typeof options.cpus === 'object' ? options.cpus : { cpus: options.cpus ?? 1 });

@@ -158,6 +158,10 @@ function addRunLike(command: Command, words: readonly string[], finish: Finish, 
       '--vsock <path[,cid=number]>',
       'join the guest\'s vsock to UNIX sockets: PATH leads to the guest ("CONNECT PORT"), its port N of the host to PATH_N',
     )
+    .option(
+      '--serial <file|unix:path>',
+      'a second serial port (ttyS1): write what it sends to FILE, or join it to a UNIX socket',
+    )
     .option('--clock <clock>', 'guest time: "host" follows the wall, "virtual" counts instructions', 'host')
     .option('--engine <engine>', '"jit", "interpreter", or "both" to run one against the other')
     .option('--gdb <[host:]port>', 'wait for gdb before the first instruction ("target remote HOST:PORT"); 0: any port')

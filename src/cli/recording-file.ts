@@ -134,6 +134,8 @@ export function replayedOptions(options: RunOptions, isGiven: (option: keyof Run
     const name = other.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`);
     throw new Failure(`--replay ${replay}: the machine is the recording's, so --${name} cannot be given`);
   }
+  if (options.gdb !== undefined && options.serial !== undefined)
+    throw new Failure('--serial: a debugger goes back in a recording, and what has been sent cannot be taken back');
   const bytes = withFile(`--replay ${replay}`, status.noInput, () => readFileSync(replay));
   try {
     const { header, snapshot } = recordingHeader(bytes);

@@ -89,8 +89,23 @@ async function prepare(
   onLoaded: () => void,
   artifact?: OpenArtifact,
 ) {
-  const { hypervisor, entry, memory, cpu, cpus, schedule, clock, engine, gdb, verbose, net, vsock, save, restore } =
-    settings;
+  const {
+    hypervisor,
+    entry,
+    memory,
+    cpu,
+    cpus,
+    schedule,
+    clock,
+    engine,
+    gdb,
+    verbose,
+    net,
+    vsock,
+    serial,
+    save,
+    restore,
+  } = settings;
   const { record, replay, exec } = settings;
   const { archive, channel, isTerminal, ...files } = await planFiles(settings);
   const images: Images =
@@ -142,6 +157,7 @@ async function prepare(
         ...files,
         net,
         vsock,
+        serial,
         save,
         restore,
         record,

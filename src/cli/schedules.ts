@@ -20,6 +20,7 @@ const FOR_ONE_RUN = [
   ['json', '--json'],
   ['netDump', '--net-dump'],
   ['vsock', '--vsock'],
+  ['serial', '--serial'],
 ] as const;
 
 /**

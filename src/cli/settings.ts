@@ -32,8 +32,10 @@ import {
   parseSave,
   parseSchedule,
   parseSeconds,
+  parseSerial,
   parseVsock,
   type SaveOption,
+  type SerialOption,
   type VsockOption,
 } from './values.ts';
 
@@ -66,6 +68,7 @@ export interface RunOptions {
   forward?: string[];
   netDump?: string;
   vsock?: string;
+  serial?: string;
   clock: string;
   engine?: string;
   gdb?: string;
@@ -114,6 +117,7 @@ export interface Settings {
   rooted: RootSettings | undefined;
   net: NetOption;
   vsock: VsockOption | undefined;
+  serial: SerialOption | undefined;
   clock: (typeof CLOCKS)[number];
   engine: (typeof ENGINES)[number] | undefined;
   gdb: DebugOption | undefined;
@@ -156,6 +160,8 @@ export function parseSettings(options: RunOptions): Settings {
   const vsock = options.vsock === undefined ? undefined : parseVsock(options.vsock);
   if (engine === 'both' && vsock)
     throw new Failure('--engine both: runs everything twice, and sends nothing twice: no --vsock');
+  if (engine === 'both' && options.serial !== undefined)
+    throw new Failure('--engine both: runs everything twice, and sends nothing twice: no --serial');
   if (engine === 'both') checkBoth(clock, disks, shares.length > 0 || rooted !== undefined, net);
   if (options.save !== undefined) checkSave(engine, shares.length > 0 || rooted !== undefined);
   if (options.record !== undefined) checkRecord(options, disks, shares.length > 0 || rooted !== undefined);
@@ -185,6 +191,7 @@ export function parseSettings(options: RunOptions): Settings {
     rooted,
     net,
     vsock,
+    serial: options.serial === undefined ? undefined : parseSerial(options.serial),
     clock,
     engine,
     gdb: options.gdb === undefined ? undefined : parseDebug(options.gdb),

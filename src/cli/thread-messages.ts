@@ -11,14 +11,24 @@ import { status } from './exit-status.ts';
 import { Failure } from './failure.ts';
 import type { FolderOption } from './folder-options.ts';
 import type { NetOption } from './net-options.ts';
-import type { DebugOption, DiskOption, SaveOption, VsockOption } from './values.ts';
+import type { DebugOption, DiskOption, SaveOption, SerialOption, VsockOption } from './values.ts';
 import type { WarmOptions } from './warm-start.ts';
 
 /** What a machine is made of, as far as it can be sent. */
 export interface ThreadOptions
   extends Omit<
     MachineOptions,
-    'door' | 'snapshot' | 'hypervisor' | 'clock' | 'console' | 'disks' | 'backEnds' | 'devices' | 'cache' | 'onLog'
+    | 'door'
+    | 'snapshot'
+    | 'hypervisor'
+    | 'clock'
+    | 'console'
+    | 'disks'
+    | 'serial'
+    | 'backEnds'
+    | 'devices'
+    | 'cache'
+    | 'onLog'
   > {
   /** A name of the list, or a file. */
   hypervisor: string;
@@ -29,6 +39,7 @@ export interface ThreadOptions
   folders: readonly FolderOption[];
   net: NetOption;
   vsock: VsockOption | undefined;
+  serial: SerialOption | undefined;
   gdb: DebugOption | undefined;
   trace: boolean;
   save: SaveOption | undefined;

@@ -33,6 +33,7 @@ import { Failure, withFileLater } from './failure.ts';
 import { openFolders } from './folders.ts';
 import { openNetworks, openVsock } from './networks.ts';
 import { RecordingFile, readRecording, replayFailure } from './recording-file.ts';
+import { openSerial } from './serial.ts';
 import { readSnapshot, snapshotFailure, writeSnapshot, writeWhole } from './snapshot-file.ts';
 import { createTextWatch } from './text-watch.ts';
 import {
@@ -102,6 +103,7 @@ async function make(options: ThreadOptions): Promise<Made> {
     folders,
     net,
     vsock,
+    serial,
     gdb,
     trace,
     save,
@@ -164,6 +166,7 @@ async function make(options: ThreadOptions): Promise<Made> {
     disks: disks.map(openDisk),
     backEnds: { folders: opened.folders, networks: await openNetworks(net), vsock: await openVsock(vsock) },
     console: { write, onInput: take => void (type = take) },
+    ...(serial && { serial: await openSerial(serial) }),
     ...(snapshot && { snapshot }),
     onLog: line => send({ kind: 'log', line }),
   };

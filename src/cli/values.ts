@@ -144,6 +144,17 @@ export function parseVsock(text: string): VsockOption {
   return { path: match[1], cid };
 }
 
+/** What the second serial port is joined to. */
+export type SerialOption = { kind: 'file' | 'unix'; path: string };
+
+/** `FILE` or `unix:PATH`. */
+export function parseSerial(text: string): SerialOption {
+  const kind = text.startsWith('unix:') ? 'unix' : 'file';
+  const path = kind === 'unix' ? text.slice('unix:'.length) : text;
+  if (path === '') throw new Failure(`--serial ${text}: a file to write to, or unix:PATH for a UNIX socket`);
+  return { kind, path };
+}
+
 /** When a snapshot is taken: once so many instructions have been executed, once the console has shown a text, or when asked. */
 export type SaveWhen = { instructions: number } | { text: string } | 'asked';
 

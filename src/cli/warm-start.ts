@@ -66,10 +66,25 @@ export async function warmStart(settings: Settings): Promise<WarmStart | undefin
 export function isUsual(settings: Settings): boolean {
   const { cold, kernel, initrd, modules, modulesFolder, guest, entry, append, commandLine, disks, shares, rooted } =
     settings;
-  const { hypervisor, schedule, net, vsock, clock, engine, gdb, save, restore, record, replay, trace, verbose } =
-    settings;
+  const {
+    hypervisor,
+    schedule,
+    net,
+    vsock,
+    serial,
+    clock,
+    engine,
+    gdb,
+    save,
+    restore,
+    record,
+    replay,
+    trace,
+    verbose,
+  } = settings;
   const asked = [
     vsock,
+    serial,
     kernel,
     initrd,
     modulesFolder,

@@ -41,6 +41,9 @@ import { Virtio9p } from './virtio/virtio-9p.ts';
 import { VirtioVsock } from './virtio/virtio-vsock.ts';
 import { LineSwitch, Wire } from './wire.ts';
 
+/** The second serial port's name, which its states begin with: a snapshot that has them is of a board that has it. */
+export const COM2 = 'uart-16550-2';
+
 export interface BoardOptions {
   ports: Bus;
   mmio: Bus;
@@ -123,7 +126,10 @@ export function createPcBoard(options: BoardOptions): Board {
   });
   const ports = new Sockets(options.ports);
   const mmio = new Sockets(options.mmio);
-  const flush = () => uart.flush();
+  const flush = () => {
+    uart.flush();
+    com2?.flush();
+  };
   const slot = createSlot(options, { ports, mmio, wires, apicBus, flush });
   const apics = createLocalApics({
     slot,
@@ -138,6 +144,9 @@ export function createPcBoard(options: BoardOptions): Board {
 
   // ---- Devices ---------------------------------------------------------------------------------
   const uart = add(new Uart16550({ states, clock, console: options.console, line: slot.line(at.COM1_IRQ) }));
+  const { serial } = options.backEnds ?? NO_BACK_ENDS;
+  const com2 =
+    serial && add(new Uart16550({ name: COM2, states, clock, console: serial, line: slot.line(at.COM2_IRQ) }));
   const pitLine = new LineSwitch(states, 'pit-line', slot.line(at.TIMER_IRQ));
   const rtcLine = new LineSwitch(states, 'rtc-line', slot.line(at.RTC_IRQ));
   const pit = add(new Pit8254(states, clock, pitLine));
@@ -166,6 +175,7 @@ export function createPcBoard(options: BoardOptions): Board {
     slot.ports(name, port, size, bytePorts(registers, size));
   };
   chip('com-1', at.COM1_PORT, 8, uart);
+  if (com2) chip('com-2', at.COM2_PORT, 8, com2);
   slot.ports('pci-data', at.PCI_DATA_PORT, 4, pci.data);
   slot.mmio('io-apic', at.IO_APIC_ADDRESS, at.REGISTER_PAGE, ioApic);
   if (isPartition) {
@@ -201,6 +211,7 @@ export function createPcBoard(options: BoardOptions): Board {
     description: describePc(
       apics.map(({ id }) => id),
       plugged.map((_, index) => index + 1),
+      com2 !== undefined,
     ),
     reset() {
       for (const device of devices) device.reset();

@@ -8,6 +8,8 @@ import {
   ACPI_PM_PORT,
   COM1_IRQ,
   COM1_PORT,
+  COM2_IRQ,
+  COM2_PORT,
   HPET_ADDRESS,
   IO_APIC_ADDRESS,
   KEYBOARD_COMMAND_PORT,
@@ -31,8 +33,13 @@ import { FULL_RESET } from './reset-control.ts';
 /**
  * @param apicIds of the processors, in their order
  * @param pciDevices numbers of the PCI devices that have an interrupt pin
+ * @param hasCom2 the board has a second serial port
  */
-export function describePc(apicIds: readonly number[], pciDevices: readonly number[]): BoardDescription {
+export function describePc(
+  apicIds: readonly number[],
+  pciDevices: readonly number[],
+  hasCom2: boolean,
+): BoardDescription {
   return {
     processors: apicIds.map((apicId, uid) => ({ uid, apicId })),
     localApicAddress: LOCAL_APIC_BASE,
@@ -56,7 +63,10 @@ export function describePc(apicIds: readonly number[], pciDevices: readonly numb
     reset: { port: RESET_PORT, value: FULL_RESET },
     rtc: { port: RTC_PORT, irq: RTC_IRQ, centuryRegister: RTC_CENTURY },
     keyboard: { dataPort: KEYBOARD_DATA_PORT, commandPort: KEYBOARD_COMMAND_PORT, irq: KEYBOARD_IRQ },
-    serialPorts: [{ port: COM1_PORT, size: 8, irq: COM1_IRQ }],
+    serialPorts: [
+      { port: COM1_PORT, size: 8, irq: COM1_IRQ },
+      ...(hasCom2 ? [{ port: COM2_PORT, size: 8, irq: COM2_IRQ }] : []),
+    ],
     pci: {
       configurationPorts: { start: PCI_ADDRESS_PORT, end: PCI_DATA_PORT + 3 },
       buses: { start: 0, end: 0 },

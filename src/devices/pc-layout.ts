@@ -14,6 +14,7 @@ export const SYSTEM_PORT_A = 0x92;
 export const PIC_SECOND_PORT = 0xa0;
 export const COPROCESSOR_PORT = 0xf0;
 export const COM1_PORT = 0x3f8;
+export const COM2_PORT = 0x2f8;
 export const EDGE_LEVEL_PORT = 0x4d0;
 export const ACPI_PM_PORT = 0x600;
 export const PCI_ADDRESS_PORT = 0xcf8;
@@ -48,6 +49,7 @@ export const PCI_IO = [
 /** ISA interrupt lines. */
 export const TIMER_IRQ = 0;
 export const KEYBOARD_IRQ = 1;
+export const COM2_IRQ = 3;
 export const COM1_IRQ = 4;
 export const RTC_IRQ = 8;
 export const SCI_IRQ = 9;
@@ -64,8 +66,8 @@ export const HOST_BRIDGE = { vendor: 0x8086, device: 0x0d57, revision: 0, class:
 export const MAX_DISKS = 31;
 
 /**
- * Where drivers look for hardware that this board does not have: DMA controllers, POST codes and DMA pages, Super I/O, IDE, floppy and parallel ports, COM2-4, ISA Plug and Play, VGA. They find empty
- * sockets, and the log says nothing of it.
+ * Where drivers look for hardware that this board does not have: DMA controllers, POST codes and DMA pages, Super I/O, IDE, floppy and parallel ports, COM3 and COM4, ISA Plug and Play, VGA; and COM2, which not
+ * every board has. They find empty sockets, and the log says nothing of it.
  */
 export const EMPTY_SOCKETS: readonly [name: string, port: number, size: number][] = [
   ['dma-1', 0x00, 0x10],
@@ -78,7 +80,7 @@ export const EMPTY_SOCKETS: readonly [name: string, port: number, size: number][
   ['ide-1', 0x1f0, 8],
   ['lpt-2', 0x278, 8],
   ['com-4', 0x2e8, 8],
-  ['com-2', 0x2f8, 8],
+  ['com-2', COM2_PORT, 8],
   ['ide-2-control', 0x376, 2],
   ['lpt-1', 0x378, 8],
   ['vga', 0x3b0, 0x30],

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeProcessor } from '../conformance/fake-processor.ts';
+import type { Console } from '../host/console.ts';
 import type { Disk } from '../host/disk.ts';
 import { createLog } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
@@ -44,7 +45,11 @@ function makePc() {
   const mmio = new Bus('mmio', log);
   const memory = new GuestMemory(new ArrayBuffer(RAM), 0, RAM);
   const events: string[] = [];
-  let type = (_data: Uint8Array) => {};
+  const ends: ((data: Uint8Array) => void)[] = [];
+  const consoleOf = (name: string): Console => ({
+    write: data => void events.push(`${clock.now()} ${name} ${[...data]}`),
+    onInput: take => void ends.push(take),
+  });
   const board = createPcBoard({
     states,
     ports,
@@ -52,14 +57,9 @@ function makePc() {
     clock,
     log,
     memory,
-    console: {
-      write: data => void events.push(`${clock.now()} console ${[...data]}`),
-      onInput: take => {
-        type = take;
-      },
-    },
+    console: consoleOf('console'),
     tscs: [{ read: () => BigInt(Math.floor(clock.now())), frequency: 1e9 }],
-    backEnds: { disks: [disk(), disk()], networks: [], folders: [] },
+    backEnds: { disks: [disk(), disk()], networks: [], folders: [], serial: consoleOf('serial') },
     kill: reason => void events.push(`${clock.now()} kill ${reason}`),
     request: what => void events.push(`${clock.now()} ${what}`),
   });
@@ -76,7 +76,7 @@ function makePc() {
     write,
     mmio,
     ports,
-    type: (text: string) => type(new TextEncoder().encode(text)),
+    type: (text: string) => ends.forEach(take => take(new TextEncoder().encode(text))),
     config(device: number, register: number, value: number, width: 1 | 2 | 4 = 4) {
       out(0xcf8, 0x80000000 + (device << 11) + (register & 0xfc), 4);
       out(0xcfc + (register & 3), value, width);
@@ -112,6 +112,7 @@ function makePc() {
         [0x92, 1],
         [0xa0, 2],
         [0x3f8, 8],
+        [0x2f8, 8],
         [0x4d0, 2],
         [0xcf9, 1],
       ])
@@ -212,19 +213,21 @@ function work(pc: Pc): void {
   out(0x64, 0xd4);
   out(0xcf9, 0x02);
   out(0x92, 0x10);
-  // UART: input taken up to its pace, then a byte in loopback, then output that is not yet handed on.
+  // UARTs: input taken up to its pace, then a byte in loopback, then output that is not yet handed on.
   for (const [offset, value] of [
     [1, 0x0f],
     [2, 0x81],
     [7, 0x5a],
     [4, 0x0b],
   ])
-    out(0x3f8 + offset, value);
+    for (const port of [0x3f8, 0x2f8]) out(port + offset, value);
   pc.type('forty bytes of input, more than one FIFO.');
-  for (let i = 0; i < 16; i++) pc.ports.read(0x3f8, 1, cpu);
-  out(0x3f8, 0x41);
-  out(0x3fc, 0x1b);
-  out(0x3f8, 0x42);
+  for (const port of [0x3f8, 0x2f8]) {
+    for (let i = 0; i < 16; i++) pc.ports.read(port, 1, cpu);
+    out(port, 0x41);
+    out(port + 4, 0x1b);
+    out(port, 0x42);
+  }
   pc.pass(100_000);
   // PCI: the disks' BARs change places. MSI-X with a masked message; a queue with more requests than one turn serves.
   for (const device of [1, 2]) config(device, 0x04, 0, 2);
@@ -319,6 +322,9 @@ test('every device has state, the work changes all of it and sets all timers', (
     'hpet/2',
     'local-apic-0/timer',
     'pit-8254',
+    'uart-16550-2/feed',
+    'uart-16550-2/output',
+    'uart-16550-2/timeout',
     'uart-16550/feed',
     'uart-16550/output',
     'uart-16550/timeout',

@@ -1,5 +1,5 @@
 /**
- * The 16550A serial port (National Semiconductor PC16550D data sheet), its line side joined to the machine's console.
+ * The 16550A serial port (National Semiconductor PC16550D data sheet), its line side joined to a console of the machine's.
  * What is written leaves at once: the transmitter is always empty, and only its interrupt behaves as if time had
  * passed.
  */
@@ -103,7 +103,7 @@ const initialOutside = () => ({
 });
 
 export class Uart16550 implements Device, ByteRegisters {
-  readonly name = 'uart-16550';
+  readonly name: string;
   readonly #clock: Clock;
   readonly #console: Console;
   readonly #line: InterruptLine;
@@ -117,8 +117,10 @@ export class Uart16550 implements Device, ByteRegisters {
   /** Set for when gathered output is handed on. */
   readonly #outputTimer: Timer;
 
-  constructor(options: { states: States; clock: Clock; console: Console; line: InterruptLine }) {
-    const { states, clock } = options;
+  /** @param options.name of its states and timers: unique in the machine */
+  constructor(options: { name?: string; states: States; clock: Clock; console: Console; line: InterruptLine }) {
+    const { name = 'uart-16550', states, clock } = options;
+    this.name = name;
     this.#state = states.state(this.name, 1, initial);
     this.#outside = states.state(`${this.name}/outside`, 1, initialOutside);
     this.#feedTimer = clock.timer(`${this.name}/feed`, () => this.#feed());

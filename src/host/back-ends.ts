@@ -2,6 +2,7 @@
  * What stands behind a machine's devices on the host. It is passed whole: the board and the hypervisors each take the
  * kinds they have devices for, so that a new kind is a member here and a device there.
  */
+import type { Console } from './console.ts';
 import type { Disk } from './disk.ts';
 import type { FileSystem } from './file-system.ts';
 import type { Network } from './network.ts';
@@ -20,14 +21,20 @@ export interface BackEnds {
   readonly folders: readonly SharedFolder[];
   /** A machine has one at most. */
   readonly vsock?: Vsock | undefined;
+  /** What is joined to a PC's second serial port, COM2: it is there if this is. */
+  readonly serial?: Console | undefined;
 }
 
 export const NO_BACK_ENDS: BackEnds = { disks: [], networks: [], folders: [] };
 
 /** All back ends that a machine's options name. */
-export function backEndsOf(options: { disks?: readonly Disk[]; backEnds?: Partial<BackEnds> }): BackEnds {
-  const { disks = [], networks = [], folders = [], vsock } = options.backEnds ?? {};
-  return { disks: [...(options.disks ?? []), ...disks], networks, folders, vsock };
+export function backEndsOf(options: {
+  disks?: readonly Disk[];
+  serial?: Console;
+  backEnds?: Partial<BackEnds>;
+}): BackEnds {
+  const { disks = [], networks = [], folders = [], vsock, serial = options.serial } = options.backEnds ?? {};
+  return { disks: [...(options.disks ?? []), ...disks], networks, folders, vsock, serial };
 }
 
 /** A back end may say which bus it wants. */
@@ -41,9 +48,9 @@ export function onBus<T extends Plugged>(backEnds: readonly T[], bus: string, fi
   return backEnds.filter(backEnd => (backEnd.bus ?? first) === bus);
 }
 
-/** A back end that no bus of the machine takes. */
+/** A back end that no bus, and no port, of the machine takes. */
 export class NoSuchBusError extends Error {
-  readonly kind: 'disk' | 'net' | 'vsock';
+  readonly kind: 'disk' | 'net' | 'vsock' | 'serial';
 
   constructor(kind: NoSuchBusError['kind'], message: string) {
     super(message);

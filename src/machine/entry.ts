@@ -78,6 +78,7 @@ function placeNatively(
     { initrd, modules, commandLine, rsdp: tables.address, memoryMap },
     way,
     drives,
+    board.description.serialPorts.map(({ port }) => port),
   );
   if (isRealMode(way)) {
     startTimer(ports, cpus[0]);

@@ -1,6 +1,5 @@
-/** The console between the guest and the embedder: what the guest writes passes through; what is typed may wake the guest. */
+/** A console, or what a serial port is joined to, between the guest and the embedder: output passes through; what is typed may wake the guest. */
 import type { Console } from '../host/console.ts';
-import type { Door } from '../replay/door.ts';
 
 export interface ConsoleInput {
   /** For the devices. */
@@ -13,12 +12,15 @@ export interface ConsoleInput {
   readonly listened: boolean;
 }
 
-/** @param before called with each piece of input before the devices have it; @param after when they have */
+/**
+ * @param before called with each piece of input before the devices have it; @param after when they have
+ * @param enter the machine's door for it, if it has one
+ */
 export function createConsoleInput(
   outside: Console | undefined,
   before: () => void,
   after: () => void,
-  door?: Door,
+  enter?: (data: Uint8Array) => void,
 ): ConsoleInput {
   const takers: ((data: Uint8Array) => void)[] = [];
   const accept = (data: Uint8Array): void => {
@@ -26,7 +28,7 @@ export function createConsoleInput(
     for (const take of takers) take(data);
     after();
   };
-  const type = door ? door.inputs.type : accept;
+  const type = enter ?? accept;
   outside?.onInput(type);
   return {
     console: {

@@ -74,7 +74,12 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     return { instructions: engine.core.instructions, time, isDue: clock.next <= time };
   };
   door?.connect({
-    inputs: { type: parts.input.accept, request: wish, frame: parts.network.accept },
+    inputs: {
+      type: parts.input.accept,
+      serial: data => parts.serial?.accept(data),
+      request: wish,
+      frame: parts.network.accept,
+    },
     onInput: () => loop.nudge(),
     place,
     get host() {

@@ -54,6 +54,12 @@ export interface MachineOptions {
   /** `virtual` counts executed instructions (one is a nanosecond); otherwise a host's clock. Default `virtual`. */
   clock?: 'virtual' | HostClock;
   console?: Console;
+  /**
+   * What a second serial port is joined to: COM2 of a PC (ports 0x2f8 to 0x2ff, IRQ 3; Linux's ttyS1), which is there if this is, or if the
+   * snapshot's machine has it. The same contract as the console's. Machines without a PC's serial ports, such as those of xen-pv and
+   * xen-pvh, take none (NoSuchBusError).
+   */
+  serial?: Console;
   /** Disks; they come before those of `backEnds`. */
   disks?: readonly Disk[];
   /** What stands behind devices on the host. */

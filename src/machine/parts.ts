@@ -5,7 +5,7 @@
 
 import { APIC_MSRS } from '../devices/apic-registers.ts';
 import type { Board } from '../devices/board.ts';
-import { createPcBoard } from '../devices/board.ts';
+import { COM2, createPcBoard } from '../devices/board.ts';
 import type { LocalApic } from '../devices/local-apic.ts';
 import { createLocalApicBoard } from '../devices/local-apic-board.ts';
 import { VGA_WINDOW } from '../devices/pc-layout.ts';
@@ -20,10 +20,12 @@ import { describeExceptions } from '../engine/x86/exceptions.ts';
 import { nativeMsrs } from '../engine/x86/msrs.ts';
 import { backEndsOf, checkBuses, NoSuchBusError } from '../host/back-ends.ts';
 import type { HostClock } from '../host/clock.ts';
+import { type Console, MUTE } from '../host/console.ts';
 import { createLog, type Log } from '../host/log.ts';
 import { Bus } from '../memory/bus.ts';
 import { nothing } from '../paravirt/native.ts';
 import type { HypervisorContext, HypervisorModule, Paravirt, Questions } from '../paravirt/operations.ts';
+import { SnapshotError } from '../snapshot/snapshot-error.ts';
 import { StateStore } from '../state/state.ts';
 import { IA32_PRED_CMD, IA32_SPEC_CTRL } from '../x86/msrs.ts';
 import { apicId, type Topology } from '../x86/topology.ts';
@@ -76,6 +78,8 @@ export interface Parts {
   readonly time: GuestTime;
   readonly ending: Ending;
   readonly input: ConsoleInput;
+  /** Of the second serial port, where there is one. */
+  readonly serial: ConsoleInput | undefined;
   readonly network: NetworkInput;
   readonly context: HypervisorContext;
   readonly table: Paravirt;
@@ -147,14 +151,16 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
   clock.onEarlier = stop;
   const ending = new Ending(stop);
   const { kill, request } = ending;
-  const input = createConsoleInput(options.console, listener.onTyping, listener.onTyped, door);
+  const input = createConsoleInput(options.console, listener.onTyping, listener.onTyped, door?.inputs.type);
   const { console } = input;
   const outside = backEndsOf(options);
   const links = [...outside.networks, ...(outside.vsock ? [outside.vsock] : [])];
   const network = createNetworkInput(links, clock, listener.onTyping, listener.onTyped, door);
   const networks = network.networks.slice(0, outside.networks.length);
   const vsock = outside.vsock && { ...network.networks.at(-1)!, cid: outside.vsock.cid };
-  const given = { ...outside, networks, vsock };
+  const end = secondSerial(options);
+  const serial = end && createConsoleInput(end, listener.onTyping, listener.onTyped, door?.inputs.serial);
+  const given = { ...outside, networks, vsock, serial: serial?.console };
   const ports = new Bus('port', log);
   const mmio = new Bus('mmio', log);
 
@@ -194,6 +200,8 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
   checkBuses('net', wanted, networkBuses, table.name);
   if (vsock && !isPc) throw new NoSuchBusError('vsock', `${vsock.name}: ${table.name} has no bus for it`);
   const [[diskBus], [networkBus]] = [diskBuses, networkBuses];
+  // Where a hypervisor stands on another one, the board is the lower one's.
+  if (serial && (!isPc || module.under)) throw new NoSuchBusError('serial', `${NO_SECOND_SERIAL} under ${table.name}`);
   const seeds = cpus.map(() => {
     const seed = host === undefined ? 0n : randomSeed();
     return door ? door.seed(seed) : seed;
@@ -207,7 +215,7 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
 
   const operations = new Counts();
   const tallies = createTallies(table.cpu, { ...nativeMsrs, ...APIC_MSRS });
-  const machine = { core, topology, scheduler, states, log, time, ending, input, network };
+  const machine = { core, topology, scheduler, states, log, time, ending, input, serial, network };
   if (table.fastPaths) core.installPaths(table.fastPaths);
   const shared = { ...machine, context, table, board, operations, tallies };
   const processors = cpus.map((processor, index) => {
@@ -221,6 +229,21 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
 const busesOf = (preferred: readonly string[] = [], board: readonly string[]): string[] => [
   ...new Set([...preferred, ...board]),
 ];
+
+const NO_SECOND_SERIAL = 'the guest has no second serial port';
+
+/**
+ * What the second serial port is joined to. A snapshot's machine keeps the port that it had, also where nobody looks any more.
+ * @throws SnapshotError for a snapshot whose machine has none
+ */
+function secondSerial(options: MachineOptions): Console | undefined {
+  const { serial } = backEndsOf(options);
+  const { snapshot } = options;
+  if (!snapshot) return serial;
+  const hasPort = Object.hasOwn(snapshot.states, COM2);
+  if (serial && !hasPort) throw new SnapshotError('its machine has no second serial port: leave --serial out');
+  return hasPort ? (serial ?? MUTE) : undefined;
+}
 
 /** The embedder's devices. */
 function addDevices(board: Board | undefined, { devices }: MachineOptions, { name }: Paravirt): void {

@@ -83,10 +83,11 @@ class Screen {
 
 /** Why a machine of these options cannot go back, in words for a person; undefined if it can. */
 export function whyNoTimeline(options: MachineOptions): string | undefined {
-  const { disks, folders, networks, vsock } = backEndsOf(options);
+  const { disks, folders, networks, vsock, serial } = backEndsOf(options);
   if ((options.clock ?? 'virtual') !== 'virtual') return 'guest time follows the host: --clock virtual';
   if (networks.length > 0) return 'what comes from a network does not come again: --net none';
   if (vsock) return 'what comes from programs of the host does not come again: no --vsock';
+  if (serial) return 'what a second serial port sends and gets does not come again: no --serial';
   if (folders.length > 0) return 'folders of the host change meanwhile: no --share, no --root';
   const disk = disks.find(({ readOnly, memory }) => !readOnly && !memory);
   if (disk) return `what is written to the disk ${disk.name} stays there: --disk …,ro`;

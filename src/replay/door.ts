@@ -24,6 +24,8 @@ import {
 /** Who takes what comes from outside. */
 export interface Inputs {
   type(data: Uint8Array): void;
+  /** At the second serial port. */
+  serial(data: Uint8Array): void;
   request(what: MachineRequest): void;
   frame(network: number, frame: Uint8Array, offload: Offload | undefined): void;
 }
@@ -117,6 +119,8 @@ const TYPED = 0;
 const REQUEST = 1;
 /** Of the first network; then come the others. */
 const FRAME = 2;
+/** Beyond all networks. */
+const SERIAL = 255;
 /** What stands before a frame: whether there is an offload, and what it says (u32 each). */
 const FRAME_HEAD = 16;
 
@@ -167,6 +171,7 @@ export class Recorder implements Door {
   }
   readonly inputs: Inputs = {
     type: data => this.#put(TYPED, data.slice()),
+    serial: data => this.#put(SERIAL, data.slice()),
     request: what => this.#put(REQUEST, packRequest(what)),
     frame: (network, frame, offload) => this.#put(FRAME + network, packFrame(frame, offload)),
   };
@@ -314,13 +319,14 @@ export class Player implements Door, PastDoor {
   }
   begin(): void {}
   /** Nobody outside has a say. */
-  readonly inputs: Inputs = { type() {}, request() {}, frame() {} };
+  readonly inputs: Inputs = { type() {}, serial() {}, request() {}, frame() {} };
   deliver(): void {
     while (this.#reader.next === INPUT) {
       this.#reader.kind();
       const input = this.#reader.count();
       const bytes = this.#reader.raw();
-      if (input >= FRAME && bytes.length < FRAME_HEAD) this.#differ('is damaged: a frame is too short');
+      if (input >= FRAME && input !== SERIAL && bytes.length < FRAME_HEAD)
+        this.#differ('is damaged: a frame is too short');
       give(this.#machine!.inputs, input, bytes);
     }
   }
@@ -385,6 +391,7 @@ export class Player implements Door, PastDoor {
 
 function give(inputs: Inputs, input: number, bytes: Uint8Array): void {
   if (input === TYPED) inputs.type(bytes);
+  else if (input === SERIAL) inputs.serial(bytes);
   else if (input === REQUEST) inputs.request(unpackRequest(bytes));
   else {
     const view = new DataView(bytes.buffer, bytes.byteOffset);

@@ -70,6 +70,7 @@ export class LogDoor implements PastDoor {
   }
   readonly inputs: Inputs = {
     type: data => this.#put(inputs => inputs.type(data)),
+    serial: data => this.#put(inputs => inputs.serial(data)),
     request: what => this.#put(inputs => inputs.request(what)),
     frame: (network, frame, offload) => this.#put(inputs => inputs.frame(network, frame, offload)),
   };

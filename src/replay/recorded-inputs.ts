@@ -4,7 +4,7 @@ import { Divergence, END, FLAG, INPUT, JournalReader, NOW, SEED, SLICE, WALL } f
 export interface RecordedInput {
   /** Executed by all processors before it came, since the recording began. */
   readonly instructions: number;
-  /** As the journal has it: 0: typed, 1: a request, from 2 on: a frame. */
+  /** As the journal has it: 0: typed, 1: a request, from 2 on: a frame, 255: what arrives at the second serial port. */
   readonly input: number;
   readonly bytes: Uint8Array;
 }
@@ -40,6 +40,8 @@ export function recordedInputs(journal: Uint8Array): RecordedInput[] {
 
 /** For people. */
 export function describeInput({ input, bytes }: RecordedInput): string {
-  if (input === 0) return `typed ${JSON.stringify(String.fromCharCode(...bytes.subarray(0, 40)))}`;
+  const text = () => JSON.stringify(String.fromCharCode(...bytes.subarray(0, 40)));
+  if (input === 0) return `typed ${text()}`;
+  if (input === 255) return `sent to the second serial port: ${text()}`;
   return input === 1 ? 'a request to switch off' : `a frame of ${bytes.length} bytes of network ${input - 2}`;
 }

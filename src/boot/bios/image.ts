@@ -58,8 +58,9 @@ export const BDA = {
   characterHeight: 0x485,
 } as const;
 
-/** A coprocessor, an 80x25 display, one serial port; floppies, whose number less one is in bits 6 and 7. */
-const EQUIPMENT = 0x0222;
+/** A coprocessor, an 80x25 display; the number of serial ports; floppies, whose number less one is in bits 6 and 7. */
+const EQUIPMENT = 0x0022;
+const SERIAL_COUNT_SHIFT = 9;
 const HAS_FLOPPIES = 1 << 0;
 const FLOPPY_COUNT_SHIFT = 6;
 const MOST_FLOPPIES = 4;
@@ -76,8 +77,15 @@ export const TEXT_MEMORY = 0xb8000;
 const BLANK = (NORMAL << 8) | 0x20;
 const CHARACTER_HEIGHT = 16;
 
-/** A machine too small to have the areas goes without. */
-export function writeBiosImage(memory: GuestMemory, drives: readonly Drive[] = []): void {
+/**
+ * A machine too small to have the areas goes without.
+ * @param serialPorts where each begins, four at most
+ */
+export function writeBiosImage(
+  memory: GuestMemory,
+  drives: readonly Drive[] = [],
+  serialPorts: readonly number[] = [COM1],
+): void {
   const rom = ROM_SEGMENT << 4;
   if (!memory.has(rom, 0x10000)) return;
   for (let vector = 0; vector < 256; vector++) {
@@ -93,9 +101,9 @@ export function writeBiosImage(memory: GuestMemory, drives: readonly Drive[] = [
   memory.copyIn(rom + DATE, new TextEncoder().encode('01/01/99'));
   memory.write8(rom + MODEL, MODEL_AT);
 
-  memory.write16(BDA.serialPorts, COM1);
+  for (const [index, port] of serialPorts.entries()) memory.write16(BDA.serialPorts + 2 * index, port);
   memory.write16(BDA.ebdaSegment, EBDA >> 4);
-  memory.write16(BDA.equipment, EQUIPMENT | floppyBits(drives));
+  memory.write16(BDA.equipment, EQUIPMENT | (serialPorts.length << SERIAL_COUNT_SHIFT) | floppyBits(drives));
   memory.write8(BDA.disks, drives.filter(({ kind }) => kind === 'disk').length);
   memory.write16(BDA.baseMemory, EBDA >> 10);
   memory.write8(BDA.videoMode, VIDEO_MODE);

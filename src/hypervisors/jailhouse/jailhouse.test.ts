@@ -5,8 +5,9 @@ import { SETUP } from '../../boot/bzimage.ts';
 import { parseKernel } from '../../boot/image.ts';
 import { type FakeProcessor, fakeContext, fakeProcessors, noFirmware } from '../../conformance/fake-processor.ts';
 import { tinyKernel } from '../../conformance/tiny-elf.ts';
+import { MUTE } from '../../host/console.ts';
 import { jailhouse } from './index.ts';
-import { JAILHOUSE_SETUP } from './setup-data.ts';
+import { describeCell, JAILHOUSE_SETUP } from './setup-data.ts';
 
 const RAM = 16 << 20;
 const SETUP_JAILHOUSE = 6;
@@ -64,6 +65,8 @@ test('setup data in the boot parameters say what there is', async () => {
   assert.equal(memory.read8(at + JAILHOUSE_SETUP.standard_ioapic), 1);
   assert.deepEqual([...memory.copyOut(at + JAILHOUSE_SETUP.cpu_ids, 4)], [0, 1, 2, 0]);
   assert.equal(memory.read32(at + JAILHOUSE_SETUP.flags), 1);
+  const flags = describeCell({ ...context, backEnds: { ...context.backEnds, serial: MUTE } });
+  assert.equal(new DataView(flags.buffer).getUint32(JAILHOUSE_SETUP.flags, true), 3, 'with a second serial port');
 });
 
 test('hypercalls: what is the root cell’s is refused, its own processors and the debug console are there', () => {

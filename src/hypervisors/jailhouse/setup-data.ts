@@ -11,6 +11,7 @@ const VERSION = 2;
 const COMPATIBLE_VERSION = 1;
 /** Bit N: the cell has the PC's Nth UART. */
 const FLAG_COM1 = 1 << 0;
+const FLAG_COM2 = 1 << 1;
 
 /** struct jailhouse_setup_data, packed. */
 export const JAILHOUSE_SETUP = {
@@ -30,7 +31,7 @@ export const JAILHOUSE_SETUP = {
 const SIZE = 284;
 const MOST_CPUS = JAILHOUSE_SETUP.flags - JAILHOUSE_SETUP.cpu_ids;
 
-export function describeCell({ cpus }: HypervisorContext): Uint8Array {
+export function describeCell({ cpus, backEnds }: HypervisorContext): Uint8Array {
   const data = new Uint8Array(SIZE);
   const view = new DataView(data.buffer);
   const kilohertz = (frequency: number) => Math.floor(frequency / 1000);
@@ -43,6 +44,6 @@ export function describeCell({ cpus }: HypervisorContext): Uint8Array {
   view.setUint32(JAILHOUSE_SETUP.apic_khz, kilohertz(APIC_TIMER_FREQUENCY), true);
   data[JAILHOUSE_SETUP.standard_ioapic] = 1;
   data.set(ids, JAILHOUSE_SETUP.cpu_ids);
-  view.setUint32(JAILHOUSE_SETUP.flags, FLAG_COM1, true);
+  view.setUint32(JAILHOUSE_SETUP.flags, FLAG_COM1 | (backEnds.serial ? FLAG_COM2 : 0), true);
   return data;
 }
