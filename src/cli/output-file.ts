@@ -25,9 +25,9 @@ export function writeOutput(path: string, text: string): void {
   open.delete(path);
 }
 
-/** A descriptor for what is written piece by piece. @throws Failure */
-export function openOutput(path: string, flags: 'w' | 'a' = 'w'): number {
-  return withFile(path, status.output, () => {
+/** A descriptor for what is written piece by piece. @param what it is called where it cannot be had. @throws Failure */
+export function openOutput(path: string, flags: 'w' | 'a' = 'w', what = path): number {
+  return withFile(what, status.output, () => {
     if (isFifo(path)) sayIfNobodyReads(path);
     return openSync(path, flags);
   });

@@ -12,7 +12,7 @@ import type { SerialOption } from './values.ts';
 export async function openSerial({ kind, path }: SerialOption): Promise<Console> {
   if (kind === 'unix') return openSocket(path);
   const name = `--serial ${path}`;
-  const file = withFile(name, status.output, () => openOutput(path));
+  const file = openOutput(path, 'w', name);
   return {
     // A file that cannot be written any more ends the run: nobody would look for what is missing in it.
     write: data => {
