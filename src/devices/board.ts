@@ -3,7 +3,7 @@
  * its own offsets.
  */
 
-import { type BackEnds, NO_BACK_ENDS } from '../host/back-ends.ts';
+import { type BackEnds, NO_BACK_ENDS, onBus } from '../host/back-ends.ts';
 import type { Clock } from '../host/clock.ts';
 import type { Console } from '../host/console.ts';
 import type { Log } from '../host/log.ts';
@@ -30,7 +30,7 @@ import { describePc } from './pc-description.ts';
 import * as at from './pc-layout.ts';
 import { PciBus, PciFunction } from './pci.ts';
 import { PCI_DISKS, type PciDevice, virtioAt } from './pci-disks.ts';
-import { PCI_NETWORKS } from './pci-networks.ts';
+import { PCI_NETWORKS, PCI_VSOCK } from './pci-networks.ts';
 import { PCI_SERVICES } from './pci-services.ts';
 import { Pic8259 } from './pic-8259.ts';
 import { Pit8254 } from './pit-8254.ts';
@@ -63,6 +63,8 @@ export interface BoardOptions {
   backEnds?: BackEnds;
   /** The bus of disks that name none. Default: the first of PCI_DISKS. */
   diskBus?: string | undefined;
+  /** The bus of a vsock that names none. Default: PCI_VSOCK. */
+  vsockBus?: string | undefined;
   /** The same for networks, of PCI_NETWORKS. */
   networkBus?: string | undefined;
   /** Cards of the hypervisor's, behind the board's own. */
@@ -269,7 +271,7 @@ function createSlot(
  * what guests look for first, the services follow, as far as there is room.
  */
 function pciDevices(options: BoardOptions): ((slot: Slot, index: number) => PciDevice)[] {
-  const { backEnds = NO_BACK_ENDS, diskBus, networkBus, random, isPartition = false } = options;
+  const { backEnds = NO_BACK_ENDS, diskBus, networkBus, vsockBus = PCI_VSOCK, random, isPartition = false } = options;
   const [first] = PCI_DISKS.keys();
   const disks = backEnds.disks.flatMap(disk => {
     const make = PCI_DISKS.get(disk.bus ?? diskBus ?? first);
@@ -284,7 +286,9 @@ function pciDevices(options: BoardOptions): ((slot: Slot, index: number) => PciD
     return make ? [(slot: Slot, index: number) => make(slot, network, number, index, options.tscs.length)] : [];
   });
   const { vsock } = backEnds;
-  const sockets = vsock ? [(slot: Slot, index: number) => virtioAt(slot, new VirtioVsock(slot, vsock), index)] : [];
+  const sockets = (vsock ? onBus([vsock], PCI_VSOCK, vsockBus) : []).map(ours => (slot: Slot, index: number) => {
+    return virtioAt(slot, new VirtioVsock(slot, ours), index);
+  });
   const cards = (options.cards ?? []).map((card, number) => (slot: Slot, index: number) => {
     return new HypervisorCard(slot, card, number, index);
   });

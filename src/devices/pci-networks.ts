@@ -17,6 +17,9 @@ export const PCI_NETWORKS: ReadonlyMap<string, PciNetwork> = new Map<string, Pci
   ['vmxnet3', vmxnet3],
 ]);
 
+/** The only way in which a vsock can be one. */
+export const PCI_VSOCK = 'virtio';
+
 function virtioNetwork(slot: Slot, network: Network, number: number, index: number, processors: number): PciDevice {
   const mac = at.macAddress(number, network.mac);
   return virtioAt(slot, new VirtioNet(slot, network, `${number}`, mac, processors), index);

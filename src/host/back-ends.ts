@@ -64,7 +64,7 @@ export class NoSuchBusError extends Error {
  * @throws NoSuchBusError for a back end that none of them takes
  */
 export function checkBuses(
-  kind: 'disk' | 'net',
+  kind: NoSuchBusError['kind'],
   backEnds: readonly Plugged[],
   buses: readonly string[],
   where: string,

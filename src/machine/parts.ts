@@ -10,7 +10,7 @@ import type { LocalApic } from '../devices/local-apic.ts';
 import { createLocalApicBoard } from '../devices/local-apic-board.ts';
 import { VGA_WINDOW } from '../devices/pc-layout.ts';
 import { PCI_DISKS } from '../devices/pci-disks.ts';
-import { PCI_NETWORKS } from '../devices/pci-networks.ts';
+import { PCI_NETWORKS, PCI_VSOCK } from '../devices/pci-networks.ts';
 import type { Core } from '../engine/core.ts';
 import { Engine, type EngineEnvironment } from '../engine/engine.ts';
 import { libraryName } from '../engine/jit/library.ts';
@@ -198,8 +198,9 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
   const networkBuses = busesOf(table.boot.networkBuses, isPc ? [...PCI_NETWORKS.keys()] : []);
   const wanted = given.networks.filter(({ optional = false }) => !optional);
   checkBuses('net', wanted, networkBuses, table.name);
-  if (vsock && !isPc) throw new NoSuchBusError('vsock', `${vsock.name}: ${table.name} has no bus for it`);
-  const [[diskBus], [networkBus]] = [diskBuses, networkBuses];
+  const vsockBuses = busesOf(table.boot.vsockBuses, isPc ? [PCI_VSOCK] : []);
+  checkBuses('vsock', vsock ? [vsock] : [], vsockBuses, table.name);
+  const [[diskBus], [networkBus], [vsockBus]] = [diskBuses, networkBuses, vsockBuses];
   // Where a hypervisor stands on another one, the board is the lower one's.
   if (serial && (!isPc || module.under)) throw new NoSuchBusError('serial', `${NO_SECOND_SERIAL} under ${table.name}`);
   const seeds = cpus.map(() => {
@@ -208,7 +209,8 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
   });
   if (isPc) {
     const random = createBoardRandom(states, seeds[0]!);
-    board = createPcBoard({ ...common, console, backEnds: given, diskBus, networkBus, cards, isPartition, random });
+    const buses = { diskBus, networkBus, vsockBus };
+    board = createPcBoard({ ...common, console, backEnds: given, ...buses, cards, isPartition, random });
   } else if (platform === 'local-apic') board = createLocalApicBoard(common);
   if (isPc) core.mapDevice(VGA_WINDOW.start, VGA_WINDOW.end);
   addDevices(board, options, table);

@@ -5,6 +5,7 @@
 import type { Log } from '../host/log.ts';
 import type { SocketError, TcpHandler, TcpSocket } from '../host/sockets.ts';
 import type { Vsock, VsockPrograms } from '../host/vsock.ts';
+import { VsockCredit } from './vsock-credit.ts';
 import {
   parseVsockPacket,
   VIRTIO_VSOCK_OP_CREDIT_REQUEST,
@@ -142,13 +143,7 @@ class Connection {
   /** What waits for the guest's credit, and how much it is. */
   readonly #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
-  /** Bytes sent; room that the guest has, and what it has dealt with. Those that count bytes overflow at 2^32, as in packets. */
-  #sent = 0;
-  #guestRoom = 0;
-  #guestDealt = 0;
-  /** Bytes received, and how many of them the guest knows that we have dealt with. */
-  #received = 0;
-  #told = 0;
+  readonly #credit = new VsockCredit(ROOM);
   /** The program sends nothing more; what the guest has been told of that. */
   #ended = false;
   #shut = 0;
@@ -162,7 +157,7 @@ class Connection {
 
   /** The guest wants a connection: it gets an answer when there is a program. */
   open(packet: VsockPacket, programs: VsockPrograms): void {
-    this.#note(packet);
+    this.#credit.note(packet);
     this.#socket = programs.open(packet.destination, this.#programSide());
   }
 
@@ -191,24 +186,18 @@ class Connection {
   }
 
   #say(operation: number, content: Partial<Content> = {}): void {
-    this.#told = this.#dealt;
-    this.#post({ operation, room: ROOM, dealt: this.#told, ...content });
+    this.#post({ operation, ...this.#credit.tell(this.#held), ...content });
   }
 
-  /** Bytes received that do not wait for a program which does not read. */
-  get #dealt(): number {
-    return (this.#socket?.pending ?? 0) > MOST_PENDING ? this.#told : this.#received;
-  }
-
-  #note({ room, dealt }: VsockPacket): void {
-    this.#guestRoom = room;
-    this.#guestDealt = dealt;
+  /** Bytes received that wait for a program which does not read: all that have come of late. */
+  get #held(): number {
+    return (this.#socket?.pending ?? 0) > MOST_PENDING ? this.#credit.untold : 0;
   }
 
   receive(packet: VsockPacket): void {
     const { operation, flags, data } = packet;
     if (operation === VIRTIO_VSOCK_OP_RST) return this.#over();
-    this.#note(packet);
+    this.#credit.note(packet);
     if (!this.#open) {
       if (operation !== VIRTIO_VSOCK_OP_RESPONSE || !this.#connected) return this.abandon();
       this.#open = true;
@@ -216,8 +205,7 @@ class Connection {
       this.#resume();
     } else if (operation === VIRTIO_VSOCK_OP_RW) {
       // More than it has credit for: a driver that does not keep to it is cut off.
-      if (((this.#received - this.#told) >>> 0) + data.length > ROOM) return this.abandon();
-      this.#received = (this.#received + data.length) >>> 0;
+      if (!this.#credit.receive(data.length)) return this.abandon();
       if (data.length > 0) this.#socket?.write(data.slice());
       this.#tell();
     } else if (operation === VIRTIO_VSOCK_OP_SHUTDOWN) {
@@ -241,21 +229,19 @@ class Connection {
 
   /** The guest learns that there is room again, when it is worth a packet. */
   #tell(): void {
-    if ((this.#dealt - this.#told) >>> 0 >= ROOM / 4) this.#say(VIRTIO_VSOCK_OP_CREDIT_UPDATE);
+    if (this.#credit.isDue(this.#held)) this.#say(VIRTIO_VSOCK_OP_CREDIT_UPDATE);
   }
 
   /** Sends what the guest has credit for. */
   #flush(): void {
     while (this.#open && this.#waiting.length > 0) {
-      const ahead = (this.#sent - this.#guestDealt) >>> 0;
-      const credit = Math.min(this.#guestRoom, MOST_AHEAD) - ahead;
       const [first] = this.#waiting;
-      const data = first!.subarray(0, Math.max(0, Math.min(credit, VSOCK_MOST_DATA)));
+      const data = first!.subarray(0, Math.min(this.#credit.available(MOST_AHEAD), VSOCK_MOST_DATA));
       if (data.length === 0) break;
       if (data.length === first!.length) this.#waiting.shift();
       else this.#waiting[0] = first!.subarray(data.length);
       this.#waitingBytes -= data.length;
-      this.#sent = (this.#sent + data.length) >>> 0;
+      this.#credit.send(data.length);
       this.#say(VIRTIO_VSOCK_OP_RW, { data });
     }
     if (this.#paused && this.#open && this.#waitingBytes < LOW_WATER) this.#resume();

@@ -14,6 +14,7 @@ const VALUES: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
     takesModules: value => value === undefined || typeof value === 'boolean',
     diskBuses: isListOfNames,
     networkBuses: isListOfNames,
+    vsockBuses: isListOfNames,
     rebuild: value => value === undefined || typeof value === 'function',
     devices: value => Array.isArray(value) && value.every(id => /^[A-Za-z0-9]{4,8}$/.test(id)),
   },

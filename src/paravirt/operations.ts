@@ -212,11 +212,12 @@ export interface BootOps extends OpsOf<typeof operations.boot> {
   /** Its own `load` hands the kernel the modules of the request. */
   takesModules?: boolean;
   /**
-   * Buses at which its guests look for disks, and for networks, before those of the board. What is plugged into a bus that is
+   * Buses at which its guests look for disks, for networks, and for a vsock, before those of the board. What is plugged into a bus that is
    * not the board's is the hypervisor's to serve.
    */
   diskBuses?: readonly string[];
   networkBuses?: readonly string[];
+  vsockBuses?: readonly string[];
   /**
    * Hardware ids (_HID) that the ACPI tables name besides the board's: Linux binds drivers of virtual devices to them.
    */

@@ -31,7 +31,7 @@ export const WANTED_MODULES: readonly string[] = [
   // Xen
   ...['xen_blkfront', 'xenfs', 'xen_evtchn', 'xen_gntdev', 'xen_gntalloc', 'xen_privcmd'],
   // Hyper-V
-  ...['hv_vmbus', 'hv_storvsc', 'hv_utils', 'hv_balloon'],
+  ...['hv_vmbus', 'hv_storvsc', 'hv_utils', 'hv_balloon', 'hv_sock'],
   // VMware
   ...['vmw_pvscsi'],
   // Disks and file systems

@@ -17,13 +17,16 @@ export interface Offer {
   readonly instance: string;
   /** The packets are messages of a pipe. */
   readonly pipe: boolean;
+  /** It is a connection of Hyper-V's sockets: whether the host has begun it. */
+  readonly socket?: { readonly fromHost: boolean };
 }
 
 /** A device, as the bus sees it. Its state is data: it is found again after a restore. */
 export interface VmbusDevice {
   /** Its states and timers are named after it. */
   readonly name: string;
-  readonly offer: Offer;
+  /** undefined: its channel comes and goes (`PluggableChannel`). */
+  readonly offer: Offer | undefined;
   /** The guest has opened the channel. */
   opened(): void;
   /** The guest has closed it, or is gone. */
@@ -33,6 +36,8 @@ export interface VmbusDevice {
    * @returns true if there may be more: the rest of the machine gets a turn first
    */
   serve(): boolean;
+  /** The guest does not know of the channel any more, which is absent again. Only for those that come and go. */
+  lost?(): void;
 }
 
 export interface VmbusChannel {
@@ -50,6 +55,33 @@ export interface VmbusChannel {
   buffer(handle: number): PagedBuffer | undefined;
 }
 
+/** A channel that comes and goes. It is absent at first, and when the guest has let go of it. */
+export interface PluggableChannel extends VmbusChannel {
+  /** The guest does not know of it. */
+  readonly isAbsent: boolean;
+  /** The guest has it, and was not told that it goes. */
+  readonly isOffered: boolean;
+  /** There is a guest that hears of new channels. */
+  readonly isHeard: boolean;
+  /** Tells the guest that the channel is there. @returns false if it cannot be told now */
+  plug(offer: Offer): boolean;
+  /** Takes the channel away from the guest, which lets go of it later. @returns false if it cannot be told now */
+  unplug(): boolean;
+  /** Tells the guest that what it asked for with a connection request is refused. */
+  refuse(offer: Offer): void;
+}
+
+/** What the guest asks of the host with a connection request, which becomes a channel. */
+export interface VmbusSockets {
+  /** One for each channel that there can be at a time. */
+  readonly factories: readonly PluggableFactory[];
+  /**
+   * The guest wants a channel whose type is `service` and whose instance is `endpoint`, both GUIDs.
+   * @returns false: it is refused. Otherwise the answer may come later
+   */
+  connect(endpoint: string, service: string): boolean;
+}
+
 /** What the bus gives a device to be made of. */
 export interface VmbusHost extends States {
   readonly memory: GuestMemory;
@@ -59,3 +91,6 @@ export interface VmbusHost extends States {
 
 /** Makes a device for the channel that it will be reached by. */
 export type VmbusDeviceFactory = (host: VmbusHost, channel: VmbusChannel) => VmbusDevice;
+
+/** The same for a channel that comes and goes. */
+export type PluggableFactory = (host: VmbusHost, channel: PluggableChannel) => VmbusDevice;

@@ -7,10 +7,16 @@ export function guidBytes(text: string): Uint8Array {
   return Uint8Array.from([3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15], byte);
 }
 
+/** The inverse of `guidBytes`. */
+export function guidText(bytes: Uint8Array): string {
+  const hex = (...places: number[]) => places.map(at => bytes[at]!.toString(16).padStart(2, '0')).join('');
+  return [hex(3, 2, 1, 0), hex(5, 4), hex(7, 6), hex(8, 9), hex(10, 11, 12, 13, 14, 15)].join('-');
+}
+
 /** The kinds of our devices, for their instances' GUIDs. New ones go to the end: guests name devices by these. */
 const KINDS = [
   ...(['scsi', 'network', 'shutdown', 'heartbeat', 'time-synchronization', 'key-value'] as const),
-  'dynamic-memory',
+  ...(['dynamic-memory', 'socket'] as const),
 ] as const;
 
 /** The GUID of the `index`-th device of a kind: the same in every machine. The last six bytes are its own. */

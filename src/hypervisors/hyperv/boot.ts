@@ -5,5 +5,5 @@ import { VMBUS } from './devices.ts';
 import { VMBUS_DEVICE } from './vmbus.ts';
 
 export function createBoot(_context: HypervisorContext): Group<'boot'> {
-  return { devices: [VMBUS_DEVICE], diskBuses: [VMBUS], networkBuses: [VMBUS] };
+  return { devices: [VMBUS_DEVICE], diskBuses: [VMBUS], networkBuses: [VMBUS], vsockBuses: [VMBUS] };
 }

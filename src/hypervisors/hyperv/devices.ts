@@ -2,6 +2,7 @@
 import { macAddress } from '../../devices/pc-layout.ts';
 import type { VmbusDevice, VmbusDeviceFactory } from '../../devices/vmbus/channel.ts';
 import { DynamicMemory } from '../../devices/vmbus/dynamic-memory.ts';
+import { HvSockets } from '../../devices/vmbus/hv-sockets.ts';
 import { KeyValueService } from '../../devices/vmbus/key-value.ts';
 import { Netvsc } from '../../devices/vmbus/netvsc.ts';
 import { HeartbeatService, ShutdownService, TimeService } from '../../devices/vmbus/services.ts';
@@ -9,7 +10,7 @@ import { Storvsc } from '../../devices/vmbus/storvsc.ts';
 import { onBus } from '../../host/back-ends.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 
-/** The bus's name where a disk or a network says what it is to be plugged into. */
+/** The bus's name where a disk, a network or a vsock says what it is to be plugged into. */
 export const VMBUS = 'vmbus';
 
 /** Asks the guest to switch itself off. @returns false if it does not listen */
@@ -36,4 +37,10 @@ export function vmbusDevices({ backEnds }: HypervisorContext): VmbusDeviceFactor
     (host, channel) => new DynamicMemory(host, channel),
   );
   return factories;
+}
+
+/** The connections of the vsock that is plugged into the bus. */
+export function vmbusSockets({ backEnds: { vsock }, clock, log }: HypervisorContext): HvSockets | undefined {
+  const [plugged] = vsock ? onBus([vsock], VMBUS, VMBUS) : [];
+  return plugged && new HvSockets(plugged, { clock, log });
 }

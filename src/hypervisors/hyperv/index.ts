@@ -8,7 +8,7 @@ import type { HypervisorModule } from '../../paravirt/operations.ts';
 import { bareTable } from '../bare/index.ts';
 import { createBoot } from './boot.ts';
 import { createCpu } from './cpu.ts';
-import { requestMemory, requestShutdown, vmbusDevices } from './devices.ts';
+import { requestMemory, requestShutdown, vmbusDevices, vmbusSockets } from './devices.ts';
 import { createIrq } from './irq.ts';
 import { createSynic } from './synic.ts';
 import { createTime } from './time.ts';
@@ -28,7 +28,8 @@ export const hyperv: HypervisorModule = {
   },
   make(context, base = bareTable) {
     const synic = createSynic(context);
-    const vmbus = createVmbus(context, synic, vmbusDevices(context));
+    const sockets = vmbusSockets(context);
+    const vmbus = createVmbus(context, synic, vmbusDevices(context), sockets);
     return derive(base, {
       name,
       title,
@@ -36,6 +37,7 @@ export const hyperv: HypervisorModule = {
       cpu: createCpu(context, vmbus),
       irq: createIrq(context, synic),
       time: createTime(context, synic),
+      restored: () => sockets?.restored(),
       requestShutdown: () => requestShutdown(vmbus.devices),
       requestMemory: bytes => requestMemory(vmbus.devices, bytes),
     });

@@ -2,7 +2,7 @@
  * A channel of the VMBus: two rings in memory that the guest has handed over, and signals both ways. A ring in which the
  * guest has left nonsense is not looked at again before the channel is opened anew.
  */
-import type { VmbusChannel, VmbusDevice } from '../../devices/vmbus/channel.ts';
+import type { Offer, PluggableChannel, VmbusDevice } from '../../devices/vmbus/channel.ts';
 import type { Packet, Sent } from '../../devices/vmbus/packet.ts';
 import type { PagedBuffer } from '../../devices/vmbus/paged-buffer.ts';
 import { BrokenRing, Ring, TRAILER_SIZE } from '../../devices/vmbus/ring.ts';
@@ -11,8 +11,11 @@ import { PAGE_SIZE } from '../../x86/paging.ts';
 import type { Gpadls } from './gpadls.ts';
 
 export const initialChannel = () => ({
-  /** 'rescinded': taken away from the guest, which has not said that it has let go. */
-  phase: 'offered' as 'offered' | 'open' | 'rescinded' | 'gone',
+  /**
+   * 'absent': of those that come and go, not there. 'rescinded': taken away from the guest, which has not said that it has let go.
+   * 'gone': for good.
+   */
+  phase: 'offered' as 'absent' | 'offered' | 'open' | 'rescinded' | 'gone',
   /** Of the rings: the guest's comes first, the host's `split` bytes later. */
   gpadl: 0,
   split: 0,
@@ -39,9 +42,15 @@ export interface ChannelParts {
   device(): VmbusDevice;
   /** Tells the guest that there is something in the host's ring, or room in its own. */
   interrupt(): void;
+  /** The guest has asked what there is, and hears of what comes later. */
+  isHeard(): boolean;
+  /** Tells the guest. @returns false if it cannot be told now */
+  offer(offer: Offer): boolean;
+  rescind(): boolean;
+  refuse(offer: Offer): void;
 }
 
-export class Channel implements VmbusChannel {
+export class Channel implements PluggableChannel {
   readonly #parts: ChannelParts;
 
   constructor(parts: ChannelParts) {
@@ -59,6 +68,52 @@ export class Channel implements VmbusChannel {
   /** The device was taken away from the guest. */
   get isLost(): boolean {
     return this.state.phase === 'rescinded' || this.state.phase === 'gone';
+  }
+
+  get isAbsent(): boolean {
+    return this.state.phase === 'absent';
+  }
+
+  get isOffered(): boolean {
+    return this.state.phase === 'offered' || this.isOpen;
+  }
+
+  get isHeard(): boolean {
+    return this.#parts.isHeard();
+  }
+
+  /** It comes and goes. */
+  get isPluggable(): boolean {
+    return this.#parts.device().offer === undefined;
+  }
+
+  plug(offer: Offer): boolean {
+    if (!this.isAbsent || !this.#parts.offer(offer)) return false;
+    this.state.phase = 'offered';
+    return true;
+  }
+
+  unplug(): boolean {
+    if (!this.isOffered || !this.#parts.rescind()) return false;
+    const { isOpen } = this;
+    Object.assign(this.state, { ...initialChannel(), phase: 'rescinded' });
+    if (isOpen) this.#parts.device().closed();
+    return true;
+  }
+
+  refuse(offer: Offer): void {
+    this.#parts.refuse(offer);
+  }
+
+  /** The guest says that it has let go. */
+  release(): void {
+    const { state } = this;
+    const { gpadls, relid } = this.#parts;
+    if (state.phase !== 'rescinded' && !(this.isPluggable && this.isOffered)) return;
+    this.close();
+    gpadls.release(relid);
+    state.phase = this.isPluggable ? 'absent' : 'gone';
+    this.#parts.device().lost?.();
   }
 
   /** @param split where the host's ring begins, in pages. @returns false if that cannot be */

@@ -3,14 +3,20 @@
  * and closes their channels, and leaves (Linux include/linux/hyperv.h, drivers/hv/connection.c and channel_mgmt.c). Guests
  * wait for most answers without a limit of time, so every request that has an answer gets one.
  */
-import type { VmbusDevice, VmbusDeviceFactory } from '../../devices/vmbus/channel.ts';
+import type { VmbusDevice, VmbusDeviceFactory, VmbusSockets } from '../../devices/vmbus/channel.ts';
 import type { HypervisorContext } from '../../paravirt/operations.ts';
 import type { Processor } from '../../paravirt/processor.ts';
 import { PAGE_SIZE } from '../../x86/paging.ts';
 import { SINTS, type Synic } from './synic.ts';
-import { type BusState, type Channels, createChannels, initialBus } from './vmbus-channels.ts';
+import {
+  type BusState,
+  type Channels,
+  createChannels,
+  FIRST_CHANNEL_CONNECTION,
+  initialBus,
+} from './vmbus-channels.ts';
 import * as vmbus from './vmbus-messages.ts';
-import { HEADER, message } from './vmbus-messages.ts';
+import { HEADER, HVMSG_VMBUS, message } from './vmbus-messages.ts';
 
 /** The ACPI device by which drivers find the bus. */
 export const VMBUS_DEVICE = 'VMBUS';
@@ -20,10 +26,7 @@ const VMBUS_MESSAGE_CONNECTION_ID = 1;
 const VMBUS_MESSAGE_CONNECTION_ID_4 = 4;
 /** The connection that older guests signal, whichever channel they mean. */
 const VMBUS_EVENT_CONNECTION_ID = 2;
-/** A channel's connection is its relid more than this. */
-const FIRST_CHANNEL_CONNECTION = 0x10000;
 const VMBUS_MESSAGE_SINT = 2;
-const HVMSG_VMBUS = 1;
 
 /** The status of what was asked of a channel that does not exist, or could not be done. */
 const FAILED = 1;
@@ -53,9 +56,17 @@ export interface Vmbus {
   readonly devices: readonly VmbusDevice[];
 }
 
-/** @param factories make the devices, in the order in which guests hear of them */
-export function createVmbus(context: HypervisorContext, synic: Synic, factories: readonly VmbusDeviceFactory[]): Vmbus {
-  return new Conversation(context, synic, factories);
+/**
+ * @param factories make the devices, in the order in which guests hear of them
+ * @param sockets what becomes of the guest's connection requests; without it they are refused
+ */
+export function createVmbus(
+  context: HypervisorContext,
+  synic: Synic,
+  factories: readonly VmbusDeviceFactory[],
+  sockets?: VmbusSockets,
+): Vmbus {
+  return new Conversation(context, synic, factories, sockets);
 }
 
 /** A message of the guest's, with where its answer goes. */
@@ -71,12 +82,20 @@ class Conversation implements Vmbus {
   readonly #synic: Synic;
   readonly #state: BusState;
   readonly #channels: Channels;
+  readonly #sockets: VmbusSockets | undefined;
 
-  constructor(context: HypervisorContext, synic: Synic, factories: readonly VmbusDeviceFactory[]) {
+  constructor(
+    context: HypervisorContext,
+    synic: Synic,
+    factories: readonly VmbusDeviceFactory[],
+    sockets: VmbusSockets | undefined,
+  ) {
+    const pluggable = sockets?.factories ?? [];
     this.#context = context;
     this.#synic = synic;
-    this.#state = context.state('hyperv/vmbus', 2, () => initialBus(factories.length));
-    this.#channels = createChannels(context, synic, factories, this.#state);
+    this.#sockets = sockets;
+    this.#state = context.state('hyperv/vmbus', 2, () => initialBus(factories.length, pluggable.length));
+    this.#channels = createChannels(context, synic, factories, pluggable, this.#state);
   }
 
   get devices(): readonly VmbusDevice[] {
@@ -99,13 +118,7 @@ class Conversation implements Vmbus {
 
   rescind(name: string): boolean {
     const index = this.devices.findIndex(device => device.name === name);
-    const channel = this.#channels.of(index + 1);
-    const { peer, offered } = this.#state;
-    const cpu = peer && this.#processor(peer.processor);
-    if (!cpu || !offered || !channel || channel.isLost) return false;
-    channel.close();
-    channel.state.phase = 'rescinded';
-    return this.#send({ cpu, sint: peer.sint }, message(vmbus.CHANNELMSG_RESCIND_CHANNELOFFER, index + 1));
+    return this.#channels.of(index + 1)?.unplug() ?? false;
   }
 
   post(cpu: Processor, messageType: number, payload: Uint8Array): boolean {
@@ -144,7 +157,10 @@ class Conversation implements Vmbus {
       case vmbus.CHANNELMSG_MODIFYCHANNEL:
         return this.#modify(request);
       case vmbus.CHANNELMSG_RELID_RELEASED:
-        return this.#release(word(0));
+        this.#channels.of(word(0))?.release();
+        return true;
+      case vmbus.CHANNELMSG_TL_CONNECT_REQUEST:
+        return this.#connect(request);
       default: {
         const { log } = this.#context;
         log.once(`vmbus-message-${type}`, `VMBus message ${type}: needs no answer, or is not known`);
@@ -195,12 +211,12 @@ class Conversation implements Vmbus {
 
   /** All offers, and that these were all. */
   #offer(to: Peer): boolean {
-    if (this.#synic.room(to.cpu, to.sint) <= this.devices.length) return false;
+    const offers = this.devices.flatMap(({ offer }, index) => (offer ? [{ offer, relid: index + 1 }] : []));
+    if (this.#synic.room(to.cpu, to.sint) <= offers.length) return false;
     this.#state.offered = true;
-    for (const [index, device] of this.devices.entries()) {
-      const relid = index + 1;
+    for (const { offer, relid } of offers) {
       if (this.#channels.of(relid)?.isLost) continue;
-      this.#send(to, vmbus.offerMessage(device.offer, relid, FIRST_CHANNEL_CONNECTION + relid));
+      this.#send(to, vmbus.offerMessage(offer, relid, FIRST_CHANNEL_CONNECTION + relid));
     }
     return this.#send(to, message(vmbus.CHANNELMSG_ALLOFFERS_DELIVERED));
   }
@@ -223,7 +239,7 @@ class Conversation implements Vmbus {
     const first = type === vmbus.CHANNELMSG_GPADL_HEADER;
     // A body begins with its number, which says nothing: they come in order.
     const relid = first ? word(0) : (gpadls.relidOf(handle) ?? 0);
-    const exists = !first || this.#channels.of(relid) !== undefined;
+    const exists = !first || this.#channels.of(relid)?.isAbsent === false;
     const progress = !exists ? 'refused' : first ? gpadls.begin(relid, handle, body) : gpadls.go(handle, body);
     if (progress === 'unfinished') return true;
     return this.#send(to, message(vmbus.CHANNELMSG_GPADL_CREATED, relid, handle, progress === 'created' ? 0 : FAILED));
@@ -246,13 +262,13 @@ class Conversation implements Vmbus {
     return this.#send(to, message(vmbus.CHANNELMSG_MODIFYCHANNEL_RESPONSE, relid, done ? 0 : FAILED));
   }
 
-  /** The guest has let go of a channel that was taken from it. */
-  #release(relid: number): boolean {
-    const channel = this.#channels.of(relid);
-    if (channel?.state.phase === 'rescinded') {
-      this.#channels.gpadls.release(relid);
-      channel.state.phase = 'gone';
-    }
-    return true;
+  /** The guest wants a channel to a service of the host's. */
+  #connect({ to, body }: Request): boolean {
+    const asked = vmbus.parseConnectRequest(body);
+    const { offered, version } = this.#state;
+    if (!asked || !offered || version < vmbus.VERSION_WIN10) return true;
+    const { endpoint, service } = asked;
+    if (this.#sockets?.connect(endpoint, service) || version < vmbus.VERSION_WIN10_V5) return true;
+    return this.#send(to, vmbus.refusalMessage(endpoint, service));
   }
 }

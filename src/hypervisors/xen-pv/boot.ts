@@ -14,6 +14,8 @@ export function createBoot(_context: HypervisorContext, slot: DomainSlot<PvDomai
     console: 'hvc0',
     diskBuses: [XEN_BUS],
     networkBuses: [XEN_BUS],
+    // Nor is what a hypervisor below has for these a PV guest's.
+    vsockBuses: [],
     refuses: refusesImage,
     load(request, context) {
       const { pv, entry } = buildDomain(request, context);
