@@ -5,8 +5,12 @@
  */
 import { createRandom } from '../../src/conformance/random.ts';
 import { type MemoryDisk, memoryDisk } from '../../src/devices/memory-disk.ts';
+import { guidBytes } from '../../src/devices/vmbus/guid.ts';
+import { serviceGuid } from '../../src/devices/vmbus/hv-sockets.ts';
 import { type FakeChannel, fakeDriver, words } from '../../src/hypervisors/hyperv/fake-vmbus-driver.ts';
+import { hostVsock } from '../../src/net/vsock.ts';
 import { caseFuzzer, type Random } from './fuzzer.ts';
+import { vsockFuzzPrograms } from './vsock-programs.ts';
 
 /** Steps of one input, each of which is a mutation of something. */
 const STEPS = 400;
@@ -18,6 +22,9 @@ const REBUILT = 0x300;
 const DATA_FIRST = 0x380;
 /** Neighbouring pages that packets name. */
 const DATA_PAGES = 8;
+/** Channels of sockets at a time, each with eight pages from there on. */
+const SOCKETS = 6;
+const SOCKET_PAGES = 0x3a0;
 
 type Step =
   | { kind: 'message'; words: readonly number[] }
@@ -31,6 +38,10 @@ type Step =
   | { kind: 'drain'; channel: number }
   /** The host wants the guest to make do with so many pages less. */
   | { kind: 'memory'; pages: number }
+  /** The guest wants a connection between two ports; some GUIDs are those of none. */
+  | { kind: 'connect'; guestPort: number; hostPort: number; odd: boolean }
+  /** A program of the host's does something. */
+  | { kind: 'program'; numbers: readonly number[] }
   | { kind: 'wait'; time: number };
 
 const SMALL = [0, 1, 2, 3, 4, 7, 8, 16, 20, 31, 64, 4096, 0x10000, 0x7fffffff, 0x80000000, 0xfffffff8, 0xffffffff];
@@ -98,6 +109,14 @@ const BODIES: readonly ((random: Random) => Uint8Array)[] = [
   },
 ];
 
+/** What a pipe's data stand in. */
+function pipeBody(random: Random): Uint8Array {
+  const length = random.of([0, 1, 100, 3000]);
+  const body = new Uint8Array(8 + length);
+  body.set(words(random.of([1, 1, 1, 1, 2]), random.of([length, length, length, length + 1, number(random)])));
+  return body;
+}
+
 /** RNDIS messages, which stand in the memory that packets name. */
 const RNDIS: readonly ((random: Random) => Uint8Array)[] = [
   random =>
@@ -160,8 +179,8 @@ function makeMessage(random: Random): number[] {
 
 function makeStep(random: Random): Step {
   // The first is that of the disks, whose requests go deepest.
-  const channel = random.below(2) ? 0 : random.below(8);
-  switch (random.below(16)) {
+  const channel = random.below(2) ? 0 : random.below(16);
+  switch (random.below(18)) {
     case 0:
     case 1:
       return { kind: 'message', words: makeMessage(random) };
@@ -176,6 +195,17 @@ function makeStep(random: Random): Step {
       if (random.below(2)) pages[random.below(8)] = random.of([0, RAM / PAGE - 1, RAM / PAGE, 0xfffff, number(random)]);
       return { kind: 'rebuild', channel, pages };
     }
+    case 16:
+      if (random.below(2)) return { kind: 'program', numbers: [0, 1, 2].map(() => random.below(1 << 16)) };
+      return {
+        ...{ kind: 'connect', guestPort: 0x80000000 + random.below(6), odd: random.below(8) === 0 },
+        hostPort: random.below(8) ? random.below(3) : number(random),
+      };
+    case 17:
+      return {
+        ...{ kind: 'packet', channel: random.below(16), ranges: [], type: 6, flags: 0 },
+        body: mutated(random, pipeBody(random)),
+      };
     case 4:
       if (random.below(4) === 0) return { kind: 'memory', pages: random.below(40) };
       return { kind: 'wait', time: random.of([1, 1e6, 1e8, 3e9]) };
@@ -227,14 +257,16 @@ function start() {
   const disks = [watched(memoryDisk('a', 1 << 18), faults), watched(memoryDisk('b', 1 << 16, true), faults)];
   const frames: Uint8Array[] = [];
   const networks = [{ name: 'n', connect() {}, onFrame() {}, send: (frame: Uint8Array) => void frames.push(frame) }];
-  const driver = fakeDriver({ disks, networks } as Parameters<typeof fakeDriver>[0], RAM);
+  const programs = vsockFuzzPrograms();
+  const vsock = hostVsock(programs);
+  const driver = fakeDriver({ disks, networks, vsock } as Parameters<typeof fakeDriver>[0], RAM);
   const data = driver.pages(DATA_PAGES);
   const offers = driver.connect();
   const channels = offers.map(offer => driver.open(offer));
   // The adapters are ready for requests; their answers are drained later.
   for (const [index, operation] of [7, 9, 10, 8].entries())
     for (const channel of channels) channel.send(6, index, words(operation, 1, 0, 0x0602, ...Array(12).fill(0)));
-  return { driver, faults, data, offers, channels };
+  return { driver, faults, data, offers, channels, programs, sockets: 0 };
 }
 
 type World = ReturnType<typeof start>;
@@ -251,12 +283,57 @@ function reopen({ driver }: World, channel: FakeChannel): void {
   channel.send(...BEGIN);
 }
 
+/** Hears what the bus has to say; channels of sockets are opened. */
+function hear(world: World): void {
+  const { driver, channels, offers } = world;
+  for (let reads = 0; reads < 8; reads++) {
+    const message = driver.receive();
+    if (!message) return;
+    if (message[0] !== 1) continue;
+    const bytes = new DataView(Uint32Array.from(message).buffer);
+    const [relid, connection] = [bytes.getUint32(184, true), bytes.getUint32(192, true)];
+    if (relid <= offers.length) continue;
+    const place = world.sockets++ % SOCKETS;
+    const first = SOCKET_PAGES + 8 * place;
+    const handle = 0xe0000 + world.sockets;
+    driver.memory.fill(first * PAGE, 8 * PAGE);
+    driver.post([
+      8,
+      0,
+      relid,
+      handle,
+      (1 << 16) | 72,
+      8 * PAGE,
+      0,
+      ...Array.from({ length: 16 }, (_, i) => (i % 2 ? 0 : first + i / 2)),
+    ]);
+    driver.post([5, 0, relid, relid, handle, 0, 4]);
+    const rings = [first * PAGE, (first + 4) * PAGE] as const;
+    channels[offers.length + place] = driver.channel(
+      { type: '', relid, connection, pipe: true },
+      handle,
+      ...rings,
+      3 * PAGE,
+    );
+  }
+}
+
 function perform(world: World, step: Step, random: Random): void {
   const { driver, channels, data } = world;
   const { memory, cpu } = driver;
   const channel: FakeChannel | undefined = 'channel' in step ? channels[step.channel % channels.length] : undefined;
   if (step.kind === 'wait') cpu.clock.advance(step.time);
-  else if (step.kind === 'memory') driver.table.requestMemory?.(RAM - step.pages * PAGE);
+  else if (step.kind === 'program') {
+    world.programs.act(step.numbers);
+    hear(world);
+  } else if (step.kind === 'connect') {
+    const ends = [step.guestPort, step.hostPort].flatMap(port => [
+      ...new Uint32Array(guidBytes(serviceGuid(port)).buffer),
+    ]);
+    if (step.odd) ends[random.below(8)] = number(random);
+    driver.post([21, 0, ...ends]);
+    hear(world);
+  } else if (step.kind === 'memory') driver.table.requestMemory?.(RAM - step.pages * PAGE);
   else if (step.kind === 'message') {
     driver.post(step.words);
     for (let reads = 0; reads < 8 && driver.receive(); reads++);
