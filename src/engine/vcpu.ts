@@ -14,6 +14,7 @@ import { deliver, deliverFault, takeFault } from './faults.ts';
 import { GuestDebug } from './guest-debug.ts';
 import { cellsOf } from './hypervisor-paths.ts';
 import { REGION_LIMIT } from './layout.ts';
+import { type NativeEvents, nativeBits } from './native-events.ts';
 import * as record from './record.ts';
 import type { LoopState } from './saved-processor.ts';
 import { StopRecord } from './stop-record.ts';
@@ -27,9 +28,6 @@ import {
   HALTED,
   IDLE,
   INITIALISED,
-  NATIVE_EXCEPTIONS,
-  NATIVE_SPECULATION,
-  NATIVE_SYSCALLS,
   PATH_EXCEPTIONS,
   PATH_SYSCALLS,
   STATE,
@@ -60,14 +58,6 @@ const MOST_HANDLED = 64;
 const MOST_IDLE = 10_000;
 /** More instructions than any budget has. */
 const UNLIMITED = 0x3fffffff;
-
-/** What the engine may deal with alone. */
-export interface NativeEvents {
-  exceptions: boolean;
-  syscalls: boolean;
-  /** Writes of IA32_SPEC_CTRL and IA32_PRED_CMD. */
-  speculation: boolean;
-}
 
 export class Vcpu {
   readonly core: Core;
@@ -238,9 +228,7 @@ export class Vcpu {
   }
   /** What `environment` does not want to see first. Until this is said it is asked about everything. */
   set native(events: NativeEvents) {
-    const exceptions = events.exceptions ? NATIVE_EXCEPTIONS : 0;
-    const speculation = events.speculation ? NATIVE_SPECULATION : 0;
-    this.cpu.set32(state.NATIVE, exceptions | (events.syscalls ? NATIVE_SYSCALLS : 0) | speculation);
+    this.cpu.set32(state.NATIVE, nativeBits(events));
   }
   /** Which events the hypervisor's fast paths are asked about before `environment` is: after `native`. */
   set paths(events: { exceptions: boolean; syscalls: boolean }) {

@@ -3,31 +3,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ManualClock } from '../devices/manual-clock.ts';
 import { createLog } from '../host/log.ts';
-import type { TcpHandler, TcpSocket } from '../host/sockets.ts';
+import type { TcpHandler } from '../host/sockets.ts';
 import type { VsockPrograms } from '../host/vsock.ts';
+import { fakeSocket } from './testing.ts';
 import { hostVsock } from './vsock.ts';
 import { parseVsockPacket, type VsockPacket, vsockPacket } from './vsock-packet.ts';
 
 const [REQUEST, RESPONSE, RST, SHUTDOWN, RW, CREDIT_UPDATE, CREDIT_REQUEST] = [1, 2, 3, 4, 5, 6, 7];
 const CID = 5;
 const NOTHING = new Uint8Array(0);
-
-/** A program's socket, and what has been done to it. */
-function fakeSocket() {
-  const done: string[] = [];
-  const state = { pending: 0 };
-  const socket: TcpSocket = {
-    write: bytes => void done.push(bytes.length > 40 ? `write ${bytes.length}` : `write ${Buffer.from(bytes)}`),
-    get pending() {
-      return state.pending;
-    },
-    end: () => void done.push('end'),
-    pause: () => void done.push('pause'),
-    resume: () => void done.push('resume'),
-    reset: () => void done.push('reset'),
-  };
-  return { socket, state, take: () => done.splice(0) };
-}
 
 function setUp() {
   const packets: VsockPacket[] = [];

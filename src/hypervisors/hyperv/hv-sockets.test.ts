@@ -3,30 +3,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { guidBytes } from '../../devices/vmbus/guid.ts';
 import { serviceGuid } from '../../devices/vmbus/hv-sockets.ts';
-import type { TcpHandler, TcpSocket } from '../../host/sockets.ts';
+import type { TcpHandler } from '../../host/sockets.ts';
 import type { VsockPrograms } from '../../host/vsock.ts';
+import { fakeSocket } from '../../net/testing.ts';
 import { hostVsock } from '../../net/vsock.ts';
 import { type FakeChannel, fakeDriver, words } from './fake-vmbus-driver.ts';
 
 const [OFFER, RESCIND, RELEASED, CONNECT, RESULT] = [1, 2, 13, 21, 23];
 const SECOND = 1_000_000_000;
-
-/** A program's socket, and what has been done to it. */
-function fakeSocket() {
-  const done: string[] = [];
-  const state = { pending: 0 };
-  const socket: TcpSocket = {
-    write: bytes => void done.push(bytes.length > 40 ? `write ${bytes.length}` : `write ${Buffer.from(bytes)}`),
-    get pending() {
-      return state.pending;
-    },
-    end: () => void done.push('end'),
-    pause: () => void done.push('pause'),
-    resume: () => void done.push('resume'),
-    reset: () => void done.push('reset'),
-  };
-  return { socket, state, take: () => done.splice(0) };
-}
 
 function setUp(version = 0x50003) {
   const opened: { port: number; handler: TcpHandler; program: ReturnType<typeof fakeSocket> }[] = [];
