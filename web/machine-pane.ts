@@ -3,7 +3,7 @@ import type { Exit } from '../src/exits.ts';
 import { findHypervisor } from '../src/hypervisors/list.ts';
 import type { Statistics } from '../src/machine/options.ts';
 import { createRemoteMachine, type RemoteMachine } from '../src/remote/client.ts';
-import type { RemoteOptions } from '../src/remote/messages.ts';
+import type { RemoteOptions } from '../src/remote/machine-protocol.ts';
 import { button, element } from './dom.ts';
 import { saveFile } from './files.ts';
 import type { Extras } from './machine-worker.ts';

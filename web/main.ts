@@ -4,7 +4,7 @@ import './style.css';
 import { formatSize } from '../src/boot/image-error.ts';
 import { createPageSwitch, type FramePort } from '../src/host/browser/network.ts';
 import { hypervisors } from '../src/hypervisors/list.ts';
-import type { RemoteOptions } from '../src/remote/messages.ts';
+import type { RemoteOptions } from '../src/remote/machine-protocol.ts';
 import { Snapshot } from '../src/snapshot/snapshot.ts';
 import { byId, element } from './dom.ts';
 import { bytesOf, fetchFile, kindOf, type ServedKernel, servedKernels } from './files.ts';

@@ -6,7 +6,7 @@ import { constants } from 'node:os';
 import { commandParameters, OutputParser } from '../boot/exec-protocol.ts';
 import { createTerminalConsole } from '../host/node/console-terminal.ts';
 import type { Console, Exit } from '../index.ts';
-import { createBatch } from './batch.ts';
+import { createBatch } from '../remote/batch.ts';
 import { createConsoleWatch } from './console-watch.ts';
 import { createDecisions } from './decisions.ts';
 import { createEscapeFilter, keyHelp } from './escape-keys.ts';
@@ -75,7 +75,7 @@ export function createSession(options: SessionOptions): Session {
     } else if (!streams || isTerminal) terminal.write(data);
     else if (verbose) process.stderr.write(data);
     typed.output(watch.line);
-  });
+  }, setImmediate);
 
   const keys = createEscapeFilter(key => {
     if (key === 'help') process.stdout.write(`\r\n${keyHelp.replaceAll('\n', '\r\n')}\r\n`);

@@ -3,10 +3,11 @@
 import { ImageError } from '../boot/image-error.ts';
 import type { Exit } from '../exits.ts';
 import { NoSuchBusError } from '../host/back-ends.ts';
-import type { Machine, MachineOptions, MachineRequest, Statistics } from '../machine/options.ts';
+import type { MachineOptions, Statistics } from '../machine/options.ts';
 import { type Check, listOf, number, oneOf, optional, shape, tableOf, text } from '../matrix/shape.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { isA, PluginError, reasonOf } from '../plugins/guard.ts';
+import type { FromMachine, Protocol } from '../remote/messages.ts';
 import { status } from './exit-status.ts';
 import { Failure } from './failure.ts';
 import type { FolderOption } from './folder-options.ts';
@@ -67,19 +68,6 @@ export interface ThreadStart {
   cells: Int32Array;
 }
 
-/** The first message is `make`. */
-export type ToThread =
-  | { kind: 'make'; options: ThreadOptions }
-  | { kind: 'run'; limits: Parameters<Machine['run']>[0] }
-  | { kind: 'stop' }
-  | { kind: 'request'; what: MachineRequest }
-  | { kind: 'save' | 'dump'; file: string }
-  | { kind: 'type'; data: Uint8Array }
-  /** More of the command's input; none: that was all. */
-  | { kind: 'input'; data: Uint8Array | undefined }
-  /** A signal for the command, by its number. */
-  | { kind: 'signal'; number: number };
-
 /** How the machine stands: sent at the start, now and then, and at the end of a run. */
 export interface State {
   statistics: Statistics;
@@ -100,25 +88,30 @@ export interface CountedCrossing {
   instructions: number;
 }
 
-export type FromThread =
-  | { kind: 'ready'; state: State }
-  | { kind: 'failed'; error: SentError }
-  | { kind: 'operation'; name: string }
-  | { kind: 'console'; data: Uint8Array }
-  /** What comes through the channel (folders/channel.ts). */
-  | { kind: 'output'; stream: 'stdout' | 'stderr'; data: Uint8Array }
-  | { kind: 'status'; status: number }
-  | { kind: 'wants-input' }
-  | { kind: 'takes-signals' }
-  | { kind: 'log'; line: string }
-  /** For the person, whether they want to know much or not. */
-  | { kind: 'notice'; line: string }
-  | { kind: 'trace'; crossings: CountedCrossing[] }
-  | { kind: 'saved'; saved: Saved }
-  /** A wish to save that came to nothing: the guest goes on. */
-  | { kind: 'not-saved'; error: SentError }
-  | { kind: 'state'; state: State }
-  | { kind: 'exit'; exit: Exit; state: State };
+/** What the thread and the command agree on, beside what every machine in another thread is told and tells. */
+export interface ThreadProtocol extends Protocol {
+  options: ThreadOptions;
+  report: State;
+  error: SentError;
+  /** To write a file. */
+  questions: Record<'save' | 'dump', { given: string; answer: Saved }>;
+  commands: /** More of the command's input; none: that was all. */
+    | { kind: 'input'; data: Uint8Array | undefined }
+    /** A signal for the command, by its number. */
+    | { kind: 'signal'; number: number };
+  news:
+    | { kind: 'operation'; name: string }
+    /** What comes through the channel (folders/channel.ts). */
+    | { kind: 'output'; stream: 'stdout' | 'stderr'; data: Uint8Array }
+    | { kind: 'status'; status: number }
+    | { kind: 'wants-input' }
+    | { kind: 'takes-signals' }
+    /** For the person, whether they want to know much or not. */
+    | { kind: 'notice'; line: string }
+    | { kind: 'trace'; crossings: CountedCrossing[] }
+    /** A snapshot that was to be taken at some time has been. */
+    | { kind: 'saved'; saved: Saved };
+}
 
 /** An error as it is sent. What a file's hypervisor has thrown may be anything. */
 export function sendable(error: unknown): SentError {
@@ -182,26 +175,30 @@ const crossing = shape({
   arguments: shape({}),
 });
 
+const saved = shape({ file: text, size: number, instructions: number });
+const bytes: Check = value => value instanceof Uint8Array;
+
 /** What each kind of message has beside its kind. */
-const MESSAGES = new Map<unknown, Check>([
-  ['ready', shape({ state })],
+const MESSAGES: ReadonlyMap<unknown, Check> = new Map<FromMachine<ThreadProtocol>['kind'], Check>([
+  ['ready', shape({ report: state })],
   ['failed', shape({ error: isSentError })],
+  ['console', shape({ data: bytes })],
+  ['log', shape({ line: text })],
+  ['report', shape({ report: state })],
+  ['exit', shape({ exit, report: state })],
+  ['answer', shape({ number, answer: saved })],
+  ['refused', shape({ number, error: isSentError })],
   ['operation', shape({ name: text })],
-  ['console', shape({ data: value => value instanceof Uint8Array })],
-  ['output', shape({ stream: oneOf(['stdout', 'stderr']), data: value => value instanceof Uint8Array })],
+  ['output', shape({ stream: oneOf(['stdout', 'stderr']), data: bytes })],
   ['status', shape({ status: number })],
   ['wants-input', shape({})],
   ['takes-signals', shape({})],
-  ['log', shape({ line: text })],
   ['notice', shape({ line: text })],
   ['trace', shape({ crossings: listOf(shape({ instructions: number, crossing })) })],
-  ['saved', shape({ saved: shape({ file: text, size: number, instructions: number }) })],
-  ['not-saved', shape({ error: isSentError })],
-  ['state', shape({ state })],
-  ['exit', shape({ exit, state })],
+  ['saved', shape({ saved })],
 ]);
 
 /** A file's hypervisor can send what it likes in our place. */
-export function isFromThread(value: unknown): value is FromThread {
-  return shape({ kind: text })(value) && !!MESSAGES.get((value as FromThread).kind)?.(value);
+export function isFromThread(value: unknown): value is FromMachine<ThreadProtocol> {
+  return shape({ kind: text })(value) && !!MESSAGES.get((value as { kind: string }).kind)?.(value);
 }

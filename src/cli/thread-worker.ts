@@ -23,9 +23,11 @@ import { VIRTUAL_EPOCH } from '../machine/time.ts';
 import { createTimeline, whyNoTimeline } from '../machine/timeline.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { isA, reasonOf } from '../plugins/guard.ts';
+import { createBatch } from '../remote/batch.ts';
+import type { RemotePort } from '../remote/port.ts';
+import { type Served, serve, type Tell } from '../remote/serve.ts';
 import { Player } from '../replay/door.ts';
 import { Divergence } from '../replay/journal.ts';
-import { createBatch } from './batch.ts';
 import { openDisk } from './disks.ts';
 import { recorded, replayed } from './doors.ts';
 import { status } from './exit-status.ts';
@@ -38,12 +40,12 @@ import { readSnapshot, snapshotFailure, writeSnapshot, writeWhole } from './snap
 import { createTextWatch } from './text-watch.ts';
 import {
   type CountedCrossing,
-  type FromThread,
+  type Saved,
   type State,
   sendable,
   type ThreadOptions,
+  type ThreadProtocol,
   type ThreadStart,
-  type ToThread,
 } from './thread-messages.ts';
 import { type DebugOption, parseHypervisor, type SaveOption } from './values.ts';
 import { packageVersion } from './version.ts';
@@ -58,7 +60,11 @@ const SETTLE = 100;
 const BATCH = 64;
 
 const { cells } = workerData as ThreadStart;
-const send = (message: FromThread) => parentPort!.postMessage(message);
+const port: RemotePort = {
+  postMessage: (message, handed) => parentPort!.postMessage(message, handed as ArrayBuffer[]),
+  addEventListener: (_type, listener) => parentPort!.on('message', data => listener({ data })),
+};
+const tell: Tell<ThreadProtocol> = (message, handed = []) => port.postMessage(message, handed);
 const stateOf = (machine: Machine): State => ({ statistics: machine.statistics, description: machine.describe() });
 
 interface Made {
@@ -112,20 +118,20 @@ async function make(options: ThreadOptions): Promise<Made> {
     ...others
   } = options;
   const { record, replay, exec, ...rest } = others;
-  const watch = createWatch(cells, name => send({ kind: 'operation', name }));
+  const watch = createWatch(cells, name => tell({ kind: 'operation', name }));
   const hypervisor = isFile
     ? await withFileLater(name, status.noInput, () => loadHypervisor(name, watch))
     : parseHypervisor(name);
   let crossings: CountedCrossing[] = [];
-  const output = createBatch(data => send({ kind: 'console', data }));
+  const output = createBatch(data => tell({ kind: 'console', data }, [data.buffer]), setImmediate);
   const flush = () => {
     output.flush();
-    if (crossings.length > 0) send({ kind: 'trace', crossings });
+    if (crossings.length > 0) tell({ kind: 'trace', crossings });
     crossings = [];
   };
   const note = (crossing: Crossing) => {
     if (crossings.push({ crossing, instructions: machine?.instructions ?? 0 }) < BATCH) return;
-    send({ kind: 'trace', crossings });
+    tell({ kind: 'trace', crossings });
     crossings = [];
   };
   const kept = warm?.kept && openKept(warm.kept, warm.decoded);
@@ -146,17 +152,17 @@ async function make(options: ThreadOptions): Promise<Made> {
   };
   let machine: Machine | undefined;
   const ends = {
-    output: (stream: 'stdout' | 'stderr', data: Uint8Array) => send({ kind: 'output', stream, data }),
-    status: (value: number) => send({ kind: 'status', status: value }),
-    wantsInput: () => send({ kind: 'wants-input' }),
-    takesSignals: () => send({ kind: 'takes-signals' }),
+    output: (stream: 'stdout' | 'stderr', data: Uint8Array) => tell({ kind: 'output', stream, data }),
+    status: (value: number) => tell({ kind: 'status', status: value }),
+    wantsInput: () => tell({ kind: 'wants-input' }),
+    takesSignals: () => tell({ kind: 'takes-signals' }),
   };
   // On the virtual clock, what a guest sees is the same in every run: times, too.
   const now = () => (clock === 'host' ? nodeClock.wall() : VIRTUAL_EPOCH);
   const opened = await openFolders(folders, ends, now);
   const file = record === undefined ? undefined : new RecordingFile(record, () => machine?.stop());
   const recording = replay === undefined ? undefined : await readRecording(replay);
-  if (recording?.isShort) send({ kind: 'notice', line: `${replay} is cut short: what it has is replayed` });
+  if (recording?.isShort) tell({ kind: 'notice', line: `${replay} is cut short: what it has is replayed` });
   let plan: MachineOptions = {
     translator: workerTranslator,
     cache: diskCache,
@@ -168,7 +174,7 @@ async function make(options: ThreadOptions): Promise<Made> {
     console: { write, onInput: take => void (type = take) },
     ...(serial && { serial: await openSerial(serial) }),
     ...(snapshot && { snapshot }),
-    onLog: line => send({ kind: 'log', line }),
+    onLog: line => tell({ kind: 'log', line }),
   };
   if (file) plan = await recorded(plan, file, exec);
   if (recording) plan = replayed(plan, recording);
@@ -232,7 +238,7 @@ async function debuggedBy(
 ): Promise<Pick<Machine, 'run' | 'stop'>> {
   const { Debugger, serveDebugger } = await import('../debug/debugger.ts');
   const { nodeSockets } = await import('../host/node/sockets.ts');
-  const say = (line: string) => send({ kind: 'notice', line });
+  const say = (line: string) => tell({ kind: 'notice', line });
   const subject = new Debugger(machine, say, whyNoHistory);
   try {
     const { port } = await serveDebugger(subject, nodeSockets, where);
@@ -245,15 +251,14 @@ async function debuggedBy(
   return subject;
 }
 
-/** Between two slices of the guest, which goes on while the file is written. */
-async function saveAsAsked(machine: Machine, file: string, what: 'save' | 'dump'): Promise<void> {
+/** Between two slices of the guest, which goes on while the file is written. @throws Failure */
+async function write(machine: Machine, file: string, what: 'save' | 'dump'): Promise<Saved> {
   try {
     const { instructions } = machine;
     const size = await (what === 'dump' ? writeWhole(file, machine.core()) : writeSnapshot(machine.snapshot(), file));
-    send({ kind: 'saved', saved: { file, size, instructions } });
+    return { file, size, instructions };
   } catch (error) {
-    const reason = isA(error, Failure) ? error : new Failure(reasonOf(error), status.output);
-    send({ kind: 'not-saved', error: sendable(reason) });
+    throw isA(error, Failure) ? error : new Failure(reasonOf(error), status.output);
   }
 }
 
@@ -271,7 +276,7 @@ async function runAndSave(made: Made, limits: RunLimits | undefined): Promise<Ex
   made.save = undefined;
   const { instructions } = machine;
   const size = await writeSnapshot(machine.snapshot(), file);
-  send({ kind: 'saved', saved: { file, size, instructions } });
+  tell({ kind: 'saved', saved: { file, size, instructions } });
   return runner.run(limits);
 }
 
@@ -281,7 +286,7 @@ async function runReplay(made: Made, player: Player, limits: RunLimits | undefin
     const exit = await made.machine.run(limits);
     if (player.isOver && exit.kind === 'stopped') {
       const line = `the recording ends at instruction ${made.machine.instructions}; --gdb PORT lets a debugger look at it`;
-      send({ kind: 'notice', line });
+      tell({ kind: 'notice', line });
     }
     if (player.hasDiverged && made.recordedBy !== packageVersion() && 'reason' in exit)
       return {
@@ -310,62 +315,51 @@ async function runWarm(made: Made, limits: RunLimits | undefined, resume: () => 
   return exit;
 }
 
-/** Does what the main thread asks of a machine. */
-async function obey(made: Made, message: ToThread): Promise<void> {
-  const { machine, runner, type, give, flush } = made;
-  if (message.kind === 'signal') return made.signal(message.number);
-  if (message.kind === 'type') return type(message.data);
-  if (message.kind === 'input') return give(message.data);
-  if (message.kind === 'stop') {
-    made.stopped = true;
-    return runner.stop();
-  }
-  if (message.kind === 'request') return machine.request(message.what);
-  if (message.kind === 'save' || message.kind === 'dump') return saveAsAsked(machine, message.file, message.kind);
-  if (message.kind !== 'run') return;
-  const timer = setInterval(() => send({ kind: 'state', state: stateOf(machine) }), STATE_EVERY);
+/** Runs as the options say. */
+async function run(made: Made, limits: RunLimits): Promise<Exit> {
+  const { machine, flush } = made;
+  const timer = setInterval(() => tell({ kind: 'report', report: stateOf(machine) }), STATE_EVERY);
   try {
-    const exit = await (made.resume ? runWarm(made, message.limits, made.resume) : runAndSave(made, message.limits));
+    const exit = await (made.resume ? runWarm(made, limits, made.resume) : runAndSave(made, limits));
     flush();
     await made.file?.close();
-    send({ kind: 'exit', exit, state: stateOf(machine) });
+    return exit;
   } catch (error) {
-    flush();
     // The machine's own timers keep the clock's rules: it is one of the file's.
-    if (made.plugin !== undefined && isA(error, TimerError)) {
-      const exit: Exit = { kind: 'killed', reason: `${made.plugin}: ${error.message}` };
-      send({ kind: 'exit', exit, state: stateOf(machine) });
-    } else send({ kind: 'failed', error: sendable(error) });
+    if (made.plugin !== undefined && isA(error, TimerError))
+      return { kind: 'killed', reason: `${made.plugin}: ${error.message}` };
+    throw error;
   } finally {
     clearInterval(timer);
   }
 }
 
-/** @returns undefined where the machine could not be made, which has been said then */
-async function begin(options: ThreadOptions): Promise<Made | undefined> {
-  try {
-    const { restore, replay } = options;
-    const made = await make(options).catch(error => {
-      if (restore !== undefined && isA(error, SnapshotError)) throw snapshotFailure(restore, error);
-      if (replay !== undefined && (isA(error, SnapshotError) || isA(error, Divergence)))
-        throw replayFailure(replay, error);
-      throw error;
-    });
-    send({ kind: 'ready', state: stateOf(made.machine) });
-    return made;
-  } catch (error) {
-    send({ kind: 'failed', error: sendable(error) });
-    return undefined;
-  }
+/** The machine, as it is asked for. @throws Failure, ImageError … */
+async function begin(options: ThreadOptions): Promise<Served<ThreadProtocol>> {
+  const { restore, replay } = options;
+  const made = await make(options).catch(error => {
+    if (restore !== undefined && isA(error, SnapshotError)) throw snapshotFailure(restore, error);
+    if (replay !== undefined && (isA(error, SnapshotError) || isA(error, Divergence)))
+      throw replayFailure(replay, error);
+    throw error;
+  });
+  const { machine, runner } = made;
+  return {
+    run: limits => run(made, limits),
+    stop() {
+      made.stopped = true;
+      runner.stop();
+    },
+    request: what => machine.request(what),
+    type: data => made.type(data as Uint8Array),
+    report: () => stateOf(machine),
+    flush: made.flush,
+    answers: {
+      save: file => write(machine, file, 'save'),
+      dump: file => write(machine, file, 'dump'),
+    },
+    command: command => (command.kind === 'signal' ? made.signal(command.number) : made.give(command.data)),
+  };
 }
 
-// What comes while the machine is being made waits for it.
-let making: Promise<Made | undefined> | undefined;
-parentPort!.on('message', async (message: ToThread) => {
-  if (message.kind === 'make') {
-    making = begin(message.options);
-    return;
-  }
-  const made = await making;
-  if (made) await obey(made, message);
-});
+serve<ThreadProtocol>(port, begin, sendable);

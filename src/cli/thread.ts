@@ -6,6 +6,7 @@
 
 import { resolve as resolvePath } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import type { Worker } from 'node:worker_threads';
 import type { Exit } from '../exits.ts';
 import type { Console } from '../host/console.ts';
 import { machineOf } from '../machine/controls.ts';
@@ -13,6 +14,8 @@ import type { Machine } from '../machine/options.ts';
 import { visibleLine } from '../matrix/escape.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { reasonOf } from '../plugins/guard.ts';
+import { connect } from '../remote/connect.ts';
+import type { RemotePort } from '../remote/port.ts';
 import { status } from './exit-status.ts';
 import { Failure } from './failure.ts';
 import type { GuestThread } from './guest-thread.ts';
@@ -20,10 +23,9 @@ import {
   isFromThread,
   received,
   type Saved,
-  type SentError,
   type State,
   type ThreadOptions,
-  type ToThread,
+  type ThreadProtocol,
 } from './thread-messages.ts';
 import { watchOver, watchStop } from './watch.ts';
 
@@ -56,148 +58,128 @@ export interface ThreadMachine extends Machine {
 }
 
 /** @throws Failure, ImageError: as for any machine, and for a file that is not a hypervisor */
-export function createMachineInThread(
+export async function createMachineInThread(
   { worker, cells }: GuestThread,
   options: Omit<ThreadOptions, 'trace'>,
   { console, channel, onLog, onNotice, onSaved, onCrossing }: ThreadSurroundings,
 ): Promise<ThreadMachine> {
   const { hypervisor, isFile } = options;
-  const send = (message: ToThread) => worker.postMessage(message);
-  worker.postMessage(
-    { kind: 'make', options: { ...options, trace: onCrossing !== undefined } } satisfies ToThread,
+  const names: string[] = [];
+  const log: string[] = [];
+  let state: State | undefined;
+  let over: Exit | undefined;
+  let stopWatchingStop = () => {};
+
+  const news = (message: ThreadProtocol['news']) => {
+    switch (message.kind) {
+      case 'operation':
+        return void names.push(message.name);
+      case 'output':
+        return channel?.output(message.stream, message.data);
+      case 'status':
+        return channel?.status(message.status);
+      case 'wants-input':
+        return channel?.wantsInput(data => connection.tell({ kind: 'input', data }));
+      case 'takes-signals':
+        return channel?.takesSignals(number => connection.tell({ kind: 'signal', number }));
+      case 'notice':
+        return onNotice(visibleLine(message.line));
+      case 'trace':
+        return message.crossings.forEach(({ crossing, instructions }) => onCrossing?.(crossing, instructions));
+      case 'saved':
+        return onSaved(message.saved);
+    }
+  };
+  const connection = connect<ThreadProtocol>(
+    checkedPort(worker, () => {
+      if (isFile) return end('outside of its ops: has sent a message that is none of ours');
+      fail(new Error("the guest's thread has sent a message of an unknown shape"));
+    }),
+    { ...options, trace: onCrossing !== undefined },
+    {
+      console: data => console.write(data),
+      log(line) {
+        log.push(line);
+        onLog(line);
+      },
+      report: report => void (state = report),
+      news,
+      received,
+      failed(error) {
+        const isTheirs = error.kind === 'other' && error.stack?.includes(pathToFileURL(resolvePath(hypervisor)).href);
+        if (isFile && isTheirs) return end(`outside of its ops: ${error.message}`);
+        fail(received(error));
+      },
+    },
     // Not copied, where nobody else has a use for them.
     onCrossing ? [] : [options.kernel, options.initrd, options.warm?.decoded].flatMap(whole),
   );
 
-  return new Promise((resolve, reject) => {
-    const names: string[] = [];
-    const log: string[] = [];
-    let state: State | undefined;
-    let running: { done(exit: Exit): void; failed(error: Error): void } | undefined;
-    let over: Exit | undefined;
-    /** Those who have asked for a snapshot, in order. */
-    const saving: { done(saved: Saved): void; failed(error: Error): void }[] = [];
-    let stopWatchingStop = () => {};
-
-    const finish = (exit: Exit) => {
-      stopWatchingStop();
-      running?.done(exit);
-      running = undefined;
-    };
-    /** The thread is no more, or is not to be. */
-    const abandon = (exit: Exit) => {
-      stopWatching();
-      void worker.terminate();
-      over ??= exit;
-      finish(over);
-    };
-    /** The hypervisor's file is to blame. */
-    const end = (reason: string) => {
-      const first = over === undefined;
-      const exit: Exit = { kind: 'killed', reason: `${hypervisor}: ${reason}` };
-      abandon(exit);
-      if (first && !state) reject(new Failure(exit.reason, status.image));
-    };
-    /** Something of ours, or of the host's, is to blame. */
-    const fail = (error: Error) => {
-      (running?.failed ?? reject)(error);
-      running = undefined;
-      abandon({ kind: 'stopped' });
-    };
-    const onFailed = (error: SentError) => {
-      const blame =
-        isFile && error.kind === 'other' && error.stack?.includes(pathToFileURL(resolvePath(hypervisor)).href);
-      if (blame) return end(`outside of its ops: ${error.message}`);
-      fail(received(error));
-    };
-    const stopWatching = isFile
-      ? watchOver(cells, options.engine !== 'both', (operation, seconds) =>
-          end(`${operation ? names[operation - 1] : 'outside of its ops'}: has not returned for ${seconds} seconds`),
-        )
-      : () => {};
-
-    worker.on('message', (message: unknown) => {
-      if (!isFromThread(message)) {
-        if (isFile) return end('outside of its ops: has sent a message that is none of ours');
-        return fail(new Error("the guest's thread has sent a message of an unknown shape"));
-      }
-      switch (message.kind) {
-        case 'ready':
-          state = message.state;
-          return resolve(machine);
-        case 'failed':
-          return onFailed(message.error);
-        case 'operation':
-          return void names.push(message.name);
-        case 'console':
-          return console.write(message.data);
-        case 'output':
-          return channel?.output(message.stream, message.data);
-        case 'status':
-          return channel?.status(message.status);
-        case 'wants-input':
-          return channel?.wantsInput(data => send({ kind: 'input', data }));
-        case 'takes-signals':
-          return channel?.takesSignals(number => send({ kind: 'signal', number }));
-        case 'log':
-          log.push(message.line);
-          return onLog(message.line);
-        case 'notice':
-          return onNotice(visibleLine(message.line));
-        case 'trace':
-          return message.crossings.forEach(({ crossing, instructions }) => onCrossing?.(crossing, instructions));
-        case 'saved': {
-          const asked = saving.shift();
-          return asked ? asked.done(message.saved) : onSaved(message.saved);
-        }
-        case 'not-saved':
-          return void saving.shift()?.failed(received(message.error));
-        case 'state':
-          state = message.state;
-          return;
-        case 'exit':
-          state = message.state;
-          return finish(message.exit);
-      }
-    });
-    worker.on('error', error => (isFile ? end(`outside of its ops: ${reasonOf(error)}`) : fail(error)));
-    worker.on('exit', () => {
-      if (isFile) end('has ended its thread');
-      else if (!over) fail(new Error("the guest's thread has ended by itself"));
-    });
-    console.onInput(data => send({ kind: 'type', data }));
-
-    const plain = machineOf({
-      run: limits =>
-        new Promise((done, failed) => {
-          if (over) return done(over);
-          running = { done, failed };
-          send({ kind: 'run', limits });
-        }),
-      stop() {
-        send({ kind: 'stop' });
-        stopWatchingStop();
-        // Whatever the thread is doing, a mistake of ours included: this one goes on, and ends it.
-        stopWatchingStop = watchStop(cells, () => abandon({ kind: 'stopped' }));
-      },
-      request: what => send({ kind: 'request', what }),
-      type: data => send({ kind: 'type', data }),
-      statistics: () => state!.statistics,
-      instructions: () => state!.statistics.instructions,
-      describe: () => state!.description,
-      log,
-    });
-    const write = (kind: 'save' | 'dump') => (file: string) =>
-      new Promise<Saved>((done, failed) => {
-        if (over && kind === 'dump') return failed(new Failure('its thread has been ended', status.output));
-        saving.push({ done, failed });
-        send({ kind, file });
-      });
-    const machine: ThreadMachine = Object.defineProperties(
-      { save: write('save'), dump: write('dump') },
-      Object.getOwnPropertyDescriptors(plain),
-    ) as ThreadMachine;
+  /** The thread is no more, or is not to be. */
+  const abandon = (exit: Exit) => {
+    stopWatching();
+    stopWatchingStop();
+    void worker.terminate();
+    over ??= exit;
+    connection.finish(over);
+  };
+  /** The hypervisor's file is to blame. */
+  const end = (reason: string) => {
+    const exit: Exit = { kind: 'killed', reason: `${hypervisor}: ${reason}` };
+    if (!state) connection.fail(new Failure(exit.reason, status.image));
+    abandon(exit);
+  };
+  /** Something of ours, or of the host's, is to blame. */
+  const fail = (error: Error) => {
+    connection.fail(error);
+    abandon({ kind: 'stopped' });
+  };
+  const stopWatching = isFile
+    ? watchOver(cells, options.engine !== 'both', (operation, seconds) =>
+        end(`${operation ? names[operation - 1] : 'outside of its ops'}: has not returned for ${seconds} seconds`),
+      )
+    : () => {};
+  worker.on('error', error => (isFile ? end(`outside of its ops: ${reasonOf(error)}`) : fail(error)));
+  worker.on('exit', () => {
+    if (isFile) end('has ended its thread');
+    else if (!over) fail(new Error("the guest's thread has ended by itself"));
   });
+  console.onInput(data => connection.type(data));
+  await connection.ready;
+
+  const plain = machineOf({
+    run: limits => (over ? Promise.resolve(over) : connection.run(limits).finally(() => stopWatchingStop())),
+    stop() {
+      connection.stop();
+      stopWatchingStop();
+      // Whatever the thread is doing, a mistake of ours included: this one goes on, and ends it.
+      stopWatchingStop = watchStop(cells, () => abandon({ kind: 'stopped' }));
+    },
+    request: what => connection.request(what),
+    type: data => connection.type(data),
+    statistics: () => state!.statistics,
+    instructions: () => state!.statistics.instructions,
+    describe: () => state!.description,
+    log,
+  });
+  const files: Pick<ThreadMachine, 'save' | 'dump'> = {
+    save: file => connection.ask('save', file),
+    async dump(file) {
+      if (over) throw new Failure('its thread has been ended', status.output);
+      return connection.ask('dump', file);
+    },
+  };
+  return Object.defineProperties(files, Object.getOwnPropertyDescriptors(plain)) as ThreadMachine;
+}
+
+/** The thread's messages, each of a known shape; `onUnknown` is called for others. */
+function checkedPort(worker: Worker, onUnknown: () => void): RemotePort {
+  return {
+    postMessage: (message, transfer) => worker.postMessage(message, transfer as ArrayBuffer[]),
+    addEventListener(_type, listener) {
+      worker.on('message', (data: unknown) => (isFromThread(data) ? listener({ data }) : onUnknown()));
+    },
+  };
 }
 
 /** The memory of `bytes`, if it is theirs, but for a digest before them. */

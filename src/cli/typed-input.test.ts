@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, mock, test } from 'node:test';
-import { createBatch } from './batch.ts';
+import { createBatch } from '../remote/batch.ts';
 import { createTypedInput } from './typed-input.ts';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -89,7 +89,7 @@ describe('typed input', () => {
 
   test('bytes that come one by one are delivered together, in order, and none is lost', async () => {
     const pieces: Uint8Array[] = [];
-    const batch = createBatch(piece => void pieces.push(piece));
+    const batch = createBatch(piece => void pieces.push(piece), setImmediate);
     const all = Uint8Array.from({ length: 200_000 }, (_, index) => index % 251);
     for (let at = 0; at < 70_000; at++) batch.add(all.subarray(at, at + 1));
     batch.add(all.subarray(70_000));

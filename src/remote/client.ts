@@ -4,7 +4,8 @@ import type { Exit } from '../exits.ts';
 import type { MachineRequest, RunLimits, Statistics } from '../machine/options.ts';
 import type { Crossing } from '../paravirt/trace.ts';
 import { SnapshotError } from '../snapshot/snapshot-error.ts';
-import type { FromRemote, RemoteOptions, Report, SentError, ToRemote } from './messages.ts';
+import { connect } from './connect.ts';
+import type { MachineProtocol, RemoteOptions, SentError } from './machine-protocol.ts';
 import type { RemotePort } from './port.ts';
 
 export interface RemoteListener {
@@ -17,7 +18,6 @@ export interface RemoteListener {
 
 /** `Machine` (machine/options.ts), as far as it is one from afar. */
 export interface RemoteMachine {
-  /** As of the latest report. */
   readonly statistics: Statistics;
   run(limits?: RunLimits): Promise<Exit>;
   stop(): void;
@@ -28,87 +28,43 @@ export interface RemoteMachine {
   describe(): Promise<string>;
 }
 
-/** Those who wait for an answer, in order. */
-interface Waiting<T> {
-  done(value: T): void;
-  failed(error: Error): void;
-}
-
 /**
  * @param transfer parts of the options that are handed over and not copied
  * @throws ImageError, SnapshotError, Error, later: as `createMachine`
  */
-export function createRemoteMachine(
+export async function createRemoteMachine(
   port: RemotePort,
   options: RemoteOptions,
   listener: RemoteListener,
   transfer: object[] = [],
 ): Promise<RemoteMachine> {
-  const send = (message: ToRemote) => port.postMessage(message, []);
-  return new Promise((resolve, reject) => {
-    let statistics: Statistics;
-    let running: Waiting<Exit> | undefined;
-    const snapshots: Waiting<Uint8Array<ArrayBuffer>>[] = [];
-    const descriptions: Waiting<string>[] = [];
-    const take = (report: Report) => {
-      statistics = report.statistics;
-      listener.report?.(statistics, report.crossings);
-    };
-    const asked = <T>(waiting: Waiting<T>[], message: ToRemote) =>
-      new Promise<T>((done, failed) => {
-        waiting.push({ done, failed });
-        send(message);
-      });
-
-    port.addEventListener('message', ({ data }) => {
-      const message = data as FromRemote;
-      switch (message.kind) {
-        case 'ready':
-          message.log.forEach(line => listener.log?.(line));
-          take(message.report);
-          return resolve(machine);
-        case 'failed':
-          (running?.failed ?? reject)(received(message.error));
-          running = undefined;
-          return;
-        case 'console':
-          return listener.console(message.data);
-        case 'log':
-          return listener.log?.(message.line);
-        case 'report':
-          return take(message.report);
-        case 'exit':
-          take(message.report);
-          running?.done(message.exit);
-          running = undefined;
-          return;
-        case 'snapshot':
-          return snapshots.shift()?.done(message.bytes);
-        case 'not-saved':
-          return snapshots.shift()?.failed(received(message.error));
-        case 'description':
-          return descriptions.shift()?.done(message.text);
-      }
-    });
-    port.postMessage({ kind: 'make', options } satisfies ToRemote, transfer);
-
-    const machine: RemoteMachine = {
-      get statistics() {
-        return statistics;
+  let statistics: Statistics;
+  const connection = connect<MachineProtocol>(
+    port,
+    options,
+    {
+      console: data => listener.console(data),
+      log: line => listener.log?.(line),
+      report(report) {
+        statistics = report.statistics;
+        listener.report?.(statistics, report.crossings);
       },
-      run: (limits = {}) =>
-        new Promise((done, failed) => {
-          if (running) return failed(new Error('the machine runs already'));
-          running = { done, failed };
-          send({ kind: 'run', limits });
-        }),
-      stop: () => send({ kind: 'stop' }),
-      request: what => send({ kind: 'request', what }),
-      type: text => send({ kind: 'type', data: typeof text === 'string' ? new TextEncoder().encode(text) : text }),
-      snapshot: () => asked(snapshots, { kind: 'snapshot' }),
-      describe: () => asked(descriptions, { kind: 'describe' }),
-    };
-  });
+      received,
+    },
+    transfer,
+  );
+  await connection.ready;
+  return {
+    get statistics() {
+      return statistics;
+    },
+    run: (limits = {}) => connection.run(limits),
+    stop: () => connection.stop(),
+    request: what => connection.request(what),
+    type: text => connection.type(typeof text === 'string' ? new TextEncoder().encode(text) : text),
+    snapshot: () => connection.ask('snapshot', undefined),
+    describe: () => connection.ask('describe', undefined),
+  };
 }
 
 /** The error again, as the class that says whose it is. */

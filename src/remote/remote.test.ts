@@ -8,7 +8,7 @@ import { portableClock } from '../host/portable-clock.ts';
 import { portableCompression } from '../host/portable-compression.ts';
 import { SnapshotError } from '../snapshot/snapshot-error.ts';
 import { createRemoteMachine } from './client.ts';
-import type { RemoteOptions } from './messages.ts';
+import type { RemoteOptions } from './machine-protocol.ts';
 import type { RemotePort } from './port.ts';
 import { serveMachine } from './server.ts';
 

@@ -1,7 +1,7 @@
 /** What a browser gives a machine: `import { … } from 'polyvisor/browser'`. */
 
 export { createRemoteMachine, type RemoteListener, type RemoteMachine } from '../../remote/client.ts';
-export type { RemoteOptions } from '../../remote/messages.ts';
+export type { RemoteOptions } from '../../remote/machine-protocol.ts';
 export type { RemotePort } from '../../remote/port.ts';
 export { type RemoteHost, serveMachine } from '../../remote/server.ts';
 export { openBrowserCache } from './artifact-cache.ts';

@@ -1,4 +1,4 @@
-/** Gathers bytes that come one by one, as a serial port sends them, into pieces worth a system call. */
+/** Gathers bytes that come one by one, as a serial port sends them, into pieces worth a message or a system call. */
 
 const CAPACITY = 1 << 16;
 
@@ -8,8 +8,14 @@ export interface Batch {
   flush(): void;
 }
 
-/** @param deliver gets each piece when the event loop next turns, or as soon as there is much; it may keep the array. */
-export function createBatch(deliver: (data: Uint8Array) => void): Batch {
+/**
+ * @param deliver gets each piece, as soon as there is much or at a `flush`; it may keep the array
+ * @param soon is called when there is something again, with what delivers it; default: whoever made the batch flushes it
+ */
+export function createBatch(
+  deliver: (data: Uint8Array<ArrayBuffer>) => void,
+  soon: (flush: () => void) => void = () => {},
+): Batch {
   const buffer = new Uint8Array(CAPACITY);
   let used = 0;
   let scheduled = false;
@@ -23,12 +29,12 @@ export function createBatch(deliver: (data: Uint8Array) => void): Batch {
     flush,
     add(data) {
       if (data.length > CAPACITY - used) flush();
-      if (data.length > CAPACITY) return deliver(data);
+      if (data.length > CAPACITY) return deliver(data.slice());
       buffer.set(data, used);
       used += data.length;
       if (scheduled) return;
       scheduled = true;
-      setImmediate(() => {
+      soon(() => {
         scheduled = false;
         flush();
       });
