@@ -35,7 +35,7 @@ class Standstill {
 
 /** The timers of a machine. Which are set, for when and in which order is its state; what they do is fixed. */
 export class MachineClock implements Clock {
-  readonly #now: () => number;
+  readonly now: () => number;
   readonly #state: State<{ epoch: bigint; order: number; deadlines: Map<string, Deadline> }>;
   readonly #timers = new Map<string, QueuedTimer>();
   /** The timers that are set, the earliest first: derived from the deadlines. */
@@ -45,16 +45,12 @@ export class MachineClock implements Clock {
   onEarlier: () => void = () => {};
 
   constructor(now: () => number, epoch: bigint, states: States = new StateStore()) {
-    this.#now = now;
+    this.now = now;
     this.#state = states.state('clock', 1, () => ({ epoch, order: 0, deadlines: new Map() }));
   }
 
   get epoch(): bigint {
     return this.#state.epoch;
-  }
-
-  now(): number {
-    return this.#now();
   }
 
   /** The wall's clock has been set, or the guest has slept: now it is `wall`, in nanoseconds since the Unix epoch. */
@@ -114,7 +110,7 @@ export class MachineClock implements Clock {
    * @throws TimerError if one is due again and again while time stands still: the processors would never execute anything
    */
   run(): void {
-    const now = this.#now();
+    const now = this.now();
     // What a timer sets for now or earlier waits for the next call: a device cannot hold the machine up.
     let due = 0;
     while (due < this.#queue.length && this.#queue[due].deadline!.at <= now) due++;

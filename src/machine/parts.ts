@@ -279,7 +279,7 @@ function connectProcessor(
     delivered: exits.of('interrupt'),
     alwaysAttentive: table.irq.pending === nothing,
   });
-  const { ports, mmio } = context;
+  const { clock, ports, mmio } = context;
   const answerers = { table, questions, processor, cpu, ports, mmio, apic, exits, tallies };
   const { halt } = questions;
   const halts = exits.of('halt');
@@ -295,6 +295,7 @@ function connectProcessor(
     },
     interruptPending: () => interrupts.wait(),
     boundary: () => interrupts.deliver(),
+    ticks: clock.now,
     tsc: tsc.read,
     tscMoved() {
       apic?.timer.tscMoved();

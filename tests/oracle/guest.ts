@@ -160,6 +160,7 @@ export class OracleGuest {
         this.engine.cpu.ip = next;
         this.engine.requestExit();
       },
+      ticks: () => 0,
       tsc: () => 0n,
       tscMoved: () => {},
       taskPriority: () => 0,

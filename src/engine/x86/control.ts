@@ -402,6 +402,13 @@ export const controlHelpers: Record<string, Helper> = {
 
 function timestamp(cpu: Cpu): void {
   if (cpu.get32(state.CR4) & CR4_TSD && cpu.cpl > 0) cpu.raise(vectors.GP, 0);
+  // Linux asks twice at each switch of tasks: no bigints where the guest has never set the counter, as most have not.
+  if ((cpu.get32(state.TSC_OFFSET) | cpu.get32(state.TSC_OFFSET + 4)) === 0) {
+    const ticks = Math.floor(cpu.environment.ticks());
+    cpu.setGpr32(0, ticks % 2 ** 32);
+    cpu.setGpr32(2, ticks / 2 ** 32);
+    return;
+  }
   // Through memory: a bigint's halves cost two more bigints each.
   cpu.setResult(cpu.environment.tsc());
   cpu.setGpr32(0, cpu.get32(state.RESULT));

@@ -59,7 +59,9 @@ export interface Environment extends Questions {
   readMsr(index: number): bigint | undefined;
   /** false: #GP. */
   writeMsr(index: number, value: bigint): boolean;
-  /** Guest TSC. */
+  /** What the time-stamp counter would be if the guest had never set it: TSC_OFFSET is still to be added. It need not be whole. */
+  ticks(): number;
+  /** The time-stamp counter. */
   tsc(): bigint;
   /** The guest has set its time-stamp counter. */
   tscMoved(): void;

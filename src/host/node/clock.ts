@@ -4,6 +4,5 @@ import { portableClock } from '../portable-clock.ts';
 
 export const nodeClock: HostClock = {
   ...portableClock,
-  now: () => Number(process.hrtime.bigint()),
   turn: () => new Promise(resolve => setImmediate(resolve)),
 };
