@@ -193,16 +193,17 @@ export function connect(core: Core, options: MachineOptions, module: HypervisorM
   const { platform, cards } = table.boot;
   const isPartition = platform === 'partition';
   const isPc = platform === 'pc' || isPartition;
-  const diskBuses = busesOf(table.boot.diskBuses, isPc ? [...PCI_DISKS.keys()] : []);
+  // Where a hypervisor stands on another one, the board is the lower one's: its guests see nothing of it.
+  const ownsPc = isPc && !module.under;
+  const diskBuses = busesOf(table.boot.diskBuses, ownsPc ? [...PCI_DISKS.keys()] : []);
   checkBuses('disk', given.disks, diskBuses, table.name);
-  const networkBuses = busesOf(table.boot.networkBuses, isPc ? [...PCI_NETWORKS.keys()] : []);
+  const networkBuses = busesOf(table.boot.networkBuses, ownsPc ? [...PCI_NETWORKS.keys()] : []);
   const wanted = given.networks.filter(({ optional = false }) => !optional);
   checkBuses('net', wanted, networkBuses, table.name);
-  const vsockBuses = busesOf(table.boot.vsockBuses, isPc ? [PCI_VSOCK] : []);
+  const vsockBuses = busesOf(table.boot.vsockBuses, ownsPc ? [PCI_VSOCK] : []);
   checkBuses('vsock', vsock ? [vsock] : [], vsockBuses, table.name);
   const [[diskBus], [networkBus], [vsockBus]] = [diskBuses, networkBuses, vsockBuses];
-  // Where a hypervisor stands on another one, the board is the lower one's.
-  if (serial && (!isPc || module.under)) throw new NoSuchBusError('serial', `${NO_SECOND_SERIAL} under ${table.name}`);
+  if (serial && !ownsPc) throw new NoSuchBusError('serial', `${NO_SECOND_SERIAL} under ${table.name}`);
   const seeds = cpus.map(() => {
     const seed = host === undefined ? 0n : randomSeed();
     return door ? door.seed(seed) : seed;
