@@ -1,4 +1,5 @@
 /** What the benchmarks of devices share: guests that run one program of guests/bench/devices, and rates instead of times. */
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheFolder, withWorkFolder } from '../src/host/node/cache.ts';
 import { ensureGuest } from '../src/host/node/guest.ts';
@@ -37,10 +38,28 @@ interface Compared extends DeviceCase {
 /** Rates, one an attempt, by what is measured and who did it. */
 type Rates = Record<string, Record<string, number[]>>;
 
+/** What runs in the guest. */
+export interface Programs {
+  /** Which of Debian's kernels; left out: the default guest's. */
+  readonly flavour?: string;
+  /** Puts the programs into a folder. */
+  make(folder: string): void;
+}
+
+/** A program of guests/bench/devices; undefined, with a note, where there is no compiler. */
+export function compiled({ note }: BenchContext, program: string): Programs | undefined {
+  if (!hasCompiler()) {
+    note('gcc is not installed: nothing to run in the guest (apt-get install gcc)');
+    return undefined;
+  }
+  const own = findWorkloads().filter(({ group, name }) => group === 'devices' && name === program);
+  return { make: folder => makeWorkloads(own, folder, 'amd64') };
+}
+
 /** Runs every task on every device, by us and by QEMU; a device that QEMU has not is compared with the first that it has. */
 export function measureDevices(
   context: BenchContext,
-  program: string,
+  programs: Programs | undefined,
   all: readonly DeviceCase[],
   tasks: readonly Task[],
 ): Promise<Report> {
@@ -51,18 +70,13 @@ export function measureDevices(
     context.fail(`no device has "${context.device}" in its name: there is ${all.map(({ name }) => name).join(', ')}`);
     return Promise.resolve({ tables: [], data: null });
   }
-  if (!hasCompiler()) {
-    context.note('gcc is not installed: nothing to run in the guest (apt-get install gcc)');
-    return Promise.resolve({ tables: [], data: null });
-  }
+  if (!programs) return Promise.resolve({ tables: [], data: null });
   return withWorkFolder(cacheFolder(), async folder => {
     const build = join(folder, 'amd64');
-    makeWorkloads(
-      findWorkloads().filter(({ group, name }) => group === 'devices' && name === program),
-      build,
-      'amd64',
-    );
-    const guest = await ensureGuest({ progress: ({ text }) => context.progress(text) });
+    mkdirSync(build);
+    programs.make(build);
+    const { flavour } = programs;
+    const guest = await ensureGuest({ ...(flavour && { flavour }), progress: ({ text }) => context.progress(text) });
     const images = makeImages(guest, build);
     const rates: Rates = Object.fromEntries(tasks.map(({ title }) => [title, {}]));
     const tables: Table[] = [];

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheFolder } from '../src/host/node/cache.ts';
 import type { Bench } from './bench.ts';
-import { type DeviceCase, hexadecimal, measureDevices, randomNumbers, type Task } from './devices.ts';
+import { compiled, type DeviceCase, hexadecimal, measureDevices, randomNumbers, type Task } from './devices.ts';
 
 const MEBIBYTE = 2 ** 20;
 const SIZE = 64 * MEBIBYTE;
@@ -35,7 +35,7 @@ export const disk: Bench = {
         on('xen', 'xen-pvh'),
         on('xen', 'xen-pv'),
       ];
-      return await measureDevices(context, 'disk', cases, tasks());
+      return await measureDevices(context, compiled(context, 'disk'), cases, tasks());
     } finally {
       rmSync(folder, { recursive: true });
     }

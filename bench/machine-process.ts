@@ -8,6 +8,7 @@ import { diskCache } from '../src/host/node/artifact-cache.ts';
 import { nodeClock } from '../src/host/node/clock.ts';
 import { collectGarbage, keepYoungGenerationSmall } from '../src/host/node/collect-garbage.ts';
 import { openDiskFile } from '../src/host/node/disk-file.ts';
+import { openFolder } from '../src/host/node/folder.ts';
 import { nodeSockets } from '../src/host/node/sockets.ts';
 import { preferThisThread } from '../src/host/node/thread-priority.ts';
 import { workerTranslator } from '../src/host/node/translator.ts';
@@ -26,7 +27,7 @@ const LINE_FEED = 0x0a;
 
 keepYoungGenerationSmall(); // As `polyvisor run` does.
 const { plugged, ...options } = JSON.parse(process.argv[2]) as Options;
-const { disk, network } = plugged;
+const { disk, network, share } = plugged;
 const line: number[] = [];
 const machine = await createMachine({
   ...options,
@@ -34,6 +35,7 @@ const machine = await createMachine({
   initrd: readFileSync(options.initrd),
   backEnds: {
     disks: disk ? [openDiskFile(disk.path, { bus: disk.bus })] : [],
+    folders: share ? [{ tag: share.tag, files: openFolder(share.path) }] : [],
     networks: network ? [await userNetwork({ sockets: nodeSockets, hostLoopback: true })] : [],
   },
   clock: nodeClock,

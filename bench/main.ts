@@ -16,6 +16,7 @@ import {
 import { boot } from './boot.ts';
 import { browser } from './browser.ts';
 import { disk } from './disk.ts';
+import { folders } from './folders.ts';
 import { network } from './network.ts';
 import { paravirt } from './paravirt.ts';
 import { plot } from './plot.ts';
@@ -26,7 +27,7 @@ import { work } from './work.ts';
 import { findWorkloads } from './workloads.ts';
 
 /** All there are; a new one is a file and a line here. */
-const benches: readonly Bench[] = [boot, work, paravirt, smp, network, disk, soak, browser];
+const benches: readonly Bench[] = [boot, work, paravirt, smp, network, disk, folders, soak, browser];
 
 const ENGINES = ['jit', 'interpreter', 'both'];
 const OPTIONS = {
@@ -58,7 +59,7 @@ Options
   --engine NAME      our engine: jit or interpreter (what polyvisor run takes)
   --hypervisor NAME  whose guest interface our guest gets (bare; paravirt and smp go through all)
   --cpus N,N,...     numbers of processors that smp measures (1,2,4)
-  --device TEXT      network and disk: only devices with this in their names, as vmxnet3 or xen-pv
+  --device TEXT      network, disk and folders: only devices with this in their names, as vmxnet3 or xen-pv
   --memory MIB       RAM of every guest (256)
   --limit SECONDS    for a boot, and for one run of a workload (600)
   --minutes N        how long soak goes on (30)

@@ -2,7 +2,7 @@
 import { createSocket } from 'node:dgram';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { Bench } from './bench.ts';
-import { type DeviceCase, hexadecimal, measureDevices, randomNumbers, type Task } from './devices.ts';
+import { compiled, type DeviceCase, hexadecimal, measureDevices, randomNumbers, type Task } from './devices.ts';
 
 const BLOCK = 65536;
 const BLOCKS_A_MEBIBYTE = 16;
@@ -27,7 +27,7 @@ export const network: Bench = {
   async run(context) {
     const servers = await openServers();
     try {
-      return await measureDevices(context, 'network', CASES, servers.tasks);
+      return await measureDevices(context, compiled(context, 'network'), CASES, servers.tasks);
     } finally {
       servers.close();
     }

@@ -17,6 +17,8 @@ export interface Plugged {
   network?: boolean;
   /** A raw image, and the bus that it is on. */
   disk?: { path: string; bus: string };
+  /** A folder, and the tag by which it is mounted. */
+  share?: { path: string; tag: string };
 }
 
 /** The command, from a fresh process as a user starts it. */
