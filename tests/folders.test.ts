@@ -74,9 +74,40 @@ mkfifo pipe
 find . -path ./project/.git -prune -o -path ./clone/.git -prune -o -printf '%p %y %m %s %l\\n' | sort | grep -v ' d '
 `;
 
-describe('a shared folder', { skip: missing('git') || missing('find') }, () => {
-  for (const hypervisor of ['kvm', 'xen-pv'])
-    test(`under ${hypervisor}: git and all that a file system does come to the same as natively`, {
+/**
+ * Two guests in one folder: each waits for the other one's file, both append to one log, and each reads what the other one wrote last.
+ * Waiting ends after two minutes.
+ */
+const MEET = `
+echo "I am $1" >$1.new
+mv $1.new $1
+await() {
+  for tries in $(seq 600); do
+    [ -e $1 ] && return
+    sleep 0.2
+  done
+  echo "$1 has not come"
+  exit 1
+}
+await $2
+cat $2
+for line in $(seq 20); do
+  echo "$1 $line" >>log
+done
+echo >$1-done
+await $2-done
+wc -l <log
+`;
+
+describe('a shared folder', { skip: missing('git') || missing('find'), concurrency: 2 }, () => {
+  const both = join(folder, 'both');
+  mkdirSync(both);
+  writeFileSync(join(both, 'meet.sh'), MEET);
+  for (const [hypervisor, other] of [
+    ['kvm', 'xen-pv'],
+    ['xen-pv', 'kvm'],
+  ] as const)
+    test(`under ${hypervisor}: git and all that a file system does come to the same as natively; another guest shares one`, {
       timeout: 400_000,
     }, async () => {
       const [native, shared] = [join(folder, `native-${hypervisor}`), join(folder, `shared-${hypervisor}`)];
@@ -85,10 +116,16 @@ describe('a shared folder', { skip: missing('git') || missing('find') }, () => {
       writeFileSync(join(shared, 'work.sh'), WORK);
       const { stdout, stderr, status } = await run([
         ...['-H', hypervisor, '--root', 'host', '--share', `${shared},tag=work`, '--cwd', '/mnt/work'],
-        ...['--exec', 'mkdir w && cd w && sh ../work.sh'],
+        ...['--share', `${both},tag=both`],
+        ...['--exec', `mkdir w && cd w && sh ../work.sh && cd /mnt/both && sh meet.sh ${hypervisor} ${other}`],
       ]);
       assert.equal(status, 0, stderr);
-      assert.equal(stdout, expected);
+      assert.equal(stdout, `${expected}I am ${other}\n40\n`);
+      const lines = readFileSync(join(both, 'log'), 'utf8').split('\n');
+      assert.deepEqual(
+        lines.filter(line => line.startsWith(`${hypervisor} `)),
+        Array.from({ length: 20 }, (_, index) => `${hypervisor} ${index + 1}`),
+      );
       // And the host finds the same files.
       const list = (path: string) =>
         execFileSync(
