@@ -311,3 +311,22 @@ test('guest time goes on from its latest reading on another host', () => {
   assert.equal(elsewhere.time.now(), machine.latest + 100);
   assert.deepEqual(elsewhere.time.takeStolen(), machine.time.takeStolen());
 });
+
+test('what an instruction takes is measured in slices of any length, idle time left out', () => {
+  const machine = new Scripted({ pace: 3 });
+  // As the turns of several processors are, each of which counts for a part only.
+  const slices = (count: number, instructions: number) => {
+    for (let i = 0; i < count; i++) {
+      machine.time.slice();
+      machine.instructions += instructions;
+      machine.host += 3 * instructions;
+    }
+  };
+  slices(200, 300);
+  assert.equal(Math.round(machine.time.instructionsIn(30_000) / 100), 100);
+  machine.time.idle();
+  machine.host += SECOND;
+  machine.time.idle();
+  slices(200, 300);
+  assert.equal(Math.round(machine.time.instructionsIn(30_000) / 100), 100);
+});

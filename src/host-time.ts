@@ -49,6 +49,8 @@ const LAG_A_NANOSECOND = 100_000;
 const LONGEST_STEP = 50_000;
 /** What the host takes at once and nobody calls stolen, in nanoseconds: to compile, to look at its other events. */
 const SLACK = 2_000_000;
+/** What an instruction takes at most, as far as it is measured: a host may stall. */
+const SLOWEST = 1_000;
 /** Fewer instructions are not worth a slice. */
 const SHORTEST_SLICE = 1_000;
 /** How often the wall clock is looked at, and by how much it must have run ahead for the host to have slept; in ns. */
@@ -73,8 +75,10 @@ export interface HostView {
   grain: number;
   /** Host time at the latest reading. */
   readAt: number;
-  /** Nanoseconds an instruction has taken lately, RATE at most. */
+  /** Nanoseconds an instruction has taken lately, SLOWEST at most; host time and instructions from which on that is measured anew. */
   pace: number;
+  paced: number;
+  pacedAt: number;
   /** Host time and instructions when the present slice began. */
   slice: number;
   sliceAt: number;
@@ -115,7 +119,8 @@ export class HostTime {
     const now = host.now();
     const at = instructions();
     this.#here = {
-      ...{ start: now, seen: 0, seenAt: at, grain: 0, readAt: 0, pace: 10, slice: 0, sliceAt: at, looked: now },
+      ...{ start: now, seen: 0, seenAt: at, grain: 0, readAt: 0, pace: 10, paced: 0, pacedAt: at },
+      ...{ slice: 0, sliceAt: at, looked: now },
       wall: host.wall(),
     };
   }
@@ -166,7 +171,8 @@ export class HostTime {
   #hostTime(at: number): number {
     const now = this.#host.now() - this.#here.start;
     const step = now - this.#here.seen;
-    if (step === 0) return now + Math.min(this.#here.grain, this.#here.pace * Math.max(0, at - this.#here.seenAt));
+    const pace = Math.min(this.#here.pace, RATE);
+    if (step === 0) return now + Math.min(this.#here.grain, pace * Math.max(0, at - this.#here.seenAt));
     if (step > 0 && (step < this.#here.grain || this.#here.grain === 0)) this.#here.grain = step;
     this.#here.seen = now;
     this.#here.seenAt = at;
@@ -183,7 +189,7 @@ export class HostTime {
     this.#begin(host, at);
     const { latest } = this.#state;
     const left = this.#deadlines.next - latest;
-    return Math.max(SHORTEST_SLICE, Math.ceil(left / (host - latest >= left ? RATE : this.#here.pace)));
+    return Math.max(SHORTEST_SLICE, Math.ceil(left / (host - latest >= left ? RATE : Math.min(this.#here.pace, RATE))));
   }
 
   /** How many instructions have taken about so many nanoseconds lately. */
@@ -195,12 +201,21 @@ export class HostTime {
   #begin(host: number, at: number): void {
     const executed = at - this.#here.sliceAt;
     const took = host - this.#here.slice;
-    if (executed >= SHORTEST_SLICE)
-      this.#here.pace += (Math.min(Math.max(took / executed, 1), RATE) - this.#here.pace) / 4;
+    this.#measurePace(host, at);
     if (executed > 0 && took - executed * RATE > SLACK) this.#state.stolen += took - executed * RATE;
     this.#here.slice = host;
     this.#here.sliceAt = at;
     this.#lookForSleep();
+  }
+
+  /** Slices may be too short to tell, as those of several processors are: what they take is added up. */
+  #measurePace(host: number, at: number): void {
+    const executed = at - this.#here.pacedAt;
+    if (executed < SHORTEST_SLICE) return;
+    const pace = (host - this.#here.paced) / executed;
+    this.#here.pace += (Math.min(Math.max(pace, 1), SLOWEST) - this.#here.pace) / 4;
+    this.#here.paced = host;
+    this.#here.pacedAt = at;
   }
 
   /** The guest is idle, or has been until now: time goes to the host's, or to the next deadline. @returns guest time */
@@ -208,6 +223,8 @@ export class HostTime {
     const at = this.#instructions();
     const host = this.#hostTime(at);
     this.#begin(host, at);
+    this.#here.paced = host;
+    this.#here.pacedAt = at;
     // A timer that waits to fire sees no time pass.
     const most = this.#state.latest < this.#deadlines.next ? Number.POSITIVE_INFINITY : 0;
     return this.#advance(host, at, most);
@@ -257,7 +274,7 @@ export class HostTime {
     this.#here.start = now - latest;
     this.#here.looked = now;
     this.#here.wall = this.#host.wall();
-    this.#here.seen = this.#here.slice = this.#here.readAt = latest;
-    this.#state.at = this.#here.seenAt = this.#here.sliceAt = this.#instructions();
+    this.#here.seen = this.#here.slice = this.#here.paced = this.#here.readAt = latest;
+    this.#state.at = this.#here.seenAt = this.#here.sliceAt = this.#here.pacedAt = this.#instructions();
   }
 }

@@ -38,10 +38,10 @@ const USEFUL_TURN = 500;
 /** No span is shorter, in nanoseconds, however soon the next timer is due; and nobody joins a round for less. */
 const LEAST_SPAN = 1_000;
 /**
- * What a turn may take by a host's clock, in nanoseconds. Those who wait for theirs see the clock leap by as much, and guests compare
- * clocks on one processor with ticks that another one counts (Linux: calibrate_delay_direct, to an eighth of 8 ms).
+ * What a round may take by a host's clock, in nanoseconds. Those who wait for their turn see the clock leap by nearly as much, and
+ * guests compare clocks on one processor with ticks that another one counts (Linux: calibrate_delay_direct, to an eighth of 8 ms).
  */
-const LONGEST_TURN = 100_000;
+const LONGEST_ROUND = 400_000;
 /** Waiting is told to hypervisors when it has come to so many nanoseconds. */
 const TOLD_WAIT = 1_000_000;
 
@@ -323,7 +323,7 @@ export class Scheduler {
   /** Rounds end where the next timer is due, and before a slow host's turns have taken long. */
   #span(): number {
     const left = Math.ceil(this.#clock.next - this.#clock.now());
-    const quick = this.#time.following?.instructionsIn(LONGEST_TURN) ?? Number.POSITIVE_INFINITY;
+    const quick = this.#time.following?.instructionsIn(LONGEST_ROUND) ?? Number.POSITIVE_INFINITY;
     return Math.min(this.#schedule.span(), Math.max(Math.min(left, quick), LEAST_SPAN));
   }
   #hold(index: number, duration: number): void {

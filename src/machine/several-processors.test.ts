@@ -139,8 +139,8 @@ describe('time', () => {
     executed = () => machine.instructions;
     assert.deepEqual(await machine.run({ instructions: 10_000_000 }), { kind: 'dead-halt' });
     for (const { instructions, turns } of machine.statistics.processors) {
-      const turn = (40 * instructions) / turns;
-      assert.ok(turn > 20_000 && turn < 150_000, `${turn} ns a turn`);
+      const round = (2 * 40 * instructions) / turns;
+      assert.ok(round > 100_000 && round < 500_000, `${round} ns a round`);
     }
   });
 
