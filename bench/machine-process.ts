@@ -71,6 +71,9 @@ process.on('message', (question: Question) => {
   else profiler.post('Profiler.stop', (error, result) => answer(error ? { nodes: [] } : (result.profile as Answer)));
 });
 
+// Whoever started it is no more: nobody would end it.
+process.on('disconnect', () => process.exit());
+
 const exit = await machine.run();
 process.stderr.write(`the machine ended: ${JSON.stringify(exit)}\n${machine.describe()}\n`);
 process.exit(1);
