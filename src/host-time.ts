@@ -171,8 +171,10 @@ export class HostTime {
   #hostTime(at: number): number {
     const now = this.#host.now() - this.#here.start;
     const step = now - this.#here.seen;
-    const pace = Math.min(this.#here.pace, RATE);
-    if (step === 0) return now + Math.min(this.#here.grain, pace * Math.max(0, at - this.#here.seenAt));
+    if (step === 0) {
+      const pace = Math.min(this.#here.pace, RATE);
+      return now + Math.min(this.#here.grain, pace * Math.max(0, at - this.#here.seenAt));
+    }
     if (step > 0 && (step < this.#here.grain || this.#here.grain === 0)) this.#here.grain = step;
     this.#here.seen = now;
     this.#here.seenAt = at;

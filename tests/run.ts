@@ -1,7 +1,6 @@
 /**
- * npm test: every test. Those beside the sources share a few processes, since most take less time than a
- * process needs to start; those in tests/ get a process each. Words on the command line choose the files whose path contains
- * one of them: npm test -- kvm conformance
+ * npm test: every test. Those beside the sources share a few processes, since most take less time than a process needs to start; those
+ * in tests/ get a process each. Words on the command line choose the files whose path contains one of them: npm test -- kvm conformance
  *
  * A file that fails beside others is run once more, by itself: a real guest may starve on a machine that is busy with other
  * things. It is named before the closing lines, passed or not.

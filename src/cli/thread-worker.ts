@@ -317,11 +317,10 @@ async function runWarm(made: Made, limits: RunLimits | undefined, resume: () => 
 
 /** Runs as the options say. */
 async function run(made: Made, limits: RunLimits): Promise<Exit> {
-  const { machine, flush } = made;
+  const { machine } = made;
   const timer = setInterval(() => tell({ kind: 'report', report: stateOf(machine) }), STATE_EVERY);
   try {
     const exit = await (made.resume ? runWarm(made, limits, made.resume) : runAndSave(made, limits));
-    flush();
     await made.file?.close();
     return exit;
   } catch (error) {
