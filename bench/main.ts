@@ -140,10 +140,15 @@ let failed = false;
 for (const bench of benches.filter(wanted)) {
   const { name, title } = bench;
   const notes: string[] = [];
+  let said = '';
   const context: BenchContext = {
     ...settings,
     only,
-    progress: text => void process.stderr.write(`${name}: ${text}\n`),
+    progress(text) {
+      // A download tells of each part.
+      if (text !== said) process.stderr.write(`${name}: ${text}\n`);
+      said = text;
+    },
     note: text => void notes.push(text),
     fail(text) {
       failed = true;
