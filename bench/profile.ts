@@ -10,6 +10,8 @@ export interface CpuProfile {
 
 /** How many functions are shown. */
 const TOP = 15;
+/** More functions than a module of regions has (jit.ts). */
+const MOST_REGIONS = 200;
 
 export function profileTables(name: string, { seconds, counters, profile }: Run): Table[] {
   return [counterTable(name, seconds, counters!), functionTable(name, profile!)];
@@ -33,13 +35,24 @@ function counterTable(name: string, seconds: number, counters: Statistics): Tabl
 function functionTable(name: string, { nodes }: CpuProfile): Table {
   const hits = new Map<string, number>();
   let all = 0;
+  let translated = 0;
+  const interpreters = interpretersIn(nodes);
   for (const { callFrame, hitCount = 0 } of nodes) {
+    const isTranslated = callFrame.functionName.startsWith('wasm-function') && !interpreters.has(callFrame.url);
+    if (isTranslated) translated += hitCount;
     const where = callFrame.url ? ` ${callFrame.url.replace(/.*\//, '')}:${callFrame.lineNumber + 1}` : '';
     const key = `${callFrame.functionName || '(unnamed)'}${where}`;
     hits.set(key, (hits.get(key) ?? 0) + hitCount);
     all += hitCount;
   }
   const most = [...hits].sort(([, a], [, b]) => b - a).slice(0, TOP);
-  const rows = most.map(([key, count]) => [key, `${((100 * count) / all).toFixed(1)} %`]);
+  const share = (count: number) => `${((100 * count) / all).toFixed(1)} %`;
+  const rows = [['translated code, in all', share(translated)], ...most.map(([key, count]) => [key, share(count)])];
   return { title: `${name}: where the processor was, of ${all} samples`, header: ['', 'itself'], rows };
+}
+
+/** The interpreters' modules: no module of regions has as many functions. */
+function interpretersIn(nodes: CpuProfile['nodes']): Set<string> {
+  const found = nodes.filter(({ callFrame }) => Number(/^wasm-function\[(\d+)\]/.exec(callFrame.functionName)?.[1]) > MOST_REGIONS);
+  return new Set(found.map(({ callFrame }) => callFrame.url));
 }

@@ -109,6 +109,34 @@ test('late periods are dropped', () => {
   assert.equal(irq0.edges, 2);
 });
 
+test('periodic without interrupts, as Linux leaves it: nothing is due, and the comparator goes on all the same', () => {
+  for (const width of [0x100, 0]) {
+    const { clock, read, write, irq0 } = setUp();
+    write(0x10, 3);
+    write(0x100, 0x04c | width);
+    for (const value of [100_000, 0, 100_000, 0])
+      if (value || !width) write(value ? 0x108 : 0x10c, value);
+    clock.advance(2_500_000);
+    assert.equal(irq0.edges, 2);
+    write(0x100, 0x008 | width);
+    assert.equal(clock.armed, 0);
+    clock.advance(3_000_000);
+    assert.equal(read(0x108), 600_000);
+    clock.advance(500_000);
+    assert.equal(read(0x108), 700_000);
+    write(0x10, 2);
+    clock.advance(5_000_000);
+    assert.equal(read(0x108), 700_000);
+    write(0x10, 3);
+    // With interrupts again, the next period is where it would have been.
+    write(0x100, 0x00c | width);
+    clock.advance(990_000);
+    assert.equal(irq0.edges, 2);
+    clock.advance(10_000);
+    assert.equal(irq0.edges, 3);
+  }
+});
+
 test('a routed, level-triggered timer waits for its status bit to be cleared', () => {
   const { clock, read, write, routed } = setUp();
   write(0x10, 1);

@@ -63,6 +63,8 @@ const initialTimer = () => ({
   period: 0n,
   /** What of the comparator the next writes will set, even in periodic mode: SET_VALUE asks for it, each half once. */
   sets: 'nothing' as 'nothing' | 'upper' | 'both',
+  /** The counter when the comparator was last brought up to date. */
+  seen: 0n,
 });
 
 const initial = () => ({
@@ -79,6 +81,11 @@ function is32(timer: { configuration: number }): boolean {
   return (timer.configuration & FORCE_32) !== 0;
 }
 
+/** How many values a timer's counter has. */
+function spanOf(timer: { configuration: number }): bigint {
+  return is32(timer) ? TWO_32 : MASK_64 + 1n;
+}
+
 export class Hpet implements Device, BusHandler {
   readonly name = 'hpet';
   readonly #clock: Clock;
@@ -88,7 +95,7 @@ export class Hpet implements Device, BusHandler {
   readonly #matches: readonly Timer[];
 
   constructor(states: States, clock: Clock, wiring: HpetWiring) {
-    this.#state = states.state(this.name, 1, initial);
+    this.#state = states.state(this.name, 2, initial);
     this.#matches = Array.from({ length: TIMERS }, (_, index) =>
       clock.timer(`${this.name}/${index}`, () => this.#onMatch(index)),
     );
@@ -155,8 +162,10 @@ export class Hpet implements Device, BusHandler {
       case 0x04:
         return ROUTES;
       case 0x08:
+        this.#bringUp(index);
         return Number(timer.comparator & 0xffffffffn);
       case 0x0c:
+        this.#bringUp(index);
         return is32(timer) ? 0 : Number(timer.comparator >> 32n);
     }
     return 0;
@@ -204,6 +213,7 @@ export class Hpet implements Device, BusHandler {
   }
 
   #setCounter(low: number, high: number): void {
+    for (let i = 0; i < TIMERS; i++) this.#bringUp(i);
     this.#state.baseLow = low;
     this.#state.baseHigh = high;
     this.#state.startedAt = this.#clock.now();
@@ -211,6 +221,7 @@ export class Hpet implements Device, BusHandler {
   }
 
   #configureTimer(index: number, value: number): void {
+    this.#bringUp(index);
     const timer = this.#state.timers[index];
     let kept = value & WRITABLE;
     if (index !== 0) kept &= ~PERIODIC;
@@ -230,6 +241,7 @@ export class Hpet implements Device, BusHandler {
 
   /** In periodic mode a write sets the period; with the set-value bit just written, comparator and period. */
   #writeComparator(index: number, value: bigint, upper: boolean): void {
+    this.#bringUp(index);
     const timer = this.#state.timers[index];
     if (upper && is32(timer)) return;
     const merge = (old: bigint) =>
@@ -246,11 +258,13 @@ export class Hpet implements Device, BusHandler {
 
   #schedule(index: number): void {
     const timer = this.#state.timers[index];
-    this.#matches[index].off();
-    // A match in edge mode shows only as an interrupt, and a period can be caught up with later: no interrupt, no timer.
-    if (!(this.#state.configuration & ENABLE) || !(timer.configuration & (INTERRUPT | LEVEL | PERIODIC))) return;
     const counter = this.#counter();
-    const span = is32(timer) ? TWO_32 : MASK_64 + 1n;
+    timer.seen = counter;
+    this.#matches[index].off();
+    // A match shows only as an interrupt, and in level mode in the status: for nothing else a timer is worth it. Linux leaves a
+    // timer that it does not use in periodic mode, without interrupts.
+    if (!(this.#state.configuration & ENABLE) || !(timer.configuration & (INTERRUPT | LEVEL))) return;
+    const span = spanOf(timer);
     const distance = (((timer.comparator - counter) % span) + span) % span;
     const wait = Number(distance) * TICK;
     const now = this.#clock.now();
@@ -259,13 +273,25 @@ export class Hpet implements Device, BusHandler {
     this.#matches[index].at(now + wait - (distance === 0n ? 0 : intoTick));
   }
 
+  /** In periodic mode each match moves the comparator on by a period: by all those, at once, that have passed since it was seen. */
+  #bringUp(index: number): void {
+    const timer = this.#state.timers[index];
+    const counter = this.#counter();
+    const elapsed = (counter - timer.seen) & MASK_64;
+    if (timer.configuration & PERIODIC && timer.period > 0n) {
+      const span = spanOf(timer);
+      const distance = (((timer.comparator - timer.seen) % span) + span) % span;
+      if (elapsed >= distance)
+        timer.comparator = (timer.comparator + timer.period * ((elapsed - distance) / timer.period + 1n)) % span;
+    }
+    timer.seen = counter;
+  }
+
   #onMatch(index: number): void {
     const timer = this.#state.timers[index];
     if (timer.configuration & PERIODIC && timer.period > 0n) {
-      const span = is32(timer) ? TWO_32 : MASK_64 + 1n;
       // Periods that a busy host slept through are dropped, not delivered in a burst.
-      const late = (((this.#counter() - timer.comparator) % span) + span) % span;
-      timer.comparator = (timer.comparator + timer.period * (late / timer.period + 1n)) % span;
+      this.#bringUp(index);
       this.#schedule(index);
     }
     if (timer.configuration & LEVEL) {
