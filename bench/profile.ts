@@ -53,6 +53,8 @@ function functionTable(name: string, { nodes }: CpuProfile): Table {
 
 /** The interpreters' modules: no module of regions has as many functions. */
 function interpretersIn(nodes: CpuProfile['nodes']): Set<string> {
-  const found = nodes.filter(({ callFrame }) => Number(/^wasm-function\[(\d+)\]/.exec(callFrame.functionName)?.[1]) > MOST_REGIONS);
+  const found = nodes.filter(
+    ({ callFrame }) => Number(/^wasm-function\[(\d+)\]/.exec(callFrame.functionName)?.[1]) > MOST_REGIONS,
+  );
   return new Set(found.map(({ callFrame }) => callFrame.url));
 }

@@ -114,8 +114,7 @@ test('periodic without interrupts, as Linux leaves it: nothing is due, and the c
     const { clock, read, write, irq0 } = setUp();
     write(0x10, 3);
     write(0x100, 0x04c | width);
-    for (const value of [100_000, 0, 100_000, 0])
-      if (value || !width) write(value ? 0x108 : 0x10c, value);
+    for (const value of [100_000, 0, 100_000, 0]) if (value || !width) write(value ? 0x108 : 0x10c, value);
     clock.advance(2_500_000);
     assert.equal(irq0.edges, 2);
     write(0x100, 0x008 | width);

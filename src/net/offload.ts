@@ -125,8 +125,17 @@ export class FrameQueue {
     return true;
   }
 
+  get length(): number {
+    return this.#frames.length - this.#next;
+  }
+
   get first(): { readonly bytes: Uint8Array; readonly offload: Offload | undefined } | undefined {
     return this.#frames[this.#next];
+  }
+
+  /** The one that `index` others stand before. */
+  at(index: number): { readonly bytes: Uint8Array; readonly offload: Offload | undefined } | undefined {
+    return this.#frames[this.#next + index];
   }
 
   /** Puts another one, which is not longer, in the place of the first. */

@@ -62,8 +62,14 @@ const SEND_SECTION = 6144;
 
 /** An IP packet of 65535 bytes with all that is around it. */
 const LONGEST_MESSAGE = 2 ** 17;
+/** Frames that are one packet for the guest: it answers once for all of them. Less than HELD. */
+const MOST_RANGES = 32;
+/** Bytes of a packet into the receive buffer, by its ranges. */
+const packetRoom = (ranges: number) => DESCRIPTOR_SIZE + 8 + 8 * ranges + MESSAGE_SIZE;
 /** Room for the answer to any packet: a completion, and a packet into the receive buffer. */
-const ROOM = 2 * (DESCRIPTOR_SIZE + MESSAGE_SIZE) + 32;
+const ROOM = DESCRIPTOR_SIZE + MESSAGE_SIZE + packetRoom(1);
+/** Of a section: the guest has it with one before. */
+const HELD = 0xff;
 /** Packets for one signal, before the rest of the machine gets a turn. */
 const TURN_PACKETS = 256;
 /** Bytes that wait for a guest that has no room, and answers. */
@@ -74,7 +80,7 @@ const initial = () => ({
   /** Handles of the buffers. */
   receiveBuffer: undefined as number | undefined,
   sendBuffer: undefined as number | undefined,
-  /** By section of the receive buffer: 1 if the guest has it. */
+  /** By section of the receive buffer: 0 if it is free; how many the guest has, from this one on; HELD for the others of these. */
   used: new Uint8Array(0),
   /** Where the search for a free section begins. */
   next: 0,
@@ -106,7 +112,7 @@ export class Netvsc implements VmbusDevice {
     this.#channel = channel;
     this.#network = network;
     const states = scoped(host, this.name);
-    this.#state = states.state('adapter', 1, initial);
+    this.#state = states.state('adapter', 2, initial);
     this.#rndis = new Rndis(states, mac);
     network.connect({
       clock: host.clock,
@@ -262,44 +268,61 @@ export class Netvsc implements VmbusDevice {
   /** Hands over answers, then frames, as far as the guest has room. */
   #deliver(): void {
     const { answers } = this.#state;
-    while (answers.length > 0 && this.#put(CONTROL_CHANNEL, answers[0])) answers.shift();
+    while (answers.length > 0 && this.#put(CONTROL_CHANNEL, 1, () => answers[0]!) > 0) answers.shift();
     if (answers.length > 0) return;
-    for (let next = this.#waiting.first; next; next = this.#waiting.first) {
-      if (!this.#put(DATA_CHANNEL, packetMessage(next.bytes, next.offload !== undefined))) return;
-      this.#waiting.shift();
+    const message = (index: number) => {
+      const { bytes, offload } = this.#waiting.at(index)!;
+      return packetMessage(bytes, offload !== undefined);
+    };
+    while (this.#waiting.length > 0) {
+      const put = this.#put(DATA_CHANNEL, Math.min(this.#waiting.length, MOST_RANGES), message);
+      if (put === 0) return;
+      for (let index = 0; index < put; index++) this.#waiting.shift();
     }
   }
 
-  /** A message in a free section of the receive buffer. @returns false if there is none, or the ring is full */
-  #put(channel: number, message: Uint8Array): boolean {
+  /**
+   * Messages in free sections of the receive buffer, as one packet.
+   * @returns how many of them: none if no section is free, or the ring is full
+   */
+  #put(channel: number, count: number, message: (index: number) => Uint8Array): number {
     const { receiveBuffer, used } = this.#state;
     const buffer = receiveBuffer === undefined ? undefined : this.#channel.buffer(receiveBuffer);
-    const section = buffer ? this.#freeSection() : -1;
-    if (!buffer || section < 0 || !this.#channel.hasRoom(ROOM)) return false;
+    if (!buffer) return 0;
+    const first = this.#freeSection();
+    if (first < 0) return 0;
+    let end = first + 1;
+    while (end < first + count && used[end] === 0) end++;
+    const ranges = end - first;
     // The guest may have handed over less memory under the same handle since.
-    if ((section + 1) * RECEIVE_SECTION > buffer.length) return false;
-    buffer.copyIn(section * RECEIVE_SECTION, message);
+    if (end * RECEIVE_SECTION > buffer.length || !this.#channel.hasRoom(packetRoom(ranges))) return 0;
     // The set of pages u16, who owns it u8, reserved u8, count of ranges u32, then length and offset of each.
-    const extension = new Uint8Array(16);
+    const extension = new Uint8Array(8 + 8 * ranges);
     const view = viewOf(extension);
     view.setUint16(0, RECEIVE_BUFFER_ID, true);
-    view.setUint32(4, 1, true);
-    view.setUint32(8, message.length, true);
-    view.setUint32(12, section * RECEIVE_SECTION, true);
+    view.setUint32(4, ranges, true);
+    for (let index = 0; index < ranges; index++) {
+      const bytes = message(index);
+      const at = (first + index) * RECEIVE_SECTION;
+      buffer.copyIn(at, bytes);
+      view.setUint32(8 + 8 * index, bytes.length, true);
+      view.setUint32(12 + 8 * index, at, true);
+    }
     const body = new Uint8Array(MESSAGE_SIZE);
     for (const [index, value] of [SEND_RNDIS_PACKET, channel, NO_SECTION, 0].entries())
       viewOf(body).setUint32(4 * index, value, true);
     const packet = {
       type: VM_PKT_DATA_USING_XFER_PAGES,
       flags: COMPLETION_REQUESTED,
-      transaction: BigInt(section + 1),
+      transaction: BigInt(first + 1),
       extension,
       body,
     };
-    if (!this.#channel.send(packet)) return false;
-    used[section] = 1;
-    this.#state.next = (section + 1) % used.length;
-    return true;
+    if (!this.#channel.send(packet)) return 0;
+    used.fill(HELD, first, end);
+    used[first] = ranges;
+    this.#state.next = end % used.length;
+    return ranges;
   }
 
   /** @returns -1 if the guest has all of them */
@@ -309,11 +332,13 @@ export class Netvsc implements VmbusDevice {
     return after >= 0 ? after : used.indexOf(0);
   }
 
-  /** The guest is done with a section. */
+  /** The guest is done with the sections of a packet. */
   #release(transaction: bigint): void {
     const { used } = this.#state;
     if (transaction < 1n || transaction > BigInt(used.length)) return;
-    used[Number(transaction) - 1] = 0;
+    const first = Number(transaction) - 1;
+    const count = used[first]!;
+    if (count !== HELD) used.fill(0, first, first + count);
   }
 }
 
