@@ -283,31 +283,48 @@ export class NetworkRing {
   #put(page: number, frame: Uint8Array, offload: Offload | undefined): void {
     const { memory } = this.#host;
     for (let done = 0; done < frame.length; done += PAGE_SIZE) {
-      const piece = frame.subarray(done, done + PAGE_SIZE);
-      const request = new DataView(this.#slot(page, this.#state.rxNext, RX_SLOT, RX_SLOTS).buffer);
-      const granted = this.#host.map(request.getUint32(4, true), true);
+      const length = Math.min(PAGE_SIZE, frame.length - done);
+      // What is checked is what is used: each field is read once.
+      const request = this.#rxSlot(page);
+      const [id, reference] = [memory.read16(request), memory.read32(request + 4)];
+      const granted = this.#host.map(reference, true);
       if (granted) {
-        memory.copyIn(granted.address, piece);
+        memory.copyIn(granted.address, frame.subarray(done, done + length));
         this.#host.unmap(granted);
       }
       const isFirst = done === 0;
       const flags =
         (isFirst && offload ? NETRXF_CSUM_BLANK | NETRXF_DATA_VALIDATED : 0) |
         (isFirst && offload?.segment ? NETRXF_EXTRA_INFO : 0) |
-        (done + PAGE_SIZE < frame.length ? NETRXF_MORE_DATA : 0);
-      const response = new DataView(new ArrayBuffer(RX_SLOT));
-      response.setUint16(0, request.getUint16(0, true), true);
-      response.setUint16(4, flags, true);
-      response.setInt16(6, granted ? piece.length : NETIF_RSP_ERROR, true);
-      this.#putResponse(page, response);
-      if (isFirst && offload?.segment) this.#putResponse(page, gsoInfo(frame, offload.segment));
+        (done + length < frame.length ? NETRXF_MORE_DATA : 0);
+      this.#putResponse(page, id, flags, granted ? length : NETIF_RSP_ERROR);
+      if (isFirst && offload?.segment) this.#putGsoInfo(page, frame, offload.segment);
     }
   }
 
-  #putResponse(page: number, response: DataView<ArrayBuffer>): void {
-    const at = page + RING_HEADER + (this.#state.rxNext & (RX_SLOTS - 1)) * RX_SLOT;
-    this.#host.memory.copyIn(at, new Uint8Array(response.buffer));
+  /** @param status the length, or an error's number */
+  #putResponse(page: number, id: number, flags: number, status: number): void {
+    const { memory } = this.#host;
+    const at = this.#rxSlot(page);
+    memory.write32(at, id);
+    memory.write16(at + 4, flags);
+    memory.write16(at + 6, status & 0xffff);
     this.#state.rxNext = (this.#state.rxNext + 1) >>> 0;
+  }
+
+  #putGsoInfo(page: number, frame: Uint8Array, segment: number): void {
+    const { memory } = this.#host;
+    const at = this.#rxSlot(page);
+    const type = word(frame, 12) === ETHERTYPE_IPV6 ? XEN_NETIF_GSO_TYPE_TCPV6 : XEN_NETIF_GSO_TYPE_TCPV4;
+    memory.write16(at, XEN_NETIF_EXTRA_TYPE_GSO);
+    memory.write16(at + 2, segment);
+    memory.write32(at + 4, type);
+    this.#state.rxNext = (this.#state.rxNext + 1) >>> 0;
+  }
+
+  /** Where the next request to receive is, and its response will be. */
+  #rxSlot(page: number): number {
+    return page + RING_HEADER + (this.#state.rxNext & (RX_SLOTS - 1)) * RX_SLOT;
   }
 
   // ---- Rings -----------------------------------------------------------------------------------
@@ -344,12 +361,4 @@ function checksumPlace(frame: Uint8Array): { start: number; at: number } | undef
   const at = start + (protocol === PROTOCOL_TCP ? 16 : 6);
   const isKnown = protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP;
   return isKnown && header >= 20 && at + 2 <= frame.length ? { start, at } : undefined;
-}
-
-function gsoInfo(frame: Uint8Array, segment: number): DataView<ArrayBuffer> {
-  const info = new DataView(new ArrayBuffer(RX_SLOT));
-  info.setUint8(0, XEN_NETIF_EXTRA_TYPE_GSO);
-  info.setUint16(2, segment, true);
-  info.setUint8(4, word(frame, 12) === ETHERTYPE_IPV6 ? XEN_NETIF_GSO_TYPE_TCPV6 : XEN_NETIF_GSO_TYPE_TCPV4);
-  return info;
 }
