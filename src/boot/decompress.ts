@@ -2,8 +2,6 @@
  * Unpacking what kernels and packages are packed with: LZ4 (legacy frame), gzip, xz, zstd, told apart by their first bytes.
  * A corrupt stream is an ImageError, and so is one that unpacks to more than `limit`: a few bytes can claim terabytes.
  */
-import { Gunzip } from 'fflate';
-import { ZSTDDecoder } from 'zstddec';
 import { crc32 } from './checksums.ts';
 import { formatSize, ImageError } from './image-error.ts';
 import { decompressLz4Legacy } from './lz4.ts';
@@ -74,7 +72,7 @@ async function unpack(
 }
 
 /** Turns whatever a decoder throws at corrupt data into one line. */
-async function guarded(kind: Compression, work: () => Uint8Array | Promise<Uint8Array>): Promise<Uint8Array> {
+async function guarded(kind: Compression, work: () => Promise<Uint8Array>): Promise<Uint8Array> {
   try {
     return await work();
   } catch (error) {
@@ -84,7 +82,8 @@ async function guarded(kind: Compression, work: () => Uint8Array | Promise<Uint8
   }
 }
 
-function gunzip(bytes: Uint8Array, limit: number): Uint8Array {
+async function gunzip(bytes: Uint8Array, limit: number): Promise<Uint8Array> {
+  const { Gunzip } = await import('fflate');
   const parts = new Parts('gzip', limit);
   let done = false;
   const stream = new Gunzip((chunk, final) => {
@@ -105,6 +104,7 @@ function gunzip(bytes: Uint8Array, limit: number): Uint8Array {
 async function unzstd(bytes: Uint8Array, size: number | undefined, limit: number): Promise<Uint8Array> {
   if (size === undefined) throw new ImageError('zstd data that does not say its size cannot be unpacked');
   if (size > limit) throw tooLarge('zstd', limit);
+  const { ZSTDDecoder } = await import('zstddec');
   const decoder = new ZSTDDecoder();
   await decoder.init();
   const out = decoder.decode(bytes, Math.max(1, size));

@@ -4,7 +4,6 @@
  * and JMP absolute so that they compress better. Such a stream is handed to the package as one without filter and without
  * checks; we undo the filter and verify the checks.
  */
-import xzDecompress from 'xz-decompress';
 import { crc32, crc64 } from './checksums.ts';
 import { undoX86Filter } from './x86-filter.ts';
 
@@ -53,6 +52,7 @@ export async function decompressXz(bytes: Uint8Array, sink: (part: Uint8Array) =
 }
 
 async function readStream(bytes: Uint8Array, sink: (part: Uint8Array) => void): Promise<void> {
+  const { default: xzDecompress } = await import('xz-decompress');
   const source = new ReadableStream<Uint8Array>({
     start(controller) {
       controller.enqueue(bytes);

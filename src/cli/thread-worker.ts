@@ -28,7 +28,6 @@ import type { RemotePort } from '../remote/port.ts';
 import { type Served, serve, type Tell } from '../remote/serve.ts';
 import { Player } from '../replay/door.ts';
 import { Divergence } from '../replay/journal.ts';
-import { openDisk } from './disks.ts';
 import { recorded, replayed } from './doors.ts';
 import { status } from './exit-status.ts';
 import { Failure, withFileLater } from './failure.ts';
@@ -169,7 +168,7 @@ async function make(options: ThreadOptions): Promise<Made> {
     ...rest,
     hypervisor: trace ? traced(hypervisor, note) : hypervisor,
     clock: clock === 'host' ? nodeClock : 'virtual',
-    disks: disks.map(openDisk),
+    disks: await openDisks(disks),
     backEnds: { folders: opened.folders, networks: await openNetworks(net), vsock: await openVsock(vsock) },
     console: { write, onInput: take => void (type = take) },
     ...(serial && { serial: await openSerial(serial) }),
@@ -228,6 +227,13 @@ async function make(options: ThreadOptions): Promise<Made> {
     over: () => ended?.seen ?? false,
     plugin: isFile ? name : undefined,
   };
+}
+
+/** What opens disks is loaded where there are any. */
+async function openDisks(disks: ThreadOptions['disks']) {
+  if (disks.length === 0) return [];
+  const { openDisk } = await import('./disks.ts');
+  return disks.map(openDisk);
 }
 
 /** Waits for gdb where it is to come. @throws Failure where that cannot be */

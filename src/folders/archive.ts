@@ -3,7 +3,6 @@
  * looked up from the top of the tree: one that climbs out with ".." is refused, and symbolic links that lead to directories are followed
  * within the tree, whose top is the end of every "..".
  */
-import { unpackTar } from 'modern-tar';
 import { compressionOf, decompress } from '../boot/decompress.ts';
 import { ImageError } from '../boot/image-error.ts';
 import {
@@ -57,6 +56,7 @@ interface Entry {
  */
 export async function unpackInto(files: MemoryFileSystem, bytes: Uint8Array, isLayer: boolean): Promise<void> {
   const tar = compressionOf(bytes) ? await decompress(bytes) : bytes;
+  const { unpackTar } = await import('modern-tar');
   let entries: Entry[];
   try {
     const unpacked = await unpackTar(tar);

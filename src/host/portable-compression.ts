@@ -1,5 +1,4 @@
 /** Compression on any host. */
-import { unzlibSync, zlibSync } from 'fflate';
 import type { Compression } from './compression.ts';
 
 /** Of 0 to 9. What is compressed is memory: a higher level takes several times as long for a few percent. */
@@ -7,10 +6,12 @@ const LEVEL = 1;
 
 export const portableCompression: Compression = {
   async deflate(bytes) {
+    const { zlibSync } = await import('fflate');
     return zlibSync(bytes, { level: LEVEL });
   },
   async inflate(bytes, length) {
     if (bytes.length < 6) throw new Error('it is shorter than its checksum');
+    const { unzlibSync } = await import('fflate');
     // One byte more than there should be: what is longer does not fit, and is not taken for whole.
     const out = unzlibSync(bytes, { out: new Uint8Array(length) });
     if (out.length !== length) throw new Error(`${out.length} bytes came out instead of ${length}`);

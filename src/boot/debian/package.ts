@@ -1,5 +1,4 @@
 /** A Debian package as a whole (deb(5)): its control files, and the tar archive of what it installs. */
-import { unpackTar } from 'modern-tar';
 import { compressionOf, decompress } from '../decompress.ts';
 import { debMember } from '../guest/deb.ts';
 import { ImageError } from '../image-error.ts';
@@ -34,6 +33,7 @@ export async function openDeb(bytes: Uint8Array): Promise<DebianPackage> {
 
 /** The entries of an archive that is part of a package. @throws ImageError */
 export async function entriesOf(tar: Uint8Array, wanted: (name: string) => boolean = () => true) {
+  const { unpackTar } = await import('modern-tar');
   try {
     return await unpackTar(tar, { filter: header => wanted(header.name) });
   } catch (error) {

@@ -3,7 +3,7 @@
  * maintainer scripts, is for a guest (install-script.ts). Packages are unpacked as they are, one archive after another, into a
  * /usr that is merged (bin, lib and sbin lead into it), as Debian is since bookworm.
  */
-import { packTar, type TarEntry } from 'modern-tar';
+import type { TarEntry } from 'modern-tar';
 import { ImageError } from '../image-error.ts';
 import { databaseEntries, describePackage, type PackageRecords, tarFile, tarFolder, tarLink } from './dpkg-database.ts';
 import { CONFIGURE_SCRIPT, configureScript } from './install-script.ts';
@@ -63,6 +63,7 @@ export async function writeRoot(
   architecture: string,
   write: RootWriter,
 ): Promise<void> {
+  const { packTar } = await import('modern-tar');
   const folders = mergedFolders(architecture === 'amd64');
   for (const piece of tarEntries(await packTar(folders), () => true)) write.root(piece);
   const records: PackageRecords[] = [];

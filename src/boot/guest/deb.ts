@@ -1,7 +1,6 @@
 /**
  * A Debian binary package (deb(5)): an ar archive of "debian-binary", control.tar.* and data.tar.*. Only the data is read.
  */
-import { unpackTar } from 'modern-tar';
 import { decompress } from '../decompress.ts';
 import { ImageError } from '../image-error.ts';
 
@@ -21,6 +20,7 @@ export async function readDeb(bytes: Uint8Array, wanted: (path: string) => boole
   const [name, packed] = debMember(bytes, 'data.tar');
   const tar = name === 'data.tar' ? packed : await decompress(packed);
   const clean = (path: string) => path.replace(/^(\.?\/)+/, '');
+  const { unpackTar } = await import('modern-tar');
   try {
     const entries = await unpackTar(tar, { filter: header => wanted(clean(header.name)) });
     return entries

@@ -5,7 +5,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { unpackTar } from 'modern-tar';
 import { compressionOf, decompress } from '../../boot/decompress.ts';
 import { ImageError } from '../../boot/image-error.ts';
 
@@ -61,6 +60,7 @@ async function open(path: string): Promise<Read> {
     };
   const bytes = new Uint8Array(readFileSync(path));
   const tar = compressionOf(bytes) ? await decompress(bytes) : bytes;
+  const { unpackTar } = await import('modern-tar');
   try {
     const entries = await unpackTar(tar);
     const files = new Map(entries.map(({ header, data }) => [header.name.replace(/^\.\//, ''), { header, data }]));
