@@ -101,7 +101,7 @@ function setUp(options: { layout?: BlockLayout; order?: number; readOnly?: boole
     const nodes: Record<string, string> = {
       'event-channel': String(PORT),
       protocol: layout === layout32 ? 'x86_32-abi' : 'x86_64-abi',
-      'feature-persistent': '1',
+      'feature-persistent': '0',
     };
     if (options.order === undefined) nodes['ring-ref'] = String(ringFrames[0]);
     else {
@@ -462,4 +462,29 @@ test('rings full of random bytes: answers or silence, and the disk stays within 
     send();
     assert.deepEqual(outside, []);
   }
+});
+
+test('grants that a front end keeps stay mapped until it goes, as far as they go', () => {
+  const { connect, one, indirect, kick, responses, mapped, refused, store, disk } = setUp();
+  connect({ 'feature-persistent': '1' });
+  assert.equal(store.readText(`${BACK}/feature-persistent`), '1');
+  assert.equal(mapped(), 1);
+  assert.equal(one(1, 0, [whole(DATA), whole(DATA + 1)]), 0);
+  assert.equal(mapped(), 3);
+  // The same ones, the other way.
+  assert.equal(one(0, 8, [whole(DATA + 1), whole(DATA)]), 0);
+  assert.equal(mapped(), 3);
+  indirect(0, 16, [whole(DATA), whole(DATA + 2)], DATA + 3);
+  kick();
+  assert.deepEqual(responses(), [0]);
+  assert.equal(mapped(), 5, 'a page of descriptors is one of them');
+  // One that may only be read is used as it was granted, and given back.
+  refused.add(-(DATA + 4));
+  assert.equal(one(1, 0, [whole(DATA + 4)]), 0);
+  assert.equal(one(0, 0, [whole(DATA + 4)]), -1);
+  assert.equal(mapped(), 5);
+  assert.deepEqual(disk.calls.at(-1), 'write 0 4096');
+  store.write(1, `${FRONT}/state`, '5');
+  store.write(1, `${FRONT}/state`, '6');
+  assert.equal(mapped(), 0);
 });

@@ -29,6 +29,9 @@ import {
 } from './block-protocol.ts';
 import { REQ_EVENT, REQ_PROD, RING_HEADER, RSP_EVENT, RSP_PROD } from './ring-protocol.ts';
 
+/** The grants that stay mapped, at most, as in Linux's blkback. */
+const MOST_KEPT = 1056;
+
 /** A piece of guest memory that a request reads or fills. */
 interface Run {
   address: number;
@@ -39,6 +42,10 @@ interface RingState {
   /** The ring's pages, in order. Empty while no front end is connected. */
   pages: GrantedPage[];
   port: number;
+  /** The front end uses the same grants again and again. */
+  persistent: boolean;
+  /** Its pages that stay mapped until it disconnects, by reference. */
+  kept: Map<number, GrantedPage>;
   /** How the front end lays slots out: a key of `protocols`. */
   protocol: string;
   /** Our own index: of the next request to take and of the next response to put. */
@@ -53,14 +60,18 @@ export class BlockRing {
   /** The back end's name, to which the port is bound. */
   readonly #name: string;
   readonly #state: State<RingState>;
+  /** Data on its way between the disk and pages that are no neighbours: one call to the host costs less than one for each page. */
+  readonly #bounce = new Uint8Array(MAX_INDIRECT_SEGMENTS * PAGE_SIZE);
 
   constructor(host: BackendHost, disk: Disk, name: string) {
     this.#host = host;
     this.#disk = disk;
     this.#name = name;
-    this.#state = host.state(`${name}/ring`, 1, () => ({
+    this.#state = host.state(`${name}/ring`, 2, () => ({
       pages: [],
       port: 0,
+      persistent: false,
+      kept: new Map(),
       protocol: DEFAULT_PROTOCOL,
       next: 0,
       broken: false,
@@ -68,7 +79,7 @@ export class BlockRing {
   }
 
   /** Maps `references` (the ring's pages) and binds `port`; false if the guest granted no such things. */
-  connect(protocol: string, references: readonly number[], port: number): boolean {
+  connect(protocol: string, references: readonly number[], port: number, persistent: boolean): boolean {
     if (!protocols.has(protocol)) return false;
     const pages: GrantedPage[] = [];
     for (const reference of references) {
@@ -79,7 +90,15 @@ export class BlockRing {
       for (const page of pages) this.#host.unmap(page);
       return false;
     }
-    Object.assign(this.#state, { pages, port, protocol, next: 0, broken: false } satisfies RingState);
+    Object.assign(this.#state, {
+      pages,
+      port,
+      persistent,
+      kept: new Map(),
+      protocol,
+      next: 0,
+      broken: false,
+    } satisfies RingState);
     return true;
   }
 
@@ -87,7 +106,7 @@ export class BlockRing {
   disconnect(): void {
     if (!this.#connected) return;
     this.#host.unbind(this.#state.port, this.#name);
-    for (const page of this.#state.pages) this.#host.unmap(page);
+    for (const page of [...this.#state.pages, ...this.#state.kept.values()]) this.#host.unmap(page);
     this.#state.initialise();
   }
 
@@ -175,12 +194,13 @@ export class BlockRing {
     if (count > MAX_INDIRECT_SEGMENTS) return undefined;
     const descriptors = new Uint8Array(count * SEGMENT_SIZE);
     for (let page = 0; page * SEGMENTS_PER_INDIRECT_PAGE < count; page++) {
-      const granted = this.#host.map(request.getUint32(this.#layout.indirectGrefs + page * 4, true), false);
+      const used: GrantedPage[] = [];
+      const granted = this.#page(request.getUint32(this.#layout.indirectGrefs + page * 4, true), false, used);
       if (!granted) return undefined;
       const start = page * PAGE_SIZE;
       const length = Math.min(PAGE_SIZE, descriptors.length - start);
       descriptors.set(this.#host.memory.copyOut(granted.address, length), start);
-      this.#host.unmap(granted);
+      for (const each of used) this.#host.unmap(each);
     }
     return new DataView(descriptors.buffer);
   }
@@ -216,9 +236,8 @@ export class BlockRing {
       const first = segments.getUint8(at + 4);
       const last = segments.getUint8(at + 5);
       if (first > last || last >= SECTORS_PER_PAGE) return undefined;
-      const page = this.#host.map(segments.getUint32(at, true), write);
+      const page = this.#page(segments.getUint32(at, true), write, granted);
       if (!page) return undefined;
-      granted.push(page);
       const address = page.address + first * SECTOR_SIZE;
       const length = (last - first + 1) * SECTOR_SIZE;
       const previous = runs.at(-1);
@@ -226,6 +245,21 @@ export class BlockRing {
       else runs.push({ address, length });
     }
     return runs;
+  }
+
+  /** A page for one request, which is then in `granted`, or one that stays mapped. */
+  #page(reference: number, write: boolean, granted: GrantedPage[]): GrantedPage | undefined {
+    const { persistent, kept } = this.#state;
+    const known = kept.get(reference);
+    if (known) return known;
+    const lasting = persistent && kept.size < MOST_KEPT ? this.#host.map(reference, true) : undefined;
+    if (lasting) {
+      kept.set(reference, lasting);
+      return lasting;
+    }
+    const page = this.#host.map(reference, write);
+    if (page) granted.push(page);
+    return page;
   }
 
   /** Byte offset of a sector, if `length` bytes from there are on the disk. A flush without data may name any. */
@@ -240,8 +274,7 @@ export class BlockRing {
     const { memory } = this.#host;
     if (runs.length === 1) this.#disk.read(offset, memory.bytes.subarray(runs[0]!.address, runs[0]!.address + length));
     else {
-      // One call to the host for all of it costs less than one for each page.
-      const bounce = new Uint8Array(length);
+      const bounce = this.#bounce.subarray(0, length);
       this.#disk.read(offset, bounce);
       let at = 0;
       for (const run of runs) {
@@ -259,7 +292,7 @@ export class BlockRing {
       this.#disk.write(offset, memory.bytes.subarray(runs[0]!.address, runs[0]!.address + length));
       return;
     }
-    const bounce = new Uint8Array(length);
+    const bounce = this.#bounce.subarray(0, length);
     let at = 0;
     for (const run of runs) {
       bounce.set(memory.bytes.subarray(run.address, run.address + run.length), at);
