@@ -3,6 +3,7 @@
  * in one page, starts where somebody jumped and ends at the first instruction that `ends`, at the page's end or at
  * BLOCK_LIMIT.
  */
+import { PAGE_SIZE } from '../x86/paging.ts';
 import { SS } from '../x86/segments.ts';
 import type { InterpreterModule } from './interpreter/loop.ts';
 import { handlerKey } from './interpreter/variants.ts';
@@ -82,6 +83,10 @@ function registerByte(file: File, number: number, rex: boolean): number {
 }
 
 const CODE_SIZES: readonly CodeSize[] = [16, 32, 64];
+/** The bytes of a page that one bit says of whether they hold code. */
+const CHUNK = 64;
+/** No instruction is longer, in bytes; one more, for the sake of roundness. */
+const LONGEST_INSTRUCTION = 16;
 /** A block takes this at most: its header, three records an instruction and a STOP, with two to end it. */
 const BLOCK_BYTES = record.HEADER + (record.BLOCK_LIMIT + 2) * 4 * RECORD_SIZE;
 
@@ -109,8 +114,8 @@ export class Blocks {
   onCodePage: (page: number) => void = () => {};
   /** True for an offset in a page before which every instruction gets a STOP record (breakpoints.ts). */
   stopsAt: (offset: number) => boolean = () => false;
-  /** Called for every page whose blocks are dropped. */
-  onDrop: (page: number) => void = () => {};
+  /** Called when the blocks with bytes in [from, to) of a page are dropped. Returns true if regions have others there. */
+  onDrop: (page: number, from: number, to: number) => boolean = () => false;
   translated = 0;
   invalidations = 0;
   flushes = 0;
@@ -256,25 +261,72 @@ export class Blocks {
     return this.#view.getUint16(block + record.HANDLER, true) === record.STOP ? block + RECORD_SIZE : block;
   }
 
-  /** Drops the blocks that have bytes in the page. */
-  invalidate(page: number): void {
+  /**
+   * Drops the blocks that have bytes in the 64-byte chunks of [from, to) of a page; by default all that have bytes in it. Linux patches
+   * a few bytes of its own code, here and there, thousands of times.
+   */
+  invalidate(page: number, from = 0, to = PAGE_SIZE): void {
     const blocks = this.#pages.get(page);
     if (!blocks) return;
+    const first = from & -CHUNK;
+    const end = (to + CHUNK - 1) & -CHUNK;
+    if (end - first < PAGE_SIZE && !this.#holdsCode(page, first, end)) return;
     this.invalidations++;
-    this.#pages.delete(page);
-    this.onDrop(page);
+    const hasRegions = this.onDrop(page, first, end);
+    const left: number[] = [];
     for (const block of blocks) {
-      this.#stale(block);
-      const header = block - record.HEADER;
-      const code = CODE_SIZES[this.#bytes[header + record.HEADER_CODE]!]!;
-      const physical = this.#view.getUint32(header + record.HEADER_PHYSICAL, true);
-      if (this.#known[code].get(physical) === block) this.#known[code].delete(physical);
-      this.#leave(physical, code, block);
+      if (!this.#isKnown(block)) continue;
+      if (this.#isWithin(block, page, first, end)) this.#drop(block);
+      else left.push(block);
     }
-    this.#bytes[this.#layout.pageKind + page] = PAGE_RAM;
-    this.#view.setBigUint64(this.#layout.codeChunks + page * 8, 0n, true);
+    if (left.length > 0 || hasRegions) this.#pages.set(page, left);
+    else {
+      this.#pages.delete(page);
+      this.#bytes[this.#layout.pageKind + page] = PAGE_RAM;
+    }
+    for (let chunk = first / CHUNK; chunk < end / CHUNK; chunk++)
+      this.#bytes[this.#layout.codeChunks + page * 8 + (chunk >> 3)]! &= ~(1 << (chunk & 7));
+  }
+  #drop(block: number): void {
+    this.#stale(block);
+    const { physical, code } = this.#placeOf(block);
+    this.#known[code].delete(physical);
+    this.#leave(physical, code, block);
+  }
+  #placeOf(block: number): { physical: number; code: CodeSize } {
+    const header = block - record.HEADER;
+    const physical = this.#view.getUint32(header + record.HEADER_PHYSICAL, true);
+    return { physical, code: CODE_SIZES[this.#bytes[header + record.HEADER_CODE]!]! };
+  }
+  /** Not dropped, and no other has taken its place. */
+  #isKnown(block: number): boolean {
+    const { physical, code } = this.#placeOf(block);
+    return this.#known[code].get(physical) === block;
+  }
+  /** True if the block at a place has bytes in [from, to) of a page. */
+  isWithin(physical: number, code: CodeSize, page: number, from: number, to: number): boolean {
+    const block = this.#known[code].get(physical);
+    return block !== undefined && this.#isWithin(block, page, from, to);
+  }
+  #isWithin(block: number, page: number, from: number, to: number): boolean {
+    const { physical } = this.#placeOf(block);
+    // Of what reaches into another page, the tail is there.
+    if (physical >>> 12 !== page) return from < LONGEST_INSTRUCTION;
+    return (physical & 4095) < to && this.#lastOf(block) > from;
+  }
+  /** After the bytes of its page that it depends on: what is undefined may be so for any of the bytes that follow. */
+  #lastOf(block: number): number {
+    const end = this.#view.getUint32(block - record.HEADER + record.HEADER_END, true);
+    const handler = this.#view.getUint16(this.#end(block) - RECORD_SIZE + record.HANDLER, true);
+    return Math.min(end + (handler === record.UNDEFINED ? LONGEST_INSTRUCTION : 0), PAGE_SIZE);
   }
 
+  #holdsCode(page: number, from: number, to: number): boolean {
+    const chunks = this.#layout.codeChunks + page * 8;
+    for (let chunk = from / CHUNK; chunk < to / CHUNK; chunk++)
+      if (this.#bytes[chunks + (chunk >> 3)]! & (1 << (chunk & 7))) return true;
+    return false;
+  }
   /** True if translated code lies in the 64-byte chunks of [address, address + length). */
   holdsCode(address: number, length: number): boolean {
     for (let at = address - (address % 4096); at < address + length; at += 4096)
@@ -369,11 +421,8 @@ export class Blocks {
     return -1;
   }
   #markBlock(block: number, physical: number, crossed: number): void {
-    const out = this.#end(block);
-    const last =
-      this.#view.getUint16(out - RECORD_SIZE + record.OFFSET, true) + this.#bytes[out - RECORD_SIZE + record.LENGTH]!;
-    this.#mark(physical >>> 12, block, physical & 4095, Math.min(last, 4096));
-    if (crossed >= 0) this.#mark(crossed, block, 0, 16);
+    this.#mark(physical >>> 12, block, physical & 4095, this.#lastOf(block));
+    if (crossed >= 0) this.#mark(crossed, block, 0, LONGEST_INSTRUCTION);
   }
 
   /** Notes that translated code came from the page, so that writes to it are seen. */

@@ -210,10 +210,13 @@ export class Core {
       this.memory.has(physical, 1) && this.#bytes[this.layout.pageKind + (physical >>> PAGE_SHIFT)] !== PAGE_DEVICE
     );
   }
-  /** Guest RAM that may hold translated code has been written: drops the code of its pages. */
+  /** Guest RAM that may hold translated code has been written: drops the code there. */
   codeWritten(address: number, length: number): void {
-    for (let page = address >>> PAGE_SHIFT; page <= (address + length - 1) >>> PAGE_SHIFT; page++)
-      this.blocks.invalidate(page);
+    const end = address + length;
+    for (let page = address >>> PAGE_SHIFT; page * PAGE_SIZE < end; page++) {
+      const start = page * PAGE_SIZE;
+      this.blocks.invalidate(page, Math.max(address - start, 0), Math.min(end - start, PAGE_SIZE));
+    }
   }
 
   /** Guest-physical address of code at `linear` of the running processor; -1 after raising a fault in its state. */

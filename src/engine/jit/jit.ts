@@ -4,6 +4,7 @@
  */
 import type { ArtifactCache } from '../../host/artifact-cache.ts';
 import type { CompiledModule, WasmMemory, WasmTable } from '../../wasm/objects.ts';
+import { PAGE_SIZE } from '../../x86/paging.ts';
 import type { Blocks, CodeSource } from '../blocks.ts';
 import { JUMPS, JUMPS_ENTRIES, JUMPS_RING, type Layout } from '../layout.ts';
 import type { CodeSize } from '../x86/decode.ts';
@@ -119,7 +120,7 @@ export class Jit {
 
   constructor(host: JitHost) {
     this.#host = host;
-    host.blocks.onDrop = page => this.#drop(page);
+    host.blocks.onDrop = (page, from, to) => this.#drop(page, from, to);
     host.translator.onModule = (module, ids) => this.#install(module, ids);
     if (!host.patient) this.#load();
   }
@@ -364,12 +365,25 @@ export class Jit {
     return this.#entries.get(keyOf(entry.physical, entry.code)) === entry;
   }
 
-  /** The code of a page was written to. */
-  #drop(page: number): void {
+  /** The code in [from, to) of a page was written to. @returns true if there are regions with other bytes of it */
+  #drop(page: number, from: number, to: number): boolean {
     const here = this.#byPage.get(page);
-    if (!here) return;
-    this.#byPage.delete(page);
-    for (const entry of here) if (this.#isLive(entry)) this.#remove(entry);
+    if (!here) return false;
+    for (const entry of [...here]) if (this.#isWithin(entry, page, from, to)) this.#remove(entry);
+    if (here.size === 0) this.#byPage.delete(page);
+    return here.size > 0;
+  }
+  /** A region goes when its code does, and when the block goes that the interpreter has in its stead. */
+  #isWithin({ physical, code, place }: Entry, page: number, from: number, to: number): boolean {
+    return (
+      to - from === PAGE_SIZE ||
+      this.#host.blocks.isWithin(physical, code, page, from, to) ||
+      place.pages.some(
+        at =>
+          at.physical >>> 12 === page &&
+          place.parts.some(part => part.delta === at.delta && part.from < to && part.to > from),
+      )
+    );
   }
   #remove(entry: Entry): void {
     const { physical, code, index, place, origin } = entry;
