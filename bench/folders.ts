@@ -51,7 +51,7 @@ export const folders: Bench = {
 const SCRIPT = `#!/bin/sh
 if [ ! -d /mnt/tree ]; then
   for name in 9p 9pnet_virtio 9pnet_xen; do
-    modprobe -q $name
+    modprobe -q $name 2>/dev/null
   done
   [ -e /sys/bus/xen/devices/9pfs-0 ] && transport=xen,msize=131072 || transport=virtio,msize=262144
   mount -t 9p -o trans=$transport,version=9p2000.L,cache=mmap share /mnt || exit 1
@@ -62,11 +62,11 @@ case $1 in
   mount) ;;
   write) dd if=/dev/zero of=/mnt/written bs=256k count=${(LARGE * MEBIBYTE) / 262144} conv=fsync 2>/dev/null ;;
   read) dd if=/mnt/large of=/dev/null bs=256k 2>/dev/null ;;
-  stat) find /mnt/tree -path /mnt/tree/.git -prune -o -type f | xargs stat -c %s | wc -l ;;
+  stat) find /mnt/tree -path /mnt/tree/.git -prune -o -type f -print | xargs stat -c %s | wc -l ;;
   status)
     mount -o bind /mnt/tree /mnt/programs/tree
     mount -o bind /dev /mnt/programs/dev
-    chroot /mnt/programs /git -c safe.directory=/tree -C /tree status --short | wc -l
+    chroot /mnt/programs /git -c safe.directory=/tree -C /tree status --short 2>/dev/null | wc -l
     umount /mnt/programs/tree /mnt/programs/dev ;;
 esac || exit
 echo ok
