@@ -28,8 +28,10 @@ export function writeOutput(path: string, text: string): void {
 /** A descriptor for what is written piece by piece. @param what it is called where it cannot be had. @throws Failure */
 export function openOutput(path: string, flags: 'w' | 'a' = 'w', what = path): number {
   return withFile(what, status.output, () => {
-    if (isFifo(path)) sayIfNobodyReads(path);
-    return openSync(path, flags);
+    const already = isFifo(path) ? openForReader(path) : undefined;
+    const file = openSync(path, flags);
+    if (already !== undefined) closeSync(already);
+    return file;
   });
 }
 
@@ -37,12 +39,16 @@ export function isFifo(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false })?.isFIFO() ?? false;
 }
 
-/** fifo(7): without O_NONBLOCK, open(2) waits for the other end; with it, that there is none is an error. */
-function sayIfNobodyReads(path: string): void {
+/**
+ * fifo(7): without O_NONBLOCK, open(2) waits for the other end; with it, that there is none is an error, which is told. Where there is
+ * a reader the descriptor is kept until there is another one: it would find the end in between.
+ */
+function openForReader(path: string): number | undefined {
   try {
-    closeSync(openSync(path, constants.O_WRONLY | constants.O_NONBLOCK));
+    return openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENXIO') throw error;
     process.stderr.write(`polyvisor: ${visibleLine(path)}: a FIFO that nobody reads: waiting for a reader\n`);
+    return undefined;
   }
 }
