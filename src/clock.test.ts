@@ -99,6 +99,13 @@ test('a name is taken once, and a deadline without a timer is refused', () => {
   const other = makeClock(['b']);
   other.states.restore(states.save());
   assert.throws(() => other.clock.restored(), /timer a: set in what was restored/);
+  for (const at of [Number.POSITIVE_INFINITY, '3', undefined]) {
+    const third = makeClock(['a']);
+    const tree = states.save();
+    Object(tree.clock!.value).deadlines.get('a').at = at;
+    third.states.restore(tree);
+    assert.throws(() => third.clock.restored(), /timer a: set for/);
+  }
 });
 
 test('a timer that is always due ends the run; one that fires often while time goes on does not', () => {

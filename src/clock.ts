@@ -132,9 +132,12 @@ export class MachineClock implements Clock {
 
   /** The deadlines have been restored: sets the timers by them. @throws Error if one has no timer in this machine. */
   restored(): void {
-    for (const name of this.#state.deadlines.keys())
+    for (const [name, deadline] of this.#state.deadlines) {
       if (!this.#timers.has(name))
         throw new Error(`timer ${name}: set in what was restored, but this machine has none`);
+      const at: unknown = (deadline as Deadline | undefined)?.at;
+      if (!Number.isFinite(at)) throw new Error(`timer ${name}: set for ${at} in what was restored`);
+    }
     this.#queue.length = 0;
     for (const [name, timer] of this.#timers) {
       const deadline = this.#state.deadlines.get(name);

@@ -145,6 +145,8 @@ const NESTING_LIMIT = 32;
 /** A deep copy of `value`, which stands at `path`. @throws Error if anything in it is not data */
 function copy(value: unknown, path: string, depth = 0): Data {
   const kind = kindOf(value);
+  // It would be passed on by all that is computed from it, and no comparison with it holds: a loop might not end.
+  if (Number.isNaN(value)) throw new Error(`state ${path}: not a number`);
   if (PLAIN.has(kind)) return value as Data;
   if (depth > NESTING_LIMIT) throw new Error(`state ${path}: nested more than ${NESTING_LIMIT} deep`);
   if (Array.isArray(value)) return value.map((member, index) => copy(member, `${path}[${index}]`, depth + 1));
@@ -169,6 +171,7 @@ function check(value: Data, initial: Data, path: string): void {
   if (initial === undefined) return;
   const [found, expected] = [kindOf(value), kindOf(initial)];
   if (found !== expected) throw new Error(`state ${path}: ${found} where it began as ${expected}`);
+  if (Number.isFinite(initial) && !Number.isFinite(value)) throw new Error(`state ${path}: ${value} is not finite`);
   if (Array.isArray(initial) || ArrayBuffer.isView(initial)) {
     const { length } = value as TypedArray;
     if (initial.length > 0 && length !== initial.length)
