@@ -86,6 +86,12 @@ function spanOf(timer: { configuration: number }): bigint {
   return is32(timer) ? TWO_32 : MASK_64 + 1n;
 }
 
+/** Counts from a value of the counter to the comparator. */
+function countsUntil(timer: { configuration: number; comparator: bigint }, counter: bigint): bigint {
+  const span = spanOf(timer);
+  return (((timer.comparator - counter) % span) + span) % span;
+}
+
 export class Hpet implements Device, BusHandler {
   readonly name = 'hpet';
   readonly #clock: Clock;
@@ -264,8 +270,7 @@ export class Hpet implements Device, BusHandler {
     // A match shows only as an interrupt, and in level mode in the status: for nothing else a timer is worth it. Linux leaves a
     // timer that it does not use in periodic mode, without interrupts.
     if (!(this.#state.configuration & ENABLE) || !(timer.configuration & (INTERRUPT | LEVEL))) return;
-    const span = spanOf(timer);
-    const distance = (((timer.comparator - counter) % span) + span) % span;
+    const distance = countsUntil(timer, counter);
     const wait = Number(distance) * TICK;
     const now = this.#clock.now();
     if (now + wait > Number.MAX_SAFE_INTEGER) return;
@@ -279,10 +284,10 @@ export class Hpet implements Device, BusHandler {
     const counter = this.#counter();
     const elapsed = (counter - timer.seen) & MASK_64;
     if (timer.configuration & PERIODIC && timer.period > 0n) {
-      const span = spanOf(timer);
-      const distance = (((timer.comparator - timer.seen) % span) + span) % span;
+      const distance = countsUntil(timer, timer.seen);
       if (elapsed >= distance)
-        timer.comparator = (timer.comparator + timer.period * ((elapsed - distance) / timer.period + 1n)) % span;
+        timer.comparator =
+          (timer.comparator + timer.period * ((elapsed - distance) / timer.period + 1n)) % spanOf(timer);
     }
     timer.seen = counter;
   }

@@ -270,7 +270,7 @@ export class Blocks {
     if (!blocks) return;
     const first = from & -CHUNK;
     const end = (to + CHUNK - 1) & -CHUNK;
-    if (end - first < PAGE_SIZE && !this.#holdsCode(page, first, end)) return;
+    if (end - first < PAGE_SIZE && !this.#isMarked(page, first, end)) return;
     this.invalidations++;
     const hasRegions = this.onDrop(page, first, end);
     const left: number[] = [];
@@ -279,13 +279,16 @@ export class Blocks {
       if (this.#isWithin(block, page, first, end)) this.#drop(block);
       else left.push(block);
     }
-    if (left.length > 0 || hasRegions) this.#pages.set(page, left);
-    else {
+    const chunks = this.#layout.codeChunks + page * 8;
+    if (left.length > 0 || hasRegions) {
+      this.#pages.set(page, left);
+      for (let chunk = first / CHUNK; chunk < end / CHUNK; chunk++)
+        this.#bytes[chunks + (chunk >> 3)]! &= ~(1 << (chunk & 7));
+    } else {
       this.#pages.delete(page);
       this.#bytes[this.#layout.pageKind + page] = PAGE_RAM;
+      this.#view.setBigUint64(chunks, 0n, true);
     }
-    for (let chunk = first / CHUNK; chunk < end / CHUNK; chunk++)
-      this.#bytes[this.#layout.codeChunks + page * 8 + (chunk >> 3)]! &= ~(1 << (chunk & 7));
   }
   #drop(block: number): void {
     this.#stale(block);
@@ -321,13 +324,14 @@ export class Blocks {
     return Math.min(end + (handler === record.UNDEFINED ? LONGEST_INSTRUCTION : 0), PAGE_SIZE);
   }
 
-  #holdsCode(page: number, from: number, to: number): boolean {
+  /** True if a chunk of [from, to) is marked as one with code, as are some whose code is gone. */
+  #isMarked(page: number, from: number, to: number): boolean {
     const chunks = this.#layout.codeChunks + page * 8;
     for (let chunk = from / CHUNK; chunk < to / CHUNK; chunk++)
       if (this.#bytes[chunks + (chunk >> 3)]! & (1 << (chunk & 7))) return true;
     return false;
   }
-  /** True if translated code lies in the 64-byte chunks of [address, address + length). */
+  /** True if there is translated code in the pages of [address, address + length). */
   holdsCode(address: number, length: number): boolean {
     for (let at = address - (address % 4096); at < address + length; at += 4096)
       if (this.#bytes[this.#layout.pageKind + at / 4096] === PAGE_CODE) return true;
