@@ -192,3 +192,32 @@ test('#AC whose delivery raises #AC does not go on for ever', () => {
   assert.equal(cpu.get32(state.EXCEPTIONS), 100);
   assert.deepEqual([cpu.rip, cpu.gpr(RSP)], [BigInt(CODE), BigInt(STACK)]);
 });
+
+test('interrupts are offered after an exit that the guest or a device has asked for, and not after a debugger’s', () => {
+  // mov [rbx], rax; rdtsc; nops
+  const { engine, cpu } = guest(0x48, 0x89, 0x03, 0x0f, 0x31, ...Array(40).fill(0x90));
+  const offered: number[] = [];
+  engine.environment.boundary = () => offered.push(engine.instructions);
+  engine.environment.tsc = () => {
+    engine.requestExit(); // a timer is due
+    return 0n;
+  };
+  cpu.setGpr(RBX, 0x100n);
+  const { core, vcpu } = engine;
+  core.setBreakpoints(new Set(), [{ kind: 'write', address: 0x100n, length: 8 }]);
+  assert.equal(vcpu.run(40), 'attention');
+  assert.deepEqual([engine.instructions, vcpu.exitAsked], [1, false]);
+  assert.equal(core.breakpoints.stop?.kind, 'watchpoint');
+  core.breakpoints.stop = undefined;
+  assert.equal(vcpu.run(40), 'attention');
+  assert.equal(vcpu.exitAsked, true);
+  assert.deepEqual(offered, [0], 'the watchpoint is none of the guest’s');
+  // It is repeated by one for whom the exit came later, at 30.
+  const early = engine.instructions;
+  assert.ok(early < 30);
+  vcpu.allowDelivery(false);
+  assert.equal(vcpu.run(30), 'budget');
+  vcpu.allowDelivery(true);
+  vcpu.run(35);
+  assert.deepEqual(offered, [0, 30]);
+});

@@ -74,6 +74,8 @@ export class Vcpu {
   readonly #stop: StopRecord;
   readonly #debug: GuestDebug;
   #exitWanted = false;
+  /** By something that may have made an event pending: not by a debugger alone. */
+  #exitAsked = false;
   /** An INIT has come while it was executing. */
   #initPending = false;
   /** The number of faults in a row that a hypervisor has dealt with, and the instructions executed before them. */
@@ -248,11 +250,26 @@ export class Vcpu {
   }
   /** Ends the present run in WebAssembly at the end of the block; in an access to a device, after the instruction. */
   requestExit(): void {
-    this.#exitWanted = true;
+    this.#exitAsked = true;
     this.#boundary = true;
+    this.#leave();
+    if (this.halted) this.stir();
+  }
+  #leave(): void {
+    this.#exitWanted = true;
     this.cpu.set32(state.ATTENTION, 1);
     this.budget.forfeit();
-    if (this.halted) this.stir();
+  }
+  /** The last `run` has ended by `requestExit`: what is pending may be delivered before the next instruction. */
+  get exitAsked(): boolean {
+    return this.#exitAsked;
+  }
+  /**
+   * Where in a block such an exit comes depends on the tier. Whoever repeats a run that had it later goes on with `false`, and says
+   * `true` where it came.
+   */
+  allowDelivery(on: boolean): void {
+    this.#boundary = on;
   }
 
   /** The state after a reset (SDM 3A 9.1.1), but with segments and RIP as loaders set them afterwards. */
@@ -287,7 +304,7 @@ export class Vcpu {
     const most = exactly ? 0 : REGION_LIMIT;
     let idle = 0;
     for (;;) {
-      this.#exitWanted = false;
+      this.#exitWanted = this.#exitAsked = false;
       if (this.#dead) return 'attention';
       if (this.#initPending) this.init();
       const shadow = this.#shadow();
@@ -329,7 +346,7 @@ export class Vcpu {
       const stepped = isStep && budget.executed !== before;
       if (stepped) breakpoints.stepped(this);
       if (this.#exitWanted || stepped) {
-        if (this.#exitWanted) this.#boundary = true;
+        if (this.#exitAsked) this.#boundary = true;
         this.#shadow();
         return 'attention';
       }
@@ -461,14 +478,17 @@ export class Vcpu {
   /** Memory is accessed while data breakpoints are armed. */
   watch(linear: bigint, size: number, write: boolean): void {
     const watched = this.core.breakpoints.accessed(this, linear, size, write);
-    if (this.#debug.access(linear, size, write) || watched) this.#stopAfterThis();
+    this.#stopAfterThis(this.#debug.access(linear, size, write), watched);
   }
   /** A port is accessed while breakpoints are armed. */
   watchPort(port: number, size: number): void {
-    if (this.#debug.portAccess(port, size)) this.#stopAfterThis();
+    this.#stopAfterThis(this.#debug.portAccess(port, size), false);
   }
-  #stopAfterThis(): void {
-    this.requestExit();
+  /** For the guest's own breakpoint, or for a debugger, which the guest must not notice. */
+  #stopAfterThis(guests: boolean, debuggers: boolean): void {
+    if (guests) this.requestExit();
+    else if (debuggers) this.#leave();
+    else return;
     this.#stop.plantAfterThis();
   }
 

@@ -150,11 +150,19 @@ export class RunLoop {
     let why = vcpu.halted ? 'halt' : 'budget';
     // What comes after the last instruction is part of the slice: a debugger's stop may have come before it.
     if (!wasAtEnd || Number(vcpu.cpu.rip & 0xffffffffn) !== end.rip)
-      // Where an exit that was asked for comes depends on the tier: the recorded one may have come later.
-      do why = vcpu.run(until);
-      while (why === 'attention' && vcpu.instructions < until && !ending.exit && !breakpoints.stop);
+      // Where an exit that was asked for comes depends on the tier: the recorded one came at the end.
+      do {
+        why = vcpu.run(until);
+        if (why !== 'attention' || !vcpu.exitAsked) continue;
+        end.exitAsked = true;
+        vcpu.allowDelivery(false);
+      } while (why === 'attention' && vcpu.instructions < until && !ending.exit && !breakpoints.stop);
     const isStopped = breakpoints.stop !== undefined || core.instructions >= last || this.#stopping;
     if (isStopped && !ending.exit) return 'paused';
+    if (end.exitAsked) {
+      vcpu.allowDelivery(true);
+      why = 'attention';
+    }
     door.ran(vcpu);
     return core.vcpus.length > 1 ? 'budget' : why;
   }

@@ -72,6 +72,8 @@ export interface SliceEnd {
   readonly instructions: number;
   /** The low half of RIP. */
   readonly rip: number;
+  /** As the repetition has found: it ends since something in it asked for that (`Vcpu.requestExit`). */
+  exitAsked?: true;
 }
 
 export interface Door {
