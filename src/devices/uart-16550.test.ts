@@ -54,6 +54,19 @@ test('nothing is lost at power-off, or in a long line', () => {
   assert.ok(written.every(chunk => chunk.length > 0));
 });
 
+test('whoever takes what there is changes nothing of when the rest comes', () => {
+  const { print, written, uart, clock } = setUp();
+  print('a');
+  const { next } = clock;
+  uart.flush();
+  assert.deepEqual([written, clock.next], [['a'], next]);
+  print('b');
+  assert.equal(clock.next, next, 'the timer goes on');
+  clock.advance(6e6);
+  assert.deepEqual(written, ['a', 'b']);
+  assert.equal(clock.armed, 0);
+});
+
 test('looks like a 16550A to the probe of drivers', () => {
   const { read, write } = setUp();
   write(7, 0x5a);

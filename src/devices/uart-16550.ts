@@ -97,9 +97,10 @@ const initialOutside = () => ({
   inputAt: 0,
   /** When the receiver may be filled again. */
   feedAt: 0,
-  /** What the guest has written since the console was last given any. */
+  /** What the guest has written, to be handed on together, and how much of it the console has already. */
   output: new Uint8Array(OUTPUT_SIZE),
   outputCount: 0,
+  outputHanded: 0,
 });
 
 export class Uart16550 implements Device, ByteRegisters {
@@ -122,10 +123,10 @@ export class Uart16550 implements Device, ByteRegisters {
     const { name = 'uart-16550', states, clock } = options;
     this.name = name;
     this.#state = states.state(this.name, 1, initial);
-    this.#outside = states.state(`${this.name}/outside`, 1, initialOutside);
+    this.#outside = states.state(`${this.name}/outside`, 2, initialOutside);
     this.#feedTimer = clock.timer(`${this.name}/feed`, () => this.#feed());
     this.#timeoutTimer = clock.timer(`${this.name}/timeout`, () => this.#onTimeout());
-    this.#outputTimer = clock.timer(`${this.name}/output`, () => this.flush());
+    this.#outputTimer = clock.timer(`${this.name}/output`, () => this.#handOn());
     this.#clock = clock;
     this.#console = options.console;
     this.#line = options.line;
@@ -136,20 +137,28 @@ export class Uart16550 implements Device, ByteRegisters {
   }
 
   reset(): void {
-    this.flush();
+    this.#handOn();
     this.#state.initialise();
     this.#timeoutTimer.off();
     this.#update();
   }
 
-  /** Hands gathered output to the console now; to be called before the machine stops. */
+  /**
+   * Hands gathered output to the console now; to be called before the machine stops. What the guest and its timers do afterwards does
+   * not depend on it: a run that is stopped now and then is the same run.
+   */
   flush(): void {
-    this.#outputTimer.off();
     const outside = this.#outside;
-    if (outside.outputCount === 0) return;
-    const data = outside.output.slice(0, outside.outputCount);
-    outside.outputCount = 0;
+    if (outside.outputHanded === outside.outputCount) return;
+    const data = outside.output.slice(outside.outputHanded, outside.outputCount);
+    outside.outputHanded = outside.outputCount;
     this.#console.write(data);
+  }
+  /** Its time has come, or there is enough of it. */
+  #handOn(): void {
+    this.#outputTimer.off();
+    this.flush();
+    this.#outside.outputCount = this.#outside.outputHanded = 0;
   }
 
   readByte(offset: number): number {
@@ -225,7 +234,7 @@ export class Uart16550 implements Device, ByteRegisters {
     } else {
       const outside = this.#outside;
       outside.output[outside.outputCount++] = value;
-      if (value === 0x0a || outside.outputCount === OUTPUT_SIZE) this.flush();
+      if (value === 0x0a || outside.outputCount === OUTPUT_SIZE) this.#handOn();
       else if (this.#outputTimer.due === undefined) this.#outputTimer.at(this.#clock.now() + OUTPUT_DELAY);
     }
     if (!(this.#state.ier & IER_TRANSMITTER_EMPTY)) {

@@ -194,13 +194,13 @@ test('#AC whose delivery raises #AC does not go on for ever', () => {
 });
 
 test('interrupts are offered after an exit that the guest or a device has asked for, and not after a debugger’s', () => {
-  // mov [rbx], rax; rdtsc; nops
-  const { engine, cpu } = guest(0x48, 0x89, 0x03, 0x0f, 0x31, ...Array(40).fill(0x90));
+  // mov [rbx], rax; rdtsc; jmp to the next; nops
+  const { engine, cpu } = guest(0x48, 0x89, 0x03, 0x0f, 0x31, 0xeb, 0, ...Array(40).fill(0x90));
   const offered: number[] = [];
   engine.environment.boundary = () => offered.push(engine.instructions);
-  engine.environment.tsc = () => {
+  engine.environment.ticks = () => {
     engine.requestExit(); // a timer is due
-    return 0n;
+    return 0;
   };
   cpu.setGpr(RBX, 0x100n);
   const { core, vcpu } = engine;

@@ -145,3 +145,28 @@ for (const clock of ['virtual', portableClock] as const)
     assert.equal(await history.back('continue'), 'beginning');
     await isEnd();
   });
+
+/** Writes 5,000 characters, with the time between them. */
+const WRITER = tinyKernel([
+  ...[0xb9, ...u32(5000), 0x66, 0xba, 0xf8, 0x03], // mov ecx, 5000; mov dx, COM1
+  ...[0x0f, 0x31, 0x31, 0x05, ...u32(ANSWERS), 0x66, 0xba, 0xf8, 0x03, 0x0c, 0x40, 0xee], // rdtsc; xor [], eax; mov dx, COM1; or al, 64; out dx, al
+  ...[0xff, 0xc9, 0x75, 0x100 - 19, 0xf4], // dec ecx; jnz; hlt
+]);
+
+test('a replay that is stopped now and then is the same run', async () => {
+  const first = await assemble({ memory: MEMORY, kernel: WRITER, engine: 'interpreter', clock: portableClock });
+  const options: Partial<MachineOptions> = { clock: portableClock, snapshot: first.machine.snapshot() };
+  const pieces: Uint8Array[] = [];
+  const recorded = await run(options, new Recorder(bytes => pieces.push(bytes)), 0);
+  const journal = Buffer.concat(pieces);
+  for (const leg of [7, 331]) {
+    const { machine, engine } = await assemble({ memory: MEMORY, ...options, door: new Player(journal) });
+    let exit = await machine.run({ instructions: leg });
+    while (exit.kind === 'stopped') exit = await machine.run({ instructions: leg });
+    const { kind, answers, instructions } = recorded;
+    assert.deepEqual(
+      [exit, engine.memory.copyOut(ANSWERS, 12), machine.instructions],
+      [{ kind }, answers, instructions],
+    );
+  }
+});
