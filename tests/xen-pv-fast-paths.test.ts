@@ -12,13 +12,13 @@ import { ManualClock } from '../src/devices/manual-clock.ts';
 import { Engine, type EngineEnvironment } from '../src/engine/engine.ts';
 import { TLB_ENTRIES, TLB_ENTRY, TLB_EXECUTE, TLB_READ, TLB_WRITE } from '../src/engine/layout.ts';
 import { EngineProcessor } from '../src/engine/processor.ts';
-import { ACCESS_QUIET, ACCESS_WRITE } from '../src/engine/x86/access.ts';
+import { ACCESS_EXECUTE, ACCESS_QUIET, ACCESS_WRITE } from '../src/engine/x86/access.ts';
 import { ELEMENTS, readElement, writeElement } from '../src/engine/x86/registers.ts';
 import { state } from '../src/engine/x86/state.ts';
 import { createLog } from '../src/host/log.ts';
 import { VMASST_TYPE_architectural_iopl } from '../src/hypervisors/xen/constants.ts';
 import { DomainSlot } from '../src/hypervisors/xen/domain-slot.ts';
-import { LINEAR_ENTRIES } from '../src/hypervisors/xen-pv/cells.ts';
+import { LINEAR_ENTRIES, SILENT_PORT } from '../src/hypervisors/xen-pv/cells.ts';
 import { createCpu } from '../src/hypervisors/xen-pv/cpu.ts';
 import { buildDomain } from '../src/hypervisors/xen-pv/domain-builder.ts';
 import { fastPaths } from '../src/hypervisors/xen-pv/fast-paths.ts';
@@ -41,7 +41,15 @@ const SYSCALL = [0x0f, 0x05];
 /** MOV AL, [RBX] and MOV [RBX], AL */
 const LOAD = [0x8a, 0x03];
 const STORE = [0x88, 0x03];
-const INSTRUCTIONS = { syscall: SYSCALL, load: LOAD, store: STORE };
+const INSTRUCTIONS = {
+  ...{ syscall: SYSCALL, load: LOAD, store: STORE },
+  // XCHG RAX, [RBX]; XCHG R9, [R12 + 8]; XCHG RSI, [RBX - 8]; XCHG EAX, [RBX]; XCHG [RBX + RSI], RAX
+  ...{ xchg: [0x48, 0x87, 0x03], xchg12: [0x4d, 0x87, 0x4c, 0x24, 8], xchg8: [0x48, 0x87, 0x73, 0xf8] },
+  ...{ xchg32: [0x87, 0x03], xchgSum: [0x48, 0x87, 0x04, 0x33] },
+  ...{ rdmsr: [0x0f, 0x32], in: [0xe4, 0x42], inOther: [0xe4, 0x61], cli: [0xfa, 0x90] },
+};
+/** Faults, and what is emulated. */
+const EXCHANGES = ['xchg', 'xchg', 'xchg12', 'xchg8', 'xchg32', 'xchgSum'] as const;
 const COMPARED = ELEMENTS.filter(
   ({ role, field }) => (role === 'architecture' || role === 'derived' || field === 'FAULT') && field !== 'FLAT',
 );
@@ -149,7 +157,7 @@ class Guest {
     engine.tlb.flushAll();
     v.loadRoot();
     const before = engine.core.pathCounts;
-    const { instruction, warm } = change(this);
+    const { instruction, warm, silent } = change(this);
     v.state.cells = v.state.cells.slice();
     v.attach();
     // What the TLB has of the kernel's stack, and of what the instruction itself is: all, or less.
@@ -160,6 +168,7 @@ class Guest {
     }
     v.inKernel = inKernel;
     v.loadRoot();
+    v.state.cells[SILENT_PORT] = silent;
     cpu.rip = at(CODE, 16 * Object.keys(INSTRUCTIONS).indexOf(instruction));
     vcpu.paths = { exceptions: fast, syscalls: fast };
     const executed = engine.instructions;
@@ -174,6 +183,7 @@ class Guest {
     }
     return {
       answered,
+      instruction,
       ram: Buffer.concat([memory.bytes, memory.notes]),
       text: JSON.stringify(
         {
@@ -184,7 +194,7 @@ class Guest {
           deliveries: cpu.get32(state.DELIVERIES) > 0,
           last: engine.recent.at(-1)?.replace(/instruction \d+/, ''),
           killed: this.killed,
-          asked,
+          asked: Object.entries(asked).sort(),
           xen: v.state,
           space: engine.tlb.space,
           translation: [TLB_READ, TLB_WRITE, TLB_EXECUTE].map(tag => cpu.view.getBigUint64(held + tag, true)),
@@ -200,10 +210,13 @@ class Guest {
 interface Setting {
   instruction: keyof typeof INSTRUCTIONS;
   warm: [root: number, linear: bigint, access: number][];
+  /** SILENT_PORT. */
+  silent: number;
 }
 interface Outcome {
   /** Ops that fast paths have answered. */
   answered: number;
+  instruction: keyof typeof INSTRUCTIONS;
   ram: Buffer;
   text: string;
 }
@@ -226,9 +239,14 @@ function settingOf(random: Random): (guest: Guest) => Setting {
     'load',
     'load',
     'store',
+    ...['exchange', 'exchange', 'exchange', 'rdmsr', 'in'],
   ] as const);
-  const isFault = kind === 'load' || kind === 'store';
-  const user = kind === 'system call' || (isFault && random.below(2) === 0);
+  const isExchange = kind === 'exchange';
+  const instruction = {
+    ...{ load: 'load', store: 'store', exchange: random.of(EXCHANGES) },
+    ...{ rdmsr: random.of(['rdmsr', 'rdmsr', 'cli']), in: random.of(['in', 'in', 'inOther']) },
+  }[kind as string] as keyof typeof INSTRUCTIONS | undefined;
+  const user = kind === 'system call' || (instruction && random.below(isExchange ? 10 : 2) === 0);
   const flags = BigInt(2 | 0x200 | (random.below(0x400000) & 0x40cd5));
   const registers: [RegisterName, bigint][] = (
     ['rax', 'rcx', 'rdx', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11'] as const
@@ -276,6 +294,10 @@ function settingOf(random: Random): (guest: Guest) => Setting {
   const command = odds(5) ? random.below(8) : random.of([0, 2]);
   const wrongTable = odds(8);
   const random3 = odds(4) ? random.below(12) : random.below(3);
+  const given = odds(4) ? random.of([before, before | 1n, before & ~1n, entry()]) : 0n;
+  const view = [odds(8) ? random.below(0x80) : 0x60, odds(8) ? random.below(8) : 0];
+  const msr = odds(3) ? random.of([0xc0000100n, 0xc0000101n, 0x10n, 0x1bn]) : 0xc0000102n;
+  const silent = kind !== 'in' || odds(4) ? 0 : odds(4) ? random.below(256) : 0x43;
   const selectors = random.below(3)
     ? [random.of([0x10, 0x13, 0xe033]), random.of([0x18, 0x1b, 0xe02b])]
     : [random.below(0x48), random.below(0x48)];
@@ -342,6 +364,20 @@ function settingOf(random: Random): (guest: Guest) => Setting {
     const slot = table * 4096 + 8 * ENTRY;
     memory.write64(slot, entries[0]! & 1n ? (entries[0]! & ~0x98n) | 4n : entries[0]!);
     if (entries[0]! & 1n) pv.types.getL1(Number(entries[0]! & 0xffffff67n), 0);
+    if (isExchange) {
+      const shown = at(table, 8 * ENTRY + view[1]!);
+      processor.set('rbx', instruction === 'xchg8' ? shown + 8n : instruction === 'xchgSum' ? shown - 5n : shown);
+      processor.set('r12', shown - 8n);
+      for (const name of ['rax', 'r9', 'rsi'] as const) processor.set(name, given);
+      if (instruction === 'xchgSum') processor.set('rsi', 5n);
+      // How the guest sees the table: accessed and dirty, as a rule.
+      const mapping = pv.updates.walk(v.state.kernelRoot, Number(BigInt.asUintN(36, at(table) >> 12n)))!;
+      const place = mapping.table * 4096 + 8 * mapping.index;
+      memory.write64(place, memory.read64(place) | BigInt(view[0]! & 0x60));
+    }
+    if (kind === 'rdmsr') processor.set('rcx', msr);
+    // A port is known to be silent to a kernel that may read it.
+    if (silent) v.vcpu.state.iopl = 3;
     if (kind === 'mmu_update') {
       processor.set('rdi', at(ARGUMENTS, 8));
       processor.set('rsi', BigInt(flush[1]!));
@@ -367,7 +403,8 @@ function settingOf(random: Random): (guest: Guest) => Setting {
     if (cold !== 3) warm.push([v.state.kernelRoot, at(ARGUMENTS), 0]);
     warm.push([v.state.kernelRoot, at(ENTRY), 0]);
     if (cold !== 2 && userRoot) warm.push([USER_L4, at(CODE), 0]);
-    return { instruction: isFault ? kind : 'syscall', warm };
+    if (cold !== 1) warm.push([v.state.kernelRoot, at(CODE), ACCESS_EXECUTE]);
+    return { instruction: instruction ?? 'syscall', warm, silent };
   };
 }
 const XEN = 0xffff800000000000n;
@@ -376,7 +413,8 @@ test('ordinary cases are answered, and from any state the same is left with and 
   const [one, other] = [await new Guest().begin(), await new Guest().begin()];
   const random = createRandom(17n);
   const answered = new Map<number, number>();
-  for (let i = 0; i < 500; i++) {
+  const instructions = new Map<string, number>();
+  for (let i = 0; i < 900; i++) {
     const setting = settingOf(random);
     const quick = one.run(setting, true);
     const slow = other.run(setting, false);
@@ -385,9 +423,13 @@ test('ordinary cases are answered, and from any state the same is left with and 
     const differs = quick.ram.compare(slow.ram) === 0 ? -1 : quick.ram.findIndex((byte, n) => byte !== slow.ram[n]);
     assert.equal(differs, -1, `case ${i}: RAM at 0x${differs.toString(16)}`);
     answered.set(quick.answered, (answered.get(quick.answered) ?? 0) + 1);
+    const { instruction } = quick;
+    if (quick.answered > 0) instructions.set(instruction, (instructions.get(instruction) ?? 0) + 1);
   }
   for (const { operation, hypercall, count } of one.engine.core.pathCounts)
     assert.ok(count > 2, `${operation} ${hypercall}: ${count} answered`);
+  for (const instruction of ['load', 'store', 'xchg', 'xchg12', 'xchg8', 'rdmsr', 'in'])
+    assert.ok(instructions.get(instruction)! > 2, `${instruction}: ${JSON.stringify([...instructions])}`);
   // A system call or a hypercall is one op, a page fault two.
   assert.ok(answered.get(1)! > 30 && answered.get(2)! > 15, JSON.stringify([...answered]));
 });

@@ -35,7 +35,7 @@ import {
   TLB_WRITE,
 } from './layout.ts';
 import { LOADS, ProcessorCode, STORES } from './x86/code.ts';
-import { FastPath } from './x86/fast-path.ts';
+import { FastPath, PATH_DEALT_WITH } from './x86/fast-path.ts';
 import { WAIST } from './x86/registers.ts';
 import { PATH_CELLS, PATH_COUNTS, PATH_COUNTS_LIMIT, state } from './x86/state.ts';
 import { FIRST_ROOT_SPACE } from './x86/tlb.ts';
@@ -47,6 +47,7 @@ const SET = 3 * TLB_BANK;
 const EMPTY_FIRST = 0x1000;
 const SET_NOTES = 2 * TLB_NOTES_LIST;
 const SEGMENTS = { cs: CS, ss: SS, gs: GS };
+const TAGS = { read: TLB_READ, write: TLB_WRITE, execute: TLB_EXECUTE };
 
 /** Address of the cells of processor `index`. */
 export const cellsOf = (index: number): number => PATH_CELLS + 4 * CELLS * index;
@@ -169,6 +170,12 @@ class Path implements PathCode {
     const { offset, bytes } = WAIST[register];
     this.#b.putState(STORES[8 * bytes]!, offset, value);
   }
+  general(number: Value): Value {
+    return this.#b.fetchState('i64.load', state.GPR, this.#b.shl(number, 3));
+  }
+  setGeneral(number: Value, value: Value): void {
+    this.#b.putState('i64.store', state.GPR, value, this.#b.shl(number, 3));
+  }
   selector(name: 'cs' | 'ss'): Value {
     return this.#b.fetchState('i32.load16_u', state.SELECTOR + 4 * SEGMENTS[name]);
   }
@@ -226,13 +233,13 @@ class Path implements PathCode {
     b.setState32(state.SPACE_CURRENT, space.index);
     b.setState(state.CR3, space.cr3);
   }
-  reach(linear: Value, size: number, access: 'read' | 'write', space?: PathSpace): Value {
+  reach(linear: Value, size: number, access: keyof typeof TAGS, space?: PathSpace): Value {
     const b = this.#b;
     const bank = b.state32(state.TLB_BASE);
     // While alignment is checked no address space's bank is in use.
     if (space) this.refuseIf(b.eq(bank, TLB_EMPTY));
     const entry = b.add(entryOffset(b, linear), space ? b.add(bank, b.mul(this.#distance(space), SET)) : bank);
-    this.refuseIf(misses(b, entry, linear, size, access === 'write' ? TLB_WRITE : TLB_READ));
+    this.refuseIf(misses(b, entry, linear, size, TAGS[access]));
     return hostAddress(b, entry, linear);
   }
   physical(address: Value): Value {
@@ -242,6 +249,9 @@ class Path implements PathCode {
     return b.add(address, this.#layout.guestOrigin);
   }
 
+  dealtWith(): void {
+    this.#b.answer(PATH_DEALT_WITH);
+  }
   count(operation: string, hypercall?: number): void {
     const b = this.#b;
     const known = this.#counted.findIndex(it => it.operation === operation && it.hypercall === hypercall);

@@ -18,7 +18,10 @@ export const CELLS = 128;
 export interface FastPaths {
   /** In place of `cpu.syscall`, of 64-bit code. @param next the address behind the SYSCALL (i64): RIP, RCX and R11 are as before it */
   syscall?(path: PathCode, next: Value): void;
-  /** In place of `mmu.pageFault` and `irq.exception`, in 64-bit code. RIP is what a frame shows. */
+  /**
+   * In place of `mmu.pageFault` and `irq.exception`, in 64-bit code. RIP is what a frame shows, RFLAGS.RF too. A path that has executed
+   * the instruction in the guest's place clears RF.
+   */
   exception?(path: PathCode, exception: PathException): void;
 }
 
@@ -61,6 +64,9 @@ export interface PathCode {
   /** A register, i64. */
   get(register: PathRegister): Value;
   set(register: PathRegister, value: Value): void;
+  /** General register 0 to 15 (i32), as instructions number them: i64. */
+  general(number: Value): Value;
+  setGeneral(number: Value, value: Value): void;
   /** i32. */
   selector(name: 'cs' | 'ss'): Value;
   /** CS and SS: flat segments of the same code size and privilege level as those that are loaded. GS: any. */
@@ -87,9 +93,12 @@ export interface PathCode {
    * Where `size` bytes at a linear address are, by the translations and rights of the present level that the TLB has; refuses
    * all others, bytes of two pages, and pages that are no plain memory. @param space another address space than the present one
    */
-  reach(linear: Value, size: number, access: 'read' | 'write', space?: PathSpace): Value;
+  reach(linear: Value, size: number, access: 'read' | 'write' | 'execute', space?: PathSpace): Value;
   /** Where a guest-physical address (i32) of RAM is; refuses a page that code has been translated from. */
   physical(address: Value): Value;
+
+  /** Of `exception`, which ends here: `mmu.pageFault` answers true. There was none for the guest to hear of. */
+  dealtWith(): void;
 
   /** Counts an op as answered, and the hypercall of that number as made. */
   count(operation: string, hypercall?: number): void;

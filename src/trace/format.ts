@@ -103,7 +103,9 @@ export function createTraceWriter(write: (text: string) => void, header: TraceHe
     const place = placeOf(crossing);
     const time = Math.floor(crossing.time);
     let text = `${kind} ${place} ${(instructions - lastInstructions).toString(36)} ${(time - lastTime).toString(36)}`;
-    for (const value of Object.values(crossing.arguments)) text += ` ${value.toString(16)}`;
+    // By a host's clock nanoseconds have fractions.
+    for (const value of Object.values(crossing.arguments))
+      text += ` ${(typeof value === 'number' ? Math.floor(value) : value).toString(16)}`;
     if (crossing.result !== undefined) text += ` =${crossing.result.toString(16)}`;
     [lastInstructions, lastTime] = [instructions, time];
     write(`${text}\n`);

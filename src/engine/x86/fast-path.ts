@@ -10,6 +10,9 @@ import { ACCESS_IMPLICIT } from './access.ts';
 import { ProcessorCode } from './code.ts';
 import { state } from './state.ts';
 
+/** What a hypervisor's path for exceptions answers when the instruction has been executed: 1 is that the guest has got its exception. */
+export const PATH_DEALT_WITH = 2;
+
 /** A function under construction: what the paths have in common. */
 export class FastPath {
   readonly b: ProcessorCode;

@@ -17,7 +17,7 @@ import { PATH_EXCEPTION, PATH_SYSCALL } from '../layout.ts';
 import { ACCESS_IMPLICIT, ACCESS_WRITE } from './access.ts';
 import { ProcessorCode } from './code.ts';
 import { emitNoteException, NO_CODE, SHOWS_RF } from './exceptions.ts';
-import { FastPath } from './fast-path.ts';
+import { FastPath, PATH_DEALT_WITH } from './fast-path.ts';
 import { NATIVE_EXCEPTIONS, NATIVE_SYSCALLS, PATH_EXCEPTIONS, PATH_SYSCALLS, state } from './state.ts';
 
 const RCX = 1;
@@ -261,6 +261,10 @@ function faultBody(deliver: number, pathType: number): Body {
     b.answer(0);
   });
   b.setState32(state.FAULT, 0);
+  b.when(b.eq(delivered.get(), PATH_DEALT_WITH), () => {
+    b.setState32(state.FUEL, b.sub(b.sub(b.state32(state.FUEL), done), 1));
+    b.answer(1);
+  });
   b.setState32(state.DELIVERIES, b.add(b.state32(state.DELIVERIES), 1));
   // The fault counts as an instruction, so that a guest that only faults still gets through its budget.
   b.setState32(state.FUEL, b.sub(b.sub(b.state32(state.FUEL), done), 1));

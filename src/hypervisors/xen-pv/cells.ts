@@ -42,6 +42,9 @@ export const LINEAR_ENTRIES = 20;
 /** Not 0: the machine has no other processor. */
 export const ALONE = 21;
 
+/** One more than the port of which the kernel, which may, has last read a byte without finding a device; 0: none. */
+export const SILENT_PORT = 22;
+
 /** In a trap's flags: entering sets evtchn_upcall_mask. */
 const TI_MASK_EVENTS = 4;
 const DESCRIPTORS_PER_PAGE = 512;
@@ -63,6 +66,7 @@ export function setCell64(cells: Uint32Array, index: number, value: bigint): voi
 export function publish({ state, vcpu }: PvVcpu): void {
   const { cells, gdtFrames } = state;
   cells[KERNEL_ROOT] = state.kernelRoot;
+  cells[SILENT_PORT] = 0;
   cells[USER_ROOT] = state.userRoot;
   cells[INFO] = vcpu.info;
   cells[ALONE] = vcpu.domain.vcpus.length === 1 ? 1 : 0;

@@ -1,8 +1,8 @@
 /**
  * The ordinary cases of what a 64-bit guest asks all the time, in WebAssembly: system calls and page faults that are bounced to its
- * kernel, its irets, and the hypercalls of a context switch that change nothing but a register or a cell. What each does is
- * said by the functions that it stands for: `bounce64` and `iret64` (frames64.ts), `exceptionToGuest` (traps.ts),
- * cpu-hypercalls.ts.
+ * kernel, its irets, the hypercalls of a context switch that change nothing but a register or a cell, and the instructions of one that
+ * are emulated. What each does is said by the functions that it stands for: `bounce64` and `iret64` (frames64.ts), `exceptionToGuest`
+ * (traps.ts), cpu-hypercalls.ts, `emulatePrivileged` (emulate.ts).
  */
 import type { FastPaths, PathCode, PathException, PathSegment, PathSpace } from '../../paravirt/fast-paths.ts';
 import type { Value, Variable } from '../../wasm/code.ts';
@@ -18,9 +18,18 @@ import {
   DESCRIPTOR_S,
   DESCRIPTOR_WRITABLE,
 } from '../../x86/descriptors.ts';
-import { TF } from '../../x86/flags.ts';
+import { RF, TF } from '../../x86/flags.ts';
+import { IA32_KERNEL_GS_BASE } from '../../x86/msrs.ts';
 import { SELECTOR_RPL, SELECTOR_TI } from '../../x86/segments.ts';
-import { PAGE_FAULT_ID, PAGE_FAULT_P, PAGE_FAULT_RSVD, PAGE_FAULT_US, PAGE_FAULT_WR, PF } from '../../x86/vectors.ts';
+import {
+  GP,
+  PAGE_FAULT_ID,
+  PAGE_FAULT_P,
+  PAGE_FAULT_RSVD,
+  PAGE_FAULT_US,
+  PAGE_FAULT_WR,
+  PF,
+} from '../../x86/vectors.ts';
 import {
   __HYPERVISOR_iret,
   __HYPERVISOR_mmu_update,
@@ -44,7 +53,7 @@ import {
 } from './bounce.ts';
 import * as cells from './cells.ts';
 import { SEGBASE_FS, SEGBASE_GS_KERNEL, SEGBASE_GS_USER, SEGBASE_GS_USER_SEL } from './cpu-hypercalls.ts';
-import { mmuUpdate, refuseUnlessGuests, updateVaMapping } from './fast-updates.ts';
+import { clearEntry, mmuUpdate, refuseUnlessGuests, updateVaMapping } from './fast-updates.ts';
 import { VGCF_in_syscall } from './frames64.ts';
 import {
   MMUEXT_INVLPG_ALL,
@@ -213,11 +222,58 @@ function systemCall(path: PathCode, next: Value): void {
   path.count('cpu.syscall');
 }
 
-/** A page fault that is the guest's own. */
-function exception(path: PathCode, { vector, code: error, address }: PathException): void {
+function exception(path: PathCode, exception: PathException): void {
   const { code } = path;
   path.refuseIf(code.no(path.cell(cells.READY)));
-  path.refuseIf(code.ne(vector, PF));
+  code.when(
+    code.eq(exception.vector, GP),
+    () => emulatePrivileged(path, exception),
+    () => {
+      path.refuseIf(code.ne(exception.vector, PF));
+      pageFault(path, exception);
+    },
+  );
+}
+
+/** The instruction at RIP has been executed. */
+function complete(path: PathCode): void {
+  const { code } = path;
+  path.set('flags', code.and(path.get('flags'), ~BigInt(RF)));
+}
+
+/** Bytes of the instructions that are emulated here, and these as i32. */
+const EMULATED_LENGTH = 2;
+const RDMSR = 0x320f;
+const IN_AL_IMM8 = 0xe4;
+
+/** Of what emulate.ts knows: RDMSR of the user's GS base, which Linux asks for at each switch of tasks, and IN from where nothing is. */
+function emulatePrivileged(path: PathCode, { code: error }: PathException): void {
+  const { code } = path;
+  path.refuseIf(code.either(error, code.no(path.cell(cells.IN_KERNEL))));
+  refuseIfEvent(path, infoOf(path));
+  const rip = path.get('rip');
+  const bytes = code.variable(code.fetch('i32.load16_u', path.reach(rip, EMULATED_LENGTH, 'execute'))).last();
+  code.when(
+    code.eq(bytes, RDMSR),
+    () => {
+      path.refuseIf(code.ne(code.narrow(path.get('rcx')), IA32_KERNEL_GS_BASE | 0));
+      const base = path.get('kernelGsBase');
+      path.set('rax', code.and(base, 0xffffffffn));
+      path.set('rdx', code.shr(base, 32));
+    },
+    () => {
+      path.refuseIf(code.ne(code.and(bytes, 0xff), IN_AL_IMM8));
+      path.refuseIf(code.ne(code.add(code.shr(bytes, 8), 1), path.cell(cells.SILENT_PORT)));
+      path.set('rax', code.or(path.get('rax'), 0xffn));
+    },
+  );
+  path.set('rip', code.add(rip, BigInt(EMULATED_LENGTH)));
+  complete(path);
+  path.count('irq.exception');
+}
+
+function pageFault(path: PathCode, { code: error, address }: PathException): void {
+  const { code } = path;
   // In Xen's area is the place of the guest's LDT.
   refuseUnlessGuests(path, address);
   const info = infoOf(path);
@@ -238,9 +294,13 @@ function exception(path: PathCode, { vector, code: error, address }: PathExcepti
   code.when(
     path.cell(cells.IN_KERNEL),
     () => {
-      // Maybe a store into a page table.
       const write = PAGE_FAULT_P | PAGE_FAULT_WR;
-      path.refuseIf(code.eq(code.and(error, write | PAGE_FAULT_RSVD | PAGE_FAULT_ID), write));
+      code.when(code.eq(code.and(error, write | PAGE_FAULT_RSVD | PAGE_FAULT_ID), write), () => {
+        clearEntry(path, address);
+        complete(path);
+        path.count('mmu.pageFault');
+        path.dealtWith();
+      });
       const cs = code.and(path.selector('cs'), ~SELECTOR_RPL);
       bounceFromKernel(path, context(code.and(error, ~PAGE_FAULT_US), cs), info, cr2);
     },

@@ -105,6 +105,15 @@ export function updateVaMapping(path: PathCode): void {
   const where = code.and(path.get('rdx'), ~UVMF_FLUSHTYPE_MASK);
   path.refuseIf(code.no(code.either(code.eqz(where), code.eq(where, UVMF_ALL))));
   path.refuseIf(path.cell(cells.LINEAR_ENTRIES));
+  const l1 = tableFor(path, frames, linear);
+  change(path, frames, l1, entryNumber(path, linear), path.get('rsi'), code.i32(0));
+}
+
+const entryNumber = ({ code }: PathCode, linear: Value): Value => code.and(code.narrow(code.shr(linear, 12)), 511);
+
+/** The frame of the L1 table that translates a canonical address for the guest's kernel. */
+function tableFor(path: PathCode, frames: Frames, linear: Value): Value {
+  const { code } = path;
   const table = code.variable(path.cell(cells.KERNEL_ROOT));
   for (const shift of [39, 30, 21]) {
     frames.refuseUnlessFrame(table.get());
@@ -117,8 +126,74 @@ export function updateVaMapping(path: PathCode): void {
   const l1 = table.last();
   frames.refuseUnlessFrame(l1);
   frames.refuseUnlessTyped(l1, PGT_l1_page_table);
-  const index = code.and(code.narrow(code.shr(linear, 12)), 511);
-  change(path, frames, l1, index, path.get('rsi'), code.i32(0));
+  return l1;
+}
+
+/** XCHG of a 64-bit register and memory: the opcode, behind REX.W; its R and B are the fourth bits of ModRM's reg and rm. */
+const REX_W = 0x48;
+const REX_R = 4;
+const REX_B = 1;
+const XCHG = 0x87;
+const RSP = 4;
+const RBP = 5;
+/** A SIB byte of nothing but the base RSP or R12. */
+const SIB_BASE = 0x24;
+/** Bytes of the longest form that is known: with a SIB byte and a displacement of 8 bits. */
+const LONGEST_XCHG = 5;
+
+/**
+ * XCHG that clears an L1 entry, at `linear` in a table that the guest sees read-only: so Linux takes entries away. It stands for
+ * `completeTableWrite` (writable-page-tables.ts).
+ */
+export function clearEntry(path: PathCode, linear: Value): void {
+  const { code } = path;
+  const frames = new Frames(path);
+  path.refuseIf(code.ne(code.sar(code.shl(linear, 16), 16), linear));
+  const { register, length } = exchange(path, linear);
+  const value = code.variable(path.general(register)).last();
+  path.refuseIf(bit(path, value, PTE_P));
+
+  const shown = code.add(code.shl(tableFor(path, frames, linear), 12), code.shl(entryNumber(path, linear), 3));
+  const view = code.variable(code.fetch('i64.load', path.physical(shown))).last();
+  // A first write would make it dirty.
+  const isKnown = code.eq(code.and(view, BigInt(PTE_P | PTE_RW | PTE_A | PTE_D)), BigInt(PTE_P | PTE_A | PTE_D));
+  path.refuseIf(code.either(code.no(isKnown), bit(path, view, BigInt(PTE_HIGH_FRAME) << 32n)));
+  const table = code.variable(frameOf(path, view)).last();
+  frames.refuseUnlessFrame(table);
+  frames.refuseUnlessTyped(table, PGT_l1_page_table);
+  const index = code.variable(code.and(code.shr(code.narrow(linear), 3), 511)).last();
+  const at = path.physical(code.add(code.shl(table, 12), code.shl(index, 3)));
+  const old = code.variable(code.fetch('i64.load', at)).last();
+  change(path, frames, table, index, value, code.i32(0));
+  path.setGeneral(register, old);
+  path.set('rip', code.add(path.get('rip'), code.wide(length)));
+}
+
+/** The instruction at RIP, if it is XCHG of a register and the 8 bytes at `linear`: the register's number, and its length. */
+function exchange(path: PathCode, linear: Value): { register: Value; length: Value } {
+  const { code } = path;
+  const at = code.variable(path.reach(path.get('rip'), LONGEST_XCHG, 'execute')).last();
+  const byte = (offset: number) => code.fetch('i32.load8_u', at, offset);
+  const rex = code.variable(byte(0)).last();
+  path.refuseIf(code.ne(code.and(rex, ~(REX_R | REX_B)), REX_W));
+  path.refuseIf(code.ne(byte(1), XCHG));
+  const modrm = code.variable(byte(2)).last();
+  path.refuseIf(code.gtu(modrm, 0x7f));
+  const hasDisplacement = code.variable(code.shr(modrm, 6)).last();
+  const rm = code.variable(code.and(modrm, 7)).last();
+  // Relative to RIP.
+  path.refuseIf(code.both(code.no(hasDisplacement), code.eq(rm, RBP)));
+  const hasSib = code.variable(code.eq(rm, RSP)).last();
+  path.refuseIf(code.both(hasSib, code.ne(byte(3), SIB_BASE)));
+  const base = path.general(code.or(rm, code.shl(code.and(rex, REX_B), 3)));
+  const behind = code.fetch('i64.load8_s', code.add(at, hasSib), 3);
+  const address = code.add(base, code.select(hasDisplacement, behind, 0n));
+  // Within an entry, and so in one page.
+  path.refuseIf(code.either(code.ne(address, linear), code.any(linear, 7n)));
+  return {
+    register: code.variable(code.or(code.and(code.shr(modrm, 3), 7), code.shl(code.and(rex, REX_R), 1))).last(),
+    length: code.variable(code.add(code.add(hasSib, hasDisplacement), 3)).last(),
+  };
 }
 
 /** Entry `index` of L1 table `table` becomes `given`. @param preserves the accessed and dirty flags stay */
