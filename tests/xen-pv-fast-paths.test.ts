@@ -34,6 +34,12 @@ const [CODE, STACK, USER_STACK, GDT, ARGUMENTS] = [0x30, 0x34, 0x38, 0x3c, 0x3e]
 /** A slot of the kernel's mapping whose entry changes. */
 const ENTRY = 0x70;
 const USER_L4 = 0x500;
+/** Tables that can become roots: of the kernel, and of programs. */
+const OTHER_L4 = 0x501;
+const OTHER_USER_L4 = 0x502;
+const NO_TABLE = 0x503;
+/** MMUEXT_NEW_BASEPTR and MMUEXT_NEW_USER_BASEPTR. */
+const NEW_ROOTS = [5, 15] as const;
 const at = (frame: number, offset = 0): bigint => BASE + BigInt(frame * 4096 + offset);
 const HANDLER = at(0x40, 0x10);
 const NOWHERE = 0x4000_0000n;
@@ -66,6 +72,7 @@ class Guest {
   ram!: Uint8Array;
   notes!: Uint8Array;
   registers!: [number, bigint][];
+  root!: number;
 
   constructor() {
     const clock = new ManualClock();
@@ -116,6 +123,7 @@ class Guest {
     this.#prepare();
     this.ram = engine.memory.bytes.slice();
     this.notes = engine.memory.notes.slice();
+    this.root = pv.vcpus[0]!.kernelRoot;
     this.registers = ELEMENTS.flatMap((element, i) =>
       element.role === 'architecture' ? [[i, readElement(cpu, element)] as [number, bigint]] : [],
     );
@@ -128,14 +136,20 @@ class Guest {
     const { memory } = engine;
     const v = pv.vcpus[0]!;
     Object.values(INSTRUCTIONS).forEach((bytes, i) => memory.copyIn(CODE * 4096 + 16 * i, Uint8Array.from(bytes)));
-    const { kernelRoot } = v.state;
+    const { kernelRoot } = v;
     memory.copyIn(USER_L4 * 4096, memory.copyOut(kernelRoot * 4096, 2048));
     memory.write64(USER_L4 * 4096 + 511 * 8, memory.read64(kernelRoot * 4096 + 511 * 8));
+    for (const frame of [OTHER_L4, OTHER_USER_L4]) memory.copyIn(frame * 4096, memory.copyOut(USER_L4 * 4096, 4096));
+    // Each is pinned, as it were, and those that are roots are used, too.
+    for (const frame of [kernelRoot, USER_L4, OTHER_L4, OTHER_USER_L4]) assert.equal(pv.types.get(frame, 4), 0);
+    pv.types.get(USER_L4, 4);
+    for (const frame of [USER_L4, OTHER_USER_L4]) memory.write64(frame * 4096 + 256 * 8, 0n);
+    memory.write64(OTHER_L4 * 4096 + 256 * 8, memory.read64(kernelRoot * 4096 + 256 * 8));
     v.state.traps.address[14] = HANDLER;
     v.state.syscall64.address = HANDLER + 64n;
     v.state.gdtFrames = [GDT];
     v.state.gdtEntries = 8;
-    v.state.userRoot = USER_L4;
+    v.userRoot = USER_L4;
     for (const [i, value] of [0n, 0n, 0xaffb000000ffffn, 0xcff3000000ffffn, 0xcffb000000ffffn].entries())
       memory.write64(GDT * 4096 + 8 * i, value);
     pv.area.setGdtPage(0, 0, GDT);
@@ -152,12 +166,13 @@ class Guest {
     for (const [i, value] of this.registers) writeElement(cpu, ELEMENTS[i]!, value);
     const v = pv.vcpus[0]!;
     v.inKernel = true;
+    v.kernelRoot = this.root;
     this.killed = '';
     this.asked = {};
     engine.tlb.flushAll();
     v.loadRoot();
     const before = engine.core.pathCounts;
-    const { instruction, warm, silent } = change(this);
+    const { kind, instruction, warm, silent } = change(this);
     v.state.cells = v.state.cells.slice();
     v.attach();
     // What the TLB has of the kernel's stack, and of what the instruction itself is: all, or less.
@@ -183,7 +198,7 @@ class Guest {
     }
     return {
       answered,
-      instruction,
+      kind,
       ram: Buffer.concat([memory.bytes, memory.notes]),
       text: JSON.stringify(
         {
@@ -208,6 +223,7 @@ class Guest {
 }
 
 interface Setting {
+  kind: string;
   instruction: keyof typeof INSTRUCTIONS;
   warm: [root: number, linear: bigint, access: number][];
   /** SILENT_PORT. */
@@ -216,7 +232,7 @@ interface Setting {
 interface Outcome {
   /** Ops that fast paths have answered. */
   answered: number;
-  instruction: keyof typeof INSTRUCTIONS;
+  kind: string;
   ram: Buffer;
   text: string;
 }
@@ -232,6 +248,8 @@ function settingOf(random: Random): (guest: Guest) => Setting {
     'stack_switch',
     'set_segment_base',
     'mmuext_op',
+    'new roots',
+    'new roots',
     'mmu_update',
     'mmu_update',
     'update_va_mapping',
@@ -239,7 +257,7 @@ function settingOf(random: Random): (guest: Guest) => Setting {
     'load',
     'load',
     'store',
-    ...['exchange', 'exchange', 'exchange', 'rdmsr', 'in'],
+    ...['exchange', 'exchange', 'exchange', 'rdmsr', 'rdmsr', 'in'],
   ] as const);
   const isExchange = kind === 'exchange';
   const instruction = {
@@ -294,6 +312,11 @@ function settingOf(random: Random): (guest: Guest) => Setting {
   const command = odds(5) ? random.below(8) : random.of([0, 2]);
   const wrongTable = odds(8);
   const random3 = odds(4) ? random.below(12) : random.below(3);
+  const pair = odds(8) ? random.below(4) : 2;
+  const roots = [NEW_ROOTS[0], OTHER_L4, NEW_ROOTS[1], OTHER_USER_L4].map((word, i) => {
+    if (i % 2 === 0) return BigInt(odds(8) ? random.below(20) : word);
+    return BigInt(odds(6) ? random.of([OTHER_L4, OTHER_USER_L4, USER_L4, 0, 0x2000]) : word);
+  });
   const given = odds(4) ? random.of([before, before | 1n, before & ~1n, entry()]) : 0n;
   const view = [odds(8) ? random.below(0x80) : 0x60, odds(8) ? random.below(8) : 0];
   const msr = odds(3) ? random.of([0xc0000100n, 0xc0000101n, 0x10n, 0x1bn]) : 0xc0000102n;
@@ -324,7 +347,7 @@ function settingOf(random: Random): (guest: Guest) => Setting {
     processor.set('kernelGsBase', at(2));
     processor.set('flags', flags);
     v.kernelSp = sp;
-    v.state.userRoot = userRoot || (user ? USER_L4 : 0);
+    v.userRoot = userRoot || (user ? USER_L4 : 0);
     v.state.syscall64.address = noHandler ?? HANDLER + 64n;
     v.state.traps.address[14] = noHandler ?? HANDLER;
     v.state.syscall64.maskEvents = masks[0]!;
@@ -342,6 +365,7 @@ function settingOf(random: Random): (guest: Guest) => Setting {
       stack_switch: 3n,
       set_segment_base: 25n,
       mmuext_op: 26n,
+      'new roots': 26n,
       mmu_update: 1n,
       update_va_mapping: 14n,
     }[kind as string];
@@ -360,7 +384,15 @@ function settingOf(random: Random): (guest: Guest) => Setting {
       memory.write64(ARGUMENTS * 4096 + 16, at(CODE));
       v.state.cells[LINEAR_ENTRIES] = linear;
     }
-    const { table } = pv.updates.walk(v.state.kernelRoot, Number(BigInt.asUintN(36, at(0) >> 12n)))!;
+    if (kind === 'new roots') {
+      processor.set('rdi', at(ARGUMENTS, 8));
+      processor.set('rsi', BigInt(pair));
+      processor.set('rdx', flush[2] ? at(ARGUMENTS, 64) : 0n);
+      processor.set('r10', BigInt(flush[3]!));
+      for (const [i, word] of [roots[0]!, roots[1]!, 0n, roots[2]!, roots[3]!, 0n].entries())
+        memory.write64(ARGUMENTS * 4096 + 8 + 8 * i, word);
+    }
+    const { table } = pv.updates.walk(v.kernelRoot, Number(BigInt.asUintN(36, at(0) >> 12n)))!;
     const slot = table * 4096 + 8 * ENTRY;
     memory.write64(slot, entries[0]! & 1n ? (entries[0]! & ~0x98n) | 4n : entries[0]!);
     if (entries[0]! & 1n) pv.types.getL1(Number(entries[0]! & 0xffffff67n), 0);
@@ -371,7 +403,7 @@ function settingOf(random: Random): (guest: Guest) => Setting {
       for (const name of ['rax', 'r9', 'rsi'] as const) processor.set(name, given);
       if (instruction === 'xchgSum') processor.set('rsi', 5n);
       // How the guest sees the table: accessed and dirty, as a rule.
-      const mapping = pv.updates.walk(v.state.kernelRoot, Number(BigInt.asUintN(36, at(table) >> 12n)))!;
+      const mapping = pv.updates.walk(v.kernelRoot, Number(BigInt.asUintN(36, at(table) >> 12n)))!;
       const place = mapping.table * 4096 + 8 * mapping.index;
       memory.write64(place, memory.read64(place) | BigInt(view[0]! & 0x60));
     }
@@ -383,7 +415,7 @@ function settingOf(random: Random): (guest: Guest) => Setting {
       processor.set('rsi', BigInt(flush[1]!));
       processor.set('rdx', flush[2] ? at(ARGUMENTS, 64) : 0n);
       processor.set('r10', BigInt(flush[3]!));
-      memory.write64(ARGUMENTS * 4096 + 8, BigInt((wrongTable ? USER_L4 * 4096 : slot) + command));
+      memory.write64(ARGUMENTS * 4096 + 8, BigInt((wrongTable ? NO_TABLE * 4096 : slot) + command));
       memory.write64(ARGUMENTS * 4096 + 16, entries[1]!);
     }
     if (kind === 'update_va_mapping') {
@@ -397,14 +429,14 @@ function settingOf(random: Random): (guest: Guest) => Setting {
         for (const [i, word] of frame.entries()) memory.write64(offset + 8 * i, word);
     }
     const warm: Setting['warm'] = [];
-    if (cold !== 0) warm.push([v.state.kernelRoot, sp - 1n, ACCESS_WRITE]);
-    if (cold !== 1 && rsp !== NOWHERE)
-      warm.push([v.state.kernelRoot, rsp - 1n, ACCESS_WRITE], [v.state.kernelRoot, rsp, 0]);
-    if (cold !== 3) warm.push([v.state.kernelRoot, at(ARGUMENTS), 0]);
-    warm.push([v.state.kernelRoot, at(ENTRY), 0]);
+    if (cold !== 0) warm.push([v.kernelRoot, sp - 1n, ACCESS_WRITE]);
+    if (cold !== 1 && rsp !== NOWHERE) warm.push([v.kernelRoot, rsp - 1n, ACCESS_WRITE], [v.kernelRoot, rsp, 0]);
+    if (cold !== 3) warm.push([v.kernelRoot, at(ARGUMENTS), 0]);
+    warm.push([v.kernelRoot, at(ENTRY), 0]);
     if (cold !== 2 && userRoot) warm.push([USER_L4, at(CODE), 0]);
-    if (cold !== 1) warm.push([v.state.kernelRoot, at(CODE), ACCESS_EXECUTE]);
-    return { instruction: instruction ?? 'syscall', warm, silent };
+    if (cold !== 1) warm.push([v.kernelRoot, at(CODE), ACCESS_EXECUTE]);
+    if (kind === 'new roots' && cold !== 2) warm.push([OTHER_L4, at(CODE), 0]);
+    return { kind: instruction ?? kind, instruction: instruction ?? 'syscall', warm, silent };
   };
 }
 const XEN = 0xffff800000000000n;
@@ -413,8 +445,8 @@ test('ordinary cases are answered, and from any state the same is left with and 
   const [one, other] = [await new Guest().begin(), await new Guest().begin()];
   const random = createRandom(17n);
   const answered = new Map<number, number>();
-  const instructions = new Map<string, number>();
-  for (let i = 0; i < 900; i++) {
+  const kinds = new Map<string, number>();
+  for (let i = 0; i < 1200; i++) {
     const setting = settingOf(random);
     const quick = one.run(setting, true);
     const slow = other.run(setting, false);
@@ -423,13 +455,12 @@ test('ordinary cases are answered, and from any state the same is left with and 
     const differs = quick.ram.compare(slow.ram) === 0 ? -1 : quick.ram.findIndex((byte, n) => byte !== slow.ram[n]);
     assert.equal(differs, -1, `case ${i}: RAM at 0x${differs.toString(16)}`);
     answered.set(quick.answered, (answered.get(quick.answered) ?? 0) + 1);
-    const { instruction } = quick;
-    if (quick.answered > 0) instructions.set(instruction, (instructions.get(instruction) ?? 0) + 1);
+    if (quick.answered > 0) kinds.set(quick.kind, (kinds.get(quick.kind) ?? 0) + 1);
   }
   for (const { operation, hypercall, count } of one.engine.core.pathCounts)
     assert.ok(count > 2, `${operation} ${hypercall}: ${count} answered`);
-  for (const instruction of ['load', 'store', 'xchg', 'xchg12', 'xchg8', 'rdmsr', 'in'])
-    assert.ok(instructions.get(instruction)! > 2, `${instruction}: ${JSON.stringify([...instructions])}`);
+  for (const kind of ['load', 'store', 'xchg', 'xchg12', 'xchg8', 'rdmsr', 'in', 'new roots', 'system call', 'iret'])
+    assert.ok(kinds.get(kind)! > 2, `${kind}: ${JSON.stringify([...kinds])}`);
   // A system call or a hypercall is one op, a page fault two.
   assert.ok(answered.get(1)! > 30 && answered.get(2)! > 15, JSON.stringify([...answered]));
 });

@@ -118,7 +118,7 @@ function readSelector(pv: PvDomain, v: PvVcpu, operand: MemoryOperand, refuse: (
   if (segment.selector >>> 2 === 0 || !readable || offset + 1 > segment.limit) refuse();
   const linear = BigInt.asUintN(32, segment.base + BigInt(offset));
   const bytes = new Uint8Array(2);
-  if (!pv.copy.read(v.state.kernelRoot, linear, bytes)) throw new Refusal(vectors.PF, 0, linear);
+  if (!pv.copy.read(v.kernelRoot, linear, bytes)) throw new Refusal(vectors.PF, 0, linear);
   return bytes[0]! | (bytes[1]! << 8);
 }
 
@@ -153,7 +153,7 @@ function pushOnInner(pv: PvDomain, v: PvVcpu, next: number, count: number, code:
       throw new Refusal(vectors.GP, code);
     const parameters = new Uint32Array(count);
     const linear = BigInt.asUintN(32, outer.base + BigInt(outerEsp));
-    if (!pv.copy.readWords(v.state.kernelRoot, linear, parameters)) throw new Refusal(vectors.PF, 0, linear);
+    if (!pv.copy.readWords(v.kernelRoot, linear, parameters)) throw new Refusal(vectors.PF, 0, linear);
     words.push(...parameters.reverse());
   }
   push(pv, v, stack, esp, [...words, cpu.segment('cs').selector, next]);
@@ -175,7 +175,7 @@ function isWithin({ attributes, limit }: Segment, esp: number, bytes: number): b
 function push(pv: PvDomain, v: PvVcpu, stack: Segment, esp: number, words: readonly number[]): void {
   words.forEach((word, index) => {
     const linear = BigInt.asUintN(32, stack.base + BigInt((esp - 4 * (index + 1)) >>> 0));
-    if (!pv.copy.writeWords(v.state.kernelRoot, linear, Uint32Array.of(word), 1))
+    if (!pv.copy.writeWords(v.kernelRoot, linear, Uint32Array.of(word), 1))
       throw new Refusal(vectors.PF, vectors.PAGE_FAULT_WR, linear);
   });
 }

@@ -7,6 +7,7 @@ import { IOPL_SHIFT } from '../../x86/flags.ts';
 import { PF } from '../../x86/vectors.ts';
 import { VMASST_TYPE_architectural_iopl } from '../xen/constants.ts';
 import type { PvAbi } from './abi.ts';
+import { NO_FRAME } from './page-table-entry.ts';
 import type { PvVcpu } from './pv-vcpu.ts';
 
 /** Not 0: the kernel of a 64-bit guest runs, not its user code. */
@@ -15,11 +16,15 @@ export const IN_KERNEL = 0;
 export const KERNEL_SS = 1;
 export const KERNEL_SP = 2;
 
-/** Not 0: all that follows has been published. */
-export const READY = 4;
-/** Frames of the two roots; USER_ROOT 0: there is none. */
+/**
+ * Frames of the two roots: of the kernel (NO_FRAME: none yet, so that no address means anything), and of a 64-bit guest's user code
+ * (0: none, and no way to user mode).
+ */
 export const KERNEL_ROOT = 5;
 export const USER_ROOT = 6;
+
+/** Not 0: all that follows has been published. */
+export const READY = 4;
 /** Guest-physical address of struct vcpu_info. */
 export const INFO = 7;
 /** Not 0: an NMI is pending or being handled. */
@@ -54,6 +59,7 @@ export function initialCells(abi: PvAbi): Uint32Array {
   const cells = new Uint32Array(CELLS);
   cells[IN_KERNEL] = 1;
   cells[KERNEL_SS] = abi.kernelStack.selector;
+  cells[KERNEL_ROOT] = NO_FRAME;
   return cells;
 }
 
@@ -62,12 +68,10 @@ export function setCell64(cells: Uint32Array, index: number, value: bigint): voi
   cells[index + 1] = Number((value >> 32n) & 0xffffffffn);
 }
 
-/** After a change of roots, descriptor tables, privilege level, NMIs, or struct vcpu_info's place. */
+/** After a change of descriptor tables, privilege level, NMIs, or struct vcpu_info's place. */
 export function publish({ state, vcpu }: PvVcpu): void {
   const { cells, gdtFrames } = state;
-  cells[KERNEL_ROOT] = state.kernelRoot;
   cells[SILENT_PORT] = 0;
-  cells[USER_ROOT] = state.userRoot;
   cells[INFO] = vcpu.info;
   cells[ALONE] = vcpu.domain.vcpus.length === 1 ? 1 : 0;
   cells[NMI] = state.nmiPending || state.nmiBlocked ? 1 : 0;

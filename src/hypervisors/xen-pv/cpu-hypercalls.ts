@@ -66,7 +66,7 @@ function setTrapTable(pv: PvDomain, v: PvVcpu, list: bigint): number {
   const layout = trap_info[pv.abi.width];
   const bytes = new Uint8Array(layout.size);
   for (let i = 0; i < MAX_TRAPS; i++) {
-    if (!pv.copy.read(v.state.kernelRoot, list + BigInt(i * layout.size), bytes)) return -EFAULT;
+    if (!pv.copy.read(v.kernelRoot, list + BigInt(i * layout.size), bytes)) return -EFAULT;
     const { vector, flags, cs, address } = layout.decode(bytes);
     if (address === 0n) return 0;
     if (!isCanonical(address)) return -EINVAL;

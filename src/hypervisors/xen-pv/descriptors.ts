@@ -115,7 +115,7 @@ export function faultInLdt(pv: PvDomain, v: PvVcpu, linear: bigint): boolean {
   const page = Number(offset >> BigInt(PAGE_SHIFT));
   if (v.state.ldtFrames.has(page)) return false;
   const pageNumber = pageNumberOf(v.state.ldtBase + BigInt(page * PAGE_SIZE));
-  const place = pageNumber === undefined ? undefined : pv.updates.walk(v.state.kernelRoot, pageNumber);
+  const place = pageNumber === undefined ? undefined : pv.updates.walk(v.kernelRoot, pageNumber);
   if (!place) return false;
   const low = pv.info.words[place.table * 1024 + 2 * place.index];
   if ((low & PTE_P) === 0) return false;
@@ -199,6 +199,6 @@ export function setGdtCall(pv: PvDomain, v: PvVcpu, list: bigint, entries: numbe
   if (entries > FIRST_RESERVED_GDT_ENTRY) return -EINVAL;
   const count = Math.ceil(entries / DESCRIPTORS_PER_PAGE);
   const bytes = new Uint8Array(count * pv.abi.long);
-  if (!pv.copy.read(v.state.kernelRoot, list, bytes)) return -EFAULT;
+  if (!pv.copy.read(v.kernelRoot, list, bytes)) return -EFAULT;
   return setGdt(pv, v, longs(bytes, pv.abi.width), entries);
 }

@@ -78,7 +78,7 @@ test('the list of frames goes where INIT_P2M says, mapped by tables of its own',
   const { memory, pv, entry } = await build(image => ({ ...image, xen: { ...image.xen, initP2m: 0x8000000000n } }));
   const at = Number(entry.registers.rsi! - VIRTUAL_BASE);
   assert.equal(memory.read64(at + 0x68), 0x8000000000n);
-  const page = pv.copy.page(pv.vcpus[0].state.kernelRoot, 0x8000000, true);
+  const page = pv.copy.page(pv.vcpus[0].kernelRoot, 0x8000000, true);
   assert.equal(BigInt(page / 4096), memory.read64(at + 0x480), 'first_p2m_pfn');
   assert.equal(memory.read64(page + 8 * 77), 77n);
 });

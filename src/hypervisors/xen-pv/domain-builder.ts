@@ -180,7 +180,7 @@ function buildTables(pv: PvDomain, layout: Layout, initP2m: bigint | undefined):
   pv.info.setPinned(tables.first, true);
   // The second reference is the kernel root's.
   pv.types.get(tables.first, levels);
-  pv.vcpus[0]!.state.kernelRoot = tables.first;
+  pv.vcpus[0]!.kernelRoot = tables.first;
   publish(pv.vcpus[0]!);
 }
 

@@ -103,7 +103,7 @@ test('INS fills memory and stops at its end', async () => {
 test('control registers show what Xen shows', async () => {
   const g = await createFakeGuest();
   assert.ok(execute(g, [0x0f, 0x20, 0xd8])); // mov rax, cr3
-  assert.equal(g.cpu.get('rax'), BigInt(g.v.state.kernelRoot) << 12n);
+  assert.equal(g.cpu.get('rax'), BigInt(g.v.kernelRoot) << 12n);
   assert.ok(execute(g, [0x41, 0x0f, 0x20, 0xc1])); // mov r9, cr0
   assert.equal(g.cpu.get('r9'), 0x80050033n);
   g.cpu.set('r9', 0x8005003bn);
@@ -150,7 +150,7 @@ test('what the guest has no business with stays a #GP', async () => {
 test('in user mode only ports, the TSC and CPUID are looked at', async () => {
   const g = await createFakeGuest();
   g.v.inKernel = false;
-  g.v.state.userRoot = g.v.state.kernelRoot;
+  g.v.userRoot = g.v.kernelRoot;
   g.v.kernelSp = VIRTUAL_BASE + 0x30000n;
   g.cpu.set('rcx', 0xc0000101n);
   for (const code of [

@@ -182,8 +182,7 @@ function portAllowed(pv: PvDomain, v: PvVcpu, port: number, width: number): bool
   if (port + width > ports) return false;
   const bits = new Uint8Array(2);
   const at = address + BigInt(port >>> 3);
-  if (!pv.copy.read(v.state.kernelRoot, at, bits) && !pv.copy.read(v.state.kernelRoot, at, bits.subarray(0, 1)))
-    return false;
+  if (!pv.copy.read(v.kernelRoot, at, bits) && !pv.copy.read(v.kernelRoot, at, bits.subarray(0, 1))) return false;
   return ((((bits[1] << 8) | bits[0]) >>> (port & 7)) & ((1 << width) - 1)) === 0;
 }
 
@@ -257,7 +256,7 @@ function readControl(v: PvVcpu, number: number, into: RegisterName): boolean {
       cpu.set(into, cpu.get('cr2'));
       return true;
     case 3:
-      cpu.set(into, v.abi.cr3Of(v.state.kernelRoot));
+      cpu.set(into, v.abi.cr3Of(v.kernelRoot));
       return true;
     case 4:
       cpu.set(into, visibleCr4(v));

@@ -53,6 +53,7 @@ import {
 } from './bounce.ts';
 import * as cells from './cells.ts';
 import { SEGBASE_FS, SEGBASE_GS_KERNEL, SEGBASE_GS_USER, SEGBASE_GS_USER_SEL } from './cpu-hypercalls.ts';
+import { newRoots, rootOf } from './fast-roots.ts';
 import { clearEntry, mmuUpdate, refuseUnlessGuests, updateVaMapping } from './fast-updates.ts';
 import { VGCF_in_syscall } from './frames64.ts';
 import {
@@ -86,8 +87,6 @@ function refuseUnlessCanonical(path: PathCode, address: Value): void {
   const { code } = path;
   path.refuseIf(code.ne(code.sar(code.shl(address, 16), 16), address));
 }
-/** CR3 for a root's frame. */
-const rootOf = ({ code }: PathCode, frame: Value): Value => code.shl(code.wide(frame), 12);
 const infoOf = (path: PathCode): Value => path.physical(path.cell(cells.INFO));
 
 /** The flat segments in which a guest's kernel runs. */
@@ -330,7 +329,7 @@ function hypercall(path: PathCode, next: Value): void {
       const calls: [number: number, call: () => void][] = [
         [__HYPERVISOR_stack_switch, () => stackSwitch(path)],
         [__HYPERVISOR_set_segment_base, () => setSegmentBase(path)],
-        [__HYPERVISOR_mmuext_op, () => flush(path)],
+        [__HYPERVISOR_mmuext_op, () => extended(path)],
         [__HYPERVISOR_mmu_update, () => mmuUpdate(path)],
         [__HYPERVISOR_update_va_mapping, () => updateVaMapping(path)],
       ];
@@ -383,7 +382,17 @@ function setSegmentBase(path: PathCode): void {
   code.when(code.eq(which, SEGBASE_GS_KERNEL), () => path.set('gsBase', base));
 }
 
-/** HYPERVISOR_mmuext_op of one operation of the caller's that flushes: what there was to flush is flushed already (tlb.ts). */
+/** HYPERVISOR_mmuext_op. */
+function extended(path: PathCode): void {
+  const { code } = path;
+  code.when(
+    code.eq(code.narrow(path.get('rsi')), 2),
+    () => newRoots(path),
+    () => flush(path),
+  );
+}
+
+/** One operation of the caller's that flushes: what there was to flush is flushed already (tlb.ts). */
 function flush(path: PathCode): void {
   const { code } = path;
   const lower = (register: 'rsi' | 'r10') => code.narrow(path.get(register));

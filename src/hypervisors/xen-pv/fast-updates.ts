@@ -34,7 +34,7 @@ export function refuseUnlessGuests(path: PathCode, address: Value): void {
 }
 
 /** What the hypervisor keeps of each frame. */
-class Frames {
+export class Frames {
   readonly #path: PathCode;
   constructor(path: PathCode) {
     this.#path = path;

@@ -58,7 +58,7 @@ export function bounce32(pv: PvDomain, v: PvVcpu, bounce: Bounce, rip: bigint): 
     outer || bounce.ss !== undefined ? loadSegment(pv, v, outer ? v.kernelSs : ss, 'stack', ring) : cpu.segment('ss');
   const top = ((outer ? Number(BigInt.asUintN(32, v.kernelSp)) : esp) - 4 * words) >>> 0;
   const linear = stack && BigInt.asUintN(32, stack.base + BigInt(top));
-  if (linear === undefined || !pv.copy.writeWords(v.state.kernelRoot, linear, frame, words)) {
+  if (linear === undefined || !pv.copy.writeWords(v.kernelRoot, linear, frame, words)) {
     cpu.kill(`${bounce.what}: the guest's kernel stack at 0x${top.toString(16)} cannot be written`);
     return;
   }
@@ -82,7 +82,7 @@ export function iret32(pv: PvDomain, v: PvVcpu): void {
   const esp = Number(BigInt.asUintN(32, cpu.get('rsp')));
   // Xen reads the frame without a thought of SS, word by word: only as much of it has to be there as counts.
   const words = new Uint32Array(6);
-  const read = (count: number) => pv.copy.readWords(v.state.kernelRoot, BigInt(esp), words, count);
+  const read = (count: number) => pv.copy.readWords(v.kernelRoot, BigInt(esp), words, count);
   const lost = () => cpu.kill(`iret: its frame at 0x${esp.toString(16)} cannot be read`);
   if (!read(4)) return lost();
   const [eax, eip, , eflags] = words as unknown as [number, number, number, number];
@@ -114,13 +114,13 @@ function iretToVirtual8086(pv: PvDomain, v: PvVcpu, esp: number, eflags: number)
   // eip, cs, eflags, esp, ss, es, ds, fs, gs; below them an error code of 0, where eax was.
   const words = new Uint32Array(10);
   const top = (Number(BigInt.asUintN(32, v.kernelSp)) - 4 * words.length) >>> 0;
-  const read = pv.copy.readWords(state.kernelRoot, BigInt(esp), words);
+  const read = pv.copy.readWords(v.kernelRoot, BigInt(esp), words);
   words[0] = 0;
   const selector = state.traps.selector[vectors.GP]!;
   const ring = selector & SELECTOR_RPL;
   const code = loadSegment(pv, v, selector, 'code', ring);
   const stack = loadSegment(pv, v, v.kernelSs, 'stack', ring);
-  if (!read || !pv.copy.writeWords(state.kernelRoot, BigInt(top), words) || !code || !stack) {
+  if (!read || !pv.copy.writeWords(v.kernelRoot, BigInt(top), words) || !code || !stack) {
     cpu.kill('iret to virtual-8086 mode, without a way to tell the guest that there is none');
     return;
   }

@@ -57,7 +57,7 @@ export function bounce64(pv: PvDomain, v: PvVcpu, bounce: Bounce, rip: bigint): 
   const stack = (kernelMode ? rsp : v.kernelSp) & ~15n;
   const top = BigInt.asUintN(64, stack - BigInt(8 * words));
   if (!kernelMode) v.toggleMode();
-  if (!pv.abi.isGuestAddress(top) || !pv.copy.writeWords(v.state.kernelRoot, top, frameWords, 2 * words)) {
+  if (!pv.abi.isGuestAddress(top) || !pv.copy.writeWords(v.kernelRoot, top, frameWords, 2 * words)) {
     cpu.kill(`${bounce.what}: the guest's kernel stack at 0x${top.toString(16)} cannot be written`);
     return;
   }
@@ -82,7 +82,7 @@ const iretWords = new Uint32Array(iretFrame.buffer);
 export function iret64(pv: PvDomain, v: PvVcpu): void {
   const { cpu } = v;
   const stack = cpu.get('rsp');
-  if (!pv.copy.readWords(v.state.kernelRoot, stack, iretWords)) {
+  if (!pv.copy.readWords(v.kernelRoot, stack, iretWords)) {
     cpu.kill(`iret: its frame at 0x${stack.toString(16)} cannot be read`);
     return;
   }
@@ -90,7 +90,7 @@ export function iret64(pv: PvDomain, v: PvVcpu): void {
   const cs = iretFrame[5];
   const rflags = iretFrame[6];
   if ((cs & 3n) === 3n) {
-    if (v.state.userRoot === 0) {
+    if (v.userRoot === 0) {
       cpu.kill('iret to user mode without page tables for it');
       return;
     }

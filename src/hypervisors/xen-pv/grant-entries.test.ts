@@ -41,7 +41,7 @@ async function setUp() {
   };
   /** The entry that translates a page of the first mapping: where it is, and what it says. */
   const place = (address: bigint) => ({
-    ...pv.updates.walk(guest.v.state.kernelRoot, Number((address >> 12n) & 0xfffffffffn))!,
+    ...pv.updates.walk(guest.v.kernelRoot, Number((address >> 12n) & 0xfffffffffn))!,
   });
   const entryOf = (address: bigint) => guest.entry(place(address).table, place(address).index);
   const uses = (frame: number) => [pv.info.references[frame], pv.info.typeCount[frame]];

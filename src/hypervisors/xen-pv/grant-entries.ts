@@ -45,7 +45,7 @@ function placeOf(pv: PvDomain, v: PvVcpu, hostAddress: bigint, isEntry: boolean)
     place = { table: Number(frame), index: Number(hostAddress & 0xfffn) / 8 };
   } else {
     const pageNumber = hostAddress >> BigInt(pv.abi.width) === 0n ? pageNumberOf(hostAddress) : undefined;
-    const found = pageNumber === undefined ? undefined : updates.walk(v.state.kernelRoot, pageNumber);
+    const found = pageNumber === undefined ? undefined : updates.walk(v.kernelRoot, pageNumber);
     place = found && { ...found };
   }
   if (!place || !info.isOwned(place.table)) return undefined;

@@ -38,7 +38,7 @@ test("the machine-to-physical table is the guest's to fill", async () => {
 test('accessed and dirty bits are preserved for those who ask', async () => {
   const g = await createFakeGuest();
   const page = VIRTUAL_BASE + 0x100000n;
-  const place = { ...g.pv.updates.walk(g.v.state.kernelRoot, Number((page >> 12n) & 0xfffffffffn))! };
+  const place = { ...g.pv.updates.walk(g.v.kernelRoot, Number((page >> 12n) & 0xfffffffffn))! };
   g.poke(place.table, place.index, g.entry(place.table, place.index) | 0x60n);
   assert.equal(g.update(place.table, place.index, address(0x100) | P | US, 2), 0);
   assert.equal(g.entry(place.table, place.index) & 0x60n, 0x60n);
@@ -199,8 +199,8 @@ test('memory goes back and comes again', async () => {
     [BigInt(FREE + 1), BigInt(FREE), 0x113n],
   );
   assert.equal(g.pv.area.m2p(FREE + 1), 0x111n);
-  assert.equal(reserve(1, 0, g.v.state.kernelRoot), 1, 'a table may be given back');
-  assert.equal(g.pv.info.isOwned(g.v.state.kernelRoot), true, 'but stays while it is one');
+  assert.equal(reserve(1, 0, g.v.kernelRoot), 1, 'a table may be given back');
+  assert.equal(g.pv.info.isOwned(g.v.kernelRoot), true, 'but stays while it is one');
   assert.equal(reserve(6, 0, 5), 0, 'and is not given out');
   assert.equal(reserve(1, 1, FREE + 16), 1);
   assert.equal(reserve(6, 1, 0x200), 1, 'two in a row');
@@ -223,7 +223,7 @@ test('an exchange finds a run or leaves everything in place', async () => {
   assert.equal(g.pv.area.m2p(FREE + 2), 0x779n);
   assert.equal(exchange([FREE + 9, FREE + 13, FREE + 21, FREE + 33], 2), -12, 'no run of four');
   for (const frame of [FREE + 9, FREE + 13, FREE + 21, FREE + 33]) assert.ok(g.pv.info.isIdle(frame));
-  assert.equal(exchange([g.v.state.kernelRoot, FREE + 1], 1), -EINVAL, 'in use');
+  assert.equal(exchange([g.v.kernelRoot, FREE + 1], 1), -EINVAL, 'in use');
   assert.equal(exchange([FREE + 1, FREE + 1], 1), -EINVAL, 'twice the same');
   assert.equal(g.call(12, 3, g.words(0x7ff0)), g.pv.domain.pages);
 });
@@ -260,7 +260,7 @@ function recount(g: FakeGuest): void {
   }
   const { domain } = g.pv;
   const shared = [domain.xenstoreRing.address, domain.consoleRing.address, g.v.vcpu.state.registeredInfo ?? 0];
-  const held = [g.v.state.kernelRoot, g.v.state.userRoot, ...g.v.state.gdtFrames, ...g.v.state.ldtFrames.values()];
+  const held = [g.v.kernelRoot, g.v.userRoot, ...g.v.state.gdtFrames, ...g.v.state.ldtFrames.values()];
   for (const frame of [...held, ...shared.map(at => at >>> 12)].filter(Boolean)) {
     references[frame]++;
     types[frame]++;
@@ -282,7 +282,7 @@ test('random hypercalls leave every count right and nothing outside the domain r
     random.of([
       FREE + random.below(12),
       FREE + random.below(12),
-      g.v.state.kernelRoot + random.below(6),
+      g.v.kernelRoot + random.below(6),
       random.below(g.pv.info.frames + 4),
     ]);
   const entry = () =>
@@ -325,15 +325,12 @@ test('random hypercalls leave every count right and nothing outside the domain r
       result = g.call(random.of(numbers), ...Array.from({ length: 6 }, value));
     }
     if (result < 0) refused++;
-    if (g.cpu.kills.length > 0 || g.cpu.get('cr3') !== address(g.v.state.kernelRoot) || g.call(17, 0, 0) !== 0x40011) {
+    if (g.cpu.kills.length > 0 || g.cpu.get('cr3') !== address(g.v.kernelRoot) || g.call(17, 0, 0) !== 0x40011) {
       recount(g);
       g = await createFakeGuest();
     } else if (round % 500 === 0) recount(g);
     // The argument page may have been unmapped or become a table: then a new guest, or no call does anything any more.
-    if (
-      g.pv.copy.page(g.v.state.kernelRoot, Number((ARGUMENTS >> 12n) & 0xfffffffffn), true) !==
-      ARGUMENT_FRAME * 4096
-    ) {
+    if (g.pv.copy.page(g.v.kernelRoot, Number((ARGUMENTS >> 12n) & 0xfffffffffn), true) !== ARGUMENT_FRAME * 4096) {
       recount(g);
       g = await createFakeGuest();
     }

@@ -37,7 +37,7 @@ function context(g: FakeGuest, changes: Record<number, bigint> = {}): bigint {
     [AT.gdt]: BigInt(GDT),
     [MORE.gdtEntries]: 16n,
     [MORE.kernelSp]: STACK,
-    [MORE.kernel]: BigInt(g.v.state.kernelRoot) << 12n,
+    [MORE.kernel]: BigInt(g.v.kernelRoot) << 12n,
     [MORE.event]: ENTRY + 64n,
     [MORE.gsBase]: VIRTUAL_BASE + 0x9000n,
     ...changes,
@@ -49,7 +49,7 @@ function context(g: FakeGuest, changes: Record<number, bigint> = {}): bigint {
 test('another processor starts with the state that it is given, when it is told to', async () => {
   const g = await createFakeGuest(2);
   const [, other] = g.cpus;
-  const root = g.v.state.kernelRoot;
+  const root = g.v.kernelRoot;
   const before = g.pv.info.typeCount[root]!;
   assert.equal(g.call(VCPU_OP, IS_UP, 1), 0);
   assert.equal(g.call(VCPU_OP, UP, 1), -EINVAL, 'there is nothing to start with');
@@ -93,7 +93,7 @@ test('a processor that goes down continues when it is up again; with the last on
 
 test('what cannot be is refused, and nothing is held afterwards', async () => {
   const g = await createFakeGuest(2);
-  const root = g.v.state.kernelRoot;
+  const root = g.v.kernelRoot;
   const counts = () => [root, GDT].map(frame => [g.pv.info.typeCount[frame], g.pv.info.references[frame]]);
   context(g);
   const before = counts();
@@ -115,7 +115,7 @@ test('what cannot be is refused, and nothing is held afterwards', async () => {
   for (const [what, changes, error = EINVAL] of bad) {
     assert.equal(g.call(VCPU_OP, INITIALISE, 1, context(g, changes)), -error, what);
     assert.deepEqual(counts(), before, what);
-    assert.equal(g.pv.vcpus[1]!.state.kernelRoot, NO_FRAME, what);
+    assert.equal(g.pv.vcpus[1]!.kernelRoot, NO_FRAME, what);
   }
   assert.equal(g.call(VCPU_OP, INITIALISE, 1, 0x800000000000n), -EFAULT);
   for (const number of [2, 31, 32, 64, 2 ** 31, 2 ** 32 - 1])
@@ -127,7 +127,7 @@ test('what cannot be is refused, and nothing is held afterwards', async () => {
 test('random contexts start nothing that may not be, and hold nothing that was refused', async () => {
   const g = await createFakeGuest(2);
   const random = createRandom(0x696e6974n);
-  const root = g.v.state.kernelRoot;
+  const root = g.v.kernelRoot;
   const values = [0n, 1n, BigInt(root) << 12n, BigInt(FREE), VIRTUAL_BASE, 0xffff800000000000n, 2n ** 64n - 1n, 0x10n];
   context(g);
   const before = g.pv.info.references[root];
@@ -146,8 +146,8 @@ test('random contexts start nothing that may not be, and hold nothing that was r
 
 /** The processor runs in ring 3 on a root that was checked. */
 function isSafe(g: FakeGuest): boolean {
-  const { state } = g.pv.vcpus[1]!;
-  const types = [state.kernelRoot, state.userRoot].filter(frame => frame !== 0).map(frame => g.pv.info.type[frame]);
+  const { kernelRoot, userRoot } = g.pv.vcpus[1]!;
+  const types = [kernelRoot, userRoot].filter(frame => frame !== 0).map(frame => g.pv.info.type[frame]);
   return types.every(type => type === 4) && (g.cpus[1]!.segment('cs').selector & 3) === 3;
 }
 
@@ -198,7 +198,7 @@ test('masks of processors that cannot be read are refused', async () => {
 });
 
 function placeOf(g: FakeGuest, page: bigint): [table: number, index: number] {
-  const { table, index } = g.pv.updates.walk(g.v.state.kernelRoot, Number((page >> 12n) & 0xfffffffffn))!;
+  const { table, index } = g.pv.updates.walk(g.v.kernelRoot, Number((page >> 12n) & 0xfffffffffn))!;
   return [table, index];
 }
 

@@ -38,7 +38,7 @@ const MMU_PT_UPDATE_NO_TRANSLATE = 3;
 const MMUEXT_PIN_L1_TABLE = 0;
 const MMUEXT_PIN_L4_TABLE = 3;
 const MMUEXT_UNPIN_TABLE = 4;
-const MMUEXT_NEW_BASEPTR = 5;
+export const MMUEXT_NEW_BASEPTR = 5;
 export const MMUEXT_TLB_FLUSH_LOCAL = 6;
 export const MMUEXT_INVLPG_LOCAL = 7;
 const MMUEXT_TLB_FLUSH_MULTI = 8;
@@ -47,7 +47,7 @@ export const MMUEXT_TLB_FLUSH_ALL = 10;
 export const MMUEXT_INVLPG_ALL = 11;
 const MMUEXT_FLUSH_CACHE = 12;
 const MMUEXT_SET_LDT = 13;
-const MMUEXT_NEW_USER_BASEPTR = 15;
+export const MMUEXT_NEW_USER_BASEPTR = 15;
 const MMUEXT_CLEAR_PAGE = 16;
 const MMUEXT_COPY_PAGE = 17;
 const MMUEXT_FLUSH_CACHE_GLOBAL = 18;
@@ -90,15 +90,15 @@ function wantsDone(words: Uint32Array): boolean {
 function reportDone(pv: PvDomain, v: PvVcpu, pointer: bigint, done: number): boolean {
   const word = new Uint8Array(4);
   const before = new DataView(word.buffer);
-  if (!pv.copy.read(v.state.kernelRoot, pointer, word)) return false;
+  if (!pv.copy.read(v.kernelRoot, pointer, word)) return false;
   before.setUint32(0, (before.getUint32(0, true) + done) >>> 0, true);
-  return pv.copy.write(v.state.kernelRoot, pointer, word);
+  return pv.copy.write(v.kernelRoot, pointer, word);
 }
 
 /** Begins a call of mmu_update or mmuext_op: their arguments are alike. 0 or -errno. */
 function begin(pv: PvDomain, v: PvVcpu, { words, longs }: CallFrame): number {
   if (words[COUNT] & MMU_UPDATE_PREEMPTED) words[COUNT] &= ~MMU_UPDATE_PREEMPTED;
-  else if (wantsDone(words) && !pv.copy.write(v.state.kernelRoot, longs[2], new Uint8Array(4))) return -EFAULT;
+  else if (wantsDone(words) && !pv.copy.write(v.kernelRoot, longs[2], new Uint8Array(4))) return -EFAULT;
   return checkForeignDomain(pv, words[6]);
 }
 
@@ -122,9 +122,9 @@ function mmuUpdate(pv: PvDomain, v: PvVcpu, frame: CallFrame): Outcome {
   while (error === 0 && i < batch) {
     const chunk = Math.min(CHUNK, batch - i);
     const at = list + BigInt(REQUEST_SIZE * i);
-    if (!pv.copy.readWords(v.state.kernelRoot, at, requestWords, 4 * chunk)) {
+    if (!pv.copy.readWords(v.kernelRoot, at, requestWords, 4 * chunk)) {
       // The requests up to the page that is missing still count.
-      if (!pv.copy.readWords(v.state.kernelRoot, at, requestWords, 4)) error = -EFAULT;
+      if (!pv.copy.readWords(v.kernelRoot, at, requestWords, 4)) error = -EFAULT;
       else if ((error = mmuRequest(pv, 0)) === 0) i++;
       continue;
     }
@@ -183,7 +183,7 @@ function checkFlush(pv: PvDomain, v: PvVcpu, low: number, high: number): number 
  */
 function updateVaMapping(pv: PvDomain, v: PvVcpu, words: Uint32Array): number {
   const pageNumber = pageNumberOfHalves(words[0], words[1]);
-  const place = pageNumber < 0 ? undefined : pv.updates.walk(v.state.kernelRoot, pageNumber);
+  const place = pageNumber < 0 ? undefined : pv.updates.walk(v.kernelRoot, pageNumber);
   if (!place) return -EINVAL;
   const { info } = pv;
   if (info.typeCount[place.table] === 0 || info.type[place.table] !== PGT_l1_page_table) return -EINVAL;
@@ -202,7 +202,7 @@ function mmuextOp(pv: PvDomain, v: PvVcpu, frame: CallFrame): Outcome {
   const { mmuextSize: size, long } = pv.abi;
   let i = 0;
   for (; i < batch; i++) {
-    if (!pv.copy.readWords(v.state.kernelRoot, list + BigInt(size * i), opWords, size / 4)) error = -EFAULT;
+    if (!pv.copy.readWords(v.kernelRoot, list + BigInt(size * i), opWords, size / 4)) error = -EFAULT;
     else if (long === 8) error = mmuextOperation(pv, v, opWords[0], opWords[2], opWords[3], opWords[4], opWords[5]);
     else error = mmuextOperation(pv, v, opWords[0], opWords[1], 0, opWords[2], 0);
     if (error !== 0) break;
@@ -292,7 +292,7 @@ function mmuextOperation(
 function canReadMask(pv: PvDomain, v: PvVcpu, mask: bigint): boolean {
   const { width, long } = pv.abi;
   const bytes = new Uint8Array(Math.ceil(pv.vcpus.length / width) * long);
-  return pv.copy.read(v.state.kernelRoot, BigInt.asUintN(width, mask), bytes);
+  return pv.copy.read(v.kernelRoot, BigInt.asUintN(width, mask), bytes);
 }
 
 function pin(pv: PvDomain, frame: number, type: number): number {

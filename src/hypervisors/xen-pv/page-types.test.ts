@@ -37,7 +37,7 @@ function counts(g: FakeGuest): string {
 test('the initial tables are pinned, typed, and adjusted for a kernel at CPL 3', async () => {
   const g = await createFakeGuest();
   const { info } = g.pv;
-  const root = g.v.state.kernelRoot;
+  const root = g.v.kernelRoot;
   assert.equal(info.type[root], PGT_l4_page_table);
   assert.equal(info.typeCount[root], 2, 'the pin and the processor');
   const place = g.pv.updates.walk(root, Number((VIRTUAL_BASE >> 12n) & 0xfffffffffn))!;
@@ -201,7 +201,7 @@ test('a tree that fails in its last entry leaves nothing behind', async () => {
 
 test('the root in use cannot be taken away from under the processor', async () => {
   const g = await createFakeGuest();
-  const root = g.v.state.kernelRoot;
+  const root = g.v.kernelRoot;
   assert.equal(g.extended(UNPIN, root), 0);
   assert.equal(g.pv.info.typeCount[root], 1);
   assert.equal(g.extended(UNPIN, root), -EINVAL);
@@ -234,6 +234,6 @@ test('changes reach the TLB by address, under all roots, and nothing else is dro
   assert.deepEqual(g.cpu.events, ['flush global'], 'a whole table went away');
   g.cpu.events.length = 0;
   assert.equal(g.extended(6), 0);
-  assert.equal(g.extended(NEW_BASEPTR, g.v.state.kernelRoot), 0);
+  assert.equal(g.extended(NEW_BASEPTR, g.v.kernelRoot), 0);
   assert.deepEqual(g.cpu.events, [], "the guest's own flushes find nothing left to do");
 });

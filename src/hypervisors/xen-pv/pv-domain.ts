@@ -118,13 +118,11 @@ export class PvDomain {
       upcallDeliverable: vcpu => vcpu.upcallPending && !vcpu.upcallMask,
       read: (vcpu, address, length) => {
         const bytes = new Uint8Array(length);
-        return this.copy.read(this.of(vcpu).state.kernelRoot, address, bytes) ? bytes : undefined;
+        return this.copy.read(this.of(vcpu).kernelRoot, address, bytes) ? bytes : undefined;
       },
-      write: (vcpu, address, data) => this.copy.write(this.of(vcpu).state.kernelRoot, address, data),
-      readWords: (vcpu, address, into, count) =>
-        this.copy.readWords(this.of(vcpu).state.kernelRoot, address, into, count),
-      writeWords: (vcpu, address, from, count) =>
-        this.copy.writeWords(this.of(vcpu).state.kernelRoot, address, from, count),
+      write: (vcpu, address, data) => this.copy.write(this.of(vcpu).kernelRoot, address, data),
+      readWords: (vcpu, address, into, count) => this.copy.readWords(this.of(vcpu).kernelRoot, address, into, count),
+      writeWords: (vcpu, address, from, count) => this.copy.writeWords(this.of(vcpu).kernelRoot, address, from, count),
       width: () => this.abi.width,
       share: (_, address) => this.info.shareWithGuest(address >>> PAGE_SHIFT),
       unshare: (_, frames) => this.info.unshare(frames.map(({ address }) => address >>> PAGE_SHIFT)),

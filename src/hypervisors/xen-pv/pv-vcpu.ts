@@ -8,8 +8,17 @@ import type { State } from '../../state/state.ts';
 import { SELECTOR_RPL } from '../../x86/segments.ts';
 import type { Vcpu } from '../xen/domain.ts';
 import type { PvAbi } from './abi.ts';
-import { IN_KERNEL, initialCells, KERNEL_SP, KERNEL_SS, publish, publishHandlers, setCell64 } from './cells.ts';
-import { NO_FRAME } from './page-table-entry.ts';
+import {
+  IN_KERNEL,
+  initialCells,
+  KERNEL_ROOT,
+  KERNEL_SP,
+  KERNEL_SS,
+  publish,
+  publishHandlers,
+  setCell64,
+  USER_ROOT,
+} from './cells.ts';
 import type { Roots } from './roots.ts';
 
 /** A registered entry point: CALLBACKTYPE_*. */
@@ -41,10 +50,6 @@ export const emptyTrapTable = (): TrapTable => ({
 interface PvVcpuState {
   /** What fast paths work on: cells.ts. It is the processor's own cells. */
   cells: Uint32Array;
-  /** Frame of the root of the kernel; NO_FRAME: none yet, so that no address means anything. */
-  kernelRoot: number;
-  /** Frame of the root of a 64-bit guest's user code; 0: none, and no way to user mode. */
-  userRoot: number;
   traps: TrapTable;
   event: Callback;
   failsafe: Callback;
@@ -87,10 +92,8 @@ export class PvVcpu {
     this.cpu = vcpu.cpu;
     this.abi = abi;
     this.#roots = roots;
-    this.state = vcpu.domain.states.state(`vcpu/${vcpu.id}/pv`, 3, () => ({
+    this.state = vcpu.domain.states.state(`vcpu/${vcpu.id}/pv`, 4, () => ({
       cells: initialCells(abi),
-      kernelRoot: NO_FRAME,
-      userRoot: 0,
       traps: emptyTrapTable(),
       event: unregistered(),
       failsafe: unregistered(),
@@ -145,6 +148,20 @@ export class PvVcpu {
     setCell64(this.state.cells, KERNEL_SP, address);
   }
 
+  /** The frames of the two roots: cells.ts. */
+  get kernelRoot(): number {
+    return this.state.cells[KERNEL_ROOT]!;
+  }
+  set kernelRoot(frame: number) {
+    this.state.cells[KERNEL_ROOT] = frame;
+  }
+  get userRoot(): number {
+    return this.state.cells[USER_ROOT]!;
+  }
+  set userRoot(frame: number) {
+    this.state.cells[USER_ROOT] = frame;
+  }
+
   /** The guest's kernel runs, not its user code. */
   get kernelMode(): boolean {
     return this.abi.kernelRing === 3 ? this.inKernel : this.cpu.cpl === this.abi.kernelRing;
@@ -152,7 +169,7 @@ export class PvVcpu {
 
   /** The frame of the root that the guest's code runs with. */
   get root(): number {
-    return this.inKernel ? this.state.kernelRoot : this.state.userRoot;
+    return this.inKernel ? this.kernelRoot : this.userRoot;
   }
 
   /** `selector` as the guest may have it: for no ring inside that of its kernel. */

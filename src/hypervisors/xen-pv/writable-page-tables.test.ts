@@ -56,7 +56,7 @@ test('a store that does not pass has not happened', async () => {
     address(FREE) | P | RW,
     address(g.pv.info.frames + 5) | P,
     address(FREE + 5) | P | 0x80n,
-    address(g.v.state.kernelRoot) | P | RW,
+    address(g.v.kernelRoot) | P | RW,
   ]) {
     assert.equal(write(0, bad), false, `0x${bad.toString(16)}`);
     assert.equal(g.entry(FREE + 3, 0), before);

@@ -38,7 +38,7 @@ export function completeTableWrite(pv: PvDomain, v: PvVcpu, linear: bigint, code
 /** The L1 table that `linear` shows read-only; undefined if it shows something else. */
 function writtenTable(pv: PvDomain, v: PvVcpu, linear: bigint): number | undefined {
   const pageNumber = pageNumberOf(linear);
-  const place = pageNumber === undefined ? undefined : pv.updates.walk(v.state.kernelRoot, pageNumber);
+  const place = pageNumber === undefined ? undefined : pv.updates.walk(v.kernelRoot, pageNumber);
   if (!place) return undefined;
   const low = pv.info.words[place.table * 1024 + 2 * place.index];
   if ((low & (PTE_P | PTE_RW)) !== PTE_P) return undefined;

@@ -1,0 +1,66 @@
+/**
+ * HYPERVISOR_mmuext_op of two operations in WebAssembly: the kernel's root and the user's, which Linux changes together, each time that
+ * it goes on with another program. It stands for `newBaseptr` and `newUserBaseptr` (baseptr.ts).
+ */
+import type { PathCode } from '../../paravirt/fast-paths.ts';
+import type { Value } from '../../wasm/code.ts';
+import { DOMID_SELF } from '../xen/constants.ts';
+import { abi64 } from './abi64.ts';
+import * as cells from './cells.ts';
+import { Frames, refuseUnlessGuests } from './fast-updates.ts';
+import { MMUEXT_NEW_BASEPTR, MMUEXT_NEW_USER_BASEPTR } from './mmu-hypercalls.ts';
+import { OWNED, PGT_l4_page_table } from './page-info.ts';
+
+/** Bytes of a struct mmuext_op, and where in it the frame's number is. */
+const OPERATION = abi64.mmuextSize;
+const FRAME = 8;
+
+/** CR3 for a root's frame. */
+export const rootOf = ({ code }: PathCode, frame: Value): Value => code.shl(code.wide(frame), 12);
+
+export function newRoots(path: PathCode): void {
+  const { code } = path;
+  const frames = new Frames(path);
+  path.refuseIf(code.ne(code.narrow(path.get('r10')), DOMID_SELF));
+  path.refuseIf(code.ne(path.get('rdx'), 0));
+  const list = path.get('rdi');
+  refuseUnlessGuests(path, list);
+  const at = code.variable(path.reach(list, 2 * OPERATION, 'read')).last();
+  const [kernel, user] = [MMUEXT_NEW_BASEPTR, MMUEXT_NEW_USER_BASEPTR].map((command, index) => {
+    path.refuseIf(code.ne(code.fetch('i32.load', at, OPERATION * index), command));
+    const frame = code.variable(code.fetch('i64.load', at, OPERATION * index + FRAME)).last();
+    path.refuseIf(code.geu(frame, BigInt(path.pages)));
+    return code.variable(code.narrow(frame)).last();
+  }) as [Value, Value];
+  const before = [path.cell(cells.KERNEL_ROOT), path.cell(cells.USER_ROOT)].map(root => code.variable(root).last());
+  const [oldKernel, oldUser] = before as [Value, Value];
+  // No root, one that stays, and one that is both.
+  path.refuseIf(code.either(code.no(user), code.no(oldUser)));
+  for (const frame of [kernel, user]) for (const root of before) path.refuseIf(code.eq(frame, root));
+  path.refuseIf(code.either(code.eq(kernel, user), code.eq(oldKernel, oldUser)));
+  for (const frame of [kernel, user]) {
+    path.refuseIf(code.no(code.and(frames.byte('flags', frame), OWNED)));
+    frames.refuseUnlessTyped(frame, PGT_l4_page_table);
+  }
+  // The last reference would free the table.
+  for (const frame of before)
+    path.refuseIf(
+      code.either(code.leu(frames.word('typeCount', frame), 1), code.leu(frames.word('references', frame), 1)),
+    );
+  // Each has Xen's entry for the machine-to-physical table already, or lacks it as it should.
+  const shows = (root: Value) =>
+    code.fetch('i32.load', path.physical(code.add(code.shl(root, 12), 8 * abi64.xenSlots.first)));
+  path.refuseIf(code.ne(shows(kernel), shows(oldKernel)));
+  path.refuseIf(shows(user));
+  const space = path.space(rootOf(path, kernel));
+
+  for (const [frame, amount] of [kernel, user, oldKernel, oldUser].map(
+    (frame, i) => [frame, i < 2 ? 1 : -1] as const,
+  )) {
+    frames.add('references', frame, amount);
+    frames.add('typeCount', frame, amount);
+  }
+  path.setCell(cells.KERNEL_ROOT, kernel);
+  path.setCell(cells.USER_ROOT, user);
+  path.switchTo(space);
+}
