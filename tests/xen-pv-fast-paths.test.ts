@@ -16,7 +16,7 @@ import { ACCESS_EXECUTE, ACCESS_QUIET, ACCESS_WRITE } from '../src/engine/x86/ac
 import { ELEMENTS, readElement, writeElement } from '../src/engine/x86/registers.ts';
 import { state } from '../src/engine/x86/state.ts';
 import { createLog } from '../src/host/log.ts';
-import { VMASST_TYPE_architectural_iopl } from '../src/hypervisors/xen/constants.ts';
+import { VMASST_TYPE_architectural_iopl, VMASST_TYPE_m2p_strict } from '../src/hypervisors/xen/constants.ts';
 import { DomainSlot } from '../src/hypervisors/xen/domain-slot.ts';
 import { LINEAR_ENTRIES, SILENT_PORT } from '../src/hypervisors/xen-pv/cells.ts';
 import { createCpu } from '../src/hypervisors/xen-pv/cpu.ts';
@@ -280,6 +280,8 @@ function settingOf(random: Random): (guest: Guest) => Setting {
   const noHandler = odds(12) ? random.of([0n, 1n << 47n]) : undefined;
   const nmi = odds(12);
   const assist = odds(2);
+  const strict = odds(2);
+  const slot256 = odds(2);
   const iopl = odds(3) ? random.below(4) : 0;
   const userRoot = odds(8) ? 0 : USER_L4;
   const cold = odds(6) ? random.below(4) : -1;
@@ -315,7 +317,7 @@ function settingOf(random: Random): (guest: Guest) => Setting {
   const pair = odds(8) ? random.below(4) : 2;
   const roots = [NEW_ROOTS[0], OTHER_L4, NEW_ROOTS[1], OTHER_USER_L4].map((word, i) => {
     if (i % 2 === 0) return BigInt(odds(8) ? random.below(20) : word);
-    return BigInt(odds(6) ? random.of([OTHER_L4, OTHER_USER_L4, USER_L4, 0, 0x2000]) : word);
+    return BigInt(odds(6) ? random.of([OTHER_L4, OTHER_USER_L4, USER_L4, 0, 0, 0x2000]) : word);
   });
   const given = odds(4) ? random.of([before, before | 1n, before & ~1n, entry()]) : 0n;
   const view = [odds(8) ? random.below(0x80) : 0x60, odds(8) ? random.below(8) : 0];
@@ -356,6 +358,7 @@ function settingOf(random: Random): (guest: Guest) => Setting {
     v.vcpu.state.iopl = iopl;
     v.vcpu.domain.state.assists.clear();
     if (assist) v.vcpu.domain.state.assists.add(VMASST_TYPE_architectural_iopl);
+    if (strict) v.vcpu.domain.state.assists.add(VMASST_TYPE_m2p_strict);
     v.inKernel = !user;
     memory.write8(v.vcpu.info, bits[0]!);
     memory.write8(v.vcpu.info + 1, bits[1]!);
@@ -384,6 +387,7 @@ function settingOf(random: Random): (guest: Guest) => Setting {
       memory.write64(ARGUMENTS * 4096 + 16, at(CODE));
       v.state.cells[LINEAR_ENTRIES] = linear;
     }
+    if (slot256) memory.write64(OTHER_USER_L4 * 4096 + 256 * 8, memory.read64(OTHER_L4 * 4096 + 256 * 8));
     if (kind === 'new roots') {
       processor.set('rdi', at(ARGUMENTS, 8));
       processor.set('rsi', BigInt(pair));
@@ -446,7 +450,7 @@ test('ordinary cases are answered, and from any state the same is left with and 
   const random = createRandom(17n);
   const answered = new Map<number, number>();
   const kinds = new Map<string, number>();
-  for (let i = 0; i < 1200; i++) {
+  for (let i = 0; i < 1000; i++) {
     const setting = settingOf(random);
     const quick = one.run(setting, true);
     const slow = other.run(setting, false);

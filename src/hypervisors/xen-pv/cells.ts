@@ -5,7 +5,7 @@
 import { CELLS } from '../../paravirt/fast-paths.ts';
 import { IOPL_SHIFT } from '../../x86/flags.ts';
 import { PF } from '../../x86/vectors.ts';
-import { VMASST_TYPE_architectural_iopl } from '../xen/constants.ts';
+import { VMASST_TYPE_architectural_iopl, VMASST_TYPE_m2p_strict } from '../xen/constants.ts';
 import type { PvAbi } from './abi.ts';
 import { NO_FRAME } from './page-table-entry.ts';
 import type { PvVcpu } from './pv-vcpu.ts';
@@ -50,6 +50,9 @@ export const ALONE = 21;
 /** One more than the port of which the kernel, which may, has last read a byte without finding a device; 0: none. */
 export const SILENT_PORT = 22;
 
+/** Not 0: user code's address space lacks the machine-to-physical table. */
+export const M2P_STRICT = 23;
+
 /** In a trap's flags: entering sets evtchn_upcall_mask. */
 const TI_MASK_EVENTS = 4;
 const DESCRIPTORS_PER_PAGE = 512;
@@ -75,7 +78,9 @@ export function publish({ state, vcpu }: PvVcpu): void {
   cells[INFO] = vcpu.info;
   cells[ALONE] = vcpu.domain.vcpus.length === 1 ? 1 : 0;
   cells[NMI] = state.nmiPending || state.nmiBlocked ? 1 : 0;
-  const hasIopl = vcpu.domain.state.assists.has(VMASST_TYPE_architectural_iopl);
+  const { assists } = vcpu.domain.state;
+  cells[M2P_STRICT] = assists.has(VMASST_TYPE_m2p_strict) ? 1 : 0;
+  const hasIopl = assists.has(VMASST_TYPE_architectural_iopl);
   cells[HAS_IOPL] = hasIopl ? 1 : 0;
   cells[IOPL_BITS] = hasIopl ? vcpu.state.iopl << IOPL_SHIFT : 0;
   cells[GDT] = (gdtFrames[0] ?? 0) * 4096;

@@ -34,32 +34,40 @@ export function newRoots(path: PathCode): void {
   }) as [Value, Value];
   const before = [path.cell(cells.KERNEL_ROOT), path.cell(cells.USER_ROOT)].map(root => code.variable(root).last());
   const [oldKernel, oldUser] = before as [Value, Value];
-  // No root, one that stays, and one that is both.
-  path.refuseIf(code.either(code.no(user), code.no(oldUser)));
+  // One that stays, and one that is both.
   for (const frame of [kernel, user]) for (const root of before) path.refuseIf(code.eq(frame, root));
   path.refuseIf(code.either(code.eq(kernel, user), code.eq(oldKernel, oldUser)));
-  for (const frame of [kernel, user]) {
+  const refuseUnlessRoot = (frame: Value) => {
     path.refuseIf(code.no(code.and(frames.byte('flags', frame), OWNED)));
     frames.refuseUnlessTyped(frame, PGT_l4_page_table);
-  }
+  };
   // The last reference would free the table.
-  for (const frame of before)
-    path.refuseIf(
-      code.either(code.leu(frames.word('typeCount', frame), 1), code.leu(frames.word('references', frame), 1)),
-    );
+  const refuseIfLast = (frame: Value) => {
+    path.refuseIf(code.leu(frames.word('typeCount', frame), 1));
+    path.refuseIf(code.leu(frames.word('references', frame), 1));
+  };
   // Each has Xen's entry for the machine-to-physical table already, or lacks it as it should.
-  const shows = (root: Value) =>
+  const entry = (root: Value) =>
     code.fetch('i32.load', path.physical(code.add(code.shl(root, 12), 8 * abi64.xenSlots.first)));
-  path.refuseIf(code.ne(shows(kernel), shows(oldKernel)));
-  path.refuseIf(shows(user));
+  refuseUnlessRoot(kernel);
+  refuseIfLast(oldKernel);
+  path.refuseIf(code.ne(entry(kernel), entry(oldKernel)));
+  // Kernel threads have no user's root.
+  code.when(user, () => {
+    refuseUnlessRoot(user);
+    code.when(path.cell(cells.M2P_STRICT), () => path.refuseIf(entry(user)));
+  });
+  code.when(oldUser, () => refuseIfLast(oldUser));
   const space = path.space(rootOf(path, kernel));
 
-  for (const [frame, amount] of [kernel, user, oldKernel, oldUser].map(
-    (frame, i) => [frame, i < 2 ? 1 : -1] as const,
-  )) {
+  const count = (frame: Value, amount: number) => {
     frames.add('references', frame, amount);
     frames.add('typeCount', frame, amount);
-  }
+  };
+  count(kernel, 1);
+  count(oldKernel, -1);
+  code.when(user, () => count(user, 1));
+  code.when(oldUser, () => count(oldUser, -1));
   path.setCell(cells.KERNEL_ROOT, kernel);
   path.setCell(cells.USER_ROOT, user);
   path.switchTo(space);
