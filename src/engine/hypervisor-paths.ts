@@ -15,6 +15,7 @@ import type { Code, Value } from '../wasm/code.ts';
 import { Body, Module } from '../wasm/module.ts';
 import type { WasmMemory, WasmTable } from '../wasm/objects.ts';
 import type { ValueType } from '../wasm/opcodes.ts';
+import { DR7_ENABLED } from '../x86/control.ts';
 import { RF, TF } from '../x86/flags.ts';
 import { PAGE_SIZE } from '../x86/paging.ts';
 import { CS, GS, SS } from '../x86/segments.ts';
@@ -35,6 +36,7 @@ import {
   TLB_WRITE,
 } from './layout.ts';
 import { LOADS, ProcessorCode, STORES } from './x86/code.ts';
+import { debugOffset } from './x86/control.ts';
 import { FastPath, PATH_DEALT_WITH } from './x86/fast-path.ts';
 import { WAIST } from './x86/registers.ts';
 import { PATH_CELLS, PATH_COUNTS, PATH_COUNTS_LIMIT, state } from './x86/state.ts';
@@ -134,6 +136,7 @@ class Path implements PathCode {
   syscall(fill: (next: Value) => void): void {
     this.#refuseDebugging(TF | RF);
     this.refuseIf(this.#b.state32(state.PENDING_DEBUG));
+    this.refuseIf(this.#b.and(this.#b.state32(debugOffset(7)), DR7_ENABLED));
     fill(this.#f.parameter(0, 'i64'));
   }
   exception(fill: (exception: PathException) => void): void {
@@ -165,7 +168,8 @@ class Path implements PathCode {
     return this.#b.fetchState(LOADS[8 * bytes]!, offset);
   }
   set(register: PathRegister, value: Value): void {
-    if (register === 'flags') return this.#f.setFlags(this.#b.narrow(value));
+    // As `Processor.set` has it, where no breakpoint is armed.
+    if (register === 'flags') return this.#f.setFlags(this.#b.and(this.#b.narrow(value), ~RF));
     if (register === 'rip') return this.#b.setState(state.RIP, value);
     const { offset, bytes } = WAIST[register];
     this.#b.putState(STORES[8 * bytes]!, offset, value);

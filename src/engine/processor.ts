@@ -13,7 +13,7 @@ import type {
   SegmentName,
 } from '../paravirt/processor.ts';
 import { CR0_PE, CR0_PG, CR0_WP, EFER_LMA, EFER_LME } from '../x86/control.ts';
-import { TF } from '../x86/flags.ts';
+import { RF, TF } from '../x86/flags.ts';
 import { CS, DS, ES, FS, GS, LDTR, SS, TR } from '../x86/segments.ts';
 import * as vectors from '../x86/vectors.ts';
 import { deliver as deliverFault } from './faults.ts';
@@ -27,7 +27,7 @@ import {
   ACCESS_USER,
   ACCESS_WRITE,
 } from './x86/access.ts';
-import { setCr0, setCr3, setCr4, setDebug, switchRoot } from './x86/control.ts';
+import { isStepping, setCr0, setCr3, setCr4, setDebug, switchRoot } from './x86/control.ts';
 import { FAULT } from './x86/cpu.ts';
 import { deliver } from './x86/event-delivery.ts';
 import { readElement, WAIST, writeElement } from './x86/registers.ts';
@@ -117,6 +117,8 @@ export class EngineProcessor implements Processor {
         return;
       case 'flags':
         cpu.flags = Number(value & 0xffffffffn) | 2;
+        // The instruction that follows clears it: where it is not executed by itself, at once.
+        if (!isStepping(cpu)) cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) & ~RF);
         cpu.updateBank();
         // From here on instructions are executed one by one.
         if (value & BigInt(TF)) this.#vcpu.requestExit();

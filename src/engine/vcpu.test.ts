@@ -7,11 +7,12 @@ import { test } from 'node:test';
 import type { Exception } from '../paravirt/processor.ts';
 import { CR0_AM, CR0_PE, CR0_PG, CR0_WP, CR4_PAE, EFER_LMA, EFER_LME } from '../x86/control.ts';
 import { FLAT_CODE_64 } from '../x86/descriptors.ts';
-import { AC, TF } from '../x86/flags.ts';
+import { AC, RF, TF } from '../x86/flags.ts';
 import { PTE_P, PTE_PS, PTE_RW, PTE_US } from '../x86/paging.ts';
 import { CS, DS, SS } from '../x86/segments.ts';
 import * as vectors from '../x86/vectors.ts';
 import { Engine, type EngineEnvironment } from './engine.ts';
+import { EngineProcessor } from './processor.ts';
 import { debugOffset, setDebug } from './x86/control.ts';
 import { ARCHITECTURE, readElement, writeElement } from './x86/registers.ts';
 import { setSegment } from './x86/segments.ts';
@@ -220,4 +221,14 @@ test('interrupts are offered after an exit that the guest or a device has asked 
   vcpu.allowDelivery(true);
   vcpu.run(35);
   assert.deepEqual(offered, [0, 30]);
+});
+
+test('RF that a hypervisor loads is gone where no instruction is executed by itself', () => {
+  const { engine, cpu } = guest(0x90);
+  const processor = new EngineProcessor(engine.vcpu, {} as ConstructorParameters<typeof EngineProcessor>[1]);
+  processor.set('flags', BigInt(RF | 2));
+  assert.equal(processor.get('flags') & BigInt(RF), 0n);
+  setDebug(cpu, 7, 1n);
+  processor.set('flags', BigInt(RF | 2));
+  assert.equal(processor.get('flags') & BigInt(RF), BigInt(RF), 'with a breakpoint it is for the next instruction');
 });
