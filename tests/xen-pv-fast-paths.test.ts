@@ -172,7 +172,7 @@ class Guest {
     engine.tlb.flushAll();
     v.loadRoot();
     const before = engine.core.pathCounts;
-    const { kind, instruction, warm, silent } = change(this);
+    const { kind, instruction, warm } = change(this);
     v.state.cells = v.state.cells.slice();
     v.attach();
     // What the TLB has of the kernel's stack, and of what the instruction itself is: all, or less.
@@ -183,7 +183,6 @@ class Guest {
     }
     v.inKernel = inKernel;
     v.loadRoot();
-    v.state.cells[SILENT_PORT] = silent;
     cpu.rip = at(CODE, 16 * Object.keys(INSTRUCTIONS).indexOf(instruction));
     vcpu.paths = { exceptions: fast, syscalls: fast };
     const executed = engine.instructions;
@@ -226,8 +225,6 @@ interface Setting {
   kind: string;
   instruction: keyof typeof INSTRUCTIONS;
   warm: [root: number, linear: bigint, access: number][];
-  /** SILENT_PORT. */
-  silent: number;
 }
 interface Outcome {
   /** Ops that fast paths have answered. */
@@ -257,7 +254,7 @@ function settingOf(random: Random): (guest: Guest) => Setting {
     'load',
     'load',
     'store',
-    ...['exchange', 'exchange', 'exchange', 'rdmsr', 'rdmsr', 'in'],
+    ...['exchange', 'exchange', 'exchange', 'rdmsr', 'rdmsr', 'in', 'in'],
   ] as const);
   const isExchange = kind === 'exchange';
   const instruction = {
@@ -282,7 +279,7 @@ function settingOf(random: Random): (guest: Guest) => Setting {
   const assist = odds(2);
   const strict = odds(2);
   const slot256 = odds(2);
-  const iopl = odds(3) ? random.below(4) : 0;
+  const iopl = odds(2) ? random.below(4) : 0;
   const userRoot = odds(8) ? 0 : USER_L4;
   const cold = odds(6) ? random.below(4) : -1;
   const descriptor: [number, bigint] | undefined = odds(4)
@@ -322,7 +319,7 @@ function settingOf(random: Random): (guest: Guest) => Setting {
   const given = odds(4) ? random.of([before, before | 1n, before & ~1n, entry()]) : 0n;
   const view = [odds(8) ? random.below(0x80) : 0x60, odds(8) ? random.below(8) : 0];
   const msr = odds(3) ? random.of([0xc0000100n, 0xc0000101n, 0x10n, 0x1bn]) : 0xc0000102n;
-  const silent = kind !== 'in' || odds(4) ? 0 : odds(4) ? random.below(256) : 0x43;
+  const silent = odds(4) ? random.below(256) : 0x43;
   const selectors = random.below(3)
     ? [random.of([0x10, 0x13, 0xe033]), random.of([0x18, 0x1b, 0xe02b])]
     : [random.below(0x48), random.below(0x48)];
@@ -412,8 +409,7 @@ function settingOf(random: Random): (guest: Guest) => Setting {
       memory.write64(place, memory.read64(place) | BigInt(view[0]! & 0x60));
     }
     if (kind === 'rdmsr') processor.set('rcx', msr);
-    // A port is known to be silent to a kernel that may read it.
-    if (silent) v.vcpu.state.iopl = 3;
+    if (kind === 'in') v.state.cells[SILENT_PORT] = silent;
     if (kind === 'mmu_update') {
       processor.set('rdi', at(ARGUMENTS, 8));
       processor.set('rsi', BigInt(flush[1]!));
@@ -440,7 +436,7 @@ function settingOf(random: Random): (guest: Guest) => Setting {
     if (cold !== 2 && userRoot) warm.push([USER_L4, at(CODE), 0]);
     if (cold !== 1) warm.push([v.kernelRoot, at(CODE), ACCESS_EXECUTE]);
     if (kind === 'new roots' && cold !== 2) warm.push([OTHER_L4, at(CODE), 0]);
-    return { kind: instruction ?? kind, instruction: instruction ?? 'syscall', warm, silent };
+    return { kind: instruction ?? kind, instruction: instruction ?? 'syscall', warm };
   };
 }
 const XEN = 0xffff800000000000n;

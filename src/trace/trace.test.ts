@@ -75,6 +75,11 @@ describe('the trace file', () => {
     );
   });
 
+  test('has whole nanoseconds, as a host’s clock has not', () => {
+    const { trace } = traceOf([[0n, { operation: 'time.resumed', arguments: { stolen: 75000.25 } }]]);
+    assert.deepEqual(trace.records[0]!.values, [75000n]);
+  });
+
   test('is small: what repeats is a short line', () => {
     const line = text.split('\n').find(row => row.startsWith('0 0 rs'));
     assert.ok(line && line.length < 20, text);

@@ -23,6 +23,9 @@ export const KERNEL_SP = 2;
 export const KERNEL_ROOT = 5;
 export const USER_ROOT = 6;
 
+/** One more than the port of which a byte was last read, without finding a device; 0: none. */
+export const SILENT_PORT = 24;
+
 /** Not 0: all that follows has been published. */
 export const READY = 4;
 /** Guest-physical address of struct vcpu_info. */
@@ -47,8 +50,8 @@ export const LINEAR_ENTRIES = 20;
 /** Not 0: the machine has no other processor. */
 export const ALONE = 21;
 
-/** One more than the port of which the kernel, which may, has last read a byte without finding a device; 0: none. */
-export const SILENT_PORT = 22;
+/** Not 0: the kernel may use ports. */
+export const HAS_PORTS = 22;
 
 /** Not 0: user code's address space lacks the machine-to-physical table. */
 export const M2P_STRICT = 23;
@@ -74,7 +77,6 @@ export function setCell64(cells: Uint32Array, index: number, value: bigint): voi
 /** After a change of descriptor tables, privilege level, NMIs, or struct vcpu_info's place. */
 export function publish({ state, vcpu }: PvVcpu): void {
   const { cells, gdtFrames } = state;
-  cells[SILENT_PORT] = 0;
   cells[INFO] = vcpu.info;
   cells[ALONE] = vcpu.domain.vcpus.length === 1 ? 1 : 0;
   cells[NMI] = state.nmiPending || state.nmiBlocked ? 1 : 0;
@@ -82,6 +84,7 @@ export function publish({ state, vcpu }: PvVcpu): void {
   cells[M2P_STRICT] = assists.has(VMASST_TYPE_m2p_strict) ? 1 : 0;
   const hasIopl = assists.has(VMASST_TYPE_architectural_iopl);
   cells[HAS_IOPL] = hasIopl ? 1 : 0;
+  cells[HAS_PORTS] = vcpu.state.iopl >= (hasIopl ? 0 : 1) ? 1 : 0;
   cells[IOPL_BITS] = hasIopl ? vcpu.state.iopl << IOPL_SHIFT : 0;
   cells[GDT] = (gdtFrames[0] ?? 0) * 4096;
   cells[GDT_DESCRIPTORS] = gdtFrames.length === 0 ? 0 : Math.min(state.gdtEntries, DESCRIPTORS_PER_PAGE);

@@ -262,6 +262,7 @@ function emulatePrivileged(path: PathCode, { code: error }: PathException): void
     },
     () => {
       path.refuseIf(code.ne(code.and(bytes, 0xff), IN_AL_IMM8));
+      path.refuseIf(code.no(path.cell(cells.HAS_PORTS)));
       path.refuseIf(code.ne(code.add(code.shr(bytes, 8), 1), path.cell(cells.SILENT_PORT)));
       path.set('rax', code.or(path.get('rax'), 0xffn));
     },
