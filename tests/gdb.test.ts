@@ -16,7 +16,9 @@ const hasGdb = spawnSync('gdb', ['--version']).status === 0;
 
 /** gdb with a person who types. */
 function startGdb() {
-  const child = spawn('gdb', ['-q', '-nx', '-nh'], { stdio: 'pipe', env: { ...process.env, LC_ALL: 'C' } });
+  // One pipe for what it says and for its errors: by two of them an error may come after the mark that ends its answer.
+  const words = ['-c', 'exec gdb -q -nx -nh 2>&1'];
+  const child = spawn('sh', words, { stdio: 'pipe', env: { ...process.env, LC_ALL: 'C' } });
   let shown = '';
   let wake = () => {};
   const hear = (data: Buffer) => {
@@ -24,7 +26,6 @@ function startGdb() {
     wake();
   };
   child.stdout.on('data', hear);
-  child.stderr.on('data', hear);
   /** Types a line. @returns what is shown for it, up to the next prompt */
   const ask = async (line: string): Promise<string> => {
     shown = '';
