@@ -70,6 +70,10 @@ export class GuestDebug {
   get hitStays(): boolean {
     return this.hasHits && this.#address === this.#cpu.rip;
   }
+  /** Traps, bits of DR6, that are due with those that wait already. */
+  addPending(traps: number): void {
+    this.#cpu.set32(state.PENDING_DEBUG, this.#cpu.get32(state.PENDING_DEBUG) | traps);
+  }
   /** The hits of the instruction that has ended; none if it has faulted, for it will be executed again. */
   takeHits(): number {
     const hits = this.#deliveries === this.#cpu.get32(state.DELIVERIES) ? this.#hits : 0;

@@ -216,9 +216,9 @@ test('interrupts are offered after an exit that the guest or a device has asked 
   // It is repeated by one for whom the exit came later, at 30.
   const early = engine.instructions;
   assert.ok(early < 30);
-  vcpu.allowDelivery(false);
+  vcpu.boundary = false;
   assert.equal(vcpu.run(30), 'budget');
-  vcpu.allowDelivery(true);
+  vcpu.boundary = true;
   vcpu.run(35);
   assert.deepEqual(offered, [0, 30]);
 });

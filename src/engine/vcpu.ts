@@ -74,8 +74,8 @@ export class Vcpu {
   readonly #stop: StopRecord;
   readonly #debug: GuestDebug;
   #exitWanted = false;
-  /** By something that may have made an event pending: not by a debugger alone. */
-  #exitAsked = false;
+  /** The last `run` has ended by `requestExit`, and not for a debugger alone. */
+  exitAsked = false;
   /** An INIT has come while it was executing. */
   #initPending = false;
   /** The number of faults in a row that a hypervisor has dealt with, and the instructions executed before them. */
@@ -87,7 +87,7 @@ export class Vcpu {
    * cause (the end of a budget, translation, a hot block): where those come depends on the tier and on the slices of the
    * run, and the guest must not notice.
    */
-  #boundary = true;
+  boundary = true;
 
   constructor(core: Core, index: number) {
     this.core = core;
@@ -195,7 +195,7 @@ export class Vcpu {
   get loop(): LoopState {
     return {
       halted: this.halted,
-      boundary: this.#boundary,
+      boundary: this.boundary,
       attention: this.cpu.get32(state.ATTENTION) !== 0,
       paused: this.paused,
       executed: this.budget.executed,
@@ -205,7 +205,7 @@ export class Vcpu {
   }
   set loop({ halted, boundary, attention, paused, executed, handled, handledAt }: LoopState) {
     if (this.halted !== halted) this.halted = halted;
-    this.#boundary = boundary;
+    this.boundary = boundary;
     this.cpu.set32(state.ATTENTION, attention ? 1 : 0);
     this.paused = paused;
     this.budget.executed = executed;
@@ -234,14 +234,13 @@ export class Vcpu {
   }
   /** Which events the hypervisor's fast paths are asked about before `environment` is: after `native`. */
   set paths(events: { exceptions: boolean; syscalls: boolean }) {
-    const exceptions = events.exceptions ? PATH_EXCEPTIONS : 0;
-    const paths = exceptions | (events.syscalls ? PATH_SYSCALLS : 0);
+    const paths = (events.exceptions ? PATH_EXCEPTIONS : 0) | (events.syscalls ? PATH_SYSCALLS : 0);
     this.cpu.set32(state.NATIVE, (this.cpu.get32(state.NATIVE) & ~(PATH_EXCEPTIONS | PATH_SYSCALLS)) | paths);
   }
   /** Ends a halt. */
   wake(): void {
     this.halted = false;
-    this.#boundary = true;
+    this.boundary = true;
   }
   /** The guest is beyond help: `run` returns and does nothing any more. */
   stopForGood(): void {
@@ -250,8 +249,8 @@ export class Vcpu {
   }
   /** Ends the present run in WebAssembly at the end of the block; in an access to a device, after the instruction. */
   requestExit(): void {
-    this.#exitAsked = true;
-    this.#boundary = true;
+    this.exitAsked = true;
+    this.boundary = true;
     this.#leave();
     if (this.halted) this.stir();
   }
@@ -259,17 +258,6 @@ export class Vcpu {
     this.#exitWanted = true;
     this.cpu.set32(state.ATTENTION, 1);
     this.budget.forfeit();
-  }
-  /** The last `run` has ended by `requestExit`: what is pending may be delivered before the next instruction. */
-  get exitAsked(): boolean {
-    return this.#exitAsked;
-  }
-  /**
-   * Where in a block such an exit comes depends on the tier. Whoever repeats a run that had it later goes on with `false`, and says
-   * `true` where it came.
-   */
-  allowDelivery(on: boolean): void {
-    this.#boundary = on;
   }
 
   /** The state after a reset (SDM 3A 9.1.1), but with segments and RIP as loaders set them afterwards. */
@@ -304,7 +292,7 @@ export class Vcpu {
     const most = exactly ? 0 : REGION_LIMIT;
     let idle = 0;
     for (;;) {
-      this.#exitWanted = this.#exitAsked = false;
+      this.#exitWanted = this.exitAsked = false;
       if (this.#dead) return 'attention';
       if (this.#initPending) this.init();
       const shadow = this.#shadow();
@@ -318,9 +306,9 @@ export class Vcpu {
         this.#deliverDebug(pending);
       } else {
         const held = isStep && breakpoints.holdsInterrupts && !this.halted;
-        if (next === 'interrupts' && this.#boundary && !this.waitsForStart && !held) {
+        if (next === 'interrupts' && this.boundary && !this.waitsForStart && !held) {
           environment.boundary();
-          this.#boundary = false;
+          this.boundary = false;
         }
         if (this.#dead) return 'attention';
         if (this.halted) return 'halt';
@@ -328,17 +316,17 @@ export class Vcpu {
         if (left <= most) return 'budget';
         if (!isStep && breakpoints.stopsBefore(this)) return 'budget';
         const single = isStep || breakpoints.isNear(cpu.pageOffset);
-        const boundary = this.#boundary; // Still to come, where it was held.
-        if (shadow !== 'none' || this.#debug.stepping) this.#boundary = this.#oneByOne();
-        else if (single) this.#boundary = this.#exactly(1);
-        else if (left < record.BLOCK_LIMIT) this.#boundary = this.#exactly(left);
+        const boundary = this.boundary; // Still to come, where it was held.
+        if (shadow !== 'none' || this.#debug.stepping) this.boundary = this.#oneByOne();
+        else if (single) this.boundary = this.#exactly(1);
+        else if (left < record.BLOCK_LIMIT) this.boundary = this.#exactly(left);
         else {
           const slice = jit ? POLL_INSTRUCTIONS : UNLIMITED;
           cpu.set32(state.EXACT, exactly && left <= slice ? 1 : 0);
-          this.#boundary = this.enter(0, Math.min(left, slice));
+          this.boundary = this.enter(0, Math.min(left, slice));
           jit?.poll();
         }
-        if (held && boundary) this.#boundary = true;
+        if (held && boundary) this.boundary = true;
         if (this.#debug.hasHits) this.#settleHits();
       }
       idle = budget.executed === before ? idle + 1 : 0;
@@ -346,7 +334,7 @@ export class Vcpu {
       const stepped = isStep && budget.executed !== before;
       if (stepped) breakpoints.stepped(this);
       if (this.#exitWanted || stepped) {
-        if (this.#exitAsked) this.#boundary = true;
+        if (this.exitAsked) this.boundary = true;
         this.#shadow();
         return 'attention';
       }
@@ -409,7 +397,7 @@ export class Vcpu {
       held: held & cpu.get32(state.PENDING_DEBUG),
     };
     cpu.set32(state.FLAGS_REST, (flagsAfter & ~RF) | resumeFlagAfter(executed));
-    this.#addPending(trapsAfter(executed));
+    this.#debug.addPending(trapsAfter(executed));
   }
   /** After a run that a breakpoint on data or a port has ended; RF is as `resumeFlagAfter` has it. */
   #settleHits(): void {
@@ -417,10 +405,7 @@ export class Vcpu {
     const traits = this.#debug.hitStays ? this.core.instructionAt(cpu.rip, cpu.mode)?.row.debug : undefined;
     const hits = this.#debug.takeHits();
     if (hits && traits?.repeats) cpu.set32(state.FLAGS_REST, cpu.get32(state.FLAGS_REST) | RF);
-    this.#addPending(hits);
-  }
-  #addPending(traps: number): void {
-    this.cpu.set32(state.PENDING_DEBUG, this.cpu.get32(state.PENDING_DEBUG) | traps);
+    this.#debug.addPending(hits);
   }
   /** #DB for `causes`, bits of DR6. It ends a halt, and counts as an instruction (`run`). */
   #deliverDebug(causes: number): void {

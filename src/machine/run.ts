@@ -155,12 +155,12 @@ export class RunLoop {
         why = vcpu.run(until);
         if (why !== 'attention' || !vcpu.exitAsked) continue;
         end.exitAsked = true;
-        vcpu.allowDelivery(false);
+        vcpu.boundary = false;
       } while (why === 'attention' && vcpu.instructions < until && !ending.exit && !breakpoints.stop);
     const isStopped = breakpoints.stop !== undefined || core.instructions >= last || this.#stopping;
     if (isStopped && !ending.exit) return 'paused';
     if (end.exitAsked) {
-      vcpu.allowDelivery(true);
+      vcpu.boundary = true;
       why = 'attention';
     }
     door.ran(vcpu);

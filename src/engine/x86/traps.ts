@@ -261,13 +261,10 @@ function faultBody(deliver: number, pathType: number): Body {
     b.answer(0);
   });
   b.setState32(state.FAULT, 0);
-  b.when(b.eq(delivered.get(), PATH_DEALT_WITH), () => {
-    b.setState32(state.FUEL, b.sub(b.sub(b.state32(state.FUEL), done), 1));
-    b.answer(1);
-  });
-  b.setState32(state.DELIVERIES, b.add(b.state32(state.DELIVERIES), 1));
   // The fault counts as an instruction, so that a guest that only faults still gets through its budget.
   b.setState32(state.FUEL, b.sub(b.sub(b.state32(state.FUEL), done), 1));
+  b.when(b.eq(delivered.get(), PATH_DEALT_WITH), () => b.answer(1));
+  b.setState32(state.DELIVERIES, b.add(b.state32(state.DELIVERIES), 1));
   emitNoteException(b, { vector, code, rip, cpl });
   b.answer(1);
   return b.complete();

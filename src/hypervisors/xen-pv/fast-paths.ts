@@ -37,7 +37,6 @@ import {
   __HYPERVISOR_set_segment_base,
   __HYPERVISOR_stack_switch,
   __HYPERVISOR_update_va_mapping,
-  DOMID_SELF,
 } from '../xen/constants.ts';
 import { layout64 } from '../xen/shared-info.ts';
 import { abi64, FLAT_RING3_CS64, FLAT_RING3_SS32 } from './abi64.ts';
@@ -54,7 +53,14 @@ import {
 import * as cells from './cells.ts';
 import { SEGBASE_FS, SEGBASE_GS_KERNEL, SEGBASE_GS_USER, SEGBASE_GS_USER_SEL } from './cpu-hypercalls.ts';
 import { newRoots, rootOf } from './fast-roots.ts';
-import { clearEntry, mmuUpdate, refuseUnlessGuests, updateVaMapping } from './fast-updates.ts';
+import {
+  clearEntry,
+  listOf,
+  mmuUpdate,
+  refuseUnlessCanonical,
+  refuseUnlessGuests,
+  updateVaMapping,
+} from './fast-updates.ts';
 import { VGCF_in_syscall } from './frames64.ts';
 import {
   MMUEXT_INVLPG_ALL,
@@ -83,10 +89,6 @@ export const fastPaths: FastPaths = {
   exception,
 };
 
-function refuseUnlessCanonical(path: PathCode, address: Value): void {
-  const { code } = path;
-  path.refuseIf(code.ne(code.sar(code.shl(address, 16), 16), address));
-}
 const infoOf = (path: PathCode): Value => path.physical(path.cell(cells.INFO));
 
 /** The flat segments in which a guest's kernel runs. */
@@ -396,12 +398,7 @@ function extended(path: PathCode): void {
 /** One operation of the caller's that flushes: what there was to flush is flushed already (tlb.ts). */
 function flush(path: PathCode): void {
   const { code } = path;
-  const lower = (register: 'rsi' | 'r10') => code.narrow(path.get(register));
-  path.refuseIf(code.either(code.ne(lower('rsi'), 1), code.ne(lower('r10'), DOMID_SELF)));
-  path.refuseIf(code.ne(path.get('rdx'), 0));
-  const list = path.get('rdi');
-  refuseUnlessGuests(path, list);
-  const command = code.fetch('i32.load', path.reach(list, abi64.mmuextSize, 'read'));
+  const command = code.fetch('i32.load', path.reach(listOf(path, 1), abi64.mmuextSize, 'read'));
   const flushes = [MMUEXT_TLB_FLUSH_LOCAL, MMUEXT_INVLPG_LOCAL, MMUEXT_TLB_FLUSH_ALL, MMUEXT_INVLPG_ALL];
   const bits = flushes.reduce((sum, each) => sum | (1 << each), 0);
   path.refuseIf(code.either(code.gtu(command, 31), code.no(code.and(code.shr(code.i32(bits), command), 1))));

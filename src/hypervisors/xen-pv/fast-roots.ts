@@ -4,10 +4,9 @@
  */
 import type { PathCode } from '../../paravirt/fast-paths.ts';
 import type { Value } from '../../wasm/code.ts';
-import { DOMID_SELF } from '../xen/constants.ts';
 import { abi64 } from './abi64.ts';
 import * as cells from './cells.ts';
-import { Frames, refuseUnlessGuests } from './fast-updates.ts';
+import { Frames, listOf } from './fast-updates.ts';
 import { MMUEXT_NEW_BASEPTR, MMUEXT_NEW_USER_BASEPTR } from './mmu-hypercalls.ts';
 import { OWNED, PGT_l4_page_table } from './page-info.ts';
 
@@ -21,11 +20,7 @@ export const rootOf = ({ code }: PathCode, frame: Value): Value => code.shl(code
 export function newRoots(path: PathCode): void {
   const { code } = path;
   const frames = new Frames(path);
-  path.refuseIf(code.ne(code.narrow(path.get('r10')), DOMID_SELF));
-  path.refuseIf(code.ne(path.get('rdx'), 0));
-  const list = path.get('rdi');
-  refuseUnlessGuests(path, list);
-  const at = code.variable(path.reach(list, 2 * OPERATION, 'read')).last();
+  const at = code.variable(path.reach(listOf(path, 2), 2 * OPERATION, 'read')).last();
   const [kernel, user] = [MMUEXT_NEW_BASEPTR, MMUEXT_NEW_USER_BASEPTR].map((command, index) => {
     path.refuseIf(code.ne(code.fetch('i32.load', at, OPERATION * index), command));
     const frame = code.variable(code.fetch('i64.load', at, OPERATION * index + FRAME)).last();

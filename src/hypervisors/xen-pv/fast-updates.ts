@@ -33,6 +33,21 @@ export function refuseUnlessGuests(path: PathCode, address: Value): void {
   path.refuseIf(code.ltu(code.sub(address, XEN_AREA_START), XEN_AREA_SIZE));
 }
 
+export function refuseUnlessCanonical(path: PathCode, address: Value): void {
+  const { code } = path;
+  path.refuseIf(code.ne(code.sar(code.shl(address, 16), 16), address));
+}
+/** Where the list of a call of mmu_update or mmuext_op is, if it is `count` long, of the caller's own, and nobody asks how much was done. */
+export function listOf(path: PathCode, count: number): Value {
+  const { code } = path;
+  const lower = (register: 'rsi' | 'r10') => code.narrow(path.get(register));
+  path.refuseIf(code.either(code.ne(lower('rsi'), count), code.ne(lower('r10'), DOMID_SELF)));
+  path.refuseIf(code.ne(path.get('rdx'), 0));
+  const list = path.get('rdi');
+  refuseUnlessGuests(path, list);
+  return list;
+}
+
 /** What the hypervisor keeps of each frame. */
 export class Frames {
   readonly #path: PathCode;
@@ -78,12 +93,7 @@ const bit = ({ code }: PathCode, entry: Value, mask: number | bigint): Value => 
 export function mmuUpdate(path: PathCode): void {
   const { code } = path;
   const frames = new Frames(path);
-  const lower = (register: 'rsi' | 'r10') => code.narrow(path.get(register));
-  path.refuseIf(code.either(code.ne(lower('rsi'), 1), code.ne(lower('r10'), DOMID_SELF)));
-  path.refuseIf(code.ne(path.get('rdx'), 0));
-  const list = path.get('rdi');
-  refuseUnlessGuests(path, list);
-  const request = path.reach(list, REQUEST_SIZE, 'read');
+  const request = path.reach(listOf(path, 1), REQUEST_SIZE, 'read');
   const pointer = code.variable(code.fetch('i64.load', request)).last();
   const value = code.variable(code.fetch('i64.load', request, 8)).last();
   const command = code.and(code.narrow(pointer), REQUEST_COMMAND);
@@ -101,7 +111,7 @@ export function updateVaMapping(path: PathCode): void {
   const { code } = path;
   const frames = new Frames(path);
   const linear = path.get('rdi');
-  path.refuseIf(code.ne(code.sar(code.shl(linear, 16), 16), linear));
+  refuseUnlessCanonical(path, linear);
   const where = code.and(path.get('rdx'), ~UVMF_FLUSHTYPE_MASK);
   path.refuseIf(code.no(code.either(code.eqz(where), code.eq(where, UVMF_ALL))));
   path.refuseIf(path.cell(cells.LINEAR_ENTRIES));
@@ -148,7 +158,7 @@ const LONGEST_XCHG = 5;
 export function clearEntry(path: PathCode, linear: Value): void {
   const { code } = path;
   const frames = new Frames(path);
-  path.refuseIf(code.ne(code.sar(code.shl(linear, 16), 16), linear));
+  refuseUnlessCanonical(path, linear);
   const { register, length } = exchange(path, linear);
   const value = code.variable(path.general(register)).last();
   path.refuseIf(bit(path, value, PTE_P));
