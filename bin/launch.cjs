@@ -11,13 +11,15 @@ if (major < 20) {
 }
 
 const path = require('node:path');
-const { pathToFileURL } = require('node:url');
 
 const root = path.dirname(__dirname);
 require('./set-up.cjs').setUp(root);
 
-import(pathToFileURL(path.join(root, 'dist/bundle/main.js')).href).then(
-  module => module.main(process.argv.slice(2)),
+const bundled = name => require(path.join(root, 'dist/bundle', `${name}.cjs`));
+const words = process.argv.slice(2);
+
+started().then(
+  ([module, thread]) => module.main(words, thread),
   error => {
     if (error.code === 'EMFILE' || error.code === 'ENFILE') {
       process.stderr.write('polyvisor: too many open files: the limit is too low (see ulimit -n)\n');
@@ -27,3 +29,10 @@ import(pathToFileURL(path.join(root, 'dist/bundle/main.js')).href).then(
     process.exit(70);
   },
 );
+
+/** The program, and the thread of a guest that is going to run: it is the last to be ready, so it starts before the program is loaded. */
+async function started() {
+  const isRun = ['run', 'shell'].includes(words[0]) && !words.includes('--help') && !words.includes('-h');
+  const thread = isRun ? bundled('guest-thread').startGuestThread() : undefined;
+  return [await bundled('main'), thread];
+}

@@ -48,7 +48,7 @@ function wantsBuild(root) {
   });
 }
 
-const programOf = root => path.join(root, 'dist/bundle/main.js');
+const programOf = root => path.join(root, 'dist/bundle/main.cjs');
 
 /** True where the bundle is older than the last build, or than what makes it. */
 function wantsBundle(root) {

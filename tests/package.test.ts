@@ -46,7 +46,7 @@ test('it holds all and only what is needed', () => {
   const wanted = [
     /^(README|ARCHITECTURE|CHANGELOG|SECURITY)\.md$|^LICENSE$|^package\.json$/,
     /^bin\/(polyvisor|guest-node|launch\.cjs|set-up\.cjs)$/,
-    /^dist\/bundle\/[\w-]+\.js$/,
+    /^dist\/bundle\/[\w-]+\.c?js$/,
     /^dist\/web\/(index\.html|_headers|assets\/[\w-]+\.(js|css))$/,
     /^dist\/src\/(?!cli\/)[\w./-]+(\.js|\.d\.ts)$/,
     /^docs\/[\w.-]+$/,

@@ -17,7 +17,7 @@ const FILES = [
   'examples/acme/b.ts',
   'node_modules/.package-lock.json',
 ];
-const BUILT = ['dist/src/cli/main.js', 'dist/.tsbuildinfo', 'dist/bundle/main.js'];
+const BUILT = ['dist/src/cli/main.js', 'dist/.tsbuildinfo', 'dist/bundle/main.cjs'];
 for (const name of [...FILES, ...BUILT]) {
   mkdirSync(dirname(join(clone, name)), { recursive: true });
   writeFileSync(join(clone, name), '');

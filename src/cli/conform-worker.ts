@@ -12,20 +12,24 @@ import { createWatch } from './watch.ts';
 const { cells, hypervisor, checks } = workerData as ConformStart;
 const send = (message: FromConform) => parentPort!.postMessage(message);
 
-try {
-  let fault: string | undefined;
-  const watch = createWatch(cells, name => send({ kind: 'operation', name }));
-  watch.fault = reason => void (fault ??= reason);
-  const module =
-    findHypervisor(hypervisor) ??
-    (await withFileLater(hypervisor, status.noInput, () => loadHypervisor(hypervisor, watch)));
-  send({ kind: 'loaded', name: module.name, title: module.title });
-  for (const name of checks) {
-    fault = undefined;
-    send({ kind: 'begin', name });
-    send({ kind: 'checked', result: await check(module, name, () => fault) });
+async function checkAll(): Promise<void> {
+  try {
+    let fault: string | undefined;
+    const watch = createWatch(cells, name => send({ kind: 'operation', name }));
+    watch.fault = reason => void (fault ??= reason);
+    const module =
+      findHypervisor(hypervisor) ??
+      (await withFileLater(hypervisor, status.noInput, () => loadHypervisor(hypervisor, watch)));
+    send({ kind: 'loaded', name: module.name, title: module.title });
+    for (const name of checks) {
+      fault = undefined;
+      send({ kind: 'begin', name });
+      send({ kind: 'checked', result: await check(module, name, () => fault) });
+    }
+    send({ kind: 'done' });
+  } catch (error) {
+    send({ kind: 'failed', error: sendable(error) });
   }
-  send({ kind: 'done' });
-} catch (error) {
-  send({ kind: 'failed', error: sendable(error) });
 }
+
+void checkAll();

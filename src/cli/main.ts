@@ -11,7 +11,7 @@ import { status, statusHelp } from './exit-status.ts';
 import { Failure, hostLimit, isHostError } from './failure.ts';
 import type { WorkerOptions } from './fleet/worker.ts';
 import type { GuestCommandOptions, RootCommandOptions } from './guest.ts';
-import { startGuestThread } from './guest-thread.ts';
+import { type GuestThread, startGuestThread } from './guest-thread.ts';
 import { qemuHint, withSuggestion } from './hints.ts';
 import type { ListOptions } from './list.ts';
 import type { ReportOutputs } from './matrix-output.ts';
@@ -27,8 +27,11 @@ import type { WebOptions } from './web.ts';
 /** The first of each architecture is its default. */
 const FLAVOURS = 'cloud-amd64, amd64; 686-pae, 686; or its package, linux-image-…';
 
-/** Runs the command and ends the process. */
-export async function main(words: readonly string[]): Promise<void> {
+/**
+ * Runs the command and ends the process.
+ * @param early the thread for a guest, where it was to be seen that there will be one
+ */
+export async function main(words: readonly string[], early?: GuestThread): Promise<void> {
   const debug = words.includes('--debug');
   const fail = (error: unknown) => {
     if (process.stdin.isTTY) process.stdin.setRawMode(false);
@@ -40,7 +43,7 @@ export async function main(words: readonly string[]): Promise<void> {
   process.on('uncaughtException', fail);
   try {
     let exitStatus: number = status.ok;
-    const program = createProgram(words, result => void (exitStatus = result));
+    const program = createProgram(words, result => void (exitStatus = result), early);
     const run = program.commands.find(command => command.name() === words[0] && words[0] === 'run');
     const hint = run && qemuHint(run, words);
     if (hint !== undefined) throw new Failure(hint);
@@ -54,7 +57,7 @@ export async function main(words: readonly string[]): Promise<void> {
 /** Takes the exit status of a command. */
 type Finish = (exitStatus: number) => void;
 
-function createProgram(words: readonly string[], finish: Finish): Command {
+function createProgram(words: readonly string[], finish: Finish, early: GuestThread | undefined): Command {
   const program = new Command('polyvisor')
     .description("Boots an unmodified kernel under any hypervisor's guest interface, with no hypervisor and no root.")
     .version(packageVersion(), '-V, --version', 'print the version')
@@ -67,7 +70,7 @@ function createProgram(words: readonly string[], finish: Finish): Command {
     // What follows "matrix merge" is of "merge", also where "matrix" has an option of the name.
     .enablePositionalOptions()
     .exitOverride();
-  addRun(program, words, finish);
+  addRun(program, words, finish, early);
   const matrix = addMatrix(program, finish);
   addReplay(program, finish);
   addBisect(program, finish);
@@ -88,17 +91,23 @@ function createProgram(words: readonly string[], finish: Finish): Command {
   return program;
 }
 
-function addRun(program: Command, words: readonly string[], finish: Finish): void {
-  addRunLike(program.command('run'), words, finish, false).description(
+function addRun(program: Command, words: readonly string[], finish: Finish, early: GuestThread | undefined): void {
+  addRunLike(program.command('run'), words, finish, early, false).description(
     "boot a kernel; with no options, Debian's, to a shell",
   );
-  addRunLike(program.command('shell'), words, finish, true).description(
+  addRunLike(program.command('shell'), words, finish, early, true).description(
     "boot a kernel to the default guest's shell: as run, with its initial RAM disk",
   );
 }
 
 /** @param guestDisk the kernel gets the default guest's initial RAM disk, whatever it is */
-function addRunLike(command: Command, words: readonly string[], finish: Finish, guestDisk: boolean): Command {
+function addRunLike(
+  command: Command,
+  words: readonly string[],
+  finish: Finish,
+  early: GuestThread | undefined,
+  guestDisk: boolean,
+): Command {
   return command
     .argument('[kernel]', "a file, a source tree with a kernel that has been built, or one of Debian's by name")
     .option(
@@ -187,10 +196,12 @@ function addRunLike(command: Command, words: readonly string[], finish: Finish, 
       const shown = guestDisk && given.initrd === undefined ? { ...given, guestDisk } : given;
       const options = withKernel(shown, kernel);
       if (parseSeeds(options.schedule)) {
+        // Each seed has a process of its own.
+        void early?.worker.terminate();
         const { runSchedules } = await import('./schedules.ts');
         return finish(await runSchedules(options, words));
       }
-      const thread = startGuestThread();
+      const thread = early ?? startGuestThread();
       const { run } = await import('./run.ts');
       const isGiven = (option: keyof RunOptions) =>
         command.getOptionValueSource(option) === 'cli' || (option === 'kernel' && kernel !== undefined);

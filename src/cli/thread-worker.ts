@@ -5,6 +5,7 @@ import { READY } from '../boot/guest/resume-program.ts';
 import { TimerError } from '../clock.ts';
 import { diskCache } from '../host/node/artifact-cache.ts';
 import { nodeClock } from '../host/node/clock.ts';
+import { keepCode } from '../host/node/code-cache.ts';
 import { collectGarbage } from '../host/node/collect-garbage.ts';
 import { loadHypervisor } from '../host/node/load-hypervisor.ts';
 import { preferThisThread } from '../host/node/thread-priority.ts';
@@ -328,6 +329,7 @@ async function run(made: Made, limits: RunLimits): Promise<Exit> {
   try {
     const exit = await (made.resume ? runWarm(made, limits, made.resume) : runAndSave(made, limits));
     await made.file?.close();
+    keepCode();
     return exit;
   } catch (error) {
     // The machine's own timers keep the clock's rules: it is one of the file's.

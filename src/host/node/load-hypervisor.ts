@@ -3,14 +3,14 @@
  * (plugins/binary.ts). A module runs with all the rights of this process; a binary sees its guest and nothing else.
  */
 import { readFileSync } from 'node:fs';
-import { register } from 'node:module';
+import { createRequire, register } from 'node:module';
 import { extname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import * as library from '../../index.ts';
 import type { HypervisorModule } from '../../paravirt/operations.ts';
 import { binaryHypervisor } from '../../plugins/binary.ts';
 import { Guard, guarded, LOADING, PluginError, reasonOf, type Watch } from '../../plugins/guard.ts';
-import { libraryUrl } from './package-files.ts';
-import type { PluginHooks } from './plugin-hooks.ts';
+import { LIBRARY, type PluginHooks } from './plugin-hooks.ts';
 
 /** How long a module may take to be evaluated, in milliseconds. */
 const PATIENCE = 10_000;
@@ -69,7 +69,7 @@ function explain(error: unknown): string {
 function typescriptLoader(file: string): string | undefined {
   if (!/\.m?ts$/i.test(file) || (process.features as { typescript?: unknown }).typescript) return undefined;
   try {
-    return import.meta.resolve('esbuild');
+    return pathToFileURL(createRequire(import.meta.url).resolve('esbuild')).href;
   } catch {
     throw new PluginError(
       file,
@@ -80,10 +80,11 @@ function typescriptLoader(file: string): string | undefined {
 
 let registered = false;
 
-/** Makes `import … from 'polyvisor'` mean this Polyvisor, wherever the file stands. */
+/** Makes `import … from 'polyvisor'` mean the very library that runs, wherever the file stands. */
 function registerHooks(typescript: string | undefined): void {
   if (registered) return;
   registered = true;
-  const data: PluginHooks = { index: libraryUrl, typescript };
+  (globalThis as Record<symbol, unknown>)[Symbol.for(LIBRARY)] = library;
+  const data: PluginHooks = { exports: Object.keys(library), typescript };
   register(new URL('./plugin-hooks.js', import.meta.url), { data });
 }

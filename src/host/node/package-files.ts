@@ -1,7 +1,7 @@
 /** Where the files of the package stand, for code that runs file by file (dist/src) or from the bundle (dist/bundle). */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -21,8 +21,3 @@ export const compiledRoom = (room: string) => join(packageRoot, 'dist/src', room
 
 /** The program runs from dist/bundle. */
 export const isBundled = here === join(packageRoot, 'dist/bundle');
-
-/** The library's own address: what a hypervisor from a file imports must be the very code that runs. */
-export const libraryUrl = pathToFileURL(
-  isBundled ? join(here, 'index.js') : join(packageRoot, 'dist/src/index.js'),
-).href;
