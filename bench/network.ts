@@ -6,7 +6,7 @@ import { compiled, type DeviceCase, hexadecimal, measureDevices, randomNumbers, 
 
 const BLOCK = 65536;
 const BLOCKS_A_MEBIBYTE = 16;
-const MEBIBYTES = 32;
+const MEBIBYTES = 100;
 const REQUESTS = 2000;
 const REQUEST_SIZE = 64;
 const PACKETS = 5000;

@@ -117,6 +117,7 @@ describe('limits of the host', { skip: process.platform !== 'linux' && 'ulimit a
   for (const [limit, says] of [
     ['-n 20', /may have 20 files open, and needs 64/],
     ['-v 300000', /300000 KiB of address space/],
+    ['-v 1500000', /1500000 KiB of address space/],
     ['-v 4000000', /no memory for this guest.*--memory.*ulimit -v/],
   ] as const)
     test(`ulimit ${limit}`, () => {
