@@ -88,13 +88,19 @@ export class EntryAccess {
     const at = this.#at;
     const flags = memory.read16(at);
     const domid = memory.read16(at + 2);
-    const whole = { flags, domid, start: 0, length: PAGE_SIZE, transitiveDomid: 0, transitiveReference: 0 };
-    if (this.#version === 1) return { ...whole, frame: memory.read32(at + 4) };
-    if ((flags & GTF_type_mask) === GTF_transitive)
-      return { ...whole, frame: 0, transitiveDomid: memory.read16(at + 4), transitiveReference: memory.read32(at + 8) };
-    const frame = memory.read32(at + 8) + memory.read32(at + 12) * 2 ** 32;
-    if ((flags & GTF_sub_page) === 0) return { ...whole, frame };
-    return { ...whole, frame, start: memory.read16(at + 4), length: memory.read16(at + 6) };
+    const entry = { flags, domid, frame: 0, start: 0, length: PAGE_SIZE, transitiveDomid: 0, transitiveReference: 0 };
+    if (this.#version === 1) {
+      entry.frame = memory.read32(at + 4);
+    } else if ((flags & GTF_type_mask) === GTF_transitive) {
+      entry.transitiveDomid = memory.read16(at + 4);
+      entry.transitiveReference = memory.read32(at + 8);
+    } else {
+      entry.frame = memory.read32(at + 8) + memory.read32(at + 12) * 2 ** 32;
+      if ((flags & GTF_sub_page) === 0) return entry;
+      entry.start = memory.read16(at + 4);
+      entry.length = memory.read16(at + 6);
+    }
+    return entry;
   }
 
   write(flags: number, domid: number, frame: number): void {
