@@ -145,6 +145,11 @@ export class HostTime {
     return this.#state.latest;
   }
 
+  /** Host time since the start at the latest look at the host's clock, for whoever is not to look. */
+  get seen(): number {
+    return this.#here.seen;
+  }
+
   /** A reading: guest time goes to `host`, by no more than `most`. */
   #advance(host: number, at: number, most: number): number {
     const state = this.#state;
@@ -192,11 +197,6 @@ export class HostTime {
     const { latest } = this.#state;
     const left = this.#deadlines.next - latest;
     return Math.max(SHORTEST_SLICE, Math.ceil(left / (host - latest >= left ? RATE : Math.min(this.#here.pace, RATE))));
-  }
-
-  /** How many instructions have taken about so many nanoseconds lately. */
-  instructionsIn(nanoseconds: number): number {
-    return Math.ceil(nanoseconds / this.#here.pace);
   }
 
   /** Accounts for what has been executed since the last call. */

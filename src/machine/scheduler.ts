@@ -10,8 +10,9 @@
  *
  * A processor loses its turn when it has used up the span, when it halts, and when it executes PAUSE or asks a hypervisor
  * to yield: then it only waits for others. A PAUSE takes a while of its own time (SHORTEST_PAUSE, and twice as much each
- * time it finds nothing better to do, to LONGEST_PAUSE), so that processors that spin do so in few instructions; the
- * processor goes to the end of the queue. Alone it does not lose anything.
+ * time it finds nothing better to do, to LONGEST_PAUSE, and without limit once somebody else has used up the span), so that
+ * processors that spin do so in few instructions and turns; the processor goes to the end of the queue. Alone it does not lose
+ * anything.
  *
  * A halted processor that an interrupt wakes joins the round at the clock's time. One that executes alone has no end of its
  * round; it ends when another one wakes. Interrupts and timers therefore take effect within a span, at an instruction that
@@ -42,6 +43,10 @@ const LEAST_SPAN = 1_000;
  * guests compare clocks on one processor with ticks that another one counts (Linux: calibrate_delay_direct, to an eighth of 8 ms).
  */
 const LONGEST_ROUND = 400_000;
+/** Before anything has been measured: what a nanosecond of the processors' own time takes, in nanoseconds. */
+const FIRST_PACE = 40;
+/** The same at most: a host may stall. */
+const SLOWEST_PACE = 1_000;
 /** Waiting is told to hypervisors when it has come to so many nanoseconds. */
 const TOLD_WAIT = 1_000_000;
 
@@ -62,6 +67,9 @@ const initial = () => ({
   done: 0,
   /** The latest of the processors' own times. */
   longest: 0,
+  /** By a host's clock: the host's time when the round began, and what a nanosecond of the processors' own time has taken lately. */
+  begun: 0,
+  pace: FIRST_PACE,
   /** Instructions that the processor whose turn it is had executed when `done` was last brought up to date. */
   from: 0,
   /** Whose turn was the last one: his registers stand where processors execute. */
@@ -96,7 +104,7 @@ export class Scheduler {
   constructor(core: Core, schedule: Schedule, states: States) {
     this.#core = core;
     this.#schedule = schedule;
-    this.#state = states.state('scheduler', 1, initial);
+    this.#state = states.state('scheduler', 2, initial);
     if (core.vcpus.length === 1) this.#state.turn = { index: 0, at: 0, executed: 0 };
     for (const { index } of core.vcpus) {
       this.#state.left[index] = undefined;
@@ -201,16 +209,24 @@ export class Scheduler {
   #pause(turn: Turn): void {
     const state = this.#state;
     if (turn.executed > USEFUL_TURN) state.pauses[turn.index] = SHORTEST_PAUSE;
-    const pause = state.pauses[turn.index]!;
-    state.pauses[turn.index] = Math.min(2 * pause, LONGEST_PAUSE);
+    const limit = this.#somebodyIsThrough() ? Math.max(state.span - turn.at, LONGEST_PAUSE) : LONGEST_PAUSE;
+    const wanted = state.pauses[turn.index]!;
+    const pause = Math.min(wanted, limit);
+    state.pauses[turn.index] = Math.max(wanted, Math.min(2 * pause, limit));
     if (state.share === 1) return;
     turn.at += pause;
     if (!this.#time.virtual) return;
     state.done += pause;
     this.#processors[turn.index]!.activity.ran += pause;
   }
+  /** True if a processor that can go on has used its span up: what others spin for is likely to be its work, of the next round. */
+  #somebodyIsThrough(): boolean {
+    const { left } = this.#state;
+    const isUsedUp = (at: number | undefined) => at !== undefined && this.#isUsedUp({ at });
+    return this.#processors.some(({ processor, vcpu }) => !vcpu.halted && isUsedUp(left[processor.id]));
+  }
   /** With a host's clock runs are not exact: they end up to REGION_LIMIT instructions early (Vcpu.run). */
-  #isUsedUp({ at }: Turn): boolean {
+  #isUsedUp({ at }: Pick<Turn, 'at'>): boolean {
     return at >= this.#state.span - (this.#time.virtual ? 0 : REGION_LIMIT);
   }
 
@@ -304,6 +320,8 @@ export class Scheduler {
 
   #endRound(): void {
     const state = this.#state;
+    const { following } = this.#time;
+    if (following && state.longest > 0 && state.share > 1) this.#measure(following.seen - state.begun);
     const passed = Math.floor(state.done / state.share);
     state.base += passed;
     state.done = 0;
@@ -311,8 +329,15 @@ export class Scheduler {
     state.longest = 0;
     state.left.fill(undefined);
   }
+  /** What the round has taken: sooner believed where it is much than where it is little. */
+  #measure(took: number): void {
+    const state = this.#state;
+    const pace = Math.min(Math.max(took / state.longest, 1), SLOWEST_PACE);
+    state.pace += (pace - state.pace) / (pace > state.pace ? 2 : 4);
+  }
   #beginRound(): void {
     const state = this.#state;
+    state.begun = this.#time.following?.seen ?? 0;
     const hold = this.#schedule.hold(this.#processors.length);
     if (hold) this.#hold(hold.index, hold.duration);
     const ready = this.#processors.map(({ processor }) => processor.id).filter(index => this.#isReady(index));
@@ -323,7 +348,7 @@ export class Scheduler {
   /** Rounds end where the next timer is due, and before a slow host's turns have taken long. */
   #span(): number {
     const left = Math.ceil(this.#clock.next - this.#clock.now());
-    const quick = this.#time.following?.instructionsIn(LONGEST_ROUND) ?? Number.POSITIVE_INFINITY;
+    const quick = this.#time.following ? Math.ceil(LONGEST_ROUND / this.#state.pace) : Number.POSITIVE_INFINITY;
     return Math.min(this.#schedule.span(), Math.max(Math.min(left, quick), LEAST_SPAN));
   }
   #hold(index: number, duration: number): void {

@@ -144,6 +144,32 @@ describe('time', () => {
     }
   });
 
+  describe('while one works and the other spins', () => {
+    const turning = {
+      first: [...START_OTHER, ...AWAIT_FLAG, ...STOP],
+      second: [...OWN_SEGMENT, ...loop16(work), ...RAISE_FLAG, ...STOP],
+    };
+
+    test('the one that spins has a few turns a round', async () => {
+      const { machine } = await start(turning);
+      assert.deepEqual(await machine.run({ instructions: 10_000_000 }), { kind: 'dead-halt' });
+      const [spins, works] = machine.statistics.processors;
+      assert.ok(spins!.turns < 3 * works!.turns, `${spins!.turns} and ${works!.turns}`);
+      assert.ok(machine.statistics.guestTime < 2 * work + 60_000, `${machine.statistics.guestTime}`);
+    });
+
+    test('rounds do not shrink by what the turns of the other one cost', async () => {
+      let executed = (_processor: number) => 0;
+      // 20 ns an instruction of the one that works, and 4 µs one of the other: a turn of his has four or five.
+      const now = () => 20 * executed(1) + 4000 * executed(0);
+      const { machine, engine } = await start(turning, { clock: { ...portableClock, wall: () => 0n, now } });
+      executed = processor => engine.core.vcpus[processor]!.instructions;
+      assert.deepEqual(await machine.run({ instructions: 10_000_000 }), { kind: 'dead-halt' });
+      const [, works] = machine.statistics.processors;
+      assert.ok(works!.instructions / works!.turns > 8000, `${works!.turns} turns`);
+    });
+  });
+
   /** Each takes the lock, reads the time, and counts if it is less than the latest that anybody has read. */
   const ROUNDS = 2000;
   const checks = {
