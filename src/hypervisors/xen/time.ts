@@ -11,19 +11,11 @@ import {
   writePvclock,
 } from '../../paravirt/pvclock.ts';
 import type { State, States } from '../../state/state.ts';
-import {
-  EINVAL,
-  RUNSTATE_runnable,
-  RUNSTATE_running,
-  VIRQ_TIMER,
-  VMASST_TYPE_runstate_update_flag,
-} from './constants.ts';
+import { EINVAL, RUNSTATE_runnable, RUNSTATE_running, VIRQ_TIMER } from './constants.ts';
 import type { Domain, Vcpu } from './domain.ts';
 import { VCPU_INFO_TIME } from './shared-info.ts';
 import { structure } from './structures.ts';
 
-/** Set in state_entry_time while the record is being written, for guests that asked for it. */
-const XEN_RUNSTATE_UPDATE = 1n << 63n;
 /** A time record that is off by less than this many nanoseconds is left alone: readers then see no step. */
 const TOLERANCE = 1000;
 /** The shortest period VCPUOP_set_periodic_timer takes, in nanoseconds. */
@@ -176,17 +168,11 @@ export class VcpuTime {
 
   /** VCPUOP_get_runstate_info, as a structure for `width`. */
   runstateInfo(width: 32 | 64): Uint8Array {
-    const spent = this.#spentAt(this.now);
-    const nanoseconds = (state: number) => BigInt(Math.floor(spent[state]!));
+    const [running, runnable, blocked, offline] = this.#spentAt(this.now).map(spent => BigInt(Math.floor(spent)));
+    const state_entry_time = BigInt(Math.floor(this.#state.runstateSince));
     const bytes = new Uint8Array(vcpu_runstate_info[width].size);
-    vcpu_runstate_info[width].encode(bytes, {
-      state: this.#state.runstate,
-      state_entry_time: BigInt(Math.floor(this.#state.runstateSince)),
-      running: nanoseconds(0),
-      runnable: nanoseconds(1),
-      blocked: nanoseconds(2),
-      offline: nanoseconds(3),
-    });
+    const state = this.#state.runstate;
+    vcpu_runstate_info[width].encode(bytes, { state, state_entry_time, running, runnable, blocked, offline });
     return bytes;
   }
 
@@ -202,15 +188,8 @@ export class VcpuTime {
   #writeRunstate(by = this.#vcpu): boolean {
     if (!this.#state.runstateArea) return true;
     const { address, width } = this.#state.runstateArea;
-    const { kind, state } = this.#vcpu.domain;
-    const info = this.runstateInfo(width);
-    if (state.assists.has(VMASST_TYPE_runstate_update_flag)) {
-      const layout = vcpu_runstate_info[width];
-      const entry = new Uint8Array(8);
-      new DataView(entry.buffer).setBigUint64(0, layout.decode(info).state_entry_time | XEN_RUNSTATE_UPDATE, true);
-      if (!kind.write(by, address + BigInt(layout.offset('state_entry_time')), entry)) return false;
-    }
-    return kind.write(by, address, info);
+    // The guest does not execute meanwhile, so that it never sees XEN_RUNSTATE_UPDATE set (VMASST_TYPE_runstate_update_flag).
+    return this.#vcpu.domain.kind.write(by, address, this.runstateInfo(width));
   }
 
   /**
