@@ -73,8 +73,8 @@ exports.bundle = function bundle(root) {
       ...changes,
     }).outputFiles[0].text;
 
-  const calls = started.map(file => `${JSON.stringify(nameOf(file))}: () => import(${JSON.stringify(file)})`);
-  const contents = `export const programs = { ${calls.join(', ')} };`;
+  const calls = started.map(file => `[${JSON.stringify(nameOf(file))}, () => import(${JSON.stringify(file)})]`);
+  const contents = `export const programs = new Map([${calls.join(', ')}]);`;
   const code = build({ stdin: { contents, resolveDir: root } }, 'cjs', {
     ...ADDRESS,
     define: { ...ADDRESS.define, 'globalThis.polyvisorEngineVersion': JSON.stringify(engineVersion(root)) },

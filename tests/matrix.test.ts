@@ -321,7 +321,7 @@ function cellProcesses(): { pid: number; parent: number }[] {
     .map(Number)
     .flatMap(pid => {
       try {
-        if (!pid || !text(pid, 'cmdline').includes('cell-process.js')) return [];
+        if (!pid || !text(pid, 'cmdline').includes('cell-process.cjs')) return [];
         const parent = Number(/^PPid:\s*(\d+)/m.exec(text(pid, 'status'))![1]);
         return text(parent, 'cmdline').includes(folder) ? [{ pid, parent }] : [];
       } catch {

@@ -1,6 +1,7 @@
 /** A process in which cells of the matrix run, one after the other: gets an order from the parent and sends what becomes of it. */
 
 import { diskCache } from '../host/node/artifact-cache.ts';
+import { keepCode } from '../host/node/code-cache.ts';
 import { collectGarbage, keepYoungGenerationSmall, optimiseLess } from '../host/node/collect-garbage.ts';
 import { workerTranslator } from '../host/node/translator.ts';
 import { RegionLibrary } from '../index.ts';
@@ -30,6 +31,7 @@ process.on('message', async ({ spec, before, spareCore }: CellOrder) => {
       ? await bootAgain(spec, workshop, before, onProgress)
       : await runCell(spec, workshop, onProgress);
     await send({ kind: 'result', result });
+    keepCode();
   } catch (error) {
     await send({ kind: 'mistake', message: error instanceof Error ? error.message : String(error) });
   }

@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError, Option } from 'commander';
 import { ImageError } from '../boot/image-error.ts';
+import { keepCode } from '../host/node/code-cache.ts';
 import { visibleLine } from '../matrix/escape.ts';
 import { CPU_MODELS, DEFAULT_CPU_MODEL } from '../x86/cpu-models.ts';
 import type { BisectOptions } from './bisect.ts';
@@ -48,6 +49,7 @@ export async function main(words: readonly string[], early?: GuestThread): Promi
     const hint = run && qemuHint(run, words);
     if (hint !== undefined) throw new Failure(hint);
     await program.parseAsync(words, { from: 'user' });
+    keepCode();
     process.exit(exitStatus);
   } catch (error) {
     fail(error);

@@ -20,11 +20,12 @@ describe('the cache of compiled code', () => {
     // As a program does: what V8 compares with itself is not the same at the end of a run.
     const flags = `require('node:v8').setFlagsFromString('--expose-gc');`;
     const program = `async () => ({ say: async () => (await importModule('node:path')).sep + ${JSON.stringify(says)} + __filename })`;
-    writeFileSync(join(folder, 'programs.cjs'), `${flags} exports.programs = { talker: ${program} };`);
+    writeFileSync(join(folder, 'programs.cjs'), `${flags} exports.programs = new Map([['talker', ${program}]]);`);
     const starter = JSON.stringify(new URL('./code-cache.js', import.meta.url).href);
-    const text = `const { startProgram } = await import(${starter});
+    const text = `const { startProgram, keepCode } = await import(${starter});
       const { say } = await startProgram(${JSON.stringify(folder)}, 'talker', '${version}');
-      process.stdout.write(await say());`;
+      process.stdout.write(await say());
+      keepCode();`;
     const environment = { ...process.env, POLYVISOR_CACHE: cache };
     const words = [...options, '--input-type=module', '--eval', text];
     const { stdout, stderr } = spawnSync(process.execPath, words, { env: environment, encoding: 'utf8' });

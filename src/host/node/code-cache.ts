@@ -28,10 +28,10 @@ const importModule = (name: string): Promise<unknown> => import(name);
  * @returns what the program exports
  */
 export function startProgram(folder: string, program: string, version: string): Promise<unknown> {
-  return evaluate(join(folder, 'programs.cjs'), program, version).programs[program]!();
+  return evaluate(join(folder, 'programs.cjs'), program, version).programs.get(program)!();
 }
 
-type Bundle = { programs: Record<string, () => Promise<unknown>> };
+type Bundle = { programs: ReadonlyMap<string, () => Promise<unknown>> };
 
 function evaluate(file: string, program: string, version: string): Bundle {
   const cache = createArtifactCache(cacheFolder(), () => version, SHELF);
@@ -52,7 +52,6 @@ function evaluate(file: string, program: string, version: string): Bundle {
       const header = sample();
       cache.save(name, Uint8Array.of(header.length), header, script.createCachedData());
     };
-    process.once('exit', keepCode);
   }
   return module.exports;
 }
@@ -86,7 +85,7 @@ function refreshed(kept: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> | und
   return data;
 }
 
-/** Keeps this program's code, if there is none of it yet: for a thread, whose end nobody tells it. Takes some 30 ms then. */
+/** Keeps this program's code, if there is none of it yet: for whoever has done what he was started for. Takes some 30 ms then. */
 export function keepCode(): void {
   (globalThis as Keeper)[KEEP]?.();
 }
