@@ -4,8 +4,9 @@
  * name that it is kept under; what a kept guest cannot have boots cold.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { readSync } from 'node:fs';
+import { read, readSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { commandMark, startMark } from '../boot/exec-protocol.ts';
 import { canBeTyped, resumeMessage } from '../boot/guest/resume-program.ts';
 import { noCompression } from '../host/compression.ts';
@@ -33,6 +34,8 @@ export interface WarmStart {
   /** The file of the guest that is kept. */
   readonly artifact: OpenArtifact | undefined;
 }
+
+const readLater = promisify(read);
 
 /** The longest command that is typed into a guest, in bytes: a console is slow. */
 const LONGEST_COMMAND = 1 << 15;
@@ -132,17 +135,22 @@ export function openKept(
   { descriptor, start, size }: NonNullable<WarmOptions['kept']>,
   decoded: Uint8Array | undefined,
 ): Snapshot {
-  const readInto = (target: Uint8Array, at: number) => {
-    for (let done = 0; done < target.length; ) {
-      const count = readSync(descriptor, target, done, target.length - done, start + at + done);
-      if (count === 0) throw new SnapshotError('it is cut short');
-      done += count;
-    }
+  const atLeastOne = (count: number) => {
+    if (count === 0) throw new SnapshotError('it is cut short');
+    return count;
   };
   const bytes = (at: number, length: number) => {
-    const read = new Uint8Array(length);
-    readInto(read, at);
-    return read;
+    const all = new Uint8Array(length);
+    for (let done = 0; done < length; )
+      done += atLeastOne(readSync(descriptor, all, done, length - done, start + at + done));
+    return all;
+  };
+  // By other threads: most of it is the host's work of finding pages for the guest.
+  const readInto = async (target: Uint8Array, at: number) => {
+    for (let done = 0; done < target.length; ) {
+      const { bytesRead } = await readLater(descriptor, target, done, target.length - done, start + at + done);
+      done += atLeastOne(bytesRead);
+    }
   };
   const snapshot = Snapshot.from({ size, bytes, readInto });
   snapshot.decoded = decoded;

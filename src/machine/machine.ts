@@ -91,7 +91,7 @@ export async function assemble(options: MachineOptions): Promise<Assembled> {
     },
   });
   if (door?.goesOn) parts.time.following?.hold();
-  if (writes) restoreSnapshot(parts, snapshot, door?.goesOn ? undefined : host, writes);
+  if (writes) await restoreSnapshot(parts, snapshot, door?.goesOn ? undefined : host, writes);
   else enter(processors[0].processor, placeGuest(image, options, table, context, board));
   return { machine: control(parts, loop, code, snapshot !== undefined, door?.inputs.request ?? wish), engine };
 }

@@ -92,21 +92,28 @@ export function noteWrites(memory: GuestMemory): Writes {
  * @param host the clock that guest time follows: then the guest finds the wall's time when it asks for it. Without, time goes on as it was
  * @throws SnapshotError naming the first thing that does not fit
  */
-export function restoreSnapshot(parts: Parts, snapshot: Snapshot, host: HostClock | undefined, writes: Writes): void {
+export async function restoreSnapshot(
+  parts: Parts,
+  snapshot: Snapshot,
+  host: HostClock | undefined,
+  writes: Writes,
+): Promise<void> {
   const { core, states, time, table, context, board } = parts;
   const { memory } = context;
   checkHeader(parts, snapshot.header);
   const { vcpus } = core;
-  explained(() => {
+  await explained(async () => {
     placeNothing(table, context, board, snapshot.states);
     board?.restoring();
     table.restoring?.();
     states.restore(snapshot.states);
     writes.end();
     for (const [address, length] of writes.ranges) memory.bytes.fill(0, address, address + length);
-    fillMemory(memory.bytes, snapshot.memory);
+    const filled = fillMemory(memory.bytes, snapshot.memory);
     memory.onWrite(0, memory.size);
+    // Looks at no memory: it may come meanwhile.
     if (snapshot.decoded) core.blocks.adopt(snapshot.decoded);
+    await filled;
     // Before whoever asks what time it is.
     for (const [index, vcpu] of vcpus.entries())
       restoreProcessor(vcpu, snapshot.processors[index], `processor ${index}`);
@@ -124,12 +131,13 @@ export function restoreSnapshot(parts: Parts, snapshot: Snapshot, host: HostCloc
 }
 
 /** Copies the pages into RAM that is all zeros: to read what nobody has written to would cost the host a fault a page. */
-function fillMemory(ram: Uint8Array, pieces: readonly MemoryPiece[]): void {
+async function fillMemory(ram: Uint8Array, pieces: readonly MemoryPiece[]): Promise<void> {
+  const underWay: (void | Promise<void>)[] = [];
   for (const piece of pieces) {
     const { runs, readInto } = piece;
     const [[page, length]] = runs as [PageRun];
     if (readInto && runs.length === 1) {
-      readInto(ram.subarray(page * PAGE, (page + length) * PAGE));
+      underWay.push(readInto(ram.subarray(page * PAGE, (page + length) * PAGE)));
       continue;
     }
     const { bytes } = piece;
@@ -139,6 +147,7 @@ function fillMemory(ram: Uint8Array, pieces: readonly MemoryPiece[]): void {
       from += count * PAGE;
     }
   }
+  await Promise.all(underWay);
 }
 
 /** @throws SnapshotError if the snapshot is of another machine */
@@ -166,9 +175,9 @@ function checkDisk({ name, size, readOnly, bus, digest }: DiskReference, disk: D
 }
 
 /** What others throw says what does not fit. */
-function explained(work: () => void): void {
+async function explained(work: () => Promise<void>): Promise<void> {
   try {
-    work();
+    await work();
   } catch (error) {
     if (error instanceof SnapshotError || !(error instanceof Error)) throw error;
     throw new SnapshotError(`it does not fit this machine: ${error.message}`);

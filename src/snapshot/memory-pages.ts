@@ -13,8 +13,8 @@ export interface MemoryPiece {
   readonly runs: readonly PageRun[];
   /** The pages' contents, one after the other. */
   readonly bytes: Uint8Array;
-  /** The same, where they are elsewhere: fills what is as long, and makes no copy besides. */
-  readonly readInto?: (target: Uint8Array) => void;
+  /** The same, where they are elsewhere: fills what is as long, at once or by and by, and makes no copy besides. */
+  readonly readInto?: (target: Uint8Array) => void | Promise<void>;
 }
 
 /** Copies the pages out of `ram`, the whole of a guest's. */

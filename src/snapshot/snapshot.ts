@@ -134,8 +134,8 @@ export interface SnapshotSource {
   readonly size: number;
   /** @param at and length lie within it */
   bytes(at: number, length: number): Uint8Array;
-  /** Fills `target` with what is from `at` on. */
-  readInto(target: Uint8Array, at: number): void;
+  /** Fills `target` with what is from `at` on, at once or by and by. */
+  readInto(target: Uint8Array, at: number): void | Promise<void>;
 }
 
 const sourceOf = (bytes: Uint8Array): SnapshotSource => ({
