@@ -59,9 +59,13 @@ describe('the cache of compiled code', () => {
     const [file] = kept('v1');
     const content = readFileSync(file!);
     for (const change of [(bytes: Buffer) => bytes.subarray(0, 100), (bytes: Buffer) => bytes.fill(7, 200, 210)]) {
-      writeFileSync(file!, change(Buffer.from(content)));
+      const damaged = change(Buffer.from(content));
+      writeFileSync(file!, damaged);
       assert.equal(start('one', 'v1'), said('one'));
-      assert.equal(readFileSync(file!).length, content.length);
+      const made = readFileSync(file!);
+      assert.notDeepEqual(made, damaged);
+      assert.equal(start('one', 'v1'), said('one'));
+      assert.deepEqual(readFileSync(file!), made, 'it is taken');
     }
   });
 
